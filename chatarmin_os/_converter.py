@@ -1,0 +1,273 @@
+"""Between attrs objects and wire JSON: camelCase for our fields and never for the customer's keys, strict types.
+
+Functions are made once per class, when it is first used. cattrs dispatches on types; what it would coerce
+(`bool("false")`, `int(5.9)`) or accept (text where a list is meant) is replaced by hooks that refuse, and a refusal
+names its place from the root of the answer in wire names: `$.features[3].isEnabled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from attrs import fields, has
+from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from chatarmin_os._json import JSON, copied, described
+from chatarmin_os.errors import InvalidResponse
+from chatarmin_os.models._base import Quantity
+from chatarmin_os.procedures._base import Request
+from chatarmin_os.transports.base import Call
+
+T = TypeVar("T")
+Decode = Callable[..., Any]
+
+
+def to_call(request: Request[Any]) -> Call:
+    """Return *request* as it travels."""
+    kind = type(request)
+    return Call(kind.path, kind.kind, _encoder(kind)(request), kind.safe_to_repeat)
+
+
+def from_answer(request: Request[T], answer: JSON) -> T:
+    """Return *answer* as the result of *request*.
+
+    Raises:
+        InvalidResponse: Something in it has the wrong type, or is missing and must be there.
+    """
+    kind = type(request)
+    decode, may_be_empty = _decoder(kind)
+    try:
+        result: T = decode({} if answer is None and may_be_empty else answer)
+    except _Mismatch as mismatch:
+        raise InvalidResponse(f"{kind.path} answered something unexpected: {mismatch}") from None
+    return result
+
+
+def wire_name(name: str) -> str:
+    """Return the camelCase of a snake_case name.
+
+    Example:
+        >>> wire_name("external_org_id")
+        'externalOrgId'
+    """
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+# Requests -> JSON
+
+
+def _instant_text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+_requests = Converter()
+_requests.register_unstructure_hook(datetime, _instant_text)
+_requests.register_unstructure_hook_func(lambda kind: get_origin(kind) is dict, copied)
+_requests.register_unstructure_hook_factory(
+    has,
+    lambda kind: make_dict_unstructure_fn(
+        kind,
+        _requests,
+        _cattrs_omit_if_default=True,
+        **{attribute.name: override(rename=wire_name(attribute.name)) for attribute in fields(kind)},
+    ),
+)
+
+
+@cache
+def _encoder(kind: type[Request[Any]]) -> Callable[[Request[Any]], JSON]:
+    if not fields(kind):
+        return lambda _: None
+    return _requests.get_unstructure_hook(kind)
+
+
+# JSON -> models
+
+
+class _Mismatch(Exception):  # noqa: N818 - never leaves this module
+    """A value that is not of the type it must have, and its place."""
+
+    def __init__(self, expected: str, value: object, place: str = "") -> None:
+        super().__init__(expected, value, place)
+        self.expected, self.value, self.place = expected, value, place
+
+    def inside(self, place: str) -> _Mismatch:
+        return _Mismatch(self.expected, self.value, place + self.place)
+
+    def __str__(self) -> str:
+        return f"expected {self.expected} at ${self.place}, got {described(self.value)}"
+
+
+def _text(value: JSON, _: Any = None) -> str:
+    if type(value) is not str:
+        raise _Mismatch("text", value)
+    return value
+
+
+def _bool(value: JSON, _: Any = None) -> bool:
+    if type(value) is not bool:
+        raise _Mismatch("true or false", value)
+    return value
+
+
+def _quantity(value: JSON, _: Any = None) -> Quantity:
+    if type(value) is int:
+        return value
+    if type(value) is not float or value - value != 0:  # an infinity or NaN minus itself is NaN
+        raise _Mismatch("a number", value)
+    return int(value) if value.is_integer() else value
+
+
+def _int(value: JSON, _: Any = None) -> int:
+    whole = _quantity(value)
+    if type(whole) is not int:
+        raise _Mismatch("a whole number", value)
+    return whole
+
+
+def _instant(value: JSON, _: Any = None) -> datetime:
+    if type(value) is str:
+        try:
+            moment = datetime.fromisoformat(value)
+            if moment.tzinfo is UTC:
+                return moment
+            if moment.tzinfo is not None:
+                return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+    raise _Mismatch("an instant such as 2024-01-15T10:30:00.000Z", value)
+
+
+def _mapping(value: JSON, _: Any = None) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise _Mismatch("an object", value)
+    own: dict[str, Any] = _own(value)
+    return own
+
+
+def _own(value: JSON) -> JSON:
+    """Return a copy of JSON that shares no list and no object with *value*."""
+    if type(value) is dict:
+        return {key: _own(inner) if type(inner) in _NESTED else inner for key, inner in value.items()}
+    return [_own(inner) for inner in value] if type(value) is list else value
+
+
+_NESTED = (dict, list)
+
+
+def _sequence(kind: Any) -> Decode:
+    """Make the decoder of `list[X]` or `tuple[X, ...]`; both are a JSON list."""
+    make, decode_item = get_origin(kind), _decoder_of(get_args(kind)[0])
+
+    def decode(value: JSON, _: Any = None) -> Any:
+        if type(value) is not list:
+            raise _Mismatch("a list", value)
+        try:
+            return make([decode_item(item) for item in value])
+        except _Mismatch:
+            raise _blamed((f"[{index}]", decode_item, item) for index, item in enumerate(value)) from None
+
+    return decode
+
+
+def _union(kind: Any) -> Decode:
+    """Make the decoder of `X | None` or of a quantity."""
+    known = [part for part in get_args(kind) if part is not NoneType]
+    decode = _decoder_of(known[0]) if len(known) == 1 else _quantity
+    if NoneType not in get_args(kind):
+        return decode
+    return lambda value, _=None: None if value is None else decode(value)
+
+
+# What a value of exactly this type needs no further look at: checked in place, without a call.
+_EXACT = {_text: "str", _bool: "bool", _quantity: "int", _int: "int"}
+
+
+def _model(kind: Any, *, lenient: bool = False) -> Decode:
+    """Make the decoder of a model; a *lenient* one requires no field of it.
+
+    It is compiled, as attrs and cattrs compile theirs: a loop over the fields would take twice the time.
+    """
+    types = get_type_hints(kind)
+    names: dict[str, Any] = {"kind": kind, "own": _own, "Mismatch": _Mismatch, "blamed": _blamed}
+    steps, places = [], []
+    for index, attribute in enumerate(attribute for attribute in fields(kind) if attribute.name != "extra"):
+        optional = lenient or not attribute.metadata.get("required")
+        decode = _decoder_of(_without_none(types[attribute.name]))
+        wire, value, hook = wire_name(attribute.name), f"v{index}", f"h{index}"
+        names[hook] = decode
+        places.append((wire, decode, optional))
+        steps.append(f"{value} = pop({wire!r}, None)")
+        exact = f"type({value}) is not {_EXACT[decode]}" if decode in _EXACT else None
+        condition = " and ".join(filter(None, (optional and f"{value} is not None", exact)))
+        steps.append(f"if {condition or True}: {value} = {hook}({value})")
+        if optional and attribute.default == ():
+            steps.append(f"else: {value} = ()")
+    names["places"], newline = places, "\n" + 8 * " "
+    source = f"""
+def decode(value, _=None):
+    if type(value) is not dict:
+        raise Mismatch("an object", value)
+    rest = value.copy()
+    pop = rest.pop
+    try:
+        {newline.join(steps)}
+    except Mismatch:
+        raise blamed(
+            ("." + wire, hook, value.get(wire))
+            for wire, hook, optional in places
+            if not optional or value.get(wire) is not None
+        ) from None
+    return kind({", ".join(f"v{index}" for index in range(len(places)))}, extra=own(rest) if rest else rest)
+"""
+    exec(source, names)  # noqa: S102 - made of this module's text and of field names alone
+    made: Decode = names["decode"]
+    return made
+
+
+def _blamed(parts: Iterable[tuple[str, Decode, JSON]]) -> _Mismatch:
+    """Return the mismatch of the first of *parts* that has one, with its place in front."""
+    for place, decode, value in parts:
+        try:
+            decode(value)
+        except _Mismatch as mismatch:
+            return mismatch.inside(place)
+    raise AssertionError("nothing to blame")  # pragma: no cover - only called where a part has failed
+
+
+def _without_none(kind: Any) -> Any:
+    """Return the type `X` of `X | None`, a quantity as it is."""
+    return Union[tuple(part for part in get_args(kind) if part is not NoneType)] if _is_union(kind) else kind
+
+
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
+
+
+_answers = Converter(detailed_validation=False)
+_answers.register_structure_hook(str, _text)
+_answers.register_structure_hook(bool, _bool)
+_answers.register_structure_hook(int, _int)
+_answers.register_structure_hook(datetime, _instant)
+_answers.register_structure_hook_func(lambda kind: get_origin(kind) is dict, _mapping)
+_answers.register_structure_hook_factory(has, _model)
+_answers.register_structure_hook_factory(lambda kind: get_origin(kind) in (list, tuple), _sequence)
+_answers.register_structure_hook_factory(_is_union, _union)
+
+
+def _decoder_of(kind: Any) -> Decode:
+    decode: Decode = _answers.get_structure_hook(kind)
+    return decode
+
+
+@cache
+def _decoder(kind: type[Request[Any]]) -> tuple[Decode, bool]:
+    if kind.may_be_empty:
+        return _model(kind.result, lenient=True), True
+    return _decoder_of(kind.result), False

@@ -1,0 +1,257 @@
+"""What an argument may be: converters of request fields, each from what a caller has to what the wire takes.
+
+A converter returns the value as it will travel (still as Python: a datetime, a plain str) or raises `InvalidInput`
+without a field; `named` puts the field's name in front, so the same converter serves every argument of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from chatarmin_os._json import copied, described, finite, integer
+from chatarmin_os._unset import UNSET, Unset
+from chatarmin_os.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from attrs import Attribute
+
+SOURCES = ("subscription", "manual", "trial", "api")
+
+
+def named(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
+    """Let each field's refusals begin with its name; for `attrs.frozen(field_transformer=...)`."""
+    return [
+        field.evolve(converter=_named(field.name, field.converter)) if field.converter else field for field in fields
+    ]
+
+
+def _named(name: str, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def converted(value: Any) -> Any:
+        try:
+            return convert(value)
+        except InvalidInput as refusal:
+            raise refusal.inside(name) from None
+
+    return converted
+
+
+def text(value: str) -> str:
+    """Text that is not blank."""
+    if not isinstance(value, str):
+        raise InvalidInput(f"expected text, got {described(value)}")
+    if not value.strip():
+        raise InvalidInput("blank text")
+    return value if type(value) is str and value.isascii() else copied(value)
+
+
+def optional_text(value: str | None) -> str | None:
+    """Text that is not blank, or None for not given."""
+    if value is None:
+        return None
+    try:
+        return text(value)
+    except InvalidInput as refusal:
+        raise InvalidInput(f"{refusal}; leave it out or pass None where there is none") from None
+
+
+def identifier(value: str | UUID) -> str:
+    """An id: text that is not blank, or a UUID."""
+    if type(value) is str and value.isascii() and not value.isspace() and value:
+        return value
+    if isinstance(value, UUID):
+        return str(value)
+    if not isinstance(value, str):
+        raise InvalidInput(f"expected an id as text or uuid.UUID, got {described(value)}")
+    return text(value)
+
+
+def optional_identifier(value: str | UUID | None) -> str | None:
+    """An id, or None for not given."""
+    return None if value is None else identifier(value)
+
+
+def event_key(value: str | UUID | None) -> str:
+    """An idempotency key; a new random one where none is given."""
+    return str(uuid4()) if value is None else identifier(value)
+
+
+def flag(value: bool) -> bool:  # noqa: FBT001 - the one argument is the value
+    """Return True or False and nothing that merely counts as such."""
+    if value is True or value is False:
+        return value
+    raise InvalidInput(f"expected True or False, got {described(value)}")
+
+
+def optional_flag(value: bool | None) -> bool | None:  # noqa: FBT001 - the one argument is the value
+    """True, False, or None for not given."""
+    return None if value is None else flag(value)
+
+
+def number(value: float) -> int | float:
+    """An int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; no bool, no Decimal."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidInput(f"expected an int or float, got {described(value)}")
+    return integer(value) if isinstance(value, int) else finite(value)
+
+
+def quantity(value: float) -> int | float:
+    """Return a number above 0."""
+    checked = number(value)
+    if checked <= 0:
+        raise InvalidInput(f"expected a number above 0, got {described(value)}")
+    return checked
+
+
+def limit(value: float | Unset | None) -> int | float | Unset | None:
+    """Return a number of at least 0, None for no limit, or UNSET for leave it as it is."""
+    if value is None or value is UNSET:
+        return value
+    checked = number(value)
+    if checked < 0:
+        raise InvalidInput(f"expected a number of at least 0, or None; got {described(value)}")
+    return checked
+
+
+def fraction(value: float | None) -> int | float | None:
+    """Return a number from 0 to 1, or None for not given."""
+    if value is None:
+        return None
+    checked = number(value)
+    if not 0 <= checked <= 1:
+        raise InvalidInput(f"expected a fraction from 0 to 1, got {described(value)}")
+    return checked
+
+
+def source(value: str | None) -> str | None:
+    """Return the name of a source, or None for not given."""
+    if value is not None and value not in SOURCES:
+        raise InvalidInput(f"expected one of {', '.join(SOURCES)}; got {described(value)}")
+    return optional_text(value)
+
+
+def instant(value: datetime | str) -> datetime:
+    """An aware datetime or ISO 8601 text with an offset, in UTC; what is finer than a millisecond is cut."""
+    if isinstance(value, str):
+        moment = _parsed(value)
+    elif isinstance(value, datetime):
+        moment = value
+    else:
+        raise InvalidInput(f"expected an aware datetime or ISO 8601 text with an offset, got {described(value)}")
+    return _in_utc(moment, value)
+
+
+def optional_instant(value: datetime | str | None) -> datetime | None:
+    """An instant, or None for not given."""
+    return None if value is None else instant(value)
+
+
+def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | None:
+    """An instant, a day (its start in UTC), None for no expiry, or UNSET for leave it as it is."""
+    if value is None or value is UNSET:
+        return value
+    if isinstance(value, str) and (day := _day(value)):
+        value = day
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time(), UTC)
+    return instant(value)
+
+
+def _day(value: str) -> date | None:
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def _parsed(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidInput(f"expected ISO 8601 text such as 2024-01-15T10:30:00Z, got {described(value)}") from None
+
+
+def _in_utc(moment: datetime, given: object) -> datetime:
+    if moment.utcoffset() is None:
+        raise InvalidInput(
+            f"an instant needs its offset from UTC (datetime(..., tzinfo=UTC) or text ending in Z); "
+            f"got {described(given)}"
+        )
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidInput(f"is outside the years 1 to 9999 in UTC: {described(given)}") from None
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def mapping(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A mapping of what travels as JSON, copied; None for not given."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"expected a mapping, got {described(value)}")
+    return _checked(dict(value))
+
+
+def mapping_of_mappings(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
+    """A mapping of mappings of what travels as JSON, copied; None for not given."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"expected a mapping of feature codes, got {described(value)}")
+    for code, inner in value.items():
+        if not isinstance(inner, Mapping):
+            refusal = InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {described(inner)}')
+            raise refusal.inside(str(code))
+    return _checked({code: dict(inner) for code, inner in value.items()})
+
+
+def _checked(value: dict[str, Any]) -> dict[str, Any]:
+    checked: dict[str, Any] = copied(value)
+    return checked
+
+
+def items(value: Iterable[Any], of: str) -> list[Any]:
+    """Return the items of a list or another iterable; one text or one mapping is no list."""
+    if isinstance(value, (str, bytes, Mapping)):
+        raise InvalidInput(f"expected a list of {of}, got one {described(value)}; put it in a list")
+    if not isinstance(value, Iterable):
+        raise InvalidInput(f"expected a list of {of}, got {described(value)}")
+    return list(value)
+
+
+def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a mapping as keyword arguments: only what is *allowed*, and all that is *needed*."""
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"expected a mapping with {', '.join(allowed)}; got {described(value)}")
+    for key in value:
+        if key not in allowed:
+            raise InvalidInput(f"no such field; allowed: {', '.join(allowed)}").inside(str(key))
+    for key in needed:
+        if key not in value:
+            raise InvalidInput("is missing").inside(key)
+    return dict(value)
+
+
+def hint(value: str | None) -> str | None:
+    """Text, where blank counts as not given."""
+    if value is None:
+        return None
+    if isinstance(value, str) and not value.strip():
+        return None
+    return text(value)
+
+
+def hint_texts(value: Iterable[str] | None) -> tuple[str, ...]:
+    """Texts, without the blank ones; None for none."""
+    texts = []
+    for index, given in enumerate(items(value, of="texts") if value is not None else ()):
+        try:
+            checked = hint(given) if given is not None else text(given)
+        except InvalidInput as refusal:
+            raise refusal.inside(f"[{index}]") from None
+        if checked is not None:
+            texts.append(checked)
+    return tuple(texts)

@@ -1,0 +1,117 @@
+"""JSON values: what can travel, and copies that share nothing with the original."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+from chatarmin_os.errors import InvalidInput
+
+JSON: TypeAlias = Any
+"""What `json.loads` gives: dict, list, str, int, float, bool, None; `Any`, so that reading it needs no casts."""
+
+LARGEST_INTEGER = 2**53 - 1
+"""JavaScript holds integers up to here exactly; the service would round what lies beyond."""
+
+_PLAIN = frozenset({str, bool, type(None)})
+
+
+def copied(value: JSON) -> JSON:
+    """Return *value* as JSON would bring it to the other side: nothing shared, tuples as lists.
+
+    Raises:
+        InvalidInput: Something in it cannot travel; the place is named as seen from *value* (`[3].paid_at`).
+
+    Example:
+        >>> copied({"sizes": (1, 2)})
+        {'sizes': [1, 2]}
+        >>> copied({"sizes": [1, {2}]})
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: sizes[1]: cannot travel as JSON: set {2}
+    """
+    try:
+        return _copied(value)
+    except InvalidInput as refusal:
+        raise _located(value, refusal) from None
+    except RecursionError:
+        raise InvalidInput("is nested too deep, or contains itself") from None
+
+
+def _copied(value: JSON) -> JSON:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value if kind is not str or value.isascii() else _text(value)
+    if kind is dict:
+        return {key if type(key) is str and key.isascii() else _key(key): _copied(of) for key, of in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(inner) for inner in value]
+    if isinstance(value, int):
+        return integer(value)
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, dict):
+        return _copied(dict(value))
+    raise InvalidInput(f"cannot travel as JSON: {described(value)}")
+
+
+def _located(value: JSON, refusal: InvalidInput) -> InvalidInput:
+    """Return the *refusal* of *value* with the place in it that is to blame."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    for place, inner in items:
+        try:
+            _copied(inner)
+        except InvalidInput as nested:
+            return _located(inner, nested).inside(f"[{place}]" if isinstance(place, int) else str(place))
+    return refusal
+
+
+def integer(value: int) -> int:
+    """Return an integer that JavaScript holds exactly, as a plain int."""
+    if abs(value) > LARGEST_INTEGER:
+        raise InvalidInput(
+            f"an integer beyond ±(2**53 - 1) would be rounded on the way, send it as text; got {described(value)}"
+        )
+    return int(value)
+
+
+def finite(value: float) -> float:
+    """Return a float that JSON can write, as a plain float."""
+    if not math.isfinite(value):
+        raise InvalidInput(f"JSON has no such number: {described(value)}")
+    return float(value)
+
+
+def _text(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInput(f"text with half of a surrogate pair is not Unicode: {described(value)}") from None
+    return str.__str__(value)
+
+
+def _key(key: object) -> str:
+    if not isinstance(key, str):
+        raise InvalidInput(f"keys are text in JSON, got the key {described(key)}")
+    return _text(key)
+
+
+def described(value: object) -> str:
+    """Return *value* for a message: its type and a short text of it."""
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    return f"{type(value).__name__} {shortened(value)}"
+
+
+def shortened(value: object, at_most: int = 60) -> str:
+    """Return the repr of *value*, cut in the middle to *at_most* characters; never fails."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a message must not fail over a broken or bottomless repr
+        return "(its repr fails)"
+    if len(text) > at_most:
+        half = at_most // 2 - 2
+        text = f"{text[:half]}...{text[-half:]}"
+    return text

@@ -1,0 +1,30 @@
+"""`UNSET`: what an argument is when nobody gave it and `None` already has a meaning."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+
+class _UnsetType(Enum):
+    """The type of `UNSET`; an enum because its one member survives copy and pickle, and type checkers narrow it."""
+
+    UNSET = "UNSET"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = _UnsetType.UNSET
+"""Leave it as it is. Falsy, and itself after copy and pickle.
+
+Example:
+    >>> import copy
+    >>> copy.deepcopy(UNSET) is UNSET, bool(UNSET)
+    (True, False)
+"""
+
+Unset = Literal[_UnsetType.UNSET]

@@ -1,0 +1,337 @@
+"""The client: resources by noun, and three ways to send a call."""
+
+from __future__ import annotations
+
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from chatarmin_os._converter import from_answer, to_call
+from chatarmin_os._input import text
+from chatarmin_os._json import copied, described
+from chatarmin_os._unset import UNSET, Unset
+from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
+from chatarmin_os.procedures._base import Request
+from chatarmin_os.transports.base import Call, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from types import TracebackType
+    from uuid import UUID
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.models.companies import Hints
+    from chatarmin_os.models.onboarding import OnboardResult
+    from chatarmin_os.resources.billing import Billing
+    from chatarmin_os.resources.companies import Companies
+    from chatarmin_os.resources.contacts import Contacts
+    from chatarmin_os.resources.features import Features
+    from chatarmin_os.resources.links import Links
+    from chatarmin_os.resources.subscriptions import Subscriptions
+    from chatarmin_os.resources.tiers import Tiers
+    from chatarmin_os.transports.base import Kind
+
+T = TypeVar("T")
+
+
+class ChatarminOS:
+    """A client of ChatarminOS; one serves a whole process.
+
+    Args:
+        api_key: The product's key (`os_sk_...`); default: the environment variable OS_API_KEY. White space around it
+            is stripped. It is never shown.
+        base_url: Where the service is; default: OS_BASE_URL, else the public service.
+        transport: What answers the calls, instead of HTTP. The other arguments belong to HTTP and cannot go with it.
+        timeout: Seconds for a whole call, repeats and waits included; 10 by default.
+        max_retries: How often a call is repeated at most; 2 by default.
+
+    Raises:
+        InvalidInput: No key, or a setting that cannot be.
+        TypeError: A transport together with settings of HTTP.
+
+    Policies:
+        - **Input** is checked before anything is sent; `InvalidInput` names the argument.
+        - **Answers** are checked before they are models; `InvalidResponse` names the place.
+        - **Threads**: any number share a client, if the transport can; those of this package can.
+        - **Errors** know their request: `client.send(error.request)` repeats exactly that call.
+
+    Example:
+        >>> client = ChatarminOS.in_memory()
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+        >>> client.features.check(company_id=company.company_id, feature_code="ai_credit").remaining
+        100
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        transport: Transport | None = None,
+        timeout: float | Unset = UNSET,
+        max_retries: int | Unset = UNSET,
+    ) -> None:
+        if transport is None:
+            transport = _http_transport(api_key, base_url, timeout, max_retries)
+        elif not isinstance(transport, Transport):
+            raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {described(transport)}")
+        else:
+            settings = {"api_key": api_key, "base_url": base_url, "timeout": timeout, "max_retries": max_retries}
+            given = [name for name, value in settings.items() if value is not None and value is not UNSET]
+            if given:
+                raise TypeError(f"{', '.join(given)} must not be given with a transport, which has its own settings")
+        self.transport = transport
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """Return a client on a fake service of its own with the demo catalogue; no key, no network.
+
+        For the handles of the fake, and for type checkers, write
+        `fake = FakeTransport(demo_catalogue()); client = ChatarminOS(transport=fake)`.
+        """
+        from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+        return cls(transport=FakeTransport(demo_catalogue()))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {type(self.transport).__name__}>"
+
+    def close(self) -> None:
+        """Close the transport."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Resources, made when first needed: a program that only checks features never defines the rest.
+
+    @cached_property
+    def companies(self) -> Companies:
+        """Companies and their links to your organisations."""
+        from chatarmin_os.resources.companies import Companies
+
+        return Companies(self)
+
+    @cached_property
+    def contacts(self) -> Contacts:
+        """People at companies."""
+        from chatarmin_os.resources.contacts import Contacts
+
+        return Contacts(self)
+
+    @cached_property
+    def features(self) -> Features:
+        """What companies may use."""
+        from chatarmin_os.resources.features import Features
+
+        return Features(self)
+
+    @cached_property
+    def billing(self) -> Billing:
+        """Usage, checkouts and subscriptions."""
+        from chatarmin_os.resources.billing import Billing
+
+        return Billing(self)
+
+    @cached_property
+    def tiers(self) -> Tiers:
+        """Subscription tiers."""
+        from chatarmin_os.resources.tiers import Tiers
+
+        return Tiers(self)
+
+    @cached_property
+    def subscriptions(self) -> Subscriptions:
+        """Tiers under their other name."""
+        from chatarmin_os.resources.subscriptions import Subscriptions
+
+        return Subscriptions(self)
+
+    @cached_property
+    def links(self) -> Links:
+        """Links made and deleted by hand."""
+        from chatarmin_os.resources.links import Links
+
+        return Links(self)
+
+    def onboard(
+        self,
+        *,
+        external_org_id: str | UUID,
+        hints: Hints | Mapping[str, Any] | None = None,
+        tier_code: str | None = None,
+        contact_email: str | None = None,
+        contact_name: str | None = None,
+        created_at: datetime | str | None = None,
+        checkout_session_id: str | UUID | None = None,
+        stripe_subscription_id: str | UUID | None = None,
+        stripe_customer_id: str | UUID | None = None,
+    ) -> OnboardResult:
+        """Match or create a company, link it, claim or link its subscription and apply a tier: all or nothing.
+
+        Call it at sign-up, not at log-in. It can be repeated and makes no duplicate, but applying is literal: a
+        *tier_code* for a company that has a higher tier, or accesses set by hand, replaces them. For a company that
+        may exist already pass no tier code and look at `link_status` first.
+
+        Hints are claims: pass only what you have verified (the domain of a confirmed e-mail address, never a form
+        field), for what matches is handed over with its tier and its usage. Only hints are evidence; *contact_email*
+        is not, nor is a checkout that another company has claimed.
+
+        Args:
+            external_org_id: Your own id of the organisation.
+            hints: What is known of the company, to find it if it exists: `Hints` or a mapping with its keys.
+            tier_code: The tier to apply, after any checkout.
+            contact_email: A contact to create or update; the primary one if the company has none.
+            contact_name: That contact's name; ignored without an address.
+            created_at: When the company came into being; counts for a new company only.
+            checkout_session_id: A completed Stripe checkout to claim; not together with a subscription.
+            stripe_subscription_id: A Stripe subscription to link.
+            stripe_customer_id: Its customer; looked up where omitted.
+
+        Raises:
+            InvalidInput: An argument that cannot be, before anything was sent.
+            NotFoundError: No such tier, checkout or subscription.
+            BadRequestError: The checkout is not complete, the subscription cancelled, the customer not its own.
+            ConflictError: The checkout or subscription belongs to another company.
+
+        The order of the steps and the meaning of `link_status` are stated by the service's README; that a failed call
+        leaves nothing behind, and that suggestions lead to a new company, is decided by this project.
+
+        Example:
+            >>> client.onboard(external_org_id="org_1", hints={"company_name": "Acme Inc"}, tier_code="free").link_status
+            'created'
+        """
+        from chatarmin_os.procedures.onboarding import OnboardInput
+
+        return self.send(
+            OnboardInput(
+                external_org_id=external_org_id,
+                hints=hints,
+                tier_code=tier_code,
+                contact_email=contact_email,
+                contact_name=contact_name,
+                created_at=created_at,
+                checkout_session_id=checkout_session_id,
+                stripe_subscription_id=stripe_subscription_id,
+                stripe_customer_id=stripe_customer_id,
+            )
+        )
+
+    def send(self, request: Request[T]) -> T:
+        """Send one typed request and return its typed result.
+
+        Raises:
+            TypeError: *request* is no request; nothing was sent.
+            ApiError: The service refused.
+            TransportError: There is no answer to be had.
+
+        Example:
+            >>> from chatarmin_os import GetTierInput
+            >>> client.send(GetTierInput(tier_code="pro")).base_fee.stripe.unit_amount
+            4900
+        """
+        call = to_call(_checked(request))
+        try:
+            return from_answer(request, self.transport.send(call))
+        except ChatarminError as error:
+            error.request = request
+            raise
+
+    def batch(self, requests: Iterable[Request[T]]) -> list[T | ChatarminError]:
+        """Send many requests in as few round trips as the transport can; answers in their order, errors as values.
+
+        They must not depend on each other: they may run in any order. One refusal hides no other answer; an answer
+        that cannot be had takes the place of each call it concerns, and each error has its own `.request`.
+
+        Raises:
+            TypeError: Something in *requests* is no request; nothing was sent.
+
+        Example:
+            >>> from chatarmin_os import GetTierInput
+            >>> free, gold = client.batch([GetTierInput(tier_code="free"), GetTierInput(tier_code="gold")])
+            >>> free.name, gold.code
+            ('Free', 'NOT_FOUND')
+        """
+        asked = [_checked(request) for request in requests]
+        if not asked:
+            return []
+        answers = self.transport.send_many([to_call(request) for request in asked])
+        if len(answers) != len(asked):
+            raise TypeError(
+                f"{type(self.transport).__name__}.send_many must answer every call: {len(answers)} of {len(asked)}"
+            )
+        return [_outcome(request, answer) for request, answer in zip(asked, answers, strict=True)]
+
+    def call(self, path: str, input: JSON = None, *, kind: Kind | None = None) -> JSON:
+        """Call any procedure by its wire path, wire names in and out: the way out for what has no method yet.
+
+        Args:
+            path: The procedure's path on the wire.
+            input: The input as JSON; None for none.
+            kind: `"query"` or `"mutation"`; default: what `PROCEDURES` says of the path, else `"query"`. A mutation
+                called this way is never repeated once it may have run.
+
+        Raises:
+            InvalidInput: A blank path, an unknown kind, or an input that cannot travel as JSON.
+            ApiError: The service refused.
+            TransportError: There is no answer to be had.
+
+        Example:
+            >>> client.call("tiers.list")[0]
+            {'code': 'free', 'name': 'Free'}
+        """
+        try:
+            path = text(path)
+        except InvalidInput as refusal:
+            raise refusal.inside("path") from None
+        try:
+            input = copied(input)
+        except InvalidInput as refusal:
+            raise refusal.inside("input") from None
+        if kind is None:
+            from chatarmin_os.procedures.table import PROCEDURES
+
+            kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
+        elif kind not in {"query", "mutation"}:
+            raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
+        return self.transport.send(Call(path, kind, input, safe_to_repeat=kind == "query"))
+
+
+def _checked(request: Request[T]) -> Request[T]:
+    if not isinstance(request, Request):
+        raise TypeError(
+            f"expected a request such as FeatureCheckInput(company_id=..., feature_code=...), got {described(request)}"
+        )
+    return request
+
+
+def _outcome(request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
+    if isinstance(answer, ChatarminError):
+        error = answer if answer.request is None else copy(answer)  # one error may stand for many calls
+        error.request = request
+        return error
+    try:
+        return from_answer(request, answer)
+    except InvalidResponse as error:
+        error.request = request
+        return error
+
+
+def _http_transport(
+    api_key: str | None, base_url: str | None, timeout: float | Unset, max_retries: int | Unset
+) -> Transport:
+    from chatarmin_os.transports import _settings
+
+    _settings.api_key(api_key)
+    _settings.base_url(base_url)
+    _settings.timeout(timeout)
+    _settings.max_retries(max_retries)
+    raise NotImplementedError(
+        "this version does not speak to the service over HTTP yet: pass transport=, or use ChatarminOS.in_memory()"
+    )

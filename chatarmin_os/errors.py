@@ -1,0 +1,285 @@
+"""Every error of this package, and the one table of the wire's codes.
+
+    ChatarminError
+    ├── ApiError                 the service refused
+    │   ├── UnauthorizedError    UNAUTHORIZED
+    │   ├── ForbiddenError       FORBIDDEN
+    │   ├── NotFoundError        NOT_FOUND
+    │   ├── BadRequestError      BAD_REQUEST
+    │   ├── UsageLimitError      PRECONDITION_FAILED
+    │   ├── ConflictError        CONFLICT
+    │   ├── RateLimitError       TOO_MANY_REQUESTS
+    │   └── ServerError          the codes of 5xx
+    ├── TransportError           no answer to be had
+    │   ├── ConnectionFailed     DNS, refused, reset, TLS
+    │   ├── TimedOut             the deadline passed
+    │   └── InvalidResponse      an answer that is not the service's
+    ├── InvalidInput             refused before anything was sent; also a ValueError
+    └── CassetteError            recorded transport: no recording, an unused one, no cassette
+
+An error that came out of a typed call knows it: `client.send(error.request)` repeats exactly that call, with the same
+idempotency key. All errors pickle and copy with their attributes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+
+if TYPE_CHECKING:
+    from chatarmin_os.procedures import Request
+
+Outcome = Literal["not_sent", "unknown"]
+
+
+class ChatarminError(Exception):
+    """Base of every error of this package."""
+
+    request: Request[Any] | None = None
+    """The typed request that failed; None for `client.call` and where no request could be built."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception would call the class with `args` alone, which is not enough for keyword-only arguments.
+        return _revived, (type(self), self.args, self.__dict__.copy())
+
+
+def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ChatarminError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+class ApiError(ChatarminError):
+    """The service understood the call and refused it; nothing was changed.
+
+    Attributes:
+        code: The wire's name of the refusal, such as `"NOT_FOUND"`.
+        message: What the service said.
+        http_status: The HTTP status that goes with the code, where known.
+        path: The procedure's path on the wire.
+        data: What else the service sent along, as JSON.
+        request_id: The service's id of the exchange, to quote to its support.
+
+    Example:
+        >>> ApiError.from_code("NOT_FOUND", "No such company", path="features.check")
+        NotFoundError('No such company')
+        >>> print(_)
+        NOT_FOUND: No such company [features.check]
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str,
+        http_status: int | None = None,
+        path: str | None = None,
+        data: Any = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.http_status = http_status
+        self.path = path
+        self.data = data
+        self.request_id = request_id
+
+    @classmethod
+    def from_code(cls, code: str, message: str = "", *, retry_after: float | None = None, **same: Any) -> ApiError:
+        """Return the error of the class that *code* belongs to.
+
+        Takes what the constructor takes. Without a message it is the code's name, without an `http_status` the code's
+        usual one, as the wire itself does. *retry_after* is kept by the classes that have it.
+        """
+        known = CODES.get(code)
+        status = same.pop("http_status", None)
+        if status is None and known:
+            status = known.http_status
+        kind = known.error if known else ServerError if (status or 0) >= _SERVER_ERROR else ApiError
+        if issubclass(kind, _Retriable):
+            same["retry_after"] = retry_after
+        return kind(message or code, code=code, http_status=status, **same)
+
+    def __str__(self) -> str:
+        where = [part for part in (self.path, self.request_id and f"request {self.request_id}") if part]
+        return f"{self.code}: {self._told()}" + (f" [{', '.join(where)}]" if where else "")
+
+    def _told(self) -> str:
+        return self.message
+
+
+class UnauthorizedError(ApiError):
+    """The API key is missing or not valid."""
+
+
+class ForbiddenError(ApiError):
+    """No access: the feature is disabled, expired or not part of what the company has."""
+
+
+class NotFoundError(ApiError):
+    """There is no such company, feature, tier, Stripe object or procedure."""
+
+
+class BadRequestError(ApiError):
+    """The service could not accept the input.
+
+    Example:
+        >>> told = '[{"path": ["contacts", 3, "email"], "message": "Invalid email"}]'
+        >>> BadRequestError(told, code="BAD_REQUEST").issues
+        [('contacts[3].email', 'Invalid email')]
+    """
+
+    @property
+    def issues(self) -> list[tuple[str, str]]:
+        """What is wrong, as (field path in the wire's names, message); empty where the service does not tell."""
+        try:
+            told = json.loads(self.message)
+        except ValueError:
+            told = None
+        if isinstance(told, list):
+            return [
+                (_dotted(issue.get("path")), str(issue.get("message", ""))) for issue in told if isinstance(issue, dict)
+            ]
+        flat = self.data.get("zodError") if isinstance(self.data, dict) else None
+        fields = flat.get("fieldErrors") if isinstance(flat, dict) else None
+        if not isinstance(fields, dict):
+            return []
+        return [(field, str(text)) for field, texts in fields.items() for text in texts or ()]
+
+    def _told(self) -> str:
+        if not self.message.startswith("["):
+            return self.message
+        return "; ".join(f"{field}: {text}" if field else text for field, text in self.issues) or self.message
+
+
+class UsageLimitError(ApiError):
+    """The usage would pass the limit; nothing of it was counted."""
+
+
+class ConflictError(ApiError):
+    """It is taken: an external id, a subscription, an idempotency key with other values."""
+
+
+class _Retriable(ApiError):
+    """An error that may say when to come again, in seconds: `retry_after`, None where it was not told."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None, **same: Any) -> None:
+        super().__init__(message, **same)
+        self.retry_after = retry_after
+
+
+class RateLimitError(_Retriable):
+    """Too many calls; none of this one was carried out. `retry_after`: seconds to wait, None where not told."""
+
+
+class ServerError(_Retriable):
+    """The service failed; whether it did anything is not known. `retry_after`: seconds to wait, None if not told."""
+
+
+class TransportError(ChatarminError):
+    """No answer to be had.
+
+    Attributes:
+        outcome: `"not_sent"`: it certainly did not run. `"unknown"`: it may have.
+        attempts: How many times it was tried.
+    """
+
+    def __init__(self, message: str, *, outcome: Outcome = "unknown", attempts: int = 1) -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        self.attempts = attempts
+
+
+class ConnectionFailed(TransportError):  # noqa: N818 - a public name, and what happened
+    """No connection, or it was lost: DNS, refused, reset, TLS."""
+
+
+class TimedOut(TransportError):  # noqa: N818 - a public name, and what happened
+    """The deadline passed."""
+
+
+class InvalidResponse(TransportError):  # noqa: N818 - a public name, and what came
+    """An answer that is not the service's: not JSON, or a value of the wrong type at a place that is named.
+
+    `retry_after`: seconds to wait, None where not told.
+    """
+
+    def __init__(
+        self, message: str, *, outcome: Outcome = "unknown", attempts: int = 1, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, outcome=outcome, attempts=attempts)
+        self.retry_after = retry_after
+
+
+class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, and what it is
+    """Refused before anything was sent.
+
+    Attributes:
+        field: The argument's name in Python, with the place inside it (`contacts[3].email`).
+
+    Example:
+        >>> client.features.check(company_id="", feature_code="ai_credit")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: company_id: blank text
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+    def inside(self, place: str) -> Self:
+        """Return the same refusal as seen from outside *place*, whose name goes in front."""
+        if self.field is None:
+            return type(self)(f"{place}: {self}", field=place)
+        joint = "" if self.field.startswith("[") else "."
+        return type(self)(f"{place}{joint}{self}", field=f"{place}{joint}{self.field}")
+
+
+class CassetteError(ChatarminError):
+    """Recorded transport: a call without a recording, a recording never used, a file that is no cassette."""
+
+
+def _dotted(path: Any) -> str:
+    """Return a list of keys and indices as one text: `["contacts", 3, "email"]` is `contacts[3].email`."""
+    parts = path if isinstance(path, list) else []
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
+
+
+class Code(NamedTuple):
+    """What belongs to one of the wire's codes."""
+
+    error: type[ApiError]
+    http_status: int
+    number: int
+    """The JSON-RPC number in an error envelope; five codes share -32603."""
+
+
+_SERVER_ERROR = 500
+
+CODES: dict[str, Code] = {
+    "PARSE_ERROR": Code(ApiError, 400, -32700),
+    "BAD_REQUEST": Code(BadRequestError, 400, -32600),
+    "UNAUTHORIZED": Code(UnauthorizedError, 401, -32001),
+    "PAYMENT_REQUIRED": Code(ApiError, 402, -32002),
+    "FORBIDDEN": Code(ForbiddenError, 403, -32003),
+    "NOT_FOUND": Code(NotFoundError, 404, -32004),
+    "METHOD_NOT_SUPPORTED": Code(ApiError, 405, -32005),
+    "TIMEOUT": Code(ApiError, 408, -32008),
+    "CONFLICT": Code(ConflictError, 409, -32009),
+    "PRECONDITION_FAILED": Code(UsageLimitError, 412, -32012),
+    "PAYLOAD_TOO_LARGE": Code(ApiError, 413, -32013),
+    "UNSUPPORTED_MEDIA_TYPE": Code(ApiError, 415, -32015),
+    "UNPROCESSABLE_CONTENT": Code(ApiError, 422, -32022),
+    "PRECONDITION_REQUIRED": Code(ApiError, 428, -32028),
+    "TOO_MANY_REQUESTS": Code(RateLimitError, 429, -32029),
+    "CLIENT_CLOSED_REQUEST": Code(ApiError, 499, -32099),
+    "INTERNAL_SERVER_ERROR": Code(ServerError, 500, -32603),
+    "NOT_IMPLEMENTED": Code(ServerError, 501, -32603),
+    "BAD_GATEWAY": Code(ServerError, 502, -32603),
+    "SERVICE_UNAVAILABLE": Code(ServerError, 503, -32603),
+    "GATEWAY_TIMEOUT": Code(ServerError, 504, -32603),
+}
+"""The codes of tRPC 11 (10 has all but six of them), by name."""

@@ -1,0 +1,16 @@
+"""The service in memory. Where to look for what:
+
+- `transport`: the fake as a transport, and the handles that a test arranges with; `catalogue`: what the product sells.
+- `companies`, `contacts`, `features`, `billing`, `tiers`, `links`, `onboarding`: what answers a procedure, the same
+  nouns as in `resources`: look up, ask the rule, store, answer. `stripe`: what only Stripe could do.
+- `rules`: the rules, pure and apart from storage.
+- `state`: the tables, and the snapshot of them.
+"""
+
+from __future__ import annotations
+
+from chatarmin_os.fake.catalogue import Catalogue, demo_catalogue
+from chatarmin_os.fake.rules.addresses import FREE_MAIL_DOMAINS
+from chatarmin_os.fake.transport import FakeTransport
+
+__all__ = ["FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"]

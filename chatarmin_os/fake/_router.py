@@ -1,0 +1,206 @@
+"""How a procedure of the fake is declared: its path, its kind, and the shape of its input.
+
+The shape is checked before the handler runs, so that no handler parses input: what is blank, unknown or of the wrong
+type is `BAD_REQUEST` and named, in the wire's names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from chatarmin_os._json import described
+from chatarmin_os.errors import ApiError
+from chatarmin_os.fake.rules import addresses
+
+if TYPE_CHECKING:
+    from chatarmin_os._json import JSON
+    from chatarmin_os.fake.state import State
+    from chatarmin_os.transports.base import Kind
+
+Given: TypeAlias = dict[str, Any]
+Handler: TypeAlias = "Callable[[State, Given], JSON]"
+Check: TypeAlias = Callable[[Any, str], Any]
+
+
+class Field(NamedTuple):
+    """A key of an input."""
+
+    check: Check
+    is_required: bool = True
+
+
+class Route(NamedTuple):
+    """A procedure of the fake."""
+
+    kind: Kind
+    shape: dict[str, Field]
+    handler: Handler
+
+
+ROUTES: dict[str, Route] = {}
+
+
+def procedure(path: str, kind: Kind, **shape: Field) -> Callable[[Handler], Handler]:
+    """Declare the decorated function as what answers *path*."""
+
+    def declared(handler: Handler) -> Handler:
+        ROUTES[path] = Route(kind, shape, handler)
+        return handler
+
+    return declared
+
+
+def bad_request(place: str, reason: str) -> ApiError:
+    """Return the refusal of what stands at *place* of the input."""
+    told = {"zodError": {"formErrors": [], "fieldErrors": {place: [reason]}}}
+    return ApiError.from_code("BAD_REQUEST", f"{place}: {reason}", data=told)
+
+
+def not_found(what: str, of: str) -> ApiError:
+    """Return the refusal of an id that there is not."""
+    return ApiError.from_code("NOT_FOUND", f"No {what} {of!r}")
+
+
+def shaped(shape: dict[str, Field], given: JSON, place: str = "") -> Given:
+    """Return *given* with every key checked and normalised."""
+    if given is None and not place:
+        given = {}
+    if not isinstance(given, dict):
+        raise bad_request(place or "input", f"expected an object, got {described(given)}")
+    prefix = f"{place}." if place else ""
+    checked = {}
+    for key, value in given.items():
+        field = shape.get(key)
+        if field is None:
+            raise bad_request(f"{prefix}{key}", f"unknown key; known: {', '.join(shape) or 'none'}")
+        checked[key] = field.check(value, prefix + key)
+    for key, field in shape.items():
+        if field.is_required and key not in checked:
+            raise bad_request(prefix + key, "is missing")
+    return checked
+
+
+# Checks: the value at a place, as the handler gets it.
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        raise bad_request(place, f"expected text, got {described(value)}")
+    if not value.strip():
+        raise bad_request(place, "blank text")
+    return value
+
+
+def _flag(value: Any, place: str) -> bool:
+    if not isinstance(value, bool):
+        raise bad_request(place, f"expected true or false, got {described(value)}")
+    return value
+
+
+def number(value: Any, place: str) -> int | float:
+    """Return a number that is no bool."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise bad_request(place, f"expected a number, got {described(value)}")
+    return value
+
+
+def _quantity(value: Any, place: str) -> int | float:
+    if number(value, place) <= 0:
+        raise bad_request(place, f"expected a number above 0, got {described(value)}")
+    return value  # type: ignore[no-any-return]
+
+
+def limit_at(value: Any, place: str) -> int | float | None:
+    """Return a number of at least 0, or None for no limit."""
+    if value is not None and number(value, place) < 0:
+        raise bad_request(place, f"expected a number of at least 0, or null; got {described(value)}")
+    return value  # type: ignore[no-any-return]
+
+
+def _fraction(value: Any, place: str) -> float:
+    if not 0 <= number(value, place) <= 1:
+        raise bad_request(place, f"expected a fraction from 0 to 1, got {described(value)}")
+    return value  # type: ignore[no-any-return]
+
+
+def _mapping(value: Any, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise bad_request(place, f"expected an object, got {described(value)}")
+    return value
+
+
+def _instant(value: Any, place: str) -> str:
+    try:
+        moment = datetime.fromisoformat(_text(value, place))
+        if moment.utcoffset() is None:
+            raise bad_request(place, f"expected an instant with its offset from UTC, got {described(value)}")
+        return instant_text(moment)
+    except (ValueError, OverflowError):
+        raise bad_request(place, f"expected an ISO 8601 instant, got {described(value)}") from None
+
+
+def instant_text(moment: datetime) -> str:
+    """Return an instant as the fake keeps it: UTC, milliseconds, `Z`, so that texts compare as instants do."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _nullable_instant(value: Any, place: str) -> str | None:
+    return None if value is None else _instant(value, place)
+
+
+def _domain(value: Any, place: str) -> str:
+    domain = addresses.domain(_text(value, place))
+    if domain is None:
+        raise bad_request(place, f"no domain: {described(value)}")
+    return domain
+
+
+def _email(value: Any, place: str) -> str:
+    email = addresses.email(_text(value, place))
+    if email is None:
+        raise bad_request(place, f"no e-mail address: {described(value)}")
+    return email
+
+
+def one_of(*names: str) -> Check:
+    """Make the check for one of *names*."""
+
+    def check(value: Any, place: str) -> str:
+        if value not in names:
+            raise bad_request(place, f"expected one of {', '.join(names)}; got {described(value)}")
+        return value  # type: ignore[no-any-return]
+
+    return check
+
+
+def list_of(check: Check) -> Check:
+    """Make the check for a list whose items pass *check*."""
+
+    def checked(value: Any, place: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise bad_request(place, f"expected a list, got {described(value)}")
+        return [check(item, f"{place}[{index}]") for index, item in enumerate(value)]
+
+    return checked
+
+
+def object_of(**shape: Field) -> Check:
+    """Make the check for an object of *shape*."""
+    return lambda value, place: shaped(shape, value, place)
+
+
+def optional(field: Field) -> Field:
+    """Return *field* as one that may be absent; null is refused all the same."""
+    return field._replace(is_required=False)
+
+
+TEXT, FLAG, QUANTITY, LIMIT = Field(_text), Field(_flag), Field(_quantity), Field(limit_at)
+FRACTION, MAPPING, INSTANT, NULLABLE_INSTANT = (
+    Field(_fraction),
+    Field(_mapping),
+    Field(_instant),
+    Field(_nullable_instant),
+)
+DOMAIN, EMAIL = Field(_domain), Field(_email)

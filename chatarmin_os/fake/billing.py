@@ -1,0 +1,207 @@
+"""Usage, checkouts and subscriptions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from chatarmin_os.errors import ApiError
+from chatarmin_os.fake import _lookup, tiers
+from chatarmin_os.fake._router import MAPPING, QUANTITY, TEXT, Given, bad_request, not_found, optional, procedure
+from chatarmin_os.fake.features import access_to, count_enabled, usage_of
+from chatarmin_os.fake.rules.access import is_enabled
+from chatarmin_os.fake.rules.tiers import paid_for
+from chatarmin_os.fake.rules.usage import added, as_number, passes, standing
+
+if TYPE_CHECKING:
+    from chatarmin_os._json import JSON
+    from chatarmin_os.fake.state import Claim, State, StripeSubscription, Tier
+
+
+@procedure(
+    "billing.trackUsage",
+    "mutation",
+    companyId=TEXT,
+    featureCode=TEXT,
+    quantity=QUANTITY,
+    idempotencyKey=optional(TEXT),
+    metadata=optional(MAPPING),
+)
+def track_usage(state: State, given: Given) -> JSON:
+    """Count usage, once per key; a replay is answered also when the feature has since been disabled or used up."""
+    company = _lookup.company(state, given["companyId"])
+    feature = _lookup.feature(state, given["featureCode"])
+    if not feature["hasQuantity"]:
+        raise bad_request("featureCode", f"the feature {feature['code']!r} has no quantity to track")
+    key = given.get("idempotencyKey")
+    if key in state.events:
+        return _replayed(state, key, given)
+    access = access_to(state, company["id"], feature)
+    if not is_enabled(access, state.now):
+        raise ApiError.from_code("FORBIDDEN", f"The feature {feature['code']!r} is not enabled for this company")
+    current = added(usage_of(state, company["id"], feature), given["quantity"])
+    if passes(current, access["quantityLimit"]):
+        raise ApiError.from_code(
+            "PRECONDITION_FAILED",
+            f"Usage limit of {feature['code']!r}: {as_number(current)} would exceed {access['quantityLimit']}",
+        )
+    stand = standing(current, access["quantityLimit"], access["includedQuantity"])
+    answer = {
+        "currentUsage": as_number(current),
+        "remaining": None if stand.remaining is None else as_number(stand.remaining),
+        "billableQuantity": as_number(stand.billable),
+        "isAtLimit": stand.is_at_limit,
+    }
+    state.usage.setdefault(company["id"], {})[feature["code"]] = current
+    if key is not None:
+        state.events[key] = {
+            "companyId": company["id"],
+            "featureCode": feature["code"],
+            "quantity": given["quantity"],
+            "answer": answer,
+        }
+    return answer
+
+
+def _replayed(state: State, key: str, given: Given) -> JSON:
+    event = state.events[key]
+    for field in ("companyId", "featureCode", "quantity"):
+        if event[field] != given[field]:  # type: ignore[literal-required]
+            raise ApiError.from_code("CONFLICT", f"The idempotency key {key!r} was used with another {field}")
+    return event["answer"]
+
+
+@procedure("billing.claimCheckout", "mutation", companyId=TEXT, checkoutSessionId=TEXT)
+def claim_checkout(state: State, given: Given) -> JSON:
+    """Give a company the subscription of a completed checkout, and the tier it pays for."""
+    company = _lookup.company(state, given["companyId"])
+    subscription = bought(state, given["checkoutSessionId"])
+    refuse_foreign(state, subscription, company["id"])
+    already = subscription["id"] in state.claims
+    claim(state, company["id"], subscription)
+    return {"alreadyClaimed": already, "subscriptionId": subscription["id"]}
+
+
+@procedure(
+    "billing.linkSubscription",
+    "mutation",
+    companyId=TEXT,
+    stripeSubscriptionId=TEXT,
+    stripeCustomerId=optional(TEXT),
+    tierCode=optional(TEXT),
+    displayName=optional(TEXT),
+)
+def link_subscription(state: State, given: Given) -> JSON:
+    """Link a subscription of the caller's own; a tier is applied as given."""
+    company = _lookup.company(state, given["companyId"])
+    subscription = _lookup.subscription(state, given["stripeSubscriptionId"])
+    tier = _lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
+    refuse_unlinkable(subscription, given.get("stripeCustomerId"))
+    refuse_foreign(state, subscription, company["id"])
+    already = subscription["id"] in state.claims
+    applied = link(state, company["id"], subscription, tier, given.get("displayName"))
+    return {"subscriptionId": subscription["id"], "alreadyLinked": already, "featuresApplied": applied}
+
+
+@procedure("billing.getStatus", "query", companyId=TEXT)
+def get_status(state: State, given: Given) -> JSON:
+    """Answer the active subscriptions in claiming order, and the number of features enabled right now."""
+    company = _lookup.company(state, given["companyId"])
+    claims = state.claims_of(company["id"])
+    return {
+        "hasBillingProfile": bool(claims),
+        "activeSubscriptions": [
+            {
+                "id": claim["id"],
+                "stripeSubscriptionId": claim["stripeSubscriptionId"],
+                "displayName": claim["displayName"],
+                "tier": claim["tierCode"] and tiers.summary(state.catalogue.tiers[claim["tierCode"]]),
+            }
+            for claim in claims
+            if state.subscriptions[claim["stripeSubscriptionId"]]["isActive"]
+        ],
+        "enabledFeaturesCount": count_enabled(state, company["id"]),
+    }
+
+
+def bought(state: State, session_id: str) -> StripeSubscription:
+    """Return the subscription of a completed checkout."""
+    session = state.sessions.get(session_id)
+    if session is None:
+        raise not_found("checkout session", session_id)
+    if session["subscriptionId"] is None:
+        raise bad_request("checkoutSessionId", f"the checkout session {session_id!r} is not complete")
+    subscription = state.subscriptions[session["subscriptionId"]]
+    _refuse_cancelled(subscription, "checkoutSessionId")
+    return subscription
+
+
+def refuse_unlinkable(subscription: StripeSubscription, customer_id: str | None) -> None:
+    """Refuse a cancelled subscription, and a customer that is not its own."""
+    _refuse_cancelled(subscription, "stripeSubscriptionId")
+    if customer_id not in {None, subscription["customerId"]}:
+        raise bad_request("stripeCustomerId", f"{customer_id!r} is not the customer of {subscription['id']!r}")
+
+
+def _refuse_cancelled(subscription: StripeSubscription, place: str) -> None:
+    if not subscription["isActive"]:
+        raise bad_request(place, f"the subscription {subscription['id']!r} is cancelled")
+
+
+def refuse_foreign(state: State, subscription: StripeSubscription, company_id: str | None) -> None:
+    """Refuse a subscription that belongs to a company other than *company_id*."""
+    claim = state.claims.get(subscription["id"])
+    if claim and claim["companyId"] != company_id:
+        raise ApiError.from_code("CONFLICT", f"The subscription {subscription['id']!r} belongs to another company")
+
+
+def claim(state: State, company_id: str, subscription: StripeSubscription) -> Claim:
+    """Return the claim of a subscription; a new one applies the tier it pays for."""
+    known = state.claims.get(subscription["id"])
+    if known:
+        return known
+    tier = paid_for(state.catalogue.tiers.values(), subscription["priceIds"])
+    if tier:
+        tiers.grant(state, company_id, tier)
+    return _added(state, company_id, subscription, tier, is_applied=tier is not None)
+
+
+def link(
+    state: State,
+    company_id: str,
+    subscription: StripeSubscription,
+    tier: Tier | None,
+    display_name: str | None = None,
+) -> int:
+    """Link a subscription, or update its link, and return how many features were applied."""
+    claim = state.claims.get(subscription["id"])
+    if claim is None:
+        paid = tier or paid_for(state.catalogue.tiers.values(), subscription["priceIds"])
+        claim = _added(state, company_id, subscription, paid)
+    claim["displayName"] = display_name or claim["displayName"]
+    if tier is None:
+        return 0
+    claim["tierCode"] = tier["code"]
+    claim["tierApplied"] = True
+    return tiers.grant(state, company_id, tier)
+
+
+def _added(
+    state: State,
+    company_id: str,
+    subscription: StripeSubscription,
+    tier: Tier | None,
+    *,
+    is_applied: bool = False,
+) -> Claim:
+    claim: Claim = {
+        "id": str(uuid4()),
+        "companyId": company_id,
+        "stripeSubscriptionId": subscription["id"],
+        "displayName": None,
+        "tierCode": tier and tier["code"],
+        "tierApplied": is_applied,
+        "monthlyFee": (tier and tier["baseFee"]) or 0,
+    }
+    state.add_claim(claim)
+    return claim

@@ -1,0 +1,235 @@
+"""What a product sells: its features and tiers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from chatarmin_os._json import copied, described
+from chatarmin_os.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chatarmin_os.fake.rules.usage import Number
+
+
+class Feature(TypedDict):
+    """A feature of the product."""
+
+    code: str
+    name: str
+    hasQuantity: bool
+    config: dict[str, Any]
+
+
+class TierFeature(TypedDict):
+    """What a tier grants of a feature."""
+
+    quantityLimit: Number | None
+    includedQuantity: Number | None
+    config: dict[str, Any]
+    unitAmount: int | None
+
+
+class Tier(TypedDict):
+    """A tier of the product."""
+
+    code: str
+    name: str
+    baseFee: int | None
+    currency: str
+    features: dict[str, TierFeature]
+
+
+_KEYS = ("quantity_limit", "included_quantity", "config", "unit_amount")
+
+
+class Catalogue:
+    """The features and tiers of a product, in the order they were added.
+
+    Example:
+        >>> catalogue = Catalogue()
+        >>> catalogue.add_feature("seats", name="Seats", has_quantity=True)
+        >>> catalogue.add_tier("basic", name="Basic", base_fee=900, features={"seats": {"quantity_limit": 3}})
+        >>> from chatarmin_os import ChatarminOS
+        >>> client = ChatarminOS(transport=FakeTransport(catalogue))
+        >>> client.tiers.get("basic").stripe_price_ids
+        ('price_basic_base',)
+    """
+
+    def __init__(self) -> None:
+        self.features: dict[str, Feature] = {}
+        self.tiers: dict[str, Tier] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} features={list(self.features)} tiers={list(self.tiers)}>"
+
+    def add_feature(
+        self, code: str, *, name: str, has_quantity: bool = False, config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add a feature, or replace the one with this code.
+
+        Args:
+            code: Its code.
+            name: Its name.
+            has_quantity: Whether it is used in quantities, so that usage and limits apply.
+            config: Its default settings.
+
+        Raises:
+            ValueError: Blank text, or a config that is no JSON object.
+        """
+        self.features[_text("code", code)] = {
+            "code": code,
+            "name": _text("name", name),
+            "hasQuantity": _flag("has_quantity", has_quantity),
+            "config": _config("config", config),
+        }
+
+    def add_tier(
+        self,
+        code: str,
+        *,
+        name: str,
+        base_fee: int | None = None,
+        currency: str = "eur",
+        features: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Add a tier, or replace the one with this code.
+
+        Args:
+            code: Its code.
+            name: Its name.
+            base_fee: What it costs per billing period, in minor units (cents); None: no base fee.
+            currency: The currency of all its prices.
+            features: What it grants: feature code -> any of quantity_limit (None: unlimited; 0 if left out),
+                included_quantity (None or left out: not billed by usage), config, unit_amount (minor units).
+
+        Raises:
+            ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
+                that is no int of at least 0.
+        """
+        granted = {of: self._granted(of, given) for of, given in (features or {}).items()}
+        self.tiers[_text("code", code)] = {
+            "code": code,
+            "name": _text("name", name),
+            "baseFee": _amount("base_fee", base_fee),
+            "currency": _text("currency", currency),
+            "features": granted,
+        }
+
+    def _granted(self, code: str, given: Mapping[str, Any]) -> TierFeature:
+        where = f"features[{code!r}]"
+        if code not in self.features:
+            raise ValueError(f"{where}: no such feature; known: {', '.join(self.features) or 'none'}")
+        for key in given:
+            if key not in _KEYS:
+                raise ValueError(f"{where}: no such key {key!r}; allowed: {', '.join(_KEYS)}")
+        has_quantity = self.features[code]["hasQuantity"]
+        limit = given.get("quantity_limit", 0 if has_quantity else None)
+        included = given.get("included_quantity")
+        if not has_quantity and not limit is included is None:
+            raise ValueError(f"{where}: a feature without a quantity has no limits")
+        return {
+            "quantityLimit": _limit(f"{where}.quantity_limit", limit),
+            "includedQuantity": _limit(f"{where}.included_quantity", included),
+            "config": _config(f"{where}.config", given.get("config")),
+            "unitAmount": _amount(f"{where}.unit_amount", given.get("unit_amount")),
+        }
+
+    def copy(self) -> Catalogue:
+        """Return a catalogue that shares nothing with this one."""
+        return self.from_json(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the catalogue as JSON."""
+        content: dict[str, Any] = copied({"features": list(self.features.values()), "tiers": list(self.tiers.values())})
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Catalogue:
+        """Return the catalogue that `to_json` wrote."""
+        catalogue, own = cls(), copied(dict(content))
+        catalogue.features = {feature["code"]: feature for feature in own["features"]}
+        catalogue.tiers = {tier["code"]: tier for tier in own["tiers"]}
+        return catalogue
+
+
+def _text(name: str, value: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name}: expected text that is not blank, got {described(value)}")
+    return value
+
+
+def _flag(name: str, value: bool) -> bool:  # noqa: FBT001 - the value is what it checks
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: expected True or False, got {described(value)}")  # noqa: TRY004 - one error for wrong use
+    return value
+
+
+def _amount(name: str, value: int | None) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{name}: expected minor units (cents) as an int of at least 0, got {described(value)}")
+    return value
+
+
+def _limit(name: str, value: Number | None) -> Number | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name}: expected a number of at least 0 or None, got {described(value)}")
+    return value
+
+
+def _config(name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = copied(dict(value or {}))
+    except (InvalidInput, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: expected a mapping of what travels as JSON: {error}") from None
+    return config
+
+
+def demo_catalogue() -> Catalogue:
+    """Return the catalogue of a small product: five features, and the tiers Free, Trial, Pro and Enterprise.
+
+    Example:
+        >>> list(demo_catalogue().tiers)
+        ['free', 'trial', 'pro', 'enterprise']
+    """
+    catalogue = Catalogue()
+    catalogue.add_feature("ai_credit", name="AI credits", has_quantity=True)
+    catalogue.add_feature("seats", name="Seats", has_quantity=True)
+    catalogue.add_feature("team_seats", name="Team seats", has_quantity=True)
+    catalogue.add_feature("api_access", name="API access")
+    catalogue.add_feature("sso", name="Single sign-on")
+    catalogue.add_tier("free", name="Free", features={"ai_credit": _of(100, 100), "seats": _of(3, 3)})
+    catalogue.add_tier(
+        "trial", name="Trial", features={"ai_credit": _of(500, 500), "seats": _of(5, 5), "api_access": {}}
+    )
+    catalogue.add_tier(
+        "pro",
+        name="Pro",
+        base_fee=4900,
+        features={
+            "ai_credit": _of(10000, 1000, 2),
+            "seats": _of(25, 10, 900),
+            "team_seats": _of(10, 5),
+            "api_access": {},
+        },
+    )
+    catalogue.add_tier(
+        "enterprise",
+        name="Enterprise",
+        base_fee=49900,
+        features={
+            "ai_credit": _of(None, 10000, 1),
+            "seats": _of(None, 100, 700),
+            "team_seats": _of(None, 50),
+            "api_access": {},
+            "sso": {},
+        },
+    )
+    return catalogue
+
+
+def _of(limit: int | None, included: int, unit_amount: int | None = None) -> dict[str, Any]:
+    return {"quantity_limit": limit, "included_quantity": included, "unit_amount": unit_amount}

@@ -1,0 +1,151 @@
+"""Companies, and linking them by hints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os.fake import _lookup, contacts, links
+from chatarmin_os.fake._router import (
+    DOMAIN,
+    EMAIL,
+    FRACTION,
+    INSTANT,
+    TEXT,
+    Field,
+    Given,
+    list_of,
+    object_of,
+    optional,
+    procedure,
+)
+from chatarmin_os.fake.rules import matching
+from chatarmin_os.fake.rules.addresses import email_domain, telling
+from chatarmin_os.fake.rules.matching import DECISIVE, Candidate, Outcome
+from chatarmin_os.fake.rules.names import normalised
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.fake.state import Company, State
+
+HINTS = Field(
+    object_of(companyName=optional(TEXT), domain=optional(DOMAIN), emails=optional(Field(list_of(EMAIL.check))))
+)
+
+
+@procedure("companies.getByProductLink", "query", externalOrgId=TEXT)
+def get_by_product_link(state: State, given: Given) -> JSON:
+    """Answer the company, or null: never an error for an unlinked id."""
+    link = state.links.get(given["externalOrgId"])
+    return None if link is None else state.companies[link["companyId"]]
+
+
+@procedure(
+    "companies.create",
+    "mutation",
+    name=TEXT,
+    externalOrgId=TEXT,
+    domain=optional(DOMAIN),
+    contactEmail=optional(EMAIL),
+    contactName=optional(TEXT),
+    createdAt=optional(INSTANT),
+)
+def create(state: State, given: Given) -> JSON:
+    """Create a company and its link, and a primary contact where there is an address."""
+    links.refuse_taken(state, given["externalOrgId"])
+    return added(state, given, name=given["name"], domain=given.get("domain"))
+
+
+def added(state: State, given: Given, *, name: str, domain: str | None) -> Company:
+    """Add a company with its link and contact; *given* is the input of `companies.create` or of `onboard`."""
+    company = state.add_company(name, domain, given.get("createdAt"))
+    links.link(state, company["id"], given["externalOrgId"])
+    contacts.upsert_from_input(state, company["id"], given)
+    return company
+
+
+@procedure("companies.update", "mutation", companyId=TEXT, createdAt=INSTANT)
+def update(state: State, given: Given) -> JSON:
+    """Change when a company came into being."""
+    company = _lookup.company(state, given["companyId"])
+    company["createdAt"] = given["createdAt"]
+    return company
+
+
+@procedure(
+    "companies.smartLink",
+    "mutation",
+    externalOrgId=TEXT,
+    hints=optional(HINTS),
+    minConfidence=optional(FRACTION),
+)
+def smart_link(state: State, given: Given) -> JSON:
+    """Find the company that hints describe, and link it where that is safe."""
+    linked = get_by_product_link(state, given)
+    if linked:
+        return _result("already_linked", linked, 100)
+    outcome = matched(state, given.get("hints", {}), given.get("minConfidence", matching.DEFAULT_MIN_CONFIDENCE))
+    if outcome.link:
+        company = at(state, outcome.link)
+        links.link(state, company["id"], given["externalOrgId"])
+        return _result("linked", company, outcome.link.confidence)
+    suggestions = [
+        {
+            "companyId": at(state, candidate)["id"],
+            "customerName": at(state, candidate)["name"],
+            "confidence": candidate.confidence,
+            "reason": candidate.reason,
+        }
+        for candidate in outcome.suggestions
+    ]
+    return _result("suggestions" if suggestions else "no_match", suggestions=suggestions)
+
+
+def _result(
+    status: str,
+    company: Company | None = None,
+    confidence: int | None = None,
+    suggestions: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "companyId": company and company["id"],
+        "customerName": company and company["name"],
+        "confidence": confidence,
+        "suggestions": suggestions or [],
+    }
+
+
+def at(state: State, candidate: Candidate) -> Company:
+    """Return the company of a candidate."""
+    return state.companies[state.order[candidate.order]]
+
+
+def matched(state: State, hints: Given, min_confidence: float = matching.DEFAULT_MIN_CONFIDENCE) -> Outcome:
+    """Return what *hints* come to."""
+    hint_domain = telling(hints.get("domain"))
+    name = normalised(hints.get("companyName", ""))
+    email_domains = {domain for email in hints.get("emails", ()) if (domain := email_domain(email))}
+
+    def evidence() -> Iterator[Candidate]:
+        for place in state.with_domain(hint_domain, DECISIVE):
+            yield Candidate(place, matching.DOMAIN, "domain")
+        if name:
+            least = matching.least_percent(min_confidence)
+            for confidence, place in state.names.best(name, least=least, count=DECISIVE):
+                yield Candidate(place, confidence, "name")
+        for domain in email_domains:
+            for place in state.with_domain(domain, DECISIVE) + state.with_contact_at(domain, DECISIVE):
+                yield Candidate(place, matching.EMAIL_DOMAIN, "email_domain")
+
+    def may_link(candidate: Candidate) -> bool:
+        company = at(state, candidate)
+        return matching.may_link(
+            hint_domain=hint_domain,
+            company_domain=telling(company["domain"]),
+            names_equal=bool(name) and normalised(company["name"]) == name,
+            email_domains=email_domains,
+        )
+
+    return matching.decide(evidence(), min_confidence, may_link)

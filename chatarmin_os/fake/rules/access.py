@@ -1,0 +1,55 @@
+"""A company may use a feature that is enabled, not expired, and below its limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os.fake.rules.usage import as_number, standing
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from chatarmin_os.fake.state import Access, Feature
+
+
+def starting(feature: Feature) -> Access:
+    """Return the access that a company without one has: disabled, and with a limit of 0 if there is a quantity."""
+    return {
+        "isEnabled": False,
+        "quantityLimit": 0 if feature["hasQuantity"] else None,
+        "includedQuantity": None,
+        "configValues": feature["config"],
+        "source": None,
+        "validUntil": None,
+    }
+
+
+def is_enabled(access: Access, now: str) -> bool:
+    """Return whether *access* is enabled and valid at *now*: before `validUntil`, not at it.
+
+    Instants are compared as texts of one form (UTC, milliseconds, `Z`).
+    """
+    return access["isEnabled"] and (access["validUntil"] is None or now < access["validUntil"])
+
+
+def described(feature: Feature, access: Access, current: Decimal, now: str) -> dict[str, Any]:
+    """Return what `features.check` answers (README: the fields up to `remaining`)."""
+    enabled = is_enabled(access, now)
+    counted = feature["hasQuantity"]
+    limit = access["quantityLimit"] if counted else None
+    included = access["includedQuantity"] if counted else None
+    stand = standing(current, limit, included)
+    return {
+        "featureCode": feature["code"],
+        "featureName": feature["name"],
+        "isEnabled": enabled,
+        "canUse": enabled and not stand.is_at_limit,
+        "hasQuantity": counted,
+        "currentUsage": as_number(current) if counted else 0,
+        "quantityLimit": limit,
+        "includedQuantity": included,
+        "remaining": None if stand.remaining is None else as_number(stand.remaining),
+        "configValues": access["configValues"],
+        "source": access["source"],
+        "validUntil": access["validUntil"],
+    }

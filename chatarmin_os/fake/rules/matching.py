@@ -1,0 +1,94 @@
+"""Hints find a company; it is linked only where that is safe, for linking hands over entitlements and usage.
+
+A domain gives 95 percent, a name up to 80, an e-mail domain 70 (README).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+DOMAIN, EQUAL_NAME, EMAIL_DOMAIN = 95, 80, 70
+DEFAULT_MIN_CONFIDENCE = 0.6
+LEAD = 10
+MOST_SUGGESTIONS = 5
+DECISIVE = MOST_SUGGESTIONS + 1
+"""So many of the best of each kind of evidence decide the outcome."""
+
+Reason = Literal["domain", "name", "email_domain"]
+_REASONS: tuple[Reason, ...] = ("domain", "name", "email_domain")
+_FRACTIONS = [percent / 100 for percent in range(101)]
+
+
+class Candidate(NamedTuple):
+    """A company that some evidence points at; *order* is its place in order of creation."""
+
+    order: int
+    confidence: int
+    reason: Reason
+
+
+class Outcome(NamedTuple):
+    """The company to link, or those to suggest, best first; neither where nothing matches."""
+
+    link: Candidate | None
+    suggestions: list[Candidate]
+
+
+def least_percent(min_confidence: float) -> int:
+    """Return the least percentage that is not below *min_confidence*, and at least 1.
+
+    Example:
+        >>> [least_percent(fraction) for fraction in (0.55, 0.29, 0.705, 0, 1)]
+        [55, 29, 71, 1, 100]
+    """
+    return max(1, bisect_left(_FRACTIONS, min_confidence))
+
+
+def may_link(
+    *,
+    hint_domain: str | None,
+    company_domain: str | None,
+    names_equal: bool,
+    email_domains: Iterable[str],
+) -> bool:
+    """Return whether a company may be linked and not only suggested; domains of free mail providers are None here.
+
+    A domain match, an equal name, or an e-mail domain that is the company's own may link; two different known domains
+    never do.
+    """
+    if hint_domain and company_domain and hint_domain != company_domain:
+        return False
+    return (
+        names_equal
+        or (company_domain is not None and company_domain == hint_domain)
+        or (company_domain is not None and company_domain in email_domains)
+    )
+
+
+def decide(evidence: Iterable[Candidate], min_confidence: float, may_link: Callable[[Candidate], bool]) -> Outcome:
+    """Return what *evidence* comes to.
+
+    A company's confidence is the highest that any evidence gives it. The best is linked if it may be and leads the
+    next by at least 10 points or is the only one; else up to five are suggested, equals in order of creation.
+    """
+    least = least_percent(min_confidence)
+    best: dict[int, Candidate] = {}
+    for candidate in evidence:
+        known = best.get(candidate.order)
+        if candidate.confidence >= least and (known is None or _rank(candidate) < _rank(known)):
+            best[candidate.order] = candidate
+    ranked = sorted(best.values(), key=_rank)
+    if not ranked:
+        return Outcome(None, [])
+    leads = len(ranked) == 1 or ranked[0].confidence - ranked[1].confidence >= LEAD
+    if leads and may_link(ranked[0]):
+        return Outcome(ranked[0], [])
+    return Outcome(None, ranked[:MOST_SUGGESTIONS])
+
+
+def _rank(candidate: Candidate) -> tuple[int, int, int]:
+    return -candidate.confidence, candidate.order, _REASONS.index(candidate.reason)

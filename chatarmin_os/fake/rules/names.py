@@ -1,0 +1,74 @@
+"""Two names are equal when they differ only in case, accents, punctuation and legal form; else they are as similar as
+their trigrams.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LEGAL_FORMS = frozenset(
+    "inc incorporated corp corporation co company llc ltd limited plc gmbh mbh ag kg ohg ug se eu sa sas sarl srl spa "
+    "bv nv ab as oy aps kft doo sro pty".split()
+)
+
+_VANISHING = dict.fromkeys(map(ord, ".'’‘ʼ`´"))
+_SLUG_LENGTH = 50
+
+
+def normalised(name: str) -> str:
+    """Return *name* as it is compared: words of letters and digits, without legal forms at the end.
+
+    Example:
+        >>> normalised("Café Müller GmbH & Co. KG")
+        'cafe muller'
+        >>> normalised("O'Neill-Systems, Inc."), normalised("Company"), normalised("Co. KG")
+        ('oneill systems', 'company', 'co')
+        >>> normalised("!!!")
+        ''
+    """
+    plain = _without_accents(unicodedata.normalize("NFKD", name.translate(_VANISHING)).casefold()).translate(_VANISHING)
+    words = "".join(letter if _stays(letter) else " " for letter in plain).split()
+    while len(words) > 1 and words[-1] in LEGAL_FORMS:
+        words.pop()
+    return " ".join(words)
+
+
+def _without_accents(text: str) -> str:
+    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) != "Mn")
+
+
+def _stays(letter: str) -> bool:
+    return letter.isalnum() or unicodedata.category(letter) == "Mc"
+
+
+def trigrams(name: str) -> frozenset[str]:
+    """Return the trigrams of a normalised name, each word padded with two spaces before and one after.
+
+    Example:
+        >>> sorted(trigrams("ab"))
+        ['  a', ' ab', 'ab ']
+    """
+    padded = [f"  {word} " for word in name.split()]
+    return frozenset(word[start : start + 3] for word in padded for start in range(len(word) - 2))
+
+
+def name_confidence(shared: int, together: int) -> int:
+    """Return the percentage that two different names give: 80 times shared / all trigrams, at most 79.
+
+    Example:
+        >>> name_confidence(3, 4), name_confidence(4, 4)
+        (60, 79)
+    """
+    return min(80 * shared // together, 79)
+
+
+def slug(name: str) -> str:
+    """Return the short id that *name* asks for: ASCII letters and digits, all else one `-`, at most 50 characters.
+
+    Example:
+        >>> slug("Acme Inc."), slug("Café  Müller & Co"), slug("日本")
+        ('acme-inc', 'cafe-muller-co', 'company')
+    """
+    plain = _without_accents(name).lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_LENGTH].strip("-") or "company"

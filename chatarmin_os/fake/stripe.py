@@ -1,0 +1,123 @@
+"""A little Stripe, for tests to create and complete what only Stripe could."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from contextlib import AbstractContextManager
+
+    from chatarmin_os.fake.state import Session, State, StripeSubscription
+
+
+class Stripe:
+    """The handles of `fake.stripe`; wrong use is a ValueError.
+
+    Example:
+        >>> session = fake.stripe.add_checkout_session(["price_pro_base"], complete=False)
+        >>> company = client.onboard(external_org_id="org_1").company_id
+        >>> client.billing.claim_checkout(company_id=company, checkout_session_id=session)
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.BadRequestError: BAD_REQUEST: checkoutSessionId: ... is not complete ...
+        >>> fake.stripe.complete(session)
+        >>> client.billing.claim_checkout(company_id=company, checkout_session_id=session).already_claimed
+        False
+    """
+
+    def __init__(self, locked: Callable[[], AbstractContextManager[State]]) -> None:
+        self._locked = locked
+
+    def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
+        """Add an active subscription and return its id (`sub_...`); without a customer it gets a new one."""
+        prices = _price_ids(price_ids)
+        if customer_id is not None:
+            _text("customer_id", customer_id)
+        with self._locked() as state:
+            return _subscribed(state, prices, customer_id)["id"]
+
+    def add_checkout_session(
+        self, price_ids: Iterable[str], *, customer_name: str | None = None, complete: bool = True
+    ) -> str:
+        """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription."""
+        session: Session = {
+            "id": _new_id("cs_test"),
+            "priceIds": _price_ids(price_ids),
+            "customerName": None if customer_name is None else _text("customer_name", customer_name),
+            "subscriptionId": None,
+        }
+        with self._locked() as state:
+            state.sessions[session["id"]] = session
+            if complete:
+                _complete(state, session)
+        return session["id"]
+
+    def complete(self, session_id: str) -> None:
+        """Complete a checkout session, as a customer does by paying; once is enough."""
+        with self._locked() as state:
+            _complete(state, _known(state.sessions, session_id, "checkout session"))
+
+    def cancel(self, subscription_id: str) -> None:
+        """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes."""
+        with self._locked() as state:
+            subscription = _active(state, subscription_id)
+            subscription["isActive"] = False
+            claim = state.claims.get(subscription_id)
+            if claim:
+                left = state.mrr.get(claim["companyId"], 0) - claim["monthlyFee"]
+                state.mrr[claim["companyId"]] = max(0, left)
+
+    def renew(self, subscription_id: str) -> None:
+        """Start a new billing period of an active subscription: its company's usage is 0 again."""
+        with self._locked() as state:
+            _active(state, subscription_id)
+            claim = state.claims.get(subscription_id)
+            if claim:
+                state.usage.pop(claim["companyId"], None)
+
+
+def _complete(state: State, session: Session) -> None:
+    if session["subscriptionId"] is None:
+        session["subscriptionId"] = _subscribed(state, session["priceIds"], None)["id"]
+
+
+def _subscribed(state: State, price_ids: list[str], customer_id: str | None) -> StripeSubscription:
+    subscription: StripeSubscription = {
+        "id": _new_id("sub"),
+        "customerId": customer_id or _new_id("cus"),
+        "priceIds": list(price_ids),
+        "isActive": True,
+    }
+    state.subscriptions[subscription["id"]] = subscription
+    return subscription
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def _active(state: State, subscription_id: str) -> StripeSubscription:
+    subscription: StripeSubscription = _known(state.subscriptions, subscription_id, "subscription")
+    if not subscription["isActive"]:
+        raise ValueError(f"the subscription {subscription_id!r} is cancelled")
+    return subscription
+
+
+def _known(table: dict[str, Any], id: str, what: str) -> Any:
+    if id not in table:
+        raise ValueError(f"no {what} {id!r}")
+    return table[id]
+
+
+def _text(name: str, value: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name}: expected text that is not blank, got {value!r}")
+    return value
+
+
+def _price_ids(value: Iterable[str]) -> list[str]:
+    if isinstance(value, str):
+        raise ValueError(f"price_ids: expected a list of price ids, got one text {value!r}; put it in a list")  # noqa: TRY004 - one error for wrong use
+    return [_text("price_ids", price_id) for price_id in value]

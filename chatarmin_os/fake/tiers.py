@@ -1,0 +1,89 @@
+"""Tiers: what they grant and cost, and granting it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os.fake import _lookup
+from chatarmin_os.fake._router import (
+    TEXT,
+    Field,
+    Given,
+    bad_request,
+    limit_at,
+    object_of,
+    optional,
+    procedure,
+    shaped,
+)
+from chatarmin_os.fake.features import refuse_limit
+from chatarmin_os.fake.rules import tiers as rules
+
+if TYPE_CHECKING:
+    from chatarmin_os._json import JSON
+    from chatarmin_os.fake.state import State, Tier
+
+
+@procedure("tiers.list", "query")
+def list_tiers(state: State, _: Given) -> JSON:
+    """Answer code and name of each tier."""
+    return [summary(tier) for tier in state.catalogue.tiers.values()]
+
+
+def summary(tier: Tier) -> dict[str, Any]:
+    """Return a tier by code and name."""
+    return {"code": tier["code"], "name": tier["name"]}
+
+
+@procedure("tiers.get", "query", tierCode=TEXT)
+def get(state: State, given: Given) -> JSON:
+    """Answer what a tier grants and costs."""
+    tier = _lookup.tier(state, given["tierCode"])
+    base = rules.base_price(tier)
+    catalogue = state.catalogue.features
+    return {
+        **summary(tier),
+        "baseFee": base and {"stripe": base},
+        "features": [
+            {
+                "code": code,
+                "name": catalogue[code]["name"],
+                "configValues": rules.config_values(catalogue[code], granted),
+                "stripe": rules.feature_price(tier, code),
+            }
+            for code, granted in tier["features"].items()
+        ],
+        "stripePriceIds": [price["priceId"] for price in rules.prices(tier)],
+    }
+
+
+def _overrides(value: Any, place: str) -> Given:
+    override = object_of(**dict.fromkeys(rules.OVERRIDES, optional(Field(limit_at))))
+    codes = dict.fromkeys(value, optional(Field(override))) if isinstance(value, dict) else {}
+    return shaped(codes, value, place)
+
+
+@procedure("tiers.apply", "mutation", tierCode=TEXT, companyId=TEXT, features=optional(Field(_overrides)))
+def apply(state: State, given: Given) -> JSON:
+    """Grant a tier without Stripe."""
+    company = _lookup.company(state, given["companyId"])
+    tier = _lookup.tier(state, given["tierCode"])
+    overrides = given.get("features", {})
+    for code, override in overrides.items():
+        if code not in tier["features"]:
+            raise bad_request(f"features.{code}", f"the tier {tier['code']!r} has no such feature")
+        for key, limit in override.items():
+            refuse_limit(state.catalogue.features[code], limit, f"features.{code}.{key}")
+    return {"tierCode": tier["code"], "featuresApplied": grant(state, company["id"], tier, overrides)}
+
+
+def grant(state: State, company_id: str, tier: Tier, overrides: dict[str, dict[str, Any]] | None = None) -> int:
+    """Write a company's accesses as a tier has them, and return how many; usage stays."""
+    accesses = state.access.setdefault(company_id, {})
+    for code, access in accesses.items():
+        if code not in tier["features"] and rules.is_withdrawn(access):
+            access["isEnabled"] = False
+    for code, granted in tier["features"].items():
+        override = (overrides or {}).get(code, {})
+        accesses[code] = rules.granted_access(state.catalogue.features[code], granted, override)
+    return len(tier["features"])

@@ -1,0 +1,281 @@
+"""The fake as a transport: the JSON border, dispatch by path, the lock, the clock, faults and the log of calls."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Self
+
+from chatarmin_os._json import copied, described
+from chatarmin_os.errors import CODES, ApiError, ChatarminError, InvalidInput
+from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers  # noqa: F401 - they declare procedures
+from chatarmin_os.fake._router import ROUTES, instant_text, shaped
+from chatarmin_os.fake.catalogue import Catalogue
+from chatarmin_os.fake.rules import addresses
+from chatarmin_os.fake.state import State
+from chatarmin_os.fake.stripe import Stripe
+from chatarmin_os.transports.base import Call, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from chatarmin_os._json import JSON
+
+
+class _Fault:
+    """An error that waits for its calls."""
+
+    def __init__(self, path: str | None, error: ChatarminError, times: int, *, after: bool) -> None:
+        self.path, self.error, self.times, self.after = path, error, times, after
+
+
+class FakeTransport(Transport):
+    """ChatarminOS in memory: one product, with every rule of the service, for tests and for trying things out.
+
+    What a user of the service can do is done through a client; the methods here are what a test arranges besides.
+    Wrong use of them is a `ValueError`. The rules, and which of them the service's README states, are in
+    `chatarmin_os.fake.rules`.
+
+    Args:
+        catalogue: The features and tiers of the product, copied; None: an empty product.
+        now: Returns the time as an aware datetime; default: the real clock.
+
+    Attributes:
+        calls: Every `Call` received, in order, the failed ones too.
+        stripe: The little Stripe of the fake.
+
+    Policies:
+        - **Refusals**: unknown procedures, and unknown or mistyped keys of an input, are refused: a typo must not pass.
+        - **Failed calls** change nothing.
+        - **Threads** may share a fake: two calls at once behave as some order of the two.
+        - **JSON**: what comes in and goes out is copied; nothing is shared with the caller.
+
+    Example:
+        >>> from chatarmin_os import ChatarminOS
+        >>> fake = FakeTransport(demo_catalogue())
+        >>> client = ChatarminOS(transport=fake)
+        >>> fake.fail("tiers.list", error="TOO_MANY_REQUESTS")
+        >>> client.tiers.list()
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.RateLimitError: TOO_MANY_REQUESTS: TOO_MANY_REQUESTS [tiers.list]
+        >>> [tier.code for tier in client.tiers.list()]
+        ['free', 'trial', 'pro', 'enterprise']
+        >>> [call.path for call in fake.calls]
+        ['tiers.list', 'tiers.list']
+    """
+
+    def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
+        if catalogue is not None and not isinstance(catalogue, Catalogue):
+            raise ValueError(f"catalogue: expected a Catalogue or None, got {described(catalogue)}")  # noqa: TRY004 - one error for wrong use
+        self._now = now or _real_clock
+        self._lock = RLock()
+        self._faults: list[_Fault] = []
+        self._state = State(catalogue.copy() if catalogue else Catalogue())
+        self.calls: list[Call] = []
+        self.stripe = Stripe(self._locked)
+        self._instant()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} with {len(self._state.companies)} companies, {len(self.calls)} calls>"
+
+    @contextmanager
+    def _locked(self) -> Iterator[State]:
+        with self._lock:
+            yield self._state
+
+    def _instant(self) -> datetime:
+        now = self._now()
+        if not isinstance(now, datetime) or now.utcoffset() is None:
+            raise ValueError(f"now: expected an aware datetime of the clock, got {described(now)}")
+        return now + self._state.clock_offset
+
+    def send(self, call: Call) -> JSON:
+        """Answer *call* as the service would."""
+        given = _travelled(call)
+        with self._lock:
+            self.calls.append(Call(call.path, call.kind, copied(given), call.safe_to_repeat))
+            fault = self._fault(call.path)
+            if fault is None:
+                return self._answer(call, given)
+            if fault.after:
+                try:
+                    self._answer(call, given)
+                except ApiError:
+                    pass  # the answer is lost, whatever it was
+        raise _raisable(fault.error, call.path)
+
+    def _fault(self, path: str) -> _Fault | None:
+        for fault in self._faults:
+            if fault.path in {None, path}:
+                fault.times -= 1
+                if not fault.times:
+                    self._faults.remove(fault)
+                return fault
+        return None
+
+    def _answer(self, call: Call, given: JSON) -> JSON:
+        try:
+            route = ROUTES.get(call.path)
+            if route is None:
+                raise ApiError.from_code("NOT_FOUND", f'No procedure found on path "{call.path}"')
+            if route.kind != call.kind:
+                raise ApiError.from_code(
+                    "METHOD_NOT_SUPPORTED", f'"{call.path}" is a {route.kind} and was called as a {call.kind}'
+                )
+            self._state.now = instant_text(self._instant())
+            return copied(route.handler(self._state, shaped(route.shape, given)))
+        except ApiError as refusal:
+            raise _as_on_the_wire(refusal, call.path)
+
+    # Handles
+
+    def add_feature(
+        self, code: str, *, name: str, has_quantity: bool = False, config: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add a feature to the catalogue, or replace the one with this code; see `Catalogue.add_feature`."""
+        with self._locked() as state:
+            state.catalogue.add_feature(code, name=name, has_quantity=has_quantity, config=config)
+
+    def add_tier(
+        self,
+        code: str,
+        *,
+        name: str,
+        base_fee: int | None = None,
+        currency: str = "eur",
+        features: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Add a tier to the catalogue, or replace the one with this code; see `Catalogue.add_tier`."""
+        with self._locked() as state:
+            state.catalogue.add_tier(code, name=name, base_fee=base_fee, currency=currency, features=features)
+
+    def add_company(self, name: str, *, domain: str | None = None, created_at: datetime | str | None = None) -> str:
+        """Add a company that the service knows but that is not linked yet, and return its id.
+
+        Example:
+            >>> company = fake.add_company("Acme Inc", domain="acme.com")
+            >>> client.companies.smart_link(external_org_id="org_1", hints={"domain": "acme.com"}).company_id == company
+            True
+        """
+        if not isinstance(name, str) or not name.strip():
+            raise ValueError(f"name: expected text that is not blank, got {described(name)}")
+        normalised = None
+        if domain is not None:
+            normalised = addresses.domain(domain) if isinstance(domain, str) else None
+            if normalised is None:
+                raise ValueError(f"domain: no domain: {described(domain)}")
+        with self._locked() as state:
+            return state.add_company(name, normalised, _instant_text("created_at", created_at))["id"]
+
+    def advance(self, by: timedelta) -> None:
+        """Move the fake's clock forward.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> fake.advance(timedelta(days=31))
+        """
+        if not isinstance(by, timedelta) or by < timedelta():
+            raise ValueError(f"by: expected a timedelta that is not negative, got {described(by)}")
+        with self._locked() as state:
+            state.clock_offset += by
+
+    def fail(
+        self, path: str | None = None, *, error: str | ChatarminError, times: int = 1, after: bool = False
+    ) -> None:
+        """Let the next calls fail.
+
+        Args:
+            path: Only calls of this path count; None: all do.
+            error: A code of the wire such as `"TOO_MANY_REQUESTS"`, or any error of the tree, raised as a copy.
+            times: How many calls fail.
+            after: Carry the call out first: it ran, and its answer is lost.
+
+        Example:
+            >>> from chatarmin_os import TimedOut
+            >>> fake.fail("onboard", error=TimedOut("the cable was pulled"), after=True)
+        """
+        if isinstance(error, str) and error.strip():
+            error = ApiError.from_code(error)
+        if not isinstance(error, ChatarminError):
+            raise ValueError(f"error: expected a code or a ChatarminError, got {described(error)}")  # noqa: TRY004 - one error for wrong use
+        if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+            raise ValueError(f"times: expected an int of at least 1, got {described(times)}")
+        if path is not None and (not isinstance(path, str) or not path.strip()):
+            raise ValueError(f"path: expected a procedure's path or None, got {described(path)}")
+        with self._lock:
+            self._faults.append(_Fault(path, copy(error), times, after=bool(after)))
+
+    def mrr(self, company_id: str) -> int:
+        """Return a company's monthly recurring revenue in minor units, of whatever currency its tier has."""
+        with self._locked() as state:
+            if company_id not in state.companies:
+                raise ValueError(f"no company {company_id!r}")
+            return state.mrr.get(company_id, 0)
+
+    def snapshot(self) -> JSON:
+        """Return everything the fake knows as JSON, but for calls, faults and the `now` function."""
+        with self._locked() as state:
+            return state.snapshot()
+
+    @classmethod
+    def from_snapshot(cls, snapshot: JSON, *, now: Callable[[], datetime] | None = None) -> Self:
+        """Return a fake that knows what *snapshot* holds.
+
+        Raises:
+            ValueError: It is no snapshot, or one of another format.
+
+        Example:
+            >>> FakeTransport.from_snapshot(fake.snapshot()).snapshot() == fake.snapshot()
+            True
+        """
+        fake = cls(now=now)
+        fake._state = State.from_snapshot(snapshot)  # noqa: SLF001 - its own
+        return fake
+
+    def reset(self) -> None:
+        """Keep the catalogue and forget all else: state, calls, faults, and how far the clock was moved."""
+        with self._lock:
+            self._state = State(self._state.catalogue)
+            self._faults.clear()
+            self.calls.clear()
+
+
+def _real_clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def _travelled(call: Call) -> JSON:
+    try:
+        return copied(call.input)
+    except InvalidInput as refusal:
+        raise refusal.inside("input") from None
+
+
+def _instant_text(name: str, given: datetime | str | None) -> str | None:
+    from chatarmin_os._input import optional_instant
+
+    try:
+        moment = optional_instant(given)
+    except InvalidInput as refusal:
+        raise refusal.inside(name) from None
+    return None if moment is None else instant_text(moment)
+
+
+def _as_on_the_wire(refusal: ApiError, path: str) -> ApiError:
+    """Return *refusal* with what the service would tell of the call."""
+    refusal.path = path
+    if refusal.code in CODES:
+        told = {"code": refusal.code, "httpStatus": refusal.http_status, "path": path}
+        refusal.data = {**told, **(refusal.data or {})}
+    return refusal
+
+
+def _raisable(error: ChatarminError, path: str) -> ChatarminError:
+    """Return a copy of an injected error, so that each call gets its own."""
+    error = copy(error)
+    if isinstance(error, ApiError) and error.path is None:
+        error.path = path
+    return error

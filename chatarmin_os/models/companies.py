@@ -1,0 +1,63 @@
+"""Companies, what is known of them, and what linking by hints found."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from attrs import field, frozen
+
+from chatarmin_os._input import hint, hint_texts, named
+from chatarmin_os.models._base import Quantity, required, unknown_fields
+
+
+@frozen
+class Company:
+    """A customer company."""
+
+    id: str = required()
+    short_id: str | None = None  # a slug of its name, such as acme-inc
+    name: str | None = None
+    domain: str | None = None
+    created_at: datetime | None = None
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen(field_transformer=named)
+class Hints:
+    """What is known of a company that may exist already; blank text counts as not given.
+
+    Hints are claims: what matches is handed over with its tier and its usage. Pass only what you have verified, such
+    as the domain of a confirmed e-mail address, never a form field.
+
+    Example:
+        >>> Hints(company_name="Acme Inc", domain="")
+        Hints(company_name='Acme Inc', domain=None, emails=())
+    """
+
+    company_name: str | None = field(default=None, converter=hint)
+    domain: str | None = field(default=None, converter=hint)
+    emails: tuple[str, ...] = field(default=(), converter=hint_texts)
+
+
+@frozen
+class Suggestion:
+    """A company that may be meant."""
+
+    company_id: str | None = None
+    customer_name: str | None = None
+    confidence: Quantity | None = None  # percent
+    reason: str | None = None  # domain, name or email_domain
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class SmartLinkResult:
+    """What linking by hints came to."""
+
+    status: str = required()  # already_linked, linked, suggestions or no_match
+    company_id: str | None = None
+    customer_name: str | None = None
+    confidence: Quantity | None = None  # percent
+    suggestions: tuple[Suggestion, ...] = ()
+    extra: dict[str, Any] = unknown_fields()

@@ -1,0 +1,34 @@
+"""People at a company."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from chatarmin_os.models._base import required, unknown_fields
+
+
+@frozen
+class Contact:
+    """A person at a company; one per company and e-mail address."""
+
+    id: str = required()
+    email: str | None = None
+    name: str | None = None
+    role: str | None = None
+    is_primary: bool | None = None
+    avatar_url: str | None = None
+    metadata: dict[str, Any] | None = None
+    is_new: bool | None = None  # None in lists
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class BulkUpsertResult:
+    """What became of many contacts, each as it was after its own step."""
+
+    created: int = required()
+    updated: int = required()
+    contacts: tuple[Contact, ...] = ()
+    extra: dict[str, Any] = unknown_fields()

@@ -1,0 +1,31 @@
+"""What one onboarding call did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from chatarmin_os.models._base import required, unknown_fields
+
+
+@frozen
+class OnboardBilling:
+    """What is now so with the company's billing, also where it was so before."""
+
+    claimed: bool | None = None
+    linked: bool | None = None
+    tier_applied: bool | None = None
+    subscription_id: str | None = None  # Stripe's, sub_...
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class OnboardResult:
+    """The company, how it was found, and its billing where any was asked for."""
+
+    company_id: str = required()
+    company_name: str | None = None
+    link_status: str = required()  # created, linked or already_linked
+    billing_status: OnboardBilling | None = None
+    extra: dict[str, Any] = unknown_fields()

@@ -1,0 +1,68 @@
+"""Subscription tiers and their Stripe prices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from chatarmin_os.models._base import Quantity, required, unknown_fields
+
+
+@frozen
+class TierSummary:
+    """A tier by code and name."""
+
+    code: str = required()
+    name: str | None = None
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class StripePrice:
+    """A price at Stripe."""
+
+    price_id: str = required()
+    unit_amount: Quantity | None = None  # in minor units, such as cents
+    currency: str | None = None
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class BaseFee:
+    """What a tier costs per billing period before any usage."""
+
+    stripe: StripePrice | None = None
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class TierFeature:
+    """What a tier grants of one feature."""
+
+    code: str | None = None
+    name: str | None = None
+    config_values: dict[str, Any] | None = None
+    stripe: StripePrice | None = None  # None: usage has no price of its own
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class Tier:
+    """A tier with its features and prices."""
+
+    code: str = required()
+    name: str | None = None
+    base_fee: BaseFee | None = None
+    features: tuple[TierFeature, ...] = required()
+    stripe_price_ids: tuple[str, ...] = ()  # the base fee's first, then the features'
+    extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class ApplyTierResult:
+    """What applying a tier did."""
+
+    tier_code: str | None = None
+    features_applied: int | None = None
+    extra: dict[str, Any] = unknown_fields()

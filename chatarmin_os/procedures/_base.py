@@ -1,0 +1,32 @@
+"""What every request is."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar
+
+from chatarmin_os.transports.base import Kind
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Request(Generic[T_co]):
+    """One call with its arguments checked; `client.send(request)` returns what the type parameter says.
+
+    A request is an immutable attrs object: build it once, send it as often as you like, `attrs.evolve` it.
+    Building one raises `InvalidInput`, naming the argument, before anything is sent.
+
+    Attributes:
+        path: The procedure's path on the wire.
+        kind: `"query"` or `"mutation"`.
+        result: What an answer becomes: a model, `list[model]`, or `model | None`.
+        safe_to_repeat: Whether carrying it out twice is as good as once.
+        may_be_empty: Whether an empty answer is accepted, as a model of Nones; the service's README shows no result.
+    """
+
+    __slots__ = ()
+
+    path: ClassVar[str]
+    kind: ClassVar[Kind]
+    result: ClassVar[Any]
+    safe_to_repeat: ClassVar[bool] = True
+    may_be_empty: ClassVar[bool] = False

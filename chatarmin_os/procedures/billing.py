@@ -1,0 +1,83 @@
+"""Requests about usage and subscriptions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from chatarmin_os._input import (
+    event_key,
+    identifier,
+    mapping,
+    named,
+    optional_identifier,
+    optional_text,
+    quantity,
+    text,
+)
+from chatarmin_os.models.billing import BillingStatus, ClaimResult, LinkSubscriptionResult, UsageResult
+from chatarmin_os.procedures._base import Request
+
+
+@frozen(kw_only=True, field_transformer=named)
+class TrackUsageInput(Request[UsageResult]):
+    """Count usage; one object is one event, however often it is sent.
+
+    Without an `idempotency_key` it makes its own, a UUID4, when it is built. Another event with the same values:
+    `attrs.evolve(request, idempotency_key=None)`.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> event = TrackUsageInput(company_id=company, feature_code="ai_credit", quantity=5)
+        >>> client.send(event).current_usage, client.send(event).current_usage
+        (5, 5)
+    """
+
+    path: ClassVar = "billing.trackUsage"
+    kind: ClassVar = "mutation"
+    result: ClassVar = UsageResult
+
+    company_id: str = field(converter=identifier)
+    feature_code: str = field(converter=text)
+    quantity: float = field(converter=quantity)
+    idempotency_key: str = field(default=None, converter=event_key)
+    metadata: dict[str, Any] | None = field(default=None, converter=mapping)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class ClaimCheckoutInput(Request[ClaimResult]):
+    """Claim the subscription of a completed Stripe checkout."""
+
+    path: ClassVar = "billing.claimCheckout"
+    kind: ClassVar = "mutation"
+    result: ClassVar = ClaimResult
+
+    company_id: str = field(converter=identifier)
+    checkout_session_id: str = field(converter=identifier)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
+    """Link a Stripe subscription that exists already."""
+
+    path: ClassVar = "billing.linkSubscription"
+    kind: ClassVar = "mutation"
+    result: ClassVar = LinkSubscriptionResult
+
+    company_id: str = field(converter=identifier)
+    stripe_subscription_id: str = field(converter=identifier)
+    stripe_customer_id: str | None = field(default=None, converter=optional_identifier)
+    tier_code: str | None = field(default=None, converter=optional_text)
+    display_name: str | None = field(default=None, converter=optional_text)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class GetStatusInput(Request[BillingStatus]):
+    """How does a company's billing stand?"""
+
+    path: ClassVar = "billing.getStatus"
+    kind: ClassVar = "query"
+    result: ClassVar = BillingStatus
+
+    company_id: str = field(converter=identifier)

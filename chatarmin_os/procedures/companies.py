@@ -1,0 +1,85 @@
+"""Requests about companies and about linking them by hints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, ClassVar
+
+from attrs import field, fields, frozen
+
+from chatarmin_os._input import (
+    fraction,
+    identifier,
+    instant,
+    keywords,
+    named,
+    optional_instant,
+    optional_text,
+    text,
+)
+from chatarmin_os.models.companies import Company, Hints, SmartLinkResult
+from chatarmin_os.procedures._base import Request
+
+
+def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
+    """Hints, or a mapping with their keys; None where nothing is given."""
+    if value is None:
+        return None
+    if not isinstance(value, Hints):
+        value = Hints(**keywords(value, allowed=tuple(field.name for field in fields(Hints))))
+    return None if value == Hints() else value
+
+
+@frozen(kw_only=True, field_transformer=named)
+class GetByProductLinkInput(Request[Company | None]):
+    """Which company is linked to an external organisation id?"""
+
+    path: ClassVar = "companies.getByProductLink"
+    kind: ClassVar = "query"
+    result: ClassVar = Company | None
+
+    external_org_id: str = field(converter=identifier)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class CreateCompanyInput(Request[Company]):
+    """Create a company and its link."""
+
+    path: ClassVar = "companies.create"
+    kind: ClassVar = "mutation"
+    result: ClassVar = Company
+    safe_to_repeat: ClassVar = False
+
+    name: str = field(converter=text)
+    external_org_id: str = field(converter=identifier)
+    domain: str | None = field(default=None, converter=optional_text)
+    contact_email: str | None = field(default=None, converter=optional_text)
+    contact_name: str | None = field(default=None, converter=optional_text)
+    created_at: datetime | None = field(default=None, converter=optional_instant)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class UpdateCompanyInput(Request[Company]):
+    """Change what is known about a company."""
+
+    path: ClassVar = "companies.update"
+    kind: ClassVar = "mutation"
+    result: ClassVar = Company
+    may_be_empty: ClassVar = True
+
+    company_id: str = field(converter=identifier)
+    created_at: datetime = field(converter=instant)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class SmartLinkInput(Request[SmartLinkResult]):
+    """Find the company that hints describe, and link it where that is safe."""
+
+    path: ClassVar = "companies.smartLink"
+    kind: ClassVar = "mutation"
+    result: ClassVar = SmartLinkResult
+
+    external_org_id: str = field(converter=identifier)
+    hints: Hints | None = field(default=None, converter=hints)
+    min_confidence: float | None = field(default=None, converter=fraction)

@@ -1,0 +1,93 @@
+"""Requests about contacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from attrs import field, fields, frozen
+
+from chatarmin_os._input import (
+    flag,
+    identifier,
+    items,
+    keywords,
+    mapping,
+    named,
+    optional_flag,
+    optional_text,
+    text,
+)
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.models.contacts import BulkUpsertResult, Contact
+from chatarmin_os.procedures._base import Request
+
+
+@frozen(kw_only=True, field_transformer=named)
+class _ContactFields:
+    email: str = field(converter=text)
+    name: str | None = field(default=None, converter=optional_text)
+    role: str | None = field(default=None, converter=optional_text)
+    is_primary: bool | None = field(default=None, converter=optional_flag)
+    avatar_url: str | None = field(default=None, converter=optional_text)
+    metadata: dict[str, Any] | None = field(default=None, converter=mapping)
+
+
+@frozen(kw_only=True)
+class ContactInput(_ContactFields):
+    """A contact among others, for `contacts.bulk_upsert`.
+
+    Example:
+        >>> ContactInput(email="ann@acme.com", role="CEO").role
+        'CEO'
+    """
+
+
+def contact_inputs(value: Iterable[ContactInput | Mapping[str, Any]]) -> tuple[ContactInput, ...]:
+    """Contacts from an iterable of `ContactInput` or mappings with its keys."""
+    return tuple(_contact_input(index, given) for index, given in enumerate(items(value, of="contacts")))
+
+
+def _contact_input(index: int, value: ContactInput | Mapping[str, Any]) -> ContactInput:
+    if isinstance(value, ContactInput):
+        return value
+    try:
+        names = tuple(field.name for field in fields(ContactInput))
+        return ContactInput(**keywords(value, allowed=names, needed=("email",)))
+    except InvalidInput as refusal:
+        raise refusal.inside(f"[{index}]") from None
+
+
+@frozen(kw_only=True, field_transformer=named)
+class CreateContactInput(_ContactFields, Request[Contact]):
+    """Create a contact, or update the one with this e-mail address."""
+
+    path: ClassVar = "contacts.create"
+    kind: ClassVar = "mutation"
+    result: ClassVar = Contact
+
+    company_id: str = field(converter=identifier)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class BulkUpsertInput(Request[BulkUpsertResult]):
+    """Create or update many contacts, all or none."""
+
+    path: ClassVar = "contacts.bulkUpsert"
+    kind: ClassVar = "mutation"
+    result: ClassVar = BulkUpsertResult
+
+    company_id: str = field(converter=identifier)
+    contacts: tuple[ContactInput, ...] = field(converter=contact_inputs)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class ListContactsInput(Request[list[Contact]]):
+    """Which contacts does a company have?"""
+
+    path: ClassVar = "contacts.list"
+    kind: ClassVar = "query"
+    result: ClassVar = list[Contact]
+
+    company_id: str = field(converter=identifier)
+    primary_only: bool = field(default=False, converter=flag)

@@ -1,0 +1,95 @@
+"""Requests about what a company may use."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from chatarmin_os._input import (
+    expiry,
+    identifier,
+    limit,
+    mapping,
+    named,
+    optional_flag,
+    optional_identifier,
+    source,
+    text,
+)
+from chatarmin_os._unset import UNSET, Unset
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.models.features import FeatureAccess, OrgFeatures
+from chatarmin_os.procedures._base import Request
+
+
+@frozen(kw_only=True, field_transformer=named)
+class FeatureCheckInput(Request[FeatureAccess]):
+    """May a company use a feature now?"""
+
+    path: ClassVar = "features.check"
+    kind: ClassVar = "query"
+    result: ClassVar = FeatureAccess
+
+    company_id: str = field(converter=identifier)
+    feature_code: str = field(converter=text)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class ListAccessInput(Request[list[FeatureAccess]]):
+    """What may a company use?"""
+
+    path: ClassVar = "features.listAccess"
+    kind: ClassVar = "query"
+    result: ClassVar = list[FeatureAccess]
+
+    company_id: str = field(converter=identifier)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class FeatureSetAccessInput(Request[FeatureAccess]):
+    """Change a company's access to a feature; what is not given stays."""
+
+    path: ClassVar = "features.setAccess"
+    kind: ClassVar = "mutation"
+    result: ClassVar = FeatureAccess
+    may_be_empty: ClassVar = True
+
+    company_id: str | None = field(default=None, converter=optional_identifier)
+    external_org_id: str | None = field(default=None, converter=optional_identifier)
+    feature_code: str = field(converter=text)
+    is_enabled: bool | None = field(default=None, converter=optional_flag)
+    quantity_limit: float | Unset | None = field(default=UNSET, converter=limit)
+    included_quantity: float | Unset | None = field(default=UNSET, converter=limit)
+    config: dict[str, Any] | None = field(default=None, converter=mapping)
+    source: str | None = field(default=None, converter=source)
+    valid_until: datetime | date | str | Unset | None = field(default=UNSET, converter=expiry)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.company_id is None) == (self.external_org_id is None):
+            given = "neither" if self.company_id is None else "both"
+            raise InvalidInput(f"give exactly one of company_id and external_org_id; got {given}").inside("company_id")
+
+
+@frozen(kw_only=True, field_transformer=named)
+class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
+    """What may the company behind an external organisation id use?"""
+
+    path: ClassVar = "features.getAccessByExternalOrgId"
+    kind: ClassVar = "query"
+    result: ClassVar = OrgFeatures
+
+    external_org_id: str = field(converter=identifier)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class CheckByExternalOrgIdInput(Request[FeatureAccess]):
+    """May the company behind an external organisation id use a feature now?"""
+
+    path: ClassVar = "features.checkByExternalOrgId"
+    kind: ClassVar = "query"
+    result: ClassVar = FeatureAccess
+
+    external_org_id: str = field(converter=identifier)
+    feature_code: str = field(converter=text)

@@ -1,0 +1,40 @@
+"""Requests about links."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from chatarmin_os._input import flag, identifier, named, optional_identifier, optional_text
+from chatarmin_os.models.links import Link, ResetResult
+from chatarmin_os.procedures._base import Request
+
+
+@frozen(kw_only=True, field_transformer=named)
+class CreateLinkInput(Request[Link]):
+    """Link an external organisation id to a company by hand."""
+
+    path: ClassVar = "links.create"
+    kind: ClassVar = "mutation"
+    result: ClassVar = Link
+    safe_to_repeat: ClassVar = False
+    may_be_empty: ClassVar = True
+
+    company_id: str = field(converter=identifier)
+    external_org_id: str = field(converter=identifier)
+    label: str | None = field(default=None, converter=optional_text)
+    external_user_id: str | None = field(default=None, converter=optional_identifier)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class ResetLinksInput(Request[ResetResult]):
+    """Delete all links of the product."""
+
+    path: ClassVar = "links.reset"
+    kind: ClassVar = "mutation"
+    result: ClassVar = ResetResult
+    safe_to_repeat: ClassVar = False
+
+    delete_contacts: bool = field(default=False, converter=flag)
+    reset_mrr: bool = field(default=False, converter=flag)

@@ -1,0 +1,40 @@
+"""The request that onboards a customer in one call."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from chatarmin_os._input import identifier, named, optional_identifier, optional_instant, optional_text
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.models.companies import Hints
+from chatarmin_os.models.onboarding import OnboardResult
+from chatarmin_os.procedures._base import Request
+from chatarmin_os.procedures.companies import hints
+
+
+@frozen(kw_only=True, field_transformer=named)
+class OnboardInput(Request[OnboardResult]):
+    """Match or create a company, link it, claim or link its subscription, apply a tier: all or nothing."""
+
+    path: ClassVar = "onboard"
+    kind: ClassVar = "mutation"
+    result: ClassVar = OnboardResult
+
+    external_org_id: str = field(converter=identifier)
+    hints: Hints | None = field(default=None, converter=hints)
+    tier_code: str | None = field(default=None, converter=optional_text)
+    contact_email: str | None = field(default=None, converter=optional_text)
+    contact_name: str | None = field(default=None, converter=optional_text)
+    created_at: datetime | None = field(default=None, converter=optional_instant)
+    checkout_session_id: str | None = field(default=None, converter=optional_identifier)
+    stripe_subscription_id: str | None = field(default=None, converter=optional_identifier)
+    stripe_customer_id: str | None = field(default=None, converter=optional_identifier)
+
+    def __attrs_post_init__(self) -> None:
+        if self.checkout_session_id is not None and self.stripe_subscription_id is not None:
+            raise InvalidInput("give a checkout or a subscription, not both").inside("checkout_session_id")
+        if self.stripe_customer_id is not None and self.stripe_subscription_id is None:
+            raise InvalidInput("a customer goes with a stripe_subscription_id").inside("stripe_customer_id")

@@ -1,0 +1,45 @@
+"""Requests about tiers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from chatarmin_os._input import identifier, mapping_of_mappings, named, text
+from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
+from chatarmin_os.procedures._base import Request
+
+
+@frozen(kw_only=True)
+class ListTiersInput(Request[list[TierSummary]]):
+    """Which tiers are there? It has no input at all."""
+
+    path: ClassVar = "tiers.list"
+    kind: ClassVar = "query"
+    result: ClassVar = list[TierSummary]
+
+
+@frozen(kw_only=True, field_transformer=named)
+class GetTierInput(Request[Tier]):
+    """What does a tier grant, and what does it cost?"""
+
+    path: ClassVar = "tiers.get"
+    kind: ClassVar = "query"
+    result: ClassVar = Tier
+
+    tier_code: str = field(converter=text)
+
+
+@frozen(kw_only=True, field_transformer=named)
+class ApplyTierInput(Request[ApplyTierResult]):
+    """Grant a company a tier's features, without Stripe."""
+
+    path: ClassVar = "tiers.apply"
+    kind: ClassVar = "mutation"
+    result: ClassVar = ApplyTierResult
+    may_be_empty: ClassVar = True
+
+    tier_code: str = field(converter=text)
+    company_id: str = field(converter=identifier)
+    features: dict[str, dict[str, Any]] | None = field(default=None, converter=mapping_of_mappings)

@@ -1,0 +1,17 @@
+"""What every resource is: a view of its client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chatarmin_os.client import ChatarminOS
+
+
+class Resource:
+    """The methods of one noun."""
+
+    __slots__ = ("_send",)
+
+    def __init__(self, client: ChatarminOS) -> None:
+        self._send = client.send

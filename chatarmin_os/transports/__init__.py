@@ -1,0 +1,16 @@
+"""What a client can send its calls through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chatarmin_os._lazy import exports
+from chatarmin_os.transports.base import Call, Transport
+
+if TYPE_CHECKING:
+    from chatarmin_os.fake.transport import FakeTransport
+
+# What does not use the fake, or requests, does not import it.
+__getattr__, __dir__ = exports(__name__, {"chatarmin_os.fake.transport": ("FakeTransport",)})
+
+__all__ = ["Call", "FakeTransport", "Transport"]

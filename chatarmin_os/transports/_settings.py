@@ -1,0 +1,63 @@
+"""What the HTTP transport is told: checked when a client is made, so that no call fails over a setting."""
+
+from __future__ import annotations
+
+import math
+import os
+from urllib.parse import urlsplit
+
+from chatarmin_os._json import described
+from chatarmin_os._unset import UNSET, Unset
+from chatarmin_os.errors import InvalidInput
+
+DEFAULT_BASE_URL = "https://os.chatarmin.com/api/v1"
+DEFAULT_TIMEOUT = 10.0
+DEFAULT_MAX_RETRIES = 2
+
+
+def api_key(given: str | None) -> str:
+    """Return the key from the argument, else from OS_API_KEY, without white space around it; never echoes it."""
+    key = os.environ.get("OS_API_KEY") if given is None else given
+    if not isinstance(key, str) or not key.strip():
+        raise InvalidInput("no API key: pass one (os_sk_...), or set the environment variable OS_API_KEY").inside(
+            "api_key"
+        )
+    key = key.strip()
+    if not (key.isascii() and key.isprintable()):
+        raise InvalidInput("the API key has control or non-ASCII characters; copy it again").inside("api_key")
+    return key
+
+
+def base_url(given: str | None) -> str:
+    """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own."""
+    url = given if given is not None else os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
+    if not isinstance(url, str):
+        raise InvalidInput(f"expected a URL as text, got {described(url)}").inside("base_url")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.username is None and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise InvalidInput(
+            f"expected an http(s) URL with a host, without user, query or fragment, such as {DEFAULT_BASE_URL}"
+        ).inside("base_url")
+    return url.rstrip("/")
+
+
+def timeout(given: float | Unset) -> float:
+    """Return the seconds that a whole call may take."""
+    if given is UNSET:
+        return DEFAULT_TIMEOUT
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given) or given <= 0:
+        raise InvalidInput(f"expected seconds above 0, got {described(given)}").inside("timeout")
+    return float(given)
+
+
+def max_retries(given: int | Unset) -> int:
+    """Return how often a call may be repeated."""
+    if given is UNSET:
+        return DEFAULT_MAX_RETRIES
+    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+        raise InvalidInput(f"expected an int of at least 0, got {described(given)}").inside("max_retries")
+    return given
