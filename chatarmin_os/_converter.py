@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import cache
+from functools import reduce
+from operator import or_
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from attrs import fields, has
 from cattrs import Converter
@@ -19,18 +20,31 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from chatarmin_os._json import JSON, copied, described
 from chatarmin_os.errors import InvalidResponse
-from chatarmin_os.models._base import Quantity
-from chatarmin_os.procedures._base import Request
 from chatarmin_os.transports.base import Call
+
+if TYPE_CHECKING:
+    from chatarmin_os.models._base import Quantity
+    from chatarmin_os.procedures._base import Request
 
 T = TypeVar("T")
 Decode = Callable[..., Any]
 
 
+class _Codec(NamedTuple):
+    """Both ways of one procedure."""
+
+    encode: Callable[[Any], JSON]
+    decode: Decode
+
+
+_codecs: dict[type, _Codec] = {}
+
+
 def to_call(request: Request[Any]) -> Call:
     """Return *request* as it travels."""
-    kind = type(request)
-    return Call(kind.path, kind.kind, _encoder(kind)(request), kind.safe_to_repeat)
+    kind: type[Any] = type(request)
+    codec = _codecs.get(kind) or _made(kind)
+    return Call(kind.path, kind.kind, codec.encode(request), kind.safe_to_repeat)
 
 
 def from_answer(request: Request[T], answer: JSON) -> T:
@@ -39,13 +53,29 @@ def from_answer(request: Request[T], answer: JSON) -> T:
     Raises:
         InvalidResponse: Something in it has the wrong type, or is missing and must be there.
     """
-    kind = type(request)
-    decode, may_be_empty = _decoder(kind)
+    codec = _codecs.get(type(request)) or _made(type(request))
     try:
-        result: T = decode({} if answer is None and may_be_empty else answer)
+        result: T = codec.decode(answer)
     except _Mismatch as mismatch:
-        raise InvalidResponse(f"{kind.path} answered something unexpected: {mismatch}") from None
+        raise InvalidResponse(f"{request.path} answered something unexpected: {mismatch}") from None
     return result
+
+
+def _made(kind: type[Any]) -> _Codec:
+    """Make the functions of a request class; another thread that does the same at once does no harm."""
+    encode = _requests.get_unstructure_hook(kind) if fields(kind) else _no_input
+    codec = _codecs[kind] = _Codec(encode, _lenient(kind.result) if kind.may_be_empty else _decoder_of(kind.result))
+    return codec
+
+
+def _no_input(_: Any) -> None:
+    return None
+
+
+def _lenient(kind: Any) -> Decode:
+    """Make the decoder of a model that may be empty, or not be there at all."""
+    decode = _model(kind, lenient=True)
+    return lambda answer: decode({} if answer is None else answer)
 
 
 def wire_name(name: str) -> str:
@@ -59,6 +89,18 @@ def wire_name(name: str) -> str:
     return first + "".join(map(str.capitalize, others))
 
 
+def _is_union(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)
+
+
+def _is_sequence(kind: Any) -> bool:
+    return get_origin(kind) in (list, tuple)
+
+
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is dict
+
+
 # Requests -> JSON
 
 
@@ -68,23 +110,16 @@ def _instant_text(moment: datetime) -> str:
 
 _requests = Converter()
 _requests.register_unstructure_hook(datetime, _instant_text)
-_requests.register_unstructure_hook_func(lambda kind: get_origin(kind) is dict, copied)
-_requests.register_unstructure_hook_factory(
-    has,
-    lambda kind: make_dict_unstructure_fn(
-        kind,
-        _requests,
-        _cattrs_omit_if_default=True,
-        **{attribute.name: override(rename=wire_name(attribute.name)) for attribute in fields(kind)},
-    ),
-)
+_requests.register_unstructure_hook_func(_is_mapping, copied)
 
 
-@cache
-def _encoder(kind: type[Request[Any]]) -> Callable[[Request[Any]], JSON]:
-    if not fields(kind):
-        return lambda _: None
-    return _requests.get_unstructure_hook(kind)
+def _unstructuring(kind: Any) -> Callable[[Any], JSON]:
+    """Make the encoder of an attrs class: what is at its default (None, UNSET, False) is left out."""
+    renamed: Any = {attribute.name: override(rename=wire_name(attribute.name)) for attribute in fields(kind)}
+    return make_dict_unstructure_fn(kind, _requests, _cattrs_omit_if_default=True, **renamed)
+
+
+_requests.register_unstructure_hook_factory(has, _unstructuring)
 
 
 # JSON -> models
@@ -205,8 +240,8 @@ def _model(kind: Any, *, lenient: bool = False) -> Decode:
         places.append((wire, decode, optional))
         steps.append(f"{value} = pop({wire!r}, None)")
         exact = f"type({value}) is not {_EXACT[decode]}" if decode in _EXACT else None
-        condition = " and ".join(filter(None, (optional and f"{value} is not None", exact)))
-        steps.append(f"if {condition or True}: {value} = {hook}({value})")
+        given = f"{value} is not None" if optional else None
+        steps.append(f"if {' and '.join(filter(None, (given, exact))) or True}: {value} = {hook}({value})")
         if optional and attribute.default == ():
             steps.append(f"else: {value} = ()")
     names["places"], newline = places, "\n" + 8 * " "
@@ -243,11 +278,7 @@ def _blamed(parts: Iterable[tuple[str, Decode, JSON]]) -> _Mismatch:
 
 def _without_none(kind: Any) -> Any:
     """Return the type `X` of `X | None`, a quantity as it is."""
-    return Union[tuple(part for part in get_args(kind) if part is not NoneType)] if _is_union(kind) else kind
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) in (Union, UnionType)
+    return reduce(or_, (part for part in get_args(kind) if part is not NoneType)) if _is_union(kind) else kind
 
 
 _answers = Converter(detailed_validation=False)
@@ -255,19 +286,12 @@ _answers.register_structure_hook(str, _text)
 _answers.register_structure_hook(bool, _bool)
 _answers.register_structure_hook(int, _int)
 _answers.register_structure_hook(datetime, _instant)
-_answers.register_structure_hook_func(lambda kind: get_origin(kind) is dict, _mapping)
+_answers.register_structure_hook_func(_is_mapping, _mapping)
 _answers.register_structure_hook_factory(has, _model)
-_answers.register_structure_hook_factory(lambda kind: get_origin(kind) in (list, tuple), _sequence)
+_answers.register_structure_hook_factory(_is_sequence, _sequence)
 _answers.register_structure_hook_factory(_is_union, _union)
 
 
 def _decoder_of(kind: Any) -> Decode:
     decode: Decode = _answers.get_structure_hook(kind)
     return decode
-
-
-@cache
-def _decoder(kind: type[Request[Any]]) -> tuple[Decode, bool]:
-    if kind.may_be_empty:
-        return _model(kind.result, lenient=True), True
-    return _decoder_of(kind.result), False

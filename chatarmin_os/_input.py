@@ -24,7 +24,8 @@ SOURCES = ("subscription", "manual", "trial", "api")
 def named(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
     """Let each field's refusals begin with its name; for `attrs.frozen(field_transformer=...)`."""
     return [
-        field.evolve(converter=_named(field.name, field.converter)) if field.converter else field for field in fields
+        field.evolve(converter=_named(field.name, field.converter)) if callable(field.converter) else field
+        for field in fields
     ]
 
 
@@ -237,21 +238,17 @@ def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ())
 
 def hint(value: str | None) -> str | None:
     """Text, where blank counts as not given."""
-    if value is None:
-        return None
-    if isinstance(value, str) and not value.strip():
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
     return text(value)
 
 
 def hint_texts(value: Iterable[str] | None) -> tuple[str, ...]:
     """Texts, without the blank ones; None for none."""
-    texts = []
+    texts: list[str] = []
     for index, given in enumerate(items(value, of="texts") if value is not None else ()):
         try:
-            checked = hint(given) if given is not None else text(given)
+            texts += filter(None, [hint(given)])
         except InvalidInput as refusal:
             raise refusal.inside(f"[{index}]") from None
-        if checked is not None:
-            texts.append(checked)
     return tuple(texts)

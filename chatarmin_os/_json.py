@@ -38,7 +38,7 @@ def copied(value: JSON) -> JSON:
         raise InvalidInput("is nested too deep, or contains itself") from None
 
 
-def _copied(value: JSON) -> JSON:
+def _copied(value: JSON) -> JSON:  # noqa: PLR0911 - one return per kind of value
     kind = type(value)
     if kind in _PLAIN:
         return value if kind is not str or value.isascii() else _text(value)

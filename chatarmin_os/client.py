@@ -204,7 +204,8 @@ class ChatarminOS:
         leaves nothing behind, and that suggestions lead to a new company, is decided by this project.
 
         Example:
-            >>> client.onboard(external_org_id="org_1", hints={"company_name": "Acme Inc"}, tier_code="free").link_status
+            >>> hints = {"company_name": "Acme Inc"}
+            >>> client.onboard(external_org_id="org_1", hints=hints, tier_code="free").link_status
             'created'
         """
         from chatarmin_os.procedures.onboarding import OnboardInput
@@ -291,7 +292,7 @@ class ChatarminOS:
         except InvalidInput as refusal:
             raise refusal.inside("path") from None
         try:
-            input = copied(input)
+            given = copied(input)
         except InvalidInput as refusal:
             raise refusal.inside("input") from None
         if kind is None:
@@ -300,7 +301,7 @@ class ChatarminOS:
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
         elif kind not in {"query", "mutation"}:
             raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
-        return self.transport.send(Call(path, kind, input, safe_to_repeat=kind == "query"))
+        return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
 
 
 def _checked(request: Request[T]) -> Request[T]:

@@ -27,7 +27,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
-    from chatarmin_os.procedures import Request
+    from chatarmin_os.procedures._base import Request
 
 Outcome = Literal["not_sent", "unknown"]
 
@@ -62,10 +62,9 @@ class ApiError(ChatarminError):
         request_id: The service's id of the exchange, to quote to its support.
 
     Example:
-        >>> ApiError.from_code("NOT_FOUND", "No such company", path="features.check")
-        NotFoundError('No such company')
-        >>> print(_)
-        NOT_FOUND: No such company [features.check]
+        >>> error = ApiError.from_code("NOT_FOUND", "No such company", path="features.check")
+        >>> print(type(error).__name__, "-", error)
+        NotFoundError - NOT_FOUND: No such company [features.check]
     """
 
     def __init__(
@@ -162,7 +161,7 @@ class ConflictError(ApiError):
     """It is taken: an external id, a subscription, an idempotency key with other values."""
 
 
-class _Retriable(ApiError):
+class _Retriable(ApiError):  # noqa: N818 - only its subclasses are raised
     """An error that may say when to come again, in seconds: `retry_after`, None where it was not told."""
 
     def __init__(self, message: str, *, retry_after: float | None = None, **same: Any) -> None:

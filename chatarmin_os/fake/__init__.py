@@ -1,4 +1,6 @@
-"""The service in memory. Where to look for what:
+"""The service in memory.
+
+Where to look for what:
 
 - `transport`: the fake as a transport, and the handles that a test arranges with; `catalogue`: what the product sells.
 - `companies`, `contacts`, `features`, `billing`, `tiers`, `links`, `onboarding`: what answers a procedure, the same

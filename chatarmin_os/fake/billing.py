@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from chatarmin_os.errors import ApiError
@@ -66,7 +66,7 @@ def track_usage(state: State, given: Given) -> JSON:
 def _replayed(state: State, key: str, given: Given) -> JSON:
     event = state.events[key]
     for field in ("companyId", "featureCode", "quantity"):
-        if event[field] != given[field]:  # type: ignore[literal-required]
+        if event[field] != given[field]:
             raise ApiError.from_code("CONFLICT", f"The idempotency key {key!r} was used with another {field}")
     return event["answer"]
 

@@ -42,7 +42,7 @@ def onboard(state: State, given: Given) -> JSON:
     else:
         links.link(state, company["id"], given["externalOrgId"])
         contacts.upsert_from_input(state, company["id"], given)
-    answer = {"companyId": company["id"], "companyName": company["name"], "linkStatus": status}
+    answer: dict[str, Any] = {"companyId": company["id"], "companyName": company["name"], "linkStatus": status}
     if subscription or tier:
         answer["billingStatus"] = _billed(state, company["id"], given, subscription, tier)
     return answer

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
 from chatarmin_os._json import copied, described
-from chatarmin_os.errors import CODES, ApiError, ChatarminError, InvalidInput
-from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers  # noqa: F401 - they declare procedures
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
+from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
 from chatarmin_os.fake._router import ROUTES, instant_text, shaped
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.rules import addresses
@@ -19,9 +19,12 @@ from chatarmin_os.fake.stripe import Stripe
 from chatarmin_os.transports.base import Call, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from chatarmin_os._json import JSON
+
+
+_NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 
 
 class _Fault:
@@ -69,7 +72,7 @@ class FakeTransport(Transport):
 
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         if catalogue is not None and not isinstance(catalogue, Catalogue):
-            raise ValueError(f"catalogue: expected a Catalogue or None, got {described(catalogue)}")  # noqa: TRY004 - one error for wrong use
+            raise ValueError(f"catalogue: expected a Catalogue or None, got {described(catalogue)}")
         self._now = now or _real_clock
         self._lock = RLock()
         self._faults: list[_Fault] = []
@@ -82,7 +85,7 @@ class FakeTransport(Transport):
         return f"<{type(self).__name__} with {len(self._state.companies)} companies, {len(self.calls)} calls>"
 
     @contextmanager
-    def _locked(self) -> Iterator[State]:
+    def _locked(self) -> Generator[State]:
         with self._lock:
             yield self._state
 
@@ -101,10 +104,8 @@ class FakeTransport(Transport):
             if fault is None:
                 return self._answer(call, given)
             if fault.after:
-                try:
+                with suppress(ApiError):  # the answer is lost, whatever it was
                     self._answer(call, given)
-                except ApiError:
-                    pass  # the answer is lost, whatever it was
         raise _raisable(fault.error, call.path)
 
     def _fault(self, path: str) -> _Fault | None:
@@ -128,7 +129,8 @@ class FakeTransport(Transport):
             self._state.now = instant_text(self._instant())
             return copied(route.handler(self._state, shaped(route.shape, given)))
         except ApiError as refusal:
-            raise _as_on_the_wire(refusal, call.path)
+            _tell_as_the_wire(refusal, call.path)
+            raise
 
     # Handles
 
@@ -232,7 +234,7 @@ class FakeTransport(Transport):
             True
         """
         fake = cls(now=now)
-        fake._state = State.from_snapshot(snapshot)  # noqa: SLF001 - its own
+        fake._state = State.from_snapshot(snapshot)
         return fake
 
     def reset(self) -> None:
@@ -264,13 +266,10 @@ def _instant_text(name: str, given: datetime | str | None) -> str | None:
     return None if moment is None else instant_text(moment)
 
 
-def _as_on_the_wire(refusal: ApiError, path: str) -> ApiError:
-    """Return *refusal* with what the service would tell of the call."""
+def _tell_as_the_wire(refusal: ApiError, path: str) -> None:
+    """Let *refusal* tell what the service tells of the call."""
     refusal.path = path
-    if refusal.code in CODES:
-        told = {"code": refusal.code, "httpStatus": refusal.http_status, "path": path}
-        refusal.data = {**told, **(refusal.data or {})}
-    return refusal
+    refusal.data = {"code": refusal.code, "httpStatus": refusal.http_status, "path": path, **(refusal.data or {})}
 
 
 def _raisable(error: ChatarminError, path: str) -> ChatarminError:

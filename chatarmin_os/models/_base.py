@@ -20,4 +20,4 @@ def required() -> Any:
 
 def unknown_fields() -> Any:
     """Return the field for what the service sent beyond what this version knows: its wire names, as JSON."""
-    return field(factory=dict, kw_only=True, eq=False, repr=False)
+    return field(factory=dict[str, Any], kw_only=True, eq=False, repr=False)

@@ -59,7 +59,7 @@ def _contact_input(index: int, value: ContactInput | Mapping[str, Any]) -> Conta
 
 
 @frozen(kw_only=True, field_transformer=named)
-class CreateContactInput(_ContactFields, Request[Contact]):
+class CreateContactInput(Request[Contact], _ContactFields):
     """Create a contact, or update the one with this e-mail address."""
 
     path: ClassVar = "contacts.create"

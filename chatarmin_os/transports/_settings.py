@@ -33,16 +33,20 @@ def base_url(given: str | None) -> str:
     url = given if given is not None else os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise InvalidInput(f"expected a URL as text, got {described(url)}").inside("base_url")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.username is None and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or parts.query or parts.fragment or not url.isprintable() or " " in url:
+    if not _is_plain(url):
         raise InvalidInput(
             f"expected an http(s) URL with a host, without user, query or fragment, such as {DEFAULT_BASE_URL}"
         ).inside("base_url")
     return url.rstrip("/")
+
+
+def _is_plain(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in {"http", "https"} and parts.hostname and parts.username is None and parts.port != 0
+    except ValueError:
+        return False
+    return bool(fine and not parts.query and not parts.fragment and url.isprintable() and " " not in url)
 
 
 def timeout(given: float | Unset) -> float:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import frozen
 
+from chatarmin_os._json import JSON
 from chatarmin_os.errors import ChatarminError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from chatarmin_os._json import JSON
 
 Kind = Literal["query", "mutation"]
 
@@ -62,7 +61,7 @@ class Transport(ABC):
         for call in calls:
             try:
                 answers.append(self.send(call))
-            except ChatarminError as error:  # noqa: PERF203 - each call has its own outcome
+            except ChatarminError as error:
                 answers.append(error)
         return answers
 

