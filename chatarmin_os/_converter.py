@@ -18,13 +18,13 @@ from attrs import fields, has
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from chatarmin_os._json import JSON, copied, described
+from chatarmin_os._json import JSON, copied, described, instant_text, unshared
 from chatarmin_os.errors import InvalidResponse
+from chatarmin_os.procedures._base import Request
 from chatarmin_os.transports.base import Call
 
 if TYPE_CHECKING:
     from chatarmin_os.models._base import Quantity
-    from chatarmin_os.procedures._base import Request
 
 T = TypeVar("T")
 Decode = Callable[..., Any]
@@ -41,7 +41,11 @@ _codecs: dict[type, _Codec] = {}
 
 
 def to_call(request: Request[Any]) -> Call:
-    """Return *request* as it travels."""
+    """Return *request* as it travels.
+
+    Raises:
+        TypeError: It is no request.
+    """
     kind: type[Any] = type(request)
     codec = _codecs.get(kind) or _made(kind)
     return Call(kind.path, kind.kind, codec.encode(request), kind.safe_to_repeat)
@@ -61,10 +65,13 @@ def from_answer(request: Request[T], answer: JSON) -> T:
     return result
 
 
-def _made(kind: type[Any]) -> _Codec:
+def _made(kind: Any) -> _Codec:
     """Make the functions of a request class; another thread that does the same at once does no harm."""
+    if not issubclass(kind, Request):
+        raise TypeError(f"expected a request such as FeatureCheckInput(...), got an object of type {kind.__name__}")
     encode = _requests.get_unstructure_hook(kind) if fields(kind) else _no_input
-    codec = _codecs[kind] = _Codec(encode, _lenient(kind.result) if kind.may_be_empty else _decoder_of(kind.result))
+    decode = _lenient(kind.result) if kind.may_be_empty else _decoder_of(kind.result)
+    codec = _codecs[kind] = _Codec(encode, decode)
     return codec
 
 
@@ -104,12 +111,8 @@ def _is_mapping(kind: Any) -> bool:
 # Requests -> JSON
 
 
-def _instant_text(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
 _requests = Converter()
-_requests.register_unstructure_hook(datetime, _instant_text)
+_requests.register_unstructure_hook(datetime, instant_text)
 _requests.register_unstructure_hook_func(_is_mapping, copied)
 
 
@@ -182,18 +185,8 @@ def _instant(value: JSON, _: Any = None) -> datetime:
 def _mapping(value: JSON, _: Any = None) -> dict[str, Any]:
     if type(value) is not dict:
         raise _Mismatch("an object", value)
-    own: dict[str, Any] = _own(value)
+    own: dict[str, Any] = unshared(value)
     return own
-
-
-def _own(value: JSON) -> JSON:
-    """Return a copy of JSON that shares no list and no object with *value*."""
-    if type(value) is dict:
-        return {key: _own(inner) if type(inner) in _NESTED else inner for key, inner in value.items()}
-    return [_own(inner) for inner in value] if type(value) is list else value
-
-
-_NESTED = (dict, list)
 
 
 def _sequence(kind: Any) -> Decode:
@@ -230,7 +223,7 @@ def _model(kind: Any, *, lenient: bool = False) -> Decode:
     It is compiled, as attrs and cattrs compile theirs: a loop over the fields would take twice the time.
     """
     types = get_type_hints(kind)
-    names: dict[str, Any] = {"kind": kind, "own": _own, "Mismatch": _Mismatch, "blamed": _blamed}
+    names: dict[str, Any] = {"kind": kind, "own": unshared, "Mismatch": _Mismatch, "blamed": _blamed}
     steps, places = [], []
     for index, attribute in enumerate(attribute for attribute in fields(kind) if attribute.name != "extra"):
         optional = lenient or not attribute.metadata.get("required")

@@ -1,14 +1,14 @@
 """What an argument may be: converters of request fields, each from what a caller has to what the wire takes.
 
 A converter returns the value as it will travel (still as Python: a datetime, a plain str) or raises `InvalidInput`
-without a field; `named` puts the field's name in front, so the same converter serves every argument of its kind.
+without a field; `within` puts a field's name in front, so the same converter serves every argument of its kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
 from chatarmin_os._json import copied, described, finite, integer
@@ -18,25 +18,29 @@ from chatarmin_os.errors import InvalidInput
 if TYPE_CHECKING:
     from attrs import Attribute
 
+T = TypeVar("T")
+
 SOURCES = ("subscription", "manual", "trial", "api")
+
+
+def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
+    """Return *convert* with *place* in front of its refusals."""
+
+    def converted(value: Any) -> T:
+        try:
+            return convert(value)
+        except InvalidInput as refusal:
+            raise refusal.inside(place) from None
+
+    return converted
 
 
 def named(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
     """Let each field's refusals begin with its name; for `attrs.frozen(field_transformer=...)`."""
     return [
-        field.evolve(converter=_named(field.name, field.converter)) if callable(field.converter) else field
+        field.evolve(converter=within(field.name, field.converter)) if callable(field.converter) else field
         for field in fields
     ]
-
-
-def _named(name: str, convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def converted(value: Any) -> Any:
-        try:
-            return convert(value)
-        except InvalidInput as refusal:
-            raise refusal.inside(name) from None
-
-    return converted
 
 
 def text(value: str) -> str:
@@ -196,17 +200,21 @@ def mapping(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return _checked(dict(value))
 
 
-def mapping_of_mappings(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
-    """A mapping of mappings of what travels as JSON, copied; None for not given."""
+def overrides(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
+    """Limits that differ from a tier's, by feature code, copied; None for not given."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise InvalidInput(f"expected a mapping of feature codes, got {described(value)}")
-    for code, inner in value.items():
-        if not isinstance(inner, Mapping):
-            refusal = InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {described(inner)}')
-            raise refusal.inside(str(code))
-    return _checked({code: dict(inner) for code, inner in value.items()})
+    return _checked({code: within(str(code), _override)(override) for code, override in value.items()})
+
+
+def _override(value: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {described(value)}')
+    for key in ("included_quantity", "max_quantity"):  # what else there is, is for the service to say
+        within(key, limit)(value.get(key))
+    return dict(value)
 
 
 def _checked(value: dict[str, Any]) -> dict[str, Any]:
@@ -245,10 +253,6 @@ def hint(value: str | None) -> str | None:
 
 def hint_texts(value: Iterable[str] | None) -> tuple[str, ...]:
     """Texts, without the blank ones; None for none."""
-    texts: list[str] = []
-    for index, given in enumerate(items(value, of="texts") if value is not None else ()):
-        try:
-            texts += filter(None, [hint(given)])
-        except InvalidInput as refusal:
-            raise refusal.inside(f"[{index}]") from None
-    return tuple(texts)
+    given = () if value is None else items(value, of="texts")
+    texts = [within(f"[{index}]", hint)(text) for index, text in enumerate(given)]
+    return tuple(text for text in texts if text is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from chatarmin_os.errors import InvalidInput
@@ -13,6 +14,7 @@ JSON: TypeAlias = Any
 LARGEST_INTEGER = 2**53 - 1
 """JavaScript holds integers up to here exactly; the service would round what lies beyond."""
 
+_NESTED = frozenset({dict, list})
 _PLAIN = frozenset({str, bool, type(None)})
 
 
@@ -68,6 +70,13 @@ def _located(value: JSON, refusal: InvalidInput) -> InvalidInput:
     return refusal
 
 
+def unshared(value: JSON) -> JSON:
+    """Return a copy of JSON that shares no list and no object with *value*; JSON is not looked for in it."""
+    if type(value) is dict:
+        return {key: unshared(inner) if type(inner) in _NESTED else inner for key, inner in value.items()}
+    return [unshared(inner) for inner in value] if type(value) is list else value
+
+
 def integer(value: int) -> int:
     """Return an integer that JavaScript holds exactly, as a plain int."""
     if abs(value) > LARGEST_INTEGER:
@@ -96,6 +105,11 @@ def _key(key: object) -> str:
     if not isinstance(key, str):
         raise InvalidInput(f"keys are text in JSON, got the key {described(key)}")
     return _text(key)
+
+
+def instant_text(moment: datetime) -> str:
+    """Return an instant as the wire has it: UTC, milliseconds, `Z`."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def described(value: object) -> str:

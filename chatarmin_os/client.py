@@ -6,23 +6,22 @@ from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from chatarmin_os._converter import from_answer, to_call
-from chatarmin_os._input import text
+from chatarmin_os._input import text, within
 from chatarmin_os._json import copied, described
 from chatarmin_os._unset import UNSET, Unset
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
-from chatarmin_os.procedures._base import Request
 from chatarmin_os.transports.base import Call, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
-    from types import TracebackType
+    from types import ModuleType, TracebackType
     from uuid import UUID
 
     from chatarmin_os._json import JSON
     from chatarmin_os.models.companies import Hints
     from chatarmin_os.models.onboarding import OnboardResult
+    from chatarmin_os.procedures._base import Request
     from chatarmin_os.resources.billing import Billing
     from chatarmin_os.resources.companies import Companies
     from chatarmin_os.resources.contacts import Contacts
@@ -237,12 +236,13 @@ class ChatarminOS:
             >>> client.send(GetTierInput(tier_code="pro")).base_fee.stripe.unit_amount
             4900
         """
-        call = to_call(_checked(request))
+        call = self._wire.to_call(request)
         try:
-            return from_answer(request, self.transport.send(call))
+            result: T = self._wire.from_answer(request, self.transport.send(call))
         except ChatarminError as error:
             error.request = request
             raise
+        return result
 
     def batch(self, requests: Iterable[Request[T]]) -> list[T | ChatarminError]:
         """Send many requests in as few round trips as the transport can; answers in their order, errors as values.
@@ -259,15 +259,34 @@ class ChatarminOS:
             >>> free.name, gold.code
             ('Free', 'NOT_FOUND')
         """
-        asked = [_checked(request) for request in requests]
-        if not asked:
-            return []
-        answers = self.transport.send_many([to_call(request) for request in asked])
+        asked = list(requests)
+        calls = [self._wire.to_call(request) for request in asked]
+        answers = self.transport.send_many(calls) if calls else []
         if len(answers) != len(asked):
             raise TypeError(
                 f"{type(self.transport).__name__}.send_many must answer every call: {len(answers)} of {len(asked)}"
             )
-        return [_outcome(request, answer) for request, answer in zip(asked, answers, strict=True)]
+        return [self._outcome(request, answer) for request, answer in zip(asked, answers, strict=True)]
+
+    def _outcome(self, request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
+        if isinstance(answer, ChatarminError):
+            error = answer if answer.request is None else copy(answer)  # one error may stand for many calls
+        else:
+            try:
+                result: T = self._wire.from_answer(request, answer)
+            except InvalidResponse as mismatch:
+                error = mismatch
+            else:
+                return result
+        error.request = request
+        return error
+
+    @cached_property
+    def _wire(self) -> ModuleType:
+        """The converter, imported when first needed: cattrs takes as long as all other imports together."""
+        from chatarmin_os import _converter
+
+        return _converter
 
     def call(self, path: str, input: JSON = None, *, kind: Kind | None = None) -> JSON:
         """Call any procedure by its wire path, wire names in and out: the way out for what has no method yet.
@@ -287,14 +306,7 @@ class ChatarminOS:
             >>> client.call("tiers.list")[0]
             {'code': 'free', 'name': 'Free'}
         """
-        try:
-            path = text(path)
-        except InvalidInput as refusal:
-            raise refusal.inside("path") from None
-        try:
-            given = copied(input)
-        except InvalidInput as refusal:
-            raise refusal.inside("input") from None
+        path, given = within("path", text)(path), within("input", copied)(input)
         if kind is None:
             from chatarmin_os.procedures.table import PROCEDURES
 
@@ -302,26 +314,6 @@ class ChatarminOS:
         elif kind not in {"query", "mutation"}:
             raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
         return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
-
-
-def _checked(request: Request[T]) -> Request[T]:
-    if not isinstance(request, Request):
-        raise TypeError(
-            f"expected a request such as FeatureCheckInput(company_id=..., feature_code=...), got {described(request)}"
-        )
-    return request
-
-
-def _outcome(request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
-    if isinstance(answer, ChatarminError):
-        error = answer if answer.request is None else copy(answer)  # one error may stand for many calls
-        error.request = request
-        return error
-    try:
-        return from_answer(request, answer)
-    except InvalidResponse as error:
-        error.request = request
-        return error
 
 
 def _http_transport(

@@ -7,10 +7,10 @@ type is `BAD_REQUEST` and named, in the wire's names.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from chatarmin_os._json import described
+from chatarmin_os._json import described, instant_text
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake.rules import addresses
 
@@ -139,11 +139,6 @@ def _instant(value: Any, place: str) -> str:
         return instant_text(moment)
     except (ValueError, OverflowError):
         raise bad_request(place, f"expected an ISO 8601 instant, got {described(value)}") from None
-
-
-def instant_text(moment: datetime) -> str:
-    """Return an instant as the fake keeps it: UTC, milliseconds, `Z`, so that texts compare as instants do."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _nullable_instant(value: Any, place: str) -> str | None:

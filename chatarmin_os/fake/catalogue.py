@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from chatarmin_os._json import copied, described
 from chatarmin_os.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from chatarmin_os.fake.rules.usage import Number
 
 
@@ -108,7 +107,7 @@ class Catalogue:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
                 that is no int of at least 0.
         """
-        granted = {of: self._granted(of, given) for of, given in (features or {}).items()}
+        granted = {of: self._granted(of, given) for of, given in _mapping("features", features).items()}
         self.tiers[_text("code", code)] = {
             "code": code,
             "name": _text("name", name),
@@ -121,7 +120,7 @@ class Catalogue:
         where = f"features[{code!r}]"
         if code not in self.features:
             raise ValueError(f"{where}: no such feature; known: {', '.join(self.features) or 'none'}")
-        for key in given:
+        for key in _mapping(where, given):
             if key not in _KEYS:
                 raise ValueError(f"{where}: no such key {key!r}; allowed: {', '.join(_KEYS)}")
         has_quantity = self.features[code]["hasQuantity"]
@@ -180,11 +179,17 @@ def _limit(name: str, value: Number | None) -> Number | None:
     return value
 
 
+def _mapping(name: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{name}: expected a mapping, got {described(value)}")
+    return value or {}
+
+
 def _config(name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = copied(dict(value or {}))
-    except (InvalidInput, TypeError, ValueError) as error:
-        raise ValueError(f"{name}: expected a mapping of what travels as JSON: {error}") from None
+        config: dict[str, Any] = copied(dict(_mapping(name, value)))
+    except InvalidInput as refusal:
+        raise refusal.inside(name) from None
     return config
 
 

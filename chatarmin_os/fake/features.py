@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import _lookup
@@ -23,9 +22,8 @@ from chatarmin_os.fake.rules.access import described, is_enabled, starting
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
+    from chatarmin_os.fake.rules.usage import Amount
     from chatarmin_os.fake.state import Access, Feature, State
-
-_NOTHING = Decimal(0)
 
 
 @procedure("features.check", "query", companyId=TEXT, featureCode=TEXT)
@@ -103,9 +101,9 @@ def access_to(state: State, company_id: str, feature: Feature) -> Access:
     return state.access.get(company_id, {}).get(feature["code"]) or starting(feature)
 
 
-def usage_of(state: State, company_id: str, feature: Feature) -> Decimal:
+def usage_of(state: State, company_id: str, feature: Feature) -> Amount:
     """Return how much a company has used of a feature in this billing period."""
-    return state.usage.get(company_id, {}).get(feature["code"], _NOTHING)
+    return state.usage.get(company_id, {}).get(feature["code"], 0)
 
 
 def count_enabled(state: State, company_id: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
@@ -16,7 +16,7 @@ from chatarmin_os.fake.rules.names import normalised, slug
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.rules.usage import Number
+    from chatarmin_os.fake.rules.usage import Amount, Number
 
 __all__ = [
     "Access",
@@ -127,12 +127,12 @@ class State:
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.clock_offset = timedelta()
-        self.now = ""  # the instant of the call that is being answered
+        self.now = datetime.min.replace(tzinfo=UTC)  # the instant of the call that is being answered
         self.companies: dict[str, Company] = {}
         self.links: dict[str, Link] = {}  # by external org id
         self.contacts: dict[str, dict[str, Contact]] = {}  # by company and lower-case address
         self.access: dict[str, dict[str, Access]] = {}  # by company and feature
-        self.usage: dict[str, dict[str, Decimal]] = {}  # by company and feature, of this billing period
+        self.usage: dict[str, dict[str, Amount]] = {}  # by company and feature, of this billing period
         self.events: dict[str, Event] = {}  # by idempotency key
         self.subscriptions: dict[str, StripeSubscription] = {}
         self.sessions: dict[str, Session] = {}

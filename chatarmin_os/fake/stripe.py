@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -95,7 +95,7 @@ def _subscribed(state: State, price_ids: list[str], customer_id: str | None) -> 
 
 
 def _new_id(prefix: str) -> str:
-    return f"{prefix}_{secrets.token_hex(12)}"
+    return f"{prefix}_{uuid4().hex[:24]}"
 
 
 def _active(state: State, subscription_id: str) -> StripeSubscription:

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
-from chatarmin_os._json import copied, described
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
+from chatarmin_os._input import optional_instant, within
+from chatarmin_os._json import copied, described, instant_text, unshared
+from chatarmin_os.errors import ApiError, ChatarminError
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
-from chatarmin_os.fake._router import ROUTES, instant_text, shaped
+from chatarmin_os.fake._router import ROUTES, shaped
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.state import State
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
-
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
+_travelled = within("input", copied)
 
 
 class _Fault:
@@ -97,9 +98,9 @@ class FakeTransport(Transport):
 
     def send(self, call: Call) -> JSON:
         """Answer *call* as the service would."""
-        given = _travelled(call)
+        given = _travelled(call.input)
         with self._lock:
-            self.calls.append(Call(call.path, call.kind, copied(given), call.safe_to_repeat))
+            self.calls.append(Call(call.path, call.kind, unshared(given), call.safe_to_repeat))
             fault = self._fault(call.path)
             if fault is None:
                 return self._answer(call, given)
@@ -126,8 +127,8 @@ class FakeTransport(Transport):
                 raise ApiError.from_code(
                     "METHOD_NOT_SUPPORTED", f'"{call.path}" is a {route.kind} and was called as a {call.kind}'
                 )
-            self._state.now = instant_text(self._instant())
-            return copied(route.handler(self._state, shaped(route.shape, given)))
+            self._state.now = self._instant()
+            return unshared(route.handler(self._state, shaped(route.shape, given)))
         except ApiError as refusal:
             _tell_as_the_wire(refusal, call.path)
             raise
@@ -249,20 +250,8 @@ def _real_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _travelled(call: Call) -> JSON:
-    try:
-        return copied(call.input)
-    except InvalidInput as refusal:
-        raise refusal.inside("input") from None
-
-
 def _instant_text(name: str, given: datetime | str | None) -> str | None:
-    from chatarmin_os._input import optional_instant
-
-    try:
-        moment = optional_instant(given)
-    except InvalidInput as refusal:
-        raise refusal.inside(name) from None
+    moment = within(name, optional_instant)(given)
     return None if moment is None else instant_text(moment)
 
 

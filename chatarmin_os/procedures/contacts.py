@@ -17,8 +17,8 @@ from chatarmin_os._input import (
     optional_flag,
     optional_text,
     text,
+    within,
 )
-from chatarmin_os.errors import InvalidInput
 from chatarmin_os.models.contacts import BulkUpsertResult, Contact
 from chatarmin_os.procedures._base import Request
 
@@ -45,17 +45,15 @@ class ContactInput(_ContactFields):
 
 def contact_inputs(value: Iterable[ContactInput | Mapping[str, Any]]) -> tuple[ContactInput, ...]:
     """Contacts from an iterable of `ContactInput` or mappings with its keys."""
-    return tuple(_contact_input(index, given) for index, given in enumerate(items(value, of="contacts")))
+    given = items(value, of="contacts")
+    return tuple(within(f"[{index}]", _contact_input)(contact) for index, contact in enumerate(given))
 
 
-def _contact_input(index: int, value: ContactInput | Mapping[str, Any]) -> ContactInput:
+def _contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:
     if isinstance(value, ContactInput):
         return value
-    try:
-        names = tuple(field.name for field in fields(ContactInput))
-        return ContactInput(**keywords(value, allowed=names, needed=("email",)))
-    except InvalidInput as refusal:
-        raise refusal.inside(f"[{index}]") from None
+    names = tuple(field.name for field in fields(ContactInput))
+    return ContactInput(**keywords(value, allowed=names, needed=("email",)))
 
 
 @frozen(kw_only=True, field_transformer=named)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from chatarmin_os._input import identifier, mapping_of_mappings, named, text
+from chatarmin_os._input import identifier, named, overrides, text
 from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
 from chatarmin_os.procedures._base import Request
 
@@ -42,4 +42,4 @@ class ApplyTierInput(Request[ApplyTierResult]):
 
     tier_code: str = field(converter=text)
     company_id: str = field(converter=identifier)
-    features: dict[str, dict[str, Any]] | None = field(default=None, converter=mapping_of_mappings)
+    features: dict[str, dict[str, Any]] | None = field(default=None, converter=overrides)

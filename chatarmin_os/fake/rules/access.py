@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake.rules.usage import as_number, standing
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
+    from chatarmin_os.fake.rules.usage import Amount
     from chatarmin_os.fake.state import Access, Feature
 
 
@@ -24,15 +24,20 @@ def starting(feature: Feature) -> Access:
     }
 
 
-def is_enabled(access: Access, now: str) -> bool:
+def is_enabled(access: Access, now: datetime) -> bool:
     """Return whether *access* is enabled and valid at *now*: before `validUntil`, not at it.
 
-    Instants are compared as texts of one form (UTC, milliseconds, `Z`).
+    Example:
+        >>> access = {"isEnabled": True, "validUntil": "2025-01-02T00:00:00.000Z"}
+        >>> is_enabled(access, datetime.fromisoformat("2025-01-01T23:59:59Z"))
+        True
+        >>> is_enabled(access, datetime.fromisoformat("2025-01-02T00:00:00Z"))
+        False
     """
-    return access["isEnabled"] and (access["validUntil"] is None or now < access["validUntil"])
+    return access["isEnabled"] and (access["validUntil"] is None or now < datetime.fromisoformat(access["validUntil"]))
 
 
-def described(feature: Feature, access: Access, current: Decimal, now: str) -> dict[str, Any]:
+def described(feature: Feature, access: Access, current: Amount, now: datetime) -> dict[str, Any]:
     """Return what `features.check` answers (README: the fields up to `remaining`)."""
     enabled = is_enabled(access, now)
     counted = feature["hasQuantity"]
