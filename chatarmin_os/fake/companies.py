@@ -122,30 +122,51 @@ def at(state: State, candidate: Candidate) -> Company:
     return state.companies[state.order[candidate.order]]
 
 
-def matched(state: State, hints: Given, min_confidence: float = matching.DEFAULT_MIN_CONFIDENCE) -> Outcome:
-    """Return what *hints* come to."""
-    hint_domain = telling(hints.get("domain"))
-    name = normalised(hints.get("companyName", ""))
-    email_domains = {domain for email in hints.get("emails", ()) if (domain := email_domain(email))}
+class _Hinted:
+    """What hints say, as it is compared."""
 
-    def evidence() -> Iterator[Candidate]:
-        for place in state.with_domain(hint_domain, DECISIVE):
+    def __init__(self, state: State, hints: Given) -> None:
+        self._state = state
+        self._domain = telling(hints.get("domain"))
+        self._name = normalised(hints.get("companyName", ""))
+        self._email_domains = {domain for email in hints.get("emails", ()) if (domain := email_domain(email))}
+
+    def certain(self) -> Iterator[Candidate]:
+        """Yield the evidence without which nothing can be linked."""
+        for place in self._state.with_domain(self._domain, DECISIVE):
             yield Candidate(place, matching.DOMAIN, "domain")
-        if name:
-            least = matching.least_percent(min_confidence)
-            for confidence, place in state.names.best(name, least=least, count=DECISIVE):
-                yield Candidate(place, confidence, "name")
-        for domain in email_domains:
-            for place in state.with_domain(domain, DECISIVE) + state.with_contact_at(domain, DECISIVE):
+        for place in self._state.names.equal(self._name, count=DECISIVE):
+            yield Candidate(place, matching.EQUAL_NAME, "name")
+        for domain in self._email_domains:
+            for place in self._state.with_domain(domain, DECISIVE) + self._state.with_contact_at(domain, DECISIVE):
                 yield Candidate(place, matching.EMAIL_DOMAIN, "email_domain")
 
-    def may_link(candidate: Candidate) -> bool:
-        company = at(state, candidate)
+    def similar(self, min_confidence: float) -> Iterator[Candidate]:
+        """Yield the names that are like the hinted one."""
+        least = matching.least_percent(min_confidence)
+        for confidence, place in self._state.names.similar(self._name, least=least, count=DECISIVE):
+            yield Candidate(place, confidence, "name")
+
+    def may_link(self, candidate: Candidate) -> bool:
+        """Return whether any evidence for the company may link it."""
+        company = at(self._state, candidate)
         return matching.may_link(
-            hint_domain=hint_domain,
+            hint_domain=self._domain,
             company_domain=telling(company["domain"]),
-            names_equal=bool(name) and normalised(company["name"]) == name,
-            email_domains=email_domains,
+            names_equal=bool(self._name) and normalised(company["name"]) == self._name,
+            email_domains=self._email_domains,
         )
 
-    return matching.decide(evidence(), min_confidence, may_link)
+
+def matched(state: State, hints: Given, min_confidence: float = matching.DEFAULT_MIN_CONFIDENCE) -> Outcome:
+    """Return what *hints* come to."""
+    hinted = _Hinted(state, hints)
+    return matching.decide([*hinted.certain(), *hinted.similar(min_confidence)], min_confidence, hinted.may_link)
+
+
+def match_to_link(state: State, hints: Given) -> Candidate | None:
+    """Return the company that *hints* link; similar names are only looked for where they could stand in its way."""
+    hinted = _Hinted(state, hints)
+    if any(hinted.may_link(candidate) for candidate in hinted.certain()):
+        return matched(state, hints).link
+    return None

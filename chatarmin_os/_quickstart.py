@@ -1,0 +1,137 @@
+"""The whole story on the in-memory fake, from sign-up to upgrade: told by the quickstart command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatarmin_os import ChatarminOS, FeatureAccess, UsageLimitError
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Step(NamedTuple):
+    """One thing that happens: why, the call that does it, and what comes of it."""
+
+    title: str
+    call: str
+    outcome: str
+
+
+class Story:
+    """Two customers of a small product; `steps` tells the story once, `companies` is how it ends."""
+
+    def __init__(self) -> None:
+        self._fake = FakeTransport(demo_catalogue())
+        self._client = ChatarminOS(transport=self._fake)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield each step when it has happened."""
+        client, fake = self._client, self._fake
+
+        tiers = client.tiers.list()
+        yield Step(
+            "The product has tiers. Each grants features, some of them up to a limit.",
+            "client.tiers.list()",
+            ", ".join(tier.name or tier.code for tier in tiers),
+        )
+
+        fake.add_company("Acme GmbH", domain="acme.example")
+        acme = client.onboard(external_org_id="org_acme", hints={"domain": "www.acme.example"})
+        yield Step(
+            "An organisation signs up. ChatarminOS knows the company by its domain, and links it.",
+            'client.onboard(external_org_id="org_acme", hints={"domain": "www.acme.example"})',
+            f"link_status {acme.link_status!r}: org_acme is {acme.company_name}, no second company was made",
+        )
+
+        bolt = client.onboard(
+            external_org_id="org_bolt",
+            hints={"company_name": "Bolt Ltd", "domain": "bolt.example"},
+            tier_code="free",
+            contact_email="bea@bolt.example",
+        )
+        yield Step(
+            "Another one signs up. Nobody knows it: it is created, on the free tier.",
+            'client.onboard(external_org_id="org_bolt", hints={"company_name": "Bolt Ltd", ...}, tier_code="free")',
+            f"link_status {bolt.link_status!r}: {bolt.company_name} is a company of its own",
+        )
+
+        yield Step(
+            "Bolt wants to use AI credits. May it, now?",
+            'client.features.check(company_id=bolt.company_id, feature_code="ai_credit")',
+            _standing(self._credits("org_bolt")),
+        )
+
+        for attempt in ("sent", "sent again"):
+            used = client.billing.track_usage(
+                company_id=bolt.company_id, feature_code="ai_credit", quantity=60, idempotency_key="job-1"
+            )
+            yield Step(
+                f"It uses 60 for job-1; the event is {attempt}."
+                + (" The key names the event, so it counts once." if attempt == "sent again" else ""),
+                'client.billing.track_usage(..., quantity=60, idempotency_key="job-1")',
+                f"current_usage {used.current_usage}, remaining {used.remaining}",
+            )
+
+        used = client.billing.track_usage(
+            company_id=bolt.company_id, feature_code="ai_credit", quantity=40, idempotency_key="job-2"
+        )
+        yield Step(
+            "Another job uses 40: exactly up to the limit.",
+            'client.billing.track_usage(..., quantity=40, idempotency_key="job-2")',
+            f"current_usage {used.current_usage}, remaining {used.remaining}, is_at_limit {used.is_at_limit}",
+        )
+
+        try:
+            client.billing.track_usage(
+                company_id=bolt.company_id, feature_code="ai_credit", quantity=1, idempotency_key="job-3"
+            )
+        except UsageLimitError as error:
+            yield Step(
+                "One more is too many. It is refused, and nothing of it is counted.",
+                'client.billing.track_usage(..., quantity=1, idempotency_key="job-3")',
+                f"{type(error).__name__}: {error}",
+            )
+
+        pro = client.tiers.get("pro")
+        session = fake.stripe.add_checkout_session(pro.stripe_price_ids, customer_name="Bolt Ltd")
+        claim = client.billing.claim_checkout(company_id=bolt.company_id, checkout_session_id=session)
+        yield Step(
+            f"Bolt buys {pro.name} in a Stripe checkout with the tier's prices ({', '.join(pro.stripe_price_ids)}). "
+            "The checkout is claimed.",
+            "client.billing.claim_checkout(company_id=bolt.company_id, checkout_session_id=...)",
+            f"already_claimed {claim.already_claimed}: the subscription is Bolt's, and its tier is applied",
+        )
+
+        yield Step(
+            "The plan is upgraded; usage has stayed.",
+            'client.features.check_by_external_org_id("org_bolt", "ai_credit")',
+            _standing(self._credits("org_bolt")),
+        )
+
+    def companies(self) -> list[dict[str, Any]]:
+        """Return how the companies stand, as rows of a table."""
+        return [self._row("org_acme"), self._row("org_bolt")]
+
+    def _row(self, external_org_id: str) -> dict[str, Any]:
+        company = self._client.companies.get_by_product_link(external_org_id=external_org_id)
+        assert company is not None  # noqa: S101 - linked in the first steps
+        status = self._client.billing.get_status(company.id)
+        tiers = [subscription.tier.name for subscription in status.active_subscriptions if subscription.tier]
+        credits_ = self._credits(external_org_id)
+        return {
+            "company": company.name,
+            "external_org_id": external_org_id,
+            "paid_tier": ", ".join(filter(None, tiers)) or None,
+            "features": status.enabled_features_count,
+            "ai_credits_used": credits_.current_usage,
+            "ai_credits_limit": credits_.quantity_limit,
+        }
+
+    def _credits(self, external_org_id: str) -> FeatureAccess:
+        return self._client.features.check_by_external_org_id(external_org_id, "ai_credit")
+
+
+def _standing(access: FeatureAccess) -> str:
+    return f"can_use {access.can_use}, current_usage {access.current_usage}, quantity_limit {access.quantity_limit}"
