@@ -47,7 +47,7 @@ def to_call(request: Request[Any]) -> Call:
         TypeError: It is no request.
     """
     kind: type[Any] = type(request)
-    codec = _codecs.get(kind) or _made(kind)
+    codec = _codecs.get(kind) or _made(request)
     return Call(kind.path, kind.kind, codec.encode(request), kind.safe_to_repeat)
 
 
@@ -57,7 +57,7 @@ def from_answer(request: Request[T], answer: JSON) -> T:
     Raises:
         InvalidResponse: Something in it has the wrong type, or is missing and must be there.
     """
-    codec = _codecs.get(type(request)) or _made(type(request))
+    codec = _codecs.get(type(request)) or _made(request)
     try:
         result: T = codec.decode(answer)
     except _Mismatch as mismatch:
@@ -65,10 +65,11 @@ def from_answer(request: Request[T], answer: JSON) -> T:
     return result
 
 
-def _made(kind: Any) -> _Codec:
-    """Make the functions of a request class; another thread that does the same at once does no harm."""
-    if not issubclass(kind, Request):
-        raise TypeError(f"expected a request such as FeatureCheckInput(...), got an object of type {kind.__name__}")
+def _made(request: Request[Any]) -> _Codec:
+    """Make the functions of a request's class; another thread that does the same at once does no harm."""
+    if not isinstance(request, Request):
+        raise TypeError(f"expected a request such as FeatureCheckInput(...), got {described(request)}")
+    kind: Any = type(request)
     encode = _requests.get_unstructure_hook(kind) if fields(kind) else _no_input
     decode = _lenient(kind.result) if kind.may_be_empty else _decoder_of(kind.result)
     codec = _codecs[kind] = _Codec(encode, decode)

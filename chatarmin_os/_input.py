@@ -38,7 +38,9 @@ def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
 def named(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
     """Let each field's refusals begin with its name; for `attrs.frozen(field_transformer=...)`."""
     return [
-        field.evolve(converter=within(field.name, field.converter)) if callable(field.converter) else field
+        field.evolve(converter=within(field.name, field.converter))
+        if callable(field.converter) and not field.inherited  # an inherited one has its name already
+        else field
         for field in fields
     ]
 

@@ -116,7 +116,8 @@ def described(value: object) -> str:
     """Return *value* for a message: its type and a short text of it."""
     if value is None or isinstance(value, bool):
         return repr(value)
-    return f"{type(value).__name__} {shortened(value)}"
+    kind, text = type(value).__name__, shortened(value)
+    return text if kind in text.partition("(")[0] else f"{kind} {text}"
 
 
 def shortened(value: object, at_most: int = 60) -> str:

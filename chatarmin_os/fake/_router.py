@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from chatarmin_os._json import described, instant_text
+from chatarmin_os._json import described, instant_text, shortened
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake.rules import addresses
 
@@ -148,14 +148,14 @@ def _nullable_instant(value: Any, place: str) -> str | None:
 def _domain(value: Any, place: str) -> str:
     domain = addresses.domain(_text(value, place))
     if domain is None:
-        raise bad_request(place, f"no domain: {described(value)}")
+        raise bad_request(place, f"no domain: {shortened(value)}")
     return domain
 
 
 def _email(value: Any, place: str) -> str:
     email = addresses.email(_text(value, place))
     if email is None:
-        raise bad_request(place, f"no e-mail address: {described(value)}")
+        raise bad_request(place, f"no e-mail address: {shortened(value)}")
     return email
 
 
