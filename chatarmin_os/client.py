@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.models.companies import Hints
     from chatarmin_os.models.onboarding import OnboardResult
-    from chatarmin_os.procedures._base import Request
+    from chatarmin_os.procedures._base import Kind, Request
     from chatarmin_os.resources.billing import Billing
     from chatarmin_os.resources.companies import Companies
     from chatarmin_os.resources.contacts import Contacts
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from chatarmin_os.resources.links import Links
     from chatarmin_os.resources.subscriptions import Subscriptions
     from chatarmin_os.resources.tiers import Tiers
-    from chatarmin_os.transports.base import Kind
 
 T = TypeVar("T")
 

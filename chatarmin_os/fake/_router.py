@@ -17,7 +17,7 @@ from chatarmin_os.fake.rules import addresses
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.fake.state import State
-    from chatarmin_os.transports.base import Kind
+    from chatarmin_os.procedures._base import Kind
 
 Given: TypeAlias = dict[str, Any]
 Handler: TypeAlias = "Callable[[State, Given], JSON]"

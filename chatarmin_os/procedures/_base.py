@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from chatarmin_os.transports.base import Kind
-
+Kind = Literal["query", "mutation"]
 T_co = TypeVar("T_co", covariant=True)
 
 

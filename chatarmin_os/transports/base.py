@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from chatarmin_os._json import JSON
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.procedures._base import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-Kind = Literal["query", "mutation"]
 
 
 @frozen
