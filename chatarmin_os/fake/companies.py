@@ -20,7 +20,7 @@ from chatarmin_os.fake._router import (
 )
 from chatarmin_os.fake.rules import matching
 from chatarmin_os.fake.rules.addresses import email_domain, telling
-from chatarmin_os.fake.rules.matching import DECISIVE, Candidate, Outcome
+from chatarmin_os.fake.rules.matching import DECISIVE, DEFAULT_MIN_CONFIDENCE, Candidate, Outcome
 from chatarmin_os.fake.rules.names import normalised
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def smart_link(state: State, given: Given) -> JSON:
     linked = get_by_product_link(state, given)
     if linked:
         return _result("already_linked", linked, 100)
-    outcome = matched(state, given.get("hints", {}), given.get("minConfidence", matching.DEFAULT_MIN_CONFIDENCE))
+    outcome = Hinted(state, given.get("hints", {})).outcome(given.get("minConfidence", DEFAULT_MIN_CONFIDENCE))
     if outcome.link:
         company = at(state, outcome.link)
         links.link(state, company["id"], given["externalOrgId"])
@@ -122,7 +122,7 @@ def at(state: State, candidate: Candidate) -> Company:
     return state.companies[state.order[candidate.order]]
 
 
-class _Hinted:
+class Hinted:
     """What hints say, as it is compared."""
 
     def __init__(self, state: State, hints: Given) -> None:
@@ -157,16 +157,18 @@ class _Hinted:
             email_domains=self._email_domains,
         )
 
+    def to_link(self, min_confidence: float = DEFAULT_MIN_CONFIDENCE) -> Candidate | None:
+        """Return the company to link; similar names are looked for only where they could stand in its way."""
+        certain = list(self.certain())
+        linkable = [candidate.confidence for candidate in certain if self.may_link(candidate)]
+        if not linkable:
+            return None
+        in_the_way = self.similar(max(min_confidence, (max(linkable) - matching.LEAD + 1) / 100))
+        return matching.decide([*certain, *in_the_way], min_confidence, self.may_link).link
 
-def matched(state: State, hints: Given, min_confidence: float = matching.DEFAULT_MIN_CONFIDENCE) -> Outcome:
-    """Return what *hints* come to."""
-    hinted = _Hinted(state, hints)
-    return matching.decide([*hinted.certain(), *hinted.similar(min_confidence)], min_confidence, hinted.may_link)
-
-
-def match_to_link(state: State, hints: Given) -> Candidate | None:
-    """Return the company that *hints* link; similar names are only looked for where they could stand in its way."""
-    hinted = _Hinted(state, hints)
-    if any(hinted.may_link(candidate) for candidate in hinted.certain()):
-        return matched(state, hints).link
-    return None
+    def outcome(self, min_confidence: float) -> Outcome:
+        """Return the company to link, or those to suggest."""
+        link = self.to_link(min_confidence)
+        if link:
+            return Outcome(link, [])
+        return matching.decide([*self.certain(), *self.similar(min_confidence)], min_confidence, self.may_link)

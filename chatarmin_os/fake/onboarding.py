@@ -63,7 +63,7 @@ def _found(state: State, given: Given) -> tuple[str, Company | None]:
     link = state.links.get(given["externalOrgId"])
     if link:
         return "already_linked", state.companies[link["companyId"]]
-    match = companies.match_to_link(state, given.get("hints", {}))
+    match = companies.Hinted(state, given.get("hints", {})).to_link()
     return ("linked", companies.at(state, match)) if match else ("created", None)
 
 
