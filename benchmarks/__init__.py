@@ -1,0 +1,1 @@
+"""The package's own figures, each beside what a user would take instead."""

@@ -1,0 +1,167 @@
+"""What calls cost as the fake fills, beside the same calls on a fake with 1,000 companies.
+
+A fake that looks at every company would be a hundred times slower at 100,000; smart linking looks for similar names
+and may grow, the rest should not. Fakes of all sizes are in one process and take turns, and every call is timed by
+itself: the figures are medians, since a garbage collection of a large heap otherwise lands on one call.
+"""
+
+from __future__ import annotations
+
+import gc
+from functools import partial
+from itertools import count
+from statistics import median, quantiles
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks._measure import Part, Row, cpu_seconds, number, seeded
+from chatarmin_os import ChatarminOS
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from random import Random
+
+_SIZES = (1_000, 10_000, 100_000)
+_ROUNDS = 20
+_FIRST = ("Alpine", "Amber", "Bright", "Coastal", "Golden", "Green", "Happy", "Nordic", "Prime", "Quiet", "Silver")
+_SECOND = ("Coffee", "Foods", "Labs", "Media", "Motors", "Optics", "Outdoor", "Paper", "Skin", "Sports", "Studio")
+
+
+class _Bar(NamedTuple):
+    """The most that a figure may be of the one at 1,000 companies; shown as *text*."""
+
+    most: float
+    text: str
+
+
+# A constant cost is not quite one: rows of a larger table are found in the processor's caches less often.
+_CONSTANT, _LINKING, _ONBOARDING = _Bar(1.5, "1 (≤ 1.5)"), _Bar(20, "≤ 20"), _Bar(3, "≤ 3")
+
+
+class _Operation(NamedTuple):
+    """Something to time: how often in a row, and what makes one call of it, its arguments ready."""
+
+    what: str
+    times: int
+    bar: _Bar
+    prepare: Callable[[_World], Callable[[], object]]
+
+
+class _World:
+    """A fake with many companies, each linked to an organisation `org_0`, `org_1` ..."""
+
+    def __init__(self, size: int, names: Iterator[str], random: Random) -> None:
+        self.random, self.size, self._fresh = random, size, names
+        self._orgs = count(size)
+        self.fake = FakeTransport(demo_catalogue())
+        self.client = ChatarminOS(transport=self.fake)
+        self.names = [next(names) for _ in range(size)]
+        self.ids = [self.fake.add_company(name) for name in self.names]
+        for order, company in enumerate(self.ids):
+            self.client.links.create(company_id=company, external_org_id=f"org_{order}")
+        self.fake.calls.clear()
+
+    def check(self) -> Callable[[], object]:
+        company = self.random.choice(self.ids)
+        return partial(self.client.features.check, company_id=company, feature_code="ai_credit")
+
+    def get_by_product_link(self) -> Callable[[], object]:
+        org = f"org_{self.random.randrange(self.size)}"
+        return partial(self.client.companies.get_by_product_link, external_org_id=org)
+
+    def smart_link(self, name: Callable[[_World], str], min_confidence: float | None) -> Callable[[], object]:
+        org, hints = f"org_{next(self._orgs)}", {"company_name": name(self)}
+        link = self.client.companies.smart_link
+        return partial(link, external_org_id=org, hints=hints, min_confidence=min_confidence)
+
+    def onboard(self) -> Callable[[], object]:
+        org, hints = f"org_{next(self._orgs)}", {"company_name": next(self._fresh)}
+        return partial(self.client.onboard, external_org_id=org, hints=hints, tier_code="free")
+
+    def equal(self) -> str:
+        return self.random.choice(self.names)
+
+    def with_a_typo(self) -> str:
+        """Return a company's name with another letter in its first word."""
+        name = self.equal()
+        place = self.random.randrange(1, 5)
+        letter = self.random.choice(ascii_lowercase.replace(name[place], ""))
+        return name[:place] + letter + name[place + 1 :]
+
+    def like_nobodys(self) -> str:
+        return _letters(self.random)
+
+
+def _letters(random: Random) -> str:
+    return "".join(random.choices(ascii_lowercase, k=random.randint(8, 14))).title()
+
+
+def _vocabulary_names(random: Random) -> Iterator[str]:
+    """Yield names that have much in common: two of a few words, and a number."""
+    for order in count(1):
+        yield f"{random.choice(_FIRST)} {random.choice(_SECOND)} {order}"
+
+
+def _letter_names(random: Random) -> Iterator[str]:
+    """Yield names that have little in common."""
+    while True:
+        yield _letters(random)
+
+
+def _operations() -> Iterator[_Operation]:
+    yield _Operation("`features.check`", 20, _CONSTANT, _World.check)
+    yield _Operation("`companies.get_by_product_link`", 20, _CONSTANT, _World.get_by_product_link)
+    yield _Operation("`onboard` a new company", 5, _ONBOARDING, _World.onboard)
+    for least, words in ((None, ""), (0, ", `min_confidence=0`")):
+        for what, name in (
+            ("an equal name", _World.equal),
+            ("a name with a typo", _World.with_a_typo),
+            ("a name like nobody's", _World.like_nobodys),
+        ):
+            prepare = partial(_World.smart_link, name=name, min_confidence=least)
+            yield _Operation(f"`smart_link`, {what}{words}", 5, _LINKING, prepare)
+
+
+def run() -> Part:
+    """Measure fakes of three sizes, filled with names that are much alike and with names that are not."""
+    rows = []
+    for kind, names in (("words and a number", _vocabulary_names), ("random letters", _letter_names)):
+        worlds = [_World(size, names(seeded("names")), seeded("calls")) for size in _SIZES]
+        rows += _measured(kind, worlds)
+        del worlds
+        gc.collect()
+    sizes = " → ".join(f"{size:,}" for size in _SIZES)
+    note = (
+        f"Process time of one call on a fake with {sizes} companies; ratios of the second and the third to the first. "
+        "Medians, since a garbage collection of a large heap otherwise lands on one call; p90: nine of ten calls "
+        "took less."
+    )
+    return Part("Growth", note, rows)
+
+
+def _measured(kind: str, worlds: list[_World]) -> list[Row]:
+    random, operations = seeded("order"), list(_operations())
+    order = [(operation, world) for operation in operations for world in worlds]
+    taken: dict[tuple[str, int], list[float]] = {(operation.what, world.size): [] for operation, world in order}
+    gc.collect()
+    for turn in range(_ROUNDS + 1):
+        random.shuffle(order)
+        for operation, world in order:
+            figures = [cpu_seconds(operation.prepare(world)) for _ in range(operation.times)]
+            if turn:  # the first only warms up
+                taken[operation.what, world.size] += figures
+            world.fake.calls.clear()
+    return [_row(kind, operation, [taken[operation.what, size] for size in _SIZES]) for operation in operations]
+
+
+def _row(kind: str, operation: _Operation, by_size: list[list[float]]) -> Row:
+    medians, slow = [median(taken) for taken in by_size], [quantiles(taken, n=10)[-1] for taken in by_size]
+    ratios = [taken / medians[0] for taken in medians[1:]]
+    figure = f"{_arrows(medians)} µs (p90 {_arrows(slow)} µs)"
+    what, ratio = f"{kind}: {operation.what}", " → ".join(map(number, ratios))
+    return Row(what, figure, ratio, operation.bar.text, max(ratios) <= operation.bar.most)
+
+
+def _arrows(seconds: list[float]) -> str:
+    return " → ".join(number(taken * 1e6) for taken in seconds)
