@@ -310,7 +310,7 @@ class ChatarminOS:
             from chatarmin_os.procedures.table import PROCEDURES
 
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
-        elif kind not in {"query", "mutation"}:
+        elif kind not in ("query", "mutation"):
             raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
         return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
 

@@ -135,17 +135,15 @@ class BadRequestError(ApiError):
         """What is wrong, as (field path in the wire's names, message); empty where the service does not tell."""
         try:
             told = json.loads(self.message)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if isinstance(told, list):
-            return [
-                (_dotted(issue.get("path")), str(issue.get("message", ""))) for issue in told if isinstance(issue, dict)
-            ]
-        flat = self.data.get("zodError") if isinstance(self.data, dict) else None
-        fields = flat.get("fieldErrors") if isinstance(flat, dict) else None
-        if not isinstance(fields, dict):
-            return []
-        return [(field, str(text)) for field, texts in fields.items() for text in texts or ()]
+            issues = [issue for issue in told if isinstance(issue, dict)]
+            return [(_dotted(issue.get("path")), str(issue.get("message", ""))) for issue in issues]
+        # What the errorFormatter of tRPC's documentation adds.
+        fields = _at(_at(self.data, "zodError"), "fieldErrors")
+        texts = fields.items() if isinstance(fields, dict) else ()
+        return [(field, str(text)) for field, each in texts if isinstance(each, list) for text in each]
 
     def _told(self) -> str:
         if not self.message.startswith("["):
@@ -239,6 +237,11 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, a
 
 class CassetteError(ChatarminError):
     """Recorded transport: a call without a recording, a recording never used, a file that is no cassette."""
+
+
+def _at(data: Any, key: str) -> Any:
+    """Return what an object has at *key*, None where it has nothing or is none."""
+    return data.get(key) if isinstance(data, dict) else None
 
 
 def _dotted(path: Any) -> str:

@@ -57,6 +57,8 @@ class NameIndex:
 
     def similar(self, name: str, *, least: int, count: int) -> list[tuple[int, int]]:
         """Return (confidence, owner) of the *count* best other names, not below *least* percent; equals by owner."""
+        if least >= EQUAL_NAME:
+            return []
         found: list[tuple[int, int]] = []
         equal, grams = self._numbers.get(name), trigrams(name)
         for block in self._blocks:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from urllib.parse import urlsplit
 
 from chatarmin_os._json import described
@@ -53,7 +53,7 @@ def timeout(given: float | Unset) -> float:
     """Return the seconds that a whole call may take."""
     if given is UNSET:
         return DEFAULT_TIMEOUT
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not math.isfinite(given) or given <= 0:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= sys.float_info.max:
         raise InvalidInput(f"expected seconds above 0, got {described(given)}").inside("timeout")
     return float(given)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from typing import NamedTuple, TypeAlias
 
@@ -32,14 +33,14 @@ def exact(number: Number) -> Amount:
 
 
 def as_number(amount: Amount) -> Number:
-    """Return an int where *amount* is whole, else a float.
+    """Return an int where *amount* is whole, else a float; beyond the largest float the whole part.
 
     Example:
         >>> as_number(Decimal("2.0")), as_number(Decimal("0.3"))
         (2, 0.3)
     """
     whole = int(amount)
-    return whole if whole == amount else float(amount)
+    return whole if whole == amount or abs(whole) > sys.float_info.max else float(amount)
 
 
 def added(current: Amount, quantity: Number) -> Amount:
