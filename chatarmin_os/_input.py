@@ -39,7 +39,8 @@ def named(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
     """Let each field's refusals begin with its name; for `attrs.frozen(field_transformer=...)`."""
     return [
         field.evolve(converter=within(field.name, field.converter))
-        if callable(field.converter) and not field.inherited  # an inherited one has its name already
+        # An inherited one has its name already.
+        if callable(field.converter) and not field.inherited  # pyright: ignore[reportAttributeAccessIssue] - not in stubs
         else field
         for field in fields
     ]

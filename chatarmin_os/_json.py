@@ -117,7 +117,7 @@ def described(value: object) -> str:
     if value is None or isinstance(value, bool):
         return repr(value)
     kind, text = type(value).__name__, shortened(value)
-    return text if kind in text.partition("(")[0] else f"{kind} {text}"
+    return text if text.startswith(kind) else f"{kind} {text}"
 
 
 def shortened(value: object, at_most: int = 60) -> str:

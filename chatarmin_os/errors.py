@@ -141,9 +141,10 @@ class BadRequestError(ApiError):
             issues = [issue for issue in told if isinstance(issue, dict)]
             return [(_dotted(issue.get("path")), str(issue.get("message", ""))) for issue in issues]
         # What the errorFormatter of tRPC's documentation adds.
-        fields = _at(_at(self.data, "zodError"), "fieldErrors")
-        texts = fields.items() if isinstance(fields, dict) else ()
-        return [(field, str(text)) for field, each in texts if isinstance(each, list) for text in each]
+        flat = _at(self.data, "zodError")
+        fields = _at(flat, "fieldErrors")
+        told = [("", _at(flat, "formErrors")), *(fields.items() if isinstance(fields, dict) else ())]
+        return [(field, str(text)) for field, texts in told if isinstance(texts, list) for text in texts]
 
     def _told(self) -> str:
         if not self.message.startswith("["):
@@ -185,7 +186,7 @@ class TransportError(ChatarminError):
 
     def __init__(self, message: str, *, outcome: Outcome = "unknown", attempts: int = 1) -> None:
         super().__init__(message)
-        self.outcome = outcome
+        self.outcome: Outcome = outcome
         self.attempts = attempts
 
 

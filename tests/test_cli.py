@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
-import subprocess
 import sys
 from typing import Any
 
@@ -104,15 +104,11 @@ def test_the_module_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert json.loads(capsys.readouterr().out)["steps"]
 
 
-def test_a_reader_that_has_read_enough_is_no_error() -> None:
-    """`chatarmin-os quickstart | head -1` prints no traceback."""
-    command = [sys.executable, "-m", "chatarmin_os", "quickstart"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:  # noqa: S603 - our own command
-        assert running.stdout is not None
-        assert running.stderr is not None
-        running.stdout.close()
+def test_a_reader_that_has_read_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`chatarmin-os quickstart | head -1` ends well, also when what is left is written at exit."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as closed:  # noqa: PTH123 - a descriptor, no path
+        monkeypatch.setattr(sys, "stdout", closed)
 
-        errors = running.stderr.read()
-
-    assert errors == b""
-    assert running.returncode == 0
+        assert main(["quickstart"]) == 0

@@ -31,7 +31,7 @@ def test_the_pytest_example_of_the_readme_passes(tmp_path: Path) -> None:
     """The complete test module passes under pytest, with nothing of this project's configuration."""
     module = tmp_path / "test_example.py"
     module.write_text(sections()[_PYTEST], encoding="utf-8")
-    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", module]
+    command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", str(module)]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603 - our own README
 

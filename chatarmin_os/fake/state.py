@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
-from chatarmin_os._json import copied
+from chatarmin_os._json import unshared
 from chatarmin_os.fake._name_index import NameIndex
 from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier, TierFeature
 from chatarmin_os.fake.rules.addresses import email_domain, telling
@@ -220,7 +220,7 @@ class State:
 
     def snapshot(self) -> JSON:
         """Return everything as JSON."""
-        return copied(
+        return unshared(
             {
                 "format": _FORMAT,
                 "clock_offset_microseconds": self.clock_offset // _MICROSECOND,
@@ -253,7 +253,7 @@ class State:
         if not isinstance(snapshot, dict) or snapshot.get("format") != _FORMAT:
             raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
         try:
-            return cls._loaded(copied(snapshot))
+            return cls._loaded(unshared(snapshot))
         except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"a snapshot of the format {_FORMAT!r} that cannot be read: {error!r}") from error
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from chatarmin_os.models._base import required, unknown_fields
 
 
-@frozen
+@frozen(unsafe_hash=False)  # it holds a mapping
 class Contact:
     """A person at a company; one per company and e-mail address."""
 

@@ -10,7 +10,7 @@ from attrs import frozen
 from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 
-@frozen
+@frozen(unsafe_hash=False)  # it holds a mapping
 class FeatureAccess:
     """A company's access to one feature."""
 

@@ -36,7 +36,7 @@ class BaseFee:
     extra: dict[str, Any] = unknown_fields()
 
 
-@frozen
+@frozen(unsafe_hash=False)  # it holds a mapping
 class TierFeature:
     """What a tier grants of one feature."""
 

@@ -45,6 +45,8 @@ LEGAL_FORMS = frozenset(
 
 _VANISHING = dict.fromkeys(map(ord, ".'\u2019\u2018\u02bc`\u00b4"))  # dots and every kind of apostrophe
 _SLUG_LENGTH = 50
+# Those of Latin, Greek and Cyrillic. Elsewhere the same kind of sign is a vowel, and another one makes another name.
+_ACCENTS = re.compile("[\u0300-\u036f]")
 
 
 def normalised(name: str) -> str:
@@ -55,8 +57,8 @@ def normalised(name: str) -> str:
         'cafe muller'
         >>> normalised("O'Neill-Systems, Inc."), normalised("Company"), normalised("Co. KG")
         ('oneill systems', 'company', 'co')
-        >>> normalised("!!!")
-        ''
+        >>> normalised("!!!"), normalised("ガス") == normalised("カス")
+        ('', False)
     """
     plain = _without_accents(unicodedata.normalize("NFKD", name.translate(_VANISHING)).casefold()).translate(_VANISHING)
     words = "".join(letter if _stays(letter) else " " for letter in plain).split()
@@ -66,11 +68,11 @@ def normalised(name: str) -> str:
 
 
 def _without_accents(text: str) -> str:
-    return "".join(letter for letter in unicodedata.normalize("NFKD", text) if unicodedata.category(letter) != "Mn")
+    return _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
 
 
 def _stays(letter: str) -> bool:
-    return letter.isalnum() or unicodedata.category(letter) == "Mc"
+    return letter.isalnum() or unicodedata.category(letter).startswith("M")
 
 
 def trigrams(name: str) -> frozenset[str]:

@@ -1,0 +1,469 @@
+"""Contacts of a company: create or update by e-mail address, many at once, list."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+from chatarmin_os import BadRequestError, ChatarminOS, ContactInput, InvalidInput, NotFoundError
+
+if TYPE_CHECKING:
+    from chatarmin_os import Contact
+    from chatarmin_os.fake import FakeTransport
+
+MALFORMED_EMAILS = [
+    "ana",
+    "@example.com",
+    "ana@",
+    "ana@example",
+    "ana@b@example.com",
+    "a na@example.com",
+    "ana@ex ample.de",
+]
+
+
+def _emails(contacts: list[Contact]) -> list[str | None]:
+    return [contact.email for contact in contacts]
+
+
+def _without_ids(contacts: tuple[Contact, ...]) -> list[Contact]:
+    return [attrs.evolve(contact, id="any") for contact in contacts]
+
+
+def test_create_answers_a_new_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """The first contact of an address is new and carries what was given."""
+    company_id = arrange.add_company("Acme Inc")
+
+    contact = client.contacts.create(
+        company_id=company_id,
+        email="ana@acme.com",
+        name="Ana",
+        role="CTO",
+        is_primary=True,
+        avatar_url="https://acme.com/ana.png",
+        metadata={"plan": "gold"},
+    )
+
+    assert contact.id
+    assert contact.is_new is True
+    assert contact.email == "ana@acme.com"
+    assert contact.name == "Ana"
+    assert contact.role == "CTO"
+    assert contact.is_primary is True
+    assert contact.avatar_url == "https://acme.com/ana.png"
+    assert contact.metadata == {"plan": "gold"}
+
+
+def test_create_sends_only_what_is_given(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """An argument left at None is left out on the wire."""
+    company_id = arrange.add_company("Acme Inc")
+    expected = {"companyId": company_id, "email": "ana@acme.com"}
+
+    client.contacts.create(company_id=company_id, email="ana@acme.com")
+
+    assert expected == arrange.calls[-1].input
+
+
+def test_create_leaves_untold_texts_empty(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """What was not told of a new contact is None."""
+    company_id = arrange.add_company("Acme Inc")
+
+    contact = client.contacts.create(company_id=company_id, email="ana@acme.com")
+
+    assert contact.name is None
+    assert contact.role is None
+    assert contact.avatar_url is None
+
+
+def test_create_again_updates_the_same_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """The same address in the same company is the same contact, and not new."""
+    company_id = arrange.add_company("Acme Inc")
+    first = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana")
+
+    second = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana Weber")
+
+    assert second.is_new is False
+    assert first.id == second.id
+    assert second.name == "Ana Weber"
+    assert len(client.contacts.list(company_id)) == 1
+
+
+@pytest.mark.parametrize("again", ["ANA@ACME.COM", "ana@acme.com", "  Ana@Acme.com", "ana@acme.com\n"])
+def test_an_address_is_compared_without_case_and_outer_space(
+    client: ChatarminOS, arrange: FakeTransport, again: str
+) -> None:
+    """Case and outer white space make no other address, and the address stays as it was first given."""
+    company_id = arrange.add_company("Acme Inc")
+    first = client.contacts.create(company_id=company_id, email="Ana@Acme.com")
+
+    second = client.contacts.create(company_id=company_id, email=again)
+
+    assert second.is_new is False
+    assert first.id == second.id
+    assert second.email == "Ana@Acme.com"
+
+
+def test_an_address_is_trimmed_when_stored(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Outer white space of an address is not stored."""
+    company_id = arrange.add_company("Acme Inc")
+
+    contact = client.contacts.create(company_id=company_id, email="  Ana@Acme.com ")
+
+    assert contact.email == "Ana@Acme.com"
+
+
+def test_the_same_address_in_another_company_is_another_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Contacts are told apart by company and address together."""
+    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    first = client.contacts.create(company_id=acme, email="ana@acme.com", name="Ana")
+
+    second = client.contacts.create(company_id=globex, email="ana@acme.com")
+
+    assert second.is_new is True
+    assert first.id != second.id
+    assert second.name is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"name": "Ana Weber"}, {"name": "Ana Weber"}),
+        ({"role": "CEO"}, {"role": "CEO"}),
+        ({"avatar_url": "https://acme.com/new.png"}, {"avatar_url": "https://acme.com/new.png"}),
+        ({"is_primary": False}, {"is_primary": False}),
+        ({"metadata": {"team": "sales"}}, {"metadata": {"plan": "gold", "team": "sales"}}),
+        ({"metadata": {}}, {}),
+        ({}, {}),
+    ],
+)
+def test_an_update_changes_only_the_given_fields(
+    client: ChatarminOS, arrange: FakeTransport, given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Fields that an update does not give stay as they were."""
+    company_id = arrange.add_company("Acme Inc")
+    before = client.contacts.create(
+        company_id=company_id,
+        email="ana@acme.com",
+        name="Ana",
+        role="CTO",
+        is_primary=True,
+        avatar_url="https://acme.com/ana.png",
+        metadata={"plan": "gold"},
+    )
+
+    after = client.contacts.create(company_id=company_id, email="ana@acme.com", **given)
+
+    assert attrs.evolve(before, is_new=False, **expected) == after
+
+
+def test_metadata_is_merged_key_by_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Metadata keys that are given replace, the others stay."""
+    company_id = arrange.add_company("Acme Inc")
+    client.contacts.create(company_id=company_id, email="ana@acme.com", metadata={"plan": "gold", "seats": 3})
+
+    contact = client.contacts.create(company_id=company_id, email="ana@acme.com", metadata={"seats": 4, "vip": True})
+
+    assert contact.metadata == {"plan": "gold", "seats": 4, "vip": True}
+
+
+def test_metadata_keys_are_never_renamed(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Keys of metadata are the customer's and come back as they went in."""
+    company_id = arrange.add_company("Acme Inc")
+    metadata = {"snake_case": 1, "camelCase": {"inner_key": [1, 2.5, None, "x"]}, "With Space": False}
+
+    contact = client.contacts.create(company_id=company_id, email="ana@acme.com", metadata=metadata)
+
+    assert metadata == contact.metadata
+
+
+def test_making_one_primary_demotes_the_other(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A company has at most one primary contact, the last one made so."""
+    company_id = arrange.add_company("Acme Inc")
+    client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=True)
+    client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
+
+    primaries = [contact.email for contact in client.contacts.list(company_id) if contact.is_primary]
+
+    assert primaries == ["ben@acme.com"]
+
+
+def test_an_update_can_make_a_contact_primary(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Making an older contact primary demotes the newer one."""
+    # Given two contacts, the second of them primary
+    company_id = arrange.add_company("Acme Inc")
+    client.contacts.create(company_id=company_id, email="ana@acme.com")
+    client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
+
+    # When the first is made primary
+    client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=True)
+
+    # Then it is the only one
+    assert _emails(client.contacts.list(company_id, primary_only=True)) == ["ana@acme.com"]
+
+
+def test_a_company_may_have_no_primary_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A primary contact can be demoted without another taking its place."""
+    company_id = arrange.add_company("Acme Inc")
+    client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=True)
+    client.contacts.create(company_id=company_id, email="ben@acme.com")
+
+    client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=False)
+
+    assert client.contacts.list(company_id, primary_only=True) == []
+
+
+def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Each company has a primary contact of its own."""
+    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    client.contacts.create(company_id=acme, email="ana@acme.com", is_primary=True)
+
+    client.contacts.create(company_id=globex, email="gus@globex.com", is_primary=True)
+
+    assert _emails(client.contacts.list(acme, primary_only=True)) == ["ana@acme.com"]
+
+
+@pytest.mark.parametrize("email", MALFORMED_EMAILS)
+def test_create_refuses_a_malformed_address(client: ChatarminOS, arrange: FakeTransport, email: str) -> None:
+    """A malformed e-mail address is refused by name of its field, and nothing is created."""
+    company_id = arrange.add_company("Acme Inc")
+
+    with pytest.raises(BadRequestError, match="email"):
+        client.contacts.create(company_id=company_id, email=email)
+
+    assert client.contacts.list(company_id) == []
+
+
+@pytest.mark.parametrize("field", ["companyId", "email"])
+@pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
+def test_the_service_refuses_blank_texts(client: ChatarminOS, arrange: FakeTransport, field: str, blank: str) -> None:
+    """A required text that is blank is refused by name of its field."""
+    given = {"companyId": arrange.add_company("Acme Inc"), "email": "ana@acme.com"}
+
+    with pytest.raises(BadRequestError, match=field):
+        client.call("contacts.create", {**given, field: blank})
+
+
+@pytest.mark.parametrize("company_id", [str(uuid.uuid4()), "not-a-company-id"])
+def test_an_unknown_company_is_not_found(client: ChatarminOS, company_id: str) -> None:
+    """A company id that does not exist, malformed or not, is not found by any procedure of contacts."""
+    with pytest.raises(NotFoundError):
+        client.contacts.create(company_id=company_id, email="ana@acme.com")
+    with pytest.raises(NotFoundError):
+        client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "ana@acme.com"}])
+    with pytest.raises(NotFoundError):
+        client.contacts.bulk_upsert(company_id=company_id, contacts=[])
+    with pytest.raises(NotFoundError):
+        client.contacts.list(company_id)
+
+
+def test_the_shape_is_checked_before_the_company(client: ChatarminOS) -> None:
+    """A malformed address of an unknown company is a bad request."""
+    with pytest.raises(BadRequestError):
+        client.contacts.create(company_id=str(uuid.uuid4()), email="ana")
+    with pytest.raises(BadRequestError):
+        client.contacts.bulk_upsert(company_id=str(uuid.uuid4()), contacts=[{"email": "ana"}])
+
+
+def test_bulk_upsert_counts_created_and_updated(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Each entry is counted as created or updated and comes back with its id and whether it is new."""
+    company_id = arrange.add_company("Acme Inc")
+    known = client.contacts.create(company_id=company_id, email="ana@acme.com")
+
+    result = client.contacts.bulk_upsert(
+        company_id=company_id,
+        contacts=[{"email": "ben@acme.com"}, {"email": "ana@acme.com", "name": "Ana"}, {"email": "cleo@acme.com"}],
+    )
+
+    assert result.created == 2
+    assert result.updated == 1
+    assert [contact.is_new for contact in result.contacts] == [True, False, True]
+    assert known.id == result.contacts[1].id
+    assert [contact.id for contact in client.contacts.list(company_id)] == [
+        result.contacts[1].id,
+        result.contacts[0].id,
+        result.contacts[2].id,
+    ]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"email": "ana@acme.com", "name": "Ana"}, {"email": "ben@acme.com", "role": "CFO"}],
+        [{"email": "ana@acme.com", "name": "Ana"}, {"email": "ANA@acme.com", "role": "CTO"}],
+        [{"email": "ana@acme.com", "is_primary": True}, {"email": "ben@acme.com", "is_primary": True}],
+        [
+            {"email": "ana@acme.com", "metadata": {"a": 1, "b": 1}},
+            {"email": "ana@acme.com", "metadata": {"b": 2, "c": 3}},
+        ],
+        [{"email": "old@acme.com", "metadata": {"b": 2}}, {"email": "old@acme.com", "is_primary": False}],
+    ],
+)
+def test_bulk_upsert_is_the_sequence_of_its_creates(
+    client: ChatarminOS, arrange: FakeTransport, entries: list[dict[str, Any]]
+) -> None:
+    """A bulk upsert answers and leaves behind what its creates would, one after the other."""
+    # Given two companies with the same contact
+    one_by_one, at_once = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    for company_id in (one_by_one, at_once):
+        client.contacts.create(company_id=company_id, email="old@acme.com", is_primary=True, metadata={"a": 1})
+
+    # When one gets the contacts one by one and the other at once
+    created = tuple(client.contacts.create(company_id=one_by_one, **entry) for entry in entries)
+    result = client.contacts.bulk_upsert(company_id=at_once, contacts=entries)
+
+    # Then each entry is as it was after its own step, and both have the same contacts
+    assert _without_ids(created) == _without_ids(result.contacts)
+    assert sum(contact.is_new is True for contact in created) == result.created
+    assert sum(contact.is_new is False for contact in created) == result.updated
+    assert _without_ids(tuple(client.contacts.list(one_by_one))) == _without_ids(tuple(client.contacts.list(at_once)))
+
+
+def test_bulk_upsert_takes_the_same_address_twice(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """The second entry of an address updates what the first one created."""
+    company_id = arrange.add_company("Acme Inc")
+
+    result = client.contacts.bulk_upsert(
+        company_id=company_id,
+        contacts=[{"email": "ana@acme.com", "name": "Ana"}, {"email": "ana@acme.com", "role": "CTO"}],
+    )
+
+    assert (result.created, result.updated) == (1, 1)
+    assert result.contacts[0].id == result.contacts[1].id
+    assert [(contact.name, contact.role, contact.is_new) for contact in result.contacts] == [
+        ("Ana", None, True),
+        ("Ana", "CTO", False),
+    ]
+
+
+def test_bulk_upsert_takes_any_iterable_of_either_kind(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Contacts come as mappings or as ContactInput, from any iterable."""
+    company_id = arrange.add_company("Acme Inc")
+    entries = [ContactInput(email="ana@acme.com", name="Ana"), ContactInput(email="ben@acme.com")]
+
+    first = client.contacts.bulk_upsert(company_id=company_id, contacts=(entry for entry in entries))
+    second = client.contacts.bulk_upsert(company_id=company_id, contacts=({"email": "cleo@acme.com"},))
+
+    assert (first.created, second.created) == (2, 1)
+    assert _emails(client.contacts.list(company_id)) == ["ana@acme.com", "ben@acme.com", "cleo@acme.com"]
+
+
+@pytest.mark.parametrize("email", MALFORMED_EMAILS)
+def test_one_invalid_entry_rejects_the_whole_bulk_upsert(
+    client: ChatarminOS, arrange: FakeTransport, email: str
+) -> None:
+    """An invalid entry is named by its index, and no entry before or after it counts."""
+    company_id = arrange.add_company("Acme Inc")
+    before = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana")
+    entries = [
+        {"email": "ana@acme.com", "name": "Changed"},
+        {"email": "ben@acme.com"},
+        {"email": "cleo@acme.com"},
+        {"email": email},
+        {"email": "dora@acme.com"},
+    ]
+
+    with pytest.raises(BadRequestError, match=r"\b3\b"):
+        client.contacts.bulk_upsert(company_id=company_id, contacts=entries)
+
+    assert [attrs.evolve(before, is_new=None)] == client.contacts.list(company_id)
+
+
+def test_an_entry_that_could_not_be_sent_is_named(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """An entry that is refused before anything is sent is named with its index."""
+    company_id = arrange.add_company("Acme Inc")
+
+    with pytest.raises(InvalidInput) as refused:
+        client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "ana@acme.com"}, {"email": " "}])
+
+    assert refused.value.field == "contacts[1].email"
+    assert arrange.calls == []
+
+
+def test_an_unknown_key_of_an_entry_is_named(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A key that no contact has is refused by its name, before anything is sent."""
+    company_id = arrange.add_company("Acme Inc")
+
+    with pytest.raises(InvalidInput, match="nickname"):
+        client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "ana@acme.com", "nickname": "A"}])
+
+    assert arrange.calls == []
+
+
+def test_an_empty_bulk_upsert_is_fine(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """No contacts at all are none created and none updated."""
+    company_id = arrange.add_company("Acme Inc")
+
+    result = client.contacts.bulk_upsert(company_id=company_id, contacts=[])
+
+    assert (result.created, result.updated, result.contacts) == (0, 0, ())
+
+
+def test_list_answers_contacts_in_creation_order(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Contacts are listed as they were created, whatever was updated since."""
+    company_id = arrange.add_company("Acme Inc")
+    for email in ("zoe@acme.com", "ana@acme.com", "max@acme.com"):
+        client.contacts.create(company_id=company_id, email=email)
+    client.contacts.create(company_id=company_id, email="zoe@acme.com", name="Zoe", is_primary=True)
+
+    contacts = client.contacts.list(company_id)
+
+    assert _emails(contacts) == ["zoe@acme.com", "ana@acme.com", "max@acme.com"]
+
+
+def test_list_is_empty_for_a_company_without_contacts(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A company without contacts has an empty list, whoever else has some."""
+    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    client.contacts.create(company_id=acme, email="ana@acme.com")
+
+    contacts = client.contacts.list(globex)
+
+    assert contacts == []
+
+
+def test_list_tells_what_create_told_but_for_is_new(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A listed contact is the created one without word of being new."""
+    company_id = arrange.add_company("Acme Inc")
+    created = client.contacts.create(
+        company_id=company_id, email="ana@acme.com", name="Ana", is_primary=True, metadata={"plan": "gold"}
+    )
+
+    contacts = client.contacts.list(company_id)
+
+    assert [attrs.evolve(created, is_new=None)] == contacts
+    assert "isNew" not in client.call("contacts.list", {"companyId": company_id})[0]
+
+
+def test_list_can_be_of_the_primary_contact_only(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """With primary_only the list has the primary contact and no other."""
+    company_id = arrange.add_company("Acme Inc")
+    client.contacts.create(company_id=company_id, email="ana@acme.com")
+    client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
+    client.contacts.create(company_id=company_id, email="cleo@acme.com")
+
+    contacts = client.contacts.list(company_id, primary_only=True)
+
+    assert _emails(contacts) == ["ben@acme.com"]
+    assert arrange.calls[-1].input == {"companyId": company_id, "primaryOnly": True}
+
+
+def test_list_of_all_sends_no_flag(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A primary_only that is False is left out on the wire."""
+    company_id = arrange.add_company("Acme Inc")
+    expected = {"companyId": company_id}
+
+    client.contacts.list(company_id, primary_only=False)
+
+    assert expected == arrange.calls[-1].input
+
+
+def test_the_primary_list_is_empty_without_a_primary_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """No contact is primary unless it was made so."""
+    company_id = arrange.add_company("Acme Inc")
+    client.contacts.create(company_id=company_id, email="ana@acme.com")
+
+    contacts = client.contacts.list(company_id, primary_only=True)
+
+    assert contacts == []

@@ -1,0 +1,1231 @@
+"""The handles of the fake: what a test arranges that the service's own users could not."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from chatarmin_os import (
+    ApiError,
+    BadRequestError,
+    BaseFee,
+    ChatarminOS,
+    ConnectionFailed,
+    Hints,
+    InvalidResponse,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    StripePrice,
+    TierFeature,
+    TierSummary,
+    TimedOut,
+    TrackUsageInput,
+    UsageLimitError,
+)
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.transports import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatarmin_os import ChatarminError
+
+PRO_PRICES = ["price_pro_base", "price_pro_ai_credit", "price_pro_seats"]
+ENTERPRISE_PRICES = ["price_enterprise_base", "price_enterprise_ai_credit", "price_enterprise_seats"]
+NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
+
+def on_tier(client: ChatarminOS, arrange: FakeTransport, tier_code: str) -> str:
+    """Return the id of a new company that has a tier."""
+    company_id = arrange.add_company("Acme")
+    client.tiers.apply(tier_code, company_id=company_id)
+    return company_id
+
+
+def usage_of(client: ChatarminOS, company_id: str, feature_code: str = "ai_credit") -> float:
+    """Return how much of a feature a company has used."""
+    return client.features.check(company_id=company_id, feature_code=feature_code).current_usage or 0
+
+
+def as_json(arrange: FakeTransport) -> str:
+    """Return the whole state as one text."""
+    return json.dumps(arrange.snapshot())
+
+
+# Features
+
+
+def test_an_added_feature_is_listed_last_with_its_name_and_config(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A feature that was added comes after the others, with its name, its kind and its default config."""
+    company_id = arrange.add_company("Acme")
+
+    arrange.add_feature(
+        "storage", name="Storage", has_quantity=True, config={"unit": "GB", "camelKey": {"snake_key": 1}}
+    )
+
+    *_, last = client.features.list_access(company_id)
+    assert (
+        last.feature_code,
+        last.feature_name,
+        last.has_quantity,
+        last.config_values,
+    ) == ("storage", "Storage", True, {"unit": "GB", "camelKey": {"snake_key": 1}})
+
+
+def test_a_feature_has_no_quantity_and_no_config_unless_told(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A code and a name are enough: the feature is on or off."""
+    company_id = arrange.add_company("Acme")
+
+    arrange.add_feature("reports", name="Reports")
+
+    access = client.features.check(company_id=company_id, feature_code="reports")
+    assert (access.has_quantity, access.config_values, access.quantity_limit) == (False, {}, None)
+
+
+def test_adding_a_feature_again_replaces_it_and_accesses_stay(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A feature's new name and config count from now on; limits and usage of its accesses stay."""
+    # Given
+    arrange.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB"})
+    owner_id, other_id = arrange.add_company("Acme"), arrange.add_company("Globex")
+    client.features.set_access(company_id=owner_id, feature_code="storage", is_enabled=True, quantity_limit=10)
+    client.billing.track_usage(company_id=owner_id, feature_code="storage", quantity=4)
+
+    # When
+    arrange.add_feature("storage", name="Disk space", has_quantity=True, config={"unit": "TB"})
+
+    # Then
+    codes = [access.feature_code for access in client.features.list_access(owner_id)]
+    owner = client.features.check(company_id=owner_id, feature_code="storage")
+    other = client.features.check(company_id=other_id, feature_code="storage")
+    assert codes.count("storage") == 1
+    assert (
+        owner.feature_name,
+        owner.is_enabled,
+        owner.current_usage,
+        owner.quantity_limit,
+        owner.config_values,
+    ) == ("Disk space", True, 4, 10, {"unit": "GB"})
+    assert (other.feature_name, other.config_values) == ("Disk space", {"unit": "TB"})
+
+
+# Tiers
+
+
+def test_an_added_tier_is_listed_with_its_prices(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A tier that was added has its base fee first among its prices, then those of its features."""
+    # When
+    arrange.add_tier(
+        "gold",
+        name="Gold",
+        base_fee=1900,
+        currency="usd",
+        features={
+            "ai_credit": {"quantity_limit": 100, "included_quantity": 10, "config": {"model": "m"}, "unit_amount": 5},
+            "seats": {"quantity_limit": None, "included_quantity": None},
+            "sso": {},
+        },
+    )
+
+    # Then
+    tier = client.tiers.get("gold")
+    ai_price = StripePrice(price_id="price_gold_ai_credit", unit_amount=5, currency="usd")
+    assert TierSummary(code="gold", name="Gold") == client.tiers.list()[-1]
+    assert (tier.code, tier.name) == ("gold", "Gold")
+    assert BaseFee(stripe=StripePrice(price_id="price_gold_base", unit_amount=1900, currency="usd")) == tier.base_fee
+    assert tier.stripe_price_ids == ("price_gold_base", "price_gold_ai_credit")
+    ai_config = {"model": "m", "included_quantity": 10, "max_quantity": 100}
+    unlimited = {"included_quantity": None, "max_quantity": None}
+    assert [("ai_credit", "AI credits", ai_config, ai_price), ("seats", "Seats", unlimited, None)] == [
+        (feature.code, feature.name, feature.config_values, feature.stripe) for feature in tier.features[:2]
+    ]
+    assert TierFeature(code="sso", name="Single sign-on", config_values={}, stripe=None) == tier.features[2]
+
+
+def test_a_tier_without_a_base_fee_has_no_price_of_its_own(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """No base fee is None, not a fee of zero, and only priced features are in the prices."""
+    arrange.add_tier("metered", name="Metered", features={"ai_credit": {"unit_amount": 2}})
+
+    tier = client.tiers.get("metered")
+    assert tier.base_fee is None
+    assert tier.stripe_price_ids == ("price_metered_ai_credit",)
+    assert (tier.features[0].stripe and tier.features[0].stripe.currency) == "eur"
+
+
+def test_a_tier_may_have_no_features(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A tier of nothing can be listed and applied."""
+    company_id = arrange.add_company("Acme")
+
+    arrange.add_tier("nothing", name="Nothing")
+
+    tier = client.tiers.get("nothing")
+    assert (
+        tier.features,
+        tier.stripe_price_ids,
+        client.tiers.apply("nothing", company_id=company_id).features_applied,
+    ) == ((), (), 0)
+
+
+def test_a_tiers_config_lies_on_top_of_the_features_own(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Keys of the tier's config replace those of the feature's default config, the others stay."""
+    # Given
+    arrange.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB", "copies": 1})
+
+    # When
+    arrange.add_tier("gold", name="Gold", features={"storage": {"config": {"unit": "TB"}, "quantity_limit": 5}})
+
+    # Then
+    company_id = on_tier(client, arrange, "gold")
+    access = client.features.check(company_id=company_id, feature_code="storage")
+    shown = client.tiers.get("gold").features[0].config_values
+    assert shown is not None
+    assert (shown["unit"], shown["copies"], shown["max_quantity"]) == ("TB", 1, 5)
+    assert access.config_values == {"unit": "TB", "copies": 1}
+
+
+def test_adding_a_tier_again_replaces_it_and_accesses_stay(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A replaced tier gives its new limits when it is applied next; what was given before stays."""
+    # Given
+    early_id = on_tier(client, arrange, "pro")
+
+    # When
+    arrange.add_tier("pro", name="Pro 2", base_fee=9900, features={"seats": {"quantity_limit": 7}})
+
+    # Then
+    late_id = on_tier(client, arrange, "pro")
+    tier = client.tiers.get("pro")
+    limits = [client.features.check(company_id=one, feature_code="seats").quantity_limit for one in (early_id, late_id)]
+    assert [summary.code for summary in client.tiers.list()].count("pro") == 1
+    assert (
+        tier.name,
+        tier.stripe_price_ids,
+        [feature.code for feature in tier.features],
+    ) == ("Pro 2", ("price_pro_base",), ["seats"])
+    assert limits == [25, 7]
+
+
+# Companies
+
+
+def test_an_added_company_is_known_but_not_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A company that was added has a UUID, is found by its domain, and by no external org id before."""
+    # When
+    company_id = arrange.add_company("Acme Inc", domain="https://www.Acme.com/about", created_at=NOON)
+
+    # Then
+    before = client.companies.get_by_product_link(external_org_id="org_1")
+    linked = client.companies.smart_link(external_org_id="org_1", hints=Hints(domain="acme.com"))
+    company = client.companies.get_by_product_link(external_org_id="org_1")
+    assert company_id == str(uuid.UUID(company_id))
+    assert before is None
+    assert ("linked", company_id) == (linked.status, linked.company_id)
+    assert company is not None
+    assert (company_id, "acme-inc", "Acme Inc", "acme.com", NOON) == (
+        company.id,
+        company.short_id,
+        company.name,
+        company.domain,
+        company.created_at,
+    )
+
+
+def test_a_companys_instant_is_kept_in_utc(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """An instant of another zone is the same instant in UTC."""
+    vienna = datetime(2024, 3, 1, 13, tzinfo=timezone(HOUR))
+
+    company_id = arrange.add_company("Acme", created_at=vienna)
+
+    client.links.create(company_id=company_id, external_org_id="org_1")
+    company = client.companies.get_by_product_link(external_org_id="org_1")
+    assert company is not None
+    assert company.created_at is not None
+    assert NOON.isoformat() == company.created_at.isoformat()
+
+
+def test_each_added_company_is_another(arrange: FakeTransport) -> None:
+    """The same name twice makes two companies."""
+    first, second = arrange.add_company("Acme"), arrange.add_company("Acme")
+
+    assert first != second
+
+
+# Stripe
+
+
+def test_a_subscription_made_on_stripe_can_be_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A subscription belongs to the customer it was given."""
+    company_id = arrange.add_company("Acme")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
+
+    with pytest.raises(BadRequestError):
+        client.billing.link_subscription(
+            company_id=company_id, stripe_subscription_id=subscription_id, stripe_customer_id="cus_2"
+        )
+    linked = client.billing.link_subscription(
+        company_id=company_id, stripe_subscription_id=subscription_id, stripe_customer_id="cus_1"
+    )
+
+    assert subscription_id.startswith("sub_")
+    assert (subscription_id, False, 0) == (linked.subscription_id, linked.already_linked, linked.features_applied)
+
+
+def test_ids_of_stripe_are_all_different(arrange: FakeTransport) -> None:
+    """Equal subscriptions and equal sessions have ids of their own."""
+    subscriptions = {arrange.stripe.add_subscription(PRO_PRICES) for _ in range(3)}
+    sessions = {arrange.stripe.add_checkout_session(PRO_PRICES) for _ in range(3)}
+
+    assert (len(subscriptions), len(sessions)) == (3, 3)
+
+
+def test_a_complete_checkout_can_be_claimed(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A checkout session is complete unless told otherwise, and brings the tier of its prices."""
+    company_id = arrange.add_company("Acme")
+    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+
+    claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
+
+    (subscription,) = client.billing.get_status(company_id).active_subscriptions
+    assert session_id.startswith("cs_test_")
+    assert claimed.already_claimed is False
+    assert str(claimed.subscription_id).startswith("sub_")
+    assert claimed.subscription_id == subscription.stripe_subscription_id
+    assert (subscription.tier and subscription.tier.name) == "Pro"
+
+
+def test_an_incomplete_checkout_can_be_claimed_once_it_is_complete(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A session that is not complete is refused until the test completes it."""
+    company_id = arrange.add_company("Acme")
+    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, complete=False)
+
+    with pytest.raises(BadRequestError):
+        client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
+    arrange.stripe.complete(session_id)
+
+    claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
+    assert claimed.already_claimed is False
+
+
+def test_a_checkouts_customer_names_a_new_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Onboarding without a company name takes the name of the checkout's customer."""
+    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, customer_name="Initech")
+
+    result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
+
+    assert result.company_name == "Initech"
+
+
+def test_a_cancelled_subscription_is_gone_and_its_access_stays(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Cancelling takes a subscription out of the status and changes no access."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
+    before = client.features.list_access(company_id)
+
+    # When
+    arrange.stripe.cancel(str(claimed.subscription_id))
+
+    # Then
+    assert client.billing.get_status(company_id).active_subscriptions == ()
+    assert before == client.features.list_access(company_id)
+
+
+def test_a_subscription_cancelled_before_it_was_linked_cannot_be_linked(
+    client: ChatarminOS, arrange: FakeTransport
+) -> None:
+    """A subscription may be cancelled while it is nobody's."""
+    company_id = arrange.add_company("Acme")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    arrange.stripe.cancel(subscription_id)
+
+    with pytest.raises(BadRequestError):
+        client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+
+
+def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A new billing period begins with no usage of any feature; other companies keep theirs."""
+    # Given
+    company_id, other_id = arrange.add_company("Acme"), on_tier(client, arrange, "free")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
+    for used_by, feature_code in ((company_id, "ai_credit"), (company_id, "seats"), (other_id, "ai_credit")):
+        client.billing.track_usage(company_id=used_by, feature_code=feature_code, quantity=2)
+
+    # When
+    arrange.stripe.renew(subscription_id)
+
+    # Then
+    assert [
+        usage_of(client, company_id),
+        usage_of(client, company_id, "seats"),
+        usage_of(client, other_id),
+    ] == [0, 0, 2]
+
+
+def test_a_renewal_frees_no_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A key used before the renewal still answers with its first answer, and counts nothing."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
+    event = TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=2)
+    first = client.send(event)
+
+    # When
+    arrange.stripe.renew(subscription_id)
+
+    # Then
+    assert first == client.send(event)
+    assert usage_of(client, company_id) == 0
+
+
+# Time
+
+
+def test_access_ends_when_its_instant_is_reached() -> None:
+    """Access is valid while now is before its end, and the clock moves by the test's hand."""
+    # Given
+    fake = FakeTransport(demo_catalogue(), now=lambda: NOON)
+    client = ChatarminOS(transport=fake)
+    company_id = fake.add_company("Acme")
+    client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=NOON + 2 * HOUR)
+
+    # When
+    enabled = [client.features.check(company_id=company_id, feature_code="sso").is_enabled]
+    for step in (HOUR, HOUR - timedelta(milliseconds=1), timedelta(milliseconds=1)):
+        fake.advance(step)
+        enabled.append(client.features.check(company_id=company_id, feature_code="sso").is_enabled)
+
+    # Then
+    assert enabled == [True, True, True, False]
+
+
+def test_the_clock_that_is_given_counts() -> None:
+    """The fake asks the given clock each time, and adds what it was advanced by."""
+    # Given
+    times = [NOON]
+    fake = FakeTransport(demo_catalogue(), now=lambda: times[-1])
+    client = ChatarminOS(transport=fake)
+    company_id = fake.add_company("Acme")
+    client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=NOON + 2 * HOUR)
+
+    # When
+    fake.advance(HOUR)
+    before = client.features.check(company_id=company_id, feature_code="sso").is_enabled
+    times.append(NOON + HOUR)
+    after = client.features.check(company_id=company_id, feature_code="sso").is_enabled
+
+    # Then
+    assert (before, after) == (True, False)
+
+
+def test_a_clock_of_another_zone_is_the_same_clock() -> None:
+    """The clock's zone does not matter."""
+    fake = FakeTransport(demo_catalogue(), now=lambda: datetime(2024, 3, 1, 13, tzinfo=timezone(HOUR)))
+    client = ChatarminOS(transport=fake)
+    company_id = fake.add_company("Acme")
+
+    access = [
+        client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=until)
+        for until in (NOON, NOON + timedelta(milliseconds=1))
+    ]
+
+    assert [one.is_enabled for one in access] == [False, True]
+
+
+def test_without_a_clock_the_real_one_counts(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A fake that is given no clock lives now."""
+    company_id, now = arrange.add_company("Acme"), datetime.now(UTC)
+
+    access = [
+        client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=until)
+        for until in (now - HOUR, now + HOUR)
+    ]
+
+    assert [one.is_enabled for one in access] == [False, True]
+
+
+# The log of calls
+
+
+def test_calls_are_logged_in_order_refused_ones_too(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Every call is in the log as it travelled; handles are no calls."""
+    # When
+    company_id = arrange.add_company("Acme")
+    client.tiers.list()
+    with pytest.raises(NotFoundError):
+        client.tiers.get("no_such_tier")
+    client.links.create(company_id=company_id, external_org_id="org_1")
+
+    # Then
+    said = {"companyId": company_id, "externalOrgId": "org_1"}
+    expected = [
+        Call(path="tiers.list", kind="query", input=None, safe_to_repeat=True),
+        Call(path="tiers.get", kind="query", input={"tierCode": "no_such_tier"}, safe_to_repeat=True),
+        Call(path="links.create", kind="mutation", input=said, safe_to_repeat=False),
+    ]
+    assert expected == list(arrange.calls)
+
+
+def test_calls_of_a_batch_are_all_logged(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Each call of a batch is a call of its own."""
+    company_id = arrange.add_company("Acme")
+    events = [TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=1) for _ in range(3)]
+
+    client.batch(events)
+
+    expected = sorted(str(event.idempotency_key) for event in events)
+    assert expected == sorted(call.input["idempotencyKey"] for call in arrange.calls)
+
+
+def test_the_log_is_a_copy_of_what_was_said(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Whoever changes an argument after the call, or the log, changes nothing else."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    metadata: dict[str, Any] = {"tags": ["a"]}
+    client.contacts.create(company_id=company_id, email="ann@acme.com", metadata=metadata)
+
+    # When
+    metadata["tags"].append("b")
+    logged = arrange.calls[-1].input["metadata"]["tags"]
+    said = list(logged)
+    logged.append("c")
+
+    # Then
+    assert said == ["a"]
+    assert metadata["tags"] == ["a", "b"]
+    assert [contact.metadata for contact in client.contacts.list(company_id)] == [{"tags": ["a"]}]
+
+
+def test_a_call_sent_to_the_transport_itself_is_logged_as_it_was(arrange: FakeTransport) -> None:
+    """The log keeps what a call said when it was sent."""
+    said = {"tierCode": "pro"}
+
+    answer = arrange.send(Call(path="tiers.get", kind="query", input=said, safe_to_repeat=True))
+    said["tierCode"] = "free"
+
+    assert answer["code"] == "pro"
+    assert arrange.calls[-1].input == {"tierCode": "pro"}
+
+
+def test_answers_are_copies(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Whoever changes an answer changes nothing in the service."""
+    # Given
+    arrange.add_feature("storage", name="Storage", has_quantity=True, config={"unit": {"code": "GB"}})
+    company_id = arrange.add_company("Acme")
+    before = as_json(arrange)
+
+    # When
+    for access in client.features.list_access(company_id):
+        assert access.config_values is not None
+        access.config_values.clear()
+    answer = client.call("features.check", {"companyId": company_id, "featureCode": "storage"})
+    answer["configValues"]["unit"]["code"] = "TB"
+
+    # Then
+    storage = client.features.check(company_id=company_id, feature_code="storage")
+    assert storage.config_values == {"unit": {"code": "GB"}}
+    assert before == as_json(arrange)
+
+
+def test_configs_that_were_handed_in_are_copied(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Whoever changes a config after handing it in changes nothing in the service."""
+    # Given
+    config: dict[str, Any] = {"regions": ["eu"]}
+    features: dict[str, Any] = {"storage": {"config": {"copies": [1]}}}
+    arrange.add_feature("storage", name="Storage", config=config)
+    arrange.add_tier("gold", name="Gold", features=features)
+
+    # When
+    config["regions"].append("us")
+    features["storage"]["config"]["copies"].append(2)
+
+    # Then
+    assert client.tiers.get("gold").features[0].config_values == {"regions": ["eu"], "copies": [1]}
+
+
+# Faults
+
+
+def test_the_next_call_fails_and_then_no_more(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A fault without a path meets whatever call comes next, once."""
+    arrange.fail(error="TOO_MANY_REQUESTS")
+
+    with pytest.raises(RateLimitError) as caught:
+        client.tiers.list()
+
+    assert caught.value.code == "TOO_MANY_REQUESTS"
+    assert len(client.tiers.list()) == 4
+
+
+def test_a_fault_of_a_path_waits_for_that_path(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Calls of other paths neither fail nor count."""
+    arrange.fail("tiers.get", error="INTERNAL_SERVER_ERROR", times=2)
+
+    outcomes = []
+    for ask in (client.tiers.list, get_pro(client), client.tiers.list, get_pro(client), get_pro(client)):
+        try:
+            ask()
+            outcomes.append("answered")
+        except ServerError:
+            outcomes.append("failed")
+
+    assert outcomes == ["answered", "failed", "answered", "failed", "answered"]
+
+
+def get_pro(client: ChatarminOS) -> Callable[[], object]:
+    """Return the question for one tier."""
+    return lambda: client.tiers.get("pro")
+
+
+@pytest.mark.parametrize(
+    ("code", "error_class"),
+    [
+        ("PRECONDITION_FAILED", UsageLimitError),
+        ("SERVICE_UNAVAILABLE", ServerError),
+        ("PARSE_ERROR", ApiError),
+        ("teapot, short and stout", ApiError),
+    ],
+)
+def test_any_text_is_a_code(
+    client: ChatarminOS, arrange: FakeTransport, code: str, error_class: type[ApiError]
+) -> None:
+    """A code gives the error of its class, an unknown one an error of the plain class."""
+    arrange.fail(error=code)
+
+    with pytest.raises(ApiError) as caught:
+        client.tiers.list()
+
+    assert (error_class, code) == (type(caught.value), caught.value.code)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimitError("slow down", code="TOO_MANY_REQUESTS", http_status=429, retry_after=1.5),
+        ServerError("down", code="SERVICE_UNAVAILABLE", data={"code": "SERVICE_UNAVAILABLE"}),
+        ConnectionFailed("refused", outcome="not_sent", attempts=3),
+        TimedOut("too late"),
+        InvalidResponse("<html>"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_error_of_the_tree_can_be_raised(
+    client: ChatarminOS, arrange: FakeTransport, error: ChatarminError
+) -> None:
+    """An error that was handed in is raised with all that it says."""
+    arrange.fail(error=error)
+
+    with pytest.raises(type(error)) as caught:
+        client.tiers.list()
+
+    told = ("message", "code", "http_status", "retry_after", "outcome", "attempts", "data")
+    assert str(error) in str(caught.value)
+    assert [getattr(error, name, None) for name in told] == [getattr(caught.value, name, None) for name in told]
+
+
+def test_a_call_that_fails_before_it_ran_did_not_run(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """An ordinary fault changes nothing, and the call is in the log all the same."""
+    # Given
+    company_id = on_tier(client, arrange, "free")
+    before = as_json(arrange)
+    arrange.fail(error=ConnectionFailed("refused", outcome="not_sent"))
+
+    # When
+    with pytest.raises(ConnectionFailed):
+        client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5)
+
+    # Then
+    assert before == as_json(arrange)
+    assert arrange.calls[-1].path == "billing.trackUsage"
+
+
+def test_a_lost_answer_is_that_of_a_call_that_ran(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """With `after` the call is carried out; sending the error's request again counts it no second time."""
+    # Given
+    company_id = on_tier(client, arrange, "free")
+    arrange.fail("billing.trackUsage", error=TimedOut("lost"), after=True)
+
+    # When
+    with pytest.raises(TimedOut) as caught:
+        client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5)
+
+    # Then
+    counted = usage_of(client, company_id)
+    request = caught.value.request
+    assert isinstance(request, TrackUsageInput)
+    assert counted == 5
+    assert client.send(request).current_usage == 5
+    assert usage_of(client, company_id) == 5
+
+
+def test_a_fault_in_a_batch_hides_no_other_answer(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """The call that fails has its error in the list, the others their answers."""
+    # Given
+    company_id = on_tier(client, arrange, "free")
+    events = [TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=1) for _ in range(3)]
+    arrange.fail("billing.trackUsage", error="INTERNAL_SERVER_ERROR")
+
+    # When
+    answers = client.batch(events)
+
+    # Then
+    assert sum(isinstance(answer, ServerError) for answer in answers) == 1
+    assert usage_of(client, company_id) == 2
+
+
+# Revenue
+
+
+def test_revenue_is_the_base_fee_of_what_became_active(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Claimed and linked subscriptions raise it by their tier's base fee, cancelling lowers it."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    subscription_id = arrange.stripe.add_subscription(ENTERPRISE_PRICES)
+    revenue = [arrange.mrr(company_id)]
+
+    # When
+    client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
+    revenue.append(arrange.mrr(company_id))
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+    revenue.append(arrange.mrr(company_id))
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+    revenue.append(arrange.mrr(company_id))
+    arrange.stripe.cancel(subscription_id)
+    revenue.append(arrange.mrr(company_id))
+
+    # Then
+    assert revenue == [0, 4900, 54800, 54800, 4900]
+
+
+def test_a_tier_without_a_subscription_brings_no_revenue(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Applying a tier raises nothing, nor does a subscription without a tier."""
+    company_id = on_tier(client, arrange, "enterprise")
+    subscription_id = arrange.stripe.add_subscription(["price_of_something_else"])
+
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+
+    assert arrange.mrr(company_id) == 0
+
+
+def test_revenue_never_falls_below_zero(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A subscription cancelled after the revenue was reset lowers it no further."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+
+    # When
+    client.links.reset(reset_mrr=True)
+    after_reset = arrange.mrr(company_id)
+    arrange.stripe.cancel(subscription_id)
+
+    # Then
+    assert (after_reset, arrange.mrr(company_id)) == (0, 0)
+
+
+def test_a_reset_of_links_keeps_the_revenue_unless_told(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Only `reset_mrr` sets the revenue back."""
+    company_id = arrange.add_company("Acme")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+
+    client.links.reset(delete_contacts=True)
+
+    assert arrange.mrr(company_id) == 4900
+
+
+def test_a_cancelled_subscription_takes_the_fee_it_brought(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Neither another fee nor another tier in the meantime changes what cancelling takes off."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    first, second = (arrange.stripe.add_subscription(PRO_PRICES) for _ in range(2))
+    for subscription_id in (first, second):
+        client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
+
+    # When
+    arrange.add_tier("pro", name="Pro", base_fee=1, features={})
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=first, tier_code="enterprise")
+    raised = arrange.mrr(company_id)
+    arrange.stripe.cancel(first)
+
+    # Then
+    assert (raised, arrange.mrr(company_id)) == (9800, 4900)
+
+
+# Snapshots
+
+
+def busy_fake() -> FakeTransport:
+    """Return a fake in which a bit of everything has happened."""
+    fake = FakeTransport(demo_catalogue(), now=lambda: NOON)
+    client = ChatarminOS(transport=fake)
+    fake.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB"})
+    fake.add_tier("gold", name="Gold", base_fee=1000, features={"storage": {"unit_amount": 3, "quantity_limit": 5}})
+    company = client.companies.create(name="Acme", external_org_id="org_1", contact_email="ann@acme.com")
+    fake.add_company("Globex", domain="globex.io")
+    session_id = fake.stripe.add_checkout_session(["price_gold_base", "price_gold_storage"])
+    fake.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
+    client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
+    client.billing.track_usage(company_id=company.id, feature_code="storage", quantity=0.1, idempotency_key="key 1")
+    client.features.set_access(company_id=company.id, feature_code="sso", is_enabled=True, valid_until=NOON + 2 * HOUR)
+    fake.advance(HOUR)
+    return fake
+
+
+def test_a_snapshot_is_json_and_makes_an_equal_fake() -> None:
+    """A fake made from a snapshot that went through JSON text has the same snapshot and the same answers."""
+    # Given
+    fake = busy_fake()
+    snapshot = fake.snapshot()
+
+    # When
+    again = FakeTransport.from_snapshot(json.loads(json.dumps(snapshot, allow_nan=False)), now=lambda: NOON)
+
+    # Then
+    answers = []
+    for transport in (fake, again):
+        client = ChatarminOS(transport=transport)
+        company = client.companies.get_by_product_link(external_org_id="org_1")
+        assert company is not None
+        replayed = client.billing.track_usage(
+            company_id=company.id, feature_code="storage", quantity=0.1, idempotency_key="key 1"
+        )
+        answers.append(
+            (
+                company,
+                replayed,
+                client.features.list_access(company.id),
+                client.contacts.list(company.id),
+                client.billing.get_status(company.id),
+                client.tiers.get("gold"),
+                transport.mrr(company.id),
+            )
+        )
+    assert answers[0] == answers[1]
+    assert snapshot == again.snapshot()
+
+
+def test_the_hour_of_an_advanced_clock_is_in_the_snapshot() -> None:
+    """A fake made from a snapshot goes on at the time to which the first was advanced."""
+    # Given
+    fake = FakeTransport.from_snapshot(busy_fake().snapshot(), now=lambda: NOON)
+    client = ChatarminOS(transport=fake)
+
+    # When
+    enabled = [client.features.check_by_external_org_id("org_1", "sso").is_enabled]
+    fake.advance(HOUR)
+    enabled.append(client.features.check_by_external_org_id("org_1", "sso").is_enabled)
+
+    # Then
+    assert enabled == [True, False]
+
+
+def test_calls_and_faults_are_in_no_snapshot() -> None:
+    """What was called and what was to fail is the test's own business."""
+    # Given
+    fake = busy_fake()
+    before = as_json(fake)
+
+    # When
+    fake.fail(error="INTERNAL_SERVER_ERROR")
+    faulty = as_json(fake)
+    again = FakeTransport.from_snapshot(fake.snapshot())
+
+    # Then
+    tiers = ChatarminOS(transport=again).tiers.list()
+    assert before == faulty
+    assert len(tiers) == 5
+    assert [call.path for call in again.calls] == ["tiers.list"]
+
+
+def test_a_query_changes_no_snapshot() -> None:
+    """Asking leaves no trace in the state."""
+    fake = busy_fake()
+    before = as_json(fake)
+
+    ChatarminOS(transport=fake).features.get_access_by_external_org_id("org_1")
+
+    assert before == as_json(fake)
+
+
+def test_a_snapshot_is_a_copy() -> None:
+    """Neither what happens later nor what is done to a snapshot reaches the other side."""
+    # Given
+    fake = busy_fake()
+    snapshot = fake.snapshot()
+    text = json.dumps(snapshot)
+    again = FakeTransport.from_snapshot(snapshot, now=lambda: NOON)
+
+    # When
+    fake.add_company("Initech")
+    again.add_company("Initech")
+    later = json.dumps(snapshot)
+    snapshot.clear()
+
+    # Then
+    fresh = FakeTransport.from_snapshot(json.loads(text), now=lambda: NOON)
+    fresh.add_company("Initech")
+    assert text == later
+    assert len(as_json(fresh)) == len(as_json(again)) == len(as_json(fake))
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [None, [], {}, "", 5, {"format": "something else"}, {"version": 99, "companies": []}],
+    ids=repr,
+)
+def test_a_snapshot_of_another_format_is_refused(snapshot: Any) -> None:
+    """What is no snapshot of this fake is a ValueError."""
+    with pytest.raises(ValueError, match=r"(?i)snapshot"):
+        FakeTransport.from_snapshot(snapshot)
+
+
+# Reset
+
+
+def test_a_reset_keeps_the_catalogue_and_forgets_all_else() -> None:
+    """After a reset the fake is as new, but for the features and tiers it was given."""
+    # Given
+    fake = busy_fake()
+    company_id = fake.add_company("Acme")
+    fake.fail(error="INTERNAL_SERVER_ERROR")
+
+    # When
+    fake.reset()
+
+    # Then
+    calls = list(fake.calls)
+    client = ChatarminOS(transport=fake)
+    assert calls == []
+    assert [tier.code for tier in client.tiers.list()] == ["free", "trial", "pro", "enterprise", "gold"]
+    assert client.companies.get_by_product_link(external_org_id="org_1") is None
+    with pytest.raises(NotFoundError):
+        client.features.check(company_id=company_id, feature_code="storage")
+
+
+def test_a_reset_fake_has_the_snapshot_of_a_new_one() -> None:
+    """Nothing of what happened before a reset is left in the state, the hour of the clock neither."""
+    fake = FakeTransport(demo_catalogue(), now=lambda: NOON)
+    new = fake.snapshot()
+    client = ChatarminOS(transport=fake)
+
+    client.onboard(external_org_id="org_1", tier_code="pro", contact_email="ann@acme.com")
+    client.features.check_by_external_org_id("org_1", "sso")
+    fake.advance(HOUR)
+    fake.reset()
+
+    assert new == fake.snapshot()
+
+
+def test_a_key_is_free_again_after_a_reset() -> None:
+    """A reset forgets the keys of events too."""
+    # Given
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
+    answers = []
+
+    # When
+    for quantity in (5, 6):
+        fake.reset()
+        company_id = on_tier(client, fake, "free")
+        result = client.billing.track_usage(
+            company_id=company_id, feature_code="ai_credit", quantity=quantity, idempotency_key="key 1"
+        )
+        answers.append(result.current_usage)
+
+    # Then
+    assert answers == [5, 6]
+
+
+# Catalogues
+
+
+def test_a_catalogue_is_copied_when_it_is_handed_in() -> None:
+    """What one fake adds to its catalogue no other fake sees, nor the catalogue itself."""
+    # Given
+    catalogue = demo_catalogue()
+    first, second = FakeTransport(catalogue), FakeTransport(catalogue)
+
+    # When
+    first.add_feature("storage", name="Storage")
+    first.add_tier("gold", name="Gold", features={"storage": {}})
+
+    # Then
+    codes = [tier.code for tier in ChatarminOS(transport=second).tiers.list()]
+    third = ChatarminOS(transport=FakeTransport(catalogue)).tiers.list()
+    assert codes == ["free", "trial", "pro", "enterprise"]
+    assert codes == [tier.code for tier in third]
+
+
+def test_without_a_catalogue_the_product_is_empty() -> None:
+    """A fake without a catalogue has neither tiers nor features until it is given some."""
+    # Given
+    fake = FakeTransport()
+    client = ChatarminOS(transport=fake)
+    company_id = fake.add_company("Acme")
+
+    # When
+    empty = (client.tiers.list(), client.features.list_access(company_id))
+    fake.add_feature("storage", name="Storage")
+
+    # Then
+    assert empty == ([], [])
+    assert [access.feature_code for access in client.features.list_access(company_id)] == ["storage"]
+
+
+def test_a_client_in_memory_has_the_demo_catalogue_to_itself() -> None:
+    """Each client in memory has a product of its own."""
+    first, second = ChatarminOS.in_memory(), ChatarminOS.in_memory()
+
+    first.companies.create(name="Acme", external_org_id="org_1")
+
+    assert [tier.code for tier in second.tiers.list()] == ["free", "trial", "pro", "enterprise"]
+    assert second.companies.get_by_product_link(external_org_id="org_1") is None
+
+
+class Grant(NamedTuple):
+    """What a tier of the demo catalogue gives of a feature."""
+
+    limit: int | None = None
+    included: int | None = None
+    unit_amount: int | None = None
+
+
+DEMO_FEATURES = [
+    ("ai_credit", "AI credits", True),
+    ("seats", "Seats", True),
+    ("team_seats", "Team seats", True),
+    ("api_access", "API access", False),
+    ("sso", "Single sign-on", False),
+]
+DEMO_TIERS: dict[str, tuple[str, int | None, dict[str, Grant]]] = {
+    "free": ("Free", None, {"ai_credit": Grant(100, 100), "seats": Grant(3, 3)}),
+    "trial": ("Trial", None, {"ai_credit": Grant(500, 500), "seats": Grant(5, 5), "api_access": Grant()}),
+    "pro": (
+        "Pro",
+        4900,
+        {
+            "ai_credit": Grant(10000, 1000, 2),
+            "seats": Grant(25, 10, 900),
+            "team_seats": Grant(10, 5),
+            "api_access": Grant(),
+        },
+    ),
+    "enterprise": (
+        "Enterprise",
+        49900,
+        {
+            "ai_credit": Grant(None, 10000, 1),
+            "seats": Grant(None, 100, 700),
+            "team_seats": Grant(None, 50),
+            "api_access": Grant(),
+            "sso": Grant(),
+        },
+    ),
+}
+
+
+def test_the_demo_catalogue_has_the_features_of_its_table(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """The features come in the order of the table, with their names and kinds, and without config."""
+    company_id = arrange.add_company("Acme")
+
+    accesses = client.features.list_access(company_id)
+
+    assert [(one.feature_code, one.feature_name, one.has_quantity) for one in accesses] == DEMO_FEATURES
+    assert [one.config_values for one in accesses] == [{}] * 5
+    assert {False} == {one.is_enabled for one in accesses}
+
+
+def test_the_demo_catalogue_has_the_tiers_of_its_table(client: ChatarminOS) -> None:
+    """The tiers come in the order of the table."""
+    expected = [TierSummary(code=code, name=name) for code, (name, _, _) in DEMO_TIERS.items()]
+
+    assert expected == client.tiers.list()
+
+
+@pytest.mark.parametrize("code", DEMO_TIERS)
+def test_a_demo_tier_costs_and_holds_what_its_table_says(client: ChatarminOS, code: str) -> None:
+    """Base fee, prices and features of a demo tier are those of the table."""
+    name, base_fee, grants = DEMO_TIERS[code]
+    quantities = {feature for feature, _, has_quantity in DEMO_FEATURES if has_quantity}
+    names = {feature: shown for feature, shown, _ in DEMO_FEATURES}
+
+    tier = client.tiers.get(code)
+
+    prices = [f"price_{code}_{feature}" for feature, grant in grants.items() if grant.unit_amount is not None]
+    features = tuple(
+        TierFeature(
+            code=feature,
+            name=names[feature],
+            config_values=(
+                {"included_quantity": grant.included, "max_quantity": grant.limit} if feature in quantities else {}
+            ),
+            stripe=(
+                None
+                if grant.unit_amount is None
+                else StripePrice(price_id=f"price_{code}_{feature}", unit_amount=grant.unit_amount, currency="eur")
+            ),
+        )
+        for feature, grant in grants.items()
+    )
+    fee = BaseFee(stripe=StripePrice(price_id=f"price_{code}_base", unit_amount=base_fee or 0, currency="eur"))
+    assert (code, name, None if base_fee is None else fee) == (tier.code, tier.name, tier.base_fee)
+    assert tuple([] if base_fee is None else [f"price_{code}_base"]) + tuple(prices) == tier.stripe_price_ids
+    assert features == tier.features
+
+
+@pytest.mark.parametrize("code", DEMO_TIERS)
+def test_a_demo_tier_gives_what_its_table_says(client: ChatarminOS, arrange: FakeTransport, code: str) -> None:
+    """Applied, a demo tier gives its limits and included quantities, and nothing of what it lacks."""
+    grants = DEMO_TIERS[code][2]
+
+    company_id = on_tier(client, arrange, code)
+
+    accesses = client.features.list_access(company_id)
+    assert {feature: (True, grant.limit, grant.included) for feature, grant in grants.items()} == {
+        one.feature_code: (one.can_use, one.quantity_limit, one.included_quantity) for one in accesses if one.is_enabled
+    }
+    assert len(grants) == client.billing.get_status(company_id).enabled_features_count
+
+
+# Wrong use
+
+
+def naive_clock() -> None:
+    """Use a fake whose clock does not say where it hangs."""
+    fake = FakeTransport(demo_catalogue(), now=lambda: NOON.replace(tzinfo=None))
+    company_id = fake.add_company("Acme")
+    client = ChatarminOS(transport=fake)
+    client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=NOON)
+
+
+def naive_clock_on_a_snapshot() -> None:
+    """Go on from a snapshot with a clock that does not say where it hangs."""
+    fake = FakeTransport.from_snapshot(busy_fake().snapshot(), now=lambda: NOON.replace(tzinfo=None))
+    ChatarminOS(transport=fake).features.check_by_external_org_id("org_1", "sso")
+
+
+@pytest.mark.parametrize("use", [naive_clock, naive_clock_on_a_snapshot])
+def test_a_naive_clock_is_refused(use: Callable[[], None]) -> None:
+    """A clock must know its offset."""
+    with pytest.raises(ValueError, match=r"(?i)naive|aware|offset|zone"):
+        use()
+
+
+WRONG_USES: list[tuple[str, str, list[Any], dict[str, Any]]] = [
+    ("a feature without a code", "add_feature", [""], {"name": "Storage"}),
+    ("a feature with a blank code", "add_feature", [" "], {"name": "Storage"}),
+    ("a feature without a name", "add_feature", ["storage"], {"name": ""}),
+    ("a feature with a blank name", "add_feature", ["storage"], {"name": " \t"}),
+    ("a config that is no mapping", "add_feature", ["storage"], {"name": "Storage", "config": ["unit"]}),
+    ("a config that is no JSON", "add_feature", ["storage"], {"name": "Storage", "config": {"at": NOON}}),
+    ("a tier without a code", "add_tier", [""], {"name": "Gold"}),
+    ("a tier with a blank name", "add_tier", ["gold"], {"name": " "}),
+    ("a tier of an unknown feature", "add_tier", ["gold"], {"name": "Gold", "features": {"storage": {}}}),
+    ("a typo in a tier", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limits": 5}}}),
+    ("an override's key in a tier", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"max_quantity": 5}}}),
+    ("a limit below zero", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": -1}}}),
+    (
+        "an included one below zero",
+        "add_tier",
+        ["gold"],
+        {"name": "Gold", "features": {"seats": {"included_quantity": -1}}},
+    ),
+    ("a limit that is text", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": "5"}}}),
+    ("a limit that is a flag", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": True}}}),
+    ("a limit where none can be", "add_tier", ["gold"], {"name": "Gold", "features": {"sso": {"quantity_limit": 5}}}),
+    ("a price below zero", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"unit_amount": -1}}}),
+    ("features that are no mapping", "add_tier", ["gold"], {"name": "Gold", "features": ["seats"]}),
+    ("a base fee below zero", "add_tier", ["gold"], {"name": "Gold", "base_fee": -1}),
+    ("a base fee that is text", "add_tier", ["gold"], {"name": "Gold", "base_fee": "4900"}),
+    ("a company without a name", "add_company", [""], {}),
+    ("a company with a blank name", "add_company", ["  "], {}),
+    ("a domain without a dot", "add_company", ["Acme"], {"domain": "acme"}),
+    ("a domain with a space", "add_company", ["Acme"], {"domain": "ac me.com"}),
+    ("a naive instant", "add_company", ["Acme"], {"created_at": datetime(2024, 3, 1)}),  # noqa: DTZ001
+    ("one text as prices", "stripe.add_subscription", ["price_pro_base"], {}),
+    ("one text as a checkout's prices", "stripe.add_checkout_session", ["price_pro_base"], {}),
+    ("an unknown session", "stripe.complete", ["cs_test_nothing"], {}),
+    ("an unknown subscription to cancel", "stripe.cancel", ["sub_nothing"], {}),
+    ("an unknown subscription to renew", "stripe.renew", ["sub_nothing"], {}),
+    ("a step back in time", "advance", [timedelta(seconds=-1)], {}),
+    ("a fault without a code", "fail", [], {"error": ""}),
+    ("a fault with a blank code", "fail", [], {"error": " "}),
+    ("a fault that never comes", "fail", [], {"error": "CONFLICT", "times": 0}),
+    ("a fault that comes less than never", "fail", [], {"error": "CONFLICT", "times": -1}),
+    ("a fault of another tree", "fail", [], {"error": RuntimeError("x")}),
+    ("a fault that is a class", "fail", [], {"error": TimedOut}),
+    ("the revenue of nobody", "mrr", [NOBODY], {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("handle", "arguments", "options"), [use[1:] for use in WRONG_USES], ids=[use[0] for use in WRONG_USES]
+)
+def test_wrong_use_of_a_handle_is_refused(
+    client: ChatarminOS, arrange: FakeTransport, handle: str, arguments: list[Any], options: dict[str, Any]
+) -> None:
+    """Wrong use is a ValueError that says what is wrong, it is no answer of the service, and changes nothing."""
+    # Given
+    before = as_json(arrange)
+    target: Any = arrange
+    for name in handle.split("."):
+        target = getattr(target, name)
+
+    # When
+    with pytest.raises(ValueError, match=r"\S") as caught:
+        target(*arguments, **options)
+
+    # Then
+    assert not isinstance(caught.value, ApiError)
+    assert before == as_json(arrange)
+    assert len(client.tiers.list()) == 4
+
+
+def test_only_an_active_subscription_renews(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Renewing a cancelled subscription is wrong use, and the usage stays."""
+    # Given
+    company_id = arrange.add_company("Acme")
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
+    client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5)
+    arrange.stripe.cancel(subscription_id)
+
+    # When
+    with pytest.raises(ValueError, match=subscription_id):
+        arrange.stripe.renew(subscription_id)
+
+    # Then
+    assert usage_of(client, company_id) == 5
+
+
+# Unknown procedures
+
+
+def test_an_unknown_path_is_not_found(client: ChatarminOS) -> None:
+    """A procedure that is none is refused in the words of the wire."""
+    with pytest.raises(NotFoundError) as caught:
+        client.call("tiers.lst")
+
+    assert caught.value.message == 'No procedure found on path "tiers.lst"'
+
+
+@pytest.mark.parametrize(("path", "kind"), [("tiers.list", "mutation"), ("links.reset", "query")])
+def test_a_wrong_kind_is_not_supported(client: ChatarminOS, arrange: FakeTransport, path: str, kind: str) -> None:
+    """A query sent as a mutation, or a mutation as a query, is refused and does not run."""
+    arguments: dict[str, Any] = {"kind": kind}
+    before = as_json(arrange)
+
+    with pytest.raises(ApiError) as caught:
+        client.call(path, **arguments)
+
+    assert caught.value.code == "METHOD_NOT_SUPPORTED"
+    assert before == as_json(arrange)

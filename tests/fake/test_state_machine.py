@@ -1,0 +1,1617 @@
+"""The fake, driven at random, against a small second telling of the same rules."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import unicodedata
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from itertools import count
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from chatarmin_os import (
+    UNSET,
+    ApiError,
+    ApplyTierResult,
+    BadRequestError,
+    ChatarminOS,
+    ConflictError,
+    FeatureAccess,
+    ForbiddenError,
+    Hints,
+    Link,
+    NotFoundError,
+    SmartLinkResult,
+    Suggestion,
+    TimedOut,
+    UsageLimitError,
+    UsageResult,
+)
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from chatarmin_os import Company, Contact, OnboardResult
+
+BAD_REQUEST, NOT_FOUND, CONFLICT = "BAD_REQUEST", "NOT_FOUND", "CONFLICT"
+ERRORS: dict[str, type[ApiError]] = {
+    BAD_REQUEST: BadRequestError,
+    NOT_FOUND: NotFoundError,
+    CONFLICT: ConflictError,
+    "FORBIDDEN": ForbiddenError,
+    "PRECONDITION_FAILED": UsageLimitError,
+}
+NOBODY = "00000000-0000-4000-8000-000000000000"
+EPOCH = datetime(2024, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class FeatureSpec(NamedTuple):
+    """A feature of the catalogue."""
+
+    name: str
+    has_quantity: bool
+    config: dict[str, Any]
+
+
+class Grant(NamedTuple):
+    """What a tier gives of one feature."""
+
+    limit: int | None = None
+    included: int | None = None
+    config: dict[str, Any] | None = None
+
+
+class TierSpec(NamedTuple):
+    """A tier of the catalogue, its prices as Stripe knows them."""
+
+    name: str
+    fee: int
+    grants: dict[str, Grant]
+    prices: tuple[str, ...] = ()
+
+
+FEATURES = {
+    "ai_credit": FeatureSpec("AI credits", has_quantity=True, config={}),
+    "seats": FeatureSpec("Seats", has_quantity=True, config={}),
+    "team_seats": FeatureSpec("Team seats", has_quantity=True, config={}),
+    "api_access": FeatureSpec("API access", has_quantity=False, config={}),
+    "sso": FeatureSpec("Single sign-on", has_quantity=False, config={}),
+    "storage": FeatureSpec("Storage", has_quantity=True, config={"unit": "GB", "region": {"code": "eu"}}),
+    "reports": FeatureSpec("Reports", has_quantity=False, config={"depth": 1}),
+}
+TIERS = {
+    "free": TierSpec("Free", 0, {"ai_credit": Grant(100, 100), "seats": Grant(3, 3)}),
+    "trial": TierSpec("Trial", 0, {"ai_credit": Grant(500, 500), "seats": Grant(5, 5), "api_access": Grant()}),
+    "pro": TierSpec(
+        "Pro",
+        4900,
+        {
+            "ai_credit": Grant(10000, 1000),
+            "seats": Grant(25, 10),
+            "team_seats": Grant(10, 5),
+            "api_access": Grant(),
+        },
+        ("price_pro_base", "price_pro_ai_credit", "price_pro_seats"),
+    ),
+    "enterprise": TierSpec(
+        "Enterprise",
+        49900,
+        {
+            "ai_credit": Grant(None, 10000),
+            "seats": Grant(None, 100),
+            "team_seats": Grant(None, 50),
+            "api_access": Grant(),
+            "sso": Grant(),
+        },
+        ("price_enterprise_base", "price_enterprise_ai_credit", "price_enterprise_seats"),
+    ),
+    "gold": TierSpec(
+        "Gold",
+        1000,
+        {"storage": Grant(50, 5, {"unit": "TB", "copies": 2}), "reports": Grant(config={"depth": 3})},
+        ("price_gold_base", "price_gold_storage"),
+    ),
+}
+PRICE_SETS = (
+    TIERS["pro"].prices,
+    TIERS["enterprise"].prices,
+    TIERS["gold"].prices,
+    TIERS["gold"].prices + TIERS["pro"].prices,
+    TIERS["pro"].prices[:2],
+    ("price_of_something_else",),
+)
+ORG_IDS = ("org_1", "org_2", "org_3", "org_4", "org_5", "org_6")
+NAMES = (
+    "Acme",
+    "ACME GmbH & Co. KG",
+    "Café Étoile S.A.S.",
+    "Cafe Etoile",
+    "Northwind Traders International",
+    "International Northwind Traders",
+    "Northwind Trading International",
+    "Globex Europe",
+    "Globex Europa Ltd.",
+    "GmbH",
+)
+# As it is given, and as it is stored.
+DOMAINS = {
+    None: None,
+    "acme.com": "acme.com",
+    "https://www.Acme.com/about": "acme.com",
+    "Globex.io.": "globex.io",
+    "gmail.com": "gmail.com",
+    "acme-labs.com": "acme-labs.com",
+}
+FREE_MAIL = {"gmail.com"}
+EMAILS = ("ann@acme.com", "ANN@Acme.com", " bob@globex.io ", "bob@globex.io", "eve@gmail.com", "zoe@acme-labs.com")
+BAD_EMAILS = ("ann", "a@b", "a b@acme.com", "@acme.com", "a@@acme.com")
+LEGAL_FORMS = re.compile(
+    "inc|incorporated|corp|corporation|co|company|llc|ltd|limited|plc|gmbh|mbh|ag|kg|ohg|ug|se|eu|sa|sas|sarl|srl|spa|"
+    "bv|nv|ab|as|oy|aps|kft|doo|sro|pty"
+)
+
+
+class RefusedError(Exception):
+    """The model's own way to refuse a call."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Refusal(NamedTuple):
+    """A refused call, as either side tells it."""
+
+    code: str
+    error: type[ApiError]
+
+
+@dataclass
+class Access:
+    """What a company may do with one feature."""
+
+    enabled: bool
+    limit: Fraction | None
+    included: Fraction | None
+    config: dict[str, Any]
+    source: str
+    valid_until: datetime | None = None
+
+
+@dataclass
+class Person:
+    """A contact; its id is learned when it is first seen."""
+
+    email: str
+    name: str | None = None
+    role: str | None = None
+    primary: bool = False
+    avatar_url: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    id: str | None = None
+
+    def shown(self, is_new: bool | None) -> tuple[object, ...]:  # noqa: FBT001
+        """Return what a client sees of it, but for its id."""
+        return (self.email, self.name, self.role, self.primary, self.avatar_url, dict(self.metadata), is_new)
+
+
+@dataclass
+class Firm:
+    """A company."""
+
+    name: str
+    slug: str
+    domain: str | None
+    created_at: datetime | None
+    people: list[Person] = field(default_factory=list)
+    accesses: dict[str, Access] = field(default_factory=dict)
+    usage: dict[str, Fraction] = field(default_factory=dict)
+    has_profile: bool = False
+    mrr: int = 0
+    subscriptions: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Subscription:
+    """A Stripe subscription; that of a checkout session shows its id when it is claimed."""
+
+    prices: tuple[str, ...]
+    id: str | None = None
+    customer: str | None = None
+    firm: int | None = None
+    tier: str | None = None
+    fee: int = 0
+    display_name: str | None = None
+    display_name_known: bool = False
+    cancelled: bool = False
+
+
+@dataclass
+class Session:
+    """A Stripe checkout session and the subscription it leads to."""
+
+    id: str
+    subscription: int
+    customer_name: str | None
+    complete: bool
+
+
+class Event(NamedTuple):
+    """A usage event that was counted."""
+
+    firm: int
+    feature: str
+    quantity: Fraction
+    answer: UsageResult
+
+
+class Evidence(NamedTuple):
+    """One reason to take a company for the one that is meant."""
+
+    confidence: int
+    reason: str
+    may_link: bool
+
+
+class Wrong(NamedTuple):
+    """A call that the service refuses."""
+
+    path: str
+    said: dict[str, Any] | None
+    code: str = BAD_REQUEST
+    kind: str | None = None
+
+
+class Onboarded(NamedTuple):
+    """What onboarding answers; `tier_applied` is None where it is not foretold."""
+
+    firm: int
+    status: str
+    billing: tuple[bool, bool, int | None] | None
+    tier_applied: bool | None
+
+
+def exact(number: float) -> Fraction:
+    """Return the decimal number that a number's shortest text says."""
+    return Fraction(repr(number))
+
+
+def plain(number: Fraction) -> float:
+    """Return a number as the client shows it: an int where it is whole, else a float."""
+    return number.numerator if number.denominator == 1 else float(number)
+
+
+def shown(number: Fraction | None) -> float | None:
+    """Return a number as the client shows it, and None as itself."""
+    return None if number is None else plain(number)
+
+
+def is_email(text: str) -> bool:
+    """Return whether a text is an e-mail address as the service takes it."""
+    return re.fullmatch(r"[^@\s]+@[^@\s]*\.[^@\s]*", text.strip()) is not None
+
+
+def slug_of(name: str) -> str:
+    """Return the short id of a name, before it is made unique."""
+    text = unicodedata.normalize("NFKD", name)
+    text = "".join(char for char in text if not unicodedata.combining(char)).lower()
+    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:50].strip("-") or "company"
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words that a name is compared by."""
+    text = unicodedata.normalize("NFKD", name)
+    text = "".join(char for char in text if not unicodedata.combining(char)).casefold()
+    text = text.replace(".", "").replace("'", "")
+    words = "".join(char if char.isalnum() else " " for char in text).split()
+    while len(words) > 1 and LEGAL_FORMS.fullmatch(words[-1]):
+        words.pop()
+    return words
+
+
+def name_evidence(left: str, right: str) -> Evidence:
+    """Return how far two names speak for the same company."""
+    if words_of(left) == words_of(right):
+        return Evidence(80, "name", may_link=True)
+    first, second = (
+        {f"  {word} "[start : start + 3] for word in words_of(name) for start in range(len(word) + 1)}
+        for name in (left, right)
+    )
+    similarity = Fraction(len(first & second), len(first | second))
+    return Evidence(min(79, int(80 * similarity)), "name", may_link=False)
+
+
+class World:
+    """The service as this test understands it; a refused call may leave it half changed, so work on a copy."""
+
+    def __init__(self) -> None:
+        self.now = EPOCH
+        self.firms: list[Firm] = []
+        self.links: dict[str, int] = {}
+        self.events: dict[str, Event] = {}
+        self.subscriptions: list[Subscription] = []
+        self.sessions: list[Session] = []
+
+    def firm(self, handle: int | None) -> Firm:
+        """Return a company; None is one that nobody knows."""
+        if handle is None:
+            raise RefusedError(NOT_FOUND)
+        return self.firms[handle]
+
+    def linked(self, org_id: str) -> int:
+        """Return the company that an external org id leads to."""
+        if org_id not in self.links:
+            raise RefusedError(NOT_FOUND)
+        return self.links[org_id]
+
+    def add_firm(self, name: str, domain: str | None, created_at: datetime | None) -> int:
+        """Add a company and return it."""
+        taken = {firm.slug for firm in self.firms}
+        slug, number = slug_of(name), 1
+        candidate = slug
+        while candidate in taken:
+            number += 1
+            candidate = f"{slug}-{number}"
+        self.firms.append(Firm(name, candidate, DOMAINS[domain], created_at))
+        return len(self.firms) - 1
+
+    def create_company(  # noqa: PLR0917
+        self,
+        org_id: str,
+        name: str,
+        domain: str | None,
+        email: str | None,
+        contact_name: str | None,
+        created_at: datetime | None,
+    ) -> int:
+        """Create a company with its link and its first contact."""
+        if email is not None and not is_email(email):
+            raise RefusedError(BAD_REQUEST)
+        if org_id in self.links:
+            raise RefusedError(CONFLICT)
+        handle = self.add_firm(name, domain, created_at)
+        self.links[org_id] = handle
+        if email is not None:
+            self.upsert(handle, {"email": email, "name": contact_name, "is_primary": True})
+        return handle
+
+    def create_link(self, handle: int | None, org_id: str) -> None:
+        """Link a company by hand."""
+        self.firm(handle)
+        if self.links.get(org_id, handle) != handle:
+            raise RefusedError(CONFLICT)
+        assert handle is not None
+        self.links[org_id] = handle
+
+    # Matching
+
+    def evidence(self, firm: Firm, hints: Hints) -> list[Evidence]:
+        """Return what speaks for one company, in the order in which it is named as the reason."""
+        found = []
+        own = None if firm.domain in FREE_MAIL else firm.domain
+        domain = None if hints.domain in FREE_MAIL else DOMAINS[hints.domain]
+        if own is not None and own == domain:
+            found.append(Evidence(95, "domain", may_link=True))
+        if hints.company_name is not None:
+            found.append(name_evidence(firm.name, hints.company_name))
+        theirs = {person.email.rpartition("@")[2].lower() for person in firm.people}
+        for host in {email.strip().rpartition("@")[2].lower() for email in hints.emails} - FREE_MAIL:
+            if host == own:
+                found.append(Evidence(70, "email_domain", may_link=True))
+            elif host in theirs:
+                found.append(Evidence(70, "email_domain", may_link=False))
+        if own is not None and domain is not None and own != domain:
+            found = [item._replace(may_link=False) for item in found]
+        return found
+
+    def smart_link(
+        self, org_id: str, hints: Hints, min_confidence: float = 0.6
+    ) -> tuple[str, int | None, int | None, list[tuple[int, int, str]]]:
+        """Return status, company, confidence and suggestions, and make the link where it may be made."""
+        if not all(is_email(email) for email in hints.emails):
+            raise RefusedError(BAD_REQUEST)
+        if org_id in self.links:
+            return "already_linked", self.links[org_id], 100, []
+        candidates = []
+        for handle, firm in enumerate(self.firms):
+            evidence = self.evidence(firm, hints)
+            confidence = max((item.confidence for item in evidence), default=0)
+            if confidence > 0 and confidence >= 100 * exact(min_confidence):
+                reason = next(item.reason for item in evidence if item.confidence == confidence)
+                candidates.append((handle, confidence, reason, any(item.may_link for item in evidence)))
+        candidates.sort(key=lambda candidate: -candidate[1])
+        if not candidates:
+            return "no_match", None, None, []
+        best = candidates[0]
+        if best[3] and (len(candidates) == 1 or best[1] - candidates[1][1] >= 10):
+            self.links[org_id] = best[0]
+            return "linked", best[0], best[1], []
+        return "suggestions", None, None, [candidate[:3] for candidate in candidates[:5]]
+
+    # Contacts
+
+    def upsert(self, handle: int | None, given: Mapping[str, Any]) -> tuple[Person, bool]:
+        """Create or update one contact; return it and whether it is new."""
+        if not is_email(given["email"]):
+            raise RefusedError(BAD_REQUEST)
+        firm = self.firm(handle)
+        email = given["email"].strip()
+        person = next((person for person in firm.people if person.email.lower() == email.lower()), None)
+        is_new = person is None
+        if person is None:
+            person = Person(email)
+            firm.people.append(person)
+        for key in ("name", "role", "avatar_url"):
+            if given.get(key) is not None:
+                setattr(person, key, given[key])
+        person.metadata.update(given.get("metadata") or {})
+        if given.get("is_primary") is not None:
+            if given["is_primary"]:
+                for other in firm.people:
+                    other.primary = False
+            person.primary = given["is_primary"]
+        return person, is_new
+
+    # Access and usage
+
+    def check(self, handle: int | None, code: str) -> FeatureAccess:
+        """Return what a check answers."""
+        firm = self.firm(handle)
+        if code not in FEATURES:
+            raise RefusedError(NOT_FOUND)
+        spec, access = FEATURES[code], firm.accesses.get(code)
+        usage = firm.usage.get(code, Fraction(0))
+        limit = Fraction(0) if access is None else access.limit
+        enabled = access is not None and access.enabled
+        if access is not None and access.valid_until is not None and self.now >= access.valid_until:
+            enabled = False
+        if not spec.has_quantity:
+            limit = None
+        return FeatureAccess(
+            feature_code=code,
+            feature_name=spec.name,
+            is_enabled=enabled,
+            can_use=enabled and (limit is None or usage < limit),
+            has_quantity=spec.has_quantity,
+            current_usage=plain(usage),
+            quantity_limit=shown(limit),
+            included_quantity=shown(access.included) if access is not None and spec.has_quantity else None,
+            remaining=None if limit is None else shown(max(Fraction(0), limit - usage)),
+            config_values=dict(spec.config if access is None else access.config),
+            source=None if access is None else access.source,
+            valid_until=None if access is None else access.valid_until,
+        )
+
+    def set_access(self, handle: int | None, code: str, given: Mapping[str, Any]) -> FeatureAccess:
+        """Change what is given of an access, and return what a check answers."""
+        firm = self.firm(handle)
+        if code not in FEATURES:
+            raise RefusedError(NOT_FOUND)
+        spec = FEATURES[code]
+        limits = {key: given[key] for key in ("quantity_limit", "included_quantity") if key in given}
+        if not spec.has_quantity and any(value is not None for value in limits.values()):
+            raise RefusedError(BAD_REQUEST)
+        start = Access(
+            enabled=False,
+            limit=Fraction(0) if spec.has_quantity else None,
+            included=None,
+            config=dict(spec.config),
+            source="api",
+        )
+        access = firm.accesses.setdefault(code, start)
+        if "quantity_limit" in limits:
+            access.limit = None if limits["quantity_limit"] is None else exact(limits["quantity_limit"])
+        if "included_quantity" in limits:
+            access.included = None if limits["included_quantity"] is None else exact(limits["included_quantity"])
+        access.enabled = given.get("is_enabled", access.enabled)
+        access.config = {**access.config, **given.get("config", {})}
+        access.source = given.get("source", access.source)
+        access.valid_until = given.get("valid_until", access.valid_until)
+        return self.check(handle, code)
+
+    def track(self, handle: int | None, code: str, quantity: float, key: str | None) -> UsageResult:
+        """Count one event."""
+        firm, amount = self.firm(handle), exact(quantity)
+        if code not in FEATURES:
+            raise RefusedError(NOT_FOUND)
+        if not FEATURES[code].has_quantity:
+            raise RefusedError(BAD_REQUEST)
+        if key in self.events:
+            event = self.events[key]
+            if (handle, code, amount) != event[:3]:
+                raise RefusedError(CONFLICT)
+            return event.answer
+        if not self.check(handle, code).is_enabled:
+            raise RefusedError("FORBIDDEN")
+        access, usage = firm.accesses[code], firm.usage.get(code, Fraction(0)) + amount
+        if access.limit is not None and usage > access.limit:
+            raise RefusedError("PRECONDITION_FAILED")
+        firm.usage[code] = usage
+        billable = Fraction(0) if access.included is None else max(Fraction(0), usage - access.included)
+        answer = UsageResult(
+            current_usage=plain(usage),
+            remaining=None if access.limit is None else shown(access.limit - usage),
+            billable_quantity=plain(billable),
+            is_at_limit=access.limit is not None and usage >= access.limit,
+        )
+        if key is not None:
+            assert handle is not None
+            self.events[key] = Event(handle, code, amount, answer)
+        return answer
+
+    # Tiers and Stripe
+
+    def apply_tier(self, handle: int | None, code: str, overrides: Mapping[str, Mapping[str, Any]]) -> ApplyTierResult:
+        """Write the accesses of a tier anew."""
+        firm = self.firm(handle)
+        if code not in TIERS:
+            raise RefusedError(NOT_FOUND)
+        grants = TIERS[code].grants
+        for feature, override in overrides.items():
+            numbers = any(value is not None for value in override.values())
+            if feature not in grants or (numbers and not FEATURES[feature].has_quantity):
+                raise RefusedError(BAD_REQUEST)
+        for feature, access in firm.accesses.items():
+            if feature not in grants and access.source == "subscription":
+                access.enabled = False
+        for feature, grant in grants.items():
+            override = overrides.get(feature, {})
+            limit = override.get("max_quantity", grant.limit)
+            included = override.get("included_quantity", grant.included)
+            firm.accesses[feature] = Access(
+                enabled=True,
+                limit=None if limit is None else exact(limit),
+                included=None if included is None else exact(included),
+                config={**FEATURES[feature].config, **(grant.config or {})},
+                source="subscription",
+            )
+        return ApplyTierResult(tier_code=code, features_applied=len(grants))
+
+    def tier_of(self, prices: Sequence[str]) -> str | None:
+        """Return the tier that a subscription's prices pay for."""
+        paid = [code for code, tier in TIERS.items() if tier.prices and set(tier.prices) <= set(prices)]
+        return max(paid, key=lambda code: len(TIERS[code].prices), default=None)
+
+    def activate(self, handle: int, number: int, tier: str | None) -> None:
+        """Make a subscription a company's own."""
+        firm, subscription = self.firms[handle], self.subscriptions[number]
+        subscription.firm, subscription.tier = handle, tier
+        subscription.fee = 0 if tier is None else TIERS[tier].fee
+        firm.mrr += subscription.fee
+        firm.has_profile = True
+        firm.subscriptions.append(number)
+
+    def claimable(self, number: int | None) -> Session:
+        """Return a session that can be claimed; None is one that nobody knows."""
+        if number is None:
+            raise RefusedError(NOT_FOUND)
+        session = self.sessions[number]
+        if not session.complete or self.subscriptions[session.subscription].cancelled:
+            raise RefusedError(BAD_REQUEST)
+        return session
+
+    def claim(self, handle: int | None, number: int | None) -> tuple[bool, int]:
+        """Claim a checkout; return whether it was claimed already, and its subscription."""
+        self.firm(handle)
+        session = self.claimable(number)
+        subscription = self.subscriptions[session.subscription]
+        if subscription.firm not in (None, handle):
+            raise RefusedError(CONFLICT)
+        assert handle is not None
+        if subscription.firm is None:
+            tier = self.tier_of(subscription.prices)
+            self.activate(handle, session.subscription, tier)
+            if tier is not None:
+                self.apply_tier(handle, tier, {})
+            return False, session.subscription
+        return True, session.subscription
+
+    def linkable(self, number: int | None, customer: str | None, tier: str | None) -> Subscription:
+        """Return a subscription that can be linked; None is one that nobody knows."""
+        if number is None or (tier is not None and tier not in TIERS):
+            raise RefusedError(NOT_FOUND)
+        subscription = self.subscriptions[number]
+        if subscription.cancelled or (customer is not None and customer != subscription.customer):
+            raise RefusedError(BAD_REQUEST)
+        return subscription
+
+    def link_subscription(
+        self, handle: int | None, number: int | None, customer: str | None, tier: str | None, display_name: str | None
+    ) -> tuple[bool, int]:
+        """Link a subscription; return whether it was linked already, and how many features were applied."""
+        self.firm(handle)
+        subscription = self.linkable(number, customer, tier)
+        if subscription.firm not in (None, handle):
+            raise RefusedError(CONFLICT)
+        assert handle is not None
+        assert number is not None
+        already = subscription.firm is not None
+        if not already:
+            self.activate(handle, number, self.tier_of(subscription.prices) if tier is None else tier)
+        subscription.display_name, subscription.display_name_known = display_name, display_name is not None
+        if tier is None:
+            return already, 0
+        subscription.tier = tier
+        return already, self.apply_tier(handle, tier, {}).features_applied or 0
+
+    def cancel(self, number: int) -> None:
+        """End a subscription; accesses stay."""
+        subscription = self.subscriptions[number]
+        subscription.cancelled = True
+        if subscription.firm is not None:
+            firm = self.firms[subscription.firm]
+            firm.mrr = max(0, firm.mrr - subscription.fee)
+
+    # Onboarding
+
+    def onboard(
+        self,
+        org_id: str,
+        hints: Hints,
+        *,
+        tier: str | None,
+        email: str | None,
+        contact_name: str | None,
+        created_at: datetime | None,
+        session: int | None,
+        subscription: int | None,
+        wanted: str | None,
+        customer: str | None,
+    ) -> Onboarded:
+        """Match or create, link, claim or link the subscription, apply the tier."""
+        if not all(is_email(text) for text in (*hints.emails, *([] if email is None else [email]))):
+            raise RefusedError(BAD_REQUEST)
+        if tier is not None and tier not in TIERS:
+            raise RefusedError(NOT_FOUND)
+        claimed = self.claimable(session) if wanted == "checkout" else None
+        if wanted == "subscription":
+            self.linkable(subscription, customer, tier)
+        status, handle, _, _ = self.smart_link(org_id, hints)
+        if handle is None:
+            status = "created"
+            name = hints.company_name or (claimed and claimed.customer_name) or DOMAINS[hints.domain] or org_id
+            handle = self.add_firm(name, hints.domain, created_at)
+            self.links[org_id] = handle
+        if email is not None:
+            primary = True if not any(person.primary for person in self.firms[handle].people) else None
+            self.upsert(handle, {"email": email, "name": contact_name, "is_primary": primary})
+        if wanted == "checkout":
+            again, number = self.claim(handle, session)
+            if tier is not None:
+                self.apply_tier(handle, tier, {})
+            brought = self.subscriptions[number].tier is not None
+            foretold = True if tier is not None else (None if again else brought)
+            return Onboarded(handle, status, (True, False, number), foretold)
+        if wanted == "subscription":
+            again, _ = self.link_subscription(handle, subscription, customer, tier, None)
+            foretold = True if tier is not None else (None if again else False)
+            return Onboarded(handle, status, (False, True, subscription), foretold)
+        if tier is not None:
+            self.apply_tier(handle, tier, {})
+            return Onboarded(handle, status, (False, False, None), tier_applied=True)
+        return Onboarded(handle, status, None, tier_applied=None)
+
+
+# What is drawn. A handle of 9 stands for a thing that nobody knows.
+handles = st.sampled_from([0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 2, 3, 6, 7, 9])
+org_ids = st.sampled_from(ORG_IDS)
+feature_codes = st.sampled_from([*["ai_credit", "storage", "seats"] * 5, *FEATURES, "no_such_feature"])
+tier_codes = st.sampled_from([*TIERS, "pro", "gold", *TIERS, "no_such_tier"])
+quantities = st.one_of(
+    st.integers(1, 40), st.sampled_from([0.1, 0.2, 0.3, 0.25, 1.5, 2.0, 10.01, 0.001, 33.3, 100.0, 1e-07])
+)
+limits = st.sampled_from([None, 0, 0.3, 3, 0, 5.0, 10, 33.3, 100])
+configs = st.sampled_from([{}, {"unit": "PB"}, {"depth": 7, "maxDepth": None}, {"region": {"zone_id": 1}}])
+instants = st.sampled_from([None, EPOCH, EPOCH - timedelta(days=400, milliseconds=1), EPOCH + HOUR])
+emails = st.sampled_from([*EMAILS * 5, *BAD_EMAILS])
+good_hints = st.builds(
+    Hints,
+    company_name=st.sampled_from([None, *NAMES]),
+    domain=st.sampled_from([None, None, "acme.com", "gmail.com", "acme-labs.com"]),
+    emails=st.lists(st.sampled_from(EMAILS), max_size=2, unique=True).map(tuple),
+)
+people = st.fixed_dictionaries(
+    {"email": emails},
+    optional={
+        "name": st.sampled_from(["Ann", "Bob"]),
+        "role": st.sampled_from(["CEO", "CTO"]),
+        "is_primary": st.booleans(),
+        "avatar_url": st.just("https://acme.com/a.png"),
+        "metadata": st.sampled_from([{}, {"slackId": "U1"}, {"slackId": None, "a_b": [1, {"cD": 2}]}]),
+    },
+)
+accesses = st.fixed_dictionaries(
+    {
+        "is_enabled": st.sampled_from([None, True, True, False]),
+        "quantity_limit": st.one_of(limits, st.sampled_from([None, UNSET, UNSET])),
+        "included_quantity": st.one_of(limits, st.just(UNSET)),
+        "config": st.one_of(st.none(), configs),
+        "source": st.sampled_from([None, "subscription", "manual", "trial", "api"]),
+        "valid_until": st.sampled_from([UNSET, None, 1, 2, UNSET, None, 0, 4, -1]),
+    }
+)
+overrides = st.dictionaries(
+    st.sampled_from(["ai_credit", "seats", "storage", "api_access"]),
+    st.fixed_dictionaries({}, optional={"max_quantity": limits, "included_quantity": limits}),
+    max_size=2,
+)
+
+# Wrong calls on the wire; `$company` is the id of a company, `$new` an external org id that is not linked.
+CHECK, SET_ACCESS, TRACK, CREATE = "features.check", "features.setAccess", "billing.trackUsage", "companies.create"
+SEATS = {"companyId": "$company", "featureCode": "seats"}
+SSO = {"companyId": "$company", "featureCode": "sso"}
+NEW = {"externalOrgId": "$new"}
+PRO = {"tierCode": "pro", "companyId": "$company"}
+WRONG_CALLS = (
+    Wrong("features.chek", SSO, NOT_FOUND),
+    Wrong(CHECK, SSO, "METHOD_NOT_SUPPORTED", kind="mutation"),
+    Wrong("links.reset", {}, "METHOD_NOT_SUPPORTED", kind="query"),
+    Wrong(CHECK, {**SSO, "feature": "sso"}),
+    Wrong(CHECK, {"companyId": "$company"}),
+    Wrong(CHECK, {**SSO, "featureCode": None}),
+    Wrong(CHECK, {**SSO, "featureCode": " "}),
+    Wrong(CHECK, {**SSO, "companyId": "nobody"}, NOT_FOUND),
+    Wrong(CHECK, None),
+    Wrong(SET_ACCESS, {"featureCode": "sso", "isEnabled": True}),
+    Wrong(SET_ACCESS, {**SSO, **NEW}),
+    Wrong(SET_ACCESS, {**NEW, "featureCode": "sso", "isEnabled": True}, NOT_FOUND),
+    Wrong(SET_ACCESS, {**SSO, "source": "gift"}),
+    Wrong(SET_ACCESS, {**SEATS, "quantityLimit": -1}),
+    Wrong(SET_ACCESS, {**SEATS, "config": []}),
+    Wrong(SET_ACCESS, {**SSO, "validUntil": "soon"}),
+    Wrong(TRACK, {**SEATS, "quantity": 0}),
+    Wrong(TRACK, {**SEATS, "quantity": -0.5}),
+    Wrong(TRACK, {**SEATS, "quantity": True}),
+    Wrong(TRACK, {**SEATS, "quantity": "5"}),
+    Wrong("companies.update", {"companyId": "$company", "createdAt": "soon"}),
+    Wrong(CREATE, {**NEW, "name": " "}),
+    Wrong(CREATE, {**NEW, "name": "Acme", "domain": "acme"}),
+    Wrong(CREATE, {**NEW, "name": "Acme", "contactEmail": "ann"}),
+    Wrong("companies.smartLink", {**NEW, "minConfidence": 1.5}),
+    Wrong("contacts.list", {"companyId": "$company", "primaryOnly": "yes"}),
+    Wrong("contacts.bulkUpsert", {"companyId": "$company", "contacts": {"email": "ann@acme.com"}}),
+    Wrong("contacts.bulkUpsert", {"companyId": "$company", "contacts": [{"email": "new@acme.com"}, {}]}),
+    Wrong("tiers.apply", {**PRO, "features": {"seats": {"max": 1}}}),
+    Wrong("tiers.apply", {**PRO, "features": {"seats": {"max_quantity": -1}}}),
+    Wrong("tiers.apply", {**PRO, "features": {"sso": {"max_quantity": 1}}}),
+    Wrong("onboard", {**NEW, "hints": {"company_name": "Acme"}}),
+    Wrong("onboard", {**NEW, "hints": {"domain": "acme"}}),
+    Wrong("onboard", {**NEW, "hints": {"emails": ["ann"]}}),
+    Wrong("onboard", {**NEW, "tierCode": "no_such_tier"}, NOT_FOUND),
+    Wrong("onboard", {**NEW, "stripeCustomerId": "cus_1"}),
+    Wrong("onboard", {**NEW, "checkoutSessionId": "cs_test_1", "stripeSubscriptionId": "sub_1"}),
+)
+
+
+numbers_of = attrgetter("current_usage", "quantity_limit", "included_quantity", "remaining")
+
+
+def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that are not None."""
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+def seen(contact: Contact) -> tuple[object, ...]:
+    """Return what a contact shows, but for its id."""
+    metadata = dict(contact.metadata or {})
+    return (
+        contact.email,
+        contact.name,
+        contact.role,
+        bool(contact.is_primary),
+        contact.avatar_url,
+        metadata,
+        contact.is_new,
+    )
+
+
+class ServiceMachine(RuleBasedStateMachine):
+    """Every step is taken on the fake and foretold by the model; what both say must be the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = EPOCH
+        self.fake = FakeTransport(demo_catalogue(), now=lambda: self.time)
+        self.fake.add_feature("storage", name="Storage", has_quantity=True, config=FEATURES["storage"].config)
+        self.fake.add_feature("reports", name="Reports", config=FEATURES["reports"].config)
+        self.fake.add_tier(
+            "gold",
+            name="Gold",
+            base_fee=1000,
+            features={
+                "storage": {
+                    "quantity_limit": 50,
+                    "included_quantity": 5,
+                    "config": {"unit": "TB", "copies": 2},
+                    "unit_amount": 3,
+                },
+                "reports": {"config": {"depth": 3}},
+            },
+        )
+        self.client = ChatarminOS(transport=self.fake)
+        self.world = World()
+        self.numbers, self.turn = count(), 0
+        self.company_ids: list[str] = []
+        self.seen_ids: set[str] = set()
+
+    # Helpers
+
+    def both(self, foretell: Callable[[World], Any], call: Callable[[], Any]) -> tuple[Any, Any] | None:
+        """Foretell a call and make it; None where both refuse it in the same way and nothing changed."""
+        draft = copy.deepcopy(self.world)
+        before = json.dumps(self.fake.snapshot())
+        expected: Any
+        try:
+            expected = foretell(draft)
+        except RefusedError as refused:
+            expected = Refusal(refused.code, ERRORS[refused.code])
+        actual: Any
+        try:
+            actual = call()
+        except ApiError as error:
+            actual = Refusal(error.code, type(error))
+        if isinstance(expected, Refusal) or isinstance(actual, Refusal):
+            assert expected == actual
+            assert before == json.dumps(self.fake.snapshot())
+            return None
+        self.world = draft
+        return expected, actual
+
+    def new_id(self, value: str | None) -> str:
+        """Return an id that must not have been seen before."""
+        assert value
+        assert value not in self.seen_ids
+        self.seen_ids.add(value)
+        return value
+
+    def new_company(self, company_id: str | None) -> None:
+        """Take down the id of the company that was made last."""
+        self.company_ids.append(self.new_id(company_id))
+        assert str(uuid.UUID(company_id)) == company_id
+        assert len(self.world.firms) == len(self.company_ids)
+
+    def pick(self, handle: int) -> int | None:
+        """Return a company of the model, or None for one that nobody knows."""
+        return None if handle == 9 or not self.world.firms else handle % len(self.world.firms)
+
+    def id_of(self, handle: int | None) -> str:
+        """Return the id of a company."""
+        return NOBODY if handle is None else self.company_ids[handle]
+
+    def pick_session(self, handle: int) -> int | None:
+        """Return a checkout session whose claim is foretold, or None for one that nobody knows."""
+        sessions = [
+            number
+            for number, session in enumerate(self.world.sessions)
+            if not self.world.subscriptions[session.subscription].cancelled
+            or self.world.subscriptions[session.subscription].firm is None
+        ]
+        return None if handle == 9 or not sessions else sessions[handle % len(sessions)]
+
+    def pick_subscription(self, handle: int) -> int | None:
+        """Return a subscription whose id is known and whose linking is foretold, or None for an unknown one."""
+        numbers = [
+            number
+            for number, subscription in enumerate(self.world.subscriptions)
+            if subscription.id is not None and not (subscription.cancelled and subscription.firm is not None)
+        ]
+        return None if handle == 9 or not numbers else numbers[handle % len(numbers)]
+
+    def learn_person(self, person: Person, contact: Contact) -> None:
+        """Take down a contact's id where it is new, and compare it where it is not."""
+        if person.id is None:
+            person.id = self.new_id(contact.id)
+        assert person.id == contact.id
+
+    def learn_subscription(self, number: int, subscription_id: str | None) -> None:
+        """Take down a subscription's id where it is new, and compare it where it is not."""
+        subscription = self.world.subscriptions[number]
+        if subscription.id is None:
+            subscription.id = self.new_id(subscription_id)
+            assert subscription.id.startswith("sub_")
+        assert subscription.id == subscription_id
+
+    def same_company(self, handle: int, company: Company | None) -> None:
+        """Compare a company with the model's."""
+        firm = self.world.firms[handle]
+        assert company is not None
+        assert (self.company_ids[handle], firm.slug, firm.name, firm.domain) == (
+            company.id,
+            company.short_id,
+            company.name,
+            company.domain,
+        )
+        assert firm.created_at in (None, company.created_at)
+
+    # Companies and links
+
+    @initialize()
+    def begin(self) -> None:
+        """Begin with three companies: one on the free tier, one with two subscriptions, and one that has nothing."""
+        self.create_company("org_1", "Acme", "acme.com", "zoe@acme-labs.com", "Zoe", EPOCH)
+        self.add_company("Globex Europe", "Globex.io.", None)
+        self.add_company("Northwind Traders International", None, None)
+        self.apply_tier(0, "free", {}, alias=False)
+        self.set_access(1, "storage", [{"is_enabled": True, "quantity_limit": None, "included_quantity": 5}], None)
+        self.add_subscription(TIERS["pro"].prices, "cus_1")
+        self.add_subscription(TIERS["enterprise"].prices, "cus_2")
+        self.add_checkout(TIERS["gold"].prices + TIERS["pro"].prices, "Initech", complete=True)
+        self.claim_checkout(1, 0, again=False)
+        self.link_subscription(1, 0, None, None, None, again=False)
+
+    @rule(
+        org_id=org_ids,
+        name=st.sampled_from(NAMES),
+        domain=st.sampled_from(list(DOMAINS)),
+        email=st.one_of(st.none(), emails),
+        contact_name=st.sampled_from([None, "Ann"]),
+        created_at=instants,
+    )
+    def create_company(  # noqa: PLR0917
+        self,
+        org_id: str,
+        name: str,
+        domain: str | None,
+        email: str | None,
+        contact_name: str | None,
+        created_at: datetime | None,
+    ) -> None:
+        """Create a company with its link; a linked external org id is a conflict."""
+        optional = given({"domain": domain, "contact_email": email, "contact_name": contact_name})
+        both = self.both(
+            lambda world: world.create_company(org_id, name, domain, email, contact_name, created_at),
+            lambda: self.client.companies.create(external_org_id=org_id, name=name, created_at=created_at, **optional),
+        )
+        if both is not None:
+            handle, company = both
+            self.new_company(company.id)
+            self.same_company(handle, company)
+
+    @precondition(lambda self: len(self.world.firms) < 8)
+    @rule(name=st.sampled_from(NAMES), domain=st.sampled_from(list(DOMAINS)), created_at=instants)
+    def add_company(self, name: str, domain: str | None, created_at: datetime | None) -> None:
+        """A company that the service knows and no external org id leads to."""
+        self.world.add_firm(name, domain, created_at)
+        self.new_company(self.fake.add_company(name, domain=domain, created_at=created_at))
+
+    @rule(handle=handles, created_at=instants.filter(bool))
+    def update_company(self, handle: int, created_at: datetime) -> None:
+        """Change when a company was created."""
+        target = self.pick(handle)
+
+        def foretell(world: World) -> int | None:
+            world.firm(target).created_at = created_at
+            return target
+
+        both = self.both(
+            foretell, lambda: self.client.companies.update(company_id=self.id_of(target), created_at=created_at)
+        )
+        if both is not None:
+            self.same_company(*both)
+
+    @rule(handle=handles, org_id=org_ids, label=st.sampled_from(["Vienna", "Graz"]))
+    def create_link(self, handle: int, org_id: str, label: str) -> None:
+        """Link by hand; a link is never moved to another company."""
+        target = self.pick(handle)
+        both = self.both(
+            lambda world: world.create_link(target, org_id),
+            lambda: self.client.links.create(
+                company_id=self.id_of(target), external_org_id=org_id, label=label, external_user_id="user_1"
+            ),
+        )
+        if both is not None:
+            company_id = self.id_of(target)
+            expected = Link(company_id=company_id, external_org_id=org_id, label=label, external_user_id="user_1")
+            assert expected == both[1]
+
+    @rule(
+        org_id=org_ids,
+        hints=good_hints,
+        domain=st.sampled_from([None, None, "https://www.Acme.com/about"]),
+        like=st.sampled_from([None, "name", "emails", "both"]),
+        handle=handles,
+        min_confidence=st.sampled_from([None, None, None, 0, 0.3, 0.62, 0.63, 0.7, 0.701, 0.79, 0.95, 1]),
+    )
+    def smart_link(  # noqa: PLR0917
+        self,
+        org_id: str,
+        hints: Hints,
+        domain: str | None,
+        like: str | None,
+        handle: int,
+        min_confidence: float | None,
+    ) -> None:
+        """Link by hints, often by those of a known company, where one stands out, else suggest."""
+        name, emails = hints.company_name, hints.emails
+        target = self.pick(handle)
+        if target is not None and like in {"name", "both"}:
+            name = self.world.firms[target].name
+        if target is not None and like in {"emails", "both"}:
+            emails = tuple(person.email for person in self.world.firms[target].people)
+        hints = Hints(company_name=name, domain=domain or hints.domain, emails=emails)
+        minimum = 0.6 if min_confidence is None else min_confidence
+        both = self.both(
+            lambda world: world.smart_link(org_id, hints, minimum),
+            lambda: self.client.companies.smart_link(
+                external_org_id=org_id, hints=hints, min_confidence=min_confidence
+            ),
+        )
+        if both is not None:
+            (status, handle, confidence, suggestions), result = both
+            expected = SmartLinkResult(
+                status=status,
+                company_id=None if handle is None else self.id_of(handle),
+                customer_name=None if handle is None else self.world.firms[handle].name,
+                confidence=confidence,
+                suggestions=tuple(
+                    Suggestion(
+                        company_id=self.id_of(found),
+                        customer_name=self.world.firms[found].name,
+                        confidence=percent,
+                        reason=reason,
+                    )
+                    for found, percent, reason in suggestions
+                ),
+            )
+            assert expected == result
+
+    @precondition(lambda self: len(self.world.links) > 1)
+    @rule(delete_contacts=st.booleans(), reset_mrr=st.booleans())
+    def reset_links(self, *, delete_contacts: bool, reset_mrr: bool) -> None:
+        """Take every link away; whose contacts go is foretold only where all of them are of linked companies."""
+        linked = set(self.world.links.values())
+        if any(firm.people for handle, firm in enumerate(self.world.firms) if handle not in linked):
+            delete_contacts = False
+
+        def foretell(world: World) -> tuple[int, int]:
+            links, contacts = len(world.links), 0
+            world.links.clear()
+            for firm in world.firms:
+                if delete_contacts:
+                    contacts += len(firm.people)
+                    firm.people.clear()
+                if reset_mrr:
+                    firm.mrr = 0
+            return links, contacts
+
+        both = self.both(
+            foretell, lambda: self.client.links.reset(delete_contacts=delete_contacts, reset_mrr=reset_mrr)
+        )
+        assert both is not None
+        expected, result = both
+        assert expected == (result.links_deleted, result.contacts_deleted or 0)
+
+    # Onboarding
+
+    @rule(
+        org_id=org_ids,
+        hints=good_hints,
+        as_mapping=st.booleans(),
+        tier=st.one_of(st.none(), tier_codes),
+        email=st.one_of(st.none(), emails),
+        contact_name=st.sampled_from([None, "Zoe"]),
+        created_at=instants,
+        wanted=st.sampled_from([None, None, "checkout", "checkout", "subscription"]),
+        handle=handles,
+        customer=st.sampled_from([None, "right", "wrong"]),
+    )
+    def onboard(  # noqa: PLR0917
+        self,
+        org_id: str,
+        hints: Hints,
+        as_mapping: bool,  # noqa: FBT001
+        tier: str | None,
+        email: str | None,
+        contact_name: str | None,
+        created_at: datetime | None,
+        wanted: str | None,
+        handle: int,
+        customer: str | None,
+    ) -> None:
+        """Onboard with and without hints, tier, contact, checkout and subscription: all of it or nothing."""
+        session = self.pick_session(handle) if wanted == "checkout" else None
+        subscription = self.pick_subscription(handle) if wanted == "subscription" else None
+        arguments: dict[str, Any] = given(
+            {"tier_code": tier, "contact_email": email, "contact_name": contact_name, "created_at": created_at}
+        )
+        customer_id = self.customer_of(subscription, customer) if wanted == "subscription" else None
+        if wanted == "checkout":
+            arguments["checkout_session_id"] = "cs_test_nothing" if session is None else self.world.sessions[session].id
+        if wanted == "subscription":
+            arguments["stripe_subscription_id"] = self.subscription_id(subscription)
+            arguments["stripe_customer_id"] = customer_id
+        said = {"company_name": hints.company_name, "domain": hints.domain, "emails": list(hints.emails)}
+        both = self.both(
+            lambda world: world.onboard(
+                org_id,
+                hints,
+                tier=tier,
+                email=email,
+                contact_name=contact_name,
+                created_at=created_at,
+                session=session,
+                subscription=subscription,
+                wanted=wanted,
+                customer=customer_id,
+            ),
+            lambda: self.client.onboard(external_org_id=org_id, hints=said if as_mapping else hints, **arguments),
+        )
+        if both is not None:
+            self.same_onboarding(*both)
+
+    def same_onboarding(self, expected: Onboarded, result: OnboardResult) -> None:
+        """Compare what onboarding answered with the model's."""
+        if expected.status == "created":
+            self.new_company(result.company_id)
+        name = self.world.firms[expected.firm].name
+        assert (self.id_of(expected.firm), name, expected.status) == (
+            result.company_id,
+            result.company_name,
+            result.link_status,
+        )
+        assert (expected.billing is None) == (result.billing_status is None)
+        if expected.billing is not None and result.billing_status is not None:
+            claimed, linked, number = expected.billing
+            if number is not None:
+                self.learn_subscription(number, result.billing_status.subscription_id)
+            subscription_id = None if number is None else self.world.subscriptions[number].id
+            assert (claimed, linked, subscription_id) == (
+                result.billing_status.claimed,
+                result.billing_status.linked,
+                result.billing_status.subscription_id,
+            )
+            assert expected.tier_applied in (None, result.billing_status.tier_applied)
+
+    # Contacts
+
+    @rule(handle=handles, person=people)
+    def create_contact(self, handle: int, person: dict[str, Any]) -> None:
+        """Create or update one contact."""
+        target = self.pick(handle)
+        both = self.both(
+            lambda world: world.upsert(target, person),
+            lambda: self.client.contacts.create(company_id=self.id_of(target), **person),
+        )
+        if both is not None:
+            (expected, is_new), contact = both
+            self.learn_person(expected, contact)
+            assert expected.shown(is_new) == seen(contact)
+
+    @rule(handle=handles, entries=st.lists(people, max_size=4))
+    def bulk_upsert(self, handle: int, entries: list[dict[str, Any]]) -> None:
+        """Create or update many contacts, in order, or none of them."""
+        target = self.pick(handle)
+
+        def foretell(world: World) -> list[tuple[Person, bool, tuple[object, ...]]]:
+            if not all(is_email(entry["email"]) for entry in entries):
+                raise RefusedError(BAD_REQUEST)
+            world.firm(target)
+            steps = []
+            for entry in entries:
+                person, is_new = world.upsert(target, entry)
+                steps.append((person, is_new, person.shown(is_new)))
+            return steps
+
+        both = self.both(
+            foretell, lambda: self.client.contacts.bulk_upsert(company_id=self.id_of(target), contacts=entries)
+        )
+        if both is not None:
+            steps, result = both
+            created = sum(is_new for _, is_new, _ in steps)
+            assert (created, len(steps) - created) == (result.created, result.updated)
+            assert [looks for _, _, looks in steps] == [seen(contact) for contact in result.contacts]
+            for (person, _, _), contact in zip(steps, result.contacts, strict=True):
+                self.learn_person(person, contact)
+
+    # Access and usage
+
+    @rule(
+        handle=handles,
+        code=st.sampled_from([*FEATURES, *FEATURES, *FEATURES, "no_such_feature"]),
+        changes=st.lists(accesses, min_size=1, max_size=3),
+        org_id=st.sampled_from([None, None, *ORG_IDS]),
+    )
+    def set_access(self, handle: int, code: str, changes: list[dict[str, Any]], org_id: str | None) -> None:
+        """Change what is given of an access, by company or by external org id."""
+        for change in changes:
+            self.set_access_once(self.pick(handle), code, change, org_id)
+
+    def set_access_once(self, target: int | None, code: str, change: dict[str, Any], org_id: str | None) -> None:
+        """Change an access on both sides and compare."""
+        change = dict(change)
+        if isinstance(change.get("valid_until"), int):
+            change["valid_until"] = self.world.now + change["valid_until"] * HOUR
+        nullable = {"quantity_limit", "included_quantity", "valid_until"}
+        told = {
+            key: value for key, value in change.items() if value is not UNSET and (value is not None or key in nullable)
+        }
+        whom: dict[str, Any] = {"company_id": self.id_of(target)} if org_id is None else {"external_org_id": org_id}
+        both = self.both(
+            lambda world: world.set_access(target if org_id is None else world.linked(org_id), code, told),
+            lambda: self.client.features.set_access(**whom, feature_code=code, **change),
+        )
+        if both is not None:
+            expected, access = both
+            assert expected == access
+
+    @rule(handle=handles, code=feature_codes, org_id=st.one_of(st.none(), org_ids))
+    def check(self, handle: int, code: str, org_id: str | None) -> None:
+        """Check one feature, by company or by external org id."""
+        target = self.pick(handle)
+        both = self.both(
+            lambda world: world.check(target if org_id is None else world.linked(org_id), code),
+            lambda: (
+                self.client.features.check(company_id=self.id_of(target), feature_code=code)
+                if org_id is None
+                else self.client.features.check_by_external_org_id(org_id, code)
+            ),
+        )
+        if both is not None:
+            expected, access = both
+            assert expected == access
+            assert repr(numbers_of(expected)) == repr(numbers_of(access))
+
+    @rule(org_id=org_ids)
+    def all_access_of_an_org(self, org_id: str) -> None:
+        """List every feature by external org id."""
+        both = self.both(
+            lambda world: world.linked(org_id),
+            lambda: self.client.features.get_access_by_external_org_id(org_id),
+        )
+        if both is not None:
+            handle, result = both
+            assert self.id_of(handle) == result.company_id
+            assert [self.world.check(handle, code) for code in FEATURES] == list(result.features)
+
+    @rule(
+        handle=handles,
+        code=feature_codes,
+        amounts=st.lists(quantities, min_size=1, max_size=4),
+        metadata=st.sampled_from([None, {"model": "m"}]),
+        with_key=st.booleans(),
+    )
+    def track(
+        self, handle: int, code: str, amounts: list[float], metadata: dict[str, Any] | None, *, with_key: bool
+    ) -> None:
+        """Count events of their own, as long as there is room for them."""
+        for quantity in amounts:
+            key = f"key {next(self.numbers)}" if with_key else None
+            self.track_once(self.pick(handle), code, quantity, key, metadata)
+
+    @rule(handle=handles, code=feature_codes, more=st.sampled_from([0, 1, 0.1, 1e-07]))
+    def use_up(self, handle: int, code: str, more: float) -> None:
+        """Use all that is left, and then more than that."""
+        target = self.pick(handle)
+        if target is not None and code in FEATURES:
+            left = self.world.check(target, code).remaining
+            if left and more:
+                self.track_once(target, code, plain(exact(left) + exact(more)), None, None)
+            if left:
+                self.track_once(target, code, left, f"all {next(self.numbers)}", None)
+            self.track_once(target, code, more or 1, None, None)
+
+    @precondition(lambda self: self.world.events)
+    @rule(number=st.integers(0, 100), swap=st.booleans(), metadata=st.sampled_from([None, {"again": True}]))
+    def replay(self, number: int, metadata: dict[str, Any] | None, *, swap: bool) -> None:
+        """Send an event again: the first answer, and nothing more is counted."""
+        key, event = self.event(number)
+        quantity = plain(event.quantity)
+        self.track_once(event.firm, event.feature, float(quantity) if swap else quantity, key, metadata)
+
+    @precondition(lambda self: self.world.events)
+    @rule(number=st.integers(0, 100), handle=handles, code=feature_codes, quantity=quantities)
+    def reuse(self, number: int, handle: int, code: str, quantity: float) -> None:
+        """Use a key a second time for whatever comes: mostly a conflict."""
+        key, event = self.event(number)
+        self.track_once(self.pick(handle), code, quantity, key, None)
+        self.track_once(event.firm, event.feature, quantity, key, None)
+        self.track_once(self.pick(handle), event.feature, plain(event.quantity), key, None)
+
+    @rule(handle=handles, code=feature_codes, quantity=quantities)
+    def lose_an_answer(self, handle: int, code: str, quantity: float) -> None:
+        """An answer that was lost leaves a counted event behind, and sending it again tells the same."""
+        target, key = self.pick(handle), f"lost {next(self.numbers)}"
+        draft = copy.deepcopy(self.world)
+        try:
+            expected = draft.track(target, code, quantity, key)
+        except RefusedError:
+            return
+        self.fake.fail("billing.trackUsage", error=TimedOut("lost"), after=True)
+        arguments: dict[str, Any] = {"company_id": self.id_of(target), "feature_code": code, "quantity": quantity}
+        with pytest.raises(TimedOut):
+            self.client.billing.track_usage(**arguments, idempotency_key=key)
+        self.world = draft
+        assert expected == self.client.billing.track_usage(**arguments, idempotency_key=key)
+
+    def event(self, number: int) -> tuple[str, Event]:
+        """Return one of the events that had a key."""
+        return list(self.world.events.items())[number % len(self.world.events)]
+
+    def track_once(
+        self, target: int | None, code: str, quantity: float, key: str | None, metadata: dict[str, Any] | None
+    ) -> None:
+        """Track usage on both sides and compare."""
+        both = self.both(
+            lambda world: world.track(target, code, quantity, key),
+            lambda: self.client.billing.track_usage(
+                company_id=self.id_of(target),
+                feature_code=code,
+                quantity=quantity,
+                idempotency_key=key,
+                metadata=metadata,
+            ),
+        )
+        if both is not None:
+            expected, result = both
+            assert repr(expected) == repr(result)
+            assert result.remaining is None or result.remaining >= 0
+
+    # Tiers and Stripe
+
+    @rule(handle=handles, code=tier_codes, features=overrides, alias=st.booleans())
+    def apply_tier(self, handle: int, code: str, features: dict[str, Any], *, alias: bool) -> None:
+        """Apply a tier with its overrides."""
+        target = self.pick(handle)
+        apply = self.client.subscriptions.create if alias else self.client.tiers.apply
+        both = self.both(
+            lambda world: world.apply_tier(target, code, features),
+            lambda: apply(code, company_id=self.id_of(target), features=features or None),
+        )
+        if both is not None:
+            expected, result = both
+            assert expected == result
+
+    @rule(prices=st.sampled_from(PRICE_SETS), customer=st.sampled_from([None, "cus_1", "cus_2"]))
+    def add_subscription(self, prices: tuple[str, ...], customer: str | None) -> None:
+        """A subscription that the caller made on Stripe."""
+        subscription_id = self.fake.stripe.add_subscription(list(prices), customer_id=customer)
+        assert subscription_id.startswith("sub_")
+        self.world.subscriptions.append(Subscription(prices, id=self.new_id(subscription_id), customer=customer))
+
+    @rule(
+        prices=st.sampled_from(PRICE_SETS),
+        customer_name=st.sampled_from([None, "Northwind Traders International", "Initech"]),
+        complete=st.sampled_from([True, True, False]),
+    )
+    def add_checkout(self, prices: tuple[str, ...], customer_name: str | None, *, complete: bool) -> None:
+        """A checkout session, complete or not yet."""
+        session_id = self.fake.stripe.add_checkout_session(list(prices), customer_name=customer_name, complete=complete)
+        assert session_id.startswith("cs_test_")
+        self.world.subscriptions.append(Subscription(prices))
+        self.world.sessions.append(
+            Session(self.new_id(session_id), len(self.world.subscriptions) - 1, customer_name, complete)
+        )
+
+    @rule(number=st.integers(0, 9))
+    def complete_checkout(self, number: int) -> None:
+        """The customer pays."""
+        waiting = [session for session in self.world.sessions if not session.complete]
+        if waiting:
+            session = waiting[number % len(waiting)]
+            self.fake.stripe.complete(session.id)
+            session.complete = True
+
+    @rule(handle=handles, number=handles, again=st.booleans())
+    def claim_checkout(self, handle: int, number: int, *, again: bool) -> None:
+        """Claim the subscription of a checkout, mostly once more for the company that has it."""
+        target, session = self.pick(handle), self.pick_session(number)
+        if again and session is not None:
+            target = self.owner(self.world.sessions[session].subscription, target)
+        session_id = "cs_test_nothing" if session is None else self.world.sessions[session].id
+        both = self.both(
+            lambda world: world.claim(target, session),
+            lambda: self.client.billing.claim_checkout(company_id=self.id_of(target), checkout_session_id=session_id),
+        )
+        if both is not None:
+            (already, subscription), result = both
+            assert already == result.already_claimed
+            self.learn_subscription(subscription, result.subscription_id)
+
+    @rule(
+        handle=handles,
+        number=handles,
+        customer=st.sampled_from([None, "right", None, "right", "wrong"]),
+        tier=st.one_of(st.none(), tier_codes),
+        display_name=st.sampled_from([None, "Plan A", "Plan B"]),
+        again=st.booleans(),
+    )
+    def link_subscription(
+        self,
+        handle: int,
+        number: int,
+        customer: str | None,
+        tier: str | None,
+        display_name: str | None,
+        *,
+        again: bool,
+    ) -> None:
+        """Link a subscription that the caller made, mostly once more for the company that has it."""
+        target, subscription = self.pick(handle), self.pick_subscription(number)
+        if again and subscription is not None:
+            target = self.owner(subscription, target)
+        customer_id = self.customer_of(subscription, customer)
+        both = self.both(
+            lambda world: world.link_subscription(target, subscription, customer_id, tier, display_name),
+            lambda: self.client.billing.link_subscription(
+                company_id=self.id_of(target),
+                stripe_subscription_id=self.subscription_id(subscription),
+                stripe_customer_id=customer_id,
+                tier_code=tier,
+                display_name=display_name,
+            ),
+        )
+        if both is not None:
+            (already, applied), result = both
+            assert (self.subscription_id(subscription), already, applied) == (
+                result.subscription_id,
+                result.already_linked,
+                result.features_applied,
+            )
+
+    def owner(self, number: int, other: int | None) -> int | None:
+        """Return the company that has a subscription, or another where nobody has it."""
+        owner = self.world.subscriptions[number].firm
+        return other if owner is None else owner
+
+    def customer_of(self, number: int | None, kind: str | None) -> str | None:
+        """Return a subscription's customer or a wrong one; None where it is not known or not wanted."""
+        if kind == "right":
+            return None if number is None else self.world.subscriptions[number].customer
+        return "cus_of_somebody_else" if kind == "wrong" else None
+
+    def subscription_id(self, number: int | None) -> str:
+        """Return the id of a subscription."""
+        if number is None:
+            return "sub_nothing"
+        known = self.world.subscriptions[number].id
+        assert known is not None
+        return known
+
+    @rule(number=st.integers(0, 8))
+    def cancel(self, number: int) -> None:
+        """Cancel a subscription; what was given stays."""
+        active = [
+            number
+            for number, subscription in enumerate(self.world.subscriptions)
+            if subscription.id is not None and not subscription.cancelled
+        ]
+        if active:
+            chosen = active[number % len(active)]
+            self.fake.stripe.cancel(self.subscription_id(chosen))
+            self.world.cancel(chosen)
+
+    @rule(number=st.integers(0, 8))
+    def renew(self, number: int) -> None:
+        """A renewal sets the usage of its company back; only an active subscription renews."""
+        known = [
+            subscription
+            for subscription in self.world.subscriptions
+            if subscription.id is not None and (subscription.cancelled or subscription.firm is not None)
+        ]
+        if known:
+            subscription = known[number % len(known)]
+            assert subscription.id is not None
+            if subscription.cancelled:
+                before = json.dumps(self.fake.snapshot())
+                with pytest.raises(ValueError, match=r"."):
+                    self.fake.stripe.renew(subscription.id)
+                assert before == json.dumps(self.fake.snapshot())
+            elif subscription.firm is not None:
+                self.fake.stripe.renew(subscription.id)
+                self.world.firms[subscription.firm].usage.clear()
+
+    # Time, wrong calls, and the fake anew
+
+    @rule(hours=st.integers(0, 3), by_handle=st.booleans())
+    def pass_time(self, hours: int, *, by_handle: bool) -> None:
+        """Time passes, by the handle or by the clock itself."""
+        if by_handle:
+            self.fake.advance(hours * HOUR)
+        else:
+            self.time += hours * HOUR
+        self.world.now += hours * HOUR
+
+    @rule(wrong=st.sampled_from(WRONG_CALLS))
+    def call_wrongly(self, wrong: Wrong) -> None:
+        """A wrong call is refused with its code and changes nothing."""
+        said = json.loads(
+            json.dumps(wrong.said).replace("$company", self.company_ids[0]).replace("$new", "org_never_linked")
+        )
+        before = json.dumps(self.fake.snapshot())
+        arguments: dict[str, Any] = given({"kind": wrong.kind})
+        with pytest.raises(ApiError) as caught:
+            self.client.call(wrong.path, said, **arguments)
+        assert (wrong.code, ERRORS.get(wrong.code, ApiError)) == (caught.value.code, type(caught.value))
+        assert before == json.dumps(self.fake.snapshot())
+
+    @rule()
+    def start_from_a_snapshot(self) -> None:
+        """A fake made from a snapshot has the same snapshot, and goes on in place of the first."""
+        snapshot = self.fake.snapshot()
+        self.fake = FakeTransport.from_snapshot(json.loads(json.dumps(snapshot)), now=lambda: self.time)
+        self.client = ChatarminOS(transport=self.fake)
+        assert snapshot == self.fake.snapshot()
+
+    @invariant()
+    def one_thing_looks_the_same(self) -> None:
+        """After each step one link and one company are the model's; each has its turn."""
+        self.turn += 1
+        self.link_looks_the_same(ORG_IDS[self.turn % len(ORG_IDS)])
+        if self.world.firms:
+            self.company_looks_the_same(self.turn % len(self.world.firms))
+
+    @rule()
+    def everything_looks_the_same(self) -> None:
+        """All links and all companies are the model's."""
+        for org_id in ORG_IDS:
+            self.link_looks_the_same(org_id)
+        for handle in range(len(self.world.firms)):
+            self.company_looks_the_same(handle)
+
+    def link_looks_the_same(self, org_id: str) -> None:
+        """An external org id leads to its company, or to none."""
+        company = self.client.companies.get_by_product_link(external_org_id=org_id)
+        if org_id in self.world.links:
+            self.same_company(self.world.links[org_id], company)
+        else:
+            assert company is None
+
+    def company_looks_the_same(self, handle: int) -> None:
+        """Accesses, usage, contacts, subscriptions and revenue of a company are the model's."""
+        firm, company_id = self.world.firms[handle], self.company_ids[handle]
+        expected = [self.world.check(handle, code) for code in FEATURES]
+        assert expected == self.client.features.list_access(company_id)
+        assert firm.mrr == self.fake.mrr(company_id)
+        self.contacts_look_the_same(handle, firm)
+        self.billing_looks_the_same(handle, firm)
+
+    def contacts_look_the_same(self, handle: int, firm: Firm) -> None:
+        """Contacts are the model's, in order of creation, at most one of them primary."""
+        contacts = self.client.contacts.list(self.company_ids[handle])
+        assert [person.shown(None) for person in firm.people] == [seen(contact) for contact in contacts]
+        for person, contact in zip(firm.people, contacts, strict=True):
+            self.learn_person(person, contact)
+        primary = [contact for contact in contacts if contact.is_primary]
+        assert len(primary) <= 1
+        assert primary == self.client.contacts.list(self.company_ids[handle], primary_only=True)
+
+    def billing_looks_the_same(self, handle: int, firm: Firm) -> None:
+        """The billing status is the model's, subscriptions in claiming order."""
+        status = self.client.billing.get_status(self.company_ids[handle])
+        enabled = sum(self.world.check(handle, code).is_enabled for code in FEATURES)
+        assert (firm.has_profile, enabled) == (status.has_billing_profile, status.enabled_features_count)
+        own = [self.world.subscriptions[number] for number in firm.subscriptions]
+        active = [subscription for subscription in own if not subscription.cancelled]
+        assert [(one.id, None if one.tier is None else TIERS[one.tier].name) for one in active] == [
+            (one.stripe_subscription_id, one.tier and one.tier.name) for one in status.active_subscriptions
+        ]
+        for subscription, told in zip(active, status.active_subscriptions, strict=True):
+            if subscription.display_name_known:
+                assert subscription.display_name == told.display_name
+
+
+def test_the_fake_does_what_the_rules_foretell() -> None:
+    """Whatever is called in whatever order, the fake answers and refuses as the rules say."""
+    run_state_machine_as_test(
+        ServiceMachine,
+        settings=settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True, database=None),
+    )

@@ -1,0 +1,410 @@
+"""The package keeps its own promises: names, tables, signatures, docstrings, imports, version."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from collections import Counter
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+
+import chatarmin_os
+import chatarmin_os.fake
+import chatarmin_os.transports
+from chatarmin_os import PROCEDURES, UNSET, ApiError, ChatarminError, ChatarminOS, NotFoundError
+from chatarmin_os._converter import wire_name
+from chatarmin_os._version import __version__
+from chatarmin_os.fake._router import ROUTES
+from chatarmin_os.transports import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import ModuleType
+
+    from chatarmin_os.transports import Call
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "chatarmin_os").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+PACKAGES = [chatarmin_os, chatarmin_os.transports, chatarmin_os.fake]
+LAZY = [chatarmin_os, chatarmin_os.transports]
+
+# The methods as they are promised: what is given how, with what defaults, and what comes back.
+SIGNATURES = """
+companies.get_by_product_link(*, external_org_id) -> Company | None
+companies.create(*, name, external_org_id, domain=None, contact_email=None, contact_name=None, created_at=None) -> Company
+companies.update(*, company_id, created_at) -> Company
+companies.smart_link(*, external_org_id, hints=None, min_confidence=None) -> SmartLinkResult
+contacts.create(*, company_id, email, name=None, role=None, is_primary=None, avatar_url=None, metadata=None) -> Contact
+contacts.bulk_upsert(*, company_id, contacts) -> BulkUpsertResult
+contacts.list(company_id, *, primary_only=False) -> list[Contact]
+features.check(*, company_id, feature_code) -> FeatureAccess
+features.list_access(company_id) -> list[FeatureAccess]
+features.set_access(*, company_id=None, external_org_id=None, feature_code, is_enabled=None, quantity_limit=UNSET, included_quantity=UNSET, config=None, source=None, valid_until=UNSET) -> FeatureAccess
+features.get_access_by_external_org_id(external_org_id) -> OrgFeatures
+features.check_by_external_org_id(external_org_id, feature_code) -> FeatureAccess
+billing.track_usage(*, company_id, feature_code, quantity, idempotency_key=None, metadata=None) -> UsageResult
+billing.claim_checkout(*, company_id, checkout_session_id) -> ClaimResult
+billing.link_subscription(*, company_id, stripe_subscription_id, stripe_customer_id=None, tier_code=None, display_name=None) -> LinkSubscriptionResult
+billing.get_status(company_id) -> BillingStatus
+tiers.list() -> list[TierSummary]
+tiers.get(tier_code) -> Tier
+tiers.apply(tier_code, *, company_id, features=None) -> ApplyTierResult
+subscriptions.create(tier_code, *, company_id, features=None) -> ApplyTierResult
+links.create(*, company_id, external_org_id, label=None, external_user_id=None) -> Link
+links.reset(*, delete_contacts=False, reset_mrr=False) -> ResetResult
+onboard(*, external_org_id, hints=None, tier_code=None, contact_email=None, contact_name=None, created_at=None, checkout_session_id=None, stripe_subscription_id=None, stripe_customer_id=None) -> OnboardResult
+""".strip().splitlines()  # noqa: E501 - one method a line
+WAYS_TO_SEND = [
+    "send(request) -> T",
+    "batch(requests) -> list[T | ChatarminError]",
+    "call(path, input=None, *, kind=None) -> JSON",
+]
+METHODS = [line.partition("(")[0] for line in SIGNATURES]
+
+# A value for every argument that has no default.
+ARGUMENTS: dict[str, Any] = {
+    "checkout_session_id": "cs_test_1",
+    "company_id": "c",
+    "contacts": [],
+    "created_at": "2024-01-15T10:30:00Z",
+    "email": "ann@acme.com",
+    "external_org_id": "org_1",
+    "feature_code": "seats",
+    "name": "Acme",
+    "quantity": 1,
+    "stripe_subscription_id": "sub_1",
+    "tier_code": "pro",
+}
+
+
+class Refusing(Transport):
+    """A transport that refuses everything and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.paths: list[str] = []
+
+    def send(self, call: Call) -> Any:
+        """Keep the path of *call*."""
+        self.paths.append(call.path)
+        raise ApiError.from_code("NOT_FOUND")
+
+
+def _method(name: str) -> Any:
+    """Return the function of a method, such as that of `companies.create`."""
+    noun, _, verb = name.rpartition(".")
+    if not noun:
+        return getattr(ChatarminOS, verb)
+    return getattr(type(getattr(ChatarminOS.in_memory(), noun)), verb)
+
+
+def _public(names: Iterator[str] | list[str]) -> list[str]:
+    return [name for name in names if not name.startswith("_")]
+
+
+def _modules(package: ModuleType) -> Iterator[ModuleType]:
+    """Yield the modules of a package, further packages included."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            yield import_module(module.name)
+
+
+def _defined(package: ModuleType) -> dict[str, type]:
+    """Return the public classes that are defined in a package's public modules."""
+    return {
+        name: one
+        for module in _modules(package)
+        if not any(part.startswith("_") for part in module.__name__.split("."))
+        for name, one in vars(module).items()
+        if isinstance(one, type) and one.__module__ == module.__name__ and not name.startswith("_")
+    }
+
+
+# Names
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Return the place of a name among others: constants, classes, the rest."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_exported_names_are_sorted_and_there(package: ModuleType) -> None:
+    """`__all__` has constants, classes and the rest in order, each name once, and each can be had and is listed."""
+    names = package.__all__
+
+    assert sorted(set(names), key=_rank) == names
+    assert set(names) <= set(dir(package))
+    for name in names:
+        assert getattr(package, name) is not None
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
+def test_a_star_gives_the_exported_names(package: ModuleType) -> None:
+    """A star import brings what `__all__` says, lazily exported or not."""
+    names: dict[str, Any] = {}
+
+    exec(f"from {package.__name__} import *", names)  # noqa: S102 - this is what is tested
+
+    del names["__builtins__"]
+    assert {name: getattr(package, name) for name in package.__all__} == names
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_a_name_that_there_is_not_is_an_attribute_error(package: ModuleType) -> None:
+    """A package says which name it lacks."""
+    with pytest.raises(AttributeError, match=re.escape(f"module {package.__name__!r} has no attribute 'Teapot'")):
+        _ = package.Teapot
+
+
+def test_the_top_exports_all_models_requests_and_errors() -> None:
+    """Whatever a user of the client meets is at the top."""
+    errors = {
+        name: one
+        for name, one in vars(import_module("chatarmin_os.errors")).items()
+        if isinstance(one, type) and issubclass(one, ChatarminError) and not name.startswith("_")
+    }
+    models = _defined(import_module("chatarmin_os.models"))
+    requests = _defined(import_module("chatarmin_os.procedures"))
+    others = {"ChatarminOS": ChatarminOS, "PROCEDURES": PROCEDURES, "UNSET": UNSET, "__version__": __version__}
+
+    assert {name: getattr(chatarmin_os, name) for name in chatarmin_os.__all__} == {
+        **errors,
+        **models,
+        **requests,
+        **others,
+    }
+
+
+def test_the_transports_are_exported() -> None:
+    """Every transport of the package, and what they share, is with the transports."""
+    defined = _defined(chatarmin_os.transports)
+
+    assert set(chatarmin_os.transports.__all__) == {*defined, "FakeTransport"}
+    assert chatarmin_os.transports.FakeTransport is chatarmin_os.fake.FakeTransport
+
+
+def test_the_fake_exports_what_tests_need() -> None:
+    """The fake's package has the transport, its catalogue, and the list of free mail providers."""
+    assert set(chatarmin_os.fake.__all__) == {"FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"}
+
+
+@pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
+def test_type_checkers_see_the_lazily_exported_names(package: ModuleType) -> None:
+    """What is imported when asked for is imported for type checkers from the same modules."""
+    assert package.__file__
+    tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
+    (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
+    (table,) = [
+        ast.literal_eval(node.args[1])
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "exports"
+    ]
+
+    assert ast.unparse(guarded.test) == "TYPE_CHECKING"
+    imported = {
+        node.module: tuple(alias.name for alias in node.names)
+        for node in guarded.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    assert imported == table
+    assert {name for names in table.values() for name in names} <= set(package.__all__)
+
+
+# Procedures
+
+
+def test_every_procedure_has_a_handler() -> None:
+    """The fake answers the procedures of the table and no others."""
+    assert set(PROCEDURES) == set(ROUTES)
+
+
+@pytest.mark.parametrize("path", PROCEDURES)
+def test_a_handler_takes_what_its_request_sends(path: str) -> None:
+    """Fake and request agree on the kind, the input's keys, and which of them must be there."""
+    request: Any = PROCEDURES[path]
+    route = ROUTES[path]
+    sent = {wire_name(field.name): field.default is attrs.NOTHING for field in attrs.fields(request)}
+
+    assert request.kind == route.kind
+    assert sent == {key: field.is_required for key, field in route.shape.items()}
+
+
+def test_every_procedure_has_one_method() -> None:
+    """Each procedure is sent by one method, but for the tier that has an alias; no method sends anything else."""
+    transport = Refusing()
+    client = ChatarminOS(transport=transport)
+
+    for name in METHODS:
+        method = _method(name)
+        owner = getattr(client, name.partition(".")[0]) if "." in name else client
+        needed = {
+            parameter.name: ARGUMENTS[parameter.name]
+            for parameter in inspect.signature(method).parameters.values()
+            if parameter.name != "self" and (parameter.default is parameter.empty or parameter.name == "company_id")
+        }
+        with pytest.raises(NotFoundError):
+            method(owner, **needed)
+
+    assert Counter([*PROCEDURES, "tiers.apply"]) == Counter(transport.paths)
+
+
+# Methods
+
+
+def test_there_are_no_other_methods() -> None:
+    """The table above names every public method of every resource, and all but housekeeping of the client's."""
+    client = ChatarminOS.in_memory()
+    nouns = ["companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"]
+    methods = {f"{noun}.{verb}" for noun in nouns for verb in _public(dir(getattr(client, noun)))}
+    rest = {"send", "batch", "call", "in_memory", "close", "transport"}
+
+    assert set(METHODS) == {*methods, "onboard"}
+    assert set(_public(dir(client))) == {*nouns, *rest, "onboard"}
+    assert len(METHODS) == 23
+
+
+@pytest.mark.parametrize("promised", [*SIGNATURES, *WAYS_TO_SEND], ids=lambda line: line.partition("(")[0])
+def test_a_method_has_the_signature_that_is_promised(promised: str) -> None:
+    """Arguments, their order and defaults, which are by name alone, and the result are as promised."""
+    name = promised.partition("(")[0]
+    signature = inspect.signature(_method(name))
+    parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values() if one.name != "self"]
+    result = str(signature.return_annotation).replace("builtins.", "")
+
+    assert f"{name}{inspect.Signature(parameters)} -> {result}" == promised
+
+
+def test_the_constructor_takes_what_is_promised() -> None:
+    """The key may come by place, all else by name; what is left out has a default."""
+    parameters = inspect.signature(ChatarminOS).parameters.values()
+
+    assert [(one.name, one.kind is one.KEYWORD_ONLY) for one in parameters] == [
+        ("api_key", False),
+        ("base_url", True),
+        ("transport", True),
+        ("timeout", True),
+        ("max_retries", True),
+    ]
+    assert all(one.default is not one.empty for one in parameters)
+
+
+@pytest.mark.parametrize("name", [*METHODS, "send", "batch", "call"])
+def test_a_method_has_an_example(name: str) -> None:
+    """A method's docstring has an example, where the test that runs the examples finds it."""
+    method = _method(name)
+    found = doctest.DocTestFinder().find(import_module(method.__module__))
+    (test,) = [one for one in found if one.name == f"{method.__module__}.{method.__qualname__}"]
+
+    assert test.examples
+    assert "Example:" in (inspect.getdoc(method) or "").splitlines()
+
+
+# Docstrings
+
+
+def _documentable(path: Path) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef]]:
+    """Yield a module, and what is public in it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    yield "the module", tree
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            yield node.name, node
+            for method in node.body if isinstance(node, ast.ClassDef) else []:
+                if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                    yield f"{node.name}.{method.name}", method
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_everything_public_has_a_docstring(path: Path) -> None:
+    """Every module says what it is, and every public class, function and method in it."""
+    assert [name for name, node in _documentable(path) if not ast.get_docstring(node)] == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_test_says_what_holds(path: Path) -> None:
+    """Every test has a docstring, a sentence about the behaviour."""
+    tests = [
+        node
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test")
+    ]
+
+    assert [test.name for test in tests if not (ast.get_docstring(test) or "").endswith(".")] == []
+
+
+# The whole
+
+
+def _in_a_fresh_interpreter(code: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-c", code]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import chatarmin_os",
+        "from chatarmin_os import *",
+        "import chatarmin_os.transports, chatarmin_os.fake",
+        "import chatarmin_os; chatarmin_os.ChatarminOS.in_memory().onboard(external_org_id='o', tier_code='free')",
+    ],
+    ids=["top", "star", "transports and fake", "in memory"],
+)
+def test_what_does_not_need_requests_does_not_import_it(code: str) -> None:
+    """The package is imported, and used in memory, without a warning and without requests."""
+    done = _in_a_fresh_interpreter(f"{code}\nimport sys\nprint(sorted({{'requests', 'urllib3'}} & set(sys.modules)))")
+
+    assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
+
+
+def test_importing_the_top_defines_no_model() -> None:
+    """Models, and the library that reads them, are imported when they are first asked for."""
+    done = _in_a_fresh_interpreter(
+        "import sys, chatarmin_os\n"
+        "print([name for name in sys.modules if name.startswith(('chatarmin_os.models', 'cattrs'))])\n"
+        "print(chatarmin_os.Company.__name__, 'Tier' in dir(chatarmin_os))\n"
+    )
+
+    assert (done.stdout, done.stderr) == ("[]\nCompany True\n", "")
+
+
+_OF_A_MACHINE = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|tmp|mnt|opt|venv|private)/|\b[A-Z]:\\+Users\b")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*SOURCES, *TESTS, *sorted(ROOT.glob("*.md")), ROOT / "setup.cfg", ROOT / "pyproject.toml"],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
+def test_no_file_knows_a_machine(path: Path) -> None:
+    """What is published says nothing of where it was written."""
+    assert _OF_A_MACHINE.findall(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_changelog_is_of_this_version() -> None:
+    """The newest version of the changelog is the package's, and every version has a date."""
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    versions = [heading for heading in headings if heading != "[Unreleased]"]
+
+    assert versions
+    assert f"[{__version__}]" == versions[0].partition(" ")[0]
+    for heading in versions:
+        assert re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}( \[YANKED\])?", heading)
+    assert "[Unreleased]" not in headings[1:]
+
+
+def test_the_version_is_exported() -> None:
+    """The version of the package is the one that its metadata is made of."""
+    assert __version__ == chatarmin_os.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)

@@ -1,0 +1,849 @@
+"""The client: how it is made and closed, and what it does with any transport."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from chatarmin_os import (
+    UNSET,
+    ApiError,
+    ApplyTierInput,
+    ChatarminError,
+    ChatarminOS,
+    ClaimCheckoutInput,
+    Company,
+    ConnectionFailed,
+    ContactInput,
+    FeatureCheckInput,
+    GetByProductLinkInput,
+    GetTierInput,
+    InvalidInput,
+    InvalidResponse,
+    ListTiersInput,
+    NotFoundError,
+    TierSummary,
+    TimedOut,
+    TrackUsageInput,
+)
+from chatarmin_os._json import shortened
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.transports import Call, Transport, _settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+KEY = "os_sk_9f8e7d6c5b4a"
+CHECK = FeatureCheckInput(company_id="c", feature_code="seats")
+EVENT = TrackUsageInput(company_id="c", feature_code="seats", quantity=1)
+
+
+class Small(Transport):
+    """A transport with nothing but `send`: it passes calls on to a fake, and keeps them."""
+
+    def __init__(self) -> None:
+        """Start with the demo catalogue."""
+        self.fake = FakeTransport(demo_catalogue())
+        self.calls: list[Call] = []
+
+    def send(self, call: Call) -> Any:
+        """Pass *call* on."""
+        self.calls.append(call)
+        return self.fake.send(call)
+
+
+class Scripted(Transport):
+    """A transport whose batches are answered by what it was given, and which counts how often it is closed."""
+
+    def __init__(self, *answers: Any) -> None:
+        """Prepare the *answers*; an exception is raised."""
+        self.answers = list(answers)
+        self.calls: list[Call] = []
+        self.closed = 0
+
+    def send(self, call: Call) -> Any:
+        """Answer with the first of the answers."""
+        self.calls.append(call)
+        if isinstance(self.answers[0], BaseException):
+            raise self.answers[0]
+        return self.answers[0]
+
+    def send_many(self, calls: Sequence[Call]) -> list[Any]:
+        """Answer with all answers, however many calls there are."""
+        self.calls += calls
+        return self.answers
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test see the key or the address of whoever runs it."""
+    monkeypatch.delenv("OS_API_KEY", raising=False)
+    monkeypatch.delenv("OS_BASE_URL", raising=False)
+
+
+def accepted(*args: Any, **settings: Any) -> None:
+    """Make a client of settings that are fine; this version gets no further, as it has no HTTP transport."""
+    with pytest.raises(NotImplementedError, match="in_memory"):
+        ChatarminOS(*args, **settings)
+
+
+def shown(error: BaseException) -> str:
+    """Return everything that an error shows or carries, and those it came from."""
+    texts = []
+    seen: BaseException | None = error
+    while seen is not None:
+        texts += [str(seen), repr(seen), repr(seen.args), repr(vars(seen)), repr(getattr(seen, "__notes__", ""))]
+        texts += [ascii(text) for text in texts]
+        seen = seen.__cause__ or seen.__context__
+    return "\n".join(texts)
+
+
+# The key
+
+
+def test_the_key_may_be_an_argument() -> None:
+    """A key can be given by place or by name."""
+    accepted(KEY)
+    accepted(api_key=KEY)
+
+
+def test_the_key_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument the key is that of OS_API_KEY."""
+    monkeypatch.setenv("OS_API_KEY", KEY)
+
+    accepted()
+    assert _settings.api_key(None) == KEY
+
+
+def test_an_argument_counts_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is given is the key."""
+    monkeypatch.setenv("OS_API_KEY", "os_sk_of_the_environment")
+
+    assert _settings.api_key(KEY) == KEY
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", "\t \r\n", "\u00a0"])
+def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    """Without a key in argument and environment, or with a blank one, the refusal names both."""
+    with pytest.raises(InvalidInput) as without:
+        ChatarminOS()
+    with pytest.raises(InvalidInput) as given:
+        ChatarminOS(blank)
+    monkeypatch.setenv("OS_API_KEY", blank)
+    with pytest.raises(InvalidInput) as of_environment:
+        ChatarminOS()
+
+    for refused in (without, given, of_environment):
+        assert refused.value.field == "api_key"
+        assert "api_key" in str(refused.value)
+        assert "OS_API_KEY" in str(refused.value)
+
+
+def test_a_blank_argument_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blank key that is given is refused, also where the environment has one."""
+    monkeypatch.setenv("OS_API_KEY", KEY)
+
+    with pytest.raises(InvalidInput):
+        ChatarminOS(" ")
+
+
+@pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\u00a0{} "])
+def test_white_space_around_a_key_is_stripped(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
+    """The newline at the end of a secret's file is no part of the key."""
+    padded = around.format(KEY)
+    monkeypatch.setenv("OS_API_KEY", padded)
+
+    accepted(padded)
+    accepted()
+    assert _settings.api_key(padded) == KEY
+    assert _settings.api_key(None) == KEY
+
+
+@pytest.mark.parametrize("bad", ["\n", "\x00", "\x7f", "\x1b", "\r\nX-Other: 1", "ä", "\u2013", "\U0001f511", "\ud800"])
+def test_a_key_of_other_characters_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+    """A key with control or non-ASCII characters is refused, and no part of it is in the error."""
+    key = f"{KEY}{bad}{KEY[6:]}"
+
+    with pytest.raises(InvalidInput) as given:
+        ChatarminOS(key)
+    refusals = [given.value]
+    if "\x00" not in key and "\ud800" not in key:  # no environment holds these
+        monkeypatch.setenv("OS_API_KEY", key)
+        with pytest.raises(InvalidInput) as of_environment:
+            ChatarminOS()
+        refusals.append(of_environment.value)
+
+    for refused in refusals:
+        assert refused.field == "api_key"
+        assert "api_key" in str(refused)
+        assert KEY[6:] not in shown(refused)
+
+
+@pytest.mark.parametrize("key", [5, True, KEY.encode(), [KEY], {"key": KEY}])
+def test_a_key_that_is_no_text_is_refused_and_not_shown(key: Any) -> None:
+    """A key is text; whatever else was given in its place might be one and is not shown."""
+    with pytest.raises(InvalidInput) as refused:
+        ChatarminOS(key)
+
+    assert refused.value.field == "api_key"
+    assert KEY not in shown(refused.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"timeout": -1}, {"max_retries": -1}, {"base_url": "nowhere"}, {"base_url": f"https://{KEY}@host"}]
+)
+def test_no_other_refusal_shows_the_key(settings: dict[str, Any]) -> None:
+    """What is wrong with another setting is told without the key."""
+    with pytest.raises(InvalidInput) as refused:
+        ChatarminOS(KEY, **settings)
+
+    assert KEY not in shown(refused.value)
+
+
+# The other settings
+
+
+@pytest.mark.parametrize("timeout", [0.001, 1, 10.0, 3600, 1e9])
+def test_a_timeout_is_a_number_of_seconds(timeout: float) -> None:
+    """Any number above 0 is a timeout."""
+    accepted(KEY, timeout=timeout)
+    assert timeout == _settings.timeout(timeout)
+
+
+@pytest.mark.parametrize(
+    "timeout",
+    [0, 0.0, -1, -0.5, float("nan"), float("inf"), float("-inf"), True, "10", None, (1, 1), 10**400],
+    ids=shortened,
+)
+def test_a_timeout_is_finite_and_above_zero(timeout: Any) -> None:
+    """A timeout that is none is refused by its name."""
+    with pytest.raises(InvalidInput, match=r"^timeout: ") as refused:
+        ChatarminOS(KEY, timeout=timeout)
+
+    assert refused.value.field == "timeout"
+
+
+@pytest.mark.parametrize("max_retries", [0, 1, 2, 100])
+def test_retries_are_a_number_of_times(max_retries: int) -> None:
+    """Any int of at least 0 is a number of retries."""
+    accepted(KEY, max_retries=max_retries)
+    assert max_retries == _settings.max_retries(max_retries)
+
+
+@pytest.mark.parametrize("max_retries", [-1, 1.0, 0.5, True, False, "2", None, float("inf")])
+def test_retries_are_an_int_of_at_least_zero(max_retries: Any) -> None:
+    """A number of retries that is none is refused by its name."""
+    with pytest.raises(InvalidInput, match=r"^max_retries: ") as refused:
+        ChatarminOS(KEY, max_retries=max_retries)
+
+    assert refused.value.field == "max_retries"
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "https://os.chatarmin.com/api/v1",
+        "https://os.example.com",
+        "https://os.example.com:8443/api/",
+        "http://127.0.0.1:3001/api/v1",
+        "http://localhost:3001",
+        "http://[::1]:3001/api/v1",
+    ],
+)
+def test_a_base_url_has_a_host(monkeypatch: pytest.MonkeyPatch, base_url: str) -> None:
+    """A URL with a host, and a port and a path or not, is a base URL, given or in OS_BASE_URL."""
+    accepted(KEY, base_url=base_url)
+    assert base_url.rstrip("/") == _settings.base_url(base_url)
+
+    monkeypatch.setenv("OS_BASE_URL", base_url)
+    accepted(KEY)
+    assert base_url.rstrip("/") == _settings.base_url(None)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        " ",
+        "os.chatarmin.com",
+        "os.chatarmin.com/api/v1",
+        "//os.chatarmin.com",
+        "ftp://os.chatarmin.com",
+        "https://",
+        "https:///api/v1",
+        "https://user@os.chatarmin.com",
+        "https://user:secret@os.chatarmin.com",
+        "https://os.chatarmin.com?key=1",
+        "https://os.chatarmin.com/#here",
+        "https://os.chatarmin.com:port",
+        "https://os.chatarmin.com:99999",
+        "https://os.chatarmin.com:0",
+        "https://os chatarmin.com",
+        "https://os.chatarmin.com/\n",
+        "https://[::1",
+        5,
+        b"https://os.chatarmin.com",
+    ],
+)
+def test_another_base_url_is_refused(base_url: Any) -> None:
+    """What is no http(s) URL with a host and nothing but a path is refused by its name."""
+    with pytest.raises(InvalidInput, match=r"^base_url: ") as refused:
+        ChatarminOS(KEY, base_url=base_url)
+
+    assert refused.value.field == "base_url"
+
+
+def test_a_bad_address_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address of the environment is checked like the argument, which counts more."""
+    monkeypatch.setenv("OS_BASE_URL", "nowhere")
+
+    with pytest.raises(InvalidInput, match=r"^base_url: "):
+        ChatarminOS(KEY)
+    accepted(KEY, base_url="https://os.example.com")
+
+
+def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a word it is the public service, ten seconds and two retries; a blank OS_BASE_URL says nothing."""
+    monkeypatch.setenv("OS_BASE_URL", "")
+
+    assert _settings.base_url(None) == "https://os.chatarmin.com/api/v1"
+    assert _settings.timeout(UNSET) == 10.0
+    assert _settings.max_retries(UNSET) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"api_key": KEY}, "api_key "),
+        ({"base_url": "https://os.example.com"}, "base_url "),
+        ({"timeout": 10.0}, "timeout "),
+        ({"timeout": 0}, "timeout "),
+        ({"max_retries": 0}, "max_retries "),
+        ({"max_retries": 2}, "max_retries "),
+        ({"api_key": ""}, "api_key "),
+        ({"api_key": KEY, "max_retries": 2}, "api_key, max_retries "),
+        (
+            {"max_retries": 2, "timeout": 1, "base_url": "x", "api_key": "y"},
+            "api_key, base_url, timeout, max_retries ",
+        ),
+    ],
+)
+def test_a_transport_has_its_own_settings(settings: dict[str, Any], named: str) -> None:
+    """With a transport, settings of HTTP are a TypeError that names them and shows no key."""
+    with pytest.raises(TypeError) as refused:
+        ChatarminOS(transport=Small(), **settings)
+
+    assert str(refused.value).startswith(named)
+    assert KEY not in shown(refused.value)
+
+
+def test_a_key_by_place_is_no_setting_of_a_transport() -> None:
+    """A key that is given by place is named like one that is given by name."""
+    with pytest.raises(TypeError, match=r"^api_key must not be given"):
+        ChatarminOS(KEY, transport=Small())
+
+
+def test_the_environment_does_not_disturb_a_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a transport the environment is not looked at."""
+    monkeypatch.setenv("OS_API_KEY", "\x01")
+    monkeypatch.setenv("OS_BASE_URL", "nowhere")
+
+    assert len(ChatarminOS(transport=Small()).tiers.list()) == 4
+
+
+@pytest.mark.parametrize("transport", [5, "https://os.example.com", object(), Small, [], demo_catalogue()])
+def test_a_transport_is_a_transport(transport: Any) -> None:
+    """What is no transport is a TypeError that says what came."""
+    with pytest.raises(TypeError, match=r"^transport: expected a"):
+        ChatarminOS(transport=transport)
+
+
+@pytest.mark.parametrize("args", [(KEY, "https://os.example.com"), (None, Small())])
+def test_settings_are_given_by_name(args: tuple[Any, ...]) -> None:
+    """Of the settings only the key may be given by place."""
+    with pytest.raises(TypeError, match="positional"):
+        ChatarminOS(*args)
+
+
+def test_a_transport_without_send_is_none() -> None:
+    """A transport has to answer calls."""
+
+    class Silent(Transport):
+        """Cannot send."""
+
+    silent: Any = Silent
+    with pytest.raises(TypeError, match="abstract"):
+        silent()
+
+
+# What a client is
+
+
+def test_a_client_in_memory_needs_no_key() -> None:
+    """A client in memory is on a fake of its own, of whatever class the client is."""
+
+    class Mine(ChatarminOS):
+        """A client of my own."""
+
+    one, other = ChatarminOS.in_memory(), Mine.in_memory()
+
+    assert isinstance(one.transport, FakeTransport)
+    assert type(other) is Mine
+    assert one.transport is not other.transport
+
+
+def test_a_client_shows_no_secret() -> None:
+    """The text of a client names its class and its transport's, and nothing that the transport holds."""
+
+    class Secretive(Small):
+        """Shows its key."""
+
+        def __repr__(self) -> str:
+            return f"<Secretive {KEY}>"
+
+    client = ChatarminOS(transport=Secretive())
+
+    assert repr(client) == str(client) == "<ChatarminOS on Secretive>"
+
+
+def test_a_client_has_its_transport() -> None:
+    """The transport that was given is the client's."""
+    transport = Small()
+
+    assert transport is ChatarminOS(transport=transport).transport
+
+
+def test_resources_are_made_once() -> None:
+    """A resource of a client is always the same object, and another client's is another."""
+    client, other = ChatarminOS.in_memory(), ChatarminOS.in_memory()
+
+    for noun in ("companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"):
+        assert getattr(client, noun) is getattr(client, noun)
+        assert getattr(client, noun) is not getattr(other, noun)
+
+
+def test_closing_a_client_closes_its_transport() -> None:
+    """`close` is passed on."""
+    transport = Scripted()
+
+    ChatarminOS(transport=transport).close()
+
+    assert transport.closed == 1
+
+
+def test_leaving_a_client_closes_its_transport_once() -> None:
+    """A client that is entered is itself, open inside and closed behind."""
+    transport = Scripted()
+    client = ChatarminOS(transport=transport)
+
+    with client as entered:
+        open_inside = transport.closed
+
+    assert client is entered
+    assert (open_inside, transport.closed) == (0, 1)
+
+
+@pytest.mark.parametrize("error", [NotFoundError("no", code="NOT_FOUND"), KeyboardInterrupt(), ValueError("mine")])
+def test_leaving_a_client_hides_no_exception(error: BaseException) -> None:
+    """What is raised inside comes out as it is, and the transport is closed."""
+    transport = Scripted()
+
+    with pytest.raises(type(error)) as raised, ChatarminOS(transport=transport):
+        raise error
+
+    assert error is raised.value
+    assert transport.closed == 1
+
+
+def test_what_closing_raises_comes_out() -> None:
+    """An error of the transport's `close` is not swallowed."""
+
+    class Stuck(Small):
+        """Cannot be closed."""
+
+        def close(self) -> None:
+            raise ConnectionFailed("stuck")
+
+    client = ChatarminOS(transport=Stuck())
+
+    with pytest.raises(ConnectionFailed), client:
+        pass
+
+
+def test_a_transport_need_not_close_anything() -> None:
+    """A transport with nothing but `send` can be closed, and closed again."""
+    client = ChatarminOS(transport=Small())
+
+    client.close()
+    client.close()
+
+    assert len(client.tiers.list()) == 4
+
+
+# A transport of one's own
+
+
+def _everything(client: ChatarminOS, fake: FakeTransport) -> list[Any]:
+    """Use every method of a client once."""
+    session = fake.stripe.add_checkout_session(client.tiers.get("pro").stripe_price_ids)
+    subscription = fake.stripe.add_subscription(["price_pro_base"])
+    company = client.companies.create(name="Acme", external_org_id="org_1").id
+    return [
+        client.companies.get_by_product_link(external_org_id="org_1"),
+        client.companies.update(company_id=company, created_at="2024-01-15T10:30:00Z"),
+        client.companies.smart_link(external_org_id="org_2", hints={"company_name": "Acme"}),
+        client.contacts.create(company_id=company, email="ann@acme.com"),
+        client.contacts.bulk_upsert(company_id=company, contacts=[{"email": "bob@acme.com"}]),
+        client.contacts.list(company),
+        client.tiers.list(),
+        client.tiers.apply("free", company_id=company),
+        client.subscriptions.create("free", company_id=company),
+        client.features.check(company_id=company, feature_code="seats"),
+        client.features.list_access(company),
+        client.features.set_access(company_id=company, feature_code="sso", is_enabled=True),
+        client.features.get_access_by_external_org_id("org_1"),
+        client.features.check_by_external_org_id("org_1", "seats"),
+        client.billing.track_usage(company_id=company, feature_code="seats", quantity=1),
+        client.billing.claim_checkout(company_id=company, checkout_session_id=session),
+        client.billing.link_subscription(company_id=company, stripe_subscription_id=subscription),
+        client.billing.get_status(company),
+        client.links.create(company_id=company, external_org_id="org_3"),
+        client.onboard(external_org_id="org_4", tier_code="free"),
+        client.links.reset(),
+    ]
+
+
+def test_send_is_all_a_transport_needs() -> None:
+    """Every method works on a transport that has nothing but `send`, one call each."""
+    transport = Small()
+    client = ChatarminOS(transport=transport)
+
+    results = _everything(client, transport.fake)
+
+    assert not any(isinstance(result, ChatarminError) for result in results)
+    assert len(transport.calls) == len(results) + 2
+    assert len({call.path for call in transport.calls}) == 22
+
+
+def test_a_batch_on_a_small_transport_is_sent_one_by_one() -> None:
+    """Without a `send_many` of its own, a transport gets the calls in order; refusals become values."""
+    transport = Small()
+    client = ChatarminOS(transport=transport)
+
+    answers = client.batch([ListTiersInput(), GetTierInput(tier_code="gold"), ListTiersInput()])
+
+    assert isinstance(answers[1], NotFoundError)
+    assert client.tiers.list() == answers[0] == answers[2]
+    assert [call.path for call in transport.calls[:3]] == ["tiers.list", "tiers.get", "tiers.list"]
+
+
+def test_what_is_no_error_of_the_tree_is_no_answer() -> None:
+    """Whatever else a transport raises is its own mistake and comes out, alone and in a batch."""
+
+    class Broken(Small):
+        """Fails in a way that is not the tree's."""
+
+        def send(self, call: Call) -> Any:
+            del call
+            raise ZeroDivisionError
+
+    client = ChatarminOS(transport=Broken())
+
+    with pytest.raises(ZeroDivisionError):
+        client.send(ListTiersInput())
+    with pytest.raises(ZeroDivisionError):
+        client.batch([ListTiersInput()])
+
+
+def test_a_call_on_a_small_transport_answers_its_json() -> None:
+    """`call` needs no more of a transport than `send`."""
+    client = ChatarminOS(transport=Small())
+
+    answer = client.call("tiers.list")
+
+    assert [tier["code"] for tier in answer] == ["free", "trial", "pro", "enterprise"]
+
+
+# What is no request
+
+
+class Lookalike:
+    """Has everything a request has, and is none."""
+
+    path = "tiers.list"
+    kind = "query"
+    result = list[TierSummary]
+    safe_to_repeat = True
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        FeatureCheckInput,
+        ListTiersInput,
+        {"companyId": "c", "featureCode": "seats"},
+        None,
+        "tiers.list",
+        Call("tiers.list", "query"),
+        ContactInput(email="ann@acme.com"),
+        Company(id="c"),
+        Lookalike(),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_what_is_no_request_is_a_type_error(bad: Any) -> None:
+    """What is no request is a TypeError that says what came, before anything is sent or the transport is asked."""
+    transport = Scripted([], [])
+    client = ChatarminOS(transport=transport)
+
+    for attempt in (
+        lambda: client.send(bad),
+        lambda: client.batch([bad]),
+        lambda: client.batch([ListTiersInput(), bad]),
+        lambda: client.batch(one for one in (ListTiersInput(), bad)),
+    ):
+        with pytest.raises(TypeError, match="expected a request"):
+            attempt()
+
+    assert transport.calls == []
+
+
+@pytest.mark.parametrize("bad", [None, 5, ListTiersInput()], ids=["None", "int", "one request"])
+def test_a_batch_is_an_iterable(bad: Any) -> None:
+    """What cannot be gone through is a TypeError, and nothing is sent."""
+    transport = Scripted([])
+
+    with pytest.raises(TypeError):
+        ChatarminOS(transport=transport).batch(bad)
+
+    assert transport.calls == []
+
+
+def test_a_request_of_ones_own_can_be_sent() -> None:
+    """A subclass of a request is a request."""
+
+    class Mine(GetTierInput):
+        """A tier of mine."""
+
+    client = ChatarminOS(transport=Small())
+
+    assert client.tiers.get("pro") == client.send(Mine(tier_code="pro"))
+
+
+# Errors and their requests
+
+
+def test_an_error_gets_the_request_that_was_sent() -> None:
+    """The error that comes out is the transport's own, and knows the very request."""
+    error = TimedOut("too late", attempts=3)
+    client = ChatarminOS(transport=Scripted(error))
+
+    with pytest.raises(TimedOut) as raised:
+        client.send(EVENT)
+
+    assert error is raised.value
+    assert EVENT is raised.value.request
+
+
+def test_one_error_for_many_calls_becomes_many() -> None:
+    """Where one error stands for several calls, each has an error of its own with its own request."""
+    # Given a transport that lost a whole round trip
+    lost = ConnectionFailed("reset", outcome="unknown", attempts=2)
+    requests = [CHECK, EVENT, ListTiersInput()]
+    client = ChatarminOS(transport=Scripted(lost, lost, lost))
+
+    # When the batch is sent
+    answers = client.batch(cast("list[Any]", requests))
+
+    # Then there are three errors that say the same of three requests
+    assert [answer.request for answer in answers] == requests
+    assert len({id(answer) for answer in answers}) == 3
+    for answer in answers:
+        assert type(answer) is ConnectionFailed
+        assert (str(answer), answer.outcome, answer.attempts) == ("reset", "unknown", 2)
+
+
+def test_an_error_that_was_had_before_keeps_its_request() -> None:
+    """An error that a transport gives again in another batch is another error there."""
+    lost = TimedOut("too late")
+    client = ChatarminOS(transport=Scripted(lost))
+
+    first: Any = client.batch([CHECK])
+    second: Any = client.batch([EVENT])
+
+    assert (first[0].request, second[0].request) == (CHECK, EVENT)
+
+
+@pytest.mark.parametrize("answers", [(), ([],), ([], [], [])], ids=["none", "too few", "too many"])
+def test_a_transport_answers_every_call(answers: tuple[Any, ...]) -> None:
+    """A transport that does not answer as often as it was asked is a TypeError that names it."""
+    client = ChatarminOS(transport=Scripted(*answers))
+
+    with pytest.raises(TypeError, match=r"^Scripted.send_many must answer every call: "):
+        client.batch([ListTiersInput(), ListTiersInput()])
+
+
+def test_a_wrong_answer_in_a_batch_hides_no_other() -> None:
+    """An answer of another shape is an InvalidResponse in the place of its call."""
+    client = ChatarminOS(transport=Scripted([{"code": "a"}], [{"code": 5}], [{"code": "c"}]))
+    requests = [ListTiersInput(), ListTiersInput(), ListTiersInput()]
+
+    answers = client.batch(requests)
+
+    assert answers[0] == [TierSummary(code="a")]
+    assert isinstance(answers[1], InvalidResponse)
+    assert "$[0].code" in str(answers[1])
+    assert answers[1].request is requests[1]
+    assert answers[2] == [TierSummary(code="c")]
+
+
+def test_an_error_as_an_answer_is_a_value_of_a_batch() -> None:
+    """A refusal among the answers stands where its call stood, whatever is empty or missing around it."""
+    refusal = ApiError.from_code("CONFLICT")
+    client = ChatarminOS(transport=Scripted(None, refusal, None))
+    requests: list[Any] = [
+        GetByProductLinkInput(external_org_id="o"),
+        ClaimCheckoutInput(company_id="c", checkout_session_id="s"),
+        ApplyTierInput(tier_code="t", company_id="c"),
+    ]
+
+    answers = client.batch(requests)
+
+    assert answers[0] is None
+    assert refusal is answers[1]
+    assert refusal.request is requests[1]
+    assert type(answers[2]).__name__ == "ApplyTierResult"
+
+
+def test_an_empty_batch_asks_no_transport() -> None:
+    """A batch of nothing is answered without the transport."""
+    transport = Scripted("nobody asked")
+
+    assert ChatarminOS(transport=transport).batch(iter([])) == []
+    assert transport.calls == []
+
+
+# Procedures by their path
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "expected"),
+    [
+        ("tiers.list", None, ("query", True)),
+        ("billing.trackUsage", None, ("mutation", False)),
+        ("companies.create", None, ("mutation", False)),
+        ("contacts.create", None, ("mutation", False)),
+        ("reports.weekly", None, ("query", True)),
+        ("reports.weekly", "query", ("query", True)),
+        ("reports.weekly", "mutation", ("mutation", False)),
+        ("tiers.list", "mutation", ("mutation", False)),
+        ("billing.trackUsage", "query", ("query", True)),
+    ],
+)
+def test_a_call_has_a_kind(path: str, kind: Any, expected: tuple[str, bool]) -> None:
+    """The kind is what was said, else what the table says, else a query; mutations are never safe to repeat."""
+    transport = Scripted("answer")
+
+    answer = ChatarminOS(transport=transport).call(path, {"a_b": 1}, kind=kind)
+
+    (call,) = transport.calls
+    assert answer == "answer"
+    assert expected == (call.kind, call.safe_to_repeat)
+    assert (path, {"a_b": 1}) == (call.path, call.input)
+
+
+@pytest.mark.parametrize("kind", ["subscription", "", "Query", 5, True, ["query"]])
+def test_a_call_of_another_kind_is_refused(kind: Any) -> None:
+    """A kind is one of two words."""
+    transport = Scripted(None)
+
+    with pytest.raises(InvalidInput) as refused:
+        ChatarminOS(transport=transport).call("tiers.list", kind=kind)
+
+    assert refused.value.field == "kind"
+    assert transport.calls == []
+
+
+@pytest.mark.parametrize("path", ["", " ", "\n", None, 5, b"tiers.list"])
+def test_a_call_needs_a_path(path: Any) -> None:
+    """A path is text that is not blank."""
+    transport = Scripted(None)
+
+    with pytest.raises(InvalidInput) as refused:
+        ChatarminOS(transport=transport).call(path)
+
+    assert refused.value.field == "path"
+    assert transport.calls == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "place"),
+    [
+        ({"order": {"paid_at": object()}}, "input.order.paid_at"),
+        ({"rows": [1, {"sizes": {1, 2}}]}, "input.rows[1].sizes"),
+        ([[float("nan")]], "input[0][0]"),
+        (float("inf"), "input"),
+        ({"n": 2**53}, "input.n"),
+        ({"n": {5: "five"}}, "input.n"),
+        (b"bytes", "input"),
+    ],
+)
+def test_a_call_names_what_cannot_travel(bad: Any, place: str) -> None:
+    """What is no JSON in an input is named by its place, and nothing is sent."""
+    transport = Scripted(None)
+
+    with pytest.raises(InvalidInput) as refused:
+        ChatarminOS(transport=transport).call("tiers.list", bad)
+
+    assert place == refused.value.field
+    assert str(refused.value).startswith(f"{place}: ")
+    assert refused.value.request is None
+    assert transport.calls == []
+
+
+def test_a_calls_input_is_a_copy() -> None:
+    """What a transport does with an input does not show, and tuples travel as lists."""
+    transport = Scripted(None)
+    mine: dict[str, Any] = {"list": [1, (2, 3)]}
+
+    ChatarminOS(transport=transport).call("reports.weekly", mine)
+    transport.calls[0].input["list"].append("!")
+
+    assert mine == {"list": [1, (2, 3)]}
+    assert transport.calls[0].input == {"list": [1, [2, 3], "!"]}
+
+
+def test_an_error_of_a_call_has_no_request() -> None:
+    """An error that came out of a call by path has no typed request, also where the transport fails."""
+    client = ChatarminOS(transport=Scripted(TimedOut("too late")))
+
+    with pytest.raises(TimedOut) as raised:
+        client.call("tiers.list")
+
+    assert raised.value.request is None
+
+
+# UNSET
+
+
+def test_unset_shows_its_name() -> None:
+    """UNSET is shown as it is written."""
+    assert (repr(UNSET), str([UNSET])) == ("UNSET", "[UNSET]")
+
+
+def test_unset_is_itself_wherever_it_is_kept() -> None:
+    """UNSET is one object also as a part of something else, and falsy."""
+    kept = {"limit": UNSET}
+
+    copies = [copy.copy(kept), copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))]  # noqa: S301 - pickled here
+
+    for twin in copies:
+        assert twin["limit"] is UNSET
+        assert not twin["limit"]

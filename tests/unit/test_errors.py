@@ -1,0 +1,468 @@
+"""Errors: the tree, the codes of the wire, what each error says and carries, and that nothing of it is lost."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import pickle
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import chatarmin_os
+from chatarmin_os import (
+    ApiError,
+    BadRequestError,
+    CassetteError,
+    ChatarminError,
+    ConflictError,
+    ConnectionFailed,
+    ForbiddenError,
+    InvalidInput,
+    InvalidResponse,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    TimedOut,
+    TrackUsageInput,
+    TransportError,
+    UnauthorizedError,
+    UsageLimitError,
+    errors,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TREE: list[tuple[type[Exception], type[Exception]]] = [
+    (ChatarminError, Exception),
+    (ApiError, ChatarminError),
+    (UnauthorizedError, ApiError),
+    (ForbiddenError, ApiError),
+    (NotFoundError, ApiError),
+    (BadRequestError, ApiError),
+    (UsageLimitError, ApiError),
+    (ConflictError, ApiError),
+    (RateLimitError, ApiError),
+    (ServerError, ApiError),
+    (TransportError, ChatarminError),
+    (ConnectionFailed, TransportError),
+    (TimedOut, TransportError),
+    (InvalidResponse, TransportError),
+    (InvalidInput, ChatarminError),
+    (InvalidInput, ValueError),
+    (CassetteError, ChatarminError),
+]
+ERRORS = list(dict.fromkeys(kind for kind, _ in TREE))
+
+CODES: dict[str, tuple[type[ApiError], int]] = {
+    "PARSE_ERROR": (ApiError, 400),
+    "BAD_REQUEST": (BadRequestError, 400),
+    "UNAUTHORIZED": (UnauthorizedError, 401),
+    "PAYMENT_REQUIRED": (ApiError, 402),
+    "FORBIDDEN": (ForbiddenError, 403),
+    "NOT_FOUND": (NotFoundError, 404),
+    "METHOD_NOT_SUPPORTED": (ApiError, 405),
+    "TIMEOUT": (ApiError, 408),
+    "CONFLICT": (ConflictError, 409),
+    "PRECONDITION_FAILED": (UsageLimitError, 412),
+    "PAYLOAD_TOO_LARGE": (ApiError, 413),
+    "UNSUPPORTED_MEDIA_TYPE": (ApiError, 415),
+    "UNPROCESSABLE_CONTENT": (ApiError, 422),
+    "PRECONDITION_REQUIRED": (ApiError, 428),
+    "TOO_MANY_REQUESTS": (RateLimitError, 429),
+    "CLIENT_CLOSED_REQUEST": (ApiError, 499),
+    "INTERNAL_SERVER_ERROR": (ServerError, 500),
+    "NOT_IMPLEMENTED": (ServerError, 501),
+    "BAD_GATEWAY": (ServerError, 502),
+    "SERVICE_UNAVAILABLE": (ServerError, 503),
+    "GATEWAY_TIMEOUT": (ServerError, 504),
+}
+
+ZOD_4 = [
+    {
+        "origin": "string",
+        "code": "invalid_format",
+        "format": "email",
+        "pattern": "/^.+@.+$/",
+        "path": ["contacts", 3, "email"],
+        "message": "Invalid email address",
+    },
+    {"expected": "int", "format": "safeint", "code": "invalid_type", "path": ["n"], "message": "Invalid input"},
+]
+ZOD_3 = [
+    {
+        "validation": "email",
+        "code": "invalid_string",
+        "path": ["contacts", 3, "email"],
+        "message": "Invalid email",
+    },
+    {"code": "invalid_type", "expected": "string", "received": "undefined", "path": ["n"], "message": "Required"},
+]
+
+REQUEST = TrackUsageInput(company_id="c", feature_code="ai_credit", quantity=5, metadata={"order": {"rows": [1, 2]}})
+SAID: dict[str, Any] = {
+    "http_status": 418,
+    "path": "billing.trackUsage",
+    "data": {"code": "TEAPOT", "nested": {"list": [1, "two", None]}},
+    "request_id": "req_1",
+}
+SAMPLES: list[ChatarminError] = [
+    ChatarminError("something"),
+    *(kind("no", code="SOME_CODE", **SAID) for kind in ERRORS if issubclass(kind, ApiError)),
+    RateLimitError("slow down", code="TOO_MANY_REQUESTS", retry_after=1.5, **SAID),
+    ServerError("down", code="BAD_GATEWAY", retry_after=30, **SAID),
+    TransportError("no answer", outcome="not_sent", attempts=3),
+    ConnectionFailed("refused", outcome="not_sent", attempts=3),
+    TimedOut("too late", outcome="unknown", attempts=2),
+    InvalidResponse("<html>", outcome="unknown", attempts=2, retry_after=2.5),
+    InvalidInput("blank text", field="company_id"),
+    CassetteError("no recording"),
+]
+
+
+def _pickled(value: Any, protocol: int) -> Any:
+    return pickle.loads(pickle.dumps(value, protocol))  # noqa: S301 - pickled here
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{f"pickle {protocol}": partial(_pickled, protocol=protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
+}
+
+
+def _bad_request(message: str, data: Any = None) -> BadRequestError:
+    return BadRequestError(message, code="BAD_REQUEST", data=data)
+
+
+def _name(value: object) -> str | None:
+    return value.__name__ if isinstance(value, type) else None
+
+
+@pytest.mark.parametrize(("error", "parent"), TREE, ids=_name)
+def test_each_error_has_its_place_in_the_tree(error: type[Exception], parent: type[Exception]) -> None:
+    """An error is caught by its parent's name."""
+    assert issubclass(error, parent)
+
+
+def test_the_tree_has_nothing_else() -> None:
+    """The table above names every public error there is, and no error lies beside another by accident."""
+    exported = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__]
+
+    assert set(ERRORS) == {one for one in exported if isinstance(one, type) and issubclass(one, BaseException)}
+    for error in ERRORS:
+        parents = {parent for parent in ERRORS if issubclass(error, parent)} - {error}
+        told = {parent for child, parent in TREE if child is error} & set(ERRORS)
+        assert parents == {ancestor for parent in told for ancestor in ERRORS if issubclass(parent, ancestor)}
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=_name)
+def test_each_error_is_exported_at_the_top(error: type[Exception]) -> None:
+    """The name at the top is the one of the module of errors."""
+    assert error is getattr(chatarmin_os, error.__name__)
+    assert error is getattr(errors, error.__name__)
+
+
+@pytest.mark.parametrize(("code", "expected"), CODES.items())
+def test_each_code_of_the_wire_has_its_class_and_status(code: str, expected: tuple[type[ApiError], int]) -> None:
+    """A code alone gives its error, with the code's name as the message and its usual status."""
+    error = ApiError.from_code(code)
+
+    assert expected == (type(error), error.http_status)
+    assert (code, code) == (error.code, error.message)
+
+
+def test_the_table_of_codes_has_nothing_else() -> None:
+    """The codes that the package knows are those of the wire."""
+    assert set(CODES) == set(errors.CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_an_error_of_a_code_takes_what_the_constructor_takes(code: str) -> None:
+    """Message, status, path, data and request id are kept as they were given."""
+    error = ApiError.from_code(code, "no", **SAID)
+
+    assert code == error.code
+    assert error.message == "no"
+    assert {name: getattr(error, name) for name in SAID} == SAID
+
+
+@pytest.mark.parametrize(
+    ("code", "http_status", "expected"),
+    [
+        ("TEAPOT", None, ApiError),
+        ("TEAPOT", 418, ApiError),
+        ("TEAPOT", 499, ApiError),
+        ("TEAPOT", 500, ServerError),
+        ("TEAPOT", 599, ServerError),
+        ("", None, ApiError),
+        ("not_found", 404, ApiError),
+        ("NOT_FOUND", 500, NotFoundError),
+        ("BAD_GATEWAY", 200, ServerError),
+    ],
+)
+def test_an_unknown_code_goes_by_its_status(code: str, http_status: int | None, expected: type[ApiError]) -> None:
+    """An unknown code is the plain error, from status 500 on the server's; a known code needs no status."""
+    error = ApiError.from_code(code, "no", http_status=http_status)
+
+    assert expected is type(error)
+    assert code == error.code
+    assert http_status == (None if code != "NOT_FOUND" and http_status is None else error.http_status)
+
+
+@pytest.mark.parametrize("code", [*CODES, "TEAPOT"])
+def test_only_some_errors_tell_when_to_come_again(code: str) -> None:
+    """Any code takes a `retry_after`; only rate limits and the server's errors have it."""
+    error = ApiError.from_code(code, retry_after=2.5)
+
+    has_it = type(error) in {RateLimitError, ServerError}
+    assert (2.5 if has_it else "none") == getattr(error, "retry_after", "none")
+
+
+def test_without_a_word_about_it_retry_after_is_none() -> None:
+    """Where the service did not say when to come again, the attribute is None."""
+    told = [
+        RateLimitError("no", code="TOO_MANY_REQUESTS").retry_after,
+        ServerError("no", code="BAD_GATEWAY").retry_after,
+        InvalidResponse("no").retry_after,
+        getattr(ApiError.from_code("TOO_MANY_REQUESTS"), "retry_after", "none"),
+    ]
+
+    assert told == [None] * 4
+
+
+def test_retry_after_can_be_given_to_those_that_have_it() -> None:
+    """The constructors of the three errors that have it take it."""
+    told = [
+        RateLimitError("no", code="TOO_MANY_REQUESTS", retry_after=1).retry_after,
+        ServerError("no", code="BAD_GATEWAY", retry_after=2.5).retry_after,
+        InvalidResponse("no", retry_after=3).retry_after,
+    ]
+
+    assert told == [1, 2.5, 3]
+
+
+@pytest.mark.parametrize(
+    "error", [kind for kind in ERRORS if kind not in {RateLimitError, ServerError, InvalidResponse}], ids=_name
+)
+def test_no_other_constructor_takes_retry_after(error: type[Any]) -> None:
+    """An error that says nothing about coming again refuses to be told."""
+    needed = {"code": "SOME_CODE"} if issubclass(error, ApiError) else {}
+
+    with pytest.raises(TypeError):
+        error("no", retry_after=1, **needed)
+    assert not hasattr(error("no", **needed), "retry_after")
+
+
+def test_a_refusal_has_defaults() -> None:
+    """What was not told of a refusal is None."""
+    error = ApiError("no", code="TEAPOT")
+
+    assert (error.message, error.code) == ("no", "TEAPOT")
+    assert (error.http_status, error.path, error.data, error.request_id, error.request) == (None,) * 5
+
+
+@pytest.mark.parametrize("error", [TransportError, ConnectionFailed, TimedOut, InvalidResponse], ids=_name)
+def test_a_failed_transport_has_defaults(error: type[TransportError]) -> None:
+    """Whether a call without an answer ran is not known unless told, and it was tried once."""
+    failed = error("no answer")
+
+    assert (failed.outcome, failed.attempts, failed.request) == ("unknown", 1, None)
+    assert str(failed) == "no answer"
+
+
+@pytest.mark.parametrize("error", [kind for kind in ERRORS if kind not in {ChatarminError, CassetteError}], ids=_name)
+def test_what_an_error_has_is_given_by_name(error: type[Any]) -> None:
+    """Of the arguments only the message is positional."""
+    parameters = inspect.signature(error).parameters.values()
+    by_place = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+
+    assert by_place == ["message"]
+
+
+def test_refused_input_is_a_value_error() -> None:
+    """Refused input is caught as a ValueError too, and has no field unless told."""
+    with pytest.raises(ValueError, match=r"^blank text$") as refused:
+        raise InvalidInput("blank text")
+
+    assert isinstance(refused.value, InvalidInput)
+    assert (refused.value.field, refused.value.request) == (None, None)
+
+
+def test_refused_input_names_its_place() -> None:
+    """Seen from outside, a refusal begins with the place, which is also its field; indices need no dot."""
+    refusal = InvalidInput("blank text").inside("email").inside("[3]").inside("contacts")
+
+    assert str(refusal) == "contacts[3].email: blank text"
+    assert refusal.field == "contacts[3].email"
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ({}, "NOT_FOUND: No such tier"),
+        ({"path": "tiers.get"}, "NOT_FOUND: No such tier [tiers.get]"),
+        ({"request_id": "req_1"}, "NOT_FOUND: No such tier [request req_1]"),
+        ({"path": "tiers.get", "request_id": "req_1"}, "NOT_FOUND: No such tier [tiers.get, request req_1]"),
+        ({"data": {"secret": 1}, "http_status": 404}, "NOT_FOUND: No such tier"),
+    ],
+)
+def test_a_refusal_says_code_message_and_place(where: dict[str, Any], expected: str) -> None:
+    """The text is the code, what the service said, and in brackets the path and the id to quote."""
+    error = ApiError.from_code("NOT_FOUND", "No such tier", **where)
+
+    assert expected == str(error)
+
+
+@pytest.mark.parametrize(
+    ("issues", "expected", "text"),
+    [
+        (
+            ZOD_4,
+            [("contacts[3].email", "Invalid email address"), ("n", "Invalid input")],
+            "contacts[3].email: Invalid email address; n: Invalid input",
+        ),
+        (
+            ZOD_3,
+            [("contacts[3].email", "Invalid email"), ("n", "Required")],
+            "contacts[3].email: Invalid email; n: Required",
+        ),
+        (
+            [{"code": "custom", "path": [], "message": "companyId or externalOrgId is required"}],
+            [("", "companyId or externalOrgId is required")],
+            "companyId or externalOrgId is required",
+        ),
+        ([{"path": [0, "email"], "message": "Invalid email"}], [("[0].email", "Invalid email")], None),
+        ([{"message": "no path"}], [("", "no path")], None),
+        ([{"path": ["a"]}], [("a", "")], None),
+    ],
+    ids=["zod 4", "zod 3", "of the whole", "a list as input", "without a path", "without a message"],
+)
+def test_the_issues_of_a_bad_request_are_in_its_message(
+    issues: list[dict[str, Any]], expected: list[tuple[str, str]], text: str | None
+) -> None:
+    """A message that is zod's list of issues is told as paths and messages, and read as one line."""
+    error = _bad_request(json.dumps(issues, indent=2))
+
+    assert expected == error.issues
+    if text is not None:
+        assert f"BAD_REQUEST: {text}" == str(error)
+
+
+def test_the_issues_of_a_bad_request_may_be_in_its_data() -> None:
+    """Where the message is the service's own, the flattened errors of `data.zodError` are the issues."""
+    fields = {"contacts": ["Invalid email", "Too many"], "minConfidence": ["Too big"], "name": [], "role": None}
+
+    error = _bad_request("Invalid input", {"zodError": {"formErrors": [], "fieldErrors": fields}})
+
+    assert error.issues == [("contacts", "Invalid email"), ("contacts", "Too many"), ("minConfidence", "Too big")]
+    assert str(error) == "BAD_REQUEST: Invalid input"
+
+
+def test_issues_of_the_message_say_more_than_those_of_the_data() -> None:
+    """Where both are told, the message's issues with their whole paths count."""
+    flat = {"zodError": {"formErrors": [], "fieldErrors": {"contacts": ["Invalid email"]}}}
+
+    error = _bad_request(json.dumps(ZOD_3), flat)
+
+    assert error.issues == [("contacts[3].email", "Invalid email"), ("n", "Required")]
+
+
+@pytest.mark.parametrize(
+    ("message", "data"),
+    [
+        ("Batching is not enabled on the server", None),
+        ("", None),
+        ("[not json", None),
+        ("[]", None),
+        ('[1, null, "text"]', None),
+        ('{"path": ["a"], "message": "no list"}', None),
+        ("5", None),
+        ("no", {"zodError": None}),
+        ("no", {"zodError": "text"}),
+        ("no", {"zodError": {}}),
+        ("no", {"zodError": {"fieldErrors": ["a"]}}),
+        ("no", {"zodError": {"fieldErrors": {"a": 5}}}),
+        ("no", ["zodError"]),
+        ("no", "zodError"),
+        ("[" * 100_000, None),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+def test_a_bad_request_without_issues_has_none(message: str, data: Any) -> None:
+    """A message or data of another shape are no issues, and the text is the message as it came."""
+    error = _bad_request(message, data)
+
+    assert error.issues == []
+    assert f"BAD_REQUEST: {message}" == str(error)
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_every_error_copies_with_all_it_carries(error: ChatarminError, copied: Callable[[Any], Any]) -> None:
+    """A copied or pickled error has the class, the text, every attribute and the request of the original."""
+    # Given an error that came out of a typed call
+    original = copy.copy(error)
+    original.request = REQUEST
+
+    # When it travels
+    twin = copied(original)
+
+    # Then nothing is lost
+    assert twin is not original
+    assert type(original) is type(twin)
+    assert str(original) == str(twin)
+    assert original.args == twin.args
+    assert vars(original) == vars(twin)
+    assert twin.request == REQUEST
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_without_a_request_copies_without_one(error: ChatarminError, copied: Callable[[Any], Any]) -> None:
+    """An error that no typed call raised has no request, and neither has its copy."""
+    twin = copied(error)
+
+    assert twin.request is None
+    assert vars(error) == vars(twin)
+
+
+def test_samples_cover_every_error() -> None:
+    """Each error of the tree is among those that travel above."""
+    assert set(ERRORS) == {type(error) for error in SAMPLES}
+
+
+def test_a_copy_can_be_given_another_request() -> None:
+    """What a copy is told is not told to the original."""
+    original = TimedOut("too late")
+    twin = copy.copy(original)
+
+    twin.request = REQUEST
+
+    assert original.request is None
+
+
+def test_a_deep_copy_shares_nothing() -> None:
+    """The data and the request of a deep copy are its own."""
+    original = ApiError("no", code="TEAPOT", data={"list": [1]})
+    original.request = REQUEST
+    twin = copy.deepcopy(original)
+
+    twin.data["list"].append(2)
+
+    assert original.data == {"list": [1]}
+    assert twin.request == REQUEST
+    assert REQUEST is not twin.request
+
+
+def test_the_module_draws_the_tree() -> None:
+    """The docstring of the module names every error and every code of the tree."""
+    drawn = errors.__doc__ or ""
+
+    for error in ERRORS:
+        assert error.__name__ in drawn
+    for code, (error, _) in CODES.items():
+        assert error in {ApiError, ServerError} or code in drawn

@@ -1,0 +1,1218 @@
+"""What a client refuses before anything is sent, and how what it accepts travels."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import math
+import pickle
+import uuid
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from operator import attrgetter
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatarmin_os import UNSET, ApiError, ChatarminOS, ContactInput, FeatureCheckInput, Hints, InvalidInput
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+SOME_UUID = uuid.UUID("6F9619FF-8B86-D011-B42D-00CF4FC964FF")
+
+# A call of each method that the client lets through; whether the service likes it is another matter.
+FINE: dict[str, dict[str, Any]] = {
+    "companies.get_by_product_link": {"external_org_id": "org_1"},
+    "companies.create": {"name": "Acme", "external_org_id": "org_1"},
+    "companies.update": {"company_id": "c", "created_at": "2024-01-15T10:30:00Z"},
+    "companies.smart_link": {"external_org_id": "org_1"},
+    "contacts.create": {"company_id": "c", "email": "ann@acme.com"},
+    "contacts.bulk_upsert": {"company_id": "c", "contacts": []},
+    "contacts.list": {"company_id": "c"},
+    "features.check": {"company_id": "c", "feature_code": "seats"},
+    "features.list_access": {"company_id": "c"},
+    "features.set_access": {"company_id": "c", "feature_code": "seats"},
+    "features.get_access_by_external_org_id": {"external_org_id": "org_1"},
+    "features.check_by_external_org_id": {"external_org_id": "org_1", "feature_code": "seats"},
+    "billing.track_usage": {"company_id": "c", "feature_code": "seats", "quantity": 1, "idempotency_key": "k"},
+    "billing.claim_checkout": {"company_id": "c", "checkout_session_id": "cs_test_1"},
+    "billing.link_subscription": {"company_id": "c", "stripe_subscription_id": "sub_1"},
+    "billing.get_status": {"company_id": "c"},
+    "tiers.list": {},
+    "tiers.get": {"tier_code": "pro"},
+    "tiers.apply": {"tier_code": "pro", "company_id": "c"},
+    "subscriptions.create": {"tier_code": "pro", "company_id": "c"},
+    "links.create": {"company_id": "c", "external_org_id": "org_1"},
+    "links.reset": {},
+    "onboard": {"external_org_id": "org_1"},
+}
+
+# Arguments that mean text: what must be given, and what may be left out.
+NEEDED_TEXT = [
+    (method, argument)
+    for method, arguments in FINE.items()
+    for argument, value in arguments.items()
+    if isinstance(value, str) and argument not in {"created_at", "idempotency_key"}
+]
+OPTIONAL_TEXT = [
+    ("companies.create", "domain"),
+    ("companies.create", "contact_email"),
+    ("companies.create", "contact_name"),
+    ("contacts.create", "name"),
+    ("contacts.create", "role"),
+    ("contacts.create", "avatar_url"),
+    ("billing.track_usage", "idempotency_key"),
+    ("billing.link_subscription", "stripe_customer_id"),
+    ("billing.link_subscription", "tier_code"),
+    ("billing.link_subscription", "display_name"),
+    ("links.create", "label"),
+    ("links.create", "external_user_id"),
+    ("onboard", "tier_code"),
+    ("onboard", "contact_email"),
+    ("onboard", "contact_name"),
+    ("onboard", "checkout_session_id"),
+    ("onboard", "stripe_subscription_id"),
+]
+TEXT = NEEDED_TEXT + OPTIONAL_TEXT
+IDS = [(method, argument) for method, argument in TEXT if argument.endswith("_id") or argument == "idempotency_key"]
+NO_IDS = [pair for pair in TEXT if pair not in IDS]
+
+
+class Plain:
+    """An object that is nothing in particular."""
+
+
+class Rude:
+    """An object that will not be shown."""
+
+    def __repr__(self) -> NoReturn:
+        """Refuse to be shown."""
+        raise RuntimeError("no")
+
+    __str__ = __repr__
+
+
+class Nothing:
+    """An object whose repr is no text."""
+
+    def __repr__(self) -> Any:
+        """Return what is no text."""
+        return None
+
+
+class Nowhere(tzinfo):
+    """A time zone that does not know its offset."""
+
+    def utcoffset(self, _: datetime | None, /) -> None:
+        """Return no offset."""
+
+    def tzname(self, _: datetime | None, /) -> str:
+        """Return a name."""
+        return "nowhere"
+
+    def dst(self, _: datetime | None, /) -> None:
+        """Return no shift."""
+
+
+class Plan(enum.StrEnum):
+    """Tiers and sources as an application may keep them."""
+
+    PRO = "pro"
+    MANUAL = "manual"
+
+
+def shown(value: object) -> str:
+    """Return how a value is called in the names of tests."""
+    if isinstance(value, str | bytes | int | float | Decimal | date | list | dict | tuple | Hints):
+        return f"{value!r:.30}"
+    return type(value).__name__
+
+
+def in_a_circle() -> dict[str, Any]:
+    """Return a mapping that contains itself."""
+    circle: dict[str, Any] = {}
+    circle["again"] = {"and": [circle]}
+    return circle
+
+
+def too_deep() -> list[Any]:
+    """Return a list in a list in a list, deeper than JSON can be written."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    return deep
+
+
+@pytest.fixture
+def fake() -> FakeTransport:
+    """Return the fake that would be called."""
+    return FakeTransport(demo_catalogue())
+
+
+def call(fake: FakeTransport, method: str, arguments: Mapping[str, Any]) -> None:
+    """Call a method of a client on the fake."""
+    attrgetter(method)(ChatarminOS(transport=fake))(**arguments)
+
+
+def refused(fake: FakeTransport, method: str, **arguments: Any) -> InvalidInput:
+    """Return the refusal of a call that was not sent, for whatever reason."""
+    with pytest.raises(InvalidInput) as caught:
+        call(fake, method, FINE[method] | arguments)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.field is not None
+    assert caught.value.field in str(caught.value)
+    assert list(fake.calls) == []
+    return caught.value
+
+
+def sent(fake: FakeTransport, method: str, **arguments: Any) -> Any:
+    """Return the input of a call that was sent, whatever became of it."""
+    with suppress(ApiError):
+        call(fake, method, FINE[method] | arguments)
+    assert len(fake.calls) == 1
+    return fake.calls[-1].input
+
+
+# Text
+
+
+@pytest.mark.parametrize(("method", "argument"), TEXT)
+@pytest.mark.parametrize("value", ["", " ", "\t\n\u00a0"], ids=["empty", "space", "white"])
+def test_blank_text_is_refused(fake: FakeTransport, method: str, argument: str, value: str) -> None:
+    """Text that says nothing is a mistake wherever text is given."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(("method", "argument"), TEXT)
+@pytest.mark.parametrize(
+    "value", [5, 0, 1.5, True, False, b"text", bytearray(b"text"), ["text"], {"text": 1}, Plain()], ids=shown
+)
+def test_what_is_no_text_is_refused(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Nothing is made into text."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(("method", "argument"), NEEDED_TEXT)
+def test_text_that_is_needed_cannot_be_none(fake: FakeTransport, method: str, argument: str) -> None:
+    """None where text is needed is refused and named."""
+    whom = {"external_org_id": None} if method == "features.set_access" else {}
+
+    error = refused(fake, method, **whom, **{argument: None})
+
+    if whom and argument == "company_id":
+        assert error.field in {"company_id", "external_org_id"}
+    else:
+        assert argument == error.field
+        assert "None" in str(error)
+
+
+@pytest.mark.parametrize(("method", "argument"), IDS)
+def test_a_number_as_an_id_is_told(fake: FakeTransport, method: str, argument: str) -> None:
+    """The refusal of a number says that it was one."""
+    error = refused(fake, method, **{argument: 4711})
+
+    assert "4711" in str(error) or "int" in str(error)
+
+
+@pytest.mark.parametrize(("method", "argument"), IDS)
+def test_an_id_may_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
+    """A UUID travels as its text."""
+    said = sent(fake, method, **{argument: SOME_UUID})
+
+    assert "6f9619ff-8b86-d011-b42d-00cf4fc964ff" in said.values()
+
+
+@pytest.mark.parametrize(("method", "argument"), NO_IDS)
+def test_other_text_cannot_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
+    """A UUID is no name, no code and no address."""
+    error = refused(fake, method, **{argument: SOME_UUID})
+
+    assert argument == error.field
+
+
+def test_an_external_org_id_of_set_access_is_text(fake: FakeTransport) -> None:
+    """The other way to name a company is checked like the first, and may be a UUID too."""
+    for value in ("", " ", 5, b"org", True):
+        error = refused(fake, "features.set_access", company_id=None, external_org_id=value)
+        assert error.field == "external_org_id"
+
+    said = sent(fake, "features.set_access", company_id=None, external_org_id=SOME_UUID)
+    assert said == {"externalOrgId": str(SOME_UUID), "featureCode": "seats"}
+
+
+def test_a_customer_of_onboarding_is_text(fake: FakeTransport) -> None:
+    """The customer beside a subscription is checked like all text, and may be a UUID."""
+    for value in ("", " ", 5, b"cus", False):
+        error = refused(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=value)
+        assert error.field == "stripe_customer_id"
+
+    said = sent(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=SOME_UUID)
+    assert said["stripeCustomerId"] == str(SOME_UUID)
+
+
+def test_text_of_an_enumeration_is_text(fake: FakeTransport) -> None:
+    """A member of a StrEnum travels as its value."""
+    assert sent(fake, "tiers.get", tier_code=Plan.PRO) == {"tierCode": "pro"}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("contacts.list", [5]),
+        ("features.list_access", [None]),
+        ("features.get_access_by_external_org_id", [""]),
+        ("features.check_by_external_org_id", ["org_1", 5]),
+        ("billing.get_status", [b"c"]),
+        ("tiers.get", [" "]),
+    ],
+)
+def test_arguments_by_position_are_checked_too(fake: FakeTransport, method: str, arguments: list[Any]) -> None:
+    """It does not matter how an argument was given."""
+    with pytest.raises(InvalidInput):
+        attrgetter(method)(ChatarminOS(transport=fake))(*arguments)
+
+    assert list(fake.calls) == []
+
+
+# Flags
+
+FLAGS = [
+    ("contacts.create", "is_primary"),
+    ("contacts.list", "primary_only"),
+    ("features.set_access", "is_enabled"),
+    ("links.reset", "delete_contacts"),
+    ("links.reset", "reset_mrr"),
+]
+
+
+@pytest.mark.parametrize(("method", "argument"), FLAGS)
+@pytest.mark.parametrize("value", [1, 0, 1.0, "true", "", "False", [], {}, Plain()], ids=shown)
+def test_a_flag_is_true_or_false(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """What is only like True or False is refused."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(
+    ("method", "argument", "name"),
+    [
+        ("contacts.list", "primary_only", "primaryOnly"),
+        ("links.reset", "delete_contacts", "deleteContacts"),
+        ("links.reset", "reset_mrr", "resetMrr"),
+    ],
+)
+def test_these_flags_are_sent_only_where_true(method: str, argument: str, name: str) -> None:
+    """A flag that is False by default is left out where it is False."""
+    without, false, true = (
+        sent(FakeTransport(demo_catalogue()), method, **given) for given in ({}, {argument: False}, {argument: True})
+    )
+
+    assert without == false
+    assert {**without, name: True} == true
+
+
+@pytest.mark.parametrize(
+    ("method", "argument", "name"),
+    [("contacts.create", "is_primary", "isPrimary"), ("features.set_access", "is_enabled", "isEnabled")],
+)
+def test_flags_without_a_default_are_sent_as_given(method: str, argument: str, name: str) -> None:
+    """Not given, True and False are three different things where a flag may be left out."""
+    without, true, false = (
+        sent(FakeTransport(demo_catalogue()), method, **{argument: given}) for given in (None, True, False)
+    )
+
+    assert name not in without
+    assert (true[name], false[name]) == (True, False)
+
+
+# Free-form mappings
+
+MAPPINGS = [
+    ("contacts.create", "metadata"),
+    ("billing.track_usage", "metadata"),
+    ("features.set_access", "config"),
+    ("tiers.apply", "features"),
+    ("subscriptions.create", "features"),
+]
+FREE = [pair for pair in MAPPINGS if pair[1] != "features"]
+
+
+@pytest.mark.parametrize(("method", "argument"), MAPPINGS)
+@pytest.mark.parametrize("value", ["", "{}", 5, True, [], [("a", 1)], (), {"a"}, b"{}", Plain()], ids=shown)
+def test_what_is_no_mapping_is_refused(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Pairs, JSON text and the like are no mappings."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+NO_JSON = [
+    datetime(2024, 1, 15, tzinfo=UTC),
+    date(2024, 1, 15),
+    Decimal("1.5"),
+    Fraction(1, 2),
+    SOME_UUID,
+    b"bytes",
+    {1, 2},
+    frozenset(),
+    1j,
+    math.nan,
+    math.inf,
+    -math.inf,
+    range(3),
+    (letter for letter in "text"),
+    UNSET,
+    len,
+    Plain,
+    Plain(),
+    Rude(),
+    Nothing(),
+]
+
+
+@pytest.mark.parametrize(("method", "argument"), FREE)
+@pytest.mark.parametrize("value", NO_JSON, ids=shown)
+def test_what_cannot_travel_is_refused_where_it_is(
+    fake: FakeTransport, method: str, argument: str, value: object
+) -> None:
+    """A value that JSON does not know is named by its place; nothing is converted."""
+    error = refused(fake, method, **{argument: {"fine": 1, "paid_at": value}})
+
+    assert f"{argument}.paid_at" == error.field
+
+
+@pytest.mark.parametrize("method", ["tiers.apply", "subscriptions.create"])
+@pytest.mark.parametrize("value", NO_JSON, ids=shown)
+def test_what_cannot_travel_in_an_override_is_refused_where_it_is(
+    fake: FakeTransport, method: str, value: object
+) -> None:
+    """The place inside the overrides is named: the feature and the key."""
+    error = refused(fake, method, features={"ai_credit": {}, "seats": {"max_quantity": value}})
+
+    assert error.field == "features.seats.max_quantity"
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ({"a": {"b": {"c": b""}}}, "a.b.c"),
+        ({"a": [0, b""]}, "a[1]"),
+        ({"a": (0, b"")}, "a[1]"),
+        ({"a": [{"b": [[1, b""]]}]}, "a[0].b[0][1]"),
+        ({"camelKey": {"snake_key": b""}}, "camelKey.snake_key"),
+    ],
+)
+@pytest.mark.parametrize(("method", "argument"), FREE)
+def test_a_place_inside_is_named_in_full(
+    fake: FakeTransport, method: str, argument: str, value: object, place: str
+) -> None:
+    """Keys are joined with dots, and numbers of lists stand in brackets."""
+    error = refused(fake, method, **{argument: value})
+
+    assert f"{argument}.{place}" == error.field
+
+
+@pytest.mark.parametrize("key", [1, None, True, 1.5, b"key", ("a", "b"), SOME_UUID, Plain()], ids=shown)
+@pytest.mark.parametrize(("method", "argument"), FREE)
+def test_keys_are_text(fake: FakeTransport, method: str, argument: str, key: object) -> None:
+    """No key is made into text, neither of the mapping nor of one inside."""
+    for value in ({key: 1}, {"inner": {key: 1}}):
+        error = refused(fake, method, **{argument: value})
+        assert str(error.field).startswith(argument)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(in_a_circle(), id="circle"),
+        pytest.param({"deep": too_deep()}, id="deep"),
+        pytest.param({"huge": 10**5000}, id="huge"),
+    ],
+)
+@pytest.mark.parametrize(("method", "argument"), FREE)
+def test_what_no_json_can_hold_is_refused(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Circles, endless depth and numbers beyond writing are refused like all that cannot travel."""
+    error = refused(fake, method, **{argument: value})
+
+    assert str(error.field).startswith(argument)
+
+
+@pytest.mark.parametrize(("method", "argument"), FREE)
+def test_json_travels_as_it_is(fake: FakeTransport, method: str, argument: str) -> None:
+    """Every kind of JSON value arrives, keys are never renamed, and tuples go as lists."""
+    value = {"snake_key": {"camelKey": [1, 2.5, True, False, None, "", "é", ("a", ("b",), ())]}, "": {}}
+
+    said = sent(fake, method, **{argument: value})
+
+    expected = {"snake_key": {"camelKey": [1, 2.5, True, False, None, "", "é", ["a", ["b"], []]]}, "": {}}
+    assert expected == said[argument]
+
+
+@pytest.mark.parametrize(("method", "argument"), MAPPINGS)
+def test_any_mapping_is_a_mapping(fake: FakeTransport, method: str, argument: str) -> None:
+    """A mapping need not be a dict."""
+    value: dict[str, Any] = {"seats": {"max_quantity": 5}}
+
+    said = sent(fake, method, **{argument: MappingProxyType(value)})
+
+    assert value == said[argument]
+
+
+@pytest.mark.parametrize(("method", "argument"), FREE)
+def test_an_empty_mapping_is_sent(fake: FakeTransport, method: str, argument: str) -> None:
+    """Nothing in it is not the same as not given."""
+    assert sent(fake, method, **{argument: {}})[argument] == {}
+
+
+def test_keys_of_overrides_are_not_renamed(fake: FakeTransport) -> None:
+    """Feature codes and the keys inside travel as they are, null as well."""
+    features = {"ai_credit": {"included_quantity": 100, "max_quantity": None}, "seats": {}}
+
+    said = sent(fake, "tiers.apply", features=features)
+
+    assert {"tierCode": "pro", "companyId": "c", "features": features} == said
+
+
+# Numbers
+
+NO_NUMBERS = [True, False, Decimal(1), Decimal("0.5"), Fraction(1, 2), "5", "", b"5", [1], {}, 1j, Plain(), Rude()]
+NOT_FINITE = [math.nan, math.inf, -math.inf]
+TOO_LARGE = [2**53, -(2**53), 10**400]
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, *TOO_LARGE, 0, 0.0, -0.0, -1, -0.5, None], ids=shown)
+def test_a_quantity_is_a_finite_number_above_zero(fake: FakeTransport, value: object) -> None:
+    """Flags, decimals, text and numbers that cannot be counted are no quantities."""
+    error = refused(fake, "billing.track_usage", quantity=value)
+
+    assert error.field == "quantity"
+
+
+@pytest.mark.parametrize("value", [1, 2**53 - 1, 0.1, 5e-324, 2.0, 1.5])
+def test_a_quantity_travels_as_it_is(fake: FakeTransport, value: float) -> None:
+    """Every finite number above zero may be counted."""
+    assert sent(fake, "billing.track_usage", quantity=value)["quantity"] == value
+
+
+@pytest.mark.parametrize("argument", ["quantity_limit", "included_quantity"])
+@pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, *TOO_LARGE, -1, -0.5], ids=shown)
+def test_a_limit_is_a_number_of_at_least_zero(fake: FakeTransport, argument: str, value: object) -> None:
+    """A limit below zero, or one that is no number, is refused."""
+    error = refused(fake, "features.set_access", **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(
+    ("argument", "name"), [("quantity_limit", "quantityLimit"), ("included_quantity", "includedQuantity")]
+)
+@pytest.mark.parametrize("value", [0, 0.5, 10, 2**53 - 1])
+def test_a_limit_travels_as_it_is(fake: FakeTransport, argument: str, name: str, value: float) -> None:
+    """Zero is a limit too."""
+    assert sent(fake, "features.set_access", **{argument: value})[name] == value
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, *TOO_LARGE, -0.01, 1.01, 60, -1, 2], ids=shown)
+def test_a_confidence_is_a_fraction(fake: FakeTransport, value: object) -> None:
+    """A confidence is between 0 and 1; a percentage is refused."""
+    error = refused(fake, "companies.smart_link", min_confidence=value)
+
+    assert error.field == "min_confidence"
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.0, 0.6, 1.0])
+def test_a_confidence_travels_as_it_is(fake: FakeTransport, value: float) -> None:
+    """Both ends are fractions too."""
+    assert sent(fake, "companies.smart_link", min_confidence=value) == {
+        "externalOrgId": "org_1",
+        "minConfidence": value,
+    }
+
+
+def test_numbers_beyond_writing_are_refused_all_the_same(fake: FakeTransport) -> None:
+    """A number with more digits than Python writes breaks no message."""
+    for method, argument in (
+        ("billing.track_usage", "quantity"),
+        ("features.set_access", "quantity_limit"),
+        ("companies.smart_link", "min_confidence"),
+        ("tiers.get", "tier_code"),
+    ):
+        error = refused(fake, method, **{argument: 10**5000})
+        assert argument == error.field
+
+
+# Sources
+
+
+@pytest.mark.parametrize(
+    "value", ["gift", "Manual", " manual", "", " ", 5, True, b"manual", ["manual"], Plain()], ids=shown
+)
+def test_an_unknown_source_is_refused(fake: FakeTransport, value: object) -> None:
+    """A source is one of the four that the service knows."""
+    error = refused(fake, "features.set_access", source=value)
+
+    assert error.field == "source"
+
+
+@pytest.mark.parametrize("value", ["subscription", "manual", "trial", "api", Plan.MANUAL])
+def test_a_known_source_is_sent(fake: FakeTransport, value: str) -> None:
+    """Each of the four is sent."""
+    assert str(value) == sent(fake, "features.set_access", source=value)["source"]
+
+
+# Arguments that go together or not at all
+
+
+@pytest.mark.parametrize("whom", [{"company_id": None}, {"company_id": "c", "external_org_id": "org_1"}])
+def test_set_access_takes_one_company(fake: FakeTransport, whom: dict[str, Any]) -> None:
+    """Neither and both of the ways to name a company are refused."""
+    error = refused(fake, "features.set_access", is_enabled=True, **whom)
+
+    assert error.field in {"company_id", "external_org_id"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"checkout_session_id": "cs_test_1", "stripe_subscription_id": "sub_1"},
+        {"checkout_session_id": "cs_test_1", "stripe_subscription_id": "sub_1", "stripe_customer_id": "cus_1"},
+        {"checkout_session_id": "cs_test_1", "stripe_customer_id": "cus_1"},
+        {"stripe_customer_id": "cus_1"},
+        {"stripe_customer_id": "cus_1", "tier_code": "pro"},
+    ],
+    ids="+".join,
+)
+def test_onboard_takes_a_checkout_or_a_subscription(fake: FakeTransport, arguments: dict[str, Any]) -> None:
+    """Both of them, or a customer without a subscription, are refused."""
+    error = refused(fake, "onboard", **arguments)
+
+    assert error.field in arguments or error.field == "stripe_subscription_id"
+
+
+# Instants
+
+INSTANTS = [("companies.create", "created_at"), ("companies.update", "created_at"), ("onboard", "created_at")]
+ALL_INSTANTS = [*INSTANTS, ("features.set_access", "valid_until")]
+WIRE = {"created_at": "createdAt", "valid_until": "validUntil"}
+VIENNA = timezone(timedelta(hours=1))
+
+
+@pytest.mark.parametrize(("method", "argument"), ALL_INSTANTS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2024, 1, 15, 10, 30),  # noqa: DTZ001
+        datetime(2024, 1, 15, 10, 30, tzinfo=Nowhere()),
+        "2024-01-15T10:30:00",
+        "2024-01-15T10:30:00.000",
+        "2024-01-15 10:30:00",
+        "soon",
+        "2024-02-30T10:30:00Z",
+        "2024-13-01T10:30:00Z",
+        "2024-01-15T25:30:00Z",
+        "",
+        " ",
+        1705314600,
+        1705314600.0,
+        True,
+        b"2024-01-15T10:30:00Z",
+        time(10, 30, tzinfo=UTC),
+        timedelta(days=1),
+        [],
+        Plain(),
+        Rude(),
+    ],
+    ids=shown,
+)
+def test_an_instant_knows_its_offset(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Whoever does not say where the clock hangs, or says no time at all, is refused."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(("method", "argument"), INSTANTS)
+@pytest.mark.parametrize("value", [date(2024, 1, 15), "2024-01-15"])
+def test_a_day_is_no_instant(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Only the end of an access may be a day."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(("method", "argument"), ALL_INSTANTS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(9999, 12, 31, 23, 30, tzinfo=timezone(-timedelta(hours=1))),
+        datetime(1, 1, 1, 0, 30, tzinfo=VIENNA),
+        "9999-12-31T23:30:00-01:00",
+        "0001-01-01T00:30:00+01:00",
+    ],
+    ids=shown,
+)
+def test_an_instant_beyond_the_calendar_is_refused(
+    fake: FakeTransport, method: str, argument: str, value: object
+) -> None:
+    """An instant whose year in UTC cannot be written is refused like any other mistake."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize(("method", "argument"), ALL_INSTANTS)
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (datetime(2024, 1, 15, 10, 30, tzinfo=UTC), "2024-01-15T10:30:00.000Z"),
+        (datetime(2024, 1, 15, 0, 30, tzinfo=VIENNA), "2024-01-14T23:30:00.000Z"),
+        (datetime(2024, 1, 15, 10, 30, 0, 123999, tzinfo=UTC), "2024-01-15T10:30:00.123Z"),
+        (datetime(2024, 1, 15, 10, 30, 59, 999999, tzinfo=UTC), "2024-01-15T10:30:59.999Z"),
+        (datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), "1969-12-31T23:59:59.999Z"),
+        (datetime(987, 6, 5, tzinfo=UTC), "0987-06-05T00:00:00.000Z"),
+        ("2024-01-15T10:30:00Z", "2024-01-15T10:30:00.000Z"),
+        ("2024-01-15T10:30:00.000Z", "2024-01-15T10:30:00.000Z"),
+        ("2024-01-15T10:30:00+01:00", "2024-01-15T09:30:00.000Z"),
+        ("2024-01-15T10:30:00.123456-02:30", "2024-01-15T13:00:00.123Z"),
+    ],
+    ids=shown,
+)
+def test_instants_travel_in_utc_with_milliseconds(
+    fake: FakeTransport, method: str, argument: str, value: object, expected: str
+) -> None:
+    """Whatever its zone an instant travels in UTC; what is finer than a millisecond is cut, not rounded."""
+    said = sent(fake, method, **{argument: value})
+
+    assert expected == said[WIRE[argument]]
+
+
+@pytest.mark.parametrize("value", [date(2025, 12, 31), "2025-12-31"])
+def test_access_may_end_with_the_beginning_of_a_day(fake: FakeTransport, value: object) -> None:
+    """A day as the end of an access is its start in UTC."""
+    said = sent(fake, "features.set_access", valid_until=value)
+
+    assert said["validUntil"] == "2025-12-31T00:00:00.000Z"
+
+
+# Hints
+
+HINTED = ["companies.smart_link", "onboard"]
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize(
+    "value", ["Acme", b"Acme", 5, True, ["acme.com"], [("domain", "acme.com")], Plain()], ids=shown
+)
+def test_hints_are_hints_or_a_mapping(fake: FakeTransport, method: str, value: object) -> None:
+    """Nothing else can be read as hints."""
+    error = refused(fake, method, hints=value)
+
+    assert error.field == "hints"
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("key", ["companyName", "compnay_name", "email", "Domain", ""])
+def test_an_unknown_hint_is_named(fake: FakeTransport, method: str, key: str) -> None:
+    """A typo, or a key as the wire has it, is refused and named."""
+    error = refused(fake, method, hints={"domain": "acme.com", key: "Acme"})
+
+    assert str(error.field).startswith("hints")
+    assert key in str(error)
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("key", ["company_name", "domain"])
+@pytest.mark.parametrize("value", [5, 0, True, False, b"acme.com", ["acme.com"], SOME_UUID, Plain()], ids=shown)
+def test_a_hint_is_text(fake: FakeTransport, method: str, key: str, value: object) -> None:
+    """A hint that is no text is refused by its name."""
+    error = refused(fake, method, hints={key: value})
+
+    assert f"hints.{key}" == error.field
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("value", ["ann@acme.com", b"ann@acme.com", 5, True, Plain()], ids=shown)
+def test_emails_are_a_list(fake: FakeTransport, method: str, value: object) -> None:
+    """One text where a list of texts is meant is refused, as is whatever is no list."""
+    error = refused(fake, method, hints={"emails": value})
+
+    assert error.field == "hints.emails"
+
+
+@pytest.mark.parametrize("value", [5, True, b"ann@acme.com", ["ann@acme.com"], SOME_UUID, Plain()], ids=shown)
+@pytest.mark.parametrize("method", HINTED)
+def test_an_email_of_the_hints_is_text(fake: FakeTransport, method: str, value: object) -> None:
+    """The refusal of an e-mail address that is no text says which it is."""
+    error = refused(fake, method, hints={"emails": ["ann@acme.com", value]})
+
+    assert error.field == "hints.emails[1]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"emails": "ann@acme.com"}, {"emails": 5}, {"company_name": 5}, {"domain": b"acme.com"}], ids=repr
+)
+def test_hints_are_checked_wherever_they_are_made(fake: FakeTransport, arguments: dict[str, Any]) -> None:
+    """A `Hints` that is wrong is refused no later than it is used."""
+    (name,) = arguments
+
+    with pytest.raises(InvalidInput, match=name) as caught:
+        ChatarminOS(transport=fake).onboard(external_org_id="org_1", hints=Hints(**arguments))
+
+    assert str(caught.value.field).endswith(name)
+    assert list(fake.calls) == []
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize(
+    "hints",
+    [
+        {"company_name": "Acme", "domain": "acme.com", "emails": ["a@acme.com", "b@acme.com"]},
+        {"company_name": "Acme", "domain": "acme.com", "emails": ("a@acme.com", "b@acme.com")},
+        MappingProxyType({"company_name": "Acme", "domain": "acme.com", "emails": ["a@acme.com", "b@acme.com"]}),
+        Hints(company_name="Acme", domain="acme.com", emails=("a@acme.com", "b@acme.com")),
+    ],
+    ids=lambda hints: type(hints).__name__,
+)
+def test_hints_travel_in_the_names_of_the_wire(fake: FakeTransport, method: str, hints: Hints) -> None:
+    """Hints and mappings of the same hints are sent alike."""
+    said = sent(fake, method, hints=hints)
+
+    expected = {"companyName": "Acme", "domain": "acme.com", "emails": ["a@acme.com", "b@acme.com"]}
+    assert {"externalOrgId": "org_1", "hints": expected} == said
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize(
+    "hints",
+    [
+        None,
+        {},
+        Hints(),
+        {"company_name": None, "domain": None, "emails": []},
+        {"company_name": "", "domain": " \t", "emails": ()},
+        Hints(company_name="", domain=" "),
+    ],
+    ids=repr,
+)
+def test_hints_that_say_nothing_are_not_sent(fake: FakeTransport, method: str, hints: object) -> None:
+    """Blank hints count as not given."""
+    assert sent(fake, method, hints=hints) == {"externalOrgId": "org_1"}
+
+
+@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [
+        ({"company_name": "Acme"}, {"companyName": "Acme"}),
+        ({"company_name": "", "domain": "acme.com", "emails": []}, {"domain": "acme.com"}),
+        (Hints(domain=" ", emails=("a@acme.com",)), {"emails": ["a@acme.com"]}),
+    ],
+)
+def test_only_hints_that_say_something_are_sent(
+    fake: FakeTransport, method: str, hints: object, expected: dict[str, Any]
+) -> None:
+    """Each hint is left out where it is blank."""
+    assert expected == sent(fake, method, hints=hints)["hints"]
+
+
+# Contacts
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"email": "ann@acme.com"},
+        {},
+        ContactInput(email="ann@acme.com"),
+        "ann@acme.com",
+        "",
+        b"ann@acme.com",
+        None,
+        5,
+        True,
+        Plain(),
+    ],
+    ids=shown,
+)
+def test_contacts_are_many(fake: FakeTransport, value: object) -> None:
+    """One contact, or one text, is no list of contacts."""
+    error = refused(fake, "contacts.bulk_upsert", contacts=value)
+
+    assert error.field == "contacts"
+
+
+@pytest.mark.parametrize(
+    "value", ["ann@acme.com", None, 5, ["ann@acme.com"], [("email", "ann@acme.com")], Plain()], ids=shown
+)
+def test_each_contact_is_one(fake: FakeTransport, value: object) -> None:
+    """What is no contact is refused by its number."""
+    error = refused(fake, "contacts.bulk_upsert", contacts=[{"email": "ann@acme.com"}, value])
+
+    assert error.field == "contacts[1]"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "place"),
+    [
+        ({"email": ""}, "email"),
+        ({"email": " "}, "email"),
+        ({"email": 5}, "email"),
+        ({"email": None}, "email"),
+        ({"email": SOME_UUID}, "email"),
+        ({"name": ""}, "name"),
+        ({"name": 5}, "name"),
+        ({"role": " "}, "role"),
+        ({"role": b"CEO"}, "role"),
+        ({"avatar_url": ""}, "avatar_url"),
+        ({"avatar_url": 5}, "avatar_url"),
+        ({"is_primary": 1}, "is_primary"),
+        ({"is_primary": "yes"}, "is_primary"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": "{}"}, "metadata"),
+        ({"metadata": {"paid_at": datetime(2024, 1, 15, tzinfo=UTC)}}, "metadata.paid_at"),
+        ({"metadata": {"a": [{"b": math.nan}]}}, "metadata.a[0].b"),
+    ],
+)
+def test_what_is_wrong_with_a_contact_is_named_in_full(fake: FakeTransport, wrong: dict[str, Any], place: str) -> None:
+    """The refusal tells the number of the contact and the name of the field."""
+    fine = {"email": "ann@acme.com"}
+
+    error = refused(fake, "contacts.bulk_upsert", contacts=[fine, fine, fine, fine | wrong, fine])
+
+    assert f"contacts[3].{place}" == error.field
+
+
+def test_a_contact_needs_an_address(fake: FakeTransport) -> None:
+    """A contact without an e-mail address is refused by its number."""
+    error = refused(fake, "contacts.bulk_upsert", contacts=[{"email": "ann@acme.com"}, {"name": "Bob"}])
+
+    assert error.field == "contacts[1].email"
+
+
+@pytest.mark.parametrize("key", ["isPrimary", "avatarUrl", "e_mail", "company_id", ""])
+def test_an_unknown_key_of_a_contact_is_named(fake: FakeTransport, key: str) -> None:
+    """A typo, or a key as the wire has it, is refused and named."""
+    error = refused(fake, "contacts.bulk_upsert", contacts=[{"email": "a@acme.com"}, {"email": "b@acme.com", key: "x"}])
+
+    assert str(error.field).startswith("contacts[1]")
+    assert key in str(error)
+
+
+def test_contacts_travel_in_the_names_of_the_wire(fake: FakeTransport) -> None:
+    """Inputs, mappings and any iterable of them are sent alike; what is None is left out."""
+    # Given
+    full = {
+        "email": "ann@acme.com",
+        "name": "Ann",
+        "role": "CEO",
+        "is_primary": False,
+        "avatar_url": "https://acme.com/a.png",
+        "metadata": {"slack_id": "U1", "slackId": ("U2", None)},
+    }
+    bare = {"email": "bob@acme.com", "name": None, "metadata": None, "is_primary": None}
+    arguments: dict[str, Any] = full
+
+    # When
+    said = sent(
+        fake,
+        "contacts.bulk_upsert",
+        contacts=(contact for contact in (ContactInput(**arguments), MappingProxyType(full), bare)),
+    )
+
+    # Then
+    sent_in_full = {
+        "email": "ann@acme.com",
+        "name": "Ann",
+        "role": "CEO",
+        "isPrimary": False,
+        "avatarUrl": "https://acme.com/a.png",
+        "metadata": {"slack_id": "U1", "slackId": ["U2", None]},
+    }
+    assert {"companyId": "c", "contacts": [sent_in_full, sent_in_full, {"email": "bob@acme.com"}]} == said
+
+
+@pytest.mark.parametrize("contacts", [[], (), iter(())])
+def test_no_contacts_are_sent_as_an_empty_list(fake: FakeTransport, contacts: object) -> None:
+    """An empty list is fine."""
+    assert sent(fake, "contacts.bulk_upsert", contacts=contacts) == {"companyId": "c", "contacts": []}
+
+
+# What is not given
+
+OPTIONAL: dict[str, list[str]] = {
+    "companies.create": ["domain", "contact_email", "contact_name", "created_at"],
+    "companies.smart_link": ["hints", "min_confidence"],
+    "contacts.create": ["name", "role", "is_primary", "avatar_url", "metadata"],
+    "features.set_access": ["external_org_id", "is_enabled", "config", "source"],
+    "billing.track_usage": ["metadata"],
+    "billing.link_subscription": ["stripe_customer_id", "tier_code", "display_name"],
+    "tiers.apply": ["features"],
+    "subscriptions.create": ["features"],
+    "links.create": ["label", "external_user_id"],
+    "onboard": [
+        "hints",
+        "tier_code",
+        "contact_email",
+        "contact_name",
+        "created_at",
+        "checkout_session_id",
+        "stripe_subscription_id",
+        "stripe_customer_id",
+    ],
+}
+
+
+@pytest.mark.parametrize("method", OPTIONAL)
+def test_what_is_none_is_left_out(method: str) -> None:
+    """None and not given are the same, and neither is sent as null."""
+    without = sent(FakeTransport(demo_catalogue()), method)
+    none = sent(FakeTransport(demo_catalogue()), method, **dict.fromkeys(OPTIONAL[method]))
+
+    assert without == none
+    assert None not in without.values()
+
+
+UNSETTABLE = [
+    ("quantity_limit", "quantityLimit", 5),
+    ("included_quantity", "includedQuantity", 5),
+    ("valid_until", "validUntil", "2025-12-31T00:00:00.000Z"),
+]
+
+
+@pytest.mark.parametrize(("argument", "name", "value"), UNSETTABLE)
+def test_three_arguments_know_null(argument: str, name: str, value: object) -> None:
+    """Where not given and UNSET are left out, None is sent as null and a value as itself."""
+    without, unset, none, given = (
+        sent(FakeTransport(demo_catalogue()), "features.set_access", **arguments)
+        for arguments in ({}, {argument: UNSET}, {argument: None}, {argument: value})
+    )
+
+    assert without == unset == {"companyId": "c", "featureCode": "seats"}
+    assert {**without, name: None} == none
+    assert {**without, name: value} == given
+
+
+def test_unset_is_one_object_and_falsy() -> None:
+    """UNSET stays itself however it is copied."""
+    copies = [copy.copy(UNSET), copy.deepcopy(UNSET), copy.deepcopy([UNSET])[0]]
+    copies += [pickle.loads(pickle.dumps(UNSET, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301
+
+    assert not UNSET
+    assert all(one is UNSET for one in copies)
+
+
+def test_an_event_without_a_key_gets_one_of_its_own(fake: FakeTransport) -> None:
+    """Each event that is given no key has a random UUID as its key."""
+    for _ in range(2):
+        with suppress(ApiError):
+            call(fake, "billing.track_usage", {"company_id": "c", "feature_code": "seats", "quantity": 1})
+
+    keys = [uuid.UUID(one.input["idempotencyKey"]) for one in fake.calls if one.input]
+    assert [key.version for key in keys] == [4, 4]
+    assert keys[0] != keys[1]
+
+
+# The wire
+
+EXPECTED: list[tuple[str, str, str, Any]] = [
+    ("companies.get_by_product_link", "companies.getByProductLink", "query", {"externalOrgId": "org_1"}),
+    ("companies.create", "companies.create", "mutation", {"name": "Acme", "externalOrgId": "org_1"}),
+    (
+        "companies.update",
+        "companies.update",
+        "mutation",
+        {"companyId": "c", "createdAt": "2024-01-15T10:30:00.000Z"},
+    ),
+    ("companies.smart_link", "companies.smartLink", "mutation", {"externalOrgId": "org_1"}),
+    ("contacts.create", "contacts.create", "mutation", {"companyId": "c", "email": "ann@acme.com"}),
+    ("contacts.bulk_upsert", "contacts.bulkUpsert", "mutation", {"companyId": "c", "contacts": []}),
+    ("contacts.list", "contacts.list", "query", {"companyId": "c"}),
+    ("features.check", "features.check", "query", {"companyId": "c", "featureCode": "seats"}),
+    ("features.list_access", "features.listAccess", "query", {"companyId": "c"}),
+    ("features.set_access", "features.setAccess", "mutation", {"companyId": "c", "featureCode": "seats"}),
+    (
+        "features.get_access_by_external_org_id",
+        "features.getAccessByExternalOrgId",
+        "query",
+        {"externalOrgId": "org_1"},
+    ),
+    (
+        "features.check_by_external_org_id",
+        "features.checkByExternalOrgId",
+        "query",
+        {"externalOrgId": "org_1", "featureCode": "seats"},
+    ),
+    (
+        "billing.track_usage",
+        "billing.trackUsage",
+        "mutation",
+        {"companyId": "c", "featureCode": "seats", "quantity": 1, "idempotencyKey": "k"},
+    ),
+    (
+        "billing.claim_checkout",
+        "billing.claimCheckout",
+        "mutation",
+        {"companyId": "c", "checkoutSessionId": "cs_test_1"},
+    ),
+    (
+        "billing.link_subscription",
+        "billing.linkSubscription",
+        "mutation",
+        {"companyId": "c", "stripeSubscriptionId": "sub_1"},
+    ),
+    ("billing.get_status", "billing.getStatus", "query", {"companyId": "c"}),
+    ("tiers.list", "tiers.list", "query", None),
+    ("tiers.get", "tiers.get", "query", {"tierCode": "pro"}),
+    ("tiers.apply", "tiers.apply", "mutation", {"tierCode": "pro", "companyId": "c"}),
+    ("subscriptions.create", "tiers.apply", "mutation", {"tierCode": "pro", "companyId": "c"}),
+    ("links.create", "links.create", "mutation", {"companyId": "c", "externalOrgId": "org_1"}),
+    ("links.reset", "links.reset", "mutation", {}),
+    ("onboard", "onboard", "mutation", {"externalOrgId": "org_1"}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "kind", "said"), EXPECTED, ids=[row[0] for row in EXPECTED])
+def test_each_method_makes_one_call(fake: FakeTransport, method: str, path: str, kind: str, said: object) -> None:
+    """A method is one call of one procedure; no input at all is None, an empty one an empty object."""
+    sent(fake, method)
+
+    (made,) = fake.calls
+    assert (path, kind, said) == (made.path, made.kind, made.input)
+
+
+def test_every_argument_has_its_name_on_the_wire(fake: FakeTransport) -> None:
+    """All arguments of the longest methods travel in camelCase."""
+    # When
+    said = [
+        sent(
+            FakeTransport(demo_catalogue()),
+            "contacts.create",
+            name="Ann",
+            role="CEO",
+            is_primary=True,
+            avatar_url="https://acme.com/a.png",
+            metadata={"slack_id": "U1"},
+        ),
+        sent(
+            FakeTransport(demo_catalogue()),
+            "billing.link_subscription",
+            stripe_customer_id="cus_1",
+            tier_code="pro",
+            display_name="Pro Plan",
+        ),
+        sent(FakeTransport(demo_catalogue()), "links.create", label="Vienna", external_user_id="user_1"),
+        sent(
+            fake,
+            "onboard",
+            tier_code="pro",
+            contact_email="ann@acme.com",
+            contact_name="Ann",
+            stripe_subscription_id="sub_1",
+            stripe_customer_id="cus_1",
+        ),
+    ]
+
+    # Then
+    expected = [
+        {
+            "companyId": "c",
+            "email": "ann@acme.com",
+            "name": "Ann",
+            "role": "CEO",
+            "isPrimary": True,
+            "avatarUrl": "https://acme.com/a.png",
+            "metadata": {"slack_id": "U1"},
+        },
+        {
+            "companyId": "c",
+            "stripeSubscriptionId": "sub_1",
+            "stripeCustomerId": "cus_1",
+            "tierCode": "pro",
+            "displayName": "Pro Plan",
+        },
+        {"companyId": "c", "externalOrgId": "org_1", "label": "Vienna", "externalUserId": "user_1"},
+        {
+            "externalOrgId": "org_1",
+            "tierCode": "pro",
+            "contactEmail": "ann@acme.com",
+            "contactName": "Ann",
+            "stripeSubscriptionId": "sub_1",
+            "stripeCustomerId": "cus_1",
+        },
+    ]
+    assert expected == said
+
+
+# Whatever comes
+
+
+@pytest.mark.parametrize("value", [Rude(), Nothing(), Rude, "x" * 10**6], ids=["rude", "nothing", "class", "long"])
+@pytest.mark.parametrize(
+    ("method", "argument"),
+    [
+        ("billing.track_usage", "quantity"),
+        ("contacts.list", "primary_only"),
+        ("contacts.create", "metadata"),
+        ("contacts.bulk_upsert", "contacts"),
+        ("features.set_access", "source"),
+        ("features.set_access", "valid_until"),
+        ("companies.create", "created_at"),
+        ("onboard", "hints"),
+    ],
+)
+def test_no_value_breaks_the_message(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """However a value likes to be shown, it is refused by the argument's name."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+
+
+@pytest.mark.parametrize("value", [Rude(), Nothing(), Rude], ids=["rude", "nothing", "class"])
+def test_no_text_breaks_the_message(fake: FakeTransport, value: object) -> None:
+    """Where text is meant the same holds, inside hints and contacts too."""
+    fields = [
+        refused(fake, "tiers.get", tier_code=value).field,
+        refused(fake, "onboard", hints={"domain": value}).field,
+        refused(fake, "contacts.bulk_upsert", contacts=[{"email": value}]).field,
+        refused(fake, "contacts.bulk_upsert", contacts=[value]).field,
+    ]
+
+    assert fields == ["tier_code", "hints.domain", "contacts[0].email", "contacts[0]"]
+
+
+@pytest.mark.parametrize(
+    "value", ["features.check", {"company_id": "c"}, None, 5, FeatureCheckInput, Plain()], ids=shown
+)
+def test_send_and_batch_take_requests(fake: FakeTransport, value: Any) -> None:
+    """What is no request is a TypeError, and no request of the same batch is sent."""
+    client = ChatarminOS(transport=fake)
+    fine = FeatureCheckInput(company_id="c", feature_code="seats")
+
+    with pytest.raises(TypeError):
+        client.send(value)
+    with pytest.raises(TypeError):
+        client.batch([fine, value])
+
+    assert list(fake.calls) == []
+
+
+def test_requests_are_checked_like_methods(fake: FakeTransport) -> None:
+    """A request that is made by hand is refused no later than it is sent."""
+    arguments: dict[str, Any] = {"company_id": 5, "feature_code": "seats"}
+
+    with pytest.raises(InvalidInput, match="company_id") as caught:
+        ChatarminOS(transport=fake).send(FeatureCheckInput(**arguments))
+
+    assert caught.value.field == "company_id"
+    assert list(fake.calls) == []

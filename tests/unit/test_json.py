@@ -1,0 +1,397 @@
+"""JSON values: what travels and as what, what does not and where, and how values are shown in messages."""
+
+from __future__ import annotations
+
+import enum
+import json
+import math
+import re
+from collections import OrderedDict, UserDict, defaultdict
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatarmin_os import InvalidInput
+from chatarmin_os._json import LARGEST_INTEGER, copied, described, instant_text, shortened, unshared
+
+
+class Text(str):
+    """Text of a class of its own."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "not the text"
+
+
+class Whole(int):
+    """An int of a class of its own."""
+
+    def __repr__(self) -> str:
+        return "not the int"
+
+
+class Broken(float):
+    """A float of a class of its own."""
+
+    def __repr__(self) -> str:
+        return "not the float"
+
+
+class Mine(dict[str, Any]):
+    """A dict of a class of its own."""
+
+
+class Colour(enum.StrEnum):
+    """Text with names."""
+
+    RED = "red"
+
+
+class Number(enum.IntEnum):
+    """Ints with names."""
+
+    ONE = 1
+
+
+class Point(NamedTuple):
+    """A tuple with names."""
+
+    x: int
+    y: list[int]
+
+
+class Rude:
+    """Something that fails when it is shown."""
+
+    def __repr__(self) -> NoReturn:
+        raise ZeroDivisionError
+
+
+unhurried = settings(deadline=None)  # a slow machine is no failure
+
+SCALARS = st.none() | st.booleans() | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER) | st.text()
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(SCALARS | NUMBERS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+def _refused(value: Any) -> InvalidInput:
+    with pytest.raises(InvalidInput) as refused:
+        copied(value)
+    return refused.value
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _containers(value: Any) -> list[int]:
+    """Return the identities of all lists and objects in a value."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
+
+
+@pytest.mark.parametrize("copy", [copied, unshared])
+@unhurried
+@given(value=JSON)
+def test_json_travels_as_it_is(copy: Any, value: Any) -> None:
+    """A copy of JSON is equal, writes the same text, and shares no list and no object."""
+    twin = copy(value)
+
+    assert json.dumps(value) == json.dumps(twin)
+    assert value == twin
+    assert not set(_containers(value)) & set(_containers(twin))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ((), []),
+        ((1, (2, [3, (4,)])), [1, [2, [3, [4]]]]),
+        ({"a": (1,)}, {"a": [1]}),
+        (Point(1, [2]), [1, [2]]),
+        (Text("text"), "text"),
+        (Text("täxt"), "täxt"),
+        ({Text("key"): Text("value")}, {"key": "value"}),
+        ({Text("kéy"): 1}, {"kéy": 1}),
+        (Whole(5), 5),
+        (Broken(2.5), 2.5),
+        (Colour.RED, "red"),
+        ({Colour.RED: Colour.RED}, {"red": "red"}),
+        (Number.ONE, 1),
+        (Mine(a=[1]), {"a": [1]}),
+        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+        (defaultdict(str, a="1"), {"a": "1"}),
+    ],
+    ids=repr,
+)
+def test_what_json_writes_becomes_plain(value: Any, expected: Any) -> None:
+    """Tuples become lists; text, numbers and objects of classes of their own become plain ones."""
+    twin = copied(value)
+
+    assert expected == twin
+    assert [type(part) for part in _parts(expected)] == [type(part) for part in _parts(twin)]
+    assert json.dumps(expected) == json.dumps(twin)
+
+
+def _parts(value: Any) -> list[Any]:
+    """Return a value with everything in it, keys too."""
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [value, *(part for one in inner for part in _parts(one))]
+
+
+@pytest.mark.parametrize("value", [True, False, None, 0, -0.0, "", [], {}, 1e308, 5e-324, LARGEST_INTEGER], ids=repr)
+def test_single_values_stay_what_they_are(value: Any) -> None:
+    """A value that JSON has is the same value, of the same type."""
+    twin = copied(value)
+
+    assert repr(value) == repr(twin)
+    assert type(value) is type(twin)
+
+
+def test_an_object_keeps_the_order_of_its_keys() -> None:
+    """Keys come out as they went in."""
+    assert list(copied({"b": 1, "a": 2, "c": 3})) == ["b", "a", "c"]
+
+
+def test_what_is_there_twice_is_copied_twice() -> None:
+    """A list that stands in two places becomes two lists."""
+    one: list[int] = [1]
+
+    first, second = copied([one, one])
+
+    assert first == second == one
+    assert first is not second
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1, 2},
+        frozenset(),
+        b"bytes",
+        bytearray(b"bytes"),
+        Decimal("1.5"),
+        Fraction(1, 2),
+        1j,
+        object(),
+        UUID(int=1),
+        datetime(2024, 1, 15, tzinfo=UTC),
+        range(3),
+        iter([1]),
+        MappingProxyType({"a": 1}),
+        UserDict(a=1),
+        len,
+        int,
+        Rude(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_nothing_else_is_converted(value: Any) -> None:
+    """What JSON does not write is refused with its type, alone and at its place."""
+    alone, inside = _refused(value), _refused({"rows": [0, {"it": value}]})
+
+    assert str(alone) == f"cannot travel as JSON: {described(value)}"
+    assert type(value).__name__ in str(alone)
+    assert alone.field is None
+    assert str(inside) == f"rows[1].it: {alone}"
+    assert inside.field == "rows[1].it"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, Broken("inf")])
+def test_json_has_no_such_numbers(value: float) -> None:
+    """A number that is none is refused."""
+    assert "JSON has no such number" in str(_refused(value))
+    assert _refused([[value]]).field == "[0][0]"
+
+
+@pytest.mark.parametrize(
+    "value", [LARGEST_INTEGER + 1, -LARGEST_INTEGER - 1, 10**4000, 10**5000, Whole(2**53)], ids=shortened
+)
+def test_integers_that_would_be_rounded_are_refused(value: int) -> None:
+    """An integer that JavaScript cannot hold exactly is refused, however long it is to write."""
+    refusal = _refused({"n": value})
+
+    assert refusal.field == "n"
+    assert "would be rounded" in str(refusal)
+    assert len(str(refusal)) < 250
+
+
+@pytest.mark.parametrize("value", [LARGEST_INTEGER, -LARGEST_INTEGER])
+def test_integers_up_to_the_largest_travel(value: int) -> None:
+    """The largest integers that JavaScript holds are fine on both sides of zero."""
+    assert value == copied(value)
+
+
+@pytest.mark.parametrize("half", ["\ud800", "a\udfff", "\udc00\ud800", Text("\ud83d")])
+def test_half_a_surrogate_pair_is_no_text(half: str) -> None:
+    """Text that cannot be written as UTF-8 is refused as a value and as a key, and the refusal can be."""
+    value, key = _refused({"a": [half]}), _refused({"a": {half: 1}})
+
+    assert (value.field, key.field) == ("a[0]", "a")
+    assert "surrogate" in str(value)
+    assert "surrogate" in str(key)
+    assert str(value).encode()
+
+
+def test_a_whole_surrogate_pair_is_text() -> None:
+    """A character beyond the first plane travels."""
+    assert copied({"\U0001f511": "\U0001f511"}) == {"\U0001f511": "\U0001f511"}
+
+
+@pytest.mark.parametrize("key", [5, None, True, 1.5, (1, 2), b"key"], ids=repr)
+def test_keys_are_text(key: Any) -> None:
+    """A key of another type is refused at the place of its object, not turned into text."""
+    refusal = _refused({"map": {key: 1}})
+
+    assert refusal.field == "map"
+    assert str(refusal) == f"map: keys are text in JSON, got the key {described(key)}"
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ([{1}], "[0]"),
+        ([0, [1, {2}]], "[1][1]"),
+        ({"a": {"b": {"c": {1}}}}, "a.b.c"),
+        ({"a": [{"b": [1, 2, {3}]}]}, "a[0].b[2]"),
+        ([{"a": {1}}], "[0].a"),
+        (({"a": {1}},), "[0].a"),
+        ({"first": {1}, "second": {2}}, "first"),
+        ({"fine": 1, "a b": {2}}, "a b"),
+        ({"": {1}}, ""),
+        (Mine(a=Mine(b={1})), "a.b"),
+        (Point(1, [{2}]), "[1][0]"),  # type: ignore[list-item]
+    ],
+    ids=repr,
+)
+def test_the_place_of_what_cannot_travel_is_named(value: Any, place: str) -> None:
+    """The first value that cannot travel is named by the keys and indices that lead to it."""
+    refusal = _refused(value)
+
+    assert place == refusal.field
+    assert str(refusal).startswith(f"{place}: cannot travel as JSON: set ")
+
+
+@pytest.mark.parametrize("depth", [1, 10, 100])
+def test_depth_travels(depth: int) -> None:
+    """Lists in lists are fine as deep as anybody nests them."""
+    value = _nested(depth)
+
+    assert value == copied(value) == unshared(value)
+
+
+def test_too_deep_is_refused() -> None:
+    """What is nested deeper than Python goes is refused, not an error of Python's."""
+    refusal = _refused(_nested(100_000))
+
+    assert "nested too deep" in str(refusal)
+
+
+def test_what_contains_itself_is_refused() -> None:
+    """A list or object that contains itself is refused, not followed for ever."""
+    loop: list[Any] = []
+    loop.append({"again": loop})
+    circle: dict[str, Any] = {}
+    circle["again"] = [circle]
+
+    assert "contains itself" in str(_refused(loop))
+    assert "contains itself" in str(_refused(circle))
+    assert "contains itself" in str(_refused({"a": (1, loop)}))
+
+
+def test_unshared_is_for_json_alone() -> None:
+    """What is no list and no object is handed on as it is, for JSON has nothing else that could change."""
+    pair, mine = (1, [2]), Mine(a=1)
+
+    twin = unshared({"pair": pair, "mine": mine, "list": [pair]})
+
+    assert twin["pair"] is pair
+    assert twin["mine"] is mine
+    assert twin["list"][0] is pair
+    assert unshared(pair) is pair
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (datetime(2024, 1, 15, 10, 30, tzinfo=UTC), "2024-01-15T10:30:00.000Z"),
+        (datetime(2024, 1, 15, 10, 30, 1, 999_999, tzinfo=UTC), "2024-01-15T10:30:01.999Z"),
+        (datetime(2024, 1, 1, 0, 30, tzinfo=timezone(timedelta(hours=2))), "2023-12-31T22:30:00.000Z"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z"),
+    ],
+)
+def test_an_instant_is_written_in_utc(moment: datetime, expected: str) -> None:
+    """An instant is text in UTC with milliseconds and Z; what is finer is cut."""
+    assert expected == instant_text(moment)
+
+
+# Messages
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "None"),
+        (True, "True"),
+        (False, "False"),
+        (5, "int 5"),
+        (2.5, "float 2.5"),
+        ("text", "str 'text'"),
+        ("", "str ''"),
+        ([1], "list [1]"),
+        (Whole(5), "Whole not the int"),
+        (Decimal("1.5"), "Decimal('1.5')"),
+        (Point(1, []), "Point(x=1, y=[])"),
+        (Rude(), "Rude (its repr fails)"),
+        ([Rude()], "list (its repr fails)"),
+        (10**5000, "int (its repr fails)"),
+    ],
+    ids=lambda value: shortened(value, 30),
+)
+def test_a_value_is_described_by_type_and_text(value: Any, expected: str) -> None:
+    """A message names the type, once, and the value, and does not fail over what cannot be shown."""
+    assert expected == described(value)
+
+
+@pytest.mark.parametrize("length", [0, 1, 57, 58])
+def test_a_short_text_is_shown_whole(length: int) -> None:
+    """What fits is shown as it is."""
+    value = "x" * length
+
+    assert repr(value) == shortened(value)
+
+
+@pytest.mark.parametrize("at_most", [20, 21, 60, 61])
+@pytest.mark.parametrize("length", [59, 60, 1000, 100_000])
+def test_a_long_text_is_cut_in_the_middle(length: int, at_most: int) -> None:
+    """What does not fit keeps its beginning and its end, and never more than was asked for."""
+    value = "a" * length + "z"
+
+    text = shortened(value, at_most)
+
+    assert len(text) <= at_most
+    assert re.fullmatch(r"'a+\.\.\.a*z'", text)
+
+
+@pytest.mark.parametrize("value", [Rude(), _nested(100_000), {"a": Rude()}], ids=["rude", "deep", "rude inside"])
+def test_a_value_that_cannot_be_shown_breaks_no_message(value: Any) -> None:
+    """A repr that fails, for whatever reason, is said to fail."""
+    assert shortened(value) == "(its repr fails)"
+
+
+@unhurried
+@given(value=JSON)
+def test_no_message_is_long(value: Any) -> None:
+    """However large a value is, its text is short."""
+    assert len(shortened(value)) <= 60

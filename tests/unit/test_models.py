@@ -1,0 +1,896 @@
+"""Models: what of an answer is believed, what is refused and where, and what a model is like."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import attrs
+import pytest
+
+import chatarmin_os
+from chatarmin_os import (
+    ApplyTierInput,
+    ApplyTierResult,
+    BaseFee,
+    BillingStatus,
+    BulkUpsertInput,
+    BulkUpsertResult,
+    ChatarminOS,
+    ClaimCheckoutInput,
+    ClaimResult,
+    Company,
+    Contact,
+    CreateLinkInput,
+    FeatureAccess,
+    FeatureCheckInput,
+    FeatureSetAccessInput,
+    GetByProductLinkInput,
+    GetStatusInput,
+    GetTierInput,
+    Hints,
+    InvalidResponse,
+    Link,
+    LinkSubscriptionInput,
+    LinkSubscriptionResult,
+    ListAccessInput,
+    ListContactsInput,
+    ListTiersInput,
+    OnboardBilling,
+    OnboardInput,
+    OnboardResult,
+    OrgFeatures,
+    ResetLinksInput,
+    ResetResult,
+    SmartLinkInput,
+    SmartLinkResult,
+    StripePrice,
+    Subscription,
+    Suggestion,
+    Tier,
+    TierFeature,
+    TierSummary,
+    TrackUsageInput,
+    UpdateCompanyInput,
+    UsageResult,
+)
+from chatarmin_os.transports import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatarmin_os.transports import Call
+
+
+class Prepared(Transport):
+    """A transport that gives the answer it was prepared with, whatever is asked."""
+
+    def __init__(self, answer: Any) -> None:
+        """Prepare the *answer*."""
+        self.answer = answer
+
+    def send(self, call: Call) -> Any:
+        """Give the prepared answer itself, so that a test can change it afterwards."""
+        del call
+        return self.answer
+
+
+def answered(request: Any, answer: Any) -> Any:
+    """Return what a client makes of an answer to a request."""
+    return ChatarminOS(transport=Prepared(answer)).send(request)
+
+
+# What each model has: (name here, name on the wire, what it is), in the order of the fields.
+
+TEXT, BOOL, QUANTITY, COUNT, INSTANT, MAPPING = "text", "bool", "quantity", "count", "instant", "mapping"
+
+
+class ListOf(NamedTuple):
+    """A field that is a list of models or of something else."""
+
+    item: Any
+
+
+MODELS: dict[type[Any], list[tuple[str, str, Any]]] = {
+    Company: [
+        ("id", "id", TEXT),
+        ("short_id", "shortId", TEXT),
+        ("name", "name", TEXT),
+        ("domain", "domain", TEXT),
+        ("created_at", "createdAt", INSTANT),
+    ],
+    SmartLinkResult: [
+        ("status", "status", TEXT),
+        ("company_id", "companyId", TEXT),
+        ("customer_name", "customerName", TEXT),
+        ("confidence", "confidence", QUANTITY),
+        ("suggestions", "suggestions", ListOf(Suggestion)),
+    ],
+    Suggestion: [
+        ("company_id", "companyId", TEXT),
+        ("customer_name", "customerName", TEXT),
+        ("confidence", "confidence", QUANTITY),
+        ("reason", "reason", TEXT),
+    ],
+    Contact: [
+        ("id", "id", TEXT),
+        ("email", "email", TEXT),
+        ("name", "name", TEXT),
+        ("role", "role", TEXT),
+        ("is_primary", "isPrimary", BOOL),
+        ("avatar_url", "avatarUrl", TEXT),
+        ("metadata", "metadata", MAPPING),
+        ("is_new", "isNew", BOOL),
+    ],
+    BulkUpsertResult: [
+        ("created", "created", COUNT),
+        ("updated", "updated", COUNT),
+        ("contacts", "contacts", ListOf(Contact)),
+    ],
+    FeatureAccess: [
+        ("feature_code", "featureCode", TEXT),
+        ("feature_name", "featureName", TEXT),
+        ("is_enabled", "isEnabled", BOOL),
+        ("can_use", "canUse", BOOL),
+        ("has_quantity", "hasQuantity", BOOL),
+        ("current_usage", "currentUsage", QUANTITY),
+        ("quantity_limit", "quantityLimit", QUANTITY),
+        ("included_quantity", "includedQuantity", QUANTITY),
+        ("remaining", "remaining", QUANTITY),
+        ("config_values", "configValues", MAPPING),
+        ("source", "source", TEXT),
+        ("valid_until", "validUntil", INSTANT),
+    ],
+    OrgFeatures: [
+        ("company_id", "companyId", TEXT),
+        ("features", "features", ListOf(FeatureAccess)),
+    ],
+    UsageResult: [
+        ("current_usage", "currentUsage", QUANTITY),
+        ("remaining", "remaining", QUANTITY),
+        ("billable_quantity", "billableQuantity", QUANTITY),
+        ("is_at_limit", "isAtLimit", BOOL),
+    ],
+    ClaimResult: [
+        ("already_claimed", "alreadyClaimed", BOOL),
+        ("subscription_id", "subscriptionId", TEXT),
+    ],
+    LinkSubscriptionResult: [
+        ("subscription_id", "subscriptionId", TEXT),
+        ("already_linked", "alreadyLinked", BOOL),
+        ("features_applied", "featuresApplied", COUNT),
+    ],
+    BillingStatus: [
+        ("has_billing_profile", "hasBillingProfile", BOOL),
+        ("active_subscriptions", "activeSubscriptions", ListOf(Subscription)),
+        ("enabled_features_count", "enabledFeaturesCount", COUNT),
+    ],
+    Subscription: [
+        ("id", "id", TEXT),
+        ("stripe_subscription_id", "stripeSubscriptionId", TEXT),
+        ("display_name", "displayName", TEXT),
+        ("tier", "tier", TierSummary),
+    ],
+    TierSummary: [
+        ("code", "code", TEXT),
+        ("name", "name", TEXT),
+    ],
+    Tier: [
+        ("code", "code", TEXT),
+        ("name", "name", TEXT),
+        ("base_fee", "baseFee", BaseFee),
+        ("features", "features", ListOf(TierFeature)),
+        ("stripe_price_ids", "stripePriceIds", ListOf(TEXT)),
+    ],
+    TierFeature: [
+        ("code", "code", TEXT),
+        ("name", "name", TEXT),
+        ("config_values", "configValues", MAPPING),
+        ("stripe", "stripe", StripePrice),
+    ],
+    BaseFee: [
+        ("stripe", "stripe", StripePrice),
+    ],
+    StripePrice: [
+        ("price_id", "priceId", TEXT),
+        ("unit_amount", "unitAmount", QUANTITY),
+        ("currency", "currency", TEXT),
+    ],
+    ApplyTierResult: [
+        ("tier_code", "tierCode", TEXT),
+        ("features_applied", "featuresApplied", COUNT),
+    ],
+    Link: [
+        ("company_id", "companyId", TEXT),
+        ("external_org_id", "externalOrgId", TEXT),
+        ("label", "label", TEXT),
+        ("external_user_id", "externalUserId", TEXT),
+    ],
+    ResetResult: [
+        ("links_deleted", "linksDeleted", COUNT),
+        ("contacts_deleted", "contactsDeleted", COUNT),
+    ],
+    OnboardResult: [
+        ("company_id", "companyId", TEXT),
+        ("company_name", "companyName", TEXT),
+        ("link_status", "linkStatus", TEXT),
+        ("billing_status", "billingStatus", OnboardBilling),
+    ],
+    OnboardBilling: [
+        ("claimed", "claimed", BOOL),
+        ("linked", "linked", BOOL),
+        ("tier_applied", "tierApplied", BOOL),
+        ("subscription_id", "subscriptionId", TEXT),
+    ],
+}
+
+# What must be there; nothing else must, in nested models neither.
+REQUIRED = {
+    (Company, "id"),
+    (Contact, "id"),
+    (FeatureAccess, "is_enabled"),
+    (OrgFeatures, "company_id"),
+    (OrgFeatures, "features"),
+    (SmartLinkResult, "status"),
+    (BulkUpsertResult, "created"),
+    (BulkUpsertResult, "updated"),
+    (UsageResult, "current_usage"),
+    (ClaimResult, "already_claimed"),
+    (BillingStatus, "has_billing_profile"),
+    (BillingStatus, "active_subscriptions"),
+    (TierSummary, "code"),
+    (Tier, "code"),
+    (Tier, "features"),
+    (StripePrice, "price_id"),
+    (ResetResult, "links_deleted"),
+    (OnboardResult, "company_id"),
+    (OnboardResult, "link_status"),
+}
+
+
+class Way(NamedTuple):
+    """How a model comes to a client: asked by what, wrapped in what answer, found where in the result."""
+
+    request: Any
+    place: str
+    wrapped: Callable[[Any], Any]
+    found: Callable[[Any], Any]
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _straight(request: Any) -> Way:
+    return Way(request, "$", _itself, _itself)
+
+
+CHECK = FeatureCheckInput(company_id="c", feature_code="f")
+SET_ACCESS = FeatureSetAccessInput(company_id="c", feature_code="f", is_enabled=True)
+SMART_LINK = SmartLinkInput(external_org_id="o")
+UPSERT = BulkUpsertInput(company_id="c", contacts=[])
+STATUS = GetStatusInput(company_id="c")
+TIER = GetTierInput(tier_code="t")
+APPLY = ApplyTierInput(tier_code="t", company_id="c")
+CREATE_LINK = CreateLinkInput(company_id="c", external_org_id="o")
+UPDATE = UpdateCompanyInput(company_id="c", created_at="2024-01-15T10:30:00Z")
+ONBOARD = OnboardInput(external_org_id="o")
+ORG = chatarmin_os.GetAccessByExternalOrgIdInput(external_org_id="o")
+
+WAYS: dict[type[Any], Way] = {
+    Company: _straight(GetByProductLinkInput(external_org_id="o")),
+    SmartLinkResult: _straight(SMART_LINK),
+    Suggestion: Way(
+        SMART_LINK,
+        "$.suggestions[1]",
+        lambda model: {"status": "suggestions", "suggestions": [{}, model]},
+        lambda result: result.suggestions[1],
+    ),
+    Contact: Way(
+        ListContactsInput(company_id="c"),
+        "$[2]",
+        lambda model: [{"id": "1"}, {"id": "2"}, model],
+        lambda result: result[2],
+    ),
+    BulkUpsertResult: _straight(UPSERT),
+    FeatureAccess: _straight(CHECK),
+    OrgFeatures: _straight(ORG),
+    UsageResult: _straight(TrackUsageInput(company_id="c", feature_code="f", quantity=1)),
+    ClaimResult: _straight(ClaimCheckoutInput(company_id="c", checkout_session_id="s")),
+    LinkSubscriptionResult: _straight(LinkSubscriptionInput(company_id="c", stripe_subscription_id="s")),
+    BillingStatus: _straight(STATUS),
+    Subscription: Way(
+        STATUS,
+        "$.activeSubscriptions[0]",
+        lambda model: {"hasBillingProfile": True, "activeSubscriptions": [model]},
+        lambda result: result.active_subscriptions[0],
+    ),
+    TierSummary: Way(
+        STATUS,
+        "$.activeSubscriptions[0].tier",
+        lambda model: {"hasBillingProfile": True, "activeSubscriptions": [{"tier": model}]},
+        lambda result: result.active_subscriptions[0].tier,
+    ),
+    Tier: _straight(TIER),
+    TierFeature: Way(
+        TIER,
+        "$.features[0]",
+        lambda model: {"code": "t", "features": [model]},
+        lambda result: result.features[0],
+    ),
+    BaseFee: Way(
+        TIER,
+        "$.baseFee",
+        lambda model: {"code": "t", "features": [], "baseFee": model},
+        lambda result: result.base_fee,
+    ),
+    StripePrice: Way(
+        TIER,
+        "$.baseFee.stripe",
+        lambda model: {"code": "t", "features": [], "baseFee": {"stripe": model}},
+        lambda result: result.base_fee.stripe,
+    ),
+    ApplyTierResult: _straight(APPLY),
+    Link: _straight(CREATE_LINK),
+    ResetResult: _straight(ResetLinksInput()),
+    OnboardResult: _straight(ONBOARD),
+    OnboardBilling: Way(
+        ONBOARD,
+        "$.billingStatus",
+        lambda model: {"companyId": "c", "linkStatus": "created", "billingStatus": model},
+        lambda result: result.billing_status,
+    ),
+}
+
+VALUES: dict[Any, Any] = {
+    TEXT: "text",
+    BOOL: True,
+    QUANTITY: 2.5,
+    COUNT: 2,
+    INSTANT: "2024-01-15T10:30:00.123Z",
+    MAPPING: {"max_rows": 5, "maxRows": [1, {"deep_er": None}]},
+}
+DECODED = {**VALUES, INSTANT: datetime(2024, 1, 15, 10, 30, 0, 123_000, tzinfo=UTC)}
+
+
+def _full(kind: Any) -> Any:
+    """Return the JSON of a field with everything in it."""
+    if isinstance(kind, ListOf):
+        return [_full(kind.item), _full(kind.item)]
+    if kind in VALUES:
+        return copy.deepcopy(VALUES[kind])
+    return {wire: _full(of) for _, wire, of in MODELS[kind]}
+
+
+def _model(kind: Any) -> Any:
+    """Return what `_full` becomes."""
+    if isinstance(kind, ListOf):
+        return (_model(kind.item), _model(kind.item))
+    if kind in VALUES:
+        return copy.deepcopy(DECODED[kind])
+    return kind(**{name: _model(of) for name, _, of in MODELS[kind]})
+
+
+def _decoded(model: type[Any], content: Any) -> Any:
+    """Return what a client makes of a model's JSON."""
+    way = WAYS[model]
+    return way.found(answered(way.request, way.wrapped(content)))
+
+
+def _refused(model: type[Any], content: Any, place: str) -> str:
+    """Return the message with which a client refuses a model's JSON, which names its *place* and no other."""
+    way = WAYS[model]
+    with pytest.raises(InvalidResponse) as refused:
+        answered(way.request, way.wrapped(content))
+    message = str(refused.value)
+    named = re.search(r"\$[\w.\[\]]*", message)
+    assert (way.place + place) == (named and named[0])
+    assert way.request.path in message
+    assert refused.value.request == way.request
+    return message
+
+
+FIELDS = [(model, name, wire, kind) for model, fields in MODELS.items() for name, wire, kind in fields]
+OPTIONAL = [row for row in FIELDS if (row[0], row[1]) not in REQUIRED]
+NEEDED = [row for row in FIELDS if (row[0], row[1]) in REQUIRED]
+
+NAN = float("nan")
+WRONG: dict[Any, list[Any]] = {
+    TEXT: [5, 1.5, True, False, ["text"], {"text": "text"}],
+    BOOL: [0, 1, 1.0, "true", "", [], [True], {}],
+    QUANTITY: ["5", "", True, False, [5], {}, NAN, float("inf"), float("-inf")],
+    COUNT: ["5", True, False, [], {}, 2.5, -0.5, 1e-9, NAN, float("inf"), float("-inf")],
+    INSTANT: [1705314600, 1.5, True, [], {}, "", "soon", "2024-01-15", "2024-01-15T10:30:00", "2024-13-01T00:00:00Z"],
+    MAPPING: [[], [["key", "value"]], "text", "", 5, True],
+}
+WRONG_LISTS = [{}, {"0": {}}, "text", "", 5, True, False, 1.5]
+WRONG_MODELS = [[], [{}], [["id", "x"]], "text", "", 5, True, False]
+
+
+def _wrong(kind: Any) -> list[Any]:
+    if isinstance(kind, ListOf):
+        return WRONG_LISTS
+    return WRONG.get(kind, WRONG_MODELS)
+
+
+def _id(value: object) -> str:
+    if isinstance(value, type):
+        return value.__name__
+    return value if isinstance(value, str) and value else repr(value)
+
+
+# Shape
+
+
+def test_every_model_is_looked_at() -> None:
+    """The tables of this module name every model that is exported."""
+    exported = {cast("Any", getattr(chatarmin_os, name)) for name in chatarmin_os.__all__ if name != "PROCEDURES"}
+    models = {one for one in exported if getattr(one, "__module__", "").startswith("chatarmin_os.models.")}
+
+    assert models == {*MODELS, Hints}
+    assert set(MODELS) == set(WAYS)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_the_fields_of_a_model_stand_in_order(model: type[Any]) -> None:
+    """A model has the fields of its table in that order, and then the unknown ones."""
+    assert [name for name, _, _ in MODELS[model]] + ["extra"] == [field.name for field in attrs.fields(model)]
+
+
+def test_the_fields_of_hints_stand_in_order() -> None:
+    """Hints have three fields and, as no answer, no unknown ones."""
+    assert [field.name for field in attrs.fields(Hints)] == ["company_name", "domain", "emails"]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_all_fields_are_keyword_arguments(model: type[Any]) -> None:
+    """A model can be made of keywords alone, in any order."""
+    values = {name: _model(kind) for name, _, kind in reversed(MODELS[model])}
+
+    made = model(extra={"more": 1}, **values)
+
+    assert values == {name: getattr(made, name) for name in values}
+    assert made.extra == {"more": 1}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_unknown_fields_are_given_by_keyword_alone(model: type[Any]) -> None:
+    """The field for unknown fields cannot be given by place."""
+    values = [_model(kind) for _, _, kind in MODELS[model]]
+
+    assert _model(model) == model(*values)
+    with pytest.raises(TypeError):
+        model(*values, {"more": 1})
+
+
+@pytest.mark.parametrize(("model", "name"), [row[:2] for row in FIELDS], ids=_id)
+def test_a_model_is_frozen(model: type[Any], name: str) -> None:
+    """No field of a model can be set or deleted."""
+    made = _model(model)
+
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(made, name, None)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        delattr(made, name)
+    with pytest.raises(AttributeError):
+        made.something_else = 1
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_a_model_copies_whole(model: type[Any]) -> None:
+    """A copied, deeply copied or pickled model is equal, unknown fields included."""
+    made = attrs.evolve(_model(model), extra={"more": [1, {"two": 2}]})
+
+    copies = [copy.copy(made), copy.deepcopy(made)]
+    copies += [pickle.loads(pickle.dumps(made, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301 - pickled here
+
+    for twin in copies:
+        assert made == twin
+        assert made.extra == twin.extra
+
+
+def test_a_deep_copy_shares_no_mapping() -> None:
+    """What is changed in a deep copy's mappings stays there."""
+    made = Contact(id="1", metadata={"list": [1]}, extra={"more": [1]})
+    twin = copy.deepcopy(made)
+
+    assert twin.metadata
+    twin.metadata["list"].append(2)
+    twin.extra["more"].append(2)
+
+    assert (made.metadata, made.extra) == ({"list": [1]}, {"more": [1]})
+
+
+WITH_MAPPING = (Contact, FeatureAccess, TierFeature, BulkUpsertResult, OrgFeatures, Tier)
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=_id)
+def test_models_without_a_mapping_are_hashable(model: type[Any]) -> None:
+    """Equal models without a mapping are one in a set."""
+    assert {_model(model)} == {_model(model), model(**attrs.asdict(_model(model), recurse=False))}
+
+
+@pytest.mark.parametrize("model", WITH_MAPPING, ids=_id)
+def test_models_with_a_mapping_are_not_hashable(model: type[Any]) -> None:
+    """A model that holds a mapping, itself or further in, cannot be in a set."""
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(_model(model))
+
+
+# Answers
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_a_whole_answer_becomes_a_whole_model(model: type[Any]) -> None:
+    """Every field comes from its camelCase name, and nothing is left over."""
+    decoded = _decoded(model, _full(model))
+
+    assert _model(model) == decoded
+    assert decoded.extra == {}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_the_least_answer_is_enough(model: type[Any]) -> None:
+    """What need not be there is None or an empty tuple where it is missing."""
+    least = {wire: _full(kind) for of, _, wire, kind in NEEDED if of is model}
+
+    decoded = _decoded(model, least)
+
+    for name, _, kind in MODELS[model]:
+        if (model, name) in REQUIRED:
+            assert _model(kind) == getattr(decoded, name)
+        else:
+            assert getattr(decoded, name) == (() if isinstance(kind, ListOf) else None)
+
+
+@pytest.mark.parametrize(("model", "name", "wire", "kind"), OPTIONAL, ids=_id)
+def test_what_may_be_missing_may_be_null(model: type[Any], name: str, wire: str, kind: Any) -> None:
+    """Null is the same as missing: None, or an empty tuple for a sequence."""
+    decoded = _decoded(model, {**_full(model), wire: None})
+
+    assert getattr(decoded, name) == (() if isinstance(kind, ListOf) else None)
+
+
+@pytest.mark.parametrize(("model", "wire"), [(row[0], row[2]) for row in NEEDED], ids=_id)
+def test_what_must_be_there_must_be_there(model: type[Any], wire: str) -> None:
+    """A required field that is missing or null is refused and named."""
+    missing = _full(model)
+    del missing[wire]
+
+    _refused(model, missing, f".{wire}")
+    _refused(model, {**missing, wire: None}, f".{wire}")
+
+
+@pytest.mark.parametrize(
+    ("model", "wire", "wrong"),
+    [(model, wire, wrong) for model, _, wire, kind in FIELDS for wrong in _wrong(kind)],
+    ids=_id,
+)
+def test_a_wrong_type_is_refused_where_it_is(model: type[Any], wire: str, wrong: Any) -> None:
+    """A value of another type is never converted: the answer is refused, and the place named in wire names."""
+    _refused(model, {**_full(model), wire: wrong}, f".{wire}")
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=_id)
+def test_an_object_is_an_object(model: type[Any], wrong: Any) -> None:
+    """A list or a single value is no model."""
+    _refused(model, wrong, "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [(ListTiersInput(), "tiers.list"), (ListAccessInput(company_id="c"), "features.listAccess")],
+    ids=_id,
+)
+@pytest.mark.parametrize("wrong", [None, *WRONG_LISTS], ids=_id)
+def test_a_list_is_a_list(asked: Any, path: str, wrong: Any) -> None:
+    """Where a list is the whole answer, an object, a text or nothing at all is refused."""
+    with pytest.raises(InvalidResponse) as refused:
+        answered(asked, wrong)
+
+    assert str(refused.value).startswith(f"{path} answered something unexpected: expected a list at $, got")
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer", "place"),
+    [
+        (
+            ORG,
+            {"companyId": "c", "features": [{"isEnabled": True}] * 3 + [{"isEnabled": "yes"}]},
+            "$.features[3].isEnabled",
+        ),
+        (ORG, {"companyId": "c", "features": [{"isEnabled": True}, {"featureCode": "f"}]}, "$.features[1].isEnabled"),
+        (ORG, {"companyId": "c", "features": [None]}, "$.features[0]"),
+        (ListTiersInput(), [{"code": "a"}, {"code": 5}], "$[1].code"),
+        (ListTiersInput(), [{"code": "a"}, None], "$[1]"),
+        (TIER, {"code": "t", "features": [], "stripePriceIds": ["a", None]}, "$.stripePriceIds[1]"),
+        (TIER, {"code": "t", "features": [], "stripePriceIds": ["a", "b", 3]}, "$.stripePriceIds[2]"),
+        (TIER, {"code": "t", "features": [{"stripe": {"unitAmount": 5}}]}, "$.features[0].stripe.priceId"),
+        (
+            STATUS,
+            {"hasBillingProfile": True, "activeSubscriptions": [{"tier": {"name": "Pro"}}]},
+            "$.activeSubscriptions[0].tier.code",
+        ),
+        (
+            UPSERT,
+            {"created": 1, "updated": 0, "contacts": [{"id": "1", "metadata": []}]},
+            "$.contacts[0].metadata",
+        ),
+    ],
+    ids=_id,
+)
+def test_the_place_of_what_is_wrong_is_named_in_full(asked: Any, answer: Any, place: str) -> None:
+    """However deep it is, what is refused is named from the root, with indices and wire names."""
+    with pytest.raises(InvalidResponse, match=re.escape(f" at {place}, got ")):
+        answered(asked, answer)
+
+
+def test_a_refused_answer_is_shown_in_short() -> None:
+    """A message shows what came, cut where it is long, and the request goes with it."""
+    with pytest.raises(InvalidResponse) as refused:
+        answered(CHECK, {"isEnabled": "x" * 10_000})
+
+    assert len(str(refused.value)) < 300
+    assert "str 'xxx" in str(refused.value)
+    assert (refused.value.outcome, refused.value.attempts, refused.value.request) == ("unknown", 1, CHECK)
+    assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [(0, 0), (2, 2), (2.0, 2), (-0.0, 0), (0.1, 0.1), (2.5, 2.5), (-3, -3), (1e3, 1000), (2**60, 2**60)],
+)
+def test_a_quantity_is_an_int_where_it_is_whole(given: float, expected: float) -> None:
+    """A whole quantity is an int however it was written, any other a float."""
+    result = answered(WAYS[UsageResult].request, {"currentUsage": given, "remaining": given})
+
+    assert (expected, expected) == (result.current_usage, result.remaining)
+    assert type(expected) is type(result.current_usage) is type(result.remaining)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(0, 0), (2, 2), (2.0, 2), (1e3, 1000)])
+def test_a_count_is_an_int(given: float, expected: int) -> None:
+    """A count is an int, also where it was written with a point."""
+    result = answered(ResetLinksInput(), {"linksDeleted": given, "contactsDeleted": given})
+
+    assert (expected, expected) == (result.links_deleted, result.contacts_deleted)
+    assert type(result.links_deleted) is type(result.contacts_deleted) is int
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("2024-01-15T10:30:00.000Z", datetime(2024, 1, 15, 10, 30, tzinfo=UTC)),
+        ("2024-01-15T10:30:00Z", datetime(2024, 1, 15, 10, 30, tzinfo=UTC)),
+        ("2024-01-15T10:30:00+00:00", datetime(2024, 1, 15, 10, 30, tzinfo=UTC)),
+        ("2024-01-15T10:30:00+02:00", datetime(2024, 1, 15, 8, 30, tzinfo=UTC)),
+        ("2024-01-15T00:30:00-05:30", datetime(2024, 1, 15, 6, 0, tzinfo=UTC)),
+        ("2023-12-31T23:30:00-01:00", datetime(2024, 1, 1, 0, 30, tzinfo=UTC)),
+        ("2024-01-15T10:30:00.123456Z", datetime(2024, 1, 15, 10, 30, 0, 123_456, tzinfo=UTC)),
+        ("2024-01-15T10:30:00.5+01:00", datetime(2024, 1, 15, 9, 30, 0, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_an_instant_is_aware_and_in_utc(given: str, expected: datetime) -> None:
+    """An instant of any offset is an aware datetime in UTC with all its microseconds."""
+    company = answered(GetByProductLinkInput(external_org_id="o"), {"id": "c", "createdAt": given})
+    access = answered(CHECK, {"isEnabled": True, "validUntil": given})
+
+    assert (expected, expected) == (company.created_at, access.valid_until)
+    for moment in (company.created_at, access.valid_until):
+        assert moment.tzinfo is UTC
+        assert moment.utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("given", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "+12024-01-01T00:00:00Z"])
+def test_an_instant_beyond_the_calendar_is_refused(given: str) -> None:
+    """An instant that no datetime in UTC can hold is refused and named."""
+    _refused(Company, {"id": "c", "createdAt": given}, ".createdAt")
+
+
+@pytest.mark.parametrize("unknown", ["merged", "", "LINKED", "already linked"])
+def test_a_status_of_tomorrow_is_plain_text(unknown: str) -> None:
+    """A status, reason or source that this version does not know stays the text it is."""
+    linked = answered(SMART_LINK, {"status": unknown, "suggestions": [{"reason": unknown}]})
+    onboarded = answered(ONBOARD, {"companyId": "c", "linkStatus": unknown})
+    access = answered(CHECK, {"isEnabled": True, "source": unknown})
+
+    told = [linked.status, linked.suggestions[0].reason, onboarded.link_status, access.source]
+    assert [unknown] * 4 == told
+    assert {type(text) for text in told} == {str}
+
+
+def test_lists_are_tuples_in_models_and_lists_at_the_top() -> None:
+    """A sequence of a model is a tuple; an answer that is a list is a list."""
+    tier = answered(TIER, {"code": "t", "features": [], "stripePriceIds": ["b", "a"]})
+    tiers = answered(ListTiersInput(), [{"code": "b"}, {"code": "a"}])
+
+    assert (tier.features, tier.stripe_price_ids) == ((), ("b", "a"))
+    assert tiers == [TierSummary(code="b"), TierSummary(code="a")]
+    assert answered(ListTiersInput(), []) == []
+
+
+def test_an_unlinked_organisation_has_no_company() -> None:
+    """An empty answer is None where the result may be."""
+    company = answered(GetByProductLinkInput(external_org_id="o"), None)
+
+    assert company is None
+
+
+# Mappings
+
+
+def test_mappings_keep_the_customers_keys() -> None:
+    """Keys of free-form mappings are not renamed, however they are written."""
+    keys = {"snake_case": 1, "camelCase": 2, "with space": {"inner_key": [{"deepKey": None}]}, "": True}
+
+    contact = answered(ListContactsInput(company_id="c"), [{"id": "1", "metadata": keys}])[0]
+    access = answered(CHECK, {"isEnabled": True, "configValues": keys})
+
+    assert keys == contact.metadata
+    assert keys == access.config_values
+    assert type(contact.metadata) is dict
+
+
+def test_mappings_are_the_models_own() -> None:
+    """What becomes of the transport's answer afterwards does not show in the model."""
+    # Given an answer with mappings, lists in them, and unknown fields
+    answer: Any = {
+        "isEnabled": True,
+        "configValues": {"list": [1, {"deep": 1}], "map": {"a": 1}},
+        "unknown": {"list": [1, {"deep": 1}]},
+        "others": [[1]],
+    }
+    expected = copy.deepcopy(answer)
+    access = answered(CHECK, answer)
+
+    # When the answer is changed through and through
+    answer["configValues"]["list"][1]["deep"] = 2
+    answer["configValues"]["list"].append(3)
+    answer["configValues"]["map"]["b"] = 4
+    answer["unknown"]["list"][1]["deep"] = 2
+    answer["others"][0].append(5)
+    answer.clear()
+
+    # Then the model is as it was
+    assert expected["configValues"] == access.config_values
+    assert access.extra == {"unknown": expected["unknown"], "others": expected["others"]}
+
+
+def test_a_models_mappings_are_not_the_transports() -> None:
+    """What is changed in a model's mapping does not show in the transport's answer."""
+    answer: Any = {"isEnabled": True, "configValues": {"list": [1]}, "unknown": {"list": [1]}}
+    access = answered(CHECK, answer)
+
+    access.config_values["list"].append(2)
+    access.extra["unknown"]["list"].append(2)
+
+    assert answer == {"isEnabled": True, "configValues": {"list": [1]}, "unknown": {"list": [1]}}
+
+
+# Unknown fields
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_unknown_fields_stay_reachable(model: type[Any]) -> None:
+    """What this version does not know is in `extra` by its wire name, and in nothing else."""
+    more = {"newField": {"inner_key": [1, None]}, "snake_field": "text", "extra": False, "zero": None}
+
+    decoded = _decoded(model, {**_full(model), **more})
+
+    assert more == decoded.extra
+    assert _model(model) == decoded
+    assert repr(_model(model)) == repr(decoded)
+    assert "newField" not in repr(decoded)
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=_id)
+def test_unknown_fields_do_not_count_in_the_hash(model: type[Any]) -> None:
+    """Two models that differ in unknown fields alone are one in a set, though `extra` is a mapping."""
+    decoded = _decoded(model, {**_full(model), "newField": [1]})
+
+    assert hash(_model(model)) == hash(decoded)
+    assert {_model(model)} == {decoded}
+
+
+@pytest.mark.parametrize("model", MODELS, ids=_id)
+def test_each_model_has_its_own_unknown_fields(model: type[Any]) -> None:
+    """Models without unknown fields do not share their empty mapping."""
+    one, other = _decoded(model, _full(model)), _decoded(model, _full(model))
+
+    assert one.extra is not other.extra
+    assert model().extra is not model().extra
+
+
+def test_names_of_this_side_are_unknown_on_the_wire() -> None:
+    """A field is read from its wire name only; the Python name is an unknown field."""
+    access = answered(CHECK, {"isEnabled": True, "can_use": True, "canUse": False})
+
+    assert access.can_use is False
+    assert access.extra == {"can_use": True}
+
+
+# Empty answers
+
+LENIENT: list[tuple[Any, type[Any]]] = [
+    (UPDATE, Company),
+    (SET_ACCESS, FeatureAccess),
+    (APPLY, ApplyTierResult),
+    (CREATE_LINK, Link),
+]
+
+
+@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
+@pytest.mark.parametrize("empty", [None, {}], ids=["null", "object"])
+def test_an_empty_answer_is_a_model_of_nones(asked: Any, model: type[Any], empty: Any) -> None:
+    """Where the service shows no result, an empty answer is a model without anything."""
+    decoded = answered(asked, empty)
+
+    assert type(decoded) is model
+    assert {None} == {getattr(decoded, name) for name, _, _ in MODELS[model]}
+    assert decoded.extra == {}
+
+
+def test_an_empty_answer_of_the_alias_is_a_model_of_nones() -> None:
+    """A subscription is created by applying a tier, and its answer may be as empty."""
+    client = ChatarminOS(transport=Prepared(None))
+
+    decoded = client.subscriptions.create("t", company_id="c")
+
+    assert decoded == ApplyTierResult()
+
+
+@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
+def test_what_an_empty_answer_lacks_may_be_there(asked: Any, model: type[Any]) -> None:
+    """Where an answer may be empty, a whole one and any single field of it are read all the same."""
+    whole = answered(asked, _full(model))
+    parts = [answered(asked, {wire: _full(kind)}) for _, wire, kind in MODELS[model]]
+
+    assert _model(model) == whole
+    assert [model(**{name: _model(kind)}) for name, _, kind in MODELS[model]] == parts
+
+
+@pytest.mark.parametrize(
+    ("asked", "wire", "wrong"),
+    [(request, wire, wrong) for request, model in LENIENT for _, wire, kind in MODELS[model] for wrong in _wrong(kind)],
+    ids=_id,
+)
+def test_what_may_be_empty_may_not_be_wrong(asked: Any, wire: str, wrong: Any) -> None:
+    """Where an answer may be empty, a wrong type in it is refused and named all the same."""
+    with pytest.raises(InvalidResponse, match=re.escape(f" at $.{wire}, got ")):
+        answered(asked, {wire: wrong})
+
+
+@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
+@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=_id)
+def test_what_may_be_empty_is_an_object_or_nothing(asked: Any, model: type[Any], wrong: Any) -> None:
+    """An empty list or text is not an empty answer."""
+    del model
+    with pytest.raises(InvalidResponse, match=r" at \$, got "):
+        answered(asked, wrong)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        way.request
+        for model, way in WAYS.items()
+        if way.place == "$" and model not in {Company, *(model for _, model in LENIENT if model is not FeatureAccess)}
+    ]
+    + [
+        ListContactsInput(company_id="c"),
+        ListAccessInput(company_id="c"),
+        ListTiersInput(),
+        chatarmin_os.CreateCompanyInput(name="n", external_org_id="o"),
+        chatarmin_os.CreateContactInput(company_id="c", email="ann@acme.com"),
+        chatarmin_os.CheckByExternalOrgIdInput(external_org_id="o", feature_code="f"),
+    ],
+    ids=lambda request: request.path,
+)
+def test_no_other_answer_may_be_empty(asked: Any) -> None:
+    """Where the service shows a result, an empty answer is not the service's."""
+    with pytest.raises(InvalidResponse, match=r" at \$, got None$"):
+        answered(asked, None)

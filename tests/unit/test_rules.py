@@ -1,0 +1,711 @@
+"""Rules of the fake at their edges: amounts, domains, names of other scripts, the index of names, odd handling."""
+# ruff: noqa: RUF001 - letters that look like others are what is tested
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import re
+import unicodedata
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chatarmin_os import BadRequestError, ChatarminOS
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake._name_index import NameIndex
+from chatarmin_os.fake.rules import addresses, matching, tiers, usage
+from chatarmin_os.fake.rules.matching import Candidate, Outcome
+from chatarmin_os.fake.rules.names import LEGAL_FORMS, name_confidence, normalised, slug, trigrams
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+HUGE, TINY = 1.7976931348623157e308, 5e-324
+unhurried = settings(deadline=None)  # a slow machine is no failure
+
+QUANTITIES = st.integers(1, 2**53 - 1) | st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+
+
+def _sum(quantities: Iterable[float]) -> usage.Amount:
+    total: usage.Amount = 0
+    for quantity in quantities:
+        total = usage.added(total, quantity)
+    return total
+
+
+# Usage
+
+
+@unhurried
+@given(quantities=st.lists(QUANTITIES, max_size=8))
+def test_a_sum_is_exact_in_any_order(quantities: list[float]) -> None:
+    """Quantities add up to the sum of the decimals that are written, whatever comes first."""
+    expected = sum(Fraction(Decimal(repr(quantity))) for quantity in quantities)
+
+    assert expected == Fraction(_sum(quantities))
+    assert expected == Fraction(_sum(reversed(quantities)))
+
+
+@pytest.mark.parametrize(
+    ("quantities", "expected"),
+    [
+        ([0.1, 0.2], 0.3),
+        ([0.1] * 10, 1),
+        ([0.1] * 1000, 100),
+        ([0.7, 0.1, 0.2], 1),
+        ([1e16, 1, 1], 10**16 + 2),
+        ([2.5, 2.5], 5),
+        ([1, 2], 3),
+        ([TINY, TINY], 1e-323),
+        ([HUGE, HUGE], 2 * int(Decimal(repr(HUGE)))),
+        ([], 0),
+    ],
+)
+def test_sums_are_those_of_the_written_numbers(quantities: list[float], expected: float) -> None:
+    """Three times 0.1 is 0.3, and a whole sum is an int."""
+    total = usage.as_number(_sum(quantities))
+
+    assert expected == total
+    assert type(expected) is type(total)
+
+
+@pytest.mark.parametrize("quantities", [[HUGE, HUGE, 0.5], [HUGE] * 5 + [TINY]], ids=["and a half", "and the least"])
+def test_an_amount_beyond_the_largest_float_is_still_a_number(quantities: list[float]) -> None:
+    """However much was used, the answer is a number that JSON has."""
+    assert json.dumps(usage.as_number(_sum(quantities))).isdigit()
+
+
+@pytest.mark.parametrize("current", [HUGE, 1e300, 1, 0.5, TINY])
+def test_the_least_bit_too_much_is_past_the_limit(current: float) -> None:
+    """A limit is passed by the smallest quantity there is, which no float sum would show."""
+    limit, at_limit, past = current, usage.exact(current), usage.added(usage.exact(current), TINY)
+
+    assert not usage.passes(at_limit, limit)
+    assert usage.passes(past, limit)
+    assert usage.standing(at_limit, limit, None).is_at_limit
+    assert usage.standing(past, None, limit).billable == Decimal("5E-324")
+
+
+def test_what_is_left_is_exact() -> None:
+    """What remains of a huge limit after a tiny use is less than the limit, and not at it."""
+    left = usage.standing(usage.exact(TINY), HUGE, HUGE)
+
+    assert left.remaining is not None
+    assert Fraction(left.remaining) == Fraction(Decimal(repr(HUGE))) - Fraction(Decimal(repr(TINY)))
+    assert (left.billable, left.is_at_limit) == (0, False)
+
+
+@unhurried
+@given(used=st.lists(QUANTITIES, max_size=4), limit=QUANTITIES | st.just(0), included=QUANTITIES | st.just(0))
+def test_what_is_left_and_what_is_billed_follow_from_the_sum(used: list[float], limit: float, included: float) -> None:
+    """Remaining and billable are the exact differences, never negative; the limit is reached when nothing remains."""
+    current = _sum(used)
+    exact = Fraction(current)
+
+    stand = usage.standing(current, limit, included)
+
+    assert stand.remaining is not None
+    assert max(Fraction(0), Fraction(usage.exact(limit)) - exact) == Fraction(stand.remaining)
+    assert max(Fraction(0), exact - Fraction(usage.exact(included))) == Fraction(stand.billable)
+    assert stand.is_at_limit == (exact >= Fraction(usage.exact(limit)))
+    assert usage.passes(current, limit) == (exact > Fraction(usage.exact(limit)))
+
+
+# Tiers
+
+
+@pytest.mark.parametrize(
+    ("price_ids", "expected"),
+    [
+        ([], None),
+        (["price_free_base"], None),
+        (["price_pro_base", "price_pro_seats"], None),
+        (["price_pro_seats", "price_pro_base", "price_pro_ai_credit"], "pro"),
+        (["price_pro_base", "price_pro_ai_credit", "price_pro_seats"] * 2, "pro"),
+        (["price_small_base", "price_pro_base", "price_pro_ai_credit", "price_pro_seats"], "pro"),
+        (["price_small_base", "price_pro_base"], "small"),
+    ],
+)
+def test_a_subscription_pays_for_the_tier_with_most_prices(price_ids: list[str], expected: str | None) -> None:
+    """All prices of a tier must be there, in any order and with others; a tier without prices is never paid for."""
+    catalogue = demo_catalogue()
+    catalogue.add_tier("small", name="Small", base_fee=0)
+
+    tier = tiers.paid_for(catalogue.tiers.values(), price_ids)
+
+    assert expected == (tier and tier["code"])
+
+
+# Domains and addresses
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("müller.de", "xn--mller-kva.de"),
+        ("mu\u0308ller.de", "xn--mller-kva.de"),
+        ("MÜLLER.DE", "xn--mller-kva.de"),
+        ("xn--mller-kva.de", "xn--mller-kva.de"),
+        ("XN--MLLER-KVA.DE", "xn--mller-kva.de"),
+        ("https://ann@www.müller.de:8080/ü?ü#ü", "xn--mller-kva.de"),
+        ("日本.jp", "xn--wgv71a.jp"),
+        ("日本。jp", "xn--wgv71a.jp"),
+        ("пример.рф", "xn--e1afmkfd.xn--p1ai"),
+        ("ＡＣＭＥ．ｃｏｍ", "acme.com"),
+        ("faß.de", "xn--fa-hia.de"),
+        ("ä.de.", "xn--4ca.de"),
+        ("a_b.acme.com", "a_b.acme.com"),
+        ("10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_domains_of_other_scripts_become_ascii(given_: str, expected: str) -> None:
+    """A domain in any script and spelling is compared by its ASCII form."""
+    assert expected == addresses.domain(given_)
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        "☕.com",
+        "ä" * 64 + ".de",
+        "ä." * 130 + "de",
+        "ä..de",
+        "-ä.de",
+        "ä-.de",
+        "\u0301a.de",
+        "\u200d.de",
+        "א1a.com",
+        "xn--.de",
+        "xn--a.de",
+        "xn--zzzz.de",
+        "xn--\x80.de",
+        "mü ller.de",
+        "ä",
+        "日本",
+        "\ud800.de",
+    ],
+    ids=ascii,
+)
+def test_what_idna_refuses_is_no_domain(given_: str) -> None:
+    """A domain that has no ASCII form, or has no dot in it, is none."""
+    assert addresses.domain(given_) is None
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ("www.com", "www.com"),
+        ("www.acme.com", "acme.com"),
+        ("www.müller.de", "xn--mller-kva.de"),
+        ("www.", None),
+        ("wwwacme.com", "wwwacme.com"),
+        ("acme.com:", "acme.com"),
+        ("acme.com\\path", "acme.com"),
+        ("git+ssh://acme.com", "acme.com"),
+        ("//acme.com", None),
+        ("user@", None),
+        ("\tacme.com\n", "acme.com"),
+    ],
+)
+def test_what_surrounds_a_domain_is_dropped(given_: str, expected: str | None) -> None:
+    """Scheme, user, port, path and `www.` are no part of a domain, unless nothing would be left of it."""
+    assert expected == addresses.domain(given_)
+
+
+@unhurried
+@given(text=st.text() | st.from_regex(r"(xn--)?[a-zß-ÿ\u0600-\u06ff.-]{1,12}\.[a-zä.]{1,4}", fullmatch=True))
+def test_any_text_is_a_plain_domain_or_none(text: str) -> None:
+    """No text fails; a domain is lower-case ASCII with a dot and no empty label."""
+    domain = addresses.domain(text)
+
+    assert domain is None or re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)+", domain)
+    assert domain is None or domain.startswith("www.") or domain == addresses.domain(domain)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("ann@acme.com", "acme.com"),
+        ("ann@Müller.de", "xn--mller-kva.de"),
+        ("ann@gmail.com", None),
+        ("ann@GMail.com.", None),
+        ("ann@a..b", None),
+        ("ann@☕.com", None),
+    ],
+)
+def test_an_addresses_domain_tells_something_or_none(address: str, expected: str | None) -> None:
+    """The domain of an address is that of a company, or tells nothing."""
+    assert expected == addresses.email_domain(address)
+
+
+@pytest.mark.parametrize("address", ["ann@müller.de", "änn@acme.com", "日本@日本.jp", "a@b.c", '"a b"@acme.com'])
+def test_an_address_of_another_script_is_an_address(address: str) -> None:
+    """An address stays as it was given, in any script, unless there is white space in it."""
+    assert (None if " " in address else address) == addresses.email(f"\t{address} ")
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ООО Ромашка", "ооо ромашка"),
+        ("ΑΦΟΙ ΣΑΣ", "αφοι σασ"),
+        ("αφοι σας", "αφοι σασ"),
+        ("شركة ١٢", "شركة ١٢"),
+        ("株式会社トヨタ", "株式会社トヨタ"),
+        ("ＡＣＭＥ　Ｉｎｃ．", "acme"),
+        ("ﬁnance ²", "finance 2"),
+        ("Ⅳ", "iv"),
+        ("STRASSE", "strasse"),
+        ("Straße", "strasse"),
+        ("İstanbul", "istanbul"),
+        ("Œuvre Ærø", "œuvre ærø"),
+        ("ʼn Ding", "n ding"),
+        ("O\u2019Neill", "oneill"),
+        ("O\u02bcNeill", "oneill"),
+        ("S\u2024A\u2024", "sa"),
+        ("A\u2026B", "ab"),
+        ("a\u00adb", "a b"),
+        ("a\u200bb", "a b"),
+        ("🚀 Rockets 🚀", "rockets"),
+        ("\x00", ""),
+        ("\u0301", ""),
+    ],
+    ids=ascii,
+)
+def test_names_of_other_scripts_are_compared_too(name: str, expected: str) -> None:
+    """Letters and digits of any script stay, in one case and width, without accents and signs."""
+    assert unicodedata.normalize("NFKD", expected) == normalised(name)
+
+
+@pytest.mark.parametrize("name", ["हिन्दी", "தமிழ்", "বাংলা"])
+def test_vowel_signs_that_take_up_space_stay(name: str) -> None:
+    """In a name of a script that writes vowels as signs beside a letter, those are no accents."""
+    kept = normalised(name)
+
+    assert kept
+    assert [sign for sign in name if unicodedata.category(sign) == "Mc"] == [
+        sign for sign in kept if unicodedata.category(sign) == "Mc"
+    ]
+
+
+@pytest.mark.parametrize("name", ["Café Müller", "한국전력", "Ångström", "Ελλάδα", "ёлка"])
+def test_a_name_is_the_same_composed_or_not(name: str) -> None:
+    """How a name's letters are encoded makes no difference."""
+    forms = {normalised(unicodedata.normalize(form, name)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
+
+    assert len(forms) == 1
+
+
+@pytest.mark.parametrize("form", sorted(LEGAL_FORMS))
+def test_a_legal_form_alone_is_a_name(form: str) -> None:
+    """The last word that is left is never dropped, and at the beginning nothing is."""
+    assert form == normalised(form.upper())
+    assert f"{form} acme" == normalised(f"{form} Acme {form}")
+    assert form == normalised(f"{form} {form} {form}")
+
+
+WORDS = st.lists(st.sampled_from(["Acme", "ACME", "é", "& Co.", "GmbH", "K.G.", "'", "İ", "ß", "ﬁ", "日本", "-", "1²"]))
+
+
+@unhurried
+@given(name=st.text() | WORDS.map(" ".join) | WORDS.map("".join))
+def test_a_normalised_name_is_normalised(name: str) -> None:
+    """Normalising is done once and for all, and leaves single spaces between words that are not empty."""
+    once = normalised(name)
+
+    assert once == normalised(once)
+    assert once.split() == [word for word in once.split(" ") if once]
+    assert once == once.casefold()
+
+
+@unhurried
+@given(name=st.text() | WORDS.map(" ".join))
+def test_a_short_id_is_plain(name: str) -> None:
+    """A slug is made of ASCII letters, digits and single hyphens between them, and is its own slug."""
+    short = slug(name)
+
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", short)
+    assert len(short) <= 50
+    assert short == slug(short)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a" * 60, "a" * 50),
+        ("a" * 49 + " b", "a" * 49),
+        ("a" * 48 + " bc", "a" * 48 + "-b"),
+        ("ＡＣＭＥ Ⅳ ﬁ", "acme-iv-fi"),
+        ("Straße", "stra-e"),
+        ("İstanbul", "istanbul"),
+        ("Ромашка 7", "7"),
+        ("--- --", "company"),
+        ("", "company"),
+    ],
+)
+def test_a_short_id_is_made_of_the_name(name: str, expected: str) -> None:
+    """What has no ASCII letter becomes a hyphen; a cut leaves none at the end."""
+    assert expected == slug(name)
+
+
+@unhurried
+@given(one=st.text(min_size=1, max_size=8), other=st.text(min_size=1, max_size=8))
+def test_similarity_is_symmetric(one: str, other: str) -> None:
+    """Two names are as similar from either side, never as much as equal ones, never below zero."""
+    there, back = trigrams(one), trigrams(other)
+    together = len(there | back)
+
+    if together:
+        confidence = name_confidence(len(there & back), together)
+        assert confidence == name_confidence(len(back & there), len(back | there))
+        assert 0 <= confidence <= 79
+
+
+@unhurried
+@given(name=st.text(alphabet="ab ", max_size=12))
+def test_trigrams_are_those_of_the_padded_words(name: str) -> None:
+    """Each word gives one trigram more than it has letters, of three characters each; equal ones count once."""
+    grams = trigrams(name)
+
+    assert len(grams) <= sum(len(word) + 1 for word in name.split())
+    assert {len(gram) for gram in grams} <= {3}
+    assert trigrams(" ".join(reversed(name.split()))) == grams
+
+
+# Matching
+
+
+@pytest.mark.parametrize("percent", range(101))
+def test_a_fraction_is_a_percentage(percent: int) -> None:
+    """A percentage is not below its own fraction, however floats round; what is a little more asks for one more."""
+    fraction = percent / 100
+
+    assert max(1, percent) == matching.least_percent(fraction)
+    assert max(1, percent + 1) == matching.least_percent(math.nextafter(fraction, 2))
+
+
+@pytest.mark.parametrize(
+    ("hint_domain", "company_domain", "names_equal", "email_domains", "expected"),
+    [
+        (None, None, False, (), False),
+        (None, None, True, (), True),
+        ("a.com", "a.com", False, (), True),
+        ("a.com", "b.com", True, ("b.com",), False),
+        ("a.com", None, True, (), True),
+        ("a.com", None, False, ("a.com",), False),
+        (None, "a.com", False, ("b.com", "a.com"), True),
+        (None, "a.com", False, ("b.com",), False),
+        (None, "a.com", True, ("b.com",), True),
+        (None, None, False, ("a.com",), False),
+    ],
+)
+def test_linking_needs_evidence_and_no_contradiction(
+    *,
+    hint_domain: str | None,
+    company_domain: str | None,
+    names_equal: bool,
+    email_domains: tuple[str, ...],
+    expected: bool,
+) -> None:
+    """A domain, an equal name or an own e-mail domain may link; two known domains that differ never do."""
+    may = matching.may_link(
+        hint_domain=hint_domain, company_domain=company_domain, names_equal=names_equal, email_domains=email_domains
+    )
+
+    assert expected is may
+
+
+CANDIDATES = st.lists(
+    st.builds(Candidate, st.integers(0, 6), st.integers(1, 95), st.sampled_from(["domain", "name", "email_domain"])),
+    max_size=12,
+)
+
+
+@unhurried
+@given(evidence=CANDIDATES, least=st.integers(0, 100), linkable=st.sets(st.integers(0, 6)))
+def test_a_decision_does_not_depend_on_the_order_of_evidence(
+    evidence: list[Candidate], least: int, linkable: set[int]
+) -> None:
+    """Whatever comes first, the outcome is a link or up to five suggestions, best first, each company once."""
+
+    def decided(given: Iterable[Candidate]) -> Outcome:
+        return matching.decide(given, least / 100, lambda candidate: candidate.order in linkable)
+
+    outcome = decided(evidence)
+
+    assert outcome == decided(reversed(evidence)) == decided(sorted(evidence))
+    ranked = [(-one.confidence, one.order) for one in outcome.suggestions]
+    assert ranked == sorted(ranked)
+    assert len(ranked) == len({order for _, order in ranked}) <= 5
+    assert outcome.link is None or not ranked
+    assert outcome.link is None or outcome.link.order in linkable
+    assert all(one.confidence >= max(1, least) for one in outcome.suggestions)
+    assert bool(ranked or outcome.link) == any(one.confidence >= max(1, least) for one in evidence)
+
+
+# The index of names
+
+
+def _index(names: Iterable[str]) -> NameIndex:
+    index = NameIndex()
+    for owner, name in enumerate(names):
+        index.add(name, owner)
+    return index
+
+
+def _similar(names: Iterable[tuple[str, frozenset[str]]], name: str, least: int, count: int) -> list[tuple[int, int]]:
+    """Return what the index should find, by looking at each name."""
+    grams = trigrams(name)
+    found = []
+    for owner, (other, others) in enumerate(names):
+        shared = len(grams & others)
+        if other != name and shared:
+            confidence = name_confidence(shared, len(grams | others))
+            if confidence >= least:
+                found.append((-confidence, owner))
+    return [(-confidence, owner) for confidence, owner in sorted(found)[:count]]
+
+
+def _with_grams(names: Iterable[str]) -> list[tuple[str, frozenset[str]]]:
+    return [(name, trigrams(name)) for name in names]
+
+
+NAMES = st.text(alphabet="ab ", min_size=1, max_size=10).map(normalised).filter(bool)
+
+
+@unhurried
+@given(
+    names=st.lists(NAMES, max_size=30),
+    name=NAMES | st.just(""),
+    least=st.integers(1, 79),
+    count=st.integers(1, 8),
+)
+def test_the_index_finds_what_looking_at_each_name_finds(names: list[str], name: str, least: int, count: int) -> None:
+    """The best names that are similar enough, equals in order of their owners, and the equal name's own apart."""
+    index = _index(names)
+
+    assert _similar(_with_grams(names), name, least, count) == index.similar(name, least=least, count=count)
+    assert [owner for owner, other in enumerate(names) if other == name][:count] == index.equal(name, count=count)
+
+
+@unhurried
+@given(names=st.lists(NAMES, min_size=2, max_size=2, unique=True))
+def test_the_index_is_symmetric(names: list[str]) -> None:
+    """What one name finds of another is what the other finds of it."""
+    one, other = names
+
+    there = _index([one]).similar(other, least=1, count=1)
+    back = _index([other]).similar(one, least=1, count=1)
+
+    assert there == back
+
+
+@pytest.mark.parametrize("least", [80, 81, 95, 100])
+def test_no_similar_name_gives_as_much_as_an_equal_one(least: int) -> None:
+    """Where more is asked than a similar name can give, nothing is found, though all trigrams are shared."""
+    index = _index(["acme beta", "acme", "acmes"])
+
+    assert index.similar("beta acme", least=least, count=5) == []
+
+
+@pytest.fixture(scope="module")
+def many() -> list[str]:
+    """Names for several blocks, the same every time: many are alike, and a tenth have several owners."""
+    chance = random.Random(20240115)  # noqa: S311 - the same every time, and no secret
+    syllables = [first + second for first in "bdgklmnrst" for second in "aeiou"]
+    names: dict[str, None] = {}
+    owned: list[str] = []
+    while len(names) < 4600:
+        words = ["".join(chance.choices(syllables, k=chance.randint(1, 3))) for _ in range(chance.randint(1, 2))]
+        name = " ".join(words) if chance.random() > 0.1 or not owned else chance.choice(owned)
+        names[name] = None
+        owned.append(name)
+    return owned
+
+
+def test_a_large_index_finds_what_looking_at_each_name_finds(many: list[str]) -> None:
+    """Among thousands of names, in every block and across them, the best are found and equals come by owner."""
+    # Given an index of more than 4,096 names, and names that are in it, like one in it, or like none
+    chance = random.Random(7)  # noqa: S311 - the same every time, and no secret
+    index, grams = _index(many), _with_grams(many)
+    picked = chance.sample(many[:1000], 8) + chance.sample(many[1000:4200], 8) + chance.sample(many[-300:], 8)
+    asked = picked + [f"{name}s" for name in picked] + [name[1:] for name in picked] + ["zzz", "ba", "ba ba ba be"]
+
+    # When they are looked for, then exactly the best are found
+    for name in asked:
+        for least, count in ((1, 6), (20, 50), (48, 6), (60, 1), (60, 6), (70, 3), (79, 6)):
+            assert _similar(grams, name, least, count) == index.similar(name, least=least, count=count), name
+        assert [owner for owner, other in enumerate(many) if other == name][:3] == index.equal(name, count=3)
+
+
+def test_the_first_owners_of_a_name_are_found_in_whichever_block(many: list[str]) -> None:
+    """An early name that is added again late has its late owner behind those of other names in between."""
+    # Given two names that are equally like a third: one added first and last, one in between
+    index = NameIndex()
+    index.add("acme one", 0)
+    for owner, name in enumerate(dict.fromkeys(many), start=1):
+        index.add(f"x{name}x", owner)
+    index.add("acme two", 9_000)
+    index.add("acme one", 9_001)
+
+    # When the third is looked for
+    found = [index.similar("acme", least=40, count=count) for count in (1, 2, 3)]
+
+    # Then owners come in their order
+    assert [[owner for _, owner in best] for best in found] == [[0], [0, 9_000], [0, 9_000, 9_001]]
+    assert len({confidence for confidence, _ in found[-1]}) == 1
+
+
+# Odd handling
+
+
+WRONG_USES: dict[str, Callable[[FakeTransport], object]] = {
+    "a quantity that is said in words": lambda fake: fake.add_feature("f", name="F", has_quantity=cast("Any", "yes")),
+    "a currency that is blank": lambda fake: fake.add_tier("t", name="T", currency=" "),
+    "a limit without an end": lambda fake: fake.add_tier(
+        "t", name="T", features={"seats": {"quantity_limit": math.inf}}
+    ),
+    "a blank price": lambda fake: fake.stripe.add_subscription(["price_pro_base", ""]),
+    "a price that is no text": lambda fake: fake.stripe.add_checkout_session([cast("Any", 5)]),
+    "a blank customer": lambda fake: fake.stripe.add_subscription([], customer_id=" "),
+    "a fault of a blank path": lambda fake: fake.fail(" ", error="CONFLICT"),
+    "a fault of a path that is no text": lambda fake: fake.fail(cast("Any", 5), error="CONFLICT"),
+    "half a fault": lambda fake: fake.fail(error="CONFLICT", times=cast("Any", 0.5)),
+    "seconds instead of a time": lambda fake: fake.advance(cast("Any", 60)),
+    "a domain that is no text": lambda fake: fake.add_company("Acme", domain=cast("Any", 5)),
+    "a catalogue that is a mapping": lambda _: FakeTransport(cast("Any", {})),
+    "a catalogue that is a fake": lambda fake: FakeTransport(cast("Any", fake)),
+}
+
+
+@pytest.mark.parametrize("use", WRONG_USES.values(), ids=WRONG_USES)
+def test_wrong_use_of_the_fake_is_a_value_error(use: Callable[[FakeTransport], object]) -> None:
+    """What no rule could make sense of is refused when it is arranged, and changes nothing."""
+    fake = FakeTransport(demo_catalogue())
+    before = fake.snapshot()
+
+    with pytest.raises(ValueError, match=": "):
+        use(fake)
+
+    assert before == fake.snapshot()
+
+
+def test_a_subscription_of_nobody_can_end_and_renew() -> None:
+    """A subscription that no company has claimed renews and is cancelled without anybody's usage or revenue."""
+    fake = FakeTransport(demo_catalogue())
+    company = fake.add_company("Acme")
+    subscription = fake.stripe.add_subscription(["price_pro_base"])
+
+    fake.stripe.renew(subscription)
+    fake.stripe.cancel(subscription)
+
+    assert fake.mrr(company) == 0
+    with pytest.raises(ValueError, match="is cancelled"):
+        fake.stripe.cancel(subscription)
+
+
+def test_a_checkout_is_completed_once() -> None:
+    """Completing a complete checkout again makes no second subscription."""
+    fake = FakeTransport(demo_catalogue())
+    session = fake.stripe.add_checkout_session(["price_pro_base"], complete=False)
+
+    fake.stripe.complete(session)
+    once = fake.snapshot()
+    fake.stripe.complete(session)
+
+    assert once == fake.snapshot()
+    assert len(once["stripe"]["subscriptions"]) == 1
+
+
+def test_a_fake_shows_how_full_it_is() -> None:
+    """The text of a fake tells how many companies and calls there are."""
+    fake = FakeTransport(demo_catalogue())
+    fake.add_company("Acme")
+
+    ChatarminOS(transport=fake).tiers.list()
+
+    assert repr(fake) == "<FakeTransport with 1 companies, 1 calls>"
+
+
+@pytest.mark.parametrize(
+    "moment", ["2024-01-15T10:30:00", "2024-01-15", "soon", "", 5, None, "0001-01-01T00:00:00+01:00"], ids=repr
+)
+def test_the_fake_refuses_what_is_no_instant(moment: Any) -> None:
+    """An instant without an offset, or that is none, is a bad request that names it."""
+    fake = FakeTransport(demo_catalogue())
+    company = fake.add_company("Acme", created_at="2023-06-01T00:00:00Z")
+    client = ChatarminOS(transport=fake)
+
+    with pytest.raises(BadRequestError, match="createdAt: "):
+        client.call("companies.update", {"companyId": company, "createdAt": moment})
+
+    assert fake.snapshot()["companies"][0]["createdAt"] == "2023-06-01T00:00:00.000Z"
+
+
+@pytest.mark.parametrize("quantity", [2**53 - 1, 1.7e308])
+def test_a_fake_can_be_stored_however_much_was_used(quantity: float) -> None:
+    """Usage adds up to more than a single quantity may be, and a snapshot holds all of it."""
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
+    company = client.onboard(external_org_id="o", tier_code="enterprise").company_id
+    for key in ("k1", "k2"):
+        client.billing.track_usage(company_id=company, feature_code="seats", quantity=quantity, idempotency_key=key)
+
+    twin = ChatarminOS(transport=FakeTransport.from_snapshot(fake.snapshot()))
+
+    assert client.features.list_access(company) == twin.features.list_access(company)
+
+
+def _full_snapshot() -> Any:
+    """Return a snapshot with something in every table."""
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
+    session = fake.stripe.add_checkout_session(client.tiers.get("pro").stripe_price_ids)
+    company = client.onboard(external_org_id="o", contact_email="ann@acme.com", checkout_session_id=session).company_id
+    client.billing.track_usage(company_id=company, feature_code="seats", quantity=0.5, idempotency_key="k")
+    return fake.snapshot()
+
+
+@pytest.mark.parametrize("key", [key for key in _full_snapshot() if key != "format"])
+def test_a_snapshot_that_lost_something_is_refused(key: str) -> None:
+    """A snapshot without one of its parts, or with something else there, is a ValueError, not an error of Python's."""
+    snapshot = _full_snapshot()
+    whole = FakeTransport.from_snapshot(snapshot).snapshot()
+    without = {name: part for name, part in snapshot.items() if name != key}
+
+    assert snapshot == whole
+    with pytest.raises(ValueError, match="cannot be read"):
+        FakeTransport.from_snapshot(without)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"companies": 5},
+        {"companies": [{}]},
+        {"contacts": {"nobody": [{"email": "ann@acme.com"}]}},
+        {"contacts": []},
+        {"usage": {"c": {"seats": "many"}}},
+        {"usage": ["c"]},
+        {"clock_offset_microseconds": "soon"},
+        {"catalogue": {"features": [{}], "tiers": []}},
+        {"claims": [{"id": "1"}]},
+        {"stripe": None},
+    ],
+    ids=repr,
+)
+def test_a_damaged_snapshot_is_refused(damage: dict[str, Any]) -> None:
+    """A snapshot whose parts are of another shape is a ValueError, not an error of Python's."""
+    snapshot = {**_full_snapshot(), **damage}
+
+    with pytest.raises(ValueError, match="cannot be read"):
+        FakeTransport.from_snapshot(snapshot)
