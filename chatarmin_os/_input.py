@@ -115,8 +115,13 @@ def quantity(value: float) -> int | float:
 
 def limit(value: float | Unset | None) -> int | float | Unset | None:
     """Return a number of at least 0, None for no limit, or UNSET for leave it as it is."""
-    if value is None or value is UNSET:
-        return value
+    return UNSET if value is UNSET else nullable_limit(value)
+
+
+def nullable_limit(value: float | None) -> int | float | None:
+    """Return a number of at least 0, or None for no limit."""
+    if value is None:
+        return None
     checked = number(value)
     if checked < 0:
         raise InvalidInput(f"expected a number of at least 0, or None; got {described(value)}")
@@ -216,7 +221,7 @@ def _override(value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {described(value)}')
     for key in ("included_quantity", "max_quantity"):  # what else there is, is for the service to say
-        within(key, limit)(value.get(key))
+        within(key, nullable_limit)(value.get(key))
     return dict(value)
 
 
@@ -257,5 +262,8 @@ def hint(value: str | None) -> str | None:
 def hint_texts(value: Iterable[str] | None) -> tuple[str, ...]:
     """Texts, without the blank ones; None for none."""
     given = () if value is None else items(value, of="texts")
-    texts = [within(f"[{index}]", hint)(text) for index, text in enumerate(given)]
-    return tuple(text for text in texts if text is not None)
+    return tuple(
+        within(f"[{index}]", text)(entry)
+        for index, entry in enumerate(given)
+        if not isinstance(entry, str) or entry.strip()
+    )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from chatarmin_os._json import copied, described
+from chatarmin_os._input import flag, keywords, mapping, nullable_limit, text, within
+from chatarmin_os._json import described, unshared
 from chatarmin_os.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from chatarmin_os.fake.rules.usage import Number
 
 
@@ -38,9 +41,6 @@ class Tier(TypedDict):
     baseFee: int | None
     currency: str
     features: dict[str, TierFeature]
-
-
-_KEYS = ("quantity_limit", "included_quantity", "config", "unit_amount")
 
 
 class Catalogue:
@@ -77,11 +77,11 @@ class Catalogue:
         Raises:
             ValueError: Blank text, or a config that is no JSON object.
         """
-        self.features[_text("code", code)] = {
+        self.features[within("code", text)(code)] = {
             "code": code,
-            "name": _text("name", name),
-            "hasQuantity": _flag("has_quantity", has_quantity),
-            "config": _config("config", config),
+            "name": within("name", text)(name),
+            "hasQuantity": within("has_quantity", flag)(has_quantity),
+            "config": within("config", mapping)(config) or {},
         }
 
     def add_tier(
@@ -107,33 +107,19 @@ class Catalogue:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
                 that is no int of at least 0.
         """
-        granted = {of: self._granted(of, given) for of, given in _mapping("features", features).items()}
-        self.tiers[_text("code", code)] = {
+        self.tiers[within("code", text)(code)] = {
             "code": code,
-            "name": _text("name", name),
-            "baseFee": _amount("base_fee", base_fee),
-            "currency": _text("currency", currency),
-            "features": granted,
+            "name": within("name", text)(name),
+            "baseFee": within("base_fee", _amount)(base_fee),
+            "currency": within("currency", text)(currency),
+            "features": within("features", self._grants)(features),
         }
 
-    def _granted(self, code: str, given: Mapping[str, Any]) -> TierFeature:
-        where = f"features[{code!r}]"
-        if code not in self.features:
-            raise ValueError(f"{where}: no such feature; known: {', '.join(self.features) or 'none'}")
-        for key in _mapping(where, given):
-            if key not in _KEYS:
-                raise ValueError(f"{where}: no such key {key!r}; allowed: {', '.join(_KEYS)}")
-        has_quantity = self.features[code]["hasQuantity"]
-        limit = given.get("quantity_limit", 0 if has_quantity else None)
-        included = given.get("included_quantity")
-        if not has_quantity and not limit is included is None:
-            raise ValueError(f"{where}: a feature without a quantity has no limits")
-        return {
-            "quantityLimit": _limit(f"{where}.quantity_limit", limit),
-            "includedQuantity": _limit(f"{where}.included_quantity", included),
-            "config": _config(f"{where}.config", given.get("config")),
-            "unitAmount": _amount(f"{where}.unit_amount", given.get("unit_amount")),
-        }
+    def _grants(self, features: Mapping[str, Mapping[str, Any]] | None) -> dict[str, TierFeature]:
+        if features is None:
+            return {}
+        known = {code: self.features[code] for code in keywords(features, allowed=tuple(self.features))}
+        return {code: within(code, partial(_granted, feature=known[code]))(given) for code, given in features.items()}
 
     def copy(self) -> Catalogue:
         """Return a catalogue that shares nothing with this one."""
@@ -141,56 +127,39 @@ class Catalogue:
 
     def to_json(self) -> dict[str, Any]:
         """Return the catalogue as JSON."""
-        content: dict[str, Any] = copied({"features": list(self.features.values()), "tiers": list(self.tiers.values())})
+        content: dict[str, Any] = unshared(
+            {"features": list(self.features.values()), "tiers": list(self.tiers.values())}
+        )
         return content
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Catalogue:
         """Return the catalogue that `to_json` wrote."""
-        catalogue, own = cls(), copied(dict(content))
+        catalogue, own = cls(), unshared(dict(content))
         catalogue.features = {feature["code"]: feature for feature in own["features"]}
         catalogue.tiers = {tier["code"]: tier for tier in own["tiers"]}
         return catalogue
 
 
-def _text(name: str, value: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name}: expected text that is not blank, got {described(value)}")
-    return value
-
-
-def _flag(name: str, value: bool) -> bool:  # noqa: FBT001 - the value is what it checks
-    if not isinstance(value, bool):
-        raise ValueError(f"{name}: expected True or False, got {described(value)}")  # noqa: TRY004 - one error for wrong use
-    return value
-
-
-def _amount(name: str, value: int | None) -> int | None:
+def _amount(value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise ValueError(f"{name}: expected minor units (cents) as an int of at least 0, got {described(value)}")
+        raise InvalidInput(f"expected minor units (cents) as an int of at least 0, got {described(value)}")
     return value
 
 
-def _limit(name: str, value: Number | None) -> Number | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-        raise ValueError(f"{name}: expected a number of at least 0 or None, got {described(value)}")
-    return value
-
-
-def _mapping(name: str, value: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if value is not None and not isinstance(value, Mapping):
-        raise ValueError(f"{name}: expected a mapping, got {described(value)}")
-    return value or {}
-
-
-def _config(name: str, value: Mapping[str, Any] | None) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = copied(dict(_mapping(name, value)))
-    except InvalidInput as refusal:
-        raise refusal.inside(name) from None
-    return config
+def _granted(value: Mapping[str, Any], feature: Feature) -> TierFeature:
+    """What a tier grants of *feature*."""
+    given = keywords(value, allowed=("quantity_limit", "included_quantity", "config", "unit_amount"))
+    quantity_limit = given.get("quantity_limit", 0 if feature["hasQuantity"] else None)
+    included = given.get("included_quantity")
+    if not feature["hasQuantity"] and not quantity_limit is included is None:
+        raise InvalidInput("a feature without a quantity has no limits")
+    return {
+        "quantityLimit": within("quantity_limit", nullable_limit)(quantity_limit),
+        "includedQuantity": within("included_quantity", nullable_limit)(included),
+        "config": within("config", mapping)(given.get("config")) or {},
+        "unitAmount": within("unit_amount", _amount)(given.get("unit_amount")),
+    }
 
 
 def demo_catalogue() -> Catalogue:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from chatarmin_os._input import flag, items, optional_text, text, within
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
@@ -32,11 +34,9 @@ class Stripe:
 
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
         """Add an active subscription and return its id (`sub_...`); without a customer it gets a new one."""
-        prices = _price_ids(price_ids)
-        if customer_id is not None:
-            _text("customer_id", customer_id)
+        prices, customer = _price_ids(price_ids), within("customer_id", optional_text)(customer_id)
         with self._locked() as state:
-            return _subscribed(state, prices, customer_id)["id"]
+            return _subscribed(state, prices, customer)["id"]
 
     def add_checkout_session(
         self, price_ids: Iterable[str], *, customer_name: str | None = None, complete: bool = True
@@ -45,9 +45,10 @@ class Stripe:
         session: Session = {
             "id": _new_id("cs_test"),
             "priceIds": _price_ids(price_ids),
-            "customerName": None if customer_name is None else _text("customer_name", customer_name),
+            "customerName": within("customer_name", optional_text)(customer_name),
             "subscriptionId": None,
         }
+        complete = within("complete", flag)(complete)
         with self._locked() as state:
             state.sessions[session["id"]] = session
             if complete:
@@ -106,18 +107,13 @@ def _active(state: State, subscription_id: str) -> StripeSubscription:
 
 
 def _known(table: dict[str, Any], id: str, what: str) -> Any:
-    if id not in table:
+    if not isinstance(id, str) or id not in table:
         raise ValueError(f"no {what} {id!r}")
     return table[id]
 
 
-def _text(name: str, value: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name}: expected text that is not blank, got {value!r}")
-    return value
+def _prices(value: Iterable[str]) -> list[str]:
+    return [within(f"[{index}]", text)(price_id) for index, price_id in enumerate(items(value, of="price ids"))]
 
 
-def _price_ids(value: Iterable[str]) -> list[str]:
-    if isinstance(value, str):
-        raise ValueError(f"price_ids: expected a list of price ids, got one text {value!r}; put it in a list")  # noqa: TRY004 - one error for wrong use
-    return [_text("price_ids", price_id) for price_id in value]
+_price_ids = within("price_ids", _prices)

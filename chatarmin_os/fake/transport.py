@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
-from chatarmin_os._input import optional_instant, within
-from chatarmin_os._json import copied, described, instant_text, unshared
-from chatarmin_os.errors import ApiError, ChatarminError
+from chatarmin_os._input import flag, optional_instant, optional_text, text, within
+from chatarmin_os._json import copied, described, instant_text, shortened, unshared
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
 from chatarmin_os.fake._router import ROUTES, shaped
 from chatarmin_os.fake.catalogue import Catalogue
@@ -163,15 +163,10 @@ class FakeTransport(Transport):
             >>> client.companies.smart_link(external_org_id="org_1", hints={"domain": "acme.com"}).company_id == company
             True
         """
-        if not isinstance(name, str) or not name.strip():
-            raise ValueError(f"name: expected text that is not blank, got {described(name)}")
-        normalised = None
-        if domain is not None:
-            normalised = addresses.domain(domain) if isinstance(domain, str) else None
-            if normalised is None:
-                raise ValueError(f"domain: no domain: {described(domain)}")
+        name, normalised = within("name", text)(name), within("domain", _domain)(domain)
+        moment = within("created_at", optional_instant)(created_at)
         with self._locked() as state:
-            return state.add_company(name, normalised, _instant_text("created_at", created_at))["id"]
+            return state.add_company(name, normalised, None if moment is None else instant_text(moment))["id"]
 
     def advance(self, by: timedelta) -> None:
         """Move the fake's clock forward.
@@ -183,7 +178,11 @@ class FakeTransport(Transport):
         if not isinstance(by, timedelta) or by < timedelta():
             raise ValueError(f"by: expected a timedelta that is not negative, got {described(by)}")
         with self._locked() as state:
-            state.clock_offset += by
+            try:
+                self._instant() + by
+                state.clock_offset += by
+            except OverflowError:
+                raise ValueError(f"by: no calendar reaches so far: {described(by)}") from None
 
     def fail(
         self, path: str | None = None, *, error: str | ChatarminError, times: int = 1, after: bool = False
@@ -206,15 +205,14 @@ class FakeTransport(Transport):
             raise ValueError(f"error: expected a code or a ChatarminError, got {described(error)}")  # noqa: TRY004 - one error for wrong use
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise ValueError(f"times: expected an int of at least 1, got {described(times)}")
-        if path is not None and (not isinstance(path, str) or not path.strip()):
-            raise ValueError(f"path: expected a procedure's path or None, got {described(path)}")
+        fault = _Fault(within("path", optional_text)(path), copy(error), times, after=within("after", flag)(after))
         with self._lock:
-            self._faults.append(_Fault(path, copy(error), times, after=bool(after)))
+            self._faults.append(fault)
 
     def mrr(self, company_id: str) -> int:
         """Return a company's monthly recurring revenue in minor units, of whatever currency its tier has."""
         with self._locked() as state:
-            if company_id not in state.companies:
+            if not isinstance(company_id, str) or company_id not in state.companies:
                 raise ValueError(f"no company {company_id!r}")
             return state.mrr.get(company_id, 0)
 
@@ -250,9 +248,13 @@ def _real_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _instant_text(name: str, given: datetime | str | None) -> str | None:
-    moment = within(name, optional_instant)(given)
-    return None if moment is None else instant_text(moment)
+def _domain(given: str | None) -> str | None:
+    if given is None:
+        return None
+    domain = addresses.domain(text(given))
+    if domain is None:
+        raise InvalidInput(f"no domain: {shortened(given)}")
+    return domain
 
 
 def _tell_as_the_wire(refusal: ApiError, path: str) -> None:
