@@ -179,7 +179,7 @@ class FakeTransport(Transport):
             raise ValueError(f"by: expected a timedelta that is not negative, got {described(by)}")
         with self._locked() as state:
             try:
-                self._instant() + by
+                _ = self._instant() + by
                 state.clock_offset += by
             except OverflowError:
                 raise ValueError(f"by: no calendar reaches so far: {described(by)}") from None
