@@ -62,6 +62,8 @@ def from_answer(request: Request[T], answer: JSON) -> T:
         result: T = codec.decode(answer)
     except _Mismatch as mismatch:
         raise InvalidResponse(f"{request.path} answered something unexpected: {mismatch}") from None
+    except RecursionError:
+        raise InvalidResponse(f"{request.path} answered something unexpected: JSON nested too deep at $") from None
     return result
 
 

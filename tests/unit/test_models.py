@@ -894,3 +894,13 @@ def test_no_other_answer_may_be_empty(asked: Any) -> None:
     """Where the service shows a result, an empty answer is not the service's."""
     with pytest.raises(InvalidResponse, match=r" at \$, got None$"):
         answered(asked, None)
+
+
+def test_an_answer_without_a_bottom_is_refused() -> None:
+    """JSON nested deeper than Python can follow is an invalid answer, and no error of the interpreter."""
+    nested: list[Any] = []
+    for _ in range(10_000):
+        nested = [nested]
+
+    with pytest.raises(InvalidResponse, match="nested too deep"):
+        answered(FeatureCheckInput(company_id="c", feature_code="f"), {"isEnabled": True, "shards": nested})
