@@ -169,7 +169,10 @@ def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | No
         value = day
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time(), UTC)
-    return instant(value)
+    try:
+        return instant(value)
+    except InvalidInput as refusal:
+        raise InvalidInput(f"{refusal}; a day such as 2026-12-31 means its start in UTC") from None
 
 
 def _day(value: str) -> date | None:

@@ -153,7 +153,7 @@ def _granted(value: Mapping[str, Any], feature: Feature) -> TierFeature:
     quantity_limit = given.get("quantity_limit", 0 if feature["hasQuantity"] else None)
     included = given.get("included_quantity")
     if not feature["hasQuantity"] and not quantity_limit is included is None:
-        raise InvalidInput("a feature without a quantity has no limits")
+        raise InvalidInput("a feature without a quantity has no limits; add it with has_quantity=True")
     return {
         "quantityLimit": within("quantity_limit", nullable_limit)(quantity_limit),
         "includedQuantity": within("included_quantity", nullable_limit)(included),

@@ -17,7 +17,9 @@ def refuse_taken(state: State, external_org_id: str, company_id: str | None = No
     """Refuse an external org id that is linked, unless to *company_id*."""
     link = state.links.get(external_org_id)
     if link and link["companyId"] != company_id:
-        raise ApiError.from_code("CONFLICT", f"External org id {external_org_id!r} is linked to another company")
+        raise ApiError.from_code(
+            "CONFLICT", f"External org id {external_org_id!r} is linked already, to company {link['companyId']}"
+        )
 
 
 def link(state: State, company_id: str, external_org_id: str) -> Link:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
-from chatarmin_os._input import flag, optional_instant, optional_text, text, within
+from chatarmin_os._input import flag, optional_instant, text, within
 from chatarmin_os._json import copied, described, instant_text, shortened, unshared
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
@@ -74,6 +74,8 @@ class FakeTransport(Transport):
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         if catalogue is not None and not isinstance(catalogue, Catalogue):
             raise ValueError(f"catalogue: expected a Catalogue or None, got {described(catalogue)}")
+        if now is not None and not callable(now):
+            raise ValueError(f"now: expected a function that returns the time, got {described(now)}")
         self._now = now or _real_clock
         self._lock = RLock()
         self._faults: list[_Fault] = []
@@ -190,7 +192,7 @@ class FakeTransport(Transport):
         """Let the next calls fail.
 
         Args:
-            path: Only calls of this path count; None: all do.
+            path: Only calls of this path on the wire count; None: all do.
             error: A code of the wire such as `"TOO_MANY_REQUESTS"`, or any error of the tree, raised as a copy.
             times: How many calls fail.
             after: Carry the call out first: it ran, and its answer is lost.
@@ -205,7 +207,9 @@ class FakeTransport(Transport):
             raise ValueError(f"error: expected a code or a ChatarminError, got {described(error)}")  # noqa: TRY004 - one error for wrong use
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise ValueError(f"times: expected an int of at least 1, got {described(times)}")
-        fault = _Fault(within("path", optional_text)(path), copy(error), times, after=within("after", flag)(after))
+        if path is not None and path not in ROUTES:
+            raise ValueError(f'path: no procedure {path!r}; paths are those of the wire, such as "billing.trackUsage"')
+        fault = _Fault(path, copy(error), times, after=within("after", flag)(after))
         with self._lock:
             self._faults.append(fault)
 

@@ -12,29 +12,43 @@ from chatarmin_os.models.tiers import TierSummary
 
 @frozen
 class UsageResult:
-    """Where a company stands after usage was counted."""
+    """Where a company stands after usage was counted.
 
-    current_usage: Quantity = required()  # in this billing period
-    remaining: Quantity | None = None  # None: unlimited
-    billable_quantity: Quantity | None = None  # so far, beyond what is included
+    Attributes:
+        current_usage: In this billing period.
+        remaining: None: unlimited.
+        billable_quantity: So far, beyond what is included.
+    """
+
+    current_usage: Quantity = required()
+    remaining: Quantity | None = None
+    billable_quantity: Quantity | None = None
     is_at_limit: bool | None = None
     extra: dict[str, Any] = unknown_fields()
 
 
 @frozen
 class ClaimResult:
-    """What claiming a checkout came to."""
+    """What claiming a checkout came to.
+
+    Attributes:
+        subscription_id: Stripe's, `sub_...`.
+    """
 
     already_claimed: bool = required()
-    subscription_id: str | None = None  # Stripe's, sub_...
+    subscription_id: str | None = None
     extra: dict[str, Any] = unknown_fields()
 
 
 @frozen
 class LinkSubscriptionResult:
-    """What linking a subscription came to."""
+    """What linking a subscription came to.
 
-    subscription_id: str | None = None  # Stripe's, sub_...
+    Attributes:
+        subscription_id: Stripe's, `sub_...`.
+    """
+
+    subscription_id: str | None = None
     already_linked: bool | None = None
     features_applied: int | None = None
     extra: dict[str, Any] = unknown_fields()
@@ -42,9 +56,13 @@ class LinkSubscriptionResult:
 
 @frozen
 class Subscription:
-    """An active subscription of a company."""
+    """An active subscription of a company.
 
-    id: str | None = None  # the service's own
+    Attributes:
+        id: The service's own.
+    """
+
+    id: str | None = None
     stripe_subscription_id: str | None = None
     display_name: str | None = None
     tier: TierSummary | None = None

@@ -13,10 +13,14 @@ from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 @frozen
 class Company:
-    """A customer company."""
+    """A customer company.
+
+    Attributes:
+        short_id: A slug of its name, such as acme-inc.
+    """
 
     id: str = required()
-    short_id: str | None = None  # a slug of its name, such as acme-inc
+    short_id: str | None = None
     name: str | None = None
     domain: str | None = None
     created_at: datetime | None = None
@@ -42,22 +46,32 @@ class Hints:
 
 @frozen
 class Suggestion:
-    """A company that may be meant."""
+    """A company that may be meant.
+
+    Attributes:
+        confidence: Percent.
+        reason: domain, name or email_domain.
+    """
 
     company_id: str | None = None
     customer_name: str | None = None
-    confidence: Quantity | None = None  # percent
-    reason: str | None = None  # domain, name or email_domain
+    confidence: Quantity | None = None
+    reason: str | None = None
     extra: dict[str, Any] = unknown_fields()
 
 
 @frozen
 class SmartLinkResult:
-    """What linking by hints came to."""
+    """What linking by hints came to.
 
-    status: str = required()  # already_linked, linked, suggestions or no_match
+    Attributes:
+        status: already_linked, linked, suggestions or no_match.
+        confidence: Percent.
+    """
+
+    status: str = required()
     company_id: str | None = None
     customer_name: str | None = None
-    confidence: Quantity | None = None  # percent
+    confidence: Quantity | None = None
     suggestions: tuple[Suggestion, ...] = ()
     extra: dict[str, Any] = unknown_fields()

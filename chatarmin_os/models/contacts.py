@@ -11,7 +11,11 @@ from chatarmin_os.models._base import required, unknown_fields
 
 @frozen(unsafe_hash=False)  # it holds a mapping
 class Contact:
-    """A person at a company; one per company and e-mail address."""
+    """A person at a company; one per company and e-mail address.
+
+    Attributes:
+        is_new: None in lists.
+    """
 
     id: str = required()
     email: str | None = None
@@ -20,7 +24,7 @@ class Contact:
     is_primary: bool | None = None
     avatar_url: str | None = None
     metadata: dict[str, Any] | None = None
-    is_new: bool | None = None  # None in lists
+    is_new: bool | None = None
     extra: dict[str, Any] = unknown_fields()
 
 

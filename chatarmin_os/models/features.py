@@ -12,20 +12,30 @@ from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 @frozen(unsafe_hash=False)  # it holds a mapping
 class FeatureAccess:
-    """A company's access to one feature."""
+    """A company's access to one feature.
+
+    Attributes:
+        can_use: Right now: enabled, not expired, below the limit.
+        current_usage: In this billing period.
+        quantity_limit: None: unlimited.
+        included_quantity: What is not billed; None: not billed by usage.
+        remaining: None: unlimited.
+        source: subscription, manual, trial or api.
+        valid_until: Valid before this instant; None: no expiry.
+    """
 
     feature_code: str | None = None
     feature_name: str | None = None
     is_enabled: bool = required()
-    can_use: bool | None = None  # right now: enabled, not expired, below the limit
+    can_use: bool | None = None
     has_quantity: bool | None = None
-    current_usage: Quantity | None = None  # in this billing period
-    quantity_limit: Quantity | None = None  # None: unlimited
-    included_quantity: Quantity | None = None  # what is not billed; None: not billed by usage
-    remaining: Quantity | None = None  # None: unlimited
+    current_usage: Quantity | None = None
+    quantity_limit: Quantity | None = None
+    included_quantity: Quantity | None = None
+    remaining: Quantity | None = None
     config_values: dict[str, Any] | None = None
-    source: str | None = None  # subscription, manual, trial or api
-    valid_until: datetime | None = None  # valid before this instant; None: no expiry
+    source: str | None = None
+    valid_until: datetime | None = None
     extra: dict[str, Any] = unknown_fields()
 
 

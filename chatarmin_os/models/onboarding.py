@@ -11,21 +11,29 @@ from chatarmin_os.models._base import required, unknown_fields
 
 @frozen
 class OnboardBilling:
-    """What is now so with the company's billing, also where it was so before."""
+    """What is now so with the company's billing, also where it was so before.
+
+    Attributes:
+        subscription_id: Stripe's, `sub_...`.
+    """
 
     claimed: bool | None = None
     linked: bool | None = None
     tier_applied: bool | None = None
-    subscription_id: str | None = None  # Stripe's, sub_...
+    subscription_id: str | None = None
     extra: dict[str, Any] = unknown_fields()
 
 
 @frozen
 class OnboardResult:
-    """The company, how it was found, and its billing where any was asked for."""
+    """The company, how it was found, and its billing where any was asked for.
+
+    Attributes:
+        link_status: created, linked or already_linked.
+    """
 
     company_id: str = required()
     company_name: str | None = None
-    link_status: str = required()  # created, linked or already_linked
+    link_status: str = required()
     billing_status: OnboardBilling | None = None
     extra: dict[str, Any] = unknown_fields()

@@ -20,10 +20,14 @@ class TierSummary:
 
 @frozen
 class StripePrice:
-    """A price at Stripe."""
+    """A price at Stripe.
+
+    Attributes:
+        unit_amount: In minor units, such as cents.
+    """
 
     price_id: str = required()
-    unit_amount: Quantity | None = None  # in minor units, such as cents
+    unit_amount: Quantity | None = None
     currency: str | None = None
     extra: dict[str, Any] = unknown_fields()
 
@@ -38,24 +42,32 @@ class BaseFee:
 
 @frozen(unsafe_hash=False)  # it holds a mapping
 class TierFeature:
-    """What a tier grants of one feature."""
+    """What a tier grants of one feature.
+
+    Attributes:
+        stripe: None: usage has no price of its own.
+    """
 
     code: str | None = None
     name: str | None = None
     config_values: dict[str, Any] | None = None
-    stripe: StripePrice | None = None  # None: usage has no price of its own
+    stripe: StripePrice | None = None
     extra: dict[str, Any] = unknown_fields()
 
 
 @frozen
 class Tier:
-    """A tier with its features and prices."""
+    """A tier with its features and prices.
+
+    Attributes:
+        stripe_price_ids: The base fee's first, then the features'.
+    """
 
     code: str = required()
     name: str | None = None
     base_fee: BaseFee | None = None
     features: tuple[TierFeature, ...] = required()
-    stripe_price_ids: tuple[str, ...] = ()  # the base fee's first, then the features'
+    stripe_price_ids: tuple[str, ...] = ()
     extra: dict[str, Any] = unknown_fields()
 
 

@@ -18,7 +18,12 @@ DEFAULT_MAX_RETRIES = 2
 def api_key(given: str | None) -> str:
     """Return the key from the argument, else from OS_API_KEY, without white space around it; never echoes it."""
     key = os.environ.get("OS_API_KEY") if given is None else given
-    if not isinstance(key, str) or not key.strip():
+    if key is not None and not isinstance(key, str):
+        kind = type(key).__name__  # not the value: it may be a key all the same
+        raise InvalidInput(f"expected text, got an object of type {kind}; a transport is passed as transport=").inside(
+            "api_key"
+        )
+    if key is None or not key.strip():
         raise InvalidInput("no API key: pass one (os_sk_...), or set the environment variable OS_API_KEY").inside(
             "api_key"
         )
