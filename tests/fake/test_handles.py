@@ -1243,3 +1243,18 @@ def test_a_wrong_kind_is_not_supported(client: ChatarminOS, arrange: FakeTranspo
 
     assert caught.value.code == "METHOD_NOT_SUPPORTED"
     assert before == as_json(arrange)
+
+
+@pytest.mark.parametrize("path", ["billing.track_usage", "trackUsage", ""])
+def test_a_fault_for_a_path_that_there_is_not_would_never_fire(path: str) -> None:
+    """A misspelt path is refused, for a test that waits for its fault would pass for the wrong reason."""
+    with pytest.raises(ValueError, match="path: no procedure"):
+        FakeTransport().fail(path, error="TOO_MANY_REQUESTS")
+
+
+def test_a_clock_is_a_function() -> None:
+    """A time instead of a function that returns it is refused by name."""
+    wrong: Any = datetime.now(UTC)
+
+    with pytest.raises(ValueError, match="now: expected a function"):
+        FakeTransport(now=wrong)

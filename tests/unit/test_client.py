@@ -847,3 +847,14 @@ def test_unset_is_itself_wherever_it_is_kept() -> None:
     for twin in copies:
         assert twin["limit"] is UNSET
         assert not twin["limit"]
+
+
+@pytest.mark.parametrize("wrong", [b"os_sk_secret", 123456789, ["os_sk_secret"]])
+def test_a_key_that_is_no_text_is_refused_without_being_shown(wrong: Any) -> None:
+    """The type of what was passed is told, its value may be a key all the same."""
+    with pytest.raises(InvalidInput, match=f"api_key: .*{type(wrong).__name__}") as refused:
+        ChatarminOS(wrong)
+
+    assert refused.value.field == "api_key"
+    assert "secret" not in repr(refused.value)
+    assert "123456789" not in repr(refused.value)
