@@ -52,7 +52,8 @@ def text(value: str) -> str:
         raise InvalidInput(f"expected text, got {described(value)}")
     if not value.strip():
         raise InvalidInput("blank text")
-    return value if type(value) is str and value.isascii() else copied(value)
+    plain: str = value if type(value) is str and value.isascii() else copied(value)
+    return plain
 
 
 def optional_text(value: str | None) -> str | None:
@@ -252,7 +253,7 @@ def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ())
     for key in needed:
         if key not in value:
             raise InvalidInput("is missing").inside(key)
-    return dict(value)
+    return {str.__str__(key): given for key, given in value.items()}
 
 
 def hint(value: str | None) -> str | None:

@@ -14,12 +14,18 @@ _NONE: set[int] = set()
 _FIRST_BLOCK = 10  # 2 ** 10 names; after a block the index holds four times as many as before it
 
 
-class _Block(NamedTuple):
-    """Some names, by what they have."""
+class _Cell(NamedTuple):
+    """Some names that have about as many trigrams each, by what they have."""
 
-    first_owner: int
     by_gram: dict[str, set[int]]
     by_size: dict[int, set[int]]  # by how many trigrams they have
+
+
+class _Block(NamedTuple):
+    """Some names that came one after another."""
+
+    first_owner: int
+    cells: dict[int, _Cell]  # by a quarter of the size
 
 
 class NameIndex:
@@ -27,7 +33,8 @@ class NameIndex:
 
     Names are numbered in the order they come and held in blocks that end at 1,024, 4,096, 16,384 ... A search goes
     from block to block and asks each only for what would still be among the best: the more it has found, the fewer
-    trigrams a name may miss, and the fewer lists are looked at.
+    trigrams a name may miss, and the fewer lists are looked at. In a block names are apart by size, for a name with
+    many more or fewer trigrams is not alike whatever it shares.
     """
 
     def __init__(self) -> None:
@@ -44,11 +51,12 @@ class NameIndex:
         number = self._numbers[name] = len(self._owners)
         self._owners.append([owner])
         if number >> _FIRST_BLOCK == 4 ** len(self._blocks) >> 2:
-            self._blocks.append(_Block(owner, {}, {}))
-        block, grams = self._blocks[-1], trigrams(name)
-        block.by_size.setdefault(len(grams), set()).add(number)
+            self._blocks.append(_Block(owner, {}))
+        grams = trigrams(name)
+        cell = self._blocks[-1].cells.setdefault(len(grams) // 4, _Cell({}, {}))
+        cell.by_size.setdefault(len(grams), set()).add(number)
         for gram in grams:
-            block.by_gram.setdefault(gram, set()).add(number)
+            cell.by_gram.setdefault(gram, set()).add(number)
 
     def equal(self, name: str, *, count: int) -> list[int]:
         """Return the first *count* owners of *name*."""
@@ -68,7 +76,8 @@ class NameIndex:
                 least = max(least, confidence + (owner < block.first_owner))
             fresh = [
                 (confidence, owner)
-                for number, confidence in _similar(grams, block, least)
+                for cell in block.cells.values()
+                for number, confidence in _similar(grams, cell, least)
                 if number != equal
                 for owner in self._owners[number][:count]
             ]
@@ -77,16 +86,32 @@ class NameIndex:
         return found
 
 
-def _similar(grams: frozenset[str], block: _Block, least: int) -> Iterator[tuple[int, int]]:
-    """Yield the names of *block* that are like *grams* by at least *least* percent, and by how much.
+def _similar(grams: frozenset[str], cell: _Cell, least: int) -> Iterator[tuple[int, int]]:
+    """Yield the names of *cell* that are like *grams* by at least *least* percent, and by how much."""
+    # 80 * shared / together >= least, solved for what must be shared with the smallest of these names ...
+    must_share = -(-least * (len(grams) + min(cell.by_size)) // (EQUAL_NAME + least))
+    if must_share > min(len(grams), max(cell.by_size)):
+        return
+    postings = [names for gram in grams if (names := cell.by_gram.get(gram))]
+    for count, names in enumerate(_by_missed(postings, len(postings) - must_share)):
+        if names:
+            shared = len(postings) - count
+            # ... and for the size of the largest that what is shared is enough for.
+            largest = min(shared * (EQUAL_NAME + least) // least - len(grams), max(cell.by_size))
+            for size in range(shared, largest + 1):
+                confidence = name_confidence(shared, len(grams) + size - shared)
+                for number in names & cell.by_size.get(size, _NONE):
+                    yield number, confidence
 
-    Such a name misses at most so many of *grams*. They are gone through from the rarest on, sorting names by how many
-    they have missed; who misses one more falls out at the end.
+
+def _by_missed(postings: list[set[int]], may_miss: int) -> list[set[int]]:
+    """Return the names that are in all of *postings*, in all but one, and so on to all but *may_miss*.
+
+    The lists are gone through from the rarest on, sorting names by how many they have missed; who misses one more
+    than it may falls out at the end.
     """
-    postings = sorted([names for gram in grams if (names := block.by_gram.get(gram))], key=len)
-    may_miss = len(postings) + (-least * len(grams) // EQUAL_NAME)
     missed: list[set[int]] = []
-    for step, posting in enumerate(postings):
+    for step, posting in enumerate(sorted(postings, key=len)):
         falling: set[int] = set()
         for count, names in enumerate(missed):
             if names or falling:
@@ -95,13 +120,5 @@ def _similar(grams: frozenset[str], block: _Block, least: int) -> Iterator[tuple
         if step <= may_miss:
             missed.append(posting.difference(*missed) | falling)
         elif not any(missed):
-            return
-    for count, names in enumerate(missed):
-        if names:
-            shared = len(postings) - count
-            # 80 * shared / together >= least, solved for the size of the other name.
-            largest = min(shared * (EQUAL_NAME + least) // least - len(grams), max(block.by_size))
-            for size in range(shared, largest + 1):
-                confidence = name_confidence(shared, len(grams) + size - shared)
-                for number in names & block.by_size.get(size, _NONE):
-                    yield number, confidence
+            break
+    return missed

@@ -77,7 +77,8 @@ class Catalogue:
         Raises:
             ValueError: Blank text, or a config that is no JSON object.
         """
-        self.features[within("code", text)(code)] = {
+        code = within("code", text)(code)
+        self.features[code] = {
             "code": code,
             "name": within("name", text)(name),
             "hasQuantity": within("has_quantity", flag)(has_quantity),
@@ -107,7 +108,8 @@ class Catalogue:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
                 that is no int of at least 0.
         """
-        self.tiers[within("code", text)(code)] = {
+        code = within("code", text)(code)
+        self.tiers[code] = {
             "code": code,
             "name": within("name", text)(name),
             "baseFee": within("base_fee", _amount)(base_fee),
@@ -118,8 +120,8 @@ class Catalogue:
     def _grants(self, features: Mapping[str, Mapping[str, Any]] | None) -> dict[str, TierFeature]:
         if features is None:
             return {}
-        known = {code: self.features[code] for code in keywords(features, allowed=tuple(self.features))}
-        return {code: within(code, partial(_granted, feature=known[code]))(given) for code, given in features.items()}
+        grants = keywords(features, allowed=tuple(self.features))
+        return {code: within(code, partial(_granted, feature=self.features[code]))(grants[code]) for code in grants}
 
     def copy(self) -> Catalogue:
         """Return a catalogue that shares nothing with this one."""
@@ -144,7 +146,7 @@ class Catalogue:
 def _amount(value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         raise InvalidInput(f"expected minor units (cents) as an int of at least 0, got {described(value)}")
-    return value
+    return None if value is None else int(value)
 
 
 def _granted(value: Mapping[str, Any], feature: Feature) -> TierFeature:
