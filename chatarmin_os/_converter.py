@@ -69,7 +69,7 @@ def from_answer(request: Request[T], answer: JSON) -> T:
 
 def _made(request: Request[Any]) -> _Codec:
     """Make the functions of a request's class; another thread that does the same at once does no harm."""
-    if not isinstance(request, Request):
+    if not (isinstance(request, Request) and has(type(request))):
         raise TypeError(f"expected a request such as FeatureCheckInput(...), got {described(request)}")
     kind: Any = type(request)
     encode = _requests.get_unstructure_hook(kind) if fields(kind) else _no_input

@@ -76,7 +76,7 @@ class FakeTransport(Transport):
             raise ValueError(f"catalogue: expected a Catalogue or None, got {described(catalogue)}")
         if now is not None and not callable(now):
             raise ValueError(f"now: expected a function that returns the time, got {described(now)}")
-        self._now = now or _real_clock
+        self._now = _real_clock if now is None else now
         self._lock = RLock()
         self._faults: list[_Fault] = []
         self._state = State(catalogue.copy() if catalogue else Catalogue())
@@ -207,7 +207,7 @@ class FakeTransport(Transport):
             raise ValueError(f"error: expected a code or a ChatarminError, got {described(error)}")  # noqa: TRY004 - one error for wrong use
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
             raise ValueError(f"times: expected an int of at least 1, got {described(times)}")
-        if path is not None and path not in ROUTES:
+        if path is not None and (not isinstance(path, str) or path not in ROUTES):
             raise ValueError(f'path: no procedure {path!r}; paths are those of the wire, such as "billing.trackUsage"')
         fault = _Fault(path, copy(error), times, after=within("after", flag)(after))
         with self._lock:
@@ -270,6 +270,7 @@ def _tell_as_the_wire(refusal: ApiError, path: str) -> None:
 def _raisable(error: ChatarminError, path: str) -> ChatarminError:
     """Return a copy of an injected error, so that each call gets its own."""
     error = copy(error)
+    error.request = None  # the client says which call it was
     if isinstance(error, ApiError) and error.path is None:
         error.path = path
     return error
