@@ -12,7 +12,18 @@ from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    NamedTuple,
+    NotRequired,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
 from attrs import fields, has
 from cattrs import Converter
@@ -65,6 +76,15 @@ def from_answer(request: Request[T], answer: JSON) -> T:
     except RecursionError:
         raise InvalidResponse(f"{request.path} answered something unexpected: JSON nested too deep at $") from None
     return result
+
+
+def mismatch(value: JSON, kind: Any) -> str | None:
+    """Return where and how JSON is not of a type made of TypedDicts, None where it is."""
+    try:
+        _decoder_of(kind)(value)
+    except _Mismatch as found:
+        return str(found)
+    return None
 
 
 def _made(request: Request[Any]) -> _Codec:
@@ -192,6 +212,41 @@ def _mapping(value: JSON, _: Any = None) -> dict[str, Any]:
     return own
 
 
+def _mapping_of(kind: Any) -> Decode:
+    """Make the decoder of `dict[str, X]`; the customer's own keys and values are taken as they are."""
+    of = get_args(kind)[1]
+    if of is Any:
+        return _mapping
+    decode_item = _decoder_of(of)
+
+    def decode(value: JSON, _: Any = None) -> dict[str, Any]:
+        items = _mapping(value)
+        try:
+            return {key: decode_item(item) for key, item in items.items()}
+        except _Mismatch:
+            raise _blamed((f".{key}", decode_item, item) for key, item in items.items()) from None
+
+    return decode
+
+
+def _typed_dict(kind: Any) -> Decode:
+    """Make the decoder of a TypedDict: every key that it requires, and none that it does not know."""
+    types = get_type_hints(kind, include_extras=True)
+    decoders = {key: _decoder_of(get_args(of)[0] if get_origin(of) is NotRequired else of) for key, of in types.items()}
+    required = [key for key, of in types.items() if get_origin(of) is not NotRequired]
+
+    def decode(value: JSON, _: Any = None) -> dict[str, Any]:
+        given = _mapping(value)
+        if not decoders.keys() >= given.keys() >= set(required):
+            raise _Mismatch(f"an object with {', '.join(decoders)}", value)
+        try:
+            return {key: decoders[key](item) for key, item in given.items()}
+        except _Mismatch:
+            raise _blamed((f".{key}", decoders[key], item) for key, item in given.items()) from None
+
+    return decode
+
+
 def _sequence(kind: Any) -> Decode:
     """Make the decoder of `list[X]` or `tuple[X, ...]`; both are a JSON list."""
     make, decode_item = get_origin(kind), _decoder_of(get_args(kind)[0])
@@ -282,7 +337,8 @@ _answers.register_structure_hook(str, _text)
 _answers.register_structure_hook(bool, _bool)
 _answers.register_structure_hook(int, _int)
 _answers.register_structure_hook(datetime, _instant)
-_answers.register_structure_hook_func(_is_mapping, _mapping)
+_answers.register_structure_hook_factory(_is_mapping, _mapping_of)
+_answers.register_structure_hook_factory(is_typeddict, _typed_dict)
 _answers.register_structure_hook_factory(has, _model)
 _answers.register_structure_hook_factory(_is_sequence, _sequence)
 _answers.register_structure_hook_factory(_is_union, _union)

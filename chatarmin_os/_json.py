@@ -14,8 +14,10 @@ JSON: TypeAlias = Any
 LARGEST_INTEGER = 2**53 - 1
 """JavaScript holds integers up to here exactly; the service would round what lies beyond."""
 
+DEEPEST = 100
+"""So deep may lists and objects be nested in an input: whoever reads what was stored walks through it again."""
+
 _NESTED = frozenset({dict, list})
-_PLAIN = frozenset({str, bool, type(None)})
 
 
 def copied(value: JSON) -> JSON:
@@ -33,41 +35,51 @@ def copied(value: JSON) -> JSON:
         chatarmin_os.errors.InvalidInput: sizes[1]: cannot travel as JSON: set {2}
     """
     try:
-        return _copied(value)
+        return _copied(value, DEEPEST)
     except InvalidInput as refusal:
-        raise _located(value, refusal) from None
+        raise _located(value) or refusal from None
     except RecursionError:
-        raise InvalidInput("is nested too deep, or contains itself") from None
+        raise InvalidInput(f"is nested deeper than {DEEPEST} levels, or contains itself") from None
 
 
-def _copied(value: JSON) -> JSON:  # noqa: PLR0911 - one return per kind of value
-    kind = type(value)
-    if kind in _PLAIN:
-        return value if kind is not str or value.isascii() else _text(value)
-    if kind is dict:
-        return {key if type(key) is str and key.isascii() else _key(key): _copied(of) for key, of in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_copied(inner) for inner in value]
+def _copied(value: JSON, deepest: int) -> JSON:
+    if not isinstance(value, (dict, list, tuple)):
+        return _scalar(value)
+    if not deepest:
+        raise RecursionError
+    if isinstance(value, dict):
+        return {_key(key): _copied(inner, deepest - 1) for key, inner in value.items()}
+    return [_copied(inner, deepest - 1) for inner in value]
+
+
+def _scalar(value: JSON) -> JSON:
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, int):
         return integer(value)
     if isinstance(value, float):
         return finite(value)
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, dict):
-        return _copied(dict(value))
     raise InvalidInput(f"cannot travel as JSON: {described(value)}")
 
 
-def _located(value: JSON, refusal: InvalidInput) -> InvalidInput:
-    """Return the *refusal* of *value* with the place in it that is to blame."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    for place, inner in items:
-        try:
-            _copied(inner)
-        except InvalidInput as nested:
-            return _located(inner, nested).inside(f"[{place}]" if isinstance(place, int) else str(place))
-    return refusal
+def _located(value: JSON) -> InvalidInput | None:
+    """Return the first refusal of something in *value* with its place, None where nothing is refused.
+
+    It walks as `_copied` does, once; only what fails pays for names of places.
+    """
+    try:
+        if not isinstance(value, (dict, list, tuple)):
+            _scalar(value)
+            return None
+        for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            name = _key(place) if isinstance(value, dict) else f"[{place}]"
+            if refusal := _located(inner):
+                return refusal.inside(name)
+    except InvalidInput as refusal:
+        return refusal
+    return None
 
 
 def unshared(value: JSON) -> JSON:
@@ -94,6 +106,8 @@ def finite(value: float) -> float:
 
 
 def _text(value: str) -> str:
+    if type(value) is str and value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chatarmin_os._input import text, within
 from chatarmin_os._json import copied, described
-from chatarmin_os._unset import UNSET, Unset
-from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
+from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse, twin_of
 from chatarmin_os.transports.base import Call, Transport
 
 if TYPE_CHECKING:
@@ -33,6 +31,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class _Seconds(float):
+    """A default timeout; being an object of its own, it is told from the same number given by a caller."""
+
+
+class _Count(int):
+    """A default number of repeats, told from a given one in the same way."""
+
+
+_TIMEOUT, _MAX_RETRIES = _Seconds(10), _Count(2)
+
+
 class ChatarminOS:
     """A client of ChatarminOS; one serves a whole process.
 
@@ -41,8 +50,8 @@ class ChatarminOS:
             is stripped. It is never shown.
         base_url: Where the service is; default: OS_BASE_URL, else the public service.
         transport: What answers the calls, instead of HTTP. The other arguments belong to HTTP and cannot go with it.
-        timeout: Seconds for a whole call, repeats and waits included; 10 by default.
-        max_retries: How often a call is repeated at most; 2 by default.
+        timeout: Seconds for a whole call, repeats and waits included.
+        max_retries: How often a call is repeated at most.
 
     Raises:
         InvalidInput: No key, or a setting that cannot be.
@@ -67,18 +76,23 @@ class ChatarminOS:
         *,
         base_url: str | None = None,
         transport: Transport | None = None,
-        timeout: float | Unset = UNSET,
-        max_retries: int | Unset = UNSET,
+        timeout: float = _TIMEOUT,
+        max_retries: int = _MAX_RETRIES,
     ) -> None:
         if transport is None:
             transport = _http_transport(api_key, base_url, timeout, max_retries)
         elif not isinstance(transport, Transport):
             raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {described(transport)}")
         else:
-            settings = {"api_key": api_key, "base_url": base_url, "timeout": timeout, "max_retries": max_retries}
-            given = [name for name, value in settings.items() if value is not None and value is not UNSET]
-            if given:
-                raise TypeError(f"{', '.join(given)} must not be given with a transport, which has its own settings")
+            is_given = {
+                "api_key": api_key is not None,
+                "base_url": base_url is not None,
+                "timeout": timeout is not _TIMEOUT,
+                "max_retries": max_retries is not _MAX_RETRIES,
+            }
+            if any(is_given.values()):
+                given = ", ".join(name for name, so in is_given.items() if so)
+                raise TypeError(f"{given} must not be given with a transport, which has its own settings")
         self.transport = transport
 
     @classmethod
@@ -269,7 +283,7 @@ class ChatarminOS:
 
     def _outcome(self, request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
         if isinstance(answer, ChatarminError):
-            error = answer if answer.request is None else copy(answer)  # one error may stand for many calls
+            error = answer if answer.request is None else twin_of(answer)  # one error may stand for many calls
         else:
             try:
                 result: T = self._wire.from_answer(request, answer)
@@ -310,14 +324,16 @@ class ChatarminOS:
             from chatarmin_os.procedures.table import PROCEDURES
 
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
-        elif kind not in ("query", "mutation"):
+        elif kind == "query":
+            kind = "query"  # and no longer an enum's member that equals it
+        elif kind == "mutation":
+            kind = "mutation"
+        else:
             raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
         return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
 
 
-def _http_transport(
-    api_key: str | None, base_url: str | None, timeout: float | Unset, max_retries: int | Unset
-) -> Transport:
+def _http_transport(api_key: str | None, base_url: str | None, timeout: float, max_retries: int) -> Transport:
     from chatarmin_os.transports import _settings
 
     _settings.api_key(api_key)

@@ -24,6 +24,7 @@ idempotency key. All errors pickle and copy with their attributes.
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -50,8 +51,19 @@ def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict
     return error
 
 
+def twin_of(error: ChatarminError) -> ChatarminError:
+    """Return an error that tells the same, of no request yet; the two share nothing but what caused them."""
+    twin = deepcopy(error)
+    twin.request = None
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin
+
+
 class ApiError(ChatarminError):
-    """The service understood the call and refused it; nothing was changed.
+    """The service answered that it refuses the call, or (`ServerError`) that it failed.
+
+    A refusal has changed nothing; a `ServerError` leaves open how far the service came.
 
     Attributes:
         code: The wire's name of the refusal, such as `"NOT_FOUND"`.

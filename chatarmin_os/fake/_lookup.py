@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatarmin_os._json import shortened
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake._router import not_found
 
 if TYPE_CHECKING:
-    from chatarmin_os.fake.state import Company, Feature, State, StripeSubscription, Tier
+    from chatarmin_os.fake.catalogue import Feature, Tier
+    from chatarmin_os.fake.state import Company, State, StripeSubscription
 
 
 def company(state: State, company_id: str) -> Company:
@@ -23,7 +25,7 @@ def linked_company(state: State, external_org_id: str) -> Company:
     """Return the company that an external org id is linked to."""
     link = state.links.get(external_org_id)
     if link is None:
-        raise ApiError.from_code("NOT_FOUND", f"External org id {external_org_id!r} is not linked")
+        raise ApiError.from_code("NOT_FOUND", f"External org id {shortened(external_org_id)} is not linked")
     return state.companies[link["companyId"]]
 
 

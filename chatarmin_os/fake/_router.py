@@ -60,7 +60,7 @@ def bad_request(place: str, reason: str) -> ApiError:
 
 def not_found(what: str, of: str) -> ApiError:
     """Return the refusal of an id that there is not."""
-    return ApiError.from_code("NOT_FOUND", f"No {what} {of!r}")
+    return ApiError.from_code("NOT_FOUND", f"No {what} {shortened(of)}")
 
 
 def shaped(shape: dict[str, Field], given: JSON, place: str = "") -> Given:
@@ -107,22 +107,25 @@ def number(value: Any, place: str) -> int | float:
 
 
 def _quantity(value: Any, place: str) -> int | float:
-    if number(value, place) <= 0:
+    quantity = number(value, place)
+    if quantity <= 0:
         raise bad_request(place, f"expected a number above 0, got {described(value)}")
-    return value  # type: ignore[no-any-return]
+    return quantity
 
 
 def limit_at(value: Any, place: str) -> int | float | None:
     """Return a number of at least 0, or None for no limit."""
-    if value is not None and number(value, place) < 0:
+    limit = None if value is None else number(value, place)
+    if limit is not None and limit < 0:
         raise bad_request(place, f"expected a number of at least 0, or null; got {described(value)}")
-    return value  # type: ignore[no-any-return]
+    return limit
 
 
 def _fraction(value: Any, place: str) -> float:
-    if not 0 <= number(value, place) <= 1:
+    fraction = number(value, place)
+    if not 0 <= fraction <= 1:
         raise bad_request(place, f"expected a fraction from 0 to 1, got {described(value)}")
-    return value  # type: ignore[no-any-return]
+    return fraction
 
 
 def _mapping(value: Any, place: str) -> dict[str, Any]:
@@ -163,9 +166,10 @@ def one_of(*names: str) -> Check:
     """Make the check for one of *names*."""
 
     def check(value: Any, place: str) -> str:
-        if value not in names:
+        name = _text(value, place)
+        if name not in names:
             raise bad_request(place, f"expected one of {', '.join(names)}; got {described(value)}")
-        return value  # type: ignore[no-any-return]
+        return name
 
     return check
 

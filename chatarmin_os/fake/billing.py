@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from chatarmin_os._json import shortened
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import _lookup, tiers
 from chatarmin_os.fake._router import MAPPING, QUANTITY, TEXT, Given, bad_request, not_found, optional, procedure
@@ -15,7 +16,8 @@ from chatarmin_os.fake.rules.usage import added, as_number, passes, standing
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import Claim, State, StripeSubscription, Tier
+    from chatarmin_os.fake.catalogue import Tier
+    from chatarmin_os.fake.state import Claim, State, StripeSubscription
 
 
 @procedure(
@@ -67,7 +69,7 @@ def _replayed(state: State, key: str, given: Given) -> JSON:
     event = state.events[key]
     for field in ("companyId", "featureCode", "quantity"):
         if event[field] != given[field]:
-            raise ApiError.from_code("CONFLICT", f"The idempotency key {key!r} was used with another {field}")
+            raise ApiError.from_code("CONFLICT", f"The idempotency key {shortened(key)} was used with another {field}")
     return event["answer"]
 
 
@@ -140,7 +142,7 @@ def refuse_unlinkable(subscription: StripeSubscription, customer_id: str | None)
     """Refuse a cancelled subscription, and a customer that is not its own."""
     _refuse_cancelled(subscription, "stripeSubscriptionId")
     if customer_id not in {None, subscription["customerId"]}:
-        raise bad_request("stripeCustomerId", f"{customer_id!r} is not the customer of {subscription['id']!r}")
+        raise bad_request("stripeCustomerId", f"{shortened(customer_id)} is not the customer of {subscription['id']!r}")
 
 
 def _refuse_cancelled(subscription: StripeSubscription, place: str) -> None:
@@ -163,7 +165,7 @@ def claim(state: State, company_id: str, subscription: StripeSubscription) -> Cl
     tier = paid_for(state.catalogue.tiers.values(), subscription["priceIds"])
     if tier:
         tiers.grant(state, company_id, tier)
-    return _added(state, company_id, subscription, tier, is_applied=tier is not None)
+    return _added(state, company_id, subscription, tier)
 
 
 def link(
@@ -182,25 +184,22 @@ def link(
     if tier is None:
         return 0
     claim["tierCode"] = tier["code"]
-    claim["tierApplied"] = True
     return tiers.grant(state, company_id, tier)
 
 
-def _added(
-    state: State,
-    company_id: str,
-    subscription: StripeSubscription,
-    tier: Tier | None,
-    *,
-    is_applied: bool = False,
-) -> Claim:
+def is_tier_applied(state: State, subscription: StripeSubscription) -> bool:
+    """Return whether the tier of a claimed subscription is the one its company was given last."""
+    claim = state.claims[subscription["id"]]
+    return claim["tierCode"] is not None and claim["tierCode"] == state.tiers.get(claim["companyId"])
+
+
+def _added(state: State, company_id: str, subscription: StripeSubscription, tier: Tier | None) -> Claim:
     claim: Claim = {
         "id": str(uuid4()),
         "companyId": company_id,
         "stripeSubscriptionId": subscription["id"],
         "displayName": None,
         "tierCode": tier and tier["code"],
-        "tierApplied": is_applied,
         "monthlyFee": (tier and tier["baseFee"]) or 0,
     }
     state.add_claim(claim)

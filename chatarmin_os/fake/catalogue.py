@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from chatarmin_os._input import flag, keywords, mapping, nullable_limit, text, within
-from chatarmin_os._json import described, unshared
+from chatarmin_os._json import described, integer, unshared
 from chatarmin_os.errors import InvalidInput
+from chatarmin_os.fake.rules.tiers import price_ids_of
+from chatarmin_os.fake.rules.usage import Number  # noqa: TC001 - snapshots are checked against these types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from chatarmin_os.fake.rules.usage import Number
 
 
 class Feature(TypedDict):
@@ -27,7 +28,8 @@ class Feature(TypedDict):
 class TierFeature(TypedDict):
     """What a tier grants of a feature."""
 
-    quantityLimit: Number | None
+    quantityLimit: NotRequired[Number | None]
+    """As it was given; without it nothing may be used of a feature that has a quantity when the tier is applied."""
     includedQuantity: Number | None
     config: dict[str, Any]
     unitAmount: int | None
@@ -106,16 +108,26 @@ class Catalogue:
 
         Raises:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
-                that is no int of at least 0.
+                that is no int of at least 0, a price whose id another price has.
         """
         code = within("code", text)(code)
-        self.tiers[code] = {
+        tier: Tier = {
             "code": code,
             "name": within("name", text)(name),
             "baseFee": within("base_fee", _amount)(base_fee),
             "currency": within("currency", text)(currency),
             "features": within("features", self._grants)(features),
         }
+        within("code", self._refuse_taken_prices)(tier)
+        self.tiers[code] = tier
+
+    def _refuse_taken_prices(self, tier: Tier) -> None:
+        """Refuse a price id that stands for two prices: who pays one would be taken to pay for the other."""
+        tiers = [other for other in self.tiers.values() if other["code"] != tier["code"]]
+        ids = Counter(price_id for one in [*tiers, tier] for price_id in price_ids_of(one))
+        for price_id in price_ids_of(tier):
+            if ids[price_id] > 1:
+                raise InvalidInput(f"two prices would have the id {price_id!r}; choose other codes")
 
     def _grants(self, features: Mapping[str, Mapping[str, Any]] | None) -> dict[str, TierFeature]:
         if features is None:
@@ -125,43 +137,31 @@ class Catalogue:
 
     def copy(self) -> Catalogue:
         """Return a catalogue that shares nothing with this one."""
-        return self.from_json(self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the catalogue as JSON."""
-        content: dict[str, Any] = unshared(
-            {"features": list(self.features.values()), "tiers": list(self.tiers.values())}
-        )
-        return content
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Catalogue:
-        """Return the catalogue that `to_json` wrote."""
-        catalogue, own = cls(), unshared(dict(content))
-        catalogue.features = {feature["code"]: feature for feature in own["features"]}
-        catalogue.tiers = {tier["code"]: tier for tier in own["tiers"]}
-        return catalogue
+        twin = type(self)()
+        twin.features, twin.tiers = unshared(self.features), unshared(self.tiers)
+        return twin
 
 
 def _amount(value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
         raise InvalidInput(f"expected minor units (cents) as an int of at least 0, got {described(value)}")
-    return None if value is None else int(value)
+    return None if value is None else integer(value)
 
 
 def _granted(value: Mapping[str, Any], feature: Feature) -> TierFeature:
     """What a tier grants of *feature*."""
     given = keywords(value, allowed=("quantity_limit", "included_quantity", "config", "unit_amount"))
-    quantity_limit = given.get("quantity_limit", 0 if feature["hasQuantity"] else None)
-    included = given.get("included_quantity")
+    quantity_limit, included = given.get("quantity_limit"), given.get("included_quantity")
     if not feature["hasQuantity"] and not quantity_limit is included is None:
         raise InvalidInput("a feature without a quantity has no limits; add it with has_quantity=True")
-    return {
-        "quantityLimit": within("quantity_limit", nullable_limit)(quantity_limit),
+    granted: TierFeature = {
         "includedQuantity": within("included_quantity", nullable_limit)(included),
         "config": within("config", mapping)(given.get("config")) or {},
         "unitAmount": within("unit_amount", _amount)(given.get("unit_amount")),
     }
+    if "quantity_limit" in given:
+        granted["quantityLimit"] = within("quantity_limit", nullable_limit)(quantity_limit)
+    return granted
 
 
 def demo_catalogue() -> Catalogue:

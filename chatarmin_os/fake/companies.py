@@ -168,7 +168,4 @@ class Hinted:
 
     def outcome(self, min_confidence: float) -> Outcome:
         """Return the company to link, or those to suggest."""
-        link = self.to_link(min_confidence)
-        if link:
-            return Outcome(link, [])
         return matching.decide([*self.certain(), *self.similar(min_confidence)], min_confidence, self.may_link)

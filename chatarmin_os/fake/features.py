@@ -22,8 +22,9 @@ from chatarmin_os.fake.rules.access import described, is_enabled, starting
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
+    from chatarmin_os.fake.catalogue import Feature
     from chatarmin_os.fake.rules.usage import Amount
-    from chatarmin_os.fake.state import Access, Feature, State
+    from chatarmin_os.fake.state import Access, State
 
 
 @procedure("features.check", "query", companyId=TEXT, featureCode=TEXT)

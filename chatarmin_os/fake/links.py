@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatarmin_os._json import shortened
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import _lookup
 from chatarmin_os.fake._router import FLAG, TEXT, Given, optional, procedure
@@ -17,9 +18,8 @@ def refuse_taken(state: State, external_org_id: str, company_id: str | None = No
     """Refuse an external org id that is linked, unless to *company_id*."""
     link = state.links.get(external_org_id)
     if link and link["companyId"] != company_id:
-        raise ApiError.from_code(
-            "CONFLICT", f"External org id {external_org_id!r} is linked already, to company {link['companyId']}"
-        )
+        known = f"External org id {shortened(external_org_id)} is linked already, to company {link['companyId']}"
+        raise ApiError.from_code("CONFLICT", known)
 
 
 def link(state: State, company_id: str, external_org_id: str) -> Link:

@@ -9,7 +9,8 @@ from chatarmin_os.fake._router import EMAIL, INSTANT, TEXT, Given, bad_request, 
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import Company, State, StripeSubscription, Tier
+    from chatarmin_os.fake.catalogue import Tier
+    from chatarmin_os.fake.state import Company, State, StripeSubscription
 
 
 @procedure(
@@ -91,7 +92,6 @@ def _billed(
     return {
         "claimed": by_checkout,
         "linked": subscription is not None and not by_checkout,
-        "tierApplied": tier is not None
-        or (subscription is not None and state.claims[subscription["id"]]["tierApplied"]),
+        "tierApplied": tier is not None or (subscription is not None and billing.is_tier_applied(state, subscription)),
         "subscriptionId": subscription and subscription["id"],
     }

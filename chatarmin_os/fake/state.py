@@ -1,40 +1,20 @@
-"""What the fake knows, as tables of JSON rows by id, and the whole of it as a snapshot."""
+"""What the fake knows, as tables of JSON rows by id."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
-from chatarmin_os._json import unshared
 from chatarmin_os.fake._name_index import NameIndex
-from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier, TierFeature
 from chatarmin_os.fake.rules.addresses import email_domain, telling
 from chatarmin_os.fake.rules.names import normalised, slug
+from chatarmin_os.fake.rules.usage import Number  # noqa: TC001 - snapshots are checked against these types
 
 if TYPE_CHECKING:
-    from chatarmin_os._json import JSON
-    from chatarmin_os.fake.rules.usage import Amount, Number
-
-__all__ = [
-    "Access",
-    "Claim",
-    "Company",
-    "Contact",
-    "Event",
-    "Feature",
-    "Link",
-    "Session",
-    "State",
-    "StripeSubscription",
-    "Tier",
-    "TierFeature",
-]
-
-_FORMAT = "chatarmin_os fake 1"
-_MICROSECOND = timedelta(microseconds=1)
+    from chatarmin_os.fake.catalogue import Catalogue
+    from chatarmin_os.fake.rules.usage import Amount
 
 
 class Company(TypedDict):
@@ -114,12 +94,11 @@ class Claim(TypedDict):
     stripeSubscriptionId: str
     displayName: str | None
     tierCode: str | None
-    tierApplied: bool
     monthlyFee: int
 
 
 class State:
-    """The tables; what can be derived from them (indexes) is made anew when a snapshot is loaded.
+    """The tables, and what is derived from them (indexes).
 
     Rows are added and changed by the methods here or by the module of their noun; nothing here decides or refuses.
     """
@@ -132,6 +111,7 @@ class State:
         self.links: dict[str, Link] = {}  # by external org id
         self.contacts: dict[str, dict[str, Contact]] = {}  # by company and lower-case address
         self.access: dict[str, dict[str, Access]] = {}  # by company and feature
+        self.tiers: dict[str, str] = {}  # by company, the tier applied last
         self.usage: dict[str, dict[str, Amount]] = {}  # by company and feature, of this billing period
         self.events: dict[str, Event] = {}  # by idempotency key
         self.subscriptions: dict[str, StripeSubscription] = {}
@@ -158,7 +138,7 @@ class State:
             "createdAt": created_at,
         }
         self.companies[company["id"]] = company
-        self._index_company(company)
+        self.index_company(company)
         return company
 
     def _free_short_id(self, name: str) -> str:
@@ -172,7 +152,8 @@ class State:
         self._next_suffix[wanted] = suffix + 1
         return f"{wanted}-{suffix}"
 
-    def _index_company(self, company: Company) -> None:
+    def index_company(self, company: Company) -> None:
+        """Let a company of the table be found; in order of creation."""
         place = self._place[company["id"]] = len(self.order)
         self.order.append(company["id"])
         self._short_ids.add(company["shortId"])
@@ -217,66 +198,3 @@ class State:
     def claims_of(self, company_id: str) -> list[Claim]:
         """Return a company's claims in order, those of cancelled subscriptions too."""
         return self._claims_of.get(company_id, [])
-
-    def snapshot(self) -> JSON:
-        """Return everything as JSON."""
-        return unshared(
-            {
-                "format": _FORMAT,
-                "clock_offset_microseconds": self.clock_offset // _MICROSECOND,
-                "catalogue": self.catalogue.to_json(),
-                "companies": list(self.companies.values()),
-                "links": list(self.links.values()),
-                "contacts": {company: list(contacts.values()) for company, contacts in self.contacts.items()},
-                "access": self.access,
-                "usage": {
-                    company: {code: str(amount) for code, amount in usage.items()}
-                    for company, usage in self.usage.items()
-                },
-                "events": self.events,
-                "stripe": {
-                    "subscriptions": list(self.subscriptions.values()),
-                    "sessions": list(self.sessions.values()),
-                },
-                "claims": list(self.claims.values()),
-                "mrr": self.mrr,
-            }
-        )
-
-    @classmethod
-    def from_snapshot(cls, snapshot: JSON) -> State:
-        """Return the state that a snapshot holds.
-
-        Raises:
-            ValueError: It is no snapshot of this format.
-        """
-        if not isinstance(snapshot, dict) or snapshot.get("format") != _FORMAT:
-            raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
-        try:
-            return cls._loaded(unshared(snapshot))
-        except (ArithmeticError, AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"a snapshot of the format {_FORMAT!r} that cannot be read: {error!r}") from error
-
-    @classmethod
-    def _loaded(cls, content: dict[str, Any]) -> State:
-        state = cls(Catalogue.from_json(content["catalogue"]))
-        state.clock_offset = content["clock_offset_microseconds"] * _MICROSECOND
-        for company in content["companies"]:
-            state.companies[company["id"]] = company
-            state._index_company(company)
-        state.links = {link["externalOrgId"]: link for link in content["links"]}
-        for company_id, contacts in content["contacts"].items():
-            for contact in contacts:
-                state.add_contact(company_id, contact)
-        state.access = content["access"]
-        state.usage = {
-            company: {code: Decimal(amount) for code, amount in usage.items()}
-            for company, usage in content["usage"].items()
-        }
-        state.events = content["events"]
-        state.subscriptions = {row["id"]: row for row in content["stripe"]["subscriptions"]}
-        state.sessions = {row["id"]: row for row in content["stripe"]["sessions"]}
-        for claim in content["claims"]:
-            state.add_claim(claim)
-        state.mrr = content["mrr"]
-        return state

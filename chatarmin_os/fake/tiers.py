@@ -21,7 +21,8 @@ from chatarmin_os.fake.rules import tiers as rules
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import State, Tier
+    from chatarmin_os.fake.catalogue import Tier
+    from chatarmin_os.fake.state import State
 
 
 @procedure("tiers.list", "query")
@@ -53,7 +54,7 @@ def get(state: State, given: Given) -> JSON:
             }
             for code, granted in tier["features"].items()
         ],
-        "stripePriceIds": [price["priceId"] for price in rules.prices(tier)],
+        "stripePriceIds": rules.price_ids_of(tier),
     }
 
 
@@ -86,4 +87,5 @@ def grant(state: State, company_id: str, tier: Tier, overrides: dict[str, dict[s
     for code, granted in tier["features"].items():
         override = (overrides or {}).get(code, {})
         accesses[code] = rules.granted_access(state.catalogue.features[code], granted, override)
+    state.tiers[company_id] = tier["code"]
     return len(tier["features"])

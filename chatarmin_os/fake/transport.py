@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from copy import copy
 from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
 from chatarmin_os._input import flag, optional_instant, text, within
 from chatarmin_os._json import copied, described, instant_text, shortened, unshared
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, twin_of
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
 from chatarmin_os.fake._router import ROUTES, shaped
 from chatarmin_os.fake.catalogue import Catalogue
@@ -52,7 +51,7 @@ class FakeTransport(Transport):
 
     Policies:
         - **Refusals**: unknown procedures, and unknown or mistyped keys of an input, are refused: a typo must not pass.
-        - **Failed calls** change nothing.
+        - **Failed calls** change nothing, but those that `fail(after=True)` carries out before they fail.
         - **Threads** may share a fake: two calls at once behave as some order of the two.
         - **JSON**: what comes in and goes out is copied; nothing is shared with the caller.
 
@@ -96,7 +95,10 @@ class FakeTransport(Transport):
         now = self._now()
         if not isinstance(now, datetime) or now.utcoffset() is None:
             raise ValueError(f"now: expected an aware datetime of the clock, got {described(now)}")
-        return now + self._state.clock_offset
+        try:
+            return now + self._state.clock_offset
+        except OverflowError:
+            raise ValueError(f"now: no calendar reaches {self._state.clock_offset} beyond {now}") from None
 
     def send(self, call: Call) -> JSON:
         """Answer *call* as the service would."""
@@ -180,10 +182,12 @@ class FakeTransport(Transport):
         if not isinstance(by, timedelta) or by < timedelta():
             raise ValueError(f"by: expected a timedelta that is not negative, got {described(by)}")
         with self._locked() as state:
+            before = state.clock_offset
             try:
-                _ = self._instant() + by
                 state.clock_offset += by
-            except OverflowError:
+                self._instant()
+            except (OverflowError, ValueError):
+                state.clock_offset = before
                 raise ValueError(f"by: no calendar reaches so far: {described(by)}") from None
 
     def fail(
@@ -209,7 +213,7 @@ class FakeTransport(Transport):
             raise ValueError(f"times: expected an int of at least 1, got {described(times)}")
         if path is not None and (not isinstance(path, str) or path not in ROUTES):
             raise ValueError(f'path: no procedure {path!r}; paths are those of the wire, such as "billing.trackUsage"')
-        fault = _Fault(path, copy(error), times, after=within("after", flag)(after))
+        fault = _Fault(path, twin_of(error), times, after=within("after", flag)(after))
         with self._lock:
             self._faults.append(fault)
 
@@ -222,22 +226,28 @@ class FakeTransport(Transport):
 
     def snapshot(self) -> JSON:
         """Return everything the fake knows as JSON, but for calls, faults and the `now` function."""
+        from chatarmin_os.fake import (
+            snapshot as snapshots,
+        )  # it takes cattrs along, which the fake has no other use for
+
         with self._locked() as state:
-            return state.snapshot()
+            return snapshots.taken(state)
 
     @classmethod
     def from_snapshot(cls, snapshot: JSON, *, now: Callable[[], datetime] | None = None) -> Self:
         """Return a fake that knows what *snapshot* holds.
 
         Raises:
-            ValueError: It is no snapshot, or one of another format.
+            ValueError: It is no snapshot, one of another format, or a broken one; the place is named.
 
         Example:
             >>> FakeTransport.from_snapshot(fake.snapshot()).snapshot() == fake.snapshot()
             True
         """
+        from chatarmin_os.fake import snapshot as snapshots
+
         fake = cls(now=now)
-        fake._state = State.from_snapshot(snapshot)
+        fake._state = snapshots.loaded(snapshot)
         return fake
 
     def reset(self) -> None:
@@ -268,9 +278,8 @@ def _tell_as_the_wire(refusal: ApiError, path: str) -> None:
 
 
 def _raisable(error: ChatarminError, path: str) -> ChatarminError:
-    """Return a copy of an injected error, so that each call gets its own."""
-    error = copy(error)
-    error.request = None  # the client says which call it was
+    """Return an injected error for one call, so that each gets its own."""
+    error = twin_of(error)
     if isinstance(error, ApiError) and error.path is None:
         error.path = path
     return error

@@ -10,12 +10,13 @@ Quantity: TypeAlias = int | float
 """An int where it is whole, else a float; never a bool."""
 
 
-def required() -> Any:
+def required(default: Any = None) -> Any:
     """Return a field without which an answer is not the service's; typed as always there.
 
-    It is None only in the empty model that stands for an empty answer (`companies.update`, `features.set_access`).
+    It is at its *default* only in the empty model that stands for an empty answer (`companies.update`,
+    `features.set_access`), and in a model that a user makes without it.
     """
-    return field(default=None, metadata={"required": True})
+    return field(default=default, metadata={"required": True})
 
 
 def unknown_fields() -> Any:

@@ -74,6 +74,6 @@ class BillingStatus:
     """A company's billing at a glance."""
 
     has_billing_profile: bool = required()
-    active_subscriptions: tuple[Subscription, ...] = required()
+    active_subscriptions: tuple[Subscription, ...] = required(())
     enabled_features_count: int | None = None
     extra: dict[str, Any] = unknown_fields()

@@ -44,5 +44,5 @@ class OrgFeatures:
     """All features of the company that an external organisation id is linked to."""
 
     company_id: str = required()
-    features: tuple[FeatureAccess, ...] = required()
+    features: tuple[FeatureAccess, ...] = required(())
     extra: dict[str, Any] = unknown_fields()

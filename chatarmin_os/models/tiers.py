@@ -66,7 +66,7 @@ class Tier:
     code: str = required()
     name: str | None = None
     base_fee: BaseFee | None = None
-    features: tuple[TierFeature, ...] = required()
+    features: tuple[TierFeature, ...] = required(())
     stripe_price_ids: tuple[str, ...] = ()
     extra: dict[str, Any] = unknown_fields()
 

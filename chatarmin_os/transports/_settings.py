@@ -7,12 +7,9 @@ import sys
 from urllib.parse import urlsplit
 
 from chatarmin_os._json import described
-from chatarmin_os._unset import UNSET, Unset
 from chatarmin_os.errors import InvalidInput
 
 DEFAULT_BASE_URL = "https://os.chatarmin.com/api/v1"
-DEFAULT_TIMEOUT = 10.0
-DEFAULT_MAX_RETRIES = 2
 
 
 def api_key(given: str | None) -> str:
@@ -54,19 +51,15 @@ def _is_plain(url: str) -> bool:
     return bool(fine and not parts.query and not parts.fragment and url.isprintable() and " " not in url)
 
 
-def timeout(given: float | Unset) -> float:
+def timeout(given: float) -> float:
     """Return the seconds that a whole call may take."""
-    if given is UNSET:
-        return DEFAULT_TIMEOUT
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= sys.float_info.max:
         raise InvalidInput(f"expected seconds above 0, got {described(given)}").inside("timeout")
     return float(given)
 
 
-def max_retries(given: int | Unset) -> int:
+def max_retries(given: int) -> int:
     """Return how often a call may be repeated."""
-    if given is UNSET:
-        return DEFAULT_MAX_RETRIES
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
         raise InvalidInput(f"expected an int of at least 0, got {described(given)}").inside("max_retries")
-    return given
+    return int(given)

@@ -439,6 +439,19 @@ def test_a_checkout_the_company_has_claimed_is_told_as_claimed(client: Chatarmin
     assert claim.subscription_id == result.billing_status.subscription_id
 
 
+def test_a_tier_applied_by_hand_since_is_another(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """A checkout whose tier gave way to another is claimed still, and its tier no longer the one applied."""
+    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    company_id = client.onboard(external_org_id="org_1", checkout_session_id=session_id).company_id
+    client.tiers.apply("free", company_id=company_id)
+
+    result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
+
+    assert result.billing_status is not None
+    assert (result.billing_status.claimed, result.billing_status.tier_applied) == (True, False)
+    assert LIMITS["free"] == enabled(client, company_id)
+
+
 def test_a_subscription_the_company_has_linked_is_told_as_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
     """A subscription that the company itself linked before is linked still."""
     company = client.companies.create(name="Acme", external_org_id="org_1")

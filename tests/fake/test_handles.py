@@ -1258,3 +1258,107 @@ def test_a_clock_is_a_function() -> None:
 
     with pytest.raises(ValueError, match="now: expected a function"):
         FakeTransport(now=wrong)
+
+
+# What was given stays right however the catalogue changes
+
+
+def test_a_limit_that_was_not_given_is_none_of_a_feature_that_gets_a_quantity(
+    client: ChatarminOS, arrange: FakeTransport
+) -> None:
+    """A tier without a limit gives nothing of a feature that has a quantity since: unlimited has to be said."""
+    arrange.add_feature("export", name="Export")
+    arrange.add_tier("basic", name="Basic", features={"export": {}})
+    arrange.add_feature("export", name="Export", has_quantity=True)
+
+    company_id = on_tier(client, arrange, "basic")
+
+    access = client.features.check(company_id=company_id, feature_code="export")
+    assert (access.is_enabled, access.can_use, access.quantity_limit) == (True, False, 0)
+    [shown] = client.tiers.get("basic").features
+    assert shown.config_values == {"included_quantity": None, "max_quantity": 0}
+
+
+@pytest.mark.parametrize(
+    ("code", "features", "price_id"),
+    [
+        ("a", {"base": {"unit_amount": 1}}, "price_a_base"),
+        ("demo", {"b_c": {"unit_amount": 1}}, "price_demo_b_c"),
+    ],
+)
+def test_no_two_prices_have_one_id(
+    arrange: FakeTransport, code: str, features: dict[str, dict[str, int]], price_id: str
+) -> None:
+    """A tier of which a price would have the id of another price is refused: paying one would pay for the other."""
+    for feature in ("base", "c", "b_c"):
+        arrange.add_feature(feature, name=feature)
+    arrange.add_tier("demo_b", name="Demo B", features={"c": {"unit_amount": 1}})
+    before = as_json(arrange)
+
+    with pytest.raises(ValueError, match=f"^code: two prices would have the id '{price_id}'"):
+        arrange.add_tier(code, name="A", base_fee=1, features=features)
+
+    assert as_json(arrange) == before
+    arrange.add_tier("demo_b", name="Again", features={"c": {"unit_amount": 2}})
+
+
+def test_no_amount_is_beyond_what_the_wire_holds(arrange: FakeTransport) -> None:
+    """An amount that JavaScript would round is refused and named."""
+    with pytest.raises(ValueError, match=r"^base_fee: an integer beyond"):
+        arrange.add_tier("dear", name="Dear", base_fee=2**53)
+
+
+# Faults of each call
+
+
+def test_injected_errors_share_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """Each failed call gets an error of its own: what a test does to one does not show on the next."""
+    told = ServerError("down", code="BAD_GATEWAY", data={"tried": [1]})
+    told.add_note("as injected")
+    arrange.fail(error=told, times=2)
+    told.data["tried"].append("later")
+
+    errors = []
+    for _ in range(2):
+        with pytest.raises(ServerError) as failed:
+            client.tiers.list()
+        failed.value.data["tried"].append(2)
+        failed.value.add_note("seen")
+        errors.append(failed.value)
+
+    assert [error.data for error in errors] == [{"tried": [1, 2]}] * 2
+    assert [error.__notes__ for error in errors] == [["as injected", "seen"]] * 2
+
+
+# Clocks
+
+
+def test_a_clock_that_no_calendar_reaches_is_named() -> None:
+    """A clock that overflows is a ValueError that says so, and the fake works on once it is right again."""
+    time = [NOON]
+    fake = FakeTransport(demo_catalogue(), now=lambda: time[0])
+    fake.advance(timedelta(days=1000))
+    time[0] = datetime.max.replace(tzinfo=UTC)
+
+    with pytest.raises(ValueError, match="no calendar reaches"):
+        ChatarminOS(transport=fake).tiers.list()
+
+    time[0] = NOON
+    assert ChatarminOS(transport=fake).tiers.list()
+
+
+# Long texts
+
+
+def test_no_refusal_is_as_long_as_what_it_refuses(client: ChatarminOS) -> None:
+    """An id of a million letters is shortened in the message that refuses it."""
+    long = "x" * 1_000_000
+
+    for refused in (
+        lambda: client.features.check(company_id=long, feature_code="seats"),
+        lambda: client.features.check_by_external_org_id(long, "seats"),
+        lambda: client.tiers.get(long),
+    ):
+        with pytest.raises(NotFoundError) as failed:
+            refused()
+        assert len(str(failed.value)) < 200

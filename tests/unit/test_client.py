@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -314,8 +316,7 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_BASE_URL", "")
 
     assert _settings.base_url(None) == "https://os.chatarmin.com/api/v1"
-    assert _settings.timeout(UNSET) == 10.0
-    assert _settings.max_retries(UNSET) == 2
+    assert "timeout: 'float' = 10.0, max_retries: 'int' = 2)" in str(inspect.signature(ChatarminOS))
 
 
 @pytest.mark.parametrize(
@@ -325,6 +326,8 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"base_url": "https://os.example.com"}, "base_url "),
         ({"timeout": 10.0}, "timeout "),
         ({"timeout": 0}, "timeout "),
+        ({"timeout": None}, "timeout "),
+        ({"max_retries": None}, "max_retries "),
         ({"max_retries": 0}, "max_retries "),
         ({"max_retries": 2}, "max_retries "),
         ({"api_key": ""}, "api_key "),
@@ -342,6 +345,40 @@ def test_a_transport_has_its_own_settings(settings: dict[str, Any], named: str) 
 
     assert str(refused.value).startswith(named)
     assert KEY not in shown(refused.value)
+
+
+class Kind(StrEnum):
+    """Kinds of calls as a user may name them."""
+
+    QUERY = "query"
+    MUTATION = "mutation"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_kind_may_be_an_enums_member(kind: Any) -> None:
+    """A kind that equals one of the wire's is that one, and no longer an enum's when it reaches the transport."""
+    transport = Small()
+
+    with pytest.raises(ApiError):
+        ChatarminOS(transport=transport).call("nothing.here", kind=kind)
+
+    [call] = transport.calls
+    assert call.kind == kind.value
+    assert not isinstance(call.kind, Enum)
+
+
+def test_errors_that_share_a_cause_keep_it() -> None:
+    """An error that stands for many calls of a batch becomes one per call, each with what caused it."""
+    shared = TimedOut("the cable was pulled")
+    shared.__cause__ = OSError("no route")
+    transport = Scripted(shared, shared)
+
+    first, second = ChatarminOS(transport=transport).batch([CHECK, EVENT])
+
+    assert isinstance(first, TimedOut)
+    assert isinstance(second, TimedOut)
+    assert (first.request, second.request) == (CHECK, EVENT)
+    assert first.__cause__ is second.__cause__ is shared.__cause__
 
 
 def test_a_key_by_place_is_no_setting_of_a_transport() -> None:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatarmin_os import InvalidInput
-from chatarmin_os._json import LARGEST_INTEGER, copied, described, instant_text, shortened, unshared
+from chatarmin_os._json import DEEPEST, LARGEST_INTEGER, copied, described, instant_text, shortened, unshared
 
 
 class Text(str):
@@ -283,7 +283,7 @@ def test_the_place_of_what_cannot_travel_is_named(value: Any, place: str) -> Non
     assert str(refusal).startswith(f"{place}: cannot travel as JSON: set ")
 
 
-@pytest.mark.parametrize("depth", [1, 10, 100])
+@pytest.mark.parametrize("depth", [1, 10, DEEPEST - 1])
 def test_depth_travels(depth: int) -> None:
     """Lists in lists are fine as deep as anybody nests them."""
     value = _nested(depth)
@@ -291,11 +291,29 @@ def test_depth_travels(depth: int) -> None:
     assert value == copied(value) == unshared(value)
 
 
-def test_too_deep_is_refused() -> None:
-    """What is nested deeper than Python goes is refused, not an error of Python's."""
-    refusal = _refused(_nested(100_000))
+@pytest.mark.parametrize("depth", [DEEPEST, 490, 100_000])
+def test_too_deep_is_refused(depth: int) -> None:
+    """What is nested deeper than the bound is refused, however deep Python could go from here."""
+    refusal = _refused(_nested(depth))
 
-    assert "nested too deep" in str(refusal)
+    assert str(refusal) == "is nested deeper than 100 levels, or contains itself"
+
+
+def test_a_culprit_is_located_without_looking_twice() -> None:
+    """Naming the place of what cannot travel takes one walk, also in a value that branches at each level."""
+    value: Any = [{1}]
+    for _ in range(DEEPEST - 1):
+        value = [value, value]
+
+    assert str(_refused(value)).startswith("[0]" * DEEPEST + ": cannot travel")
+
+
+def test_what_contains_itself_many_times_is_refused_at_once() -> None:
+    """A loop with many ways through it is not gone through on all of them."""
+    loop: list[Any] = []
+    loop += [loop] * 100
+
+    assert "contains itself" in str(_refused({"a": loop}))
 
 
 def test_what_contains_itself_is_refused() -> None:

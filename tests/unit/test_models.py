@@ -904,3 +904,18 @@ def test_an_answer_without_a_bottom_is_refused() -> None:
 
     with pytest.raises(InvalidResponse, match="nested too deep"):
         answered(FeatureCheckInput(company_id="c", feature_code="f"), {"isEnabled": True, "shards": nested})
+
+
+@pytest.mark.parametrize(
+    "model", [Tier(code="x"), OrgFeatures(company_id="c"), BillingStatus(has_billing_profile=True)]
+)
+def test_a_model_made_by_hand_has_empty_sequences(model: Any) -> None:
+    """A sequence that a user leaves out is empty, as one that an answer leaves out."""
+    sequences = [
+        value
+        for name, value in attrs.asdict(model, recurse=False).items()
+        if name in {"features", "active_subscriptions"}
+    ]
+
+    assert sequences == [()]
+    hash(model)

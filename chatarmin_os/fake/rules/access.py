@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from chatarmin_os.fake.rules.usage import as_number, standing
 
 if TYPE_CHECKING:
+    from chatarmin_os.fake.catalogue import Feature
     from chatarmin_os.fake.rules.usage import Amount
-    from chatarmin_os.fake.state import Access, Feature
+    from chatarmin_os.fake.state import Access
 
 
 def starting(feature: Feature) -> Access:

@@ -58,7 +58,7 @@ def domain(given: str) -> str | None:
         except idna.IDNAError:
             return None
     host = host.removesuffix(".")
-    if host.startswith("www.") and "." in host[4:]:
+    while host.startswith("www.") and "." in host[4:]:
         host = host[4:]
     return host if _ASCII_DOMAIN.fullmatch(host) else None
 

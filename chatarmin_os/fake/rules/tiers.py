@@ -7,25 +7,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from chatarmin_os.fake.state import Access, Feature, Tier, TierFeature
+    from chatarmin_os.fake.catalogue import Feature, Tier, TierFeature
+    from chatarmin_os.fake.rules.usage import Number
+    from chatarmin_os.fake.state import Access
 
-OVERRIDES = {"included_quantity": "includedQuantity", "max_quantity": "quantityLimit"}
-"""The keys of an override (README), and what of an access each sets."""
+OVERRIDES = ("included_quantity", "max_quantity")
+"""The keys of an override (README): the included quantity, and the limit."""
+
+
+def limits(feature: Feature, granted: TierFeature) -> dict[str, Number | None]:
+    """Return a tier's limits of a feature by the overrides' keys; a limit that was not given is 0, not none."""
+    unsaid = 0 if feature["hasQuantity"] else None
+    return dict(zip(OVERRIDES, (granted["includedQuantity"], granted.get("quantityLimit", unsaid)), strict=True))
 
 
 def config_values(feature: Feature, granted: TierFeature) -> dict[str, Any]:
     """Return what a tier shows of a feature: its settings and, for a quantity, its limits by the overrides' keys."""
-    limits = {key: granted[limit] for key, limit in OVERRIDES.items()}  # type: ignore[literal-required]
-    return {**feature["config"], **granted["config"], **(limits if feature["hasQuantity"] else {})}
+    shown = limits(feature, granted) if feature["hasQuantity"] else {}
+    return {**feature["config"], **granted["config"], **shown}
 
 
 def granted_access(feature: Feature, granted: TierFeature, override: Mapping[str, Any]) -> Access:
     """Return the access that a tier grants, whatever there was before; *override* counts more than the tier."""
-    limits = {limit: override.get(key, granted[limit]) for key, limit in OVERRIDES.items()}  # type: ignore[literal-required]
+    of_both = {**limits(feature, granted), **override}
     return {
         "isEnabled": True,
-        "quantityLimit": limits["quantityLimit"],
-        "includedQuantity": limits["includedQuantity"],
+        "quantityLimit": of_both["max_quantity"],
+        "includedQuantity": of_both["included_quantity"],
         "configValues": {**feature["config"], **granted["config"]},
         "source": "subscription",
         "validUntil": None,
@@ -48,13 +56,14 @@ def paid_for(tiers: Iterable[Tier], price_ids: Collection[str]) -> Tier | None:
         >>> paid_for(tiers, ["price_pro_base"]) is None
         True
     """
-    matching = [(len(prices), tier) for tier in tiers if (prices := price_ids_of(tier)) and prices <= set(price_ids)]
-    return max(matching, key=lambda found: found[0])[1] if matching else None
+    paid = set(price_ids)
+    matching = [tier for tier in tiers if (wanted := price_ids_of(tier)) and paid.issuperset(wanted)]
+    return max(matching, key=lambda tier: len(price_ids_of(tier)), default=None)
 
 
-def price_ids_of(tier: Tier) -> set[str]:
-    """Return the ids of all prices of a tier."""
-    return {price["priceId"] for price in prices(tier)}
+def price_ids_of(tier: Tier) -> list[str]:
+    """Return the ids of all prices of a tier, the base fee's first."""
+    return [price["priceId"] for price in prices(tier)]
 
 
 def base_price(tier: Tier) -> dict[str, Any] | None:
