@@ -103,6 +103,12 @@ def _vocabulary_names(random: Random) -> Iterator[str]:
         yield f"{random.choice(_FIRST)} {random.choice(_SECOND)} {order}"
 
 
+def _branch_names(_: Random) -> Iterator[str]:
+    """Yield names that share most of their words, as the branches of one chain do."""
+    for order in count(1):
+        yield f"Store Vienna {order} Holding"
+
+
 def _letter_names(random: Random) -> Iterator[str]:
     """Yield names that have little in common."""
     while True:
@@ -126,7 +132,11 @@ def _operations() -> Iterator[_Operation]:
 def run() -> Part:
     """Measure fakes of three sizes, filled with names that are much alike and with names that are not."""
     rows = []
-    for kind, names in (("words and a number", _vocabulary_names), ("random letters", _letter_names)):
+    for kind, names in (
+        ("words and a number", _vocabulary_names),
+        ("branches of one chain", _branch_names),
+        ("random letters", _letter_names),
+    ):
         worlds = [_World(size, names(seeded("names")), seeded("calls")) for size in _SIZES]
         rows += _measured(kind, worlds)
         del worlds

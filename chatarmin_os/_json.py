@@ -43,13 +43,19 @@ def copied(value: JSON) -> JSON:
 
 
 def _copied(value: JSON, deepest: int) -> JSON:
+    if type(value) is str and value.isascii():  # most of what travels
+        return value
     if not isinstance(value, (dict, list, tuple)):
         return _scalar(value)
     if not deepest:
         raise RecursionError
+    deepest -= 1
     if isinstance(value, dict):
-        return {_key(key): _copied(inner, deepest - 1) for key, inner in value.items()}
-    return [_copied(inner, deepest - 1) for inner in value]
+        return {
+            key if type(key) is str and key.isascii() else _key(key): _copied(inner, deepest)
+            for key, inner in value.items()
+        }
+    return [_copied(inner, deepest) for inner in value]
 
 
 def _scalar(value: JSON) -> JSON:
@@ -106,8 +112,6 @@ def finite(value: float) -> float:
 
 
 def _text(value: str) -> str:
-    if type(value) is str and value.isascii():
-        return value
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -6,7 +6,7 @@ Where to look for what:
 - `companies`, `contacts`, `features`, `billing`, `tiers`, `links`, `onboarding`: what answers a procedure, the same
   nouns as in `resources`: look up, ask the rule, store, answer. `stripe`: what only Stripe could do.
 - `rules`: the rules, pure and apart from storage.
-- `state`: the tables, and the snapshot of them.
+- `state`: the tables; `snapshot`: all of them as JSON, and back.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from chatarmin_os._json import described, instant_text, shortened
+from chatarmin_os._json import described, instant_text, shortened, unshared
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake.rules import addresses
 
@@ -64,7 +64,7 @@ def not_found(what: str, of: str) -> ApiError:
 
 
 def shaped(shape: dict[str, Field], given: JSON, place: str = "") -> Given:
-    """Return *given* with every key checked and normalised."""
+    """Return *given* with every key checked and normalised; nothing in it is shared with *given*."""
     if given is None and not place:
         given = {}
     if not isinstance(given, dict):
@@ -131,7 +131,8 @@ def _fraction(value: Any, place: str) -> float:
 def _mapping(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request(place, f"expected an object, got {described(value)}")
-    return value
+    own: dict[str, Any] = unshared(value)  # it is kept, while the input itself is in the log of calls
+    return own
 
 
 def _instant(value: Any, place: str) -> str:

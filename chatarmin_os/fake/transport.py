@@ -104,7 +104,7 @@ class FakeTransport(Transport):
         """Answer *call* as the service would."""
         given = _travelled(call.input)
         with self._lock:
-            self.calls.append(Call(call.path, call.kind, unshared(given), call.safe_to_repeat))
+            self.calls.append(Call(call.path, call.kind, given, call.safe_to_repeat))
             fault = self._fault(call.path)
             if fault is None:
                 return self._answer(call, given)
