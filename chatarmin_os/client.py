@@ -334,12 +334,6 @@ class ChatarminOS:
 
 
 def _http_transport(api_key: str | None, base_url: str | None, timeout: float, max_retries: int) -> Transport:
-    from chatarmin_os.transports import _settings
+    from chatarmin_os.transports.http import HTTPTransport  # takes requests along, which a fake does without
 
-    _settings.api_key(api_key)
-    _settings.base_url(base_url)
-    _settings.timeout(timeout)
-    _settings.max_retries(max_retries)
-    raise NotImplementedError(
-        "this version does not speak to the service over HTTP yet: pass transport=, or use ChatarminOS.in_memory()"
-    )
+    return HTTPTransport(api_key, base_url, timeout=timeout, max_retries=max_retries)

@@ -9,8 +9,12 @@ from chatarmin_os.transports.base import Call, Transport
 
 if TYPE_CHECKING:
     from chatarmin_os.fake.transport import FakeTransport
+    from chatarmin_os.transports.http import HTTPTransport
 
 # What does not use the fake, or requests, does not import it.
-__getattr__, __dir__ = exports(__name__, {"chatarmin_os.fake.transport": ("FakeTransport",)})
+__getattr__, __dir__ = exports(
+    __name__,
+    {"chatarmin_os.fake.transport": ("FakeTransport",), "chatarmin_os.transports.http": ("HTTPTransport",)},
+)
 
-__all__ = ["Call", "FakeTransport", "Transport"]
+__all__ = ["Call", "FakeTransport", "HTTPTransport", "Transport"]

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
+import requests
+from requests.auth import HTTPBasicAuth
+
+from chatarmin_os._input import flag, text, within
 from chatarmin_os._json import described
 from chatarmin_os.errors import InvalidInput
 
@@ -30,8 +37,9 @@ def api_key(given: str | None) -> str:
     return key
 
 
-def base_url(given: str | None) -> str:
+def base_url(given: str | None, *, allow_http: bool) -> str:
     """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own."""
+    within("allow_http", flag)(allow_http)
     url = given if given is not None else os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise InvalidInput(f"expected a URL as text, got {described(url)}").inside("base_url")
@@ -39,7 +47,24 @@ def base_url(given: str | None) -> str:
         raise InvalidInput(
             f"expected an http(s) URL with a host, without user, query or fragment, such as {DEFAULT_BASE_URL}"
         ).inside("base_url")
-    return url.rstrip("/")
+    if urlsplit(url).scheme == "http" and not (allow_http or is_loopback(urlsplit(url).hostname or "")):
+        raise InvalidInput("plain http would show the key to the network: use https, or allow_http=True").inside(
+            "base_url"
+        )
+    request = requests.PreparedRequest()
+    try:
+        request.prepare_url(url.rstrip("/"), None)
+    except requests.RequestException as error:
+        raise InvalidInput(f"no URL: {error}").inside("base_url") from None
+    return str(request.url).rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine under a name that nobody else has."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_plain(url: str) -> bool:
@@ -63,3 +88,55 @@ def max_retries(given: int) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
         raise InvalidInput(f"expected an int of at least 0, got {described(given)}").inside("max_retries")
     return int(given)
+
+
+def transformer(given: str) -> str:
+    """Return the name of a transformer, or `auto`."""
+    if given not in ("auto", "json", "superjson"):
+        raise InvalidInput(f"expected 'auto', 'json' or 'superjson', got {described(given)}").inside("transformer")
+    return given
+
+
+def paths(given: Mapping[str, str] | None) -> dict[str, str]:
+    """Return the paths there by the paths here."""
+    if given is not None and not isinstance(given, Mapping):
+        raise InvalidInput(f"expected a mapping of path to path, got {described(given)}").inside("paths")
+    return {
+        within("paths", text)(here): within("paths", within(str(here), text))(there)
+        for here, there in (given or {}).items()
+    }
+
+
+def session(given: requests.Session | None) -> requests.Session | None:
+    """Return the user's own session, None for none."""
+    if given is not None and not isinstance(given, requests.Session):
+        raise InvalidInput(f"expected a requests.Session, got {described(given)}").inside("session")
+    return given
+
+
+def auth(given: Any, key: str | None) -> Callable[[Any], Any]:
+    """Return what puts the credentials on a request: the user's own auth, or the key as a bearer token.
+
+    The key is nowhere but in this function's cell and in the one of `blotting`: no attribute shows it.
+    """
+    if given is not None:
+        if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - user and password, as requests takes them
+            return HTTPBasicAuth(*given)
+        if not callable(given):
+            raise InvalidInput(f"expected an auth of requests, got an object of type {type(given).__name__}").inside(
+                "auth"
+            )
+        own: Callable[[Any], Any] = given
+        return own
+
+    def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {key}"
+        return request
+
+    return bearer
+
+
+def blotting(key: str | None) -> Callable[[bytes], bytes]:
+    """Return what blots out the key where a service echoes it."""
+    secret = (key or "").encode()
+    return lambda content: content.replace(secret, b"[key]") if secret and secret in content else content

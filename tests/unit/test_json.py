@@ -306,6 +306,7 @@ def test_a_culprit_is_located_without_looking_twice() -> None:
         value = [value, value]
 
     assert str(_refused(value)).startswith("[0]" * DEEPEST + ": cannot travel")
+    assert _refused([[1], {"a": {}}, {"b": {1}}]).field == "[2].b"
 
 
 def test_what_contains_itself_many_times_is_refused_at_once() -> None:

@@ -1,0 +1,324 @@
+"""Connections that keep a deadline to the byte, and know how far a call came.
+
+requests and urllib3 time each wait on a socket; bytes that drip keep such a clock from ever running out, and their
+exceptions do not tell whether a request had left. Here every read and write gets what is left of the call's deadline,
+and what was written is counted. The call is found in a context variable, since nothing of it goes through urllib3.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from contextvars import ContextVar
+from http.client import HTTPResponse
+from ipaddress import ip_address
+from threading import Thread
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from requests.models import Response
+from requests.structures import CaseInsensitiveDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.poolmanager import ProxyManager
+
+if TYPE_CHECKING:
+    from requests.models import PreparedRequest
+
+    from chatarmin_os.transports._retry import Deadline
+
+MOST_IDLE = 55.0
+"""Seconds: an older idle connection is not used, for a load balancer will have forgotten it (most do after 60)."""
+
+MOST_IDLE_ONCE = 1.0
+"""The same for a call that may not be made twice: whether the service closes it meanwhile could not be told."""
+
+_CONNECTIONS = 256  # kept open per process; more are opened where more threads call at once, and closed behind them
+
+
+class Exchange:
+    """One request and its answer: until when it may take, and how far it came."""
+
+    __slots__ = ("deadline", "is_spoiled", "is_watched", "may_repeat", "sent")
+
+    def __init__(self, deadline: Deadline, *, may_repeat: bool) -> None:
+        self.deadline = deadline
+        self.may_repeat = may_repeat
+        self.is_watched = False  # whether a connection of this module carries it
+        self.sent = 0  # bytes of the request that were handed to the operating system
+        self.is_spoiled = False  # whether there was more on the connection than the answer
+
+
+current: ContextVar[Exchange] = ContextVar("chatarmin_os.exchange")
+
+
+def _time_left(exchange: Exchange) -> float:
+    """Return the seconds that are left.
+
+    Raises:
+        TimeoutError: None are.
+    """
+    left = exchange.deadline.remaining()
+    if left <= 0:
+        raise TimeoutError("the deadline passed")
+    return left
+
+
+# Reading
+
+
+class _TimedIO(io.RawIOBase):
+    """What comes from a socket; each read may take what is left of the deadline."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, exchange: Exchange) -> None:
+        self._raw, self._sock, self._exchange = raw, sock, exchange
+        self.is_over = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.is_over:
+            return 0
+        self._sock.settimeout(_time_left(self._exchange))
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Reader(io.BufferedReader):
+    """The reader of one answer; what is left in it at its end would be taken for the next answer's beginning."""
+
+    def __init__(self, raw: _TimedIO, exchange: Exchange) -> None:
+        super().__init__(raw)
+        self._timed, self._exchange = raw, exchange
+
+    def close(self) -> None:
+        if not self.closed:
+            self._timed.is_over = True
+            self._exchange.is_spoiled = bool(self.peek(1))
+        super().close()
+
+
+class _Answer(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        exchange = current.get()
+        self.fp: Any = _Reader(_TimedIO(self.fp.detach(), sock, exchange), exchange)
+
+
+# Connecting and writing
+
+
+class _Connection(HTTPConnection):
+    response_class = _Answer
+    sock: Any
+    idle_since = 0.0
+    _is_tunnelling = False
+
+    def _new_conn(self) -> socket.socket:
+        """Connect to the first address that answers; each gets a fair share of the time that is left."""
+        exchange = current.get()
+        try:
+            addresses = _resolved(self.host, self.port or self.default_port, exchange)
+            sock = self._connected(addresses, exchange)
+            sock.settimeout(_time_left(exchange))  # the TLS handshake takes no longer than that in all
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+        return sock
+
+    def _connected(self, addresses: list[Any], exchange: Exchange) -> socket.socket:
+        failure: OSError = OSError("the name has no address")
+        for index, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock = None
+            try:
+                sock = socket.socket(family, kind, protocol)
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                sock.settimeout(_time_left(exchange) / (len(addresses) - index))
+                if self.source_address:
+                    sock.bind(self.source_address)
+                sock.connect(address)
+            except BaseException as error:
+                if sock is not None:
+                    sock.close()
+                if not isinstance(error, OSError):
+                    raise
+                failure = error
+            else:
+                return sock
+        raise failure
+
+    def _tunnel(self) -> None:
+        """Ask a proxy for a tunnel; none of that reaches the service."""
+        self._is_tunnelling = True
+        try:
+            super()._tunnel()
+        finally:
+            self._is_tunnelling = False
+        self.sock.settimeout(_time_left(current.get()))
+
+    def send(self, data: Any) -> None:
+        """Write all of *data*, and count what was written."""
+        exchange = current.get()
+        if self.sock is None:
+            self.connect()
+        view = memoryview(data)
+        while view:
+            self.sock.settimeout(_time_left(exchange))
+            written = self.sock.send(view)
+            if not self._is_tunnelling:
+                exchange.sent += written
+            view = view[written:]
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
+
+
+# Looking names up
+
+
+class _LookUp(Thread):
+    """One look-up of a name: the operating system bounds it in ways of its own, often far beyond the deadline."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(name=f"look up {host}", daemon=True)
+        self._host, self._port = host, port
+        self.addresses: list[Any] = []
+        self.error: OSError | UnicodeError | None = None
+        self.is_done = False
+
+    def run(self) -> None:
+        try:
+            self.addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            self.error = error
+        self.is_done = True
+        _look_ups.pop((self._host, self._port, os.getpid()), None)
+
+
+_look_ups: dict[tuple[str, int, int], _LookUp] = {}
+"""Those that are going on, by host, port and process."""
+
+
+def _resolved(host: str, port: int, exchange: Exchange) -> list[Any]:
+    """Return the addresses of a host.
+
+    Calls at the same time share one: while names are not answered, one thread waits for each name and not one for each
+    call. A child process has none of its parent's threads, hence the process in the key.
+
+    Raises:
+        OSError: There is no such host, or none was found in time.
+    """
+    if _is_literal(host):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    key = host, port, os.getpid()
+    look_up = _look_ups.get(key)
+    if look_up is None:
+        look_up = _look_ups[key] = _LookUp(host, port)  # two threads at once make two, which does no harm
+        look_up.start()
+    look_up.join(_time_left(exchange))
+    if not look_up.is_done:
+        raise TimeoutError("the name was not looked up in time")
+    if look_up.error is not None:
+        # Raised as its own error for each call that waited: a shared one would gather their tracebacks.
+        raise socket.gaierror(*look_up.error.args)
+    return look_up.addresses
+
+
+def _is_literal(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "localhost"
+    return True
+
+
+# Keeping connections
+
+
+class _Kept(HTTPConnectionPool):
+    """Connections that are used again while they are fresh, and were left clean."""
+
+    def _get_conn(self, timeout: float | None = None) -> Any:
+        exchange = current.get()
+        connection: Any = super()._get_conn(timeout)
+        exchange.is_watched = True
+        most = MOST_IDLE if exchange.may_repeat else MOST_IDLE_ONCE
+        if connection.sock is not None and monotonic() - connection.idle_since > most:
+            connection.close()
+        return connection
+
+    def _put_conn(self, connection: Any) -> None:
+        if connection is not None:
+            connection.idle_since = monotonic()
+            if current.get().is_spoiled:
+                connection.close()
+        super()._put_conn(connection)
+
+
+class _Pool(_Kept):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(_Kept, HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+_POOLS = {"http": _Pool, "https": _TLSPool}
+
+
+class Adapter(HTTPAdapter):
+    """An adapter for one service: it finds its pool once, and leaves out what no answer of the service needs."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+        super().__init__(pool_connections=1, pool_maxsize=_CONNECTIONS)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        if type(manager) is ProxyManager:  # one for SOCKS has connections of its own
+            manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def get_connection_with_tls_context(
+        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        pool = self._pool
+        if pool is None:
+            pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+            super().cert_verify(pool, request.url or "", verify, cert)
+            self._pool = pool
+        return pool
+
+    def cert_verify(self, *_: Any) -> None:
+        """Do nothing: the pool was told when it was made."""
+
+    def build_response(self, request: PreparedRequest, answer: Any) -> Response:
+        """Return the answer without cookies, and with no place to be redirected to: it is not followed."""
+        response = Response()
+        response.status_code = answer.status
+        response.headers = CaseInsensitiveDict(answer.headers)
+        response.headers.pop("Location", None)
+        response.raw, response.reason = answer, answer.reason
+        response.url, response.request = request.url or "", request
+        response.connection = self  # an auth that answers a challenge sends through it
+        return response
+
+    def close(self) -> None:
+        self._pool = None
+        super().close()

@@ -1,0 +1,274 @@
+"""One request to the service and its answer, or why there is none; nothing here repeats anything."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+
+from chatarmin_os._version import __version__
+from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError
+from chatarmin_os.transports import _retry
+from chatarmin_os.transports._connections import Adapter, Exchange, current
+from chatarmin_os.transports._settings import is_loopback
+from chatarmin_os.transports._superjson import LARGEST_ANSWER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from chatarmin_os.errors import Outcome
+    from chatarmin_os.transports._retry import Deadline, Repeat
+    from chatarmin_os.transports._wire import Message
+
+_PIECE = 2**14  # bytes: even where it explodes, what a piece is decompressed to stays bounded
+_LONGEST_MESSAGE, _LONGEST_EXCERPT = 600, 200
+_REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "x-vercel-id", "cf-ray")
+_REDIRECTS = range(300, 400)
+_NO_COOKIES = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+# What shows that a request was not sent where a session of the user's own carried it.
+_BEFORE_SENDING = (
+    ConnectTimeoutError,
+    NewConnectionError,
+    NameResolutionError,
+    requests.ConnectTimeout,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+)
+
+
+class Reply(NamedTuple):
+    """A complete answer, of whoever answered."""
+
+    status: int
+    content_type: str
+    retry_after: float | None
+    request_id: str | None
+    body: bytes
+
+
+class Failure(NamedTuple):
+    """Why there is no answer, and which calls may be made again."""
+
+    error: TransportError
+    repeat: Repeat
+
+
+class _TooLarge(Exception):  # noqa: N818 - never leaves this module
+    """An answer that is larger than any may be."""
+
+
+class Courier:
+    """It carries requests to one service, in sessions of its own or in one of the user's."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        authorise: Callable[[Any], Any],
+        blotted: Callable[[bytes], bytes],
+        session: requests.Session | None,
+    ) -> None:
+        self._base_url = base_url
+        self._host = urlsplit(base_url).netloc
+        self._authorise = authorise
+        self._blotted = blotted
+        self._given = session
+        self._session = session or _new_session()
+        self._process = os.getpid()
+        self._inherited: list[requests.Session] = []
+        # Reading the environment takes a fifth of a call, and it does not change.
+        self._route = _route(base_url)
+        get = {
+            "User-Agent": f"chatarmin-os-python/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # what is not compressed cannot explode
+        }
+        self._headers = {
+            "GET": CaseInsensitiveDict[str | bytes](get),
+            "POST": CaseInsensitiveDict[str | bytes]({**get, "Content-Type": "application/json"}),
+        }
+
+    def close(self) -> None:
+        """Close the connections of this process, unless they are the user's own."""
+        if self._given is None and self._process == os.getpid():
+            self._session.close()
+
+    def carried(self, message: Message, deadline: Deadline, *, may_repeat: bool) -> Reply | Failure:
+        """Return the answer to *message*, or why there is none. What it holds meanwhile shows in no traceback."""
+        if not deadline.remaining():
+            return Failure(self._timed_out("not_sent"), "never")
+        session = self._session_of_this_process()
+        exchange = Exchange(deadline, may_repeat=may_repeat)
+        token = current.set(exchange)
+        response = None
+        try:
+            request, settings = self._prepared(session, message)
+            response = session.send(
+                request, timeout=deadline.remaining() or None, stream=True, allow_redirects=False, **settings
+            )
+            if response.status_code in _REDIRECTS:
+                return self._redirected(response)
+            reply = self._reply(response, _body(response))
+            response = None  # read to its end, its connection is free again
+        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, _TooLarge) as error:
+            return self._failure(error, exchange)
+        finally:
+            if response is not None:
+                response.close()
+            current.reset(token)
+        return reply
+
+    def _session_of_this_process(self) -> requests.Session:
+        """Return the session; a child process must not read from connections that its parent reads from."""
+        process = os.getpid()
+        if self._process != process:
+            if self._given is None:
+                # The parent's is kept, for to drop it would take locks that another thread held at the fork.
+                self._inherited.append(self._session)
+                self._session = _new_session()
+            else:
+                self._given.close()
+            self._process = process
+        return self._session
+
+    def _prepared(self, session: requests.Session, message: Message) -> tuple[requests.PreparedRequest, dict[str, Any]]:
+        """Return a request, and with what settings it is sent."""
+        url, headers = self._base_url + message.target, self._headers[message.method].copy()
+        if self._given is not None:
+            given = requests.Request(message.method, url, headers, data=message.body, auth=self._authorise)
+            request = session.prepare_request(given)
+            request.headers.pop("Cookie", None)
+            settings = session.merge_environment_settings(url, {}, True, None, None)
+            del settings["stream"]
+            return request, settings
+        # By hand: all but the body and the end of the URL is as it always is.
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = message.method, url, message.body
+        request.headers = headers
+        request.hooks, request._cookies = {"response": []}, _NO_COOKIES  # noqa: SLF001
+        if message.body is not None:
+            headers["Content-Length"] = str(len(message.body))
+        return self._authorise(request), self._route
+
+    def _reply(self, response: requests.Response, body: bytes) -> Reply:
+        headers = response.headers
+        request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+        return Reply(
+            response.status_code,
+            headers.get("Content-Type", "no content type"),
+            _retry.retry_after(response.status_code, headers.get("Retry-After")),
+            request_id and self.shown(request_id, at_most=_LONGEST_EXCERPT),
+            self._blotted(body),
+        )
+
+    # What went wrong
+
+    def shown(self, text: str, at_most: int = _LONGEST_MESSAGE) -> str:
+        """Return foreign text as it may be shown: without the key and control characters, and not long."""
+        text = self._blotted(text.encode(errors="replace")).decode()[:at_most]
+        return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+
+    def unexpected(self, reply: Reply, reason: str, repeat: Repeat | None = None) -> Failure:
+        """Return the failure that an answer is which is not the service's."""
+        excerpt = self.shown(reply.body[: 4 * _LONGEST_EXCERPT].decode(errors="replace"), at_most=_LONGEST_EXCERPT)
+        told = f"{self._host}: {reason}: status {reply.status}, {self.shown(reply.content_type, 80)}: {excerpt!r}"
+        return Failure(
+            InvalidResponse(told, retry_after=reply.retry_after), repeat or _retry.after_status(reply.status)
+        )
+
+    def _redirected(self, response: requests.Response) -> Failure:
+        told = f"{self._host} redirects (status {response.status_code}), which is not followed: is base_url right?"
+        return Failure(InvalidResponse(told), "never")
+
+    def _timed_out(self, outcome: Outcome) -> TimedOut:
+        told = "before the request was sent" if outcome == "not_sent" else "while the answer was waited for"
+        return TimedOut(f"{self._host}: the time was up {told}", outcome=outcome)
+
+    def _failure(self, error: BaseException, exchange: Exchange) -> Failure:
+        causes = list(_causes(error))
+        if exchange.is_watched:
+            outcome: Outcome = "unknown" if exchange.sent else "not_sent"
+        else:
+            outcome = "not_sent" if any(isinstance(cause, _BEFORE_SENDING) for cause in causes) else "unknown"
+        if isinstance(error, _TooLarge):
+            return Failure(InvalidResponse(f"{self._host}: an answer of more than {LARGEST_ANSWER:,} bytes"), "never")
+        if any(isinstance(cause, DecodeError) for cause in causes):
+            return Failure(InvalidResponse(f"{self._host}: an answer that cannot be decompressed"), "never")
+        if any(isinstance(cause, (TimeoutError, ReadTimeoutError, requests.Timeout)) for cause in causes):
+            return Failure(self._timed_out(outcome), "any" if outcome == "not_sent" else "safe")
+        reason = self.shown(str(causes[-1]) or type(causes[-1]).__name__)
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+            told = f"{self._host}: its certificate is not trusted ({reason}); REQUESTS_CA_BUNDLE may name an authority"
+            return Failure(ConnectionFailed(told, outcome="not_sent"), "never")
+        told = f"{self._host}: no connection, or it was lost: {reason}"
+        return Failure(ConnectionFailed(told, outcome=outcome), "any" if outcome == "not_sent" else "safe")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception and what is inside it: requests and urllib3 wrap one in the other in several ways."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            inside = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+            waiting += [part for part in inside if isinstance(part, BaseException)]
+
+
+def _body(response: requests.Response) -> bytes:
+    """Return the body of an answer, read to its end.
+
+    Raises:
+        _TooLarge: It is larger than any may be.
+    """
+    raw, declared = response.raw, getattr(response.raw, "length_remaining", None)
+    if declared is not None and declared > LARGEST_ANSWER:
+        raise _TooLarge
+    if declared is not None and "Content-Encoding" not in response.headers:
+        body: bytes = raw.read(decode_content=False)
+        return body
+    pieces, size = [], 0
+    while piece := raw.read(_PIECE, decode_content=True):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_ANSWER:
+            raise _TooLarge
+    return b"".join(pieces)
+
+
+def _new_session() -> requests.Session:
+    """Return a session that keeps nothing but connections."""
+    session, adapter = requests.Session(), Adapter()
+    session.trust_env = False
+    session.cookies = _NO_COOKIES
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _route(base_url: str) -> dict[str, Any]:
+    """Return the proxies and authorities of the environment, as `Session.send` takes them."""
+    host = urlsplit(base_url).hostname or ""
+    return {
+        "proxies": {} if is_loopback(host) else get_environ_proxies(base_url),
+        "verify": os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+        "cert": None,
+    }

@@ -1,0 +1,197 @@
+r"""superjson: JSON, and beside it the paths of what JSON cannot say.
+
+`{"json": {"at": "2025-01-02T03:04:05.678Z"}, "meta": {"values": {"at": ["Date"]}, "v": 1}}`
+
+The tree under `values` has dot-joined paths; a node is a list of its type and of what lies inside, or an object of what
+lies inside. With `v` a `\` of a key is written `\\` and a `.` is `\.`; without it only `\.` is an escape.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os._json import LARGEST_INTEGER, instant_text
+from chatarmin_os._unset import UNSET
+from chatarmin_os.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from chatarmin_os._json import JSON
+
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer, decoded."""
+
+_POISONOUS = frozenset({"__proto__", "constructor", "prototype"})
+_ESCAPED = {True: re.compile(r"\\(.)|([^\\])", re.DOTALL), False: re.compile(r"\\(\.)|(.)", re.DOTALL)}
+
+
+def encode(value: Any) -> JSON:
+    """Return the envelope of *value*: JSON, or with instants, `UNSET`, large integers, sets, maps, infinities in it.
+
+    Raises:
+        InvalidInput: On the way to one of these is a key that JavaScript must not see.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> encode({"at": datetime(2025, 1, 2, tzinfo=UTC)})
+        {'json': {'at': '2025-01-02T00:00:00.000Z'}, 'meta': {'values': {'at': ['Date']}, 'v': 1}}
+        >>> encode({"a": 1})
+        {'json': {'a': 1}}
+    """
+    plain, node = _encoded(value)
+    return {"json": plain} if node is None else {"json": plain, "meta": {"values": node, "v": 1}}
+
+
+def _encoded(value: Any) -> tuple[JSON, Any]:  # noqa: PLR0911 - one return per kind of value
+    """Return the JSON of a value, and its node in the tree; None where it needs none."""
+    if value is UNSET:
+        return None, ["undefined"]
+    if isinstance(value, datetime):
+        return instant_text(value), ["Date"]
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return str(value), ["bigint"]
+    if isinstance(value, float) and not math.isfinite(value):
+        return ("NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"), ["number"]
+    if isinstance(value, (set, frozenset)):
+        return _inside("set", list(enumerate(value)), list)
+    if isinstance(value, dict):
+        if all(isinstance(key, str) for key in value):
+            return _inside(None, list(value.items()), lambda parts: dict(zip(value, parts, strict=True)))
+        return _inside("map", list(enumerate(map(list, value.items()))), list)
+    if isinstance(value, (list, tuple)):
+        return _inside(None, list(enumerate(value)), list)
+    return value, None
+
+
+def _inside(kind: str | None, items: list[tuple[Any, Any]], make: Callable[[list[JSON]], JSON]) -> tuple[JSON, Any]:
+    """Return the JSON of what holds *items*, and a node with theirs."""
+    parts, inside = [], {}
+    for key, item in items:
+        part, node = _encoded(item)
+        parts.append(part)
+        if isinstance(node, dict):
+            inside.update({f"{_escaped(key)}.{path}": below for path, below in node.items()})
+        elif node is not None:
+            inside[_escaped(key)] = node
+    return make(parts), (([kind, inside] if inside else [kind]) if kind else inside or None)
+
+
+def _escaped(key: str | int) -> str:
+    if key in _POISONOUS:
+        raise InvalidInput(f"JavaScript must not see such a key here: {key}").inside("input")
+    return str(key).replace("\\", "\\\\").replace(".", "\\.")
+
+
+def decode(envelope: JSON) -> JSON:
+    """Return what an envelope means, in JSON: sets as lists, maps with text for keys as objects, undefined left out.
+
+    Instants stay the text they are; so does what has no counterpart in JSON, such as a regular expression. What is not
+    understood stays as it came, and a path that leads nowhere is ignored.
+
+    Example:
+        >>> decode({"json": {"n": "9007199254740993", "gone": None}, "meta": {"values": {"n": ["bigint"],
+        ...     "gone": ["undefined"]}}})
+        {'n': 9007199254740993}
+    """
+    holder = {"": envelope.get("json")}  # so that the value itself has a place where it can be replaced, or left out
+    meta = envelope.get("meta")
+    if isinstance(meta, dict):
+        has_version = bool(meta.get("v"))
+        _apply(meta.get("values"), holder, "", has_version=has_version)
+        _share(meta.get("referentialEqualities"), holder, has_version=has_version)
+    return holder.get("")
+
+
+def _apply(node: JSON, holder: Any, key: Any, *, has_version: bool) -> None:
+    """Convert what *holder* has at *key* as *node* says: first what lies inside, then the value itself."""
+    kind, inside = (node[0], node[1:]) if isinstance(node, list) and node else (None, [node])
+    for below in inside:
+        for path, deeper in below.items() if isinstance(below, dict) else ():
+            place = _followed(holder, key, path, has_version=has_version)
+            if place:
+                _apply(deeper, *place, has_version=has_version)
+    if isinstance(kind, str) and kind in _CONVERSIONS:
+        _CONVERSIONS[kind](holder, key)
+
+
+def _followed(holder: Any, key: Any, path: str, *, has_version: bool) -> tuple[Any, Any] | None:
+    """Return the object and the key that a path leads to, None where it leads nowhere."""
+    for step in _steps(path, has_version=has_version):
+        holder = holder[key]
+        if isinstance(holder, list):
+            key = int(step) if re.fullmatch("[0-9]{1,9}", step) and int(step) < len(holder) else None
+        else:
+            key = step if isinstance(holder, dict) and step in holder else None
+        if key is None:
+            return None
+    return holder, key
+
+
+def _steps(path: str, *, has_version: bool) -> Iterator[str]:
+    """Yield the keys of a path."""
+    step = ""
+    for match in _ESCAPED[has_version].finditer(path):
+        escaped, letter = match.groups()
+        if letter == ".":
+            yield step
+            step = ""
+        else:
+            step += escaped or letter
+    yield step
+
+
+def _undefined(holder: Any, key: Any) -> None:
+    if isinstance(holder, dict):
+        del holder[key]  # in a list null keeps the place, as JSON.stringify does
+
+
+def _bigint(holder: Any, key: Any) -> None:
+    text = holder[key]
+    if isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,4000}", text):
+        holder[key] = int(text)
+
+
+def _number(holder: Any, key: Any) -> None:
+    holder[key] = 0 if holder[key] == "-0" else None  # NaN and the infinities are null in plain JSON too
+
+
+def _map(holder: Any, key: Any) -> None:
+    rows = holder[key]
+    pair = 2
+    if isinstance(rows, list) and all(isinstance(row, list) and len(row) == pair for row in rows):
+        names = [name for name, _ in rows]
+        if all(isinstance(name, str) for name in names):
+            holder[key] = dict(rows)
+
+
+_CONVERSIONS: dict[str, Callable[[Any, Any], None]] = {
+    "undefined": _undefined,
+    "bigint": _bigint,
+    "number": _number,
+    "map": _map,
+}
+
+
+def _share(equalities: JSON, holder: dict[str, Any], *, has_version: bool) -> None:
+    """Put back what a server left out (null) because it stands elsewhere already; a cycle stays cut.
+
+    Raises:
+        ValueError: It would come to more than any answer may: each repeat may hold others.
+    """
+    tables, size = equalities if isinstance(equalities, list) else [equalities], 0
+    for table in tables:
+        for source, copies in table.items() if isinstance(table, dict) else ():
+            original = _followed(holder, "", source, has_version=has_version)
+            for path in copies if original and isinstance(copies, list) else ():
+                place = _followed(holder, "", str(path), has_version=has_version)
+                if place and original and place[0][place[1]] is None:
+                    text = json.dumps(original[0][original[1]])
+                    size += len(text)
+                    if size > LARGEST_ANSWER:
+                        raise ValueError("repeats of repeats without end")
+                    place[0][place[1]] = json.loads(text)

@@ -1,0 +1,188 @@
+"""tRPC over HTTP without I/O: calls to the parts of a request, the body of an answer to what it says of each call.
+
+The body decides, not the status and not the content type. Facts about the wire are those of tRPC 10 and 11, with and
+without superjson; which of them the service speaks is not known here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import quote
+
+from chatarmin_os.errors import CODES, ApiError
+from chatarmin_os.transports import _superjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.transports.base import Call
+
+Transformer = Literal["json", "superjson"]
+
+_SAFE = "-_.!~*()"  # what encodeURIComponent and fetch leave as they are, beside letters and digits
+_NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')
+_MULTI_STATUS = 207
+
+# An argument that the TypeScript SDK takes as a Date; all others are text there. It matters to superjson alone, which
+# tells the two apart.
+_DATES = {"features.setAccess": ("validUntil",)}
+
+
+class Message(NamedTuple):
+    """A request to send: the target is appended to the base URL."""
+
+    method: Literal["GET", "POST"]
+    target: str
+    body: bytes | None
+
+
+def message(calls: Sequence[Call], transformer: Transformer, paths: Mapping[str, str]) -> Message:
+    """Return the request that carries *calls*, all of one kind; several of them as a batch.
+
+    Example:
+        >>> from chatarmin_os.transports import Call
+        >>> message([Call("tiers.get", "query", {"tierCode": "free"})], "json", {})
+        Message(method='GET', target='/tiers.get?input=%7B%22tierCode%22%3A%22free%22%7D', body=None)
+        >>> message([Call("links.reset", "mutation", {})], "superjson", {})
+        Message(method='POST', target='/links.reset', body=b'{"json":{}}')
+    """
+    is_mutation, is_batch = calls[0].kind == "mutation", len(calls) > 1
+    target = "/" + ",".join([quote(paths.get(call.path, call.path), safe="") for call in calls])
+    # An empty body is refused by many servers even where an input is optional; an empty object is not.
+    inputs = [{} if call.input is None and is_mutation else call.input for call in calls]
+    encoded = {
+        index: _encoded(call, given, transformer)
+        for index, (call, given) in enumerate(zip(calls, inputs, strict=True))
+        if given is not None or transformer == "superjson"
+    }
+    content = encoded if is_batch else encoded.get(0)
+    if is_mutation:
+        return Message("POST", f"{target}?batch=1" if is_batch else target, _text(content).encode())
+    query = ["batch=1"] if is_batch else []
+    if encoded or is_batch:
+        query.append("input=" + quote(_text(content), safe=_SAFE))
+    return Message("GET", f"{target}?{'&'.join(query)}" if query else target, None)
+
+
+def _text(content: JSON) -> str:
+    return _encoder.encode(content)
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _encoded(call: Call, given: JSON, transformer: Transformer) -> JSON:
+    if transformer == "json":
+        return given
+    if given is None:
+        return {"json": None, "meta": {"values": ["undefined"], "v": 1}}
+    dates = {
+        name: datetime.fromisoformat(given[name])
+        for name in _DATES.get(call.path, ())
+        if isinstance(given, dict) and isinstance(given.get(name), str)
+    }
+    return _superjson.encode({**given, **dates} if dates else given)
+
+
+def parsed(body: bytes) -> JSON:
+    """Return the JSON of a body.
+
+    Raises:
+        ValueError: It is none: not UTF-8, a number that is not finite or endless, nested without end.
+    """
+    try:
+        return _decoder.decode(body.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"a number beyond all bounds: {text[:20]}")
+    return number
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_constant)
+
+
+class Envelope(NamedTuple):
+    """What an answer says of one call."""
+
+    error: dict[str, Any] | None
+    data: JSON
+    transformer: Transformer | None
+    """That of the service, where the answer tells it."""
+
+
+def envelope(item: JSON) -> Envelope | None:
+    """Return what *item* says, None where it is no answer of tRPC; an error counts more than a result beside it.
+
+    Example:
+        >>> envelope({"result": {"data": {"json": 1}}})
+        Envelope(error=None, data=1, transformer='superjson')
+        >>> envelope({"result": {}}), envelope({"message": "Forbidden"})
+        (Envelope(error=None, data=None, transformer=None), None)
+
+    Raises:
+        ValueError: An envelope of superjson that would never end.
+    """
+    error, result = (item.get("error"), item.get("result")) if isinstance(item, dict) else (None, None)
+    if error is not None:
+        wrapped = isinstance(error, dict) and isinstance(error.get("json"), dict)
+        content = _superjson.decode(error) if wrapped else error
+        is_trpc = isinstance(content, dict) and not content.keys().isdisjoint({"message", "code", "data"})
+        return Envelope(content, None, "superjson" if wrapped else "json") if is_trpc else None
+    if not isinstance(result, dict):
+        return None
+    if "data" not in result:
+        return Envelope(None, None, None)  # undefined, without a transformer
+    data = result["data"]
+    if isinstance(data, dict) and {"json"} <= data.keys() <= {"json", "meta"}:
+        return Envelope(None, _superjson.decode(data), "superjson")
+    return Envelope(None, data, "json")
+
+
+def refusal(
+    error: Mapping[str, Any], *, status: int, path: str, request_id: str | None, retry_after: float | None
+) -> ApiError:
+    """Return the error that an envelope's *error* is, told of the call to *path*."""
+    data = error.get("data")
+    told = {key: value for key, value in data.items() if key != "stack"} if isinstance(data, dict) else {}
+    own = told.get("httpStatus")
+    http_status = own if type(own) is int else None if status == _MULTI_STATUS else status
+    code, message = told.get("code"), error.get("message")
+    if not isinstance(code, str) or not code:
+        code = _BY_STATUS.get(http_status or 0) or _BY_NUMBER.get(_hashable(error.get("code"))) or "UNKNOWN"
+    if not isinstance(message, str) or not message:
+        message = code
+    if code == "NOT_FOUND" and _NO_PROCEDURE.match(message):
+        message += " (the procedure itself is missing, not what was asked for: see paths= if it has another name)"
+    return ApiError.from_code(
+        code,
+        message,
+        http_status=http_status,
+        path=path,
+        data=told or None,
+        request_id=request_id,
+        retry_after=retry_after,
+    )
+
+
+def _hashable(value: JSON) -> int:
+    return value if type(value) is int else 0
+
+
+# Of several codes with one status or number the last in this order counts.
+_RANKED = sorted(CODES.items(), key=lambda item: item[0] in {"BAD_REQUEST", "INTERNAL_SERVER_ERROR"})
+_BY_STATUS = {code.http_status: name for name, code in _RANKED}
+_BY_NUMBER = {code.number: name for name, code in _RANKED}

@@ -1,0 +1,296 @@
+"""The service over HTTP."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
+
+from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError, twin_of
+from chatarmin_os.transports import _retry, _settings, _wire
+from chatarmin_os.transports._courier import Courier, Failure, Reply
+from chatarmin_os.transports.base import Call, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    import requests
+    from requests.auth import AuthBase
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.transports._retry import Deadline, Repeat
+    from chatarmin_os.transports._wire import Envelope, Transformer
+
+_log = logging.getLogger("chatarmin_os")
+_log.addHandler(logging.NullHandler())
+
+_MOST_CALLS = 50
+_LONGEST_URL = 8_000  # characters: proxies and servers refuse longer ones, and a batch of queries is one URL
+_PROBE = Call("tiers.list", "query", None, safe_to_repeat=True)
+_BATCHING_OFF, _BATCH_TOO_LARGE = "Batching is not enabled on the server", "Batch call exceeds maximum size"
+
+
+class _Result(NamedTuple):
+    """What an attempt gave of one call, and which calls may be made again after it."""
+
+    answer: JSON | ChatarminError
+    repeat: Repeat = "never"
+
+
+class HTTPTransport(Transport):
+    """The service over HTTP, through requests.
+
+    Args:
+        api_key: The product's key (`os_sk_...`); default: OS_API_KEY.
+        base_url: Where the service is; default: OS_BASE_URL, else the public service.
+        timeout: Seconds for a whole call.
+        max_retries: How often a call is repeated at most.
+        transformer: How the service's tRPC writes values: `"json"`, `"superjson"`, or `"auto"` to find out.
+        session: A session of your own, instead of one that is made here.
+        auth: Any auth of requests, instead of the header `Authorization: Bearer KEY`; no key is needed then.
+        paths: The paths of procedures that a service names otherwise: path here -> path there.
+        allow_http: Plain http is refused but for loopback addresses, unless this is set.
+
+    Raises:
+        InvalidInput: A setting that cannot be; it is named.
+
+    Policies:
+        - **Deadline**: *timeout* bounds a call whole: looking up the name, connecting, TLS, headers, body, repeats and
+          the waits between them, also where bytes drip. A batch with all its round trips has one deadline.
+        - **Repeats**: at most *max_retries*, each after a random wait of up to 0.1, 0.2, 0.4 ... 2 seconds. Any call
+          is repeated that was certainly not sent (refused, no such host, lost while connecting), and after a complete
+          429. Calls that are safe to repeat are repeated also when the connection is lost after sending, and after
+          502, 503 and 504; these are all queries, and all mutations but `companies.create`, `links.create`,
+          `links.reset` and those of `client.call`. Nothing else is repeated: no other refusal, no redirect, no
+          certificate that fails, no answer that is complete and wrong, and no 500, which is the service's own failure
+          and would most likely be one again. A budget of the whole transport (20 repeats; each call that is answered
+          gives back a fifth) keeps a service that is down from being stormed.
+        - **Retry-After** of a 429 or 503 is waited for if it fits the deadline; if not, the error is raised at once,
+          with `retry_after`.
+        - **Outcome**: `"not_sent"` only where not one byte of the request can have reached the service.
+        - **Answers** are at most 64 MiB. Redirects, and what is not tRPC, are `InvalidResponse`.
+        - **Trust**: TLS is verified; a private authority goes into REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or on a
+          session's `verify`. Proxies of the environment are read when the transport is made; loopback addresses are
+          reached without. Redirects are not followed. Cookies are neither kept nor sent. `.netrc` is not read. The key
+          is in no repr, log or error, and a transport does not pickle.
+        - **Threads** share a transport; each call has a connection to itself.
+        - **Forks**: a child process opens connections of its own and leaves its parent's alone.
+        - **A session of your own** is used as it is, by every thread that uses the client, and is not closed. Its
+          adapters time each wait on the network and not the whole, so that an answer that drips can outlast the
+          deadline, and what they do not show to be unsent counts as unknown.
+        - **Transformer**: with `"auto"` the first answer tells. A mutation is sent only when it is known: before a
+          first mutation a query (`tiers.list`) asks. A service that changes it later is noticed.
+        - **Log**: the logger `chatarmin_os` has a line per attempt at DEBUG and one per repeat at INFO, without inputs.
+        - **Compatibility**: tRPC 10 and 11.
+
+    Example:
+        >>> from chatarmin_os import ChatarminOS
+        >>> transport = HTTPTransport("os_sk_...", base_url="https://os.example.com/api/v1", timeout=2)
+        >>> with ChatarminOS(transport=transport) as client:
+        ...     client
+        <ChatarminOS on HTTPTransport>
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        *,
+        timeout: float = 10.0,
+        max_retries: int = 2,
+        transformer: Literal["auto", "json", "superjson"] = "auto",
+        session: requests.Session | None = None,
+        auth: AuthBase | Callable[[Any], Any] | tuple[str, str] | None = None,
+        paths: Mapping[str, str] | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        key = None if auth is not None and api_key is None else _settings.api_key(api_key)
+        self._base_url = _settings.base_url(base_url, allow_http=allow_http)
+        self._timeout = _settings.timeout(timeout)
+        self._max_retries = _settings.max_retries(max_retries)
+        self._is_auto = _settings.transformer(transformer) == "auto"
+        self._transformer: Transformer | None = None if transformer == "auto" else transformer
+        self._paths = _settings.paths(paths)
+        self._most_calls = _MOST_CALLS
+        self._budget = _retry.Budget()
+        self._courier = Courier(
+            self._base_url,
+            authorise=_settings.auth(auth, key),
+            blotted=_settings.blotting(key),
+            session=_settings.session(session),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} to {self._base_url}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a transport does not pickle: it has a key and connections; make one in each process")
+
+    def send(self, call: Call) -> JSON:
+        """Return the service's answer.
+
+        Raises:
+            ApiError: The service refused, or failed.
+            TransportError: There is no answer to be had.
+        """
+        [answer] = self._settled([call], _retry.Deadline(self._timeout))
+        if isinstance(answer, ChatarminError):
+            raise answer
+        return answer
+
+    def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
+        """Return the answers in the order of *calls*, errors as values; all within one deadline.
+
+        Queries and mutations go in requests of their own, of at most 50 calls and 8,000 characters of URL.
+        """
+        deadline = _retry.Deadline(self._timeout)
+        answers: list[JSON | ChatarminError] = [None] * len(calls)
+        for kind in ("query", "mutation"):
+            places = iter([place for place, call in enumerate(calls) if call.kind == kind])
+            for part in self._parts(call for call in calls if call.kind == kind):
+                for place, answer in zip(places, self._settled(part, deadline), strict=False):
+                    answers[place] = answer
+        return answers
+
+    def close(self) -> None:
+        """Close all connections; a session of your own stays as it is."""
+        self._courier.close()
+
+    def _parts(self, calls: Iterable[Call]) -> Iterator[list[Call]]:
+        """Yield *calls*, all of one kind, in parts that go into one request each."""
+        part: list[Call] = []
+        for call in calls:
+            if part and (len(part) >= self._most_calls or self._is_too_long([*part, call])):
+                yield part
+                part = []
+            part.append(call)
+        if part:
+            yield part
+
+    def _is_too_long(self, calls: list[Call]) -> bool:
+        # What is not known yet may be superjson, which takes more room.
+        target = _wire.message(calls, self._transformer or "superjson", self._paths).target
+        return len(self._base_url) + len(target) > _LONGEST_URL
+
+    def _settled(self, calls: Sequence[Call], deadline: Deadline) -> list[JSON | ChatarminError]:
+        """Return the answers to calls that go in one request, made again where that is right: the only such loop."""
+        if calls[0].kind == "mutation" and self._transformer is None:
+            in_the_way = self._find_transformer(deadline)
+            if in_the_way is not None:
+                return [twin_of(in_the_way) for _ in calls]
+        answers: list[JSON | ChatarminError] = [None] * len(calls)
+        may_have_run = [False] * len(calls)
+        pending = list(range(len(calls)))
+        for attempt in range(1, self._max_retries + 2):
+            results = self._attempt([calls[place] for place in pending], attempt, deadline)
+            again, least_wait = [], 0.0
+            for place, (answer, repeat) in zip(pending, results, strict=True):
+                answers[place] = answer
+                if isinstance(answer, TransportError):
+                    may_have_run[place] = may_have_run[place] or answer.outcome == "unknown"
+                    answer.outcome = "unknown" if may_have_run[place] else "not_sent"
+                    answer.attempts = attempt
+                if repeat == "any" or (repeat == "safe" and calls[place].safe_to_repeat):
+                    again.append(place)
+                    least_wait = max(least_wait, getattr(answer, "retry_after", None) or 0.0)
+            if not again:
+                self._budget.give_back()
+                break
+            wait = max(least_wait, random.uniform(0, _retry.longest_wait(attempt)))  # noqa: S311 - nothing secret
+            if attempt > self._max_retries or wait >= deadline.remaining() or not self._budget.take():
+                break
+            _log.info("%s: again in %.0f ms", _named(calls[place] for place in again), wait * 1000)
+            time.sleep(wait)
+            pending = again
+        return answers
+
+    def _find_transformer(self, deadline: Deadline) -> TransportError | None:
+        """Ask for the transformer before a mutation; return the error that stands in the way of one."""
+        [answer] = self._settled([_PROBE], deadline)
+        if self._transformer is not None:
+            return None
+        failed = answer if isinstance(answer, TransportError) else InvalidResponse("its answer does not tell")
+        failed.args = (f"not sent, for the transformer was not found out ({failed}); transformer= can tell",)
+        failed.outcome = "not_sent"
+        return failed
+
+    def _attempt(
+        self, calls: Sequence[Call], attempt: int, deadline: Deadline, *, is_corrected: bool = False
+    ) -> list[_Result]:
+        """Make one request of *calls* and return what came of each call.
+
+        A query that went out in the wrong transformer is asked again in the right one: what it asked may have been
+        lost on the way.
+        """
+        spoken, started = self._transformer or "json", time.perf_counter()
+        message = _wire.message(calls, spoken, self._paths)
+        reply = self._courier.carried(message, deadline, may_repeat=all(call.safe_to_repeat for call in calls))
+        if _log.isEnabledFor(logging.DEBUG):
+            _log_attempt(calls, attempt, reply, time.perf_counter() - started)
+        if isinstance(reply, Failure):
+            return _to_all(reply, calls)
+        said = self._said(reply, calls)
+        if isinstance(said, Failure):
+            return _to_all(said, calls)
+        told = next((envelope.transformer for envelope in said if envelope.transformer), None)
+        if self._is_auto and told:
+            self._transformer = told
+        if told in {None, spoken}:
+            return self._results(reply, said, calls, deadline)
+        if self._is_auto and calls[0].kind == "query" and not is_corrected:
+            return self._attempt(calls, attempt, deadline, is_corrected=True)
+        reason = f"it writes {told} and was written to in {spoken}: transformer={told!r} would fit"
+        return _to_all(self._courier.unexpected(reply, reason, "never"), calls)
+
+    def _said(self, reply: Reply, calls: Sequence[Call]) -> list[Envelope] | Failure:
+        """Return what a reply says, of each call or (one envelope) of the whole request."""
+        try:
+            content = _wire.parsed(reply.body)
+            items = content if len(calls) > 1 and isinstance(content, list) else [content]
+            said = [envelope for item in items if (envelope := _wire.envelope(item))]
+        except (ValueError, RecursionError) as error:
+            return self._courier.unexpected(reply, f"no JSON of the service ({self._courier.shown(str(error), 80)})")
+        is_whole_failure = len(calls) > 1 and isinstance(content, dict) and said and said[0].error is not None
+        if len(said) != len(items) or not (len(said) == len(calls) or is_whole_failure):
+            return self._courier.unexpected(reply, f"no answer of the service to {len(calls)} call(s)")
+        return said
+
+    def _results(self, reply: Reply, said: list[Envelope], calls: Sequence[Call], deadline: Deadline) -> list[_Result]:
+        """Return what the envelopes of a reply come to; a whole request that was refused has one."""
+        if len(said) < len(calls):
+            reason = str((said[0].error or {}).get("message"))
+            if _BATCHING_OFF in reason or _BATCH_TOO_LARGE in reason:
+                # None of it ran. Later batches are made as the service takes them.
+                self._most_calls = 1 if _BATCHING_OFF in reason else max(1, len(calls) // 2)
+                parts = list(self._parts(calls))
+                return [_Result(answer) for part in parts for answer in self._settled(part, deadline)]
+            said *= len(calls)
+        return [self._result(reply, envelope, call) for envelope, call in zip(said, calls, strict=True)]
+
+    def _result(self, reply: Reply, envelope: Envelope, call: Call) -> _Result:
+        if envelope.error is None:
+            return _Result(envelope.data)
+        refusal = _wire.refusal(
+            envelope.error,
+            status=reply.status,
+            path=call.path,
+            request_id=reply.request_id,
+            retry_after=reply.retry_after,
+        )
+        return _Result(refusal, _retry.after_refusal(refusal))
+
+
+def _to_all(failure: Failure, calls: Sequence[Call]) -> list[_Result]:
+    return [_Result(twin_of(failure.error), failure.repeat) for _ in calls]
+
+
+def _named(calls: Iterable[Call]) -> str:
+    """Return the paths of calls, each once."""
+    return ",".join(dict.fromkeys(call.path for call in calls))
+
+
+def _log_attempt(calls: Sequence[Call], attempt: int, reply: Reply | Failure, seconds: float) -> None:
+    came = str(reply.status) if isinstance(reply, Reply) else type(reply.error).__name__
+    request = f", request {reply.request_id}" if isinstance(reply, Reply) and reply.request_id else ""
+    _log.debug("%s, attempt %d: %s after %.1f ms%s", _named(calls), attempt, came, seconds * 1000, request)

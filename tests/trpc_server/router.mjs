@@ -1,0 +1,87 @@
+// The router, for either major version of tRPC: auth, input, and a door behind which the answers are.
+
+import { z } from "zod";
+
+import { procedures } from "./procedures.mjs";
+
+const INSTANTS = new Set(["createdAt", "validUntil"]);
+const CUSTOMERS_OWN = new Set(["configValues", "metadata"]);
+
+/** Return the router and its `createContext`; `ask` takes {key, path, kind, input} to the door. */
+export function serviceOf({ initTRPC, TRPCError }, { superjson, ask }) {
+  // isDev would put stacks into errors.
+  const t = initTRPC.create({ transformer: superjson, isDev: false, errorFormatter });
+
+  const procedure = t.procedure.use(({ ctx, next }) => {
+    if (!ctx.key?.startsWith("os_sk_")) {
+      throw new TRPCError({ code: "UNAUTHORIZED", message: "Invalid or missing API key" });
+    }
+    return next();
+  });
+
+  function forwarded(path, [kind, schema]) {
+    const taking = schema ? procedure.input(schema) : procedure;
+    return taking[kind](async ({ ctx, input }) => {
+      const { answer, error } = await ask({ key: ctx.key, path, kind, input });
+      if (error) {
+        const cause = Object.assign(new Error(error.message), { told: error.data });
+        throw new TRPCError({ code: error.code, message: error.message, cause });
+      }
+      return superjson ? withDates(answer) : answer;
+    });
+  }
+
+  // Flat, with whole paths for keys, which both versions take: a router called `tiers` could not have the key `apply`
+  // in version 11.
+  const routes = probes(procedure, TRPCError, superjson);
+  for (const [path, declared] of Object.entries(procedures({ isSuperjson: Boolean(superjson) }))) {
+    routes[path] = forwarded(path, declared);
+  }
+  return { router: t.router(routes), createContext: ({ req }) => ({ key: keyOf(req.headers) }) };
+}
+
+/** Add what a refusal tells besides code and message. */
+function errorFormatter({ shape, error }) {
+  return { ...shape, data: { ...shape.data, ...error.cause?.told } };
+}
+
+function keyOf(headers) {
+  return headers.authorization?.match(/^Bearer (.+)$/)?.[1] ?? headers["x-api-key"];
+}
+
+/** Return an answer with the service's own instants as the Dates they are in TypeScript. */
+function withDates(value, key) {
+  if (INSTANTS.has(key) && typeof value === "string") return new Date(value);
+  if (CUSTOMERS_OWN.has(key) || typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) return value.map((item) => withDates(item));
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withDates(inner, name)]));
+}
+
+/** Return procedures of no service: what the wire can carry, refuse and delay. */
+function probes(procedure, TRPCError, superjson) {
+  const at = new Date("2025-01-02T03:04:05.678Z");
+  return {
+    "probe.echo": procedure.input(z.unknown()).query(({ input }) => input),
+    "probe.mEcho": procedure.input(z.unknown()).mutation(({ input }) => input),
+    "probe.values": procedure.query(() => ({
+      at,
+      nothing: undefined,
+      set: new Set(["x", at]),
+      map: new Map([["a", 1], ["b", at]]),
+      nested: { list: [1, at, undefined, null], "dotted.key": at },
+      infinite: -Infinity,
+      // Without superjson a bigint fails the whole response.
+      ...(superjson && { big: 9007199254740993n }),
+    })),
+    "probe.void": procedure.mutation(() => undefined),
+    "probe.throw": procedure
+      .input(z.object({ code: z.string(), message: z.string().optional() }))
+      .query(({ input }) => {
+        throw new TRPCError(input);
+      }),
+    "probe.slow": procedure.input(z.object({ ms: z.number() })).query(async ({ input }) => {
+      await new Promise((done) => setTimeout(done, input.ms));
+      return input;
+    }),
+  };
+}
