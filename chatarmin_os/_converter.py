@@ -237,8 +237,12 @@ def _typed_dict(kind: Any) -> Decode:
 
     def decode(value: JSON, _: Any = None) -> dict[str, Any]:
         given = _mapping(value)
-        if not decoders.keys() >= given.keys() >= set(required):
-            raise _Mismatch(f"an object with {', '.join(decoders)}", value)
+        for key in required:
+            if key not in given:
+                raise _Mismatch(f"an object with the key {key!r}", value)
+        for key in given:
+            if key not in decoders:
+                raise _Mismatch(f"an object without the key {key!r}", value)
         try:
             return {key: decoders[key](item) for key, item in given.items()}
         except _Mismatch:

@@ -153,7 +153,10 @@ def instant(value: datetime | str) -> datetime:
     elif isinstance(value, datetime):
         moment = value
     else:
-        raise InvalidInput(f"expected an aware datetime or ISO 8601 text with an offset, got {described(value)}")
+        raise InvalidInput(
+            f"expected an aware datetime, or ISO 8601 text with an offset such as 2024-01-15T10:30:00Z; "
+            f"got {described(value)}"
+        )
     return _in_utc(moment, value)
 
 
@@ -239,7 +242,7 @@ def items(value: Iterable[Any], of: str) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)):
         raise InvalidInput(f"expected a list of {of}, got one {described(value)}; put it in a list")
     if not isinstance(value, Iterable):
-        raise InvalidInput(f"expected a list of {of}, got {described(value)}")
+        raise InvalidInput(f"expected a list of {of}, got {described(value)}; one of them goes in a list too")
     return list(value)
 
 

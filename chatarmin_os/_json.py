@@ -15,13 +15,17 @@ LARGEST_INTEGER = 2**53 - 1
 """JavaScript holds integers up to here exactly; the service would round what lies beyond."""
 
 DEEPEST = 100
-"""So deep may lists and objects be nested in an input: whoever reads what was stored walks through it again."""
+"""So deep may lists and objects be nested in an argument: whoever reads what was stored walks through it again."""
 
 _NESTED = frozenset({dict, list})
 
 
-def copied(value: JSON) -> JSON:
-    """Return *value* as JSON would bring it to the other side: nothing shared, tuples as lists.
+class _TooDeep(Exception):  # noqa: N818 - never leaves this module
+    """Lists and objects are nested deeper than they may be."""
+
+
+def copied(value: JSON, deepest: int = DEEPEST) -> JSON:
+    """Return *value* as JSON would bring it to the other side: nothing shared, tuples as lists, at most *deepest* deep.
 
     Raises:
         InvalidInput: Something in it cannot travel; the place is named as seen from *value* (`[3].paid_at`).
@@ -35,11 +39,11 @@ def copied(value: JSON) -> JSON:
         chatarmin_os.errors.InvalidInput: sizes[1]: cannot travel as JSON: set {2}
     """
     try:
-        return _copied(value, DEEPEST)
+        return _copied(value, deepest)
     except InvalidInput as refusal:
         raise _located(value) or refusal from None
-    except RecursionError:
-        raise InvalidInput(f"is nested deeper than {DEEPEST} levels, or contains itself") from None
+    except _TooDeep:
+        raise InvalidInput(f"is nested deeper than {deepest} levels, or contains itself") from None
 
 
 def _copied(value: JSON, deepest: int) -> JSON:
@@ -48,7 +52,7 @@ def _copied(value: JSON, deepest: int) -> JSON:
     if not isinstance(value, (dict, list, tuple)):
         return _scalar(value)
     if not deepest:
-        raise RecursionError
+        raise _TooDeep
     deepest -= 1
     if isinstance(value, dict):
         return {

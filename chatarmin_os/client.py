@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -11,7 +12,7 @@ from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse, t
 from chatarmin_os.transports.base import Call, Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from datetime import datetime
     from types import ModuleType, TracebackType
     from uuid import UUID
@@ -272,6 +273,8 @@ class ChatarminOS:
             >>> free.name, gold.code
             ('Free', 'NOT_FOUND')
         """
+        if not isinstance(requests, Iterable):
+            raise TypeError(f"expected several requests, such as a list of them, got {described(requests)}")
         asked = list(requests)
         calls = [self._wire.to_call(request) for request in asked]
         answers = self.transport.send_many(calls) if calls else []

@@ -24,13 +24,16 @@ idempotency key. All errors pickle and copy with their attributes.
 from __future__ import annotations
 
 import json
-from copy import deepcopy
+import re
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
     from chatarmin_os.procedures._base import Request
 
 Outcome = Literal["not_sent", "unknown"]
+
+_NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')  # tRPC 11, tRPC 10
 
 
 class ChatarminError(Exception):
@@ -51,10 +54,19 @@ def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict
     return error
 
 
+def printable(text: str, at_most: int = 700) -> str:
+    """Return foreign text as a message shows it: on one line, without control characters, not long."""
+    cut = text if len(text) <= at_most else f"{text[: at_most - 3]}..."
+    return cut if cut.isprintable() else "".join(letter if letter.isprintable() else " " for letter in cut)
+
+
 def twin_of(error: ChatarminError) -> ChatarminError:
-    """Return an error that tells the same, of no request yet; the two share nothing but what caused them."""
-    twin = deepcopy(error)
+    """Return an error that tells the same, of no request yet; what a user may change in one does not change in both."""
+    from chatarmin_os._json import unshared  # it imports this module
+
+    twin = copy(error)
     twin.request = None
+    twin.__dict__.update({name: unshared(value) for name, value in vars(twin).items()})
     twin.__cause__, twin.__context__ = error.__cause__, error.__context__
     twin.__suppress_context__ = error.__suppress_context__
     return twin
@@ -115,7 +127,7 @@ class ApiError(ChatarminError):
 
     def __str__(self) -> str:
         where = [part for part in (self.path, self.request_id and f"request {self.request_id}") if part]
-        return f"{self.code}: {self._told()}" + (f" [{', '.join(where)}]" if where else "")
+        return printable(f"{self.code}: {self._told()}") + printable(f" [{', '.join(where)}]" if where else "", 200)
 
     def _told(self) -> str:
         return self.message
@@ -130,7 +142,16 @@ class ForbiddenError(ApiError):
 
 
 class NotFoundError(ApiError):
-    """There is no such company, feature, tier, Stripe object or procedure."""
+    """There is no such company, feature, tier, Stripe object or procedure.
+
+    Example:
+        >>> print(NotFoundError('No procedure found on path "a.b"', code="NOT_FOUND"))
+        NOT_FOUND: No procedure found on path "a.b"; it is the procedure that is missing, not what it was asked for
+    """
+
+    def _told(self) -> str:
+        missing = "; it is the procedure that is missing, not what it was asked for"
+        return super()._told() + (missing if _NO_PROCEDURE.match(self.message) else "")
 
 
 class BadRequestError(ApiError):

@@ -2,20 +2,79 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 import pytest
+from serving import FakeServer, TrpcServer, node_missing
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.transports import HTTPTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
+TRANSPORTS = ("fake", "http-fake", *TRPC)
 
 
-@pytest.fixture(params=["fake"])
-def arrange(request: pytest.FixtureRequest) -> FakeTransport:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the contract hold on every transport; what else asks for a client is about the fake."""
+    if "client" in metafunc.fixturenames and metafunc.definition.path.parent.name == "contract":
+        metafunc.parametrize("client", TRANSPORTS, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what a transport is marked to do otherwise; the markers are the list of known differences."""
+    for item in items:
+        transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
+        for marker in item.iter_markers("differs"):
+            if transport and transport.startswith(marker.args[0]):
+                item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
+
+
+@pytest.fixture(scope="session")
+def fake_server() -> Iterator[FakeServer]:
+    """Fakes behind a socket; each test adds its own."""
+    server = FakeServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def trpc_server(fake_server: FakeServer) -> Iterator[TrpcServer]:
+    """Run tRPC itself in front of the same fakes; without Node its tests are skipped, but not in CI."""
+    reason = node_missing()
+    if reason:
+        pytest.skip(reason)
+    server = TrpcServer(fake_server.door)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def arrange() -> FakeTransport:
     """The service's own side: the handles with which a test arranges what no client could (demo catalogue)."""
-    assert request.param == "fake"
     return FakeTransport(demo_catalogue())
 
 
 @pytest.fixture
-def client(arrange: FakeTransport) -> ChatarminOS:
-    """A client of the service that `arrange` arranges; tests with it run through every transport."""
-    return ChatarminOS(transport=arrange)
+def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[ChatarminOS]:
+    """A client of the service that `arrange` arranges: on the fake itself, or on the transport that is asked for.
+
+    The transformer is told: finding it out makes calls of its own, which tests of the calls made would see.
+    """
+    transport = getattr(request, "param", "fake")
+    if transport == "fake":
+        yield ChatarminOS(transport=arrange)
+        return
+    server: FakeServer = request.getfixturevalue("fake_server")
+    url = server.url
+    if transport in TRPC:
+        trpc: TrpcServer = request.getfixturevalue("trpc_server")
+        url = trpc.urls[transport.replace("http-trpc-", "v")]
+    transformer: Literal["json", "superjson"] = "superjson" if transport.endswith("superjson") else "json"
+    api_key = server.add(arrange)
+    with ChatarminOS(transport=HTTPTransport(api_key, url, transformer=transformer)) as client:
+        yield client
+    server.forget(api_key)

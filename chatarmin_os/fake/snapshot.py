@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from chatarmin_os._converter import mismatch
 from chatarmin_os._input import optional_instant, within
-from chatarmin_os._json import unshared
+from chatarmin_os._json import shortened, unshared
+from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier
 from chatarmin_os.fake.state import Access, Claim, Company, Contact, Event, Link, Session, State, StripeSubscription
 
@@ -85,14 +87,16 @@ def loaded(snapshot: JSON) -> State:
     """
     if not isinstance(snapshot, dict) or snapshot.get("format") != _FORMAT:
         raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
-    content = cast("Snapshot", snapshot)
-    problem = mismatch(snapshot, Snapshot) or next(_missing(content), None)
-    if problem:
-        raise ValueError(f"the snapshot is broken: {problem}")
     try:
-        return _loaded(unshared(content))
+        content = cast("Snapshot", unshared(snapshot))
+        problem = mismatch(content, Snapshot) or next(_contradictions(content), None)
+        if problem is None:
+            return _loaded(content)
     except (ArithmeticError, ValueError) as error:
-        raise ValueError(f"the snapshot is broken: {error}") from error
+        problem = str(error)
+    except RecursionError:
+        problem = "it is nested too deep"
+    raise ValueError(f"the snapshot is broken: {problem}")
 
 
 def _loaded(content: Snapshot) -> State:
@@ -114,7 +118,7 @@ def _loaded(content: Snapshot) -> State:
     state.access = content["access"]
     state.tiers = content["tiers"]
     state.usage = {
-        company: {code: Decimal(amount) for code, amount in usage.items()}
+        company: {code: within(f"usage.{company}.{code}", _amount)(amount) for code, amount in usage.items()}
         for company, usage in content["usage"].items()
     }
     state.events = content["events"]
@@ -126,8 +130,15 @@ def _loaded(content: Snapshot) -> State:
     return state
 
 
-def _missing(content: Snapshot) -> Iterator[str]:
-    """Yield what a snapshot speaks of and does not hold."""
+def _amount(text: str) -> Decimal:
+    amount = Decimal(text) if re.fullmatch(r"[0-9.]+(E[+-]?[0-9]{1,3})?", text) else None
+    if amount is None:
+        raise InvalidInput(f"expected an amount of usage, got {shortened(text)}")
+    return amount
+
+
+def _contradictions(content: Snapshot) -> Iterator[str]:
+    """Yield what stands twice in a snapshot, and what it speaks of and does not hold."""
     catalogue, stripe = content["catalogue"], content["stripe"]
     features = {row["code"] for row in catalogue["features"]}
     tiers = {row["code"] for row in catalogue["tiers"]}
@@ -150,6 +161,19 @@ def _missing(content: Snapshot) -> Iterator[str]:
         ("Stripe subscription", subscriptions, (session["subscriptionId"] for session in stripe["sessions"])),
         ("Stripe subscription", subscriptions, (claim["stripeSubscriptionId"] for claim in content["claims"])),
     ]
+    once: dict[str, list[str]] = {
+        "feature": [row["code"] for row in catalogue["features"]],
+        "tier": [row["code"] for row in catalogue["tiers"]],
+        "company": [row["id"] for row in content["companies"]],
+        "short id": [row["shortId"] for row in content["companies"]],
+        "link": [row["externalOrgId"] for row in content["links"]],
+        "Stripe subscription": [row["id"] for row in stripe["subscriptions"]],
+        "checkout session": [row["id"] for row in stripe["sessions"]],
+        "claim": [row["stripeSubscriptionId"] for row in content["claims"]],
+    }
+    for what, ids in once.items():
+        if len(set(ids)) < len(ids):
+            yield f"a {what} stands twice in it"
     for what, known, named in spoken_of:
         for one in named:
             if one is not None and one not in known:

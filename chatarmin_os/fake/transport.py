@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Self
 
 from chatarmin_os._input import flag, optional_instant, text, within
-from chatarmin_os._json import copied, described, instant_text, shortened, unshared
+from chatarmin_os._json import DEEPEST, copied, described, instant_text, shortened, unshared
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, twin_of
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
 from chatarmin_os.fake._router import ROUTES, shaped
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
-_travelled = within("input", copied)
+# A whole input holds its arguments a few levels down, each as deep as an argument may be.
+_travelled = within("input", partial(copied, deepest=DEEPEST + 10))
 
 
 class _Fault:
@@ -92,13 +94,16 @@ class FakeTransport(Transport):
             yield self._state
 
     def _instant(self) -> datetime:
+        return self._instant_after(self._state.clock_offset, what="now")
+
+    def _instant_after(self, offset: timedelta, what: str) -> datetime:
         now = self._now()
         if not isinstance(now, datetime) or now.utcoffset() is None:
             raise ValueError(f"now: expected an aware datetime of the clock, got {described(now)}")
         try:
-            return now + self._state.clock_offset
+            return now + offset
         except OverflowError:
-            raise ValueError(f"now: no calendar reaches {self._state.clock_offset} beyond {now}") from None
+            raise ValueError(f"{what}: no calendar reaches {offset} beyond {now}") from None
 
     def send(self, call: Call) -> JSON:
         """Answer *call* as the service would."""
@@ -182,13 +187,9 @@ class FakeTransport(Transport):
         if not isinstance(by, timedelta) or by < timedelta():
             raise ValueError(f"by: expected a timedelta that is not negative, got {described(by)}")
         with self._locked() as state:
-            before = state.clock_offset
-            try:
-                state.clock_offset += by
-                self._instant()
-            except (OverflowError, ValueError):
-                state.clock_offset = before
-                raise ValueError(f"by: no calendar reaches so far: {described(by)}") from None
+            offset = state.clock_offset + min(by, timedelta.max - state.clock_offset)
+            self._instant_after(offset, what="by")
+            state.clock_offset = offset
 
     def fail(
         self, path: str | None = None, *, error: str | ChatarminError, times: int = 1, after: bool = False
@@ -248,6 +249,7 @@ class FakeTransport(Transport):
 
         fake = cls(now=now)
         fake._state = snapshots.loaded(snapshot)
+        fake._instant()
         return fake
 
     def reset(self) -> None:

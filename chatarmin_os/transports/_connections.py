@@ -286,10 +286,12 @@ class Adapter(HTTPAdapter):
         super().__init__(pool_connections=1, pool_maxsize=_CONNECTIONS)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Let its pools be those of this module."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Let the pools behind a proxy be those of this module too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
         if type(manager) is ProxyManager:  # one for SOCKS has connections of its own
             manager.pool_classes_by_scheme = _POOLS
@@ -298,6 +300,7 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
+        """Return the one pool, made for the first request."""
         pool = self._pool
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
@@ -320,5 +323,6 @@ class Adapter(HTTPAdapter):
         return response
 
     def close(self) -> None:
+        """Close all connections."""
         self._pool = None
         super().close()

@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 )
 
 from chatarmin_os._version import __version__
-from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError
+from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError, printable
 from chatarmin_os.transports import _retry
 from chatarmin_os.transports._connections import Adapter, Exchange, current
 from chatarmin_os.transports._settings import is_loopback
@@ -181,8 +181,7 @@ class Courier:
 
     def shown(self, text: str, at_most: int = _LONGEST_MESSAGE) -> str:
         """Return foreign text as it may be shown: without the key and control characters, and not long."""
-        text = self._blotted(text.encode(errors="replace")).decode()[:at_most]
-        return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
+        return printable(self._blotted(text.encode(errors="replace")).decode(), at_most)
 
     def unexpected(self, reply: Reply, reason: str, repeat: Repeat | None = None) -> Failure:
         """Return the failure that an answer is which is not the service's."""

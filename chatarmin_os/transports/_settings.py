@@ -37,7 +37,7 @@ def api_key(given: str | None) -> str:
     return key
 
 
-def base_url(given: str | None, *, allow_http: bool) -> str:
+def base_url(given: str | None, *, allow_http: bool = False) -> str:
     """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own."""
     within("allow_http", flag)(allow_http)
     url = given if given is not None else os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 Transformer = Literal["json", "superjson"]
 
 _SAFE = "-_.!~*()"  # what encodeURIComponent and fetch leave as they are, beside letters and digits
-_NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')
 _MULTI_STATUS = 207
 
 # An argument that the TypeScript SDK takes as a Date; all others are text there. It matters to superjson alone, which
@@ -81,12 +79,18 @@ def _encoded(call: Call, given: JSON, transformer: Transformer) -> JSON:
         return given
     if given is None:
         return {"json": None, "meta": {"values": ["undefined"], "v": 1}}
-    dates = {
-        name: datetime.fromisoformat(given[name])
-        for name in _DATES.get(call.path, ())
-        if isinstance(given, dict) and isinstance(given.get(name), str)
-    }
+    names = _DATES.get(call.path, ()) if isinstance(given, dict) else ()
+    dates = {name: moment for name in names if (moment := _moment(given.get(name)))}
     return _superjson.encode({**given, **dates} if dates else given)
+
+
+def _moment(text: JSON) -> datetime | None:
+    """Return the instant that a text says; where it says none, the service will refuse it by name."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else None
 
 
 def parsed(body: bytes) -> JSON:
@@ -165,8 +169,6 @@ def refusal(
         code = _BY_STATUS.get(http_status or 0) or _BY_NUMBER.get(_hashable(error.get("code"))) or "UNKNOWN"
     if not isinstance(message, str) or not message:
         message = code
-    if code == "NOT_FOUND" and _NO_PROCEDURE.match(message):
-        message += " (the procedure itself is missing, not what was asked for: see paths= if it has another name)"
     return ApiError.from_code(
         code,
         message,

@@ -149,8 +149,8 @@ class HTTPTransport(Transport):
         for kind in ("query", "mutation"):
             places = iter([place for place, call in enumerate(calls) if call.kind == kind])
             for part in self._parts(call for call in calls if call.kind == kind):
-                for place, answer in zip(places, self._settled(part, deadline), strict=False):
-                    answers[place] = answer
+                for answer in self._settled(part, deadline):
+                    answers[next(places)] = answer
         return answers
 
     def close(self) -> None:

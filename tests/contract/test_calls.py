@@ -365,6 +365,7 @@ def test_call_knows_the_kind_of_a_known_path(
     assert arrange.calls[-1].kind == "mutation"
 
 
+@pytest.mark.differs("http-trpc-10", reason="tRPC 10 words it otherwise, and takes a wrong kind for a wrong path")
 @pytest.mark.parametrize("path", ["companies.teleport", "teleport", "Features.check", "features.check.now"])
 def test_an_unknown_path_is_not_found(client: ChatarminOS, path: str) -> None:
     """A path that no procedure has is refused in the words of the wire, as a query and as a mutation."""
@@ -380,6 +381,7 @@ def test_an_unknown_path_is_not_found(client: ChatarminOS, path: str) -> None:
         assert refused.request is None
 
 
+@pytest.mark.differs("http-trpc-10", reason="tRPC 10 words it otherwise, and takes a wrong kind for a wrong path")
 def test_a_query_is_no_mutation(client: ChatarminOS, arrange: FakeTransport) -> None:
     """A query that is called as a mutation is refused for its method."""
     company_id = arrange.add_company("Acme Inc")
@@ -392,6 +394,7 @@ def test_a_query_is_no_mutation(client: ChatarminOS, arrange: FakeTransport) -> 
     assert refused.value.path == "features.check"
 
 
+@pytest.mark.differs("http-trpc-10", reason="tRPC 10 words it otherwise, and takes a wrong kind for a wrong path")
 def test_a_mutation_is_no_query(client: ChatarminOS, arrange: FakeTransport) -> None:
     """A mutation that is called as a query is refused for its method and not carried out."""
     company_id = _company(client, arrange)

@@ -1362,3 +1362,42 @@ def test_no_refusal_is_as_long_as_what_it_refuses(client: ChatarminOS) -> None:
         with pytest.raises(NotFoundError) as failed:
             refused()
         assert len(str(failed.value)) < 200
+
+
+def test_a_clock_that_fails_moves_nothing() -> None:
+    """Where the clock itself fails its error comes out, and the fake's clock stays where it was."""
+    ticks = iter([NOON])
+    fake = FakeTransport(demo_catalogue(), now=lambda: next(ticks))
+    before = fake.snapshot()
+
+    with pytest.raises(StopIteration):
+        fake.advance(HOUR)
+
+    assert fake.snapshot() == before
+
+
+def test_an_injected_error_may_carry_anything(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """What cannot be copied is shared, and no reason to refuse the error."""
+    error = TimedOut("gone")
+    vars(error)["client"] = client
+    arrange.fail(error=error)
+
+    with pytest.raises(TimedOut) as failed:
+        client.tiers.list()
+
+    assert vars(failed.value)["client"] is client
+
+
+@pytest.mark.parametrize("depth", [1, 99, 100])
+def test_what_an_argument_may_be_the_service_takes(client: ChatarminOS, arrange: FakeTransport, depth: int) -> None:
+    """Metadata of the deepest kind that a request takes is stored and listed, alone and among others."""
+    company_id = arrange.add_company("Acme")
+    metadata: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        metadata = {"in": metadata}
+
+    client.contacts.create(company_id=company_id, email="ann@acme.com", metadata=metadata)
+    client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "bob@acme.com", "metadata": metadata}])
+
+    assert [contact.metadata for contact in client.contacts.list(company_id)] == [metadata] * 2
+    assert FakeTransport.from_snapshot(arrange.snapshot()).snapshot() == arrange.snapshot()

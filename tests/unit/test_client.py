@@ -33,7 +33,7 @@ from chatarmin_os import (
 )
 from chatarmin_os._json import shortened
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import Call, Transport, _settings
+from chatarmin_os.transports import Call, HTTPTransport, Transport, _settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,10 +90,12 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OS_BASE_URL", raising=False)
 
 
-def accepted(*args: Any, **settings: Any) -> None:
-    """Make a client of settings that are fine; this version gets no further, as it has no HTTP transport."""
-    with pytest.raises(NotImplementedError, match="in_memory"):
-        ChatarminOS(*args, **settings)
+def accepted(*arguments: Any, **settings: Any) -> None:
+    """Make a client of the service with these settings; nothing is sent by that."""
+    client = ChatarminOS(*arguments, **settings)
+
+    assert type(client.transport) is HTTPTransport
+    client.close()
 
 
 def shown(error: BaseException) -> str:

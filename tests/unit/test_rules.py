@@ -718,6 +718,13 @@ def test_a_damaged_snapshot_is_refused(damage: dict[str, Any]) -> None:
         FakeTransport.from_snapshot(snapshot)
 
 
+def _nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
 def _damaged(place: list[Any], value: Any) -> Any:
     """Return a full snapshot with another value at a place; the first key of an object is named None."""
     snapshot = table = _full_snapshot()
@@ -742,12 +749,32 @@ def _damaged(place: list[Any], value: Any) -> Any:
         (["access", None, "seats", "validUntil"], "soon", "validUntil: expected ISO 8601 text"),
         (["access", None, "seats", "validUntil"], "2025-01-02T00:00:00", "validUntil: an instant needs its offset"),
         (["access", None, "seats", "isEnabled"], "yes", ".seats.isEnabled, got str 'yes'"),
+        (["access", None, "seats", "isOn"], True, "expected an object without the key 'isOn' at $.access."),
+        (["access", None, "seats", "configValues"], _nested(500), "nested too deep"),
+        (["usage", None, "seats"], "NaN", ".seats: expected an amount of usage, got 'NaN'"),
+        (["usage", None, "seats"], "-5", ".seats: expected an amount of usage, got '-5'"),
+        (["usage", None, "seats"], "1e999999", ".seats: expected an amount of usage, got '1e999999'"),
+        (["clock_offset_microseconds"], 10**19, "no calendar reaches"),
     ],
     ids=str,
 )
 def test_the_place_of_the_damage_is_told(place: list[Any], value: Any, told: str) -> None:
     """What is broken in a snapshot is named, down to a row that another table speaks of."""
-    with pytest.raises(ValueError, match="the snapshot is broken: ") as refused:
+    with pytest.raises(ValueError, match=r"the snapshot is broken: |calendar") as refused:
         FakeTransport.from_snapshot(_damaged(place, value))
 
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "what"), [(["companies"], "company"), (["claims"], "claim"), (["catalogue", "tiers"], "tier")], ids=str
+)
+def test_nothing_stands_twice_in_a_snapshot(table: list[str], what: str) -> None:
+    """A row that is there twice is refused: which of the two counts is not told."""
+    snapshot = rows = _full_snapshot()
+    for step in table:
+        rows = rows[step]
+    rows.append(rows[0])
+
+    with pytest.raises(ValueError, match=f"a {what} stands twice in it"):
+        FakeTransport.from_snapshot(snapshot)
