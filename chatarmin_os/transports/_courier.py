@@ -6,6 +6,7 @@ import http.client
 import os
 import ssl
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from urllib3.exceptions import (
 )
 
 from chatarmin_os._version import __version__
-from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError, printable
+from chatarmin_os.errors import ConnectionFailed, InvalidInput, InvalidResponse, TimedOut, TransportError, printable
 from chatarmin_os.transports import _retry
 from chatarmin_os.transports._connections import Adapter, Exchange, current
 from chatarmin_os.transports._settings import is_loopback
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from chatarmin_os.transports._retry import Deadline, Repeat
     from chatarmin_os.transports._wire import Message
 
+_SHORTEST = 0.001  # seconds: 0 and below are no timeouts to requests
 _PIECE = 2**14  # bytes: even where it explodes, what a piece is decompressed to stays bounded
 _LONGEST_MESSAGE, _LONGEST_EXCERPT = 600, 200
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "x-vercel-id", "cf-ray")
@@ -120,7 +122,7 @@ class Courier:
         try:
             request, settings = self._prepared(session, message)
             response = session.send(
-                request, timeout=deadline.remaining() or None, stream=True, allow_redirects=False, **settings
+                request, timeout=max(deadline.remaining(), _SHORTEST), stream=True, allow_redirects=False, **settings
             )
             if response.status_code in _REDIRECTS:
                 return self._redirected(response)
@@ -264,10 +266,16 @@ def _new_session() -> requests.Session:
 
 
 def _route(base_url: str) -> dict[str, Any]:
-    """Return the proxies and authorities of the environment, as `Session.send` takes them."""
-    host = urlsplit(base_url).hostname or ""
+    """Return the proxies and authorities of the environment, as `Session.send` takes them.
+
+    Raises:
+        InvalidInput: The environment names authorities that are not there.
+    """
+    name = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    if name and not Path(os.environ[name]).exists():
+        raise InvalidInput(f"{name} of the environment names a file that is not there", field=name)
     return {
-        "proxies": {} if is_loopback(host) else get_environ_proxies(base_url),
-        "verify": os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
+        "proxies": {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url),
+        "verify": os.environ[name] if name else True,
         "cert": None,
     }
