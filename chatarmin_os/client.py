@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chatarmin_os._input import text, within
 from chatarmin_os._json import copied, described
-from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse, twin_of
-from chatarmin_os.transports.base import Call, Transport
+from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
+from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import json
 import re
-from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -58,18 +57,6 @@ def printable(text: str, at_most: int = 700) -> str:
     """Return foreign text as a message shows it: on one line, without control characters, not long."""
     cut = text if len(text) <= at_most else f"{text[: at_most - 3]}..."
     return cut if cut.isprintable() else "".join(letter if letter.isprintable() else " " for letter in cut)
-
-
-def twin_of(error: ChatarminError) -> ChatarminError:
-    """Return an error that tells the same, of no request yet; what a user may change in one does not change in both."""
-    from chatarmin_os._json import unshared  # it imports this module
-
-    twin = copy(error)
-    twin.request = None
-    twin.__dict__.update({name: unshared(value) for name, value in vars(twin).items()})
-    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
-    twin.__suppress_context__ = error.__suppress_context__
-    return twin
 
 
 class ApiError(ChatarminError):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from chatarmin_os._input import flag, optional_instant, text, within
 from chatarmin_os._json import DEEPEST, copied, described, instant_text, shortened, unshared
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, twin_of
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
 from chatarmin_os.fake._router import ROUTES, shaped
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.state import State
 from chatarmin_os.fake.stripe import Stripe
-from chatarmin_os.transports.base import Call, Transport
+from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

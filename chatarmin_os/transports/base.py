@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from chatarmin_os._json import JSON
+from chatarmin_os._json import JSON, unshared
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.procedures._base import Kind
 
@@ -30,6 +31,16 @@ class Call:
     kind: Kind
     input: JSON = None
     safe_to_repeat: bool = False
+
+
+def twin_of(error: ChatarminError) -> ChatarminError:
+    """Return an error that tells the same, of no request yet; what a user may change in one does not change in both."""
+    twin = copy(error)
+    twin.request = None
+    twin.__dict__.update({name: unshared(value) for name, value in vars(twin).items()})
+    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
+    twin.__suppress_context__ = error.__suppress_context__
+    return twin
 
 
 class Transport(ABC):

@@ -7,10 +7,10 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError, twin_of
+from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError
 from chatarmin_os.transports import _retry, _settings, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
-from chatarmin_os.transports.base import Call, Transport
+from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
