@@ -312,11 +312,10 @@ class Adapter(HTTPAdapter):
         """Do nothing: the pool was told when it was made."""
 
     def build_response(self, request: PreparedRequest, answer: Any) -> Response:
-        """Return the answer without cookies, and with no place to be redirected to: it is not followed."""
+        """Return the answer without what takes time and nobody reads, such as its cookies."""
         response = Response()
         response.status_code = answer.status
         response.headers = CaseInsensitiveDict(answer.headers)
-        response.headers.pop("Location", None)
         response.raw, response.reason = answer, answer.reason
         response.url, response.request = request.url or "", request
         response.connection = self  # an auth that answers a challenge sends through it

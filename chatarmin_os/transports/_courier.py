@@ -156,14 +156,15 @@ class Courier:
             given = requests.Request(message.method, url, headers, data=message.body, auth=self._authorise)
             request = session.prepare_request(given)
             request.headers.pop("Cookie", None)
+            request.register_hook("response", _stays)
             settings = session.merge_environment_settings(url, {}, True, None, None)
-            del settings["stream"]
-            return request, settings
+            proxies = session.proxies if is_loopback(urlsplit(url).hostname or "") else settings["proxies"]
+            return request, {"proxies": proxies, "verify": settings["verify"], "cert": settings["cert"]}
         # By hand: all but the body and the end of the URL is as it always is.
         request = requests.PreparedRequest()
         request.method, request.url, request.body = message.method, url, message.body
         request.headers = headers
-        request.hooks, request._cookies = {"response": []}, _NO_COOKIES  # noqa: SLF001
+        request.hooks, request._cookies = {"response": [_stays]}, _NO_COOKIES  # noqa: SLF001
         if message.body is not None:
             headers["Content-Length"] = str(len(message.body))
         return self._authorise(request), self._route
@@ -219,6 +220,11 @@ class Courier:
             return Failure(ConnectionFailed(told, outcome="not_sent"), "never")
         told = f"{self._host}: no connection, or it was lost: {reason}"
         return Failure(ConnectionFailed(told, outcome=outcome), "any" if outcome == "not_sent" else "safe")
+
+
+def _stays(response: requests.Response, **_: Any) -> None:
+    """Forget where an answer redirects to: requests would look, and read the whole body, though it must not follow."""
+    response.headers.pop("Location", None)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -137,6 +138,14 @@ def auth(given: Any, key: str | None) -> Callable[[Any], Any]:
 
 
 def blotting(key: str | None) -> Callable[[bytes], bytes]:
-    """Return what blots out the key where a service echoes it."""
-    secret = (key or "").encode()
-    return lambda content: content.replace(secret, b"[key]") if secret and secret in content else content
+    """Return what blots out the key where a service echoes it, also as JSON may write it."""
+    escaped = json.dumps(key or "")[1:-1]
+    forms = [form.encode() for form in {key, escaped, escaped.replace("/", "\\/")} if form]
+
+    def blotted(content: bytes) -> bytes:
+        for form in forms:
+            if form in content:
+                content = content.replace(form, b"[key]")
+        return content
+
+    return blotted

@@ -144,8 +144,11 @@ def envelope(item: JSON) -> Envelope | None:
     if error is not None:
         wrapped = isinstance(error, dict) and isinstance(error.get("json"), dict)
         content = _superjson.decode(error) if wrapped else error
-        is_trpc = isinstance(content, dict) and not content.keys().isdisjoint({"message", "code", "data"})
-        return Envelope(content, None, "superjson" if wrapped else "json") if is_trpc else None
+        if not isinstance(content, dict) or content.keys().isdisjoint({"message", "code", "data"}):
+            return None
+        # A gateway's own error may look like one of tRPC, but not down to the number.
+        is_plain = type(content.get("code")) is int or isinstance(content.get("data"), dict)
+        return Envelope(content, None, "superjson" if wrapped else "json" if is_plain else None)
     if not isinstance(result, dict):
         return None
     if "data" not in result:

@@ -7,7 +7,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError
+from chatarmin_os.errors import ChatarminError, InvalidResponse, RateLimitError, TransportError
 from chatarmin_os.transports import _retry, _settings, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
 from chatarmin_os.transports.base import Call, Transport, twin_of
@@ -187,10 +187,10 @@ class HTTPTransport(Transport):
             again, least_wait = [], 0.0
             for place, (answer, repeat) in zip(pending, results, strict=True):
                 answers[place] = answer
+                may_have_run[place] = may_have_run[place] or _may_have_run(answer)
                 if isinstance(answer, TransportError):
-                    may_have_run[place] = may_have_run[place] or answer.outcome == "unknown"
                     answer.outcome = "unknown" if may_have_run[place] else "not_sent"
-                    answer.attempts = attempt
+                    answer.attempts = max(answer.attempts, attempt)  # more where a batch was taken apart
                 if repeat == "any" or (repeat == "safe" and calls[place].safe_to_repeat):
                     again.append(place)
                     least_wait = max(least_wait, getattr(answer, "retry_after", None) or 0.0)
@@ -239,7 +239,11 @@ class HTTPTransport(Transport):
         if told in {None, spoken}:
             return self._results(reply, said, calls, deadline)
         if self._is_auto and calls[0].kind == "query" and not is_corrected:
-            return self._attempt(calls, attempt, deadline, is_corrected=True)
+            results = self._attempt(calls, attempt, deadline, is_corrected=True)
+            for result in results:
+                if isinstance(result.answer, TransportError):
+                    result.answer.outcome = "unknown"  # the service has seen the call, whatever became of the second
+            return results
         reason = f"it writes {told} and was written to in {spoken}: transformer={told!r} would fit"
         return _to_all(self._courier.unexpected(reply, reason, "never"), calls)
 
@@ -279,6 +283,11 @@ class HTTPTransport(Transport):
             retry_after=reply.retry_after,
         )
         return _Result(refusal, _retry.after_refusal(refusal))
+
+
+def _may_have_run(answer: JSON | ChatarminError) -> bool:
+    """Return whether a call of which an attempt gave *answer* may have been carried out by it."""
+    return not isinstance(answer, RateLimitError) and getattr(answer, "outcome", "unknown") == "unknown"
 
 
 def _to_all(failure: Failure, calls: Sequence[Call]) -> list[_Result]:
