@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from chatarmin_os.errors import ChatarminError, InvalidResponse, RateLimitError, TransportError
@@ -148,7 +149,7 @@ class HTTPTransport(Transport):
         answers: list[JSON | ChatarminError] = [None] * len(calls)
         for kind in ("query", "mutation"):
             places = iter([place for place, call in enumerate(calls) if call.kind == kind])
-            for part in self._parts(call for call in calls if call.kind == kind):
+            for part in self._parts([call for call in calls if call.kind == kind]):
                 for answer in self._settled(part, deadline):
                     answers[next(places)] = answer
         return answers
@@ -157,18 +158,17 @@ class HTTPTransport(Transport):
         """Close all connections; a session of your own stays as it is."""
         self._courier.close()
 
-    def _parts(self, calls: Iterable[Call]) -> Iterator[list[Call]]:
+    def _parts(self, calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
         """Yield *calls*, all of one kind, in parts that go into one request each."""
-        part: list[Call] = []
-        for call in calls:
-            if part and (len(part) >= self._most_calls or self._is_too_long([*part, call])):
-                yield part
-                part = []
-            part.append(call)
-        if part:
+        while calls:
+            part = calls[: self._most_calls]
+            if part[0].kind == "query" and self._is_too_long(part):
+                sizes = range(2, len(part))
+                part = part[: 1 + bisect_left(sizes, True, key=lambda size: self._is_too_long(calls[:size]))]
             yield part
+            calls = calls[len(part) :]
 
-    def _is_too_long(self, calls: list[Call]) -> bool:
+    def _is_too_long(self, calls: Sequence[Call]) -> bool:
         # What is not known yet may be superjson, which takes more room.
         target = _wire.message(calls, self._transformer or "superjson", self._paths).target
         return len(self._base_url) + len(target) > _LONGEST_URL
@@ -267,8 +267,7 @@ class HTTPTransport(Transport):
             if _BATCHING_OFF in reason or _BATCH_TOO_LARGE in reason:
                 # None of it ran. Later batches are made as the service takes them.
                 self._most_calls = 1 if _BATCHING_OFF in reason else max(1, len(calls) // 2)
-                parts = list(self._parts(calls))
-                return [_Result(answer) for part in parts for answer in self._settled(part, deadline)]
+                return [_Result(answer) for part in self._parts(calls) for answer in self._settled(part, deadline)]
             said *= len(calls)
         return [self._result(reply, envelope, call) for envelope, call in zip(said, calls, strict=True)]
 
