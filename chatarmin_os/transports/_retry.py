@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Literal
 
-from chatarmin_os.errors import ApiError, ChatarminError, RateLimitError
+from chatarmin_os.errors import ApiError, RateLimitError
 
 Repeat = Literal["any", "safe", "never"]
 """Which calls may be made again after a failure: any, those that are safe to repeat, none."""
@@ -87,7 +87,7 @@ def after_refusal(error: ApiError) -> Repeat:
     return "safe" if by_code else after_status(error.http_status)
 
 
-def told_wait(error: ChatarminError) -> float:
+def told_wait(error: object) -> float:
     """Return the seconds that an error says to wait, 0 where it does not."""
     return getattr(error, "retry_after", None) or 0.0
 

@@ -140,7 +140,7 @@ def auth(given: Any, key: str | None) -> Callable[[Any], Any]:
 def blotting(key: str | None) -> Callable[[bytes], bytes]:
     """Return what blots out the key where a service echoes it, also as JSON may write it."""
     escaped = json.dumps(key or "")[1:-1]
-    forms = [form.encode() for form in {key, escaped, escaped.replace("/", "\\/")} if form]
+    forms = sorted({form.encode() for form in (key, escaped, escaped.replace("/", "\\/")) if form}, key=len)[::-1]
 
     def blotted(content: bytes) -> bytes:
         for form in forms:

@@ -6,9 +6,10 @@ import logging
 import random
 import time
 from bisect import bisect_left
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from chatarmin_os.errors import ChatarminError, InvalidResponse, RateLimitError, TransportError
+from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError
 from chatarmin_os.transports import _retry, _settings, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
 from chatarmin_os.transports.base import Call, Transport, twin_of
@@ -162,13 +163,15 @@ class HTTPTransport(Transport):
         """Yield *calls*, all of one kind, in parts that go into one request each."""
         while calls:
             part = calls[: self._most_calls]
-            if part[0].kind == "query" and self._is_too_long(part):
+            if self._is_too_long(part):
                 sizes = range(2, len(part))
                 part = part[: 1 + bisect_left(sizes, True, key=lambda size: self._is_too_long(calls[:size]))]
             yield part
             calls = calls[len(part) :]
 
     def _is_too_long(self, calls: Sequence[Call]) -> bool:
+        if calls[0].kind == "mutation":
+            calls = [Call(call.path, call.kind) for call in calls]  # their inputs are not in the URL
         # What is not known yet may be superjson, which takes more room.
         target = _wire.message(calls, self._transformer or "superjson", self._paths).target
         return len(self._base_url) + len(target) > _LONGEST_URL
@@ -180,20 +183,20 @@ class HTTPTransport(Transport):
             if in_the_way is not None:
                 return [twin_of(in_the_way) for _ in calls]
         answers: list[JSON | ChatarminError] = [None] * len(calls)
-        may_have_run = [False] * len(calls)
+        may_have_reached = [False] * len(calls)
         pending = list(range(len(calls)))
-        for attempt in range(1, self._max_retries + 2):
+        for attempt in count(1):
             results = self._attempt([calls[place] for place in pending], attempt, deadline)
             again, least_wait = [], 0.0
             for place, (answer, repeat) in zip(pending, results, strict=True):
                 answers[place] = answer
-                may_have_run[place] = may_have_run[place] or _may_have_run(answer)
+                may_have_reached[place] = may_have_reached[place] or _may_have_reached(answer)
                 if isinstance(answer, TransportError):
-                    answer.outcome = "unknown" if may_have_run[place] else "not_sent"
+                    answer.outcome = "unknown" if may_have_reached[place] else "not_sent"
                     answer.attempts = max(answer.attempts, attempt)  # more where a batch was taken apart
                 if repeat == "any" or (repeat == "safe" and calls[place].safe_to_repeat):
                     again.append(place)
-                    least_wait = max(least_wait, getattr(answer, "retry_after", None) or 0.0)
+                    least_wait = max(least_wait, _retry.told_wait(answer))
             if not again:
                 self._budget.give_back()
                 break
@@ -266,7 +269,8 @@ class HTTPTransport(Transport):
             reason = str((said[0].error or {}).get("message"))
             if _BATCHING_OFF in reason or _BATCH_TOO_LARGE in reason:
                 # None of it ran. Later batches are made as the service takes them.
-                self._most_calls = 1 if _BATCHING_OFF in reason else max(1, len(calls) // 2)
+                fewer = 1 if _BATCHING_OFF in reason else max(1, len(calls) // 2)
+                self._most_calls = min(self._most_calls, fewer)
                 return [_Result(answer) for part in self._parts(calls) for answer in self._settled(part, deadline)]
             said *= len(calls)
         return [self._result(reply, envelope, call) for envelope, call in zip(said, calls, strict=True)]
@@ -284,9 +288,9 @@ class HTTPTransport(Transport):
         return _Result(refusal, _retry.after_refusal(refusal))
 
 
-def _may_have_run(answer: JSON | ChatarminError) -> bool:
-    """Return whether a call of which an attempt gave *answer* may have been carried out by it."""
-    return not isinstance(answer, RateLimitError) and getattr(answer, "outcome", "unknown") == "unknown"
+def _may_have_reached(answer: JSON | ChatarminError) -> bool:
+    """Return whether an attempt that gave *answer* may have reached the service: all may but what was not sent."""
+    return getattr(answer, "outcome", "unknown") == "unknown"
 
 
 def _to_all(failure: Failure, calls: Sequence[Call]) -> list[_Result]:

@@ -1,0 +1,276 @@
+"""The rules about repeats as they are: after what, after how long, and how often in all."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+
+from chatarmin_os import ApiError, InvalidResponse, RateLimitError, ServerError, TransportError
+from chatarmin_os.transports._retry import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    Budget,
+    Deadline,
+    after_refusal,
+    after_status,
+    longest_wait,
+    retry_after,
+)
+
+
+def _in(seconds: float, zone: timezone = UTC) -> str:
+    """Return a date of HTTP, as many seconds from now."""
+    return format_datetime(datetime.now(zone) + timedelta(seconds=seconds), usegmt=zone is UTC)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0),
+        ("1", 1),
+        ("007", 7),
+        (" 120\t", 120),
+        ("1.5", 1.5),
+        ("0.001", 0.001),
+        ("999999999", 999_999_999),
+        ("999999999.999999999", 1_000_000_000),
+    ],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_seconds_are_told(status: int, value: str, seconds: float) -> None:
+    """A number of seconds is that number, also with a fraction, and with white space around it."""
+    assert retry_after(status, value) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "",
+        " ",
+        "soon",
+        "-1",
+        "+1",
+        "- 1",
+        ".5",
+        "5.",
+        "1,5",
+        "1e3",
+        "0x10",
+        "1_000",
+        "nan",
+        "inf",
+        "-inf",
+        "1 2",
+        "5s",
+        "1.2.3",
+        "\uff15",
+        "\u0665",
+        "\u00b2",
+        "1234567890",
+        "9" * 400,
+        "9" * 5000,
+        "1." + "0" * 5000,
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 GMT",
+        "Fri, 31 Dec 99999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -9999",
+        "Fri, 32 Dec 2999 23:59:59 GMT",
+        "Fri, 31 Dec 2999 25:59:59 GMT",
+        "Fri, 31 Foo 2999 23:59:59 GMT",
+        "Fri, 31 Dec",
+        "Fri",
+        ",",
+        "GMT",
+        "2999-12-31T23:59:59Z",
+        "\x00",
+        "\ud800",
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_makes_no_sense_or_has_passed_is_none(status: int, value: str | None) -> None:
+    """Junk, negative numbers, endless numbers, past and impossible dates count as nothing told, and raise nothing."""
+    assert retry_after(status, value) is None
+
+
+@pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
+@pytest.mark.parametrize("seconds", [2, 90, 86_400])
+def test_a_date_is_the_time_until_then(zone: timezone, seconds: float) -> None:
+    """A date to come is as many seconds as it takes until then, whatever zone it is told in."""
+    told = retry_after(503, _in(seconds, zone))
+
+    assert told is not None
+    assert 0 <= seconds - told < 60  # a date has whole seconds, and the machine may be slow
+
+
+def test_a_date_without_a_zone_is_in_utc() -> None:
+    """The old form of C's `asctime`, and a zone that says nothing, are UTC."""
+    moment = datetime.now(UTC) + timedelta(days=1)
+
+    for text in (moment.strftime("%a %b %e %H:%M:%S %Y"), moment.strftime("%a, %d %b %Y %H:%M:%S -0000")):
+        told = retry_after(429, text)
+        assert told is not None
+        assert 86_300 < told <= 86_400
+
+
+def test_a_far_date_is_a_long_time() -> None:
+    """The last year of the calendar is far away and still a number."""
+    told = retry_after(429, "Fri, 31 Dec 9999 23:59:59 GMT")
+
+    assert told is not None
+    assert told > 200_000_000_000
+
+
+@pytest.mark.parametrize("status", [200, 207, 301, 400, 408, 413, 500, 502, 504])
+@pytest.mark.parametrize("value", ["5", "Fri, 31 Dec 2999 23:59:59 GMT"])
+def test_only_two_statuses_tell(status: int, value: str) -> None:
+    """Only a 429 and a 503 are asked how long to wait."""
+    assert retry_after(status, value) is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "seconds"),
+    [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.8), (5, 1.6), (6, 2), (7, 2), (100, 2), (10**6, 2), (10**30, 2)],
+)
+def test_waits_double_up_to_a_longest(attempt: int, seconds: float) -> None:
+    """The longest wait doubles with each attempt, from a tenth of a second to two seconds, and stays there."""
+    assert longest_wait(attempt) == pytest.approx(seconds)
+    assert FIRST_WAIT <= longest_wait(attempt) <= LONGEST_WAIT
+
+
+# The budget
+
+
+def _taken(budget: Budget) -> int:
+    """Return how many repeats can be taken."""
+    count = 0
+    while budget.take():
+        count += 1
+    return count
+
+
+def test_a_budget_has_twenty_repeats() -> None:
+    """It is spent one by one, and when it is spent nothing more is had."""
+    budget = Budget()
+
+    assert _taken(budget) == 20
+    assert not budget.take()
+
+
+@pytest.mark.parametrize(
+    ("answered", "repeats"), [(0, 0), (4, 0), (6, 1), (11, 2), (51, 10), (101, 20), (102, 20), (10_000, 20)]
+)
+def test_each_call_that_is_answered_gives_a_fifth_back(answered: int, repeats: int) -> None:
+    """Five answered calls make a repeat, and no more are saved up than there were at first."""
+    budget = Budget()
+    _taken(budget)
+
+    for _ in range(answered):
+        budget.give_back()
+
+    assert _taken(budget) == repeats
+
+
+def test_a_full_budget_does_not_grow() -> None:
+    """A service that has always answered has no more repeats than one that is new."""
+    budget = Budget()
+
+    for _ in range(1000):
+        budget.give_back()
+
+    assert _taken(budget) == 20
+
+
+def test_where_one_call_in_ten_fails_all_are_repeated() -> None:
+    """Nine answers, and that of the repeat, give back more than the one failure took."""
+    budget = Budget()
+
+    for _ in range(1000):
+        for _ in range(9):
+            budget.give_back()
+        assert budget.take()
+        budget.give_back()
+
+
+# After what
+
+
+@pytest.mark.parametrize(
+    ("status", "repeat"),
+    [
+        *[(status, "never") for status in (None, 0, 200, 201, 204, 207, 301, 302, 304, 400, 401, 403, 404, 405, 408)],
+        *[(status, "never") for status in (409, 410, 412, 413, 415, 422, 425, 428, 431, 499, 500, 501, 505, 520, 599)],
+        (429, "any"),
+        (502, "safe"),
+        (503, "safe"),
+        (504, "safe"),
+    ],
+)
+def test_a_status_tells_what_may_be_repeated(status: int | None, repeat: str) -> None:
+    """After a 429 any call, after 502, 503 and 504 those that are safe to repeat, after anything else none."""
+    assert after_status(status) == repeat
+
+
+@pytest.mark.parametrize(
+    ("code", "http_status", "repeat"),
+    [
+        ("TOO_MANY_REQUESTS", None, "any"),
+        ("TOO_MANY_REQUESTS", 200, "any"),
+        ("TOO_MANY_REQUESTS", 503, "any"),
+        ("BAD_GATEWAY", None, "safe"),
+        ("SERVICE_UNAVAILABLE", None, "safe"),
+        ("GATEWAY_TIMEOUT", None, "safe"),
+        ("SERVICE_UNAVAILABLE", 200, "safe"),
+        ("BAD_GATEWAY", 500, "safe"),
+        ("TEAPOT", 503, "safe"),
+        ("TEAPOT", 429, "any"),
+        ("TEAPOT", 500, "never"),
+        ("TEAPOT", None, "never"),
+        ("INTERNAL_SERVER_ERROR", None, "never"),
+        ("NOT_IMPLEMENTED", None, "never"),
+        ("TIMEOUT", None, "never"),
+        ("CONFLICT", None, "never"),
+        ("UNAUTHORIZED", None, "never"),
+    ],
+)
+def test_a_refusal_tells_what_may_be_repeated(code: str, http_status: int | None, repeat: str) -> None:
+    """The code counts first, and where it says nothing the status."""
+    assert after_refusal(ApiError.from_code(code, http_status=http_status)) == repeat
+
+
+# The deadline
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 0.0, -5])
+def test_a_deadline_passes(seconds: float) -> None:
+    """What has passed has nothing left, and not less than that."""
+    assert Deadline(seconds).remaining() == 0
+
+
+@pytest.mark.parametrize("seconds", [60, 1e9, 1e300])
+def test_a_deadline_counts_down(seconds: float) -> None:
+    """What is left is at most what there was, and grows less."""
+    deadline = Deadline(seconds)
+
+    first, second = deadline.remaining(), deadline.remaining()
+
+    assert 0 < second <= first <= seconds + 1e-6
+
+
+def test_classes_that_tell_how_long_to_wait() -> None:
+    """What a header told is an attribute of the three errors that it may come with."""
+    errors: list[Any] = [
+        RateLimitError("m", code="TOO_MANY_REQUESTS", retry_after=2),
+        ServerError("m", code="SERVICE_UNAVAILABLE", retry_after=2),
+        InvalidResponse("m", retry_after=2),
+    ]
+
+    assert [error.retry_after for error in errors] == [2, 2, 2]
+    assert not hasattr(TransportError("m"), "retry_after")
