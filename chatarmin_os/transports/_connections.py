@@ -11,7 +11,7 @@ import io
 import os
 import socket
 from contextvars import ContextVar
-from http.client import HTTPResponse
+from http.client import HTTPResponse, IncompleteRead
 from ipaddress import ip_address
 from threading import Thread
 from time import monotonic
@@ -42,13 +42,14 @@ _CONNECTIONS = 256  # kept open per process; more are opened where more threads 
 class Exchange:
     """One request and its answer: until when it may take, and how far it came."""
 
-    __slots__ = ("deadline", "is_spoiled", "is_watched", "may_repeat", "sent")
+    __slots__ = ("deadline", "is_spoiled", "is_watched", "may_repeat", "sent", "was_closed")
 
     def __init__(self, deadline: Deadline, *, may_repeat: bool) -> None:
         self.deadline = deadline
         self.may_repeat = may_repeat
         self.is_watched = False  # whether a connection of this module carries it
         self.sent = 0  # bytes of the request that were handed to the operating system
+        self.was_closed = False  # whether the other side closed the connection while an answer was read
         self.is_spoiled = False  # whether there was more on the connection than the answer
 
 
@@ -75,7 +76,7 @@ class _TimedIO(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, exchange: Exchange) -> None:
         self._raw, self._sock, self._exchange = raw, sock, exchange
-        self.is_over = False
+        self.is_over = False  # whether nothing more is to be read
 
     def readable(self) -> bool:
         return True
@@ -84,7 +85,9 @@ class _TimedIO(io.RawIOBase):
         if self.is_over:
             return 0
         self._sock.settimeout(_time_left(self._exchange))
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self._exchange.was_closed = count == 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -110,6 +113,12 @@ class _Answer(HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         exchange = current.get()
         self.fp: Any = _Reader(_TimedIO(self.fp.detach(), sock, exchange), exchange)
+
+    def begin(self) -> None:
+        """Read the head; http.client takes one that is cut for a short one."""
+        super().begin()
+        if current.get().was_closed:
+            raise IncompleteRead(b"")
 
 
 # Connecting and writing

@@ -18,6 +18,8 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
     HTTPError,
+    InvalidChunkLength,
+    InvalidHeader,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
@@ -33,6 +35,7 @@ from chatarmin_os.transports._superjson import LARGEST_ANSWER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from chatarmin_os._json import JSON
     from chatarmin_os.errors import Outcome
     from chatarmin_os.transports._retry import Deadline, Repeat
     from chatarmin_os.transports._wire import Message
@@ -52,6 +55,9 @@ _BEFORE_SENDING = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
 )
+
+# What shows that an answer is no HTTP, unless it was cut.
+_GARBLED = (http.client.HTTPException, InvalidHeader, InvalidChunkLength, DecodeError, ValueError)
 
 
 class Reply(NamedTuple):
@@ -182,9 +188,25 @@ class Courier:
 
     # What went wrong
 
+    def blot(self, content: dict[str, JSON]) -> None:
+        """Blot out the key in JSON, however the service had written it down, and however deep."""
+        waiting: list[JSON] = [content]
+        while waiting:
+            holder = waiting.pop()
+            for place, part in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+                if isinstance(part, (dict, list)):
+                    waiting.append(part)
+                elif isinstance(part, str):
+                    holder[place] = self._without_key(part)
+                if isinstance(place, str) and self._without_key(place) != place:
+                    holder[self._without_key(place)] = holder.pop(place)
+
+    def _without_key(self, text: str) -> str:
+        return self._blotted(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
     def shown(self, text: str, at_most: int = _LONGEST_MESSAGE) -> str:
         """Return foreign text as it may be shown: without the key and control characters, and not long."""
-        return printable(self._blotted(text.encode(errors="replace")).decode(), at_most)
+        return printable(self._without_key(text), at_most)
 
     def unexpected(self, reply: Reply, reason: str, repeat: Repeat | None = None) -> Failure:
         """Return the failure that an answer is which is not the service's."""
@@ -210,14 +232,14 @@ class Courier:
             outcome = "not_sent" if any(isinstance(cause, _BEFORE_SENDING) for cause in causes) else "unknown"
         if isinstance(error, _TooLarge):
             return Failure(InvalidResponse(f"{self._host}: an answer of more than {LARGEST_ANSWER:,} bytes"), "never")
-        if any(isinstance(cause, DecodeError) for cause in causes):
-            return Failure(InvalidResponse(f"{self._host}: an answer that cannot be decompressed"), "never")
         if any(isinstance(cause, (TimeoutError, ReadTimeoutError, requests.Timeout)) for cause in causes):
             return Failure(self._timed_out(outcome), "any" if outcome == "not_sent" else "safe")
         reason = self.shown(str(causes[-1]) or type(causes[-1]).__name__)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             told = f"{self._host}: its certificate is not trusted ({reason}); REQUESTS_CA_BUNDLE may name an authority"
             return Failure(ConnectionFailed(told, outcome="not_sent"), "never")
+        if outcome == "unknown" and not exchange.was_closed and any(isinstance(cause, _GARBLED) for cause in causes):
+            return Failure(InvalidResponse(f"{self._host}: no answer of HTTP: {reason}"), "never")
         told = f"{self._host}: no connection, or it was lost: {reason}"
         return Failure(ConnectionFailed(told, outcome=outcome), "any" if outcome == "not_sent" else "safe")
 

@@ -278,6 +278,7 @@ class HTTPTransport(Transport):
     def _result(self, reply: Reply, envelope: Envelope, call: Call) -> _Result:
         if envelope.error is None:
             return _Result(envelope.data)
+        self._courier.blot(envelope.error)
         refusal = _wire.refusal(
             envelope.error,
             status=reply.status,
