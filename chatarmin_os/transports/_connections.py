@@ -213,11 +213,10 @@ class _LookUp(Thread):
         except (OSError, UnicodeError) as error:
             self.error = error
         self.is_done = True
-        _look_ups.pop((self._host, self._port, os.getpid()), None)
 
 
 _look_ups: dict[tuple[str, int, int], _LookUp] = {}
-"""Those that are going on, by host, port and process."""
+"""The last one, by host, port and process."""
 
 
 def _resolved(host: str, port: int, exchange: Exchange) -> list[Any]:
@@ -233,9 +232,10 @@ def _resolved(host: str, port: int, exchange: Exchange) -> list[Any]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     key = host, port, os.getpid()
     look_up = _look_ups.get(key)
-    if look_up is None:
-        look_up = _look_ups[key] = _LookUp(host, port)  # two threads at once make two, which does no harm
+    if look_up is None or look_up.is_done:
+        look_up = _LookUp(host, port)
         look_up.start()
+        _look_ups[key] = look_up  # two threads at once make two, which does no harm
     look_up.join(_time_left(exchange))
     if not look_up.is_done:
         raise TimeoutError("the name was not looked up in time")
