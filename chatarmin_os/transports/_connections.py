@@ -10,9 +10,11 @@ from __future__ import annotations
 import io
 import os
 import socket
+from collections import deque
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
 from ipaddress import ip_address
+from queue import Empty
 from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -35,8 +37,6 @@ MOST_IDLE = 55.0
 
 MOST_IDLE_ONCE = 1.0
 """The same for a call that may not be made twice: whether the service closes it meanwhile could not be told."""
-
-_CONNECTIONS = 256  # kept open per process; more are opened where more threads call at once, and closed behind them
 
 
 class Exchange:
@@ -127,6 +127,7 @@ class _Answer(HTTPResponse):
 class _Connection(HTTPConnection):
     response_class = _Answer
     sock: Any
+    exchange: Exchange | None = None  # that carries the connection now; None while it waits
     idle_since = 0.0
     _is_tunnelling = False
 
@@ -166,6 +167,11 @@ class _Connection(HTTPConnection):
             else:
                 return sock
         raise failure
+
+    def close(self) -> None:
+        """Close, unless it has become another call's: whom an exception has interrupted may not know that yet."""
+        if self.exchange is None or self.exchange is current.get(None):
+            super().close()
 
     def _tunnel(self) -> None:
         """Ask a proxy for a tunnel; none of that reaches the service."""
@@ -256,8 +262,34 @@ def _is_literal(host: str) -> bool:
 # Keeping connections
 
 
+class _Idle:
+    """The connections that wait for a call, the last used first; what a pool asks of a `queue.LifoQueue`.
+
+    That one has a lock of Python's own making, which an exception raised by a signal can leave locked for ever, and so
+    can a fork. What is done here is done in one step of the interpreter. There may be as many as there are.
+    """
+
+    def __init__(self, _: int) -> None:
+        self.queue: deque[Any] = deque()
+
+    def get(self, *_: Any, **__: Any) -> Any:
+        try:
+            return self.queue.pop()
+        except IndexError:
+            raise Empty from None
+
+    def put(self, connection: Any, *_: Any, **__: Any) -> None:
+        if connection is not None:  # a pool begins with places for connections that are not made yet
+            self.queue.append(connection)
+
+    def qsize(self) -> int:
+        return len(self.queue)
+
+
 class _Kept(HTTPConnectionPool):
     """Connections that are used again while they are fresh, and were left clean."""
+
+    QueueCls = _Idle  # type: ignore[assignment]  # it is no LifoQueue, and that is its point
 
     def _get_conn(self, timeout: float | None = None) -> Any:
         exchange = current.get()
@@ -266,14 +298,18 @@ class _Kept(HTTPConnectionPool):
         most = MOST_IDLE if exchange.may_repeat else MOST_IDLE_ONCE
         if connection.sock is not None and monotonic() - connection.idle_since > most:
             connection.close()
+        connection.exchange = exchange
         return connection
 
     def _put_conn(self, connection: Any) -> None:
-        if connection is not None:
-            connection.idle_since = monotonic()
-            if current.get().is_spoiled:
+        """Keep a connection; once, also where an exception strikes as it is given back and it is given back again."""
+        exchange = current.get()
+        if connection is not None and connection.exchange is exchange:
+            if exchange.is_spoiled:
                 connection.close()
-        super()._put_conn(connection)
+            connection.idle_since = monotonic()
+            connection.exchange = None
+            super()._put_conn(connection)
 
 
 class _Pool(_Kept):
@@ -292,7 +328,7 @@ class Adapter(HTTPAdapter):
 
     def __init__(self) -> None:
         self._pool: Any = None
-        super().__init__(pool_connections=1, pool_maxsize=_CONNECTIONS)
+        super().__init__(pool_connections=1, pool_maxsize=1)  # of as many connections as are in use at once
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Let its pools be those of this module."""

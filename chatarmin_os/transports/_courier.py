@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
-from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -45,7 +44,6 @@ _PIECE = 2**14  # bytes: even where it explodes, what a piece is decompressed to
 _LONGEST_MESSAGE, _LONGEST_EXCERPT = 600, 200
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "x-vercel-id", "cf-ray")
 _REDIRECTS = range(300, 400)
-_NO_COOKIES = RequestsCookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
 # What shows that a request was not sent where a session of the user's own carried it.
 _BEFORE_SENDING = (
     ConnectTimeoutError,
@@ -77,6 +75,16 @@ class Failure(NamedTuple):
     repeat: Repeat
 
 
+class _NoCookies(RequestsCookieJar):
+    """A jar that stays empty, and takes no lock that an exception of a signal, or a fork, could leave locked."""
+
+    def extract_cookies(self, *_: object) -> None:
+        """Take no cookie out of an answer."""
+
+
+_NO_COOKIES = _NoCookies()
+
+
 class _TooLarge(Exception):  # noqa: N818 - never leaves this module
     """An answer that is larger than any may be."""
 
@@ -99,7 +107,6 @@ class Courier:
         self._given = session
         self._session = session or _new_session()
         self._process = os.getpid()
-        self._inherited: list[requests.Session] = []
         # Reading the environment takes a fifth of a call, and it does not change.
         self._route = _route(base_url)
         get = {
@@ -147,9 +154,7 @@ class Courier:
         process = os.getpid()
         if self._process != process:
             if self._given is None:
-                # The parent's is kept, for to drop it would take locks that another thread held at the fork.
-                self._inherited.append(self._session)
-                self._session = _new_session()
+                self._session = _new_session()  # closes the child's ends of the parent's connections, not the parent's
             else:
                 self._given.close()
             self._process = process
@@ -238,7 +243,8 @@ class Courier:
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             told = f"{self._host}: its certificate is not trusted ({reason}); REQUESTS_CA_BUNDLE may name an authority"
             return Failure(ConnectionFailed(told, outcome="not_sent"), "never")
-        if outcome == "unknown" and not exchange.was_closed and any(isinstance(cause, _GARBLED) for cause in causes):
+        garbled = DecodeError if exchange.was_closed else _GARBLED  # what was cut cannot but look garbled
+        if outcome == "unknown" and any(isinstance(cause, garbled) for cause in causes):
             return Failure(InvalidResponse(f"{self._host}: no answer of HTTP: {reason}"), "never")
         told = f"{self._host}: no connection, or it was lost: {reason}"
         return Failure(ConnectionFailed(told, outcome=outcome), "any" if outcome == "not_sent" else "safe")

@@ -1,0 +1,103 @@
+"""A server in a process of its own that answers each path with what it was told: it costs little and computes nothing.
+
+What a client costs is measured in the client's process, so that the server's time is in no figure but those by the
+clock. It keeps connections open, takes GET and POST alike, and counts its answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from multiprocessing.connection import Connection
+
+_COUNT = "/answered"
+# The fields that a service behind a proxy sends, more or less.
+_HEAD = (
+    "HTTP/1.1 {status}\r\nDate: Tue, 03 Nov 2026 10:30:00 GMT\r\nContent-Type: application/json\r\n"
+    "Content-Length: {length}\r\nConnection: keep-alive\r\nVary: Origin\r\n"
+    "X-Request-Id: 0b6e1f6c-6f0a-4a4e-9d55-0c1d2e3f4a5b\r\n\r\n"
+)
+
+
+@contextmanager
+def serving(answers: Mapping[str, Any]) -> Generator[str]:
+    """Serve *answers*, JSON by path, and give the URL they are below."""
+    spawn = get_context("spawn")  # a fork would take along what this process has
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=_serve, args=(dict(answers), there), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{here.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def answered(url: str, action: Callable[[], object]) -> int:
+    """Return how many requests the server at *url* answers during *action*."""
+    before = _count(url)
+    action()
+    return _count(url) - before - 1  # less the one that asked
+
+
+def _count(url: str) -> int:
+    with urlopen(url + _COUNT) as response:  # noqa: S310 - http, and our own server
+        return int(response.read())
+
+
+def _serve(answers: dict[str, Any], told: Connection) -> None:
+    encoded = {path.encode(): _response("200 OK", json.dumps(answer)) for path, answer in answers.items()}
+
+    async def forever() -> None:
+        server = await asyncio.get_running_loop().create_server(lambda: _Canned(encoded), "127.0.0.1", 0, backlog=128)
+        told.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(forever())
+
+
+class _Canned(asyncio.Protocol):
+    """One connection; a request at a time, as none of the clients pipelines."""
+
+    _transport: asyncio.Transport
+    _total = 0
+
+    def __init__(self, answers: Mapping[bytes, bytes]) -> None:
+        self._answers = answers
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        if not end or len(body) < _length(head):
+            return
+        self._received = b""
+        _Canned._total += 1
+        path = head.split(b" ", 2)[1].partition(b"?")[0]
+        self._transport.write(self._answers.get(path) or self._other(path))
+
+    def _other(self, path: bytes) -> bytes:
+        if path == _COUNT.encode():
+            return _response("200 OK", str(self._total))
+        return _response("404 Not Found", json.dumps(f"no answer for {path!r}"))
+
+
+def _length(head: bytes) -> int:
+    _, found, rest = head.lower().partition(b"\r\ncontent-length:")
+    return int(rest.partition(b"\r\n")[0]) if found else 0
+
+
+def _response(status: str, body: str) -> bytes:
+    content = body.encode()
+    return _HEAD.format(status=status, length=len(content)).encode() + content
