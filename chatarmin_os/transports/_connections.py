@@ -11,6 +11,7 @@ import io
 import os
 import socket
 from collections import deque
+from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
 from ipaddress import ip_address
@@ -108,7 +109,9 @@ class _Reader(io.BufferedReader):
         super().close()
 
 
-class _Answer(HTTPResponse):
+class Answer(HTTPResponse):
+    """An answer that is read within the deadline."""
+
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         exchange = current.get()
@@ -125,7 +128,7 @@ class _Answer(HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    response_class = _Answer
+    response_class = Answer
     sock: Any
     exchange: Exchange | None = None  # that carries the connection now; None while it waits
     idle_since = 0.0
@@ -301,6 +304,23 @@ class _Kept(HTTPConnectionPool):
         connection.exchange = exchange
         return connection
 
+    def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, *rest: Any, **settings: Any) -> Any:
+        """Make one request. urllib3 would encode the URL again, byte by byte, and prepare for repeats of its own."""
+        if self.proxy is not None:
+            return super().urlopen(method, url, body, headers, *rest, **settings)
+        connection = self._get_conn()
+        try:
+            self._validate_conn(connection)
+            connection.timeout = _time_left(current.get())
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it closed
+                connection.request(method, url, body, headers, preload_content=False, decode_content=False)
+            answer = connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+        answer._connection, answer._pool = connection, self  # noqa: SLF001 - as urllib3 does
+        return answer
+
     def _put_conn(self, connection: Any) -> None:
         """Keep a connection; once, also where an exception strikes as it is given back and it is given back again."""
         exchange = current.get()
@@ -355,6 +375,11 @@ class Adapter(HTTPAdapter):
 
     def cert_verify(self, *_: Any) -> None:
         """Do nothing: the pool was told when it was made."""
+
+    def request_url(self, request: PreparedRequest, proxies: Any) -> str:
+        """Return the end of the URL, unless a proxy has to be told the whole."""
+        url = request.url or ""
+        return super().request_url(request, proxies) if proxies else url[url.index("/", len("https://")) :]
 
     def build_response(self, request: PreparedRequest, answer: Any) -> Response:
         """Return the answer without what takes time and nobody reads, such as its cookies."""
