@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
 from requests.models import Response
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -385,7 +384,7 @@ class Adapter(HTTPAdapter):
         """Return the answer without what takes time and nobody reads, such as its cookies."""
         response = Response()
         response.status_code = answer.status
-        response.headers = CaseInsensitiveDict(answer.headers)
+        response.headers = answer.headers  # they are found in any case there too
         response.raw, response.reason = answer, answer.reason
         response.url, response.request = request.url or "", request
         response.connection = self  # an auth that answers a challenge sends through it
