@@ -160,6 +160,7 @@ class _Connection(HTTPConnection):
                 if self.source_address:
                     sock.bind(self.source_address)
                 sock.connect(address)
+                sock.getpeername()  # fails if it is reset already, where Python's TLS would forget to close it
             except BaseException as error:
                 if sock is not None:
                     sock.close()
@@ -240,7 +241,7 @@ def _resolved(host: str, port: int, exchange: Exchange) -> list[Any]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     key = host, port, os.getpid()
     look_up = _look_ups.get(key)
-    if look_up is None or look_up.is_done:
+    if look_up is None or not look_up.is_alive():
         look_up = _LookUp(host, port)
         look_up.start()
         _look_ups[key] = look_up  # two threads at once make two, which does no harm

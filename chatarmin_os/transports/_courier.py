@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies
@@ -107,6 +109,7 @@ class Courier:
         self._given = session
         self._session = session or _new_session()
         self._process = os.getpid()
+        self._inherited: list[Any] = []
         # Reading the environment takes a fifth of a call, and it does not change.
         self._route = _route(base_url)
         get = {
@@ -156,7 +159,7 @@ class Courier:
             if self._given is None:
                 self._session = _new_session()  # closes the child's ends of the parent's connections, not the parent's
             else:
-                self._given.close()
+                self._inherited += _forgotten_connections(self._given)
             self._process = process
         return self._session
 
@@ -248,6 +251,22 @@ class Courier:
             return Failure(InvalidResponse(f"{self._host}: no answer of HTTP: {reason}"), "never")
         told = f"{self._host}: no connection, or it was lost: {reason}"
         return Failure(ConnectionFailed(told, outcome=outcome), "any" if outcome == "not_sent" else "safe")
+
+
+def _forgotten_connections(session: requests.Session) -> list[Any]:
+    """Give a session of the user's own pools and a jar of its own in a child process, and return what it had.
+
+    That is to be kept: to close it, or to let go of it, would take locks that another thread may have held at the fork.
+    """
+    had = []
+    for adapter in session.adapters.values():
+        if isinstance(adapter, HTTPAdapter):
+            had += [adapter.poolmanager, adapter.proxy_manager]
+            adapter.__setstate__(adapter.__getstate__())  # as one that comes out of a pickle
+        else:
+            adapter.close()
+    session.cookies = copy(session.cookies)
+    return had
 
 
 def _stays(response: requests.Response, **_: Any) -> None:

@@ -1,0 +1,287 @@
+"""Programs that fork with a client that has made calls already, each a function here.
+
+    python -W error forking.py FUNCTION [own | given] [ARGUMENT]     with `given`, on a session of the user's own
+
+Each prints what it came to as JSON. A child process that hangs is ended, with the place on standard error.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from threading import Barrier, Event, Thread
+from typing import TYPE_CHECKING, Any
+
+import requests
+from echoing import HANGS, KEY, asked
+from requests.cookies import RequestsCookieJar
+from urllib3 import HTTPConnectionPool, PoolManager
+
+from chatarmin_os import ChatarminOS
+from chatarmin_os.transports import HTTPTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# Python warns of forks beside threads from 3.12 on, and rightly so; here such forks are what is tested.
+warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
+
+CHILDREN, THREADS, CALLS = 6, 4, 10
+session = requests.Session()
+client: ChatarminOS
+
+
+def made(whose: str) -> ChatarminOS:
+    """Return a client on a session that is its own, or given to it."""
+    given = session if whose == "given" else None
+    url = os.environ["OS_BASE_URL"]
+    return ChatarminOS(
+        transport=HTTPTransport(KEY, url, timeout=HANGS, transformer="json", session=given, allow_http=True)
+    )
+
+
+def child(act: Callable[[], Any]) -> Callable[[], Any]:
+    """Let a child process do something; return how to wait for what it came to."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if not process:
+        try:
+            signal.alarm(20)
+            os.close(reading)
+            with os.fdopen(writing, "w") as pipe:
+                json.dump(act(), pipe)
+        except BaseException:  # noqa: BLE001 - nothing may come out: it would run on where the parent does
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+
+    def came_to() -> Any:
+        with os.fdopen(reading) as pipe:
+            text = pipe.read()
+        _, status = os.waitpid(process, 0)
+        assert status == 0, f"a child process ended with {os.waitstatus_to_exitcode(status)}"
+        return json.loads(text)
+
+    return came_to
+
+
+def by_threads(name: str, threads: int = THREADS, calls: int = CALLS) -> list[int]:
+    """Let threads make calls that all begin at once; return the numbers of the connections that answered."""
+    barrier = Barrier(threads)
+
+    def ask(thread: int) -> list[int]:
+        barrier.wait()
+        return [asked(client, f"{name}_{thread}_{call}") for call in range(calls)]
+
+    with ThreadPoolExecutor(threads) as pool:
+        return [number for numbers in pool.map(ask, range(threads)) for number in numbers]
+
+
+@contextmanager
+def busy(threads: int = 8) -> Iterator[None]:
+    """Keep threads in the middle of calls, each of them answered rightly."""
+    over, numbers, wrong = Event(), count(), list[BaseException]()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                asked(client, f"busy_{next(numbers)}")
+            except BaseException as error:  # noqa: BLE001 - told below
+                wrong.append(error)
+                return
+
+    asking = [Thread(target=ask) for _ in range(threads)]
+    for thread in asking:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in asking:
+            thread.join()
+    assert not wrong, wrong[0]
+
+
+# What is run
+
+
+def children() -> Any:
+    """Fork children that make calls from threads, while their parent goes on making calls."""
+    before = asked(client, "before")
+    # When
+    waiting = [child(lambda number=number: by_threads(f"child_{number}")) for number in range(CHILDREN)]
+    own = [asked(client, f"parent_{call}") for call in range(CALLS)]
+    came_to = [came_to() for came_to in waiting]
+    # Then
+    return {"parent": [before, *own, asked(client, "after")], "children": came_to}
+
+
+def grandchildren() -> Any:
+    """Fork a child that makes a call, which forks a child that makes one, which forks a child that makes one."""
+
+    def line(generation: int) -> list[int]:
+        here = asked(client, f"before_{generation}")
+        below = child(lambda: line(generation + 1))() if generation < 3 else []
+        assert asked(client, f"after_{generation}") == here
+        return [here, *below]
+
+    return line(0)
+
+
+def closing() -> Any:
+    """Fork children that close the client, before or after calls of their own."""
+    before = asked(client, "before")
+
+    def close(calls: int) -> None:
+        for call in range(calls):
+            asked(client, f"child_{call}")
+        client.close()
+
+    for calls in (0, 1, 2):
+        child(lambda calls=calls: close(calls))()
+    return [before, asked(client, "after")]
+
+
+def closed_by_threads() -> Any:
+    """Fork a child whose first calls are made by many threads, and which closes the client and lives on until told."""
+    asked(client, "before")
+
+    def close() -> None:
+        make = requests.Session.__init__
+
+        def slowly(session: requests.Session) -> None:
+            time.sleep(0.05)  # so that all threads come to it
+            make(session)
+
+        requests.Session.__init__ = slowly  # type: ignore[method-assign]
+        by_threads("child", 16, 2)
+        client.close()
+        print("closed", flush=True)  # noqa: T201 - the test waits for it
+        sys.stdin.readline()
+
+    return child(close)()
+
+
+def beside_calls() -> Any:
+    """Fork again and again while other threads are in the middle of calls."""
+    sys.setswitchinterval(1e-5)
+    asked(client, "before")  # what Python imports at a first call is locked by Python itself, which forks do not undo
+    with busy():
+        answers = [child(lambda turn=turn: by_threads(f"child_{turn}", 2, 2))() for turn in range(15)]
+    return sum(len(numbers) for numbers in answers)
+
+
+def beside_locks() -> Any:
+    """Fork while another thread has the locks that calls take: those of all pools, and of all jars of cookies."""
+    before = asked(client, "before")
+    held, over = Event(), Event()
+
+    def hold() -> None:
+        with ExitStack() as stack:
+            for one in gc.get_objects():
+                for lock in locks_of(one):
+                    stack.enter_context(lock)
+            held.set()
+            over.wait()
+
+    thread = Thread(target=hold)
+    thread.start()
+    held.wait()
+    came_to = child(lambda: asked(client, "child"))
+    over.set()
+    thread.join()
+    return {"parent": [before, asked(client, "after")], "children": [[came_to()]]}
+
+
+def locks_of(one: object) -> list[Any]:
+    """Return the locks that an object of requests or urllib3 is used under."""
+    if isinstance(one, PoolManager):
+        return [one.pools.lock]
+    if isinstance(one, HTTPConnectionPool):
+        return [one.pool.mutex] if hasattr(one.pool, "mutex") else []
+    return [one._cookies_lock] if isinstance(one, RequestsCookieJar) else []  # type: ignore[attr-defined]
+
+
+def beside_a_look_up() -> Any:
+    """Fork while another thread waits for the name of the service to be looked up."""
+    look_up, begun, over = socket.getaddrinfo, Event(), Event()
+    parent = os.getpid()
+
+    def slow(_: Any, *rest: Any, **named: Any) -> Any:
+        begun.set()
+        if os.getpid() == parent:
+            over.wait()
+        return look_up("127.0.0.1", *rest, **named)
+
+    socket.getaddrinfo = slow
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(asked, client, "parent")
+        begun.wait()
+        came_to = child(lambda: asked(client, "child"))()
+        over.set()
+        return [asking.result(), came_to]
+
+
+def pool_of_processes() -> Any:
+    """Let a pool of `multiprocessing` make calls."""
+    before = asked(client, "before")
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        numbers = pool.map(_ask, [f"child_{call}" for call in range(400)], chunksize=5)
+        pool.close()
+        pool.join()
+    return {"parent": [before, asked(client, "after")], "children": [numbers]}
+
+
+def _ask(code: str) -> int:
+    return asked(client, code)
+
+
+def spawned() -> Any:
+    """Hand the client to a process that does not fork."""
+    asked(client, "before")
+    process = multiprocessing.get_context("spawn").Process(target=_use, args=(client,))
+    try:
+        process.start()
+    except TypeError as refusal:
+        return str(refusal)
+    return None
+
+
+def _use(one: ChatarminOS) -> None:
+    asked(one, "child")
+
+
+def exiting() -> Any:
+    """Fork a child beside threads in the middle of calls that ends as programs do, with all that Python tidies up."""
+    asked(client, "before")
+    with busy(2):
+        for turn in range(3):
+            process = os.fork()
+            if not process:
+                signal.alarm(20)
+                asked(client, f"child_{turn}")
+                sys.exit(0)
+            _, status = os.waitpid(process, 0)
+            assert status == 0
+    return asked(client, "after")
+
+
+if __name__ == "__main__":
+    faulthandler.register(signal.SIGALRM, chain=True)  # it tells where, and then the signal ends the process
+    program, whose = sys.argv[1:]
+    client = made(whose)
+    with session, client:
+        print(json.dumps(globals()[program]()))  # noqa: T201 - the test reads it
