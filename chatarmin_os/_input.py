@@ -23,6 +23,11 @@ T = TypeVar("T")
 SOURCES = ("subscription", "manual", "trial", "api")
 
 
+def hidden(value: T) -> Callable[[], T]:
+    """Return *value* behind a function: what shows the locals of a traceback, or walks attributes, does not see it."""
+    return lambda: value
+
+
 def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
     """Return *convert* with *place* in front of its refusals."""
 

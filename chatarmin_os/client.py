@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from chatarmin_os._input import text, within
+from chatarmin_os._input import hidden, text, within
 from chatarmin_os._json import copied, described
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
 from chatarmin_os.transports.base import Call, Transport, twin_of
@@ -80,13 +80,17 @@ class ChatarminOS:
         timeout: float = _TIMEOUT,
         max_retries: int = _MAX_RETRIES,
     ) -> None:
+        key, has_key = hidden(api_key), api_key is not None
+        del api_key
         if transport is None:
-            transport = _http_transport(api_key, base_url, timeout, max_retries)
+            from chatarmin_os.transports.http import HTTPTransport  # takes requests along, which a fake does without
+
+            transport = HTTPTransport(key(), base_url, timeout=timeout, max_retries=max_retries)
         elif not isinstance(transport, Transport):
             raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {described(transport)}")
         else:
             is_given = {
-                "api_key": api_key is not None,
+                "api_key": has_key,
                 "base_url": base_url is not None,
                 "timeout": timeout is not _TIMEOUT,
                 "max_retries": max_retries is not _MAX_RETRIES,
@@ -108,7 +112,8 @@ class ChatarminOS:
         return cls(transport=FakeTransport(demo_catalogue()))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} on {type(self.transport).__name__}>"
+        transport = getattr(self, "transport", None)  # a traceback may show one that is not made yet
+        return f"<{type(self).__name__} on {type(transport).__name__}>"
 
     def close(self) -> None:
         """Close the transport."""
@@ -334,9 +339,3 @@ class ChatarminOS:
         else:
             raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
         return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
-
-
-def _http_transport(api_key: str | None, base_url: str | None, timeout: float, max_retries: int) -> Transport:
-    from chatarmin_os.transports.http import HTTPTransport  # takes requests along, which a fake does without
-
-    return HTTPTransport(api_key, base_url, timeout=timeout, max_retries=max_retries)

@@ -13,29 +13,35 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import HTTPBasicAuth
 
-from chatarmin_os._input import flag, text, within
+from chatarmin_os._input import flag, hidden, text, within
 from chatarmin_os._json import described
 from chatarmin_os.errors import InvalidInput
 
+_SHORTEST_KEY = 8
 DEFAULT_BASE_URL = "https://os.chatarmin.com/api/v1"
 
 
-def api_key(given: str | None) -> str:
+def api_key(given: Callable[[], str | None]) -> Callable[[], str]:
     """Return the key from the argument, else from OS_API_KEY, without white space around it; never echoes it."""
-    key = os.environ.get("OS_API_KEY") if given is None else given
+    problem = _problem(_key(given()))
+    if problem:
+        raise InvalidInput(problem).inside("api_key")
+    return hidden(str(_key(given())).strip())
+
+
+def _key(given: str | None) -> Any:
+    return os.environ.get("OS_API_KEY") if given is None else given
+
+
+def _problem(key: Any) -> str | None:
+    """Return what is wrong with a key: not raised here, where a traceback would have it among the locals."""
     if key is not None and not isinstance(key, str):
         kind = type(key).__name__  # not the value: it may be a key all the same
-        raise InvalidInput(f"expected text, got an object of type {kind}; a transport is passed as transport=").inside(
-            "api_key"
-        )
+        return f"expected text, got an object of type {kind}; a transport is passed as transport="
     if key is None or not key.strip():
-        raise InvalidInput("no API key: pass one (os_sk_...), or set the environment variable OS_API_KEY").inside(
-            "api_key"
-        )
-    key = key.strip()
-    if not (key.isascii() and key.isprintable()):
-        raise InvalidInput("the API key has control or non-ASCII characters; copy it again").inside("api_key")
-    return key
+        return "no API key: pass one (os_sk_...), or set the environment variable OS_API_KEY"
+    is_fine = key.strip().isascii() and key.strip().isprintable()
+    return None if is_fine else "the API key has control or non-ASCII characters; copy it again"
 
 
 def base_url(given: str | None, *, allow_http: bool = False) -> str:
@@ -115,10 +121,10 @@ def session(given: requests.Session | None) -> requests.Session | None:
     return given
 
 
-def auth(given: Any, key: str | None) -> Callable[[Any], Any]:
+def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
     """Return what puts the credentials on a request: the user's own auth, or the key as a bearer token.
 
-    The key is nowhere but in this function's cell and in the one of `blotting`: no attribute shows it.
+    The key is nowhere but in cells of functions: no attribute shows it.
     """
     if given is not None:
         if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - user and password, as requests takes them
@@ -131,16 +137,22 @@ def auth(given: Any, key: str | None) -> Callable[[Any], Any]:
         return own
 
     def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {key}"
+        request.headers["Authorization"] = f"Bearer {key() if key else ''}"
         return request
 
     return bearer
 
 
-def blotting(key: str | None) -> Callable[[bytes], bytes]:
-    """Return what blots out the key where a service echoes it, also as JSON may write it."""
-    escaped = json.dumps(key or "")[1:-1]
-    forms = sorted({form.encode() for form in (key, escaped, escaped.replace("/", "\\/")) if form}, key=len)[::-1]
+def blotting(key: Callable[[], str] | None) -> Callable[[bytes], bytes]:
+    """Return what blots out the key where a service echoes it, also as JSON may write it.
+
+    A key of less than 8 characters is none of the service's, and would be found in words.
+    """
+    secret = key() if key else ""
+    if len(secret) < _SHORTEST_KEY:
+        return lambda content: content
+    escaped = json.dumps(secret)[1:-1]
+    forms = sorted({form.encode() for form in (secret, escaped, escaped.replace("/", "\\/"))}, key=len)[::-1]
 
     def blotted(content: bytes) -> bytes:
         for form in forms:

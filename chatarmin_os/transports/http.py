@@ -9,6 +9,7 @@ from bisect import bisect_left
 from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
+from chatarmin_os._input import hidden
 from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError
 from chatarmin_os.transports import _retry, _settings, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
@@ -107,7 +108,9 @@ class HTTPTransport(Transport):
         paths: Mapping[str, str] | None = None,
         allow_http: bool = False,
     ) -> None:
-        key = None if auth is not None and api_key is None else _settings.api_key(api_key)
+        given = None if auth is not None and api_key is None else hidden(api_key)
+        del api_key
+        key = _settings.api_key(given) if given else None
         self._base_url = _settings.base_url(base_url, allow_http=allow_http)
         self._timeout = _settings.timeout(timeout)
         self._max_retries = _settings.max_retries(max_retries)
@@ -124,7 +127,7 @@ class HTTPTransport(Transport):
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} to {self._base_url}>"
+        return f"<{type(self).__name__} to {getattr(self, '_base_url', None)}>"  # it may not be made yet
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a transport does not pickle: it has a key and connections; make one in each process")

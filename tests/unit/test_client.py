@@ -31,6 +31,7 @@ from chatarmin_os import (
     TimedOut,
     TrackUsageInput,
 )
+from chatarmin_os._input import hidden
 from chatarmin_os._json import shortened
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call, HTTPTransport, Transport, _settings
@@ -123,14 +124,14 @@ def test_the_key_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OS_API_KEY", KEY)
 
     accepted()
-    assert _settings.api_key(None) == KEY
+    assert _settings.api_key(hidden(None))() == KEY
 
 
 def test_an_argument_counts_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is given is the key."""
     monkeypatch.setenv("OS_API_KEY", "os_sk_of_the_environment")
 
-    assert _settings.api_key(KEY) == KEY
+    assert _settings.api_key(hidden(KEY))() == KEY
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n", "\t \r\n", "\u00a0"])
@@ -166,8 +167,8 @@ def test_white_space_around_a_key_is_stripped(monkeypatch: pytest.MonkeyPatch, a
 
     accepted(padded)
     accepted()
-    assert _settings.api_key(padded) == KEY
-    assert _settings.api_key(None) == KEY
+    assert _settings.api_key(hidden(padded))() == KEY
+    assert _settings.api_key(hidden(None))() == KEY
 
 
 @pytest.mark.parametrize("bad", ["\n", "\x00", "\x7f", "\x1b", "\r\nX-Other: 1", "ä", "\u2013", "\U0001f511", "\ud800"])
