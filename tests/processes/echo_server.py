@@ -3,7 +3,7 @@
     python echo_server.py [CERTIFICATE]     prints its port; then one line of JSON for each command on standard input
 
 A feature is named as its code, and its usage is the number of the connection that was asked on. The company says how
-long the answer takes: `wait:0.05` seconds, `gather:100` until so many of these are asked at the same time, else no time.
+long the answer takes: `wait:0.05` seconds, `gather:100` until so many of these are asked at the same time, or no time.
 It ends when its standard input does, so also when the process that started it is killed.
 """
 
@@ -111,4 +111,4 @@ async def main(certificate: str | None) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:] or [None]))
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))

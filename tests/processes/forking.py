@@ -21,6 +21,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import count
+from queue import LifoQueue
 from threading import Barrier, Event, Thread
 from typing import TYPE_CHECKING, Any
 
@@ -52,16 +53,16 @@ def made(whose: str) -> ChatarminOS:
     )
 
 
-def child(act: Callable[[], Any]) -> Callable[[], Any]:
+def child(act: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     """Let a child process do something; return how to wait for what it came to."""
     reading, writing = os.pipe()
     process = os.fork()
     if not process:
         try:
-            signal.alarm(20)
+            signal.alarm(HANGS)
             os.close(reading)
             with os.fdopen(writing, "w") as pipe:
-                json.dump(act(), pipe)
+                json.dump(act(*arguments), pipe)
         except BaseException:  # noqa: BLE001 - nothing may come out: it would run on where the parent does
             traceback.print_exc()
             os._exit(1)
@@ -122,7 +123,7 @@ def children() -> Any:
     """Fork children that make calls from threads, while their parent goes on making calls."""
     before = asked(client, "before")
     # When
-    waiting = [child(lambda number=number: by_threads(f"child_{number}")) for number in range(CHILDREN)]
+    waiting = [child(by_threads, f"child_{number}") for number in range(CHILDREN)]
     own = [asked(client, f"parent_{call}") for call in range(CALLS)]
     came_to = [came_to() for came_to in waiting]
     # Then
@@ -134,7 +135,7 @@ def grandchildren() -> Any:
 
     def line(generation: int) -> list[int]:
         here = asked(client, f"before_{generation}")
-        below = child(lambda: line(generation + 1))() if generation < 3 else []
+        below = child(line, generation + 1)() if generation < 3 else []
         assert asked(client, f"after_{generation}") == here
         return [here, *below]
 
@@ -151,7 +152,7 @@ def closing() -> Any:
         client.close()
 
     for calls in (0, 1, 2):
-        child(lambda calls=calls: close(calls))()
+        child(close, calls)()
     return [before, asked(client, "after")]
 
 
@@ -166,7 +167,7 @@ def closed_by_threads() -> Any:
             time.sleep(0.05)  # so that all threads come to it
             make(session)
 
-        requests.Session.__init__ = slowly  # type: ignore[method-assign]
+        setattr(requests.Session, "__init__", slowly)  # noqa: B010 - no checker lets this be assigned
         by_threads("child", 16, 2)
         client.close()
         print("closed", flush=True)  # noqa: T201 - the test waits for it
@@ -180,7 +181,7 @@ def beside_calls() -> Any:
     sys.setswitchinterval(1e-5)
     asked(client, "before")  # what Python imports at a first call is locked by Python itself, which forks do not undo
     with busy():
-        answers = [child(lambda turn=turn: by_threads(f"child_{turn}", 2, 2))() for turn in range(15)]
+        answers = [child(by_threads, f"child_{turn}", 2, 2)() for turn in range(15)]
     return sum(len(numbers) for numbers in answers)
 
 
@@ -200,7 +201,7 @@ def beside_locks() -> Any:
     thread = Thread(target=hold)
     thread.start()
     held.wait()
-    came_to = child(lambda: asked(client, "child"))
+    came_to = child(asked, client, "child")
     over.set()
     thread.join()
     return {"parent": [before, asked(client, "after")], "children": [[came_to()]]}
@@ -211,8 +212,8 @@ def locks_of(one: object) -> list[Any]:
     if isinstance(one, PoolManager):
         return [one.pools.lock]
     if isinstance(one, HTTPConnectionPool):
-        return [one.pool.mutex] if hasattr(one.pool, "mutex") else []
-    return [one._cookies_lock] if isinstance(one, RequestsCookieJar) else []  # type: ignore[attr-defined]
+        return [one.pool.mutex] if isinstance(one.pool, LifoQueue) else []
+    return [vars(one)["_cookies_lock"]] if isinstance(one, RequestsCookieJar) else []
 
 
 def beside_a_look_up() -> Any:
@@ -226,11 +227,11 @@ def beside_a_look_up() -> Any:
             over.wait()
         return look_up("127.0.0.1", *rest, **named)
 
-    socket.getaddrinfo = slow
+    vars(socket)["getaddrinfo"] = slow
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(asked, client, "parent")
         begun.wait()
-        came_to = child(lambda: asked(client, "child"))()
+        came_to = child(asked, client, "child")()
         over.set()
         return [asking.result(), came_to]
 
@@ -271,7 +272,7 @@ def exiting() -> Any:
         for turn in range(3):
             process = os.fork()
             if not process:
-                signal.alarm(20)
+                signal.alarm(HANGS)
                 asked(client, f"child_{turn}")
                 sys.exit(0)
             _, status = os.waitpid(process, 0)

@@ -1,4 +1,4 @@
-"""The API key goes to the service and nowhere else: not into errors, logs, tracebacks, pickles, other hosts, other jars."""
+"""The API key goes to the service and nowhere else: not into errors, logs, tracebacks, pickles, not to other hosts."""
 
 from __future__ import annotations
 
@@ -71,13 +71,8 @@ def parts(thing: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(thing, (list, tuple, set, frozenset)):
         for value in list(thing):
             yield "[]", value
-    if isinstance(thing, BaseException):
-        yield ".args", thing.args
-        yield ".__cause__", thing.__cause__
-        yield ".__context__", thing.__context__
-        for frame, _ in traceback.walk_tb(thing.__traceback__):
-            if "chatarmin_os" in frame.f_code.co_filename:
-                yield f" locals of {frame.f_code.co_qualname}", dict(frame.f_locals)
+    elif isinstance(thing, BaseException):
+        yield from parts_of_error(thing)
     for name, value in list(getattr(thing, "__dict__", {}).items()):
         yield f".{name}", value
     for kind in type(thing).__mro__:
@@ -86,6 +81,16 @@ def parts(thing: Any) -> Iterator[tuple[str, Any]]:
             yield f".{name}", getattr(thing, name, None)
     queue = getattr(thing, "queue", None)
     yield " queue", list(queue) if queue else None
+
+
+def parts_of_error(error: BaseException) -> Iterator[tuple[str, Any]]:
+    """Yield what an error has that `vars()` does not tell, the local variables of the package included."""
+    yield ".args", error.args
+    yield ".__cause__", error.__cause__
+    yield ".__context__", error.__context__
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if "chatarmin_os" in frame.f_code.co_filename:
+            yield f" locals of {frame.f_code.co_qualname}", dict(frame.f_locals)
 
 
 def leaks(thing: Any) -> list[str]:
@@ -110,8 +115,8 @@ def raised(act: Callable[[], object]) -> BaseException:
     try:
         act()
     except Exception as error:  # noqa: BLE001 - any: it is looked at
-        assert error.__traceback__
-        return error.with_traceback(error.__traceback__.tb_next)  # without this function, which has what it calls
+        here = error.__traceback__
+        return error.with_traceback(here and here.tb_next)  # without this function, which has what it calls
     raise AssertionError("it raised nothing")
 
 
@@ -186,9 +191,7 @@ def clients(url: str, timeout: float = 60, **settings: Any) -> Iterator[list[Cha
     """Make clients with the key: one on a session of its own, one on a session that is given."""
     with requests.Session() as session, ExitStack() as stack:
         make = partial(HTTPTransport, KEY, url, timeout=timeout, max_retries=0, transformer="json", **settings)
-        yield [
-            stack.enter_context(ChatarminOS(transport=transport)) for transport in (make(), make(session=session))
-        ]
+        yield [stack.enter_context(ChatarminOS(transport=transport)) for transport in (make(), make(session=session))]
 
 
 def check_failures(client: ChatarminOS, expected: type[ChatarminError], *, only_first: bool = False) -> None:
@@ -385,9 +388,7 @@ def construct(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> BaseExcept
 
 @pytest.mark.parametrize("how", ["client", "transport"])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_key_that_cannot_be_is_refused_and_not_shown(
-    how: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_that_cannot_be_is_refused_and_not_shown(how: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that no header may hold is refused when a client is made, by name and without a word of it."""
     error = construct(how, REFUSED[kind].format(KEY), monkeypatch)
 
