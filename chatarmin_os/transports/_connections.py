@@ -157,8 +157,6 @@ class _Connection(HTTPConnection):
                 for option in self.socket_options or ():
                     sock.setsockopt(*option)
                 sock.settimeout(_time_left(exchange) / (len(addresses) - index))
-                if self.source_address:
-                    sock.bind(self.source_address)
                 sock.connect(address)
                 sock.getpeername()  # fails if it is reset already, where Python's TLS would forget to close it
             except BaseException as error:
@@ -285,9 +283,6 @@ class _Idle:
         if connection is not None:  # a pool begins with places for connections that are not made yet
             self.queue.append(connection)
 
-    def qsize(self) -> int:
-        return len(self.queue)
-
 
 class _Kept(HTTPConnectionPool):
     """Connections that are used again while they are fresh, and were left clean."""
@@ -358,8 +353,8 @@ class Adapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Let the pools behind a proxy be those of this module too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        if type(manager) is ProxyManager:  # one for SOCKS has connections of its own
-            manager.pool_classes_by_scheme = _POOLS
+        is_http = type(manager) is ProxyManager  # one for SOCKS has connections of its own
+        manager.pool_classes_by_scheme = _POOLS if is_http else manager.pool_classes_by_scheme
         return manager
 
     def get_connection_with_tls_context(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
+import sys
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -131,7 +132,7 @@ class Courier:
         """Return the answer to *message*, or why there is none. What it holds meanwhile shows in no traceback."""
         if not deadline.remaining():
             return Failure(self._timed_out("not_sent"), "never")
-        session = self._session_of_this_process()
+        session, ambient = self._session_of_this_process(), sys.exc_info()[1]
         exchange = Exchange(deadline, may_repeat=may_repeat)
         token = current.set(exchange)
         response = None
@@ -145,7 +146,7 @@ class Courier:
             reply = self._reply(response, _body(response))
             response = None  # read to its end, its connection is free again
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, _TooLarge) as error:
-            return self._failure(error, exchange)
+            return self._failure(list(_causes(error, besides=ambient)), exchange)
         finally:
             if response is not None:
                 response.close()
@@ -232,13 +233,12 @@ class Courier:
         told = "before the request was sent" if outcome == "not_sent" else "while the answer was waited for"
         return TimedOut(f"{self._host}: the time was up {told}", outcome=outcome)
 
-    def _failure(self, error: BaseException, exchange: Exchange) -> Failure:
-        causes = list(_causes(error))
+    def _failure(self, causes: list[BaseException], exchange: Exchange) -> Failure:
         if exchange.is_watched:
             outcome: Outcome = "unknown" if exchange.sent else "not_sent"
         else:
             outcome = "not_sent" if any(isinstance(cause, _BEFORE_SENDING) for cause in causes) else "unknown"
-        if isinstance(error, _TooLarge):
+        if isinstance(causes[0], _TooLarge):
             return Failure(InvalidResponse(f"{self._host}: an answer of more than {LARGEST_ANSWER:,} bytes"), "never")
         if any(isinstance(cause, (TimeoutError, ReadTimeoutError, requests.Timeout)) for cause in causes):
             return Failure(self._timed_out(outcome), "any" if outcome == "not_sent" else "safe")
@@ -274,9 +274,12 @@ def _stays(response: requests.Response, **_: Any) -> None:
     response.headers.pop("Location", None)
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and what is inside it: requests and urllib3 wrap one in the other in several ways."""
-    seen: set[int] = set()
+def _causes(error: BaseException, besides: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and what is inside it: requests and urllib3 wrap one in the other in several ways.
+
+    What the caller was handling when he made the call is in its context too, and is none of its causes.
+    """
+    seen = {id(besides)}
     waiting = [error]
     while waiting:
         one = waiting.pop(0)

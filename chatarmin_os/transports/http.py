@@ -6,7 +6,6 @@ import logging
 import random
 import time
 from bisect import bisect_left
-from itertools import count
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from chatarmin_os._input import hidden
@@ -188,7 +187,9 @@ class HTTPTransport(Transport):
         answers: list[JSON | ChatarminError] = [None] * len(calls)
         may_have_reached = [False] * len(calls)
         pending = list(range(len(calls)))
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             results = self._attempt([calls[place] for place in pending], attempt, deadline)
             again, least_wait = [], 0.0
             for place, (answer, repeat) in zip(pending, results, strict=True):

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import ssl
+import sys
 import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -1459,7 +1460,8 @@ def test_a_key_is_in_no_error_of_a_connection(mocked: Mock, session: Given) -> N
     error = _failure(ConnectionFailed, _client(session=session, max_retries=0).tiers.list)
 
     assert not [text for text in _texts(error) if KEY in text]
-    assert (error.__cause__, error.__context__) == (None, None)
+    assert error.__cause__ is None
+    assert error.__context__ is sys.exc_info()[1]  # what whoever runs the test is handling, if anything
 
 
 def test_the_text_of_a_refusal_is_short_and_on_one_line(mocked: Mock) -> None:
@@ -1707,3 +1709,15 @@ def test_a_lost_connection_is_a_span_too(mocked: Mock, spans: InMemorySpanExport
 
     (span,) = spans.get_finished_spans()
     assert not span.status.is_ok
+
+
+def test_what_the_caller_is_handling_is_no_cause(mocked: responses.RequestsMock) -> None:
+    """A call that is made while another exception is handled tells its own failure, not that one."""
+    _reply(mocked, requests.ConnectionError("lost"))
+
+    try:
+        raise TimeoutError("of the caller")  # noqa: TRY301 - it stands for the caller's own
+    except TimeoutError:
+        error = _failure(ConnectionFailed, _client(max_retries=0).tiers.list)
+
+    assert "lost" in str(error)

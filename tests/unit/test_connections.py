@@ -1,0 +1,108 @@
+"""Connections, where no server brings it about: sockets that cannot be had, and what is closed twice or by another."""
+
+from __future__ import annotations
+
+import io
+import socket
+from typing import Any, cast
+
+import pytest
+
+from chatarmin_os import ConnectionFailed
+from chatarmin_os.transports import Call, HTTPTransport, _connections
+from chatarmin_os.transports._connections import Exchange
+from chatarmin_os.transports._retry import Deadline
+
+CALL = Call("tiers.list", "query")
+
+
+class Interrupted(BaseException):
+    """What a signal raises."""
+
+
+class Broken:
+    """A socket whose connecting is interrupted."""
+
+    closed = 0
+
+    def __init__(self, *_: Any) -> None:
+        """Be made as any."""
+
+    def setsockopt(self, *_: Any) -> None:
+        """Take an option."""
+
+    def settimeout(self, _: float) -> None:
+        """Take a timeout."""
+
+    def connect(self, _: Any) -> None:
+        """Be interrupted."""
+        raise Interrupted
+
+    def close(self) -> None:
+        """Count."""
+        Broken.closed += 1
+
+
+def _exchange(seconds: float) -> Exchange:
+    return Exchange(Deadline(seconds), may_repeat=True)
+
+
+def test_no_time_is_left_when_the_deadline_has_passed() -> None:
+    """What would wait then is told that the time is up, not to wait for nothing."""
+    assert 0 < _connections._time_left(_exchange(1000)) <= 1000
+    with pytest.raises(TimeoutError):
+        _connections._time_left(_exchange(0))
+
+
+def test_a_socket_that_cannot_be_had_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address whose kind the system has no sockets for counts as one that does not answer."""
+
+    def none(*_: Any) -> Any:
+        raise OSError("no such sockets here")
+
+    monkeypatch.setattr(socket, "socket", none)
+
+    with pytest.raises(ConnectionFailed, match="no such sockets here") as failed:
+        HTTPTransport("os_sk_9f8e7d6c5b4a", "http://127.0.0.1:9/api/v1", max_retries=0).send(CALL)
+
+    assert failed.value.outcome == "not_sent"
+
+
+def test_an_interrupted_connect_closes_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal raises comes out as it is, and no socket is left open."""
+    monkeypatch.setattr(socket, "socket", Broken)
+
+    with pytest.raises(Interrupted):
+        HTTPTransport("os_sk_9f8e7d6c5b4a", "http://127.0.0.1:9/api/v1").send(CALL)
+
+    assert Broken.closed == 1
+
+
+def test_a_connection_is_closed_by_the_call_that_has_it() -> None:
+    """Another call, which an exception has interrupted and which thinks that it has it still, does not close it."""
+    connection = _connections._Connection("127.0.0.1", 9)
+    ours, theirs = socket.socketpair()
+    connection.sock, connection.exchange = ours, _exchange(1)
+
+    connection.close()
+    assert connection.sock is ours
+
+    connection.exchange = None
+    connection.close()
+    assert connection.sock is None
+    theirs.close()
+
+
+def test_an_answer_may_be_closed_again() -> None:
+    """What was left in it is looked at once."""
+    exchange, raw = _exchange(1), io.BytesIO(b"more than the answer")
+    near, far = socket.socketpair()
+    reader = _connections._Reader(_connections._TimedIO(cast("io.RawIOBase", raw), near, exchange), exchange)
+
+    assert reader.read(4) == b"more"
+    reader.close()
+    reader.close()
+
+    assert exchange.is_spoiled
+    near.close()
+    far.close()
