@@ -98,7 +98,7 @@ class ChatarminOS:
             if any(is_given.values()):
                 given = ", ".join(name for name, so in is_given.items() if so)
                 raise TypeError(f"{given} must not be given with a transport, which has its own settings")
-        self.transport = transport
+        self.transport: Transport = transport
 
     @classmethod
     def in_memory(cls) -> Self:

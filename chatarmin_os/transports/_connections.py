@@ -188,10 +188,11 @@ class _Connection(HTTPConnection):
         exchange = current.get()
         if self.sock is None:
             self.connect()
+        sock: Any = self.sock
         view = memoryview(data)
         while view:
-            self.sock.settimeout(_time_left(exchange))
-            written = self.sock.send(view)
+            sock.settimeout(_time_left(exchange))
+            written = sock.send(view)
             if not self._is_tunnelling:
                 exchange.sent += written
             view = view[written:]
@@ -316,23 +317,23 @@ class _Kept(HTTPConnectionPool):
         answer._connection, answer._pool = connection, self  # noqa: SLF001 - as urllib3 does
         return answer
 
-    def _put_conn(self, connection: Any) -> None:
+    def _put_conn(self, conn: Any) -> None:
         """Keep a connection; once, also where an exception strikes as it is given back and it is given back again."""
         exchange = current.get()
-        if connection is not None and connection.exchange is exchange:
+        if conn is not None and conn.exchange is exchange:
             if exchange.is_spoiled:
-                connection.close()
-            connection.idle_since = monotonic()
-            connection.exchange = None
-            super()._put_conn(connection)
+                conn.close()
+            conn.idle_since = monotonic()
+            conn.exchange = None
+            super()._put_conn(conn)
 
 
 class _Pool(_Kept):
-    ConnectionCls = _Connection
+    ConnectionCls = _Connection  # pyright: ignore[reportAssignmentType] - a protocol of theirs that their own is not
 
 
 class _TLSPool(_Kept, HTTPSConnectionPool):
-    ConnectionCls = _TLSConnection
+    ConnectionCls = _TLSConnection  # pyright: ignore[reportAssignmentType] - the same
 
 
 _POOLS = {"http": _Pool, "https": _TLSPool}
@@ -368,7 +369,7 @@ class Adapter(HTTPAdapter):
             self._pool = pool
         return pool
 
-    def cert_verify(self, *_: Any) -> None:
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Do nothing: the pool was told when it was made."""
 
     def request_url(self, request: PreparedRequest, proxies: Any) -> str:
@@ -376,13 +377,13 @@ class Adapter(HTTPAdapter):
         url = request.url or ""
         return super().request_url(request, proxies) if proxies else url[url.index("/", len("https://")) :]
 
-    def build_response(self, request: PreparedRequest, answer: Any) -> Response:
+    def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """Return the answer without what takes time and nobody reads, such as its cookies."""
         response = Response()
-        response.status_code = answer.status
-        response.headers = answer.headers  # they are found in any case there too
-        response.raw, response.reason = answer, answer.reason
-        response.url, response.request = request.url or "", request
+        response.status_code = resp.status
+        response.headers = resp.headers  # they are found in any case there too
+        response.raw, response.reason = resp, resp.reason
+        response.url, response.request = req.url or "", req
         response.connection = self  # an auth that answers a challenge sends through it
         return response
 

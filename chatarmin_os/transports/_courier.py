@@ -81,7 +81,7 @@ class Failure(NamedTuple):
 class _NoCookies(RequestsCookieJar):
     """A jar that stays empty, and takes no lock that an exception of a signal, or a fork, could leave locked."""
 
-    def extract_cookies(self, *_: object) -> None:
+    def extract_cookies(self, response: object, request: object) -> None:
         """Take no cookie out of an answer."""
 
 

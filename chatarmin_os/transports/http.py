@@ -240,7 +240,7 @@ class HTTPTransport(Transport):
         said = self._said(reply, calls)
         if isinstance(said, Failure):
             return _to_all(said, calls)
-        told = next((envelope.transformer for envelope in said if envelope.transformer), None)
+        told: Transformer | None = next((envelope.transformer for envelope in said if envelope.transformer), None)
         if self._is_auto and told:
             self._transformer = told
         if told in {None, spoken}:
