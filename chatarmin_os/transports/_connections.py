@@ -10,13 +10,14 @@ from __future__ import annotations
 import io
 import os
 import socket
+import ssl
+import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
 from ipaddress import ip_address
 from queue import Empty
-from threading import Thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -205,22 +206,32 @@ class _TLSConnection(_Connection, HTTPSConnection):
 # Looking names up
 
 
-class _LookUp(Thread):
-    """One look-up of a name: the operating system bounds it in ways of its own, often far beyond the deadline."""
+class _LookUp:
+    """One look-up of a name: the operating system bounds it in ways of its own, often far beyond the deadline.
+
+    Thread and event are those that `threading` has now: gevent may have replaced them since this module was imported,
+    and a thread of the old class would never be seen to end.
+    """
 
     def __init__(self, host: str, port: int) -> None:
-        super().__init__(name=f"look up {host}", daemon=True)
         self._host, self._port = host, port
         self.addresses: list[Any] = []
         self.error: OSError | UnicodeError | None = None
-        self.is_done = False
+        self.over = threading.Event()
 
-    def run(self) -> None:
+    def start(self) -> None:
+        try:
+            threading.Thread(target=self._run, name=f"look up {self._host}", daemon=True).start()
+        except RuntimeError as error:  # there can be no more threads
+            raise OSError(f"the name cannot be looked up: {error}") from error
+
+    def _run(self) -> None:
         try:
             self.addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             self.error = error
-        self.is_done = True
+        finally:
+            self.over.set()
 
 
 _look_ups: dict[tuple[str, int, int], _LookUp] = {}
@@ -240,12 +251,11 @@ def _resolved(host: str, port: int, exchange: Exchange) -> list[Any]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     key = host, port, os.getpid()
     look_up = _look_ups.get(key)
-    if look_up is None or not look_up.is_alive():
+    if look_up is None or look_up.over.is_set():
         look_up = _LookUp(host, port)
         look_up.start()
         _look_ups[key] = look_up  # two threads at once make two, which does no harm
-    look_up.join(_time_left(exchange))
-    if not look_up.is_done:
+    if not look_up.over.wait(_time_left(exchange)):
         raise TimeoutError("the name was not looked up in time")
     if look_up.error is not None:
         # Raised as its own error for each call that waited: a shared one would gather their tracebacks.
@@ -368,6 +378,15 @@ class Adapter(HTTPAdapter):
             super().cert_verify(pool, request.url or "", verify, cert)
             self._pool = pool
         return pool
+
+    def build_connection_pool_key_attributes(self, request: PreparedRequest, verify: Any, cert: Any = None) -> Any:
+        """Add a context of the class that `ssl` has now: urllib3 keeps the one that gevent may have replaced since."""
+        host, settings = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            settings["ssl_context"] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            context.set_alpn_protocols(["http/1.1"])
+        return host, settings
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Do nothing: the pool was told when it was made."""

@@ -222,12 +222,13 @@ def test_greenlets_get_their_own_answers(plain: Echo, patched: str) -> None:
     assert ran("greenlets.py", patched, "in_turns", echo=plain) == 600
 
 
-def test_greenlets_wait_together_for_a_name(plain: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("patched", ["first", "late"])
+def test_greenlets_wait_together_for_a_name(plain: Echo, monkeypatch: pytest.MonkeyPatch, patched: str) -> None:
     """Looking the name of the service up holds up no other greenlet."""
     needed("gevent")
     monkeypatch.setattr(plain, "url", plain.url.replace("127.0.0.1", "service.test"))
 
-    assert ran("greenlets.py", "first", "by_name", echo=plain) == 10
+    assert ran("greenlets.py", patched, "by_name", echo=plain) == 10
 
 
 @pytest.mark.parametrize("patched", ["first", "late"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 from typing import Any, cast
 
 import pytest
@@ -106,3 +107,17 @@ def test_an_answer_may_be_closed_again() -> None:
     assert exchange.is_spoiled
     near.close()
     far.close()
+
+
+def test_a_name_that_no_thread_can_look_up_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no more threads the call fails as one that was not sent."""
+
+    def none(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+
+    with pytest.raises(ConnectionFailed, match="can't start new thread") as failed:
+        HTTPTransport("os_sk_9f8e7d6c5b4a", "https://nowhere.invalid/api/v1", max_retries=0).send(CALL)
+
+    assert failed.value.outcome == "not_sent"
