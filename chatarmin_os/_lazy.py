@@ -1,13 +1,25 @@
-"""Names of a package that are imported from their modules when they are first asked for."""
+"""What is made when it is first asked for: names of a package, and attributes."""
 
 from __future__ import annotations
 
 import sys
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class made_once(cached_property[T_co]):  # noqa: N801 - a decorator, named as its parent is
+    """A cached property without the lock of Python 3.11's, which a fork in another thread can leave locked for ever."""
+
+    if not TYPE_CHECKING:  # its types are its parent's
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            return self if instance is None else vars(instance).setdefault(self.attrname, self.func(instance))
 
 
 def exports(

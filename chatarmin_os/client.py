@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chatarmin_os._input import hidden, text, within
 from chatarmin_os._json import copied, described
+from chatarmin_os._lazy import made_once
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
@@ -129,49 +129,49 @@ class ChatarminOS:
 
     # Resources, made when first needed: a program that only checks features never defines the rest.
 
-    @cached_property
+    @made_once
     def companies(self) -> Companies:
         """Companies and their links to your organisations."""
         from chatarmin_os.resources.companies import Companies
 
         return Companies(self)
 
-    @cached_property
+    @made_once
     def contacts(self) -> Contacts:
         """People at companies."""
         from chatarmin_os.resources.contacts import Contacts
 
         return Contacts(self)
 
-    @cached_property
+    @made_once
     def features(self) -> Features:
         """What companies may use."""
         from chatarmin_os.resources.features import Features
 
         return Features(self)
 
-    @cached_property
+    @made_once
     def billing(self) -> Billing:
         """Usage, checkouts and subscriptions."""
         from chatarmin_os.resources.billing import Billing
 
         return Billing(self)
 
-    @cached_property
+    @made_once
     def tiers(self) -> Tiers:
         """Subscription tiers."""
         from chatarmin_os.resources.tiers import Tiers
 
         return Tiers(self)
 
-    @cached_property
+    @made_once
     def subscriptions(self) -> Subscriptions:
         """Tiers under their other name."""
         from chatarmin_os.resources.subscriptions import Subscriptions
 
         return Subscriptions(self)
 
-    @cached_property
+    @made_once
     def links(self) -> Links:
         """Links made and deleted by hand."""
         from chatarmin_os.resources.links import Links
@@ -302,7 +302,7 @@ class ChatarminOS:
         error.request = request
         return error
 
-    @cached_property
+    @made_once
     def _wire(self) -> ModuleType:
         """The converter, imported when first needed: cattrs takes as long as all other imports together."""
         from chatarmin_os import _converter

@@ -8,15 +8,12 @@ and what was written is counted. The call is found in a context variable, since 
 from __future__ import annotations
 
 import io
-import os
 import socket
 import ssl
-import threading
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
-from ipaddress import ip_address
 from queue import Empty
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -27,6 +24,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.poolmanager import ProxyManager
+
+from chatarmin_os.transports import _dns
 
 if TYPE_CHECKING:
     from requests.models import PreparedRequest
@@ -138,7 +137,7 @@ class _Connection(HTTPConnection):
         """Connect to the first address that answers; each gets a fair share of the time that is left."""
         exchange = current.get()
         try:
-            addresses = _resolved(self.host, self.port or self.default_port, exchange)
+            addresses = _dns.resolved(self.host, self.port or self.default_port, _time_left(exchange))
             sock = self._connected(addresses, exchange)
             sock.settimeout(_time_left(exchange))  # the TLS handshake takes no longer than that in all
         except socket.gaierror as error:
@@ -201,74 +200,6 @@ class _Connection(HTTPConnection):
 
 class _TLSConnection(_Connection, HTTPSConnection):
     pass
-
-
-# Looking names up
-
-
-class _LookUp:
-    """One look-up of a name: the operating system bounds it in ways of its own, often far beyond the deadline.
-
-    Thread and event are those that `threading` has now: gevent may have replaced them since this module was imported,
-    and a thread of the old class would never be seen to end.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        self._host, self._port = host, port
-        self.addresses: list[Any] = []
-        self.error: OSError | UnicodeError | None = None
-        self.over = threading.Event()
-
-    def start(self) -> None:
-        try:
-            threading.Thread(target=self._run, name=f"look up {self._host}", daemon=True).start()
-        except RuntimeError as error:  # there can be no more threads
-            raise OSError(f"the name cannot be looked up: {error}") from error
-
-    def _run(self) -> None:
-        try:
-            self.addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            self.error = error
-        finally:
-            self.over.set()
-
-
-_look_ups: dict[tuple[str, int, int], _LookUp] = {}
-"""The last one, by host, port and process."""
-
-
-def _resolved(host: str, port: int, exchange: Exchange) -> list[Any]:
-    """Return the addresses of a host.
-
-    Calls at the same time share one: while names are not answered, one thread waits for each name and not one for each
-    call. A child process has none of its parent's threads, hence the process in the key.
-
-    Raises:
-        OSError: There is no such host, or none was found in time.
-    """
-    if _is_literal(host):
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    key = host, port, os.getpid()
-    look_up = _look_ups.get(key)
-    if look_up is None or look_up.over.is_set():
-        look_up = _LookUp(host, port)
-        look_up.start()
-        _look_ups[key] = look_up  # two threads at once make two, which does no harm
-    if not look_up.over.wait(_time_left(exchange)):
-        raise TimeoutError("the name was not looked up in time")
-    if look_up.error is not None:
-        # Raised as its own error for each call that waited: a shared one would gather their tracebacks.
-        raise socket.gaierror(*look_up.error.args)
-    return look_up.addresses
-
-
-def _is_literal(host: str) -> bool:
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
-        return host == "localhost"
-    return True
 
 
 # Keeping connections

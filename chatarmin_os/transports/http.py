@@ -77,7 +77,8 @@ class HTTPTransport(Transport):
           reached without. Redirects are not followed. Cookies are neither kept nor sent. `.netrc` is not read. The key
           is in no repr, log or error, and a transport does not pickle.
         - **Threads** share a transport; each call has a connection to itself.
-        - **Forks**: a child process opens connections of its own and leaves its parent's alone.
+        - **Forks**: a child process opens connections of its own and leaves its parent's alone. Where threads are at
+          work while a process forks, let it make a call first: modules that are being imported would stay locked.
         - **A session of your own** is used as it is, by every thread that uses the client, and is not closed. Its
           adapters time each wait on the network and not the whole, so that an answer that drips can outlast the
           deadline, and what they do not show to be unsent counts as unknown.
