@@ -23,7 +23,6 @@ from requests.models import Response
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-from urllib3.poolmanager import ProxyManager
 
 from chatarmin_os.transports import _dns
 
@@ -39,10 +38,13 @@ MOST_IDLE_ONCE = 1.0
 """The same for a call that may not be made twice: whether the service closes it meanwhile could not be told."""
 
 
+_INTERIM, _SWITCHING = (102, 103), 101
+
+
 class Exchange:
     """One request and its answer: until when it may take, and how far it came."""
 
-    __slots__ = ("deadline", "is_spoiled", "is_watched", "may_repeat", "sent", "was_closed")
+    __slots__ = ("deadline", "is_spoiled", "is_watched", "location", "may_repeat", "sent", "was_closed")
 
     def __init__(self, deadline: Deadline, *, may_repeat: bool) -> None:
         self.deadline = deadline
@@ -51,6 +53,7 @@ class Exchange:
         self.sent = 0  # bytes of the request that were handed to the operating system
         self.was_closed = False  # whether the other side closed the connection while an answer was read
         self.is_spoiled = False  # whether there was more on the connection than the answer
+        self.location = ""  # where the answer redirects to
 
 
 current: ContextVar[Exchange] = ContextVar("chatarmin_os.exchange")
@@ -117,10 +120,19 @@ class Answer(HTTPResponse):
         self.fp: Any = _Reader(_TimedIO(self.fp.detach(), sock, exchange), exchange)
 
     def begin(self) -> None:
-        """Read the head; http.client takes one that is cut for a short one."""
+        """Read the head of the answer itself, which may follow interim ones.
+
+        http.client passes over status 100 only: the answer would be left behind for the next call. It takes a head that
+        is cut for a short one.
+        """
         super().begin()
+        while self.status in _INTERIM and not current.get().was_closed:
+            self.headers = None  # type: ignore[assignment]  # or it would not read another
+            super().begin()
         if current.get().was_closed:
             raise IncompleteRead(b"")
+        if self.status == _SWITCHING:
+            self.will_close = True  # what follows is no HTTP
 
 
 # Connecting and writing
@@ -225,6 +237,18 @@ class _Idle:
         if connection is not None:  # a pool begins with places for connections that are not made yet
             self.queue.append(connection)
 
+    def close_old(self) -> None:
+        """Close those that are too old to be used; as many as ever were in use at once would stay otherwise."""
+        while self.queue:
+            try:
+                oldest = self.queue.popleft()
+            except IndexError:  # another thread has taken it
+                return
+            if monotonic() - oldest.idle_since <= MOST_IDLE:
+                self.queue.appendleft(oldest)
+                return
+            oldest.close()
+
 
 class _Kept(HTTPConnectionPool):
     """Connections that are used again while they are fresh, and were left clean."""
@@ -267,6 +291,8 @@ class _Kept(HTTPConnectionPool):
             conn.idle_since = monotonic()
             conn.exchange = None
             super()._put_conn(conn)
+            if isinstance(self.pool, _Idle):  # None when the pool is closed
+                self.pool.close_old()
 
 
 class _Pool(_Kept):
@@ -284,7 +310,6 @@ class Adapter(HTTPAdapter):
     """An adapter for one service: it finds its pool once, and leaves out what no answer of the service needs."""
 
     def __init__(self) -> None:
-        self._pool: Any = None
         super().__init__(pool_connections=1, pool_maxsize=1)  # of as many connections as are in use at once
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -295,19 +320,18 @@ class Adapter(HTTPAdapter):
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         """Let the pools behind a proxy be those of this module too."""
         manager = super().proxy_manager_for(proxy, **kwargs)
-        is_http = type(manager) is ProxyManager  # one for SOCKS has connections of its own
-        manager.pool_classes_by_scheme = _POOLS if is_http else manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = _POOLS
         return manager
 
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """Return the one pool, made for the first request."""
-        pool = self._pool
+        """Return the one pool, made for the first request; of threads that make it at once all take the first one's."""
+        pool = vars(self).get("_pool")
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
             super().cert_verify(pool, request.url or "", verify, cert)
-            self._pool = pool
+            pool = vars(self).setdefault("_pool", pool)
         return pool
 
     def build_connection_pool_key_attributes(self, request: PreparedRequest, verify: Any, cert: Any = None) -> Any:
@@ -339,5 +363,5 @@ class Adapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close all connections."""
-        self._pool = None
+        vars(self).pop("_pool", None)
         super().close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import ssl
-import sys
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,11 +14,12 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies
+from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
     HTTPError,
+    IncompleteRead,
     InvalidChunkLength,
     InvalidHeader,
     NameResolutionError,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from chatarmin_os.transports._wire import Message
 
 _SHORTEST = 0.001  # seconds: 0 and below are no timeouts to requests
+_ALARM = 0.05  # seconds that are left when a timeout cannot be one of the deadline
 _PIECE = 2**14  # bytes: even where it explodes, what a piece is decompressed to stays bounded
 _LONGEST_MESSAGE, _LONGEST_EXCERPT = 600, 200
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "x-vercel-id", "cf-ray")
@@ -56,6 +57,9 @@ _BEFORE_SENDING = (
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
 )
+
+# What shows that a connection of such a session was closed in the middle.
+_CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead, IncompleteRead, ConnectionError)
 
 # What shows that an answer is no HTTP, unless it was cut.
 _GARBLED = (http.client.HTTPException, InvalidHeader, InvalidChunkLength, DecodeError, ValueError)
@@ -112,7 +116,7 @@ class Courier:
         self._process = os.getpid()
         self._inherited: list[Any] = []
         # Reading the environment takes a fifth of a call, and it does not change.
-        self._route = _route(base_url)
+        self._route = _route(base_url) if session is None else {}
         get = {
             "User-Agent": f"chatarmin-os-python/{__version__}",
             "Accept": "application/json",
@@ -132,21 +136,30 @@ class Courier:
         """Return the answer to *message*, or why there is none. What it holds meanwhile shows in no traceback."""
         if not deadline.remaining():
             return Failure(self._timed_out("not_sent"), "never")
-        session, ambient = self._session_of_this_process(), sys.exc_info()[1]
+        session = self._session_of_this_process()
         exchange = Exchange(deadline, may_repeat=may_repeat)
         token = current.set(exchange)
         response = None
         try:
             request, settings = self._prepared(session, message)
-            response = session.send(
-                request, timeout=max(deadline.remaining(), _SHORTEST), stream=True, allow_redirects=False, **settings
-            )
+            try:
+                response = session.send(
+                    request,
+                    timeout=max(deadline.remaining(), _SHORTEST),
+                    stream=True,
+                    allow_redirects=False,
+                    **settings,
+                )
+            except requests.HTTPError as error:  # of a hook such as `raise_for_status`; here the body decides
+                if error.response is None:
+                    raise
+                response = error.response
             if response.status_code in _REDIRECTS:
-                return self._redirected(response)
+                return self._redirected(response, exchange.location)
             reply = self._reply(response, _body(response))
             response = None  # read to its end, its connection is free again
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, _TooLarge) as error:
-            return self._failure(list(_causes(error, besides=ambient)), exchange)
+            return self._failure(list(_causes(error)), exchange, is_plain=_is_plain(session, self._base_url))
         finally:
             if response is not None:
                 response.close()
@@ -220,24 +233,30 @@ class Courier:
     def unexpected(self, reply: Reply, reason: str, repeat: Repeat | None = None) -> Failure:
         """Return the failure that an answer is which is not the service's."""
         excerpt = self.shown(reply.body[: 4 * _LONGEST_EXCERPT].decode(errors="replace"), at_most=_LONGEST_EXCERPT)
-        told = f"{self._host}: {reason}: status {reply.status}, {self.shown(reply.content_type, 80)}: {excerpt!r}"
+        told = f"{self._host}: status {reply.status}, {reason}: {self.shown(reply.content_type, 80)}: {excerpt!r}"
         return Failure(
             InvalidResponse(told, retry_after=reply.retry_after), repeat or _retry.after_status(reply.status)
         )
 
-    def _redirected(self, response: requests.Response) -> Failure:
-        told = f"{self._host} redirects (status {response.status_code}), which is not followed: is base_url right?"
+    def _redirected(self, response: requests.Response, location: str) -> Failure:
+        # Without its query, which may hold what is secret.
+        where = self.shown(location.partition("?")[0].partition("#")[0], _LONGEST_EXCERPT)
+        to = f" to {where}" if where and "@" not in where else ""
+        told = f"{self._host} redirects{to} (status {response.status_code}), which is not followed: is base_url right?"
         return Failure(InvalidResponse(told), "never")
 
     def _timed_out(self, outcome: Outcome) -> TimedOut:
         told = "before the request was sent" if outcome == "not_sent" else "while the answer was waited for"
         return TimedOut(f"{self._host}: the time was up {told}", outcome=outcome)
 
-    def _failure(self, causes: list[BaseException], exchange: Exchange) -> Failure:
+    def _failure(self, causes: list[BaseException], exchange: Exchange, *, is_plain: bool) -> Failure:
         if exchange.is_watched:
+            alarm = next((cause for cause in causes if type(cause) is TimeoutError), None)
+            if alarm and exchange.deadline.remaining() > _ALARM and not _tells_unsent(causes):
+                raise alarm from None  # that of a signal of the caller's: our own come when the time is up
             outcome: Outcome = "unknown" if exchange.sent else "not_sent"
         else:
-            outcome = "not_sent" if any(isinstance(cause, _BEFORE_SENDING) for cause in causes) else "unknown"
+            outcome = "not_sent" if is_plain and _tells_unsent(causes) else "unknown"
         if isinstance(causes[0], _TooLarge):
             return Failure(InvalidResponse(f"{self._host}: an answer of more than {LARGEST_ANSWER:,} bytes"), "never")
         if any(isinstance(cause, (TimeoutError, ReadTimeoutError, requests.Timeout)) for cause in causes):
@@ -246,10 +265,11 @@ class Courier:
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
             told = f"{self._host}: its certificate is not trusted ({reason}); REQUESTS_CA_BUNDLE may name an authority"
             return Failure(ConnectionFailed(told, outcome="not_sent"), "never")
-        garbled = DecodeError if exchange.was_closed else _GARBLED  # what was cut cannot but look garbled
+        was_cut = exchange.was_closed or (not exchange.is_watched and any(isinstance(cause, _CUT) for cause in causes))
+        garbled = DecodeError if was_cut else _GARBLED  # what was cut cannot but look garbled
         if outcome == "unknown" and any(isinstance(cause, garbled) for cause in causes):
             return Failure(InvalidResponse(f"{self._host}: no answer of HTTP: {reason}"), "never")
-        told = f"{self._host}: no connection, or it was lost: {reason}"
+        told = f"{self._host}: {'no connection' if outcome == 'not_sent' else 'the connection was lost'}: {reason}"
         return Failure(ConnectionFailed(told, outcome=outcome), "any" if outcome == "not_sent" else "safe")
 
 
@@ -271,23 +291,33 @@ def _forgotten_connections(session: requests.Session) -> list[Any]:
 
 def _stays(response: requests.Response, **_: Any) -> None:
     """Forget where an answer redirects to: requests would look, and read the whole body, though it must not follow."""
-    response.headers.pop("Location", None)
+    current.get().location = response.headers.pop("Location", "")
 
 
-def _causes(error: BaseException, besides: BaseException | None) -> Iterator[BaseException]:
+def _causes(error: BaseException) -> Iterator[BaseException]:
     """Yield an exception and what is inside it: requests and urllib3 wrap one in the other in several ways.
 
-    What the caller was handling when he made the call is in its context too, and is none of its causes.
+    What was handled when it was raised, its context, is none of its causes: it may be of another connection.
     """
-    seen = {id(besides)}
+    seen: set[int] = set()
     waiting = [error]
     while waiting:
         one = waiting.pop(0)
         if id(one) not in seen:
             seen.add(id(one))
             yield one
-            inside = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+            inside = [*one.args, getattr(one, "reason", None), one.__cause__]
             waiting += [part for part in inside if isinstance(part, BaseException)]
+
+
+def _tells_unsent(causes: list[BaseException]) -> bool:
+    return any(isinstance(cause, _BEFORE_SENDING) for cause in causes)
+
+
+def _is_plain(session: requests.Session, url: str) -> bool:
+    """Return whether a session sends what it is given once, and says truly what became of it."""
+    adapter = session.get_adapter(url)
+    return type(adapter) in {HTTPAdapter, Adapter} and adapter.max_retries.total == 0
 
 
 def _body(response: requests.Response) -> bytes:
@@ -299,6 +329,10 @@ def _body(response: requests.Response) -> bytes:
     raw, declared = response.raw, getattr(response.raw, "length_remaining", None)
     if declared is not None and declared > LARGEST_ANSWER:
         raise _TooLarge
+    if response._content_consumed:  # noqa: SLF001 - by a hook of the user's own session
+        if len(response.content) > LARGEST_ANSWER:
+            raise _TooLarge
+        return response.content
     if declared is not None and "Content-Encoding" not in response.headers:
         answer = getattr(raw, "_original_response", None)
         if not isinstance(answer, Answer):  # of a session of the user's own, or of a test
@@ -329,13 +363,20 @@ def _route(base_url: str) -> dict[str, Any]:
     """Return the proxies and authorities of the environment, as `Session.send` takes them.
 
     Raises:
-        InvalidInput: The environment names authorities that are not there.
+        InvalidInput: The environment names authorities that are not there, or a proxy that is not kept to the deadline.
     """
+    proxies = {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
+    if (select_proxy(base_url, proxies) or "").lower().startswith("socks"):
+        raise InvalidInput(
+            "the environment names a SOCKS proxy (ALL_PROXY or HTTPS_PROXY), through which no deadline holds; "
+            "HTTPTransport(..., session=requests.Session()) uses it all the same",
+            field="session",
+        )
     name = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
     if name and not Path(os.environ[name]).exists():
         raise InvalidInput(f"{name} of the environment names a file that is not there", field=name)
     return {
-        "proxies": {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url),
+        "proxies": proxies,
         "verify": os.environ[name] if name else True,
         "cert": None,
     }

@@ -17,6 +17,9 @@ Repeat = Literal["any", "safe", "never"]
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 """Seconds: the waits between attempts are drawn from 0 to 0.1, 0.2, 0.4 ... and at most 2."""
 
+_LONGEST = 10.0**6
+"""Seconds: 11 days, which the clocks of all operating systems can wait."""
+
 _UNAVAILABLE = frozenset({502, 503, 504})
 _TOO_MANY = 429
 _TELLS_WHEN = frozenset({429, 503})
@@ -28,7 +31,7 @@ class Deadline:
     __slots__ = ("_at",)
 
     def __init__(self, seconds: float) -> None:
-        self._at = monotonic() + seconds
+        self._at = monotonic() + min(seconds, _LONGEST)
 
     def remaining(self) -> float:
         """Return the seconds that are left, 0 where none are."""

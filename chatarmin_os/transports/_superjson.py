@@ -122,6 +122,8 @@ def _apply(node: JSON, holder: Any, key: Any, *, has_version: bool) -> None:
 def _followed(holder: Any, key: Any, path: str, *, has_version: bool) -> tuple[Any, Any] | None:
     """Return the object and the key that a path leads to, None where it leads nowhere."""
     for step in _steps(path, has_version=has_version):
+        if isinstance(holder, dict) and key not in holder:
+            return None  # it was undefined
         holder = holder[key]
         if isinstance(holder, list):
             key = int(step) if re.fullmatch("[0-9]{1,9}", step) and int(step) < len(holder) else None

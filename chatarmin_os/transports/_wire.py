@@ -157,8 +157,10 @@ def envelope(item: JSON) -> Envelope | None:
         content = _superjson.decode(error) if wrapped else error
         if not isinstance(content, dict) or content.keys().isdisjoint({"message", "code", "data"}):
             return None
-        # A gateway's own error may look like one of tRPC, but not down to the number.
-        is_plain = type(content.get("code")) is int or isinstance(content.get("data"), dict)
+        # A gateway's own error may look like one of tRPC, but not down to these.
+        data = content.get("data")
+        has_names = isinstance(data, dict) and type(data.get("code")) is str and type(data.get("httpStatus")) is int
+        is_plain = has_names or _hashable(content.get("code")) in _BY_NUMBER
         return Envelope(content, None, "superjson" if wrapped else "json" if is_plain else None)
     if not isinstance(result, dict):
         return None

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from chatarmin_os._input import hidden
-from chatarmin_os.errors import ChatarminError, InvalidResponse, TransportError
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, ServerError, TransportError
 from chatarmin_os.transports import _retry, _settings, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
 from chatarmin_os.transports.base import Call, Transport, twin_of
@@ -73,17 +73,19 @@ class HTTPTransport(Transport):
         - **Outcome**: `"not_sent"` only where not one byte of the request can have reached the service.
         - **Answers** are at most 64 MiB. Redirects, and what is not tRPC, are `InvalidResponse`.
         - **Trust**: TLS is verified; a private authority goes into REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or on a
-          session's `verify`. Proxies of the environment are read when the transport is made; loopback addresses are
-          reached without. Redirects are not followed. Cookies are neither kept nor sent. `.netrc` is not read. The key
+          session's `verify`. Proxies of the environment are read when the transport is made (one of SOCKS is refused,
+          for no deadline holds through it); loopback addresses are reached without. Redirects are not followed. Cookies are neither kept nor sent. `.netrc` is not read. The key
           is in no repr, log or error, and a transport does not pickle.
         - **Threads** share a transport; each call has a connection to itself.
         - **Forks**: a child process opens connections of its own and leaves its parent's alone. Where threads are at
           work while a process forks, let it make a call first: modules that are being imported would stay locked.
         - **A session of your own** is used as it is, by every thread that uses the client, and is not closed. Its
           adapters time each wait on the network and not the whole, so that an answer that drips can outlast the
-          deadline, and what they do not show to be unsent counts as unknown.
+          deadline, and what they do not show to be unsent counts as unknown: with adapters of another class, or with
+          retries of their own, that is all.
         - **Transformer**: with `"auto"` the first answer tells. A mutation is sent only when it is known: before a
-          first mutation a query (`tiers.list`) asks. A service that changes it later is noticed.
+          first mutation a query (`tiers.list`) asks, and what it meets, such as a wrong key, is that mutation's error.
+          A service that changes it later is noticed.
         - **Log**: the logger `chatarmin_os` has a line per attempt at DEBUG and one per repeat at INFO, without inputs.
         - **Compatibility**: tRPC 10 and 11.
 
@@ -182,7 +184,7 @@ class HTTPTransport(Transport):
     def _settled(self, calls: Sequence[Call], deadline: Deadline) -> list[JSON | ChatarminError]:
         """Return the answers to calls that go in one request, made again where that is right: the only such loop."""
         if calls[0].kind == "mutation" and self._transformer is None:
-            in_the_way = self._find_transformer(deadline)
+            in_the_way = self._find_transformer(calls, deadline)
             if in_the_way is not None:
                 return [twin_of(in_the_way) for _ in calls]
         answers: list[JSON | ChatarminError] = [None] * len(calls)
@@ -203,7 +205,8 @@ class HTTPTransport(Transport):
                     again.append(place)
                     least_wait = max(least_wait, _retry.told_wait(answer))
             if not again:
-                self._budget.give_back()
+                if not any(isinstance(result.answer, TransportError) for result in results):
+                    self._budget.give_back()
                 break
             wait = max(least_wait, random.uniform(0, _retry.longest_wait(attempt)))  # noqa: S311 - nothing secret
             if attempt > self._max_retries or wait >= deadline.remaining() or not self._budget.take():
@@ -213,13 +216,18 @@ class HTTPTransport(Transport):
             pending = again
         return answers
 
-    def _find_transformer(self, deadline: Deadline) -> TransportError | None:
-        """Ask for the transformer before a mutation; return the error that stands in the way of one."""
+    def _find_transformer(self, calls: Sequence[Call], deadline: Deadline) -> ChatarminError | None:
+        """Ask for the transformer before mutations; return the error that stands in their way."""
         [answer] = self._settled([_PROBE], deadline)
         if self._transformer is not None:
             return None
-        failed = answer if isinstance(answer, TransportError) else InvalidResponse("its answer does not tell")
-        failed.args = (f"not sent, for the transformer was not found out ({failed}); transformer= can tell",)
+        if isinstance(answer, ApiError) and not isinstance(answer, ServerError):
+            return answer  # a wrong key, most likely
+        failed = answer if isinstance(answer, TransportError) else InvalidResponse("")
+        reason = f"{answer} (asked by {_PROBE.path})"
+        if not isinstance(answer, ChatarminError):
+            reason = f"{_PROBE.path} does not tell how the service writes values; transformer= of HTTPTransport can"
+        failed.args = (f"{reason}; {_named(calls)} was not sent",)
         failed.outcome = "not_sent"
         return failed
 

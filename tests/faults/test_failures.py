@@ -377,24 +377,50 @@ def test_bytes_after_an_answer_are_nobodys(server: FaultServer, extra: bytes, sh
 
 def _is_readable(client: ChatarminOS) -> bool:
     """Return whether there is something on the connection that a client keeps, or no connection."""
-    pool = _transport(client)._courier._session.adapters["http://"]._pool
+    pool = _transport(client)._courier._session.adapters["http://"].__dict__.get("_pool")
     kept = [one for one in pool.pool.queue if one is not None and one.sock is not None]
     return not kept or not kept[0].is_connected
 
 
 def test_an_interim_answer_is_no_answer(server: FaultServer) -> None:
-    """Status 100 in front of an answer is passed over; whatever status 103 comes to, nothing is mixed up."""
+    """Status 100 or 103 in front of an answer is passed over."""
     server.will(
         lambda visit: visit.line.send(b"HTTP/1.1 100 Continue\r\n\r\n" + message(visit.body())),
         lambda visit: visit.line.send(b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + message(visit.body())),
     )
     with client_of(server, max_retries=0) as client:
         assert _checked(client, "first") == "first"
-        hinted: Any = client.batch([request_of("features.check", feature_code="second")])[0]
+        assert _checked(client, "second") == "second"
         following = [_checked(client, f"next {number}") for number in range(3)]
 
-    assert isinstance(hinted, InvalidResponse) or hinted.feature_code == "second"
     assert following == ["next 0", "next 1", "next 2"]
+
+
+def test_an_answer_that_follows_an_interim_one_later_is_not_left_to_the_next_call(server: FaultServer) -> None:
+    """Interim answers of any number are passed over, however late the answer itself comes."""
+
+    def hinted(visit: Visit) -> None:
+        for status in (b"103 Early Hints", b"102 Processing", b"103 Early Hints"):
+            visit.line.send(b"HTTP/1.1 " + status + b"\r\nLink: <x>\r\n\r\n")
+            visit.line.over.wait(0.05)
+        visit.line.send(message(visit.body()))
+
+    server.will(hinted)
+    with client_of(server, max_retries=0) as client:
+        assert [_checked(client, name) for name in ("first", "second")] == ["first", "second"]
+
+    assert server.connections == 1
+
+
+def test_a_connection_that_switches_to_another_protocol_is_not_kept(server: FaultServer) -> None:
+    """What follows status 101 is no HTTP, and no answer to anything."""
+    server.will(lambda visit: visit.line.send(b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"))
+    with client_of(server, max_retries=0) as client:
+        with pytest.raises(InvalidResponse):
+            _checked(client, "first")
+        assert _checked(client, "second") == "second"
+
+    assert server.connections == 2
 
 
 @pytest.mark.parametrize("batch", [1, 3])

@@ -53,7 +53,7 @@ def server() -> Iterator[FaultServer]:
 def _pool(client: ChatarminOS) -> Any:
     """Return what keeps the connections of a client, None before its first call."""
     transport: Any = client.transport
-    pool = transport._courier._session.adapters["http://"]._pool
+    pool = transport._courier._session.adapters["http://"].__dict__.get("_pool")
     return pool and pool.pool
 
 

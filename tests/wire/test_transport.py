@@ -738,7 +738,7 @@ def test_a_mutation_is_not_sent_while_the_transformer_is_unknown(
     assert {request.method for request in _sent(mocked)} == {"GET"}
     assert (error.outcome, error.attempts, len(mocked.calls)) == ("not_sent", attempts, attempts)
     assert told in str(error)
-    assert "transformer=" in str(error)
+    assert "companies.create was not sent" in str(error)
     assert error.request == CreateCompanyInput(name="n", external_org_id="o")
 
 
@@ -830,6 +830,32 @@ def test_an_error_of_a_gateway_does_not_tell_the_transformer(mocked: Mock, page:
 
     assert error.outcome == "not_sent"
     assert [request.method for request in _sent(mocked)] == ["GET"]
+
+
+def test_a_wrong_key_is_told_as_such_before_a_first_mutation(mocked: Mock) -> None:
+    """A refusal of the query that asks says more than that the transformer is not known."""
+    _reply(mocked, {"error": {"message": "Invalid API key", "code": "401", "data": {"code": "UNAUTHORIZED"}}}, 401)
+
+    error = _failure(UnauthorizedError, _client(transformer="auto").links.reset)
+
+    assert (error.message, error.request) == ("Invalid API key", ResetLinksInput())
+    assert [request.method for request in _sent(mocked)] == ["GET"]
+
+
+def test_an_error_of_a_gateway_does_not_unlearn_the_transformer() -> None:
+    """An error whose number is none of tRPC's tells nothing of how the service writes values."""
+    client = _client(transformer="auto")
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
+        Service(mocked, "superjson", links_reset={"linksDeleted": 0}, tiers_list=[])
+        client.links.reset()
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
+        _reply(mocked, {"error": {"code": 500, "message": "Internal", "status": "INTERNAL"}}, 500)
+        _failure(ServerError, client.tiers.list)
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
+        service = Service(mocked, "superjson", links_reset={"linksDeleted": 0})
+        client.links.reset(delete_contacts=True)
+
+    assert service.asked == [("POST", ["links.reset"], [{"deleteContacts": True}])]
 
 
 def test_one_search_serves_a_batch_of_mutations(mocked: Mock) -> None:

@@ -1,0 +1,168 @@
+"""What becomes of a call is told truly also where a session of the user's own carried it, whatever that one does."""
+
+from __future__ import annotations
+
+import socket
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from fault_server import KEY, FaultServer, answered, closed, cut, dead_port, envelope
+from requests.adapters import HTTPAdapter
+from samples import request_of
+from urllib3.util import Retry
+
+from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, NotFoundError
+from chatarmin_os.transports import HTTPTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fault_server import Behaviour
+
+MUTATION = "companies.create"
+
+
+@pytest.fixture
+def server() -> Iterator[FaultServer]:
+    """Run a service that fails as it is told."""
+    with FaultServer() as server:
+        yield server
+
+
+def _client(url: str, session: requests.Session, max_retries: int = 2) -> ChatarminOS:
+    transport = HTTPTransport(KEY, url, timeout=20, max_retries=max_retries, transformer="json", session=session)
+    return ChatarminOS(transport=transport)
+
+
+@pytest.mark.parametrize("behaviour", [closed, cut])
+def test_a_lost_connection_is_repeated_where_that_is_harmless(server: FaultServer, behaviour: Behaviour) -> None:
+    """A connection that the service closes is a lost one, as it is on connections of our own."""
+    server.will(behaviour)
+
+    with requests.Session() as session, _client(server.url, session) as client:
+        assert client.send(request_of("tiers.list")) is not None
+
+    assert server.executed["tiers.list"] == 2
+
+
+@pytest.mark.parametrize("behaviour", [closed, cut])
+def test_a_lost_connection_is_the_end_of_what_must_not_run_twice(server: FaultServer, behaviour: Behaviour) -> None:
+    """Whether it ran is not known, and it is not sent again."""
+    server.will(behaviour)
+
+    with (
+        requests.Session() as session,
+        _client(server.url, session) as client,
+        pytest.raises(ConnectionFailed) as failed,
+    ):
+        client.send(request_of(MUTATION))
+
+    assert (failed.value.outcome, failed.value.attempts, server.executed[MUTATION]) == ("unknown", 1, 1)
+
+
+class _Failover(HTTPAdapter):
+    """Sends what one address refuses to another."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__()
+        self._first, self._second = first, second
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **settings: Any) -> requests.Response:
+        """Send a request."""
+        try:
+            return super().send(request, *args, **settings)
+        except requests.ConnectionError:
+            again = request.copy()
+            again.url = (request.url or "").replace(self._first, self._second)
+            return super().send(again, *args, **settings)
+
+
+def test_an_adapter_that_sends_elsewhere_leaves_the_outcome_open(server: FaultServer) -> None:
+    """That the first address could not be reached says nothing of the second."""
+    nowhere = f"127.0.0.1:{dead_port()}"
+    server.will(closed)
+    there = server.url.split("/")[2]
+
+    with requests.Session() as session, _client(server.url.replace(there, nowhere), session) as client:
+        session.mount("http://", _Failover(nowhere, there))
+        with pytest.raises(ConnectionFailed) as failed:
+            client.send(request_of(MUTATION))
+
+    assert (failed.value.outcome, server.executed[MUTATION]) == ("unknown", 1)
+
+
+def test_an_adapter_with_retries_of_its_own_leaves_the_outcome_open() -> None:
+    """A refused connection may be that of a repetition."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer_and_go() -> None:
+        line, _ = listener.accept()
+        listener.close()
+        with line:
+            line.recv(65536)
+            line.sendall(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            line.recv(65536)
+
+    retry = Retry(1, status_forcelist=[503], allowed_methods=None, backoff_factor=0)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+    service = Thread(target=answer_and_go)
+    service.start()
+
+    with requests.Session() as session, _client(url, session) as client:
+        session.mount("http://", HTTPAdapter(max_retries=retry))
+        with pytest.raises(ConnectionFailed) as failed:
+            client.send(request_of(MUTATION))
+
+    service.join()
+    assert (failed.value.outcome, failed.value.attempts) == ("unknown", 1)
+
+
+def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
+    """A hook that writes answers down takes nothing away."""
+    seen: list[str] = []
+
+    with requests.Session() as session, _client(server.url, session) as client:
+        session.hooks["response"].append(lambda response, **_: seen.append(response.text))
+        client.send(request_of("tiers.list"))
+
+    assert "result" in seen[0]
+
+
+def test_a_hook_that_raises_for_the_status_is_passed_over(server: FaultServer) -> None:
+    """The body decides what an answer is, not its status."""
+    server.will(answered(envelope("NOT_FOUND", 404, -32004), "404 Not Found"))
+
+    with requests.Session() as session, _client(server.url, session) as client:
+        session.hooks["response"].append(lambda response, **_: response.raise_for_status())
+        with pytest.raises(NotFoundError):
+            client.send(request_of("tiers.list"))
+
+    assert len(server.requests) == 1
+
+
+def test_a_hook_that_fails_by_itself_leaves_the_outcome_open(server: FaultServer) -> None:
+    """An error of HTTP without an answer is none of the service's."""
+
+    def fail(_: requests.Response, **__: Any) -> None:
+        raise requests.HTTPError("of the hook")
+
+    with requests.Session() as session, _client(server.url, session, max_retries=0) as client:
+        session.hooks["response"].append(fail)
+        with pytest.raises(ConnectionFailed, match="of the hook") as failed:
+            client.send(request_of(MUTATION))
+
+    assert failed.value.outcome == "unknown"
+
+
+@pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY"])
+def test_a_socks_proxy_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """No deadline would hold through it; a session of one's own may use it."""
+    monkeypatch.setenv(name, "socks5h://127.0.0.1:9")
+
+    with pytest.raises(InvalidInput, match="session=requests"):
+        HTTPTransport(KEY, "https://os.example.com/api/v1")
+
+    HTTPTransport(KEY, "https://os.example.com/api/v1", session=requests.Session())
+    HTTPTransport(KEY, "http://127.0.0.1:1/api/v1")  # loopback is reached without a proxy
