@@ -317,7 +317,9 @@ def _tells_unsent(causes: list[BaseException]) -> bool:
 def _is_plain(session: requests.Session, url: str) -> bool:
     """Return whether a session sends what it is given once, and says truly what became of it."""
     adapter = session.get_adapter(url)
-    return type(adapter) in {HTTPAdapter, Adapter} and adapter.max_retries.total == 0
+    if not isinstance(adapter, HTTPAdapter) or type(adapter) not in {HTTPAdapter, Adapter}:
+        return False
+    return adapter.max_retries.total == 0
 
 
 def _body(response: requests.Response) -> bytes:

@@ -74,8 +74,9 @@ class HTTPTransport(Transport):
         - **Answers** are at most 64 MiB. Redirects, and what is not tRPC, are `InvalidResponse`.
         - **Trust**: TLS is verified; a private authority goes into REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or on a
           session's `verify`. Proxies of the environment are read when the transport is made (one of SOCKS is refused,
-          for no deadline holds through it); loopback addresses are reached without. Redirects are not followed. Cookies are neither kept nor sent. `.netrc` is not read. The key
-          is in no repr, log or error, and a transport does not pickle.
+          for no deadline holds through it); loopback addresses are reached without. Redirects are not followed. Cookies
+          are neither kept nor sent. `.netrc` is not read. The key is in no repr, log or error, and a transport does not
+          pickle.
         - **Threads** share a transport; each call has a connection to itself.
         - **Forks**: a child process opens connections of its own and leaves its parent's alone. Where threads are at
           work while a process forks, let it make a call first: modules that are being imported would stay locked.

@@ -1,4 +1,4 @@
-// The router, for either major version of tRPC: auth, input, and a door behind which the answers are.
+// The router, for either major version of tRPC: auth, input, and a fake that is asked for the answers.
 
 import { z } from "zod";
 
@@ -7,7 +7,7 @@ import { procedures } from "./procedures.mjs";
 const INSTANTS = new Set(["createdAt", "validUntil"]);
 const CUSTOMERS_OWN = new Set(["configValues", "metadata"]);
 
-/** Return the router and its `createContext`; `ask` takes {key, path, kind, input} to the door. */
+/** Return the router and its `createContext`; `ask` takes {key, path, kind, input} to the fake. */
 export function serviceOf({ initTRPC, TRPCError }, { superjson, ask }) {
   // isDev would put stacks into errors.
   const t = initTRPC.create({ transformer: superjson, isDev: false, errorFormatter });
@@ -22,12 +22,12 @@ export function serviceOf({ initTRPC, TRPCError }, { superjson, ask }) {
   function forwarded(path, [kind, schema]) {
     const taking = schema ? procedure.input(schema) : procedure;
     return taking[kind](async ({ ctx, input }) => {
-      const { answer, error } = await ask({ key: ctx.key, path, kind, input });
+      const { result, error } = await ask({ key: ctx.key, path, kind, input });
       if (error) {
         const cause = Object.assign(new Error(error.message), { told: error.data });
-        throw new TRPCError({ code: error.code, message: error.message, cause });
+        throw new TRPCError({ code: error.data.code, message: error.message, cause });
       }
-      return superjson ? withDates(answer) : answer;
+      return superjson ? withDates(result.data) : result.data;
     });
   }
 

@@ -1,10 +1,9 @@
 // The service as tRPC itself would serve it, in every configuration that a client may meet, a port for each:
 //
-//     node server.mjs http://127.0.0.1:PORT/door
+//     node server.mjs http://127.0.0.1:PORT/api/v1
 //
 // prints one line, {"v11-plain": URL, "v11-plain-nobatching": URL, "v11-superjson": ..., "v10-plain": ...}, once all
-// answer. What the business answers is asked at the door, by POST of {key, path, kind, input}: {answer} or
-// {error: {code, message, data}}.
+// answer. What the business answers is asked of the fake that is served there, with the caller's key.
 
 import { createServer } from "node:http";
 
@@ -22,9 +21,13 @@ const [door] = process.argv.slice(2);
 // Nothing may outlive whoever started it: its end of the pipe closes even where it is killed.
 process.stdin.on("end", () => process.exit()).resume();
 
-async function ask(call) {
-  const headers = { "content-type": "application/json" };
-  const response = await fetch(door, { method: "POST", headers, body: JSON.stringify(call) });
+/** Return the {result} or {error} with which the fake answers a call. */
+async function ask({ key, path, kind, input }) {
+  const url = new URL(`${door}/${path}`);
+  const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+  const text = JSON.stringify(input); // undefined where there is no input
+  if (kind === "query" && text !== undefined) url.searchParams.set("input", text);
+  const response = await fetch(url, kind === "query" ? { headers } : { method: "POST", headers, body: text });
   return response.json();
 }
 

@@ -1,0 +1,9 @@
+"""The fake as a local service: a real tRPC endpoint, a control door for tests, a page to look at.
+
+`chatarmin-os serve` runs it; `serve_fake` does in a test; `FakeService` is a WSGI application for any server.
+"""
+
+from chatarmin_os.fake.server._running import CannotServe, Server, StateFile, serve_fake
+from chatarmin_os.fake.server._service import FakeService
+
+__all__ = ["CannotServe", "FakeService", "Server", "StateFile", "serve_fake"]

@@ -1,0 +1,271 @@
+"""One product for each API key: its fake, and what was called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from chatarmin_os._json import instant_text
+from chatarmin_os._unset import UNSET
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake import snapshot as snapshots
+from chatarmin_os.fake._router import ROUTES
+from chatarmin_os.procedures.table import PROCEDURES
+from chatarmin_os.transports.base import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.procedures._base import Kind
+
+Mishap = Literal["refused", "lost"]
+
+_FORMAT = "chatarmin_os serve 1"
+_PREFIX = "os_sk_"
+_MOST_PRODUCTS = 1_000  # a loop that makes up keys must not fill the memory
+_KEPT_CALLS = 500
+
+
+class Received(TypedDict):
+    """A call that was received, and what was answered."""
+
+    number: int
+    at: str
+    path: str
+    kind: Kind
+    input: JSON
+    answer: JSON
+    error: dict[str, str] | None
+    ms: float
+
+
+class Product:
+    """What one API key leads to.
+
+    Attributes:
+        id: What it is called where its key must not be shown.
+        name: The key, but for its middle.
+        fake: The fake that answers.
+        version: How often something happened to it.
+        edition: How often something may have changed that its snapshot holds.
+    """
+
+    def __init__(self, id: str, name: str, fake: FakeTransport, *, is_given: bool = False) -> None:
+        self.id, self.name, self.fake = id, name, fake
+        self._is_given = is_given  # by a test, which may look at its calls
+        self.version = self.edition = 0
+        self._calls: deque[Received] = deque(maxlen=_KEPT_CALLS)
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def happened(self, *, changed: bool = True) -> None:
+        """Count that something happened."""
+        with self._lock:
+            self.version += 1
+            self.edition += changed
+
+    @property
+    def count(self) -> int:
+        """How many calls were received since the last reset."""
+        return self._count
+
+    def calls(self, after: float = 0) -> list[Received]:
+        """Return the last calls, oldest first, of those with a higher number than *after*."""
+        with self._lock:
+            return [call for call in self._calls if call["number"] > after]
+
+    def forget_calls(self) -> None:
+        """Forget the calls, and count from 1 again."""
+        with self._lock:
+            self._calls.clear()
+            self._count = 0
+
+    def answer(self, path: str, kind: Kind, given: JSON, mishap: Mishap | None = None) -> JSON:
+        """Return what the fake answers, and write down that it was called; *mishap* befalls the call.
+
+        Raises:
+            ApiError: The fake refuses.
+            TransportError: The answer is to be lost.
+        """
+        started = time.perf_counter()
+        answer: JSON = None
+        error: dict[str, str] | None = None
+        try:
+            if mishap == "refused":
+                raise ApiError.from_code("SERVICE_UNAVAILABLE", "Refused on purpose: a failure was asked for")
+            answer = self._answer(path, kind, given)
+        except ApiError as refusal:
+            error = {"code": refusal.code, "message": refusal.message}
+            raise
+        except ChatarminError as failure:
+            error = {"code": "LOST", "message": str(failure)}
+            raise
+        finally:
+            if mishap == "lost":
+                error = {"code": "LOST", "message": "Carried out, and the answer lost on purpose"}
+            milliseconds = round((time.perf_counter() - started) * 1000, 3)
+            received = Call(path, kind, None if given is UNSET else given)
+            self._write_down(received, answer, error, milliseconds)
+        return answer
+
+    def _answer(self, path: str, kind: Kind, given: JSON) -> JSON:
+        known = PROCEDURES.get(path)
+        if given is None and ROUTES[path].shape:  # which is not the same as none
+            raise ApiError.from_code("BAD_REQUEST", "input: expected an object, got null")
+        call = Call(path, kind, None if given is UNSET else given, known is not None and known.safe_to_repeat)
+        try:
+            return self.fake.send(call)
+        except InvalidInput as refusal:
+            raise ApiError.from_code("BAD_REQUEST", str(refusal)) from None
+        finally:
+            if not self._is_given:
+                self.fake.calls.clear()  # they are written down here, and only the last ones kept
+
+    def _write_down(self, call: Call, answer: JSON, error: dict[str, str] | None, ms: float) -> None:
+        at = instant_text(self.fake._instant())
+        with self._lock:
+            self._count += 1
+            self.version += 1
+            self.edition += call.kind == "mutation"
+            self._calls.append(
+                {
+                    "number": self._count,
+                    "at": at,
+                    "path": call.path,
+                    "kind": call.kind,
+                    "input": call.input,
+                    "answer": answer,
+                    "error": error,
+                    "ms": ms,
+                }
+            )
+
+    def snapshot_text(self) -> str:
+        """Return the fake's snapshot as JSON text; the fake waits no longer than writing it takes."""
+        with self.fake._locked() as state:
+            return json.dumps(snapshots.tables(state))
+
+    def restore(self, snapshot: JSON) -> None:
+        """Let the fake know what a snapshot holds, and nothing else.
+
+        Raises:
+            ValueError: It is none.
+        """
+        state = FakeTransport.from_snapshot(snapshot)._state
+        with self.fake._lock:
+            self.fake._state = state
+        self.forget_calls()
+
+    def reset(self) -> None:
+        """Forget all but the catalogue."""
+        self.fake.reset()
+        self.forget_calls()
+
+
+class Products:
+    """The products by API key; each is made when its key is first seen."""
+
+    def __init__(self, fakes: Mapping[str, FakeTransport] | None = None, *, is_empty: bool = False) -> None:
+        """Begin with *fakes* by their API keys; other products begin with the demo catalogue unless *is_empty*."""
+        self._is_empty = is_empty
+        self._products: dict[str, Product] = {}
+        self._lock = threading.Lock()
+        for api_key, fake in (fakes or {}).items():
+            self.add(api_key, fake)
+
+    def __iter__(self) -> Iterator[Product]:
+        return iter(list(self._products.values()))
+
+    def add(self, api_key: str, fake: FakeTransport) -> None:
+        """Let *api_key* lead to *fake*.
+
+        Raises:
+            ValueError: No key begins so.
+        """
+        if not isinstance(api_key, str) or not api_key.startswith(_PREFIX):
+            raise ValueError(f"an API key begins with {_PREFIX}")
+        with self._lock:
+            self._products[_id(api_key)] = Product(_id(api_key), _name(api_key), fake, is_given=True)
+
+    def forget(self, api_key: str) -> None:
+        """Let *api_key* lead to a new product when it is next seen."""
+        with self._lock:
+            self._products.pop(_id(api_key), None)
+
+    def of(self, headers: Mapping[str, str]) -> Product:
+        """Return the product of a request's API key.
+
+        Raises:
+            ApiError: There is no key, or none of this service.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        api_key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if not api_key:
+            told = f"Missing API key: send Authorization: Bearer {_PREFIX}... or x-api-key"
+            raise ApiError.from_code("UNAUTHORIZED", told)
+        if not api_key.startswith(_PREFIX):
+            raise ApiError.from_code("UNAUTHORIZED", f"Invalid API key: here any key does that begins with {_PREFIX}")
+        return self._products.get(_id(api_key)) or self._made(api_key)
+
+    def _made(self, api_key: str) -> Product:
+        name = _id(api_key)
+        with self._lock:
+            if name not in self._products:
+                if len(self._products) >= _MOST_PRODUCTS:
+                    told = f"{_MOST_PRODUCTS} products are served already, one for each API key; use one of their keys"
+                    raise ApiError.from_code("TOO_MANY_REQUESTS", told)
+                fake = FakeTransport(None if self._is_empty else demo_catalogue())
+                self._products[name] = Product(name, _name(api_key), fake)
+            return self._products[name]
+
+    def with_id(self, id: str) -> Product:
+        """Return the product that has an id.
+
+        Raises:
+            ApiError: There is none.
+        """
+        product = self._products.get(id)
+        if product is None:
+            raise ApiError.from_code("NOT_FOUND", "No such product; `products` lists them")
+        return product
+
+    def edition(self) -> tuple[tuple[str, int], ...]:
+        """Return what is another when a snapshot of any product may be another."""
+        return tuple((product.id, product.edition) for product in self)
+
+    def state_text(self) -> Iterator[str]:
+        """Yield the JSON of all products, piece by piece; it has no API key, only what one can be recognised by."""
+        yield f'{{"format": {json.dumps(_FORMAT)}, "products": ['
+        for index, product in enumerate(self):
+            yield (",\n" if index else "\n") + json.dumps({"id": product.id, "name": product.name})[:-1]
+            yield f', "snapshot": {product.snapshot_text()}}}'
+        yield "\n]}\n"
+
+    def load(self, content: JSON) -> None:
+        """Take the products out of what `state_text` had yielded.
+
+        Raises:
+            ValueError: It is nothing of the kind, or broken.
+        """
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(f"no state of this version: expected the format {_FORMAT!r}")
+        rows = content.get("products")
+        for row in rows if isinstance(rows, list) else [None]:
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("name"), str):
+                raise ValueError("its products are broken")  # noqa: TRY004 - one error for what is no state
+            fake = FakeTransport.from_snapshot(row.get("snapshot"))
+            self._products[row["id"]] = Product(row["id"], row["name"], fake)
+
+
+def _id(api_key: str) -> str:
+    return hashlib.sha256(api_key.encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _name(api_key: str) -> str:
+    return f"{_PREFIX}…{api_key.removeprefix(_PREFIX)[-4:]}"

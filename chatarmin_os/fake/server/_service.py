@@ -1,0 +1,246 @@
+"""The fake as a WSGI application: the service's tRPC endpoint, the control door, the page."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from datetime import datetime
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from chatarmin_os._unset import UNSET
+from chatarmin_os.errors import CODES, TransportError
+from chatarmin_os.fake._router import ROUTES
+from chatarmin_os.fake.server import _door, _trpc
+from chatarmin_os.fake.server._products import Products
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from chatarmin_os.fake import FakeTransport
+    from chatarmin_os.fake.server._products import Mishap
+    from chatarmin_os.fake.server._trpc import Answer, Dialect
+
+BASE = "/api/v1"
+_DOOR = "/__fake__"
+LARGEST_BODY = 4 * 2**20
+"""Bytes of a request's body."""
+
+_INSTANTS, _FREE_FORM = {"createdAt", "validUntil"}, {"metadata", "configValues"}
+
+_PAGE = Path(__file__).with_name("page")
+_PAGE_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+_PAGE_HEADERS = {
+    "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-cache",
+}
+_REASONS = {
+    200: "OK", 204: "No Content", 207: "Multi-Status", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required",
+    403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
+    412: "Precondition Failed", 413: "Content Too Large", 415: "Unsupported Media Type", 429: "Too Many Requests",
+    500: "Internal Server Error", 503: "Service Unavailable",
+}  # fmt: skip
+
+
+class AnswerLost(Exception):  # noqa: N818 - no error of the service, and no answer of it either
+    """The connection is to be closed without an answer, for a test wants it to be lost."""
+
+
+class FakeService:
+    """A WSGI application that is ChatarminOS: tRPC at `/api/v1`, the control door at `/__fake__/`, a page at `/`.
+
+    Each API key that begins with `os_sk_` has a product of its own, made when the key is first seen. The service
+    answers whoever reaches it: it is for laptops and tests, not for a network that others are on.
+
+    Args:
+        fakes: Fakes by the API keys that lead to them, for tests that arrange them in Python.
+        is_empty: Let other products begin empty, instead of with the demo catalogue.
+        version: Whether to speak tRPC 11, or 10.
+        transformer: How values are written: `"json"`, `"superjson"`, or `"auto"`: as the request has them.
+        latency: Seconds that each request of the endpoint waits before it is looked at.
+        fail_rate: The fraction of its requests that fail: half of them are refused with SERVICE_UNAVAILABLE before
+            anything runs, half are carried out and their answer is lost.
+        hosts: Names under which it may be reached, beside localhost and addresses of digits. A page of another site,
+            whose name points here, is refused by its Host, and one that sends requests here by its Origin.
+
+    Raises:
+        ValueError: A setting that cannot be.
+
+    Example:
+        >>> from wsgiref.util import setup_testing_defaults
+        >>> environ = {"PATH_INFO": "/api/v1/tiers.list", "HTTP_X_API_KEY": "os_sk_test"}
+        >>> setup_testing_defaults(environ)
+        >>> print(*FakeService()(environ, lambda status, headers: print(status)))
+        200 OK
+        b'{"result": {"data": [{"code": "free", "name": "Free"}, ...
+    """
+
+    def __init__(
+        self,
+        fakes: Mapping[str, FakeTransport] | None = None,
+        *,
+        is_empty: bool = False,
+        version: Literal[10, 11] = 11,
+        transformer: Literal["auto", "json", "superjson"] = "auto",
+        latency: float = 0.0,
+        fail_rate: float = 0.0,
+        hosts: Iterable[str] = (),
+    ) -> None:
+        if version not in {10, 11}:
+            raise ValueError(f"version: expected 10 or 11, got {version!r}")
+        if transformer not in {"auto", "json", "superjson"}:
+            raise ValueError(f"transformer: expected 'auto', 'json' or 'superjson', got {transformer!r}")
+        if not 0 <= latency < float("inf"):
+            raise ValueError(f"latency: expected seconds of at least 0, got {latency!r}")
+        if not 0 <= fail_rate <= 1:
+            raise ValueError(f"fail_rate: expected a fraction from 0 to 1, got {fail_rate!r}")
+        self.products = Products(fakes, is_empty=is_empty)
+        self._dialect = _trpc.Dialect(version, transformer)
+        self._latency, self._fail_rate = latency, fail_rate
+        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request.
+
+        Raises:
+            AnswerLost: The connection is to be closed without an answer.
+        """
+        answer = self._answer(environ)
+        headers = list(answer.headers.items())
+        if answer.status != 204:  # noqa: PLR2004 - No Content
+            headers.append(("content-length", str(len(answer.body))))
+        start_response(f"{answer.status} {_REASONS.get(answer.status, 'Unknown')}", headers)
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
+
+    def _answer(self, environ: WSGIEnvironment) -> Answer:
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") or name in {"CONTENT_TYPE", "CONTENT_LENGTH"}
+        }
+        stranger = self._stranger(headers)
+        if stranger:
+            return refusal("FORBIDDEN", stranger)
+        target = _target(environ)
+        path = target.partition("?")[0]
+        if path in _PAGE_FILES:
+            return _page(path, environ["REQUEST_METHOD"])
+        for base in (BASE, _DOOR):
+            if path == base or path.startswith(f"{base}/"):
+                below = target[len(base) :].removeprefix("/")
+                request = _trpc.Request(environ["REQUEST_METHOD"], below, headers, _body(environ, headers))
+                return self._endpoint(request) if base == BASE else self._door(request)
+        return refusal("NOT_FOUND", f"Nothing is here: the service is at {BASE}, its control door at {_DOOR}/")
+
+    def _stranger(self, headers: Mapping[str, str]) -> str | None:
+        """Return why a request is refused that another site's page may have sent."""
+        for name in ("host", "origin"):
+            given = headers.get(name)
+            if given is not None and not self._is_own(urlsplit(given if name == "origin" else f"//{given}")):
+                return f"The {name} {given[:100]!r} is not let in; `--allow-host` of the command line adds a name"
+        return None
+
+    def _is_own(self, url: Any) -> bool:
+        try:
+            host = url.hostname or ""
+        except ValueError:
+            return False
+        if host in self._hosts or host.endswith(".localhost"):
+            return True
+        try:
+            ip_address(host.partition("%")[0])
+        except ValueError:
+            return False
+        return True
+
+    def _endpoint(self, request: _trpc.Request) -> Answer:
+        if self._latency:
+            time.sleep(self._latency)
+        mishap: Mishap | None = None
+        if self._fail_rate and random.random() < self._fail_rate:  # noqa: S311 - nothing secret
+            mishap = random.choice(("refused", "lost"))  # noqa: S311
+
+        def find(path: str) -> _trpc.Procedure | None:
+            route = ROUTES.get(path)
+            if route is None:
+                return None
+
+            def run(read: Callable[[], Any]) -> Any:
+                product = self.products.of(request.headers)
+                return _with_instants(product.answer(path, route.kind, read() if route.shape else UNSET, mishap))
+
+            return _trpc.Procedure(route.kind, run)
+
+        answer = _told(request, find, self._dialect)
+        if mishap == "lost" and request.method != "HEAD":
+            raise AnswerLost
+        return answer
+
+    def _door(self, request: _trpc.Request) -> Answer:
+        def find(name: str) -> _trpc.Procedure | None:
+            return _door.procedure(self.products, request.headers, name)
+
+        return _told(request, find, _trpc.Dialect())
+
+
+def _with_instants(answer: Any, name: str = "") -> Any:
+    """Return an answer whose own instants are instants: superjson writes them as the dates they are in TypeScript."""
+    if name in _INSTANTS and isinstance(answer, str):
+        return datetime.fromisoformat(answer)
+    if name in _FREE_FORM or not isinstance(answer, (dict, list)):
+        return answer
+    if isinstance(answer, list):
+        return [_with_instants(item) for item in answer]
+    return {key: _with_instants(value, key) for key, value in answer.items()}
+
+
+def _told(request: _trpc.Request, find: Callable[[str], _trpc.Procedure | None], dialect: Dialect) -> Answer:
+    try:
+        return _trpc.answered(request, find, dialect)
+    except TransportError:
+        raise AnswerLost from None
+
+
+def refusal(code: str, message: str) -> Answer:
+    """Return a refusal that concerns no call, as tRPC writes it."""
+    known = CODES[code]
+    data = {"code": code, "httpStatus": known.http_status}
+    content = {"error": {"message": message, "code": known.number, "data": data}}
+    return _trpc.Answer(known.http_status or 500, json.dumps(content).encode(), {"content-type": "application/json"})
+
+
+def _target(environ: WSGIEnvironment) -> str:
+    """Return what was asked for, as it came where the server tells it: decoding it early would lose what it was."""
+    raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
+    if raw is None:
+        path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
+        query = environ.get("QUERY_STRING", "")
+        return f"{path}?{query}" if query else path
+    if raw.startswith(("http://", "https://")):
+        raw = "/" + raw.split("/", 3)[3] if raw.count("/") >= 3 else "/"  # noqa: PLR2004 - scheme, nothing, host, rest
+    return str(raw).partition("#")[0]
+
+
+def _body(environ: WSGIEnvironment, headers: Mapping[str, str]) -> bytes | None:
+    length = headers.get("content-length", "")
+    if not length.isdecimal():
+        return b""
+    if int(length) > LARGEST_BODY:
+        return None
+    return bytes(environ["wsgi.input"].read(int(length)))
+
+
+def _page(path: str, method: str) -> Answer:
+    if method not in {"GET", "HEAD"}:
+        return refusal("METHOD_NOT_SUPPORTED", "The page is there to be read: GET it")
+    name, content_type = _PAGE_FILES[path]
+    return _trpc.Answer(200, (_PAGE / name).read_bytes(), {"content-type": content_type, **_PAGE_HEADERS})
