@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import threading
 from contextlib import contextmanager, suppress
+from glob import escape
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from chatarmin_os.fake.server._service import BASE, LARGEST_BODY, AnswerLost, FakeService, refusal
+from chatarmin_os.fake.server._service import BASE, LARGEST_BODY, AnswerLost, FakeService, refusal, status_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -49,6 +51,7 @@ class Server:
         try:
             channels, tasks = import_module("waitress.channel"), import_module("waitress.task")
             servers, loop = import_module("waitress.server"), import_module("waitress.wasyncore")
+            parsers = import_module("waitress.parser")
         except ImportError as missing:
             told = "the server is not installed: pip install 'chatarmin-os[server]' brings waitress"
             raise CannotServe(told) from missing
@@ -59,16 +62,27 @@ class Server:
             def execute(self) -> None:
                 error = self.request.error
                 answer = refusal(_ERRORS.get(error.code, "BAD_REQUEST"), f"{error.reason}: {error.body}")
-                self.status = f"{error.code} {error.reason}"
+                self.status = status_line(answer.status)
                 self.response_headers.extend(answer.headers.items())
                 self.set_close_on_finish()
                 self.content_length = len(answer.body)
                 self.write(answer.body)
 
+        class Parser(parsers.HTTPRequestParser):  # type: ignore[misc, name-defined]
+            """Refuses what the parser below it fails over."""
+
+            path = ""  # there is none where the first line is broken, and the log asks for it
+
+            def parse_header(self, header_plus: bytes) -> None:
+                try:
+                    super().parse_header(header_plus)
+                except ValueError as error:
+                    raise parsers.ParsingError(str(error)) from None
+
         class Channel(channels.HTTPChannel):  # type: ignore[misc, name-defined]
             """A connection."""
 
-            error_task_class = ErrorTask
+            parser_class, error_task_class = Parser, ErrorTask
 
         def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             try:
@@ -77,14 +91,16 @@ class Server:
                 raise channels.ClientDisconnected from None  # closes the connection, and says nothing
 
         self._map: dict[Any, Any] = {}
-        self._close_all = loop.close_all
+        self._loop, self._close_all = loop.loop, loop.close_all
+        self._workers = tasks.ThreadedTaskDispatcher()
+        self._workers.queue_logger = _queue_log
         try:
-            self._server = servers.create_server(
+            servers.create_server(
                 application,
                 map=self._map,
+                _dispatcher=self._workers,
                 host=host,
                 port=port,
-                threads=_THREADS,
                 connection_limit=_MOST_CONNECTIONS,
                 max_request_body_size=4 * LARGEST_BODY,
                 ident=None,
@@ -94,32 +110,41 @@ class Server:
             self._close_all(self._map)
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise CannotServe(f"cannot listen at {host}, port {port}: {reason}; try another host or port") from error
-        self._server.task_dispatcher.queue_logger = _queue_log
         # A host may have several addresses, each of which is listened at: localhost often has two.
-        listening = [one for one in self._map.values() if isinstance(one, servers.BaseWSGIServer)]
-        for one in listening:
+        self._listening = [one for one in self._map.values() if isinstance(one, servers.BaseWSGIServer)]
+        for one in self._listening:
             one.channel_class = Channel
-        self._trigger = listening[0].trigger
-        self.port: int = listening[0].effective_port
+        self._lock = threading.RLock()  # stop may be called by a signal's handler
+        self._is_stopped = self._is_closed = False
+        self.port: int = self._listening[0].effective_port
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.port}{BASE}"
 
     def run(self) -> None:
-        """Answer requests until `stop` is called, or an exception is raised in this thread."""
+        """Answer requests until `stop` is called, or KeyboardInterrupt or SystemExit is raised in this thread."""
+        self._workers.set_thread_count(_THREADS)
         try:
-            self._server.run()
+            with suppress(KeyboardInterrupt, SystemExit):
+                while not self._is_stopped:
+                    self._loop(timeout=1, map=self._map, count=1)
         finally:
-            self.close()
+            self._close()
 
-    def close(self) -> None:
-        """Listen no longer, and close all connections; `run` does it by itself."""
-        self._server.task_dispatcher.shutdown()
-        self._close_all(self._map)
+    def _close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+        for one in self._listening:
+            for channel in list(one.active_channels.values()):
+                channel.handle_close()
+        self._workers.shutdown()
+        self._close_all(self._map)  # last: the workers wake the loop by what is closed here
 
     def stop(self) -> None:
         """Let `run` return; may be called from any thread."""
-        with suppress(OSError):  # it has ended already
-            self._trigger.pull_trigger(lambda: self._close_all(self._map))
+        self._is_stopped = True
+        with self._lock:
+            if not self._is_closed:
+                self._listening[0].trigger.pull_trigger()
 
 
 @contextmanager
@@ -153,24 +178,29 @@ def serve_fake(fakes: Mapping[str, FakeTransport] | None = None, *, port: int = 
 class StateFile:
     """Keeps products in a file: loaded when it is made, saved while it is open, whenever they have changed.
 
-    The file is written beside itself and then put in place, so that whoever is killed leaves the last good one.
+    The file is written beside itself and then put in place, so that whoever is killed leaves the last good one. A new
+    one is for its owner only, for people's addresses are in it; one that is there keeps its permissions, and a link
+    stays a link to it.
+
+    Attributes:
+        problem: Why it could not be saved the last time.
 
     Raises:
         CannotServe: The file is no state, or cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str], products: Products) -> None:
-        self._path, self._products = Path(path), products
+        self._shown, self._path = os.fspath(path), Path(os.path.realpath(path))
+        self._products = products
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="state file", daemon=True)
         self._saved: object = None
         self.problem: str | None = None
-        """Why it could not be saved the last time."""
         self._load()
-        try:
-            self.save()
-        except OSError as error:
-            raise CannotServe(f"cannot write {self._path}: {error.strerror}; --state names another file") from error
+        for left in self._path.parent.glob(escape(f".{self._path.name}.") + "[0-9]*.tmp"):  # by those who were killed
+            with suppress(OSError):
+                left.unlink()
+        self.save()
 
     def _load(self) -> None:
         try:
@@ -179,11 +209,11 @@ class StateFile:
             return
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise CannotServe(f"cannot read {self._path}: {reason}; --state names another file") from error
+            raise CannotServe(f"cannot read {self._shown}: {reason}; --state names another file") from error
         try:
             self._products.load(json.loads(text))
         except (ValueError, RecursionError) as error:
-            told = f"{self._path} is no state of the fake, and stays as it is: {error}; --state names another file"
+            told = f"{self._shown} is no state of the fake, and stays as it is: {error}; --state names another file"
             raise CannotServe(told) from error
 
     def __enter__(self) -> Self:
@@ -199,29 +229,35 @@ class StateFile:
 
     def _keep(self) -> None:
         while not self._stopped.wait(_PAUSE):
-            try:
+            with suppress(CannotServe):  # it is tried again, and told at the end
                 self.save()
-            except OSError as error:
-                self.problem = f"cannot write {self._path}: {error.strerror}"
-            else:
-                self.problem = None
 
     def save(self) -> None:
         """Write the file, if anything has changed since.
 
         Raises:
-            OSError: It cannot be written; what was there is there still.
+            CannotServe: It cannot be written; what was there is there still.
         """
         edition = self._products.edition()
         if edition == self._saved:
             return
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
+            self._write()
+        except OSError as error:
+            self.problem = f"cannot write {self._shown}: {error.strerror or error}; --state names another file"
+            raise CannotServe(self.problem) from error
+        self._saved, self.problem = edition, None
+
+    def _write(self) -> None:
+        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
+        try:
+            beside.touch(0o600)
             with beside.open("w", encoding="utf-8") as file:
                 file.writelines(self._products.state_text())
                 file.flush()
                 os.fsync(file.fileno())
+            with suppress(FileNotFoundError):
+                shutil.copymode(self._path, beside)
             beside.replace(self._path)
         finally:
             beside.unlink(missing_ok=True)
-        self._saved = edition

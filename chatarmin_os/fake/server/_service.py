@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from datetime import datetime
+from functools import lru_cache, partial
+from http.client import responses
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
+from chatarmin_os._input import items, number, text, within
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, TransportError
 from chatarmin_os.fake._router import ROUTES
@@ -33,22 +37,14 @@ LARGEST_BODY = 4 * 2**20
 _INSTANTS, _FREE_FORM = {"createdAt", "validUntil"}, {"metadata", "configValues"}
 
 _PAGE = Path(__file__).with_name("page")
-_PAGE_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
+_PAGE_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
-_REASONS = {
-    200: "OK", 204: "No Content", 207: "Multi-Status", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required",
-    403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
-    412: "Precondition Failed", 413: "Content Too Large", 415: "Unsupported Media Type", 429: "Too Many Requests",
-    500: "Internal Server Error", 503: "Service Unavailable",
-}  # fmt: skip
+_names = partial(items, of="names")
+_ABSOLUTE = re.compile("https?://[^/?#]*/?", re.IGNORECASE)
 
 
 class AnswerLost(Exception):  # noqa: N818 - no error of the service, and no answer of it either
@@ -95,18 +91,18 @@ class FakeService:
         fail_rate: float = 0.0,
         hosts: Iterable[str] = (),
     ) -> None:
-        if version not in {10, 11}:
+        if version not in (10, 11):
             raise ValueError(f"version: expected 10 or 11, got {version!r}")
-        if transformer not in {"auto", "json", "superjson"}:
+        if transformer not in ("auto", "json", "superjson"):
             raise ValueError(f"transformer: expected 'auto', 'json' or 'superjson', got {transformer!r}")
-        if not 0 <= latency < float("inf"):
+        if within("latency", number)(latency) < 0:
             raise ValueError(f"latency: expected seconds of at least 0, got {latency!r}")
-        if not 0 <= fail_rate <= 1:
+        if not 0 <= within("fail_rate", number)(fail_rate) <= 1:
             raise ValueError(f"fail_rate: expected a fraction from 0 to 1, got {fail_rate!r}")
         self.products = Products(fakes, is_empty=is_empty)
         self._dialect = _trpc.Dialect(version, transformer)
         self._latency, self._fail_rate = latency, fail_rate
-        self._hosts = {"localhost", *(host.lower() for host in hosts)}
+        self._hosts = {"localhost", *(text(host).lower() for host in within("hosts", _names)(hosts))}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request.
@@ -118,7 +114,7 @@ class FakeService:
         headers = list(answer.headers.items())
         if answer.status != 204:  # noqa: PLR2004 - No Content
             headers.append(("content-length", str(len(answer.body))))
-        start_response(f"{answer.status} {_REASONS.get(answer.status, 'Unknown')}", headers)
+        start_response(status_line(answer.status), headers)
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer.body]
 
     def _answer(self, environ: WSGIEnvironment) -> Answer:
@@ -132,35 +128,30 @@ class FakeService:
             return refusal("FORBIDDEN", stranger)
         target = _target(environ)
         path = target.partition("?")[0]
-        if path in _PAGE_FILES:
-            return _page(path, environ["REQUEST_METHOD"])
         for base in (BASE, _DOOR):
             if path == base or path.startswith(f"{base}/"):
                 below = target[len(base) :].removeprefix("/")
                 request = _trpc.Request(environ["REQUEST_METHOD"], below, headers, _body(environ, headers))
                 return self._endpoint(request) if base == BASE else self._door(request)
+        for file in _PAGE.iterdir():
+            if path == ("/" if file.name == "index.html" else f"/{file.name}") and file.suffix in _PAGE_TYPES:
+                return _page(file, environ["REQUEST_METHOD"])
         return refusal("NOT_FOUND", f"Nothing is here: the service is at {BASE}, its control door at {_DOOR}/")
 
     def _stranger(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request is refused that another site's page may have sent."""
         for name in ("host", "origin"):
             given = headers.get(name)
-            if given is not None and not self._is_own(urlsplit(given if name == "origin" else f"//{given}")):
+            if given is not None and not self._is_own(given if name == "origin" else f"//{given}"):
                 return f"The {name} {given[:100]!r} is not let in; `--allow-host` of the command line adds a name"
         return None
 
-    def _is_own(self, url: Any) -> bool:
+    def _is_own(self, url: str) -> bool:
         try:
-            host = url.hostname or ""
+            host = urlsplit(url).hostname or ""
         except ValueError:
             return False
-        if host in self._hosts or host.endswith(".localhost"):
-            return True
-        try:
-            ip_address(host.partition("%")[0])
-        except ValueError:
-            return False
-        return True
+        return host in self._hosts or host.endswith(".localhost") or _is_address(host)
 
     def _endpoint(self, request: _trpc.Request) -> Answer:
         if self._latency:
@@ -176,9 +167,9 @@ class FakeService:
 
             def run(read: Callable[[], Any]) -> Any:
                 product = self.products.of(request.headers)
-                return _with_instants(product.answer(path, route.kind, read() if route.shape else UNSET, mishap))
+                return product.answer(path, route.kind, read() if route.shape else UNSET, mishap)
 
-            return _trpc.Procedure(route.kind, run)
+            return _trpc.Procedure(route.kind, run, dated=_with_instants)
 
         answer = _told(request, find, self._dialect)
         if mishap == "lost" and request.method != "HEAD":
@@ -190,6 +181,15 @@ class FakeService:
             return _door.procedure(self.products, request.headers, name)
 
         return _told(request, find, _trpc.Dialect())
+
+
+@lru_cache(maxsize=100)
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _with_instants(answer: Any, name: str = "") -> Any:
@@ -210,6 +210,11 @@ def _told(request: _trpc.Request, find: Callable[[str], _trpc.Procedure | None],
         raise AnswerLost from None
 
 
+def status_line(status: int) -> str:
+    """Return a status with its reason."""
+    return f"{status} {responses.get(status, 'Unknown')}"
+
+
 def refusal(code: str, message: str) -> Answer:
     """Return a refusal that concerns no call, as tRPC writes it."""
     known = CODES[code]
@@ -220,27 +225,25 @@ def refusal(code: str, message: str) -> Answer:
 
 def _target(environ: WSGIEnvironment) -> str:
     """Return what was asked for, as it came where the server tells it: decoding it early would lose what it was."""
-    raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
-    if raw is None:
+    raw: str | None = environ.get("REQUEST_URI") or environ.get("RAW_URI")
+    if raw is None or environ.get("SCRIPT_NAME"):  # which stands in the raw one too, and is not ours
         path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
         query = environ.get("QUERY_STRING", "")
         return f"{path}?{query}" if query else path
-    if raw.startswith(("http://", "https://")):
-        raw = "/" + raw.split("/", 3)[3] if raw.count("/") >= 3 else "/"  # noqa: PLR2004 - scheme, nothing, host, rest
-    return str(raw).partition("#")[0]
+    absolute = _ABSOLUTE.match(raw)
+    return (f"/{raw[absolute.end() :]}" if absolute else raw).partition("#")[0]
 
 
 def _body(environ: WSGIEnvironment, headers: Mapping[str, str]) -> bytes | None:
-    length = headers.get("content-length", "")
-    if not length.isdecimal():
-        return b""
-    if int(length) > LARGEST_BODY:
-        return None
-    return bytes(environ["wsgi.input"].read(int(length)))
+    at_most, length = LARGEST_BODY + 1, headers.get("content-length", "")
+    if not environ.get("wsgi.input_terminated"):  # so reading on would wait for more
+        at_most = min(at_most, int(length[:20])) if length.isdecimal() else 0
+    body = bytes(environ["wsgi.input"].read(at_most))
+    return body if len(body) <= LARGEST_BODY else None
 
 
-def _page(path: str, method: str) -> Answer:
+def _page(file: Path, method: str) -> Answer:
     if method not in {"GET", "HEAD"}:
         return refusal("METHOD_NOT_SUPPORTED", "The page is there to be read: GET it")
-    name, content_type = _PAGE_FILES[path]
-    return _trpc.Answer(200, (_PAGE / name).read_bytes(), {"content-type": content_type, **_PAGE_HEADERS})
+    content_type = f"{_PAGE_TYPES[file.suffix]}; charset=utf-8"
+    return _trpc.Answer(200, file.read_bytes(), {"content-type": content_type, **_PAGE_HEADERS})

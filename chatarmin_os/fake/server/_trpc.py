@@ -82,6 +82,8 @@ class Procedure(NamedTuple):
     kind: Kind
     run: Callable[[Callable[[], Any]], Any]
     """Given a function that returns the input (`UNSET`: none), returns the output, or raises `ApiError`."""
+    dated: Callable[[Any], Any] | None = None
+    """Where all outputs are JSON: returns one with the dates that superjson tells from text."""
 
 
 class _Outcome(NamedTuple):
@@ -91,6 +93,8 @@ class _Outcome(NamedTuple):
     content: dict[str, Any]
     """A result, or an error, not yet as the transformer writes it."""
     allow: str | None = None
+    is_plain: bool = False
+    """Whether it is JSON already."""
 
 
 def answered(request: Request, find: Callable[[str], Procedure | None], dialect: Dialect) -> Answer:
@@ -192,14 +196,14 @@ class _Exchange(ABC):
 
     def together(self, outcomes: list[_Outcome]) -> Answer:
         statuses = {outcome.status for outcome in outcomes}
-        written = [self.written(outcome.content) for outcome in outcomes]
+        written = [self.written(outcome) for outcome in outcomes]
         status = statuses.pop() if len(statuses) == 1 else _MULTI_STATUS
         return self.told(status, written if self.is_batch else written[0])
 
     def refusal(self, refusal: ApiError, content_type: str = _JSON) -> Answer:
         """Return the answer to a request that is refused as a whole."""
-        status, content = self.refused(refusal)
-        return self.told(status, self.written(content), content_type)
+        refused = _Outcome(*self.refused(refusal))
+        return self.told(refused.status, self.written(refused), content_type)
 
     def told(self, status: int, content: Any, content_type: str = _JSON) -> Answer:
         headers = {"content-type": content_type}
@@ -219,7 +223,10 @@ class _Exchange(ABC):
             _log.exception("%s failed", path)
             failure = ApiError.from_code("INTERNAL_SERVER_ERROR", "Internal server error: a defect of the fake")
             return _Outcome(*self.refused(failure, path))
-        return _Outcome(200, {"result": {"data": output}})
+        if procedure.dated is None:
+            return _Outcome(200, {"result": {"data": output}})
+        output = procedure.dated(output) if self.is_superjson else output
+        return _Outcome(200, {"result": {"data": output}}, is_plain=True)
 
     def read(self, index: int) -> Any:
         """Return the input of a call, `UNSET` where it has none.
@@ -261,10 +268,11 @@ class _Exchange(ABC):
         number = known.number if known else UNSET
         return status, {"error": {"message": refusal.message, "code": number, "data": {**data, **(refusal.data or {})}}}
 
-    def written(self, content: dict[str, Any]) -> dict[str, Any]:
+    def written(self, outcome: _Outcome) -> dict[str, Any]:
         """Return an envelope as the transformer writes it."""
+        content = outcome.content
         if not self.is_superjson:
-            written: dict[str, Any] = _plain(content)
+            written: dict[str, Any] = content if outcome.is_plain else _plain(content)
             return written
         if "error" in content:
             return {"error": _superjson.encode(content["error"])}
@@ -364,7 +372,7 @@ class _Exchange10(_Exchange):
 
     def streamed(self, outcomes: list[_Outcome]) -> Answer:
         """One envelope a line, as its client reads them."""
-        lines = [f'"{i}":{json.dumps(self.written(one.content), allow_nan=False)}\n' for i, one in enumerate(outcomes)]
+        lines = [f'"{i}":{json.dumps(self.written(one), allow_nan=False)}\n' for i, one in enumerate(outcomes)]
         headers = {"content-type": _JSON, "vary": "trpc-batch-mode"}
         return Answer(200, ("{" + ",".join(lines) + "}").encode(), headers)
 

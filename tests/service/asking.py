@@ -1,0 +1,160 @@
+"""Requests to the service as others than our clients send them: to the application itself, and over a socket."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPConnection
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, unquote, urlsplit
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+from werkzeug.test import Client, EnvironBuilder
+
+from chatarmin_os.errors import CODES
+from chatarmin_os.fake.server import FakeService, serve_fake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+KEY = "os_sk_live_of_the_tests"
+UNSAID: dict[str, str | None] = {"x-api-key": None}
+"""Headers of a request without an API key."""
+
+
+class Reply(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def content(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def data(self) -> Any:
+        """What the call returned."""
+        assert self.status == 200, self.body
+        return self.content["result"]["data"]
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """What the refusal says."""
+        error: dict[str, Any] = self.content["error"]
+        assert is_envelope(self.content), self.content
+        assert self.status == error["data"]["httpStatus"]
+        return error
+
+    @property
+    def code(self) -> str:
+        return str(self.error["data"]["code"])
+
+
+def is_envelope(content: Any) -> bool:
+    """Return whether content is what tRPC 11 answers a call with."""
+    match content:
+        case {"result": {"data": _, **more}, **others} | {"result": {**more}, **others}:
+            return not more and not others
+        case {"error": {"message": str(), "code": int(number), "data": {"code": str(code), "httpStatus": int()}}}:
+            return code not in CODES or CODES[code].number == number
+    return False
+
+
+def asked(
+    service: FakeService,
+    method: str,
+    target: str,
+    headers: Mapping[str, str | None] | None = None,
+    body: bytes = b"",
+    **environ: Any,
+) -> Reply:
+    """Ask the application, and check that both sides keep to WSGI; there is an API key unless *headers* say otherwise.
+
+    The server it plays tells nothing of the target but what WSGI asks for.
+    """
+    path, _, query = target.partition("?")
+    asking = {"REQUEST_METHOD": method, "PATH_INFO": unquote(path, "latin-1"), "QUERY_STRING": query, "SCRIPT_NAME": ""}
+    for name, value in {"x-api-key": KEY, **(headers or {})}.items():
+        if value is not None:
+            name = name.upper().replace("-", "_")
+            asking[name if name == "CONTENT_TYPE" else f"HTTP_{name}"] = value
+    told: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
+        told.extend((int(status.split(" ", 1)[0]), dict(headers)))
+        return told.append
+
+    given: dict[str, Any] = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body), **asking, **environ}
+    setup_testing_defaults(given)
+    answer = validator(service)(given, start_response)
+    try:
+        content = b"".join(answer)
+    finally:
+        answer.close()  # type: ignore[attr-defined]
+    return Reply(*told, content)
+
+
+def _asked_by_werkzeug(
+    service: FakeService,
+    method: str,
+    target: str,
+    headers: Mapping[str, str | None] | None = None,
+    body: bytes = b"",
+) -> Reply:
+    given = {name: value for name, value in {"x-api-key": KEY, **(headers or {})}.items() if value is not None}
+    path, _, query = target.partition("?")
+    request = EnvironBuilder(path=path, query_string=query, method=method, headers=given, data=body)
+    answer = Client(service).open(request)
+    return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers}, answer.get_data())
+
+
+def sent(
+    url: str,
+    method: str,
+    target: str,
+    headers: Mapping[str, str | None] | None = None,
+    body: bytes = b"",
+) -> Reply:
+    """Send a request over a connection of its own; there is an API key unless *headers* say otherwise."""
+    connection = HTTPConnection(urlsplit(url).netloc)
+    given = {name: value for name, value in {"x-api-key": KEY, **(headers or {})}.items() if value is not None}
+    try:
+        connection.request(method, target, body or None, given)
+        answer = connection.getresponse()
+        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
+
+
+WAYS = ("wsgi", "werkzeug", "socket")
+
+
+@contextmanager
+def opened(way: str, **settings: Any) -> Iterator[Callable[..., Reply]]:
+    """Yield what asks a service with *settings*, on the way that is asked for."""
+    if way == "socket":
+        with serve_fake(**settings) as url:
+            yield partial(sent, url)
+    else:
+        yield partial(asked if way == "wsgi" else _asked_by_werkzeug, FakeService(**settings))
+
+
+def query(ask: Callable[..., Reply], path: str, given: Any = None, base: str = "/api/v1", **headers: Any) -> Reply:
+    """Ask a query; *headers* by their Python names."""
+    target = f"{base}/{path}" + ("" if given is None else f"?input={quote(json.dumps(given))}")
+    return ask("GET", target, _named(headers))
+
+
+def mutate(ask: Callable[..., Reply], path: str, given: Any = None, base: str = "/api/v1", **headers: Any) -> Reply:
+    """Ask a mutation; *headers* by their Python names."""
+    body = b"" if given is None else json.dumps(given).encode()
+    return ask("POST", f"{base}/{path}", {"content-type": "application/json", **_named(headers)}, body)
+
+
+def _named(headers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,0 +1,532 @@
+"""The service answers whom it should, in the envelopes of tRPC, whatever serves it."""
+
+from __future__ import annotations
+
+import random
+from contextlib import suppress
+from http.client import HTTPConnection, RemoteDisconnected
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import pytest
+from asking import KEY, UNSAID, WAYS, asked, mutate, opened, query, sent
+from flask import Flask
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.test import Client
+
+from chatarmin_os import ChatarminOS
+from chatarmin_os.fake import FakeTransport
+from chatarmin_os.fake.server import FakeService, _products, _service, serve_fake
+from chatarmin_os.fake.server._products import Products
+from chatarmin_os.fake.server._service import LARGEST_BODY, AnswerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from asking import Reply
+
+PAGE = sorted((Path(_service.__file__).parent / "page").iterdir())
+
+
+@pytest.fixture(params=WAYS)
+def ask(request: pytest.FixtureRequest) -> Iterator[Callable[..., Reply]]:
+    """Yield what asks the service, as each server brings it what is asked."""
+    with opened(request.param) as ask:
+        yield ask
+
+
+# Keys
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-api-key": KEY},
+        {**UNSAID, "authorization": f"Bearer {KEY}"},
+        {**UNSAID, "authorization": f"bearer {KEY}"},
+        {**UNSAID, "authorization": f"BEARER   {KEY}"},
+        {"x-api-key": KEY, "authorization": "Basic dXNlcjpwYXNz"},
+        {"x-api-key": "other", "authorization": f"Bearer {KEY}"},
+    ],
+)
+def test_a_key_is_taken_from_either_header(ask: Callable[..., Reply], headers: dict[str, str | None]) -> None:
+    """The scheme in any case; another scheme is not ours."""
+    reply = ask("GET", "/api/v1/tiers.list", headers)
+
+    assert [tier["code"] for tier in reply.data] == ["free", "trial", "pro", "enterprise"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        (UNSAID, "Missing API key: send Authorization: Bearer os_sk_... or x-api-key"),
+        ({"x-api-key": ""}, "Missing API key"),
+        ({**UNSAID, "authorization": "Bearer"}, "Missing API key"),
+        ({**UNSAID, "authorization": "Bearer   "}, "Missing API key"),
+        ({**UNSAID, "authorization": KEY}, "Missing API key"),
+        ({"x-api-key": "sk_test_1"}, "Invalid API key: here any key does that begins with os_sk_"),
+        ({**UNSAID, "authorization": "Bearer OS_SK_1"}, "Invalid API key"),
+    ],
+)
+def test_other_keys_are_refused(ask: Callable[..., Reply], headers: dict[str, str | None], told: str) -> None:
+    """None, blank or of another service: the refusal says what is expected, and repeats nothing."""
+    reply = ask("GET", "/api/v1/tiers.list", headers)
+
+    assert reply.code == "UNAUTHORIZED"
+    assert reply.error["message"].startswith(told)
+    assert reply.error["data"]["path"] == "tiers.list"
+    assert "sk_test_1" not in reply.error["message"]
+
+
+def test_each_key_has_a_state_of_its_own(ask: Callable[..., Reply]) -> None:
+    """What one does, the other does not see; both headers lead to the same."""
+    mutate(ask, "companies.create", {"name": "Acme", "externalOrgId": "org_1"})
+    linked = {"externalOrgId": "org_1"}
+
+    assert query(ask, "companies.getByProductLink", linked).data["name"] == "Acme"
+    assert (
+        query(ask, "companies.getByProductLink", linked, x_api_key=None, authorization=f"Bearer {KEY}").data["name"]
+        == "Acme"
+    )
+    assert query(ask, "companies.getByProductLink", linked, x_api_key=KEY + "2").data is None
+
+
+@pytest.mark.parametrize("key", [KEY, "os_sk_", "os_sk_ab", "os_sk_" + "x" * 5000, "os_sk_ÿ€"])
+def test_a_name_does_not_show_the_key(key: str) -> None:
+    """At most its last four characters."""
+    products = Products()
+    product = products.of({"x-api-key": key})
+
+    assert product.name == f"os_sk_…{key.removeprefix('os_sk_')[-4:]}"
+    assert key not in product.id + product.name + "".join(products.state_text())
+
+
+def test_the_number_of_products_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who makes up keys is told to use those that are known, which go on working."""
+    monkeypatch.setattr(_products, "_MOST_PRODUCTS", 2)
+    service = FakeService()
+    keys = ["os_sk_1", "os_sk_2", "os_sk_3"]
+
+    def ask(key: str) -> Reply:
+        return asked(service, "GET", "/api/v1/tiers.list", {"x-api-key": key})
+
+    assert [ask(key).status for key in keys] == [200, 200, 429]
+    assert ask("os_sk_3").error["message"].startswith("2 products are served already")
+    assert ask("os_sk_1").status == 200
+
+
+def test_products_may_begin_empty() -> None:
+    """Without the demo catalogue."""
+    assert query(lambda *given: asked(FakeService(is_empty=True), *given), "tiers.list").data == []
+
+
+def test_what_is_made_at_the_same_time_is_made_once() -> None:
+    """Two first calls with one key get one product."""
+    products = Products()
+    assert products._made(KEY) is products._made(KEY)
+
+
+# Other sites
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:3001", "app.localhost:80", "127.0.0.1", "127.0.0.1:3001", "10.1.2.3:80", "[::1]:3001",
+     "[fe80::1%25eth0]", "dev.example:3001", "Dev.Example"],
+)  # fmt: skip
+def test_its_own_names_are_let_in(host: str) -> None:
+    """Digits, localhost and what is below it, and names it was told."""
+    service = FakeService(hosts=["DEV.example"])
+
+    assert asked(service, "GET", "/api/v1/tiers.list", {"host": host}).status == 200
+    assert asked(service, "GET", "/api/v1/tiers.list", {"origin": f"http://{host}"}).status == 200
+
+
+STRANGERS = ["evil.example", "evil.example:3001", "localhost.evil.example", "127.0.0.1.nip.io", "xlocalhost", "1.2.3"]
+
+
+@pytest.mark.parametrize("host", [*STRANGERS, "[::1", "[x]", "", "user@evil.example", "evil.example\\@localhost"])
+def test_names_of_others_are_refused(host: str) -> None:
+    """A name that was pointed here, or none that can be: nothing runs, at no path."""
+    service = FakeService()
+    for target in ("/", "/api/v1/tiers.list", "/__fake__/products", "/elsewhere"):
+        reply = asked(service, "GET", target, {"host": host})
+        assert (reply.status, reply.code) == (403, "FORBIDDEN")
+        assert "`--allow-host`" in reply.error["message"]
+    assert list(service.products) == []
+
+
+@pytest.mark.parametrize("origin", ["null", "file://", "", "x", *(f"http://{host}" for host in STRANGERS), "http://["])
+def test_pages_of_others_are_refused(origin: str) -> None:
+    """By the origin that the browser tells."""
+    service = FakeService()
+    reply = mutate(
+        lambda *given: asked(service, *given), "companies.create", {"name": "a", "externalOrgId": "b"}, origin=origin
+    )
+
+    assert (reply.status, reply.code) == (403, "FORBIDDEN")
+    assert list(service.products) == []
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3001", "http://127.0.0.1:3001", "http://localhost:5173"])
+def test_pages_of_this_machine_are_let_in(ask: Callable[..., Reply], origin: str) -> None:
+    """The page itself, and applications under development, from whatever port."""
+    assert query(ask, "tiers.list", origin=origin).status == 200
+
+
+def test_hosts_are_told_over_a_socket_too() -> None:
+    """As a browser sends them after a name was pointed here."""
+    with serve_fake(hosts=["dev.example"]) as url:
+        assert sent(url, "GET", "/api/v1/tiers.list", {"host": "dev.example:3001"}).status == 200
+        assert sent(url, "GET", "/api/v1/tiers.list", {"host": "evil.example:3001"}).code == "FORBIDDEN"
+
+
+def test_a_request_need_not_tell_its_host() -> None:
+    """HTTP 1.0 has none."""
+    assert asked(FakeService(), "GET", "/api/v1/tiers.list", {"host": None}, HTTP_HOST="localhost").status == 200
+    told: list[str] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/tiers.list", "wsgi.input": BytesIO()}
+    FakeService()(environ, lambda status, _: told.append(status))  # type: ignore[arg-type, return-value]
+    assert told == ["401 Unauthorized"]
+
+
+# Paths
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/v2/tiers.list", "/api/v1x", "/__fake__x", "/__init__.py", "/../_door.py", "/page/x", "*"])  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_elsewhere_is_nothing(method: str, path: str) -> None:
+    """And the refusal says where the service is."""
+    reply = asked(FakeService(), method, "/", REQUEST_URI=path)
+
+    assert reply.code == "NOT_FOUND"
+    assert reply.error["message"] == "Nothing is here: the service is at /api/v1, its control door at /__fake__/"
+
+
+@pytest.mark.parametrize("target", ["/api/v1", "/api/v1/", "/api/v1/no.such", "/__fake__", "/__fake__/no", "/__fake__/"])
+def test_unknown_procedures_are_refused_as_trpc_does(ask: Callable[..., Reply], target: str) -> None:
+    """With the path that was asked for."""
+    reply = ask("GET", target)
+
+    path = target.removeprefix("/api/v1").removeprefix("/__fake__").strip("/")
+    assert reply.error["message"] == f'No procedure found on path "{path}"'
+    assert reply.code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, id=file.name) for file in PAGE])
+def test_the_page_is_served(file: Path) -> None:
+    """To be read, and with a policy that lets nothing of others run in it or around it."""
+    path = "/" if file.name == "index.html" else f"/{file.name}"
+    reply = asked(FakeService(), "GET", path, UNSAID)
+
+    assert (reply.status, reply.body) == (200, file.read_bytes())
+    kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+    assert reply.headers == {
+        "content-type": f"{kinds[file.suffix]}; charset=utf-8",
+        "content-length": str(len(reply.body)),
+        "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+        "x-content-type-options": "nosniff",
+        "cache-control": "no-cache",
+    }
+
+
+def test_files_of_the_page_and_no_others_are_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By their names, of the kinds a page is made of; HEAD tells the same without them."""
+    for name in ("index.html", "page.css", "page.js", "notes.txt", ".page.js.swp"):
+        (tmp_path / name).write_text(name, encoding="utf-8")
+    monkeypatch.setattr(_service, "_PAGE", tmp_path)
+    service = FakeService()
+
+    for path, name in {"/": "index.html", "/page.css": "page.css", "/page.js?v=1": "page.js"}.items():
+        reply = asked(service, "GET", path, UNSAID)
+        head = asked(service, "HEAD", path, UNSAID)
+        assert (reply.status, reply.body) == (200, name.encode())
+        assert head == (200, reply.headers, b"")
+        assert asked(service, "POST", path, UNSAID).code == "METHOD_NOT_SUPPORTED"
+    for path in ("/index.html", "/notes.txt", "/.page.js.swp", "/x/../page.css"):
+        assert asked(service, "GET", path, UNSAID).code == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("target", ["/api/v1/tiers.list", "/api/v1/no.such", "/__fake__/products"])
+def test_head_is_answered_with_nothing(ask: Callable[..., Reply], target: str) -> None:
+    """As tRPC does."""
+    reply = ask("HEAD", target, UNSAID)
+
+    assert (reply.status, reply.body) == (204, b"")
+    assert "content-length" not in reply.headers
+
+
+def test_a_refused_head_has_no_body() -> None:
+    """But the length it would have."""
+    reply = asked(FakeService(), "HEAD", "/", {"origin": "null"})
+
+    assert (reply.status, reply.body) == (403, b"")
+    assert int(reply.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://127.0.0.1/api/v1/tiers.list", 200),
+        ("HTTP://user@x:80/api/v1/tiers.list?batch=1", 200),
+        ("https://localhost/api/v1/tiers.list#top", 200),
+        ("/api/v1/tiers.list#top", 200),
+        ("http://localhost", 404),
+        ("http://localhost?x=/api/v1/tiers.list", 404),
+        ("ftp://localhost/api/v1/tiers.list", 404),
+    ],
+)
+def test_a_target_may_be_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, status: int) -> None:
+    """As proxies are sent it; what follows a # is not sent, and left out where it is."""
+    monkeypatch.setattr(_service, "_PAGE", tmp_path)  # where there is no page
+    for name in ("REQUEST_URI", "RAW_URI"):
+        assert asked(FakeService(), "GET", "/", **{name: target}).status == status
+
+
+def test_a_part_of_an_application_may_be_the_service() -> None:
+    """Below a path of that application."""
+    application = Flask("shop")
+    application.wsgi_app = DispatcherMiddleware(application.wsgi_app, {"/below/it": FakeService()})  # type: ignore[method-assign]
+    client = application.test_client()
+
+    answer = client.get("/below/it/api/v1/tiers.list", headers={"x-api-key": KEY})
+    assert [tier["code"] for tier in answer.json["result"]["data"]] == ["free", "trial", "pro", "enterprise"]  # type: ignore[index]
+    assert client.get("/elsewhere").status_code == 404
+
+
+def test_inputs_arrive_whatever_tells_the_target(ask: Callable[..., Reply]) -> None:
+    """Escapes are undone once, also where the server has undone those of the path."""
+    name = "Ünï %2C, +&=#/?\N{GRINNING FACE}"
+    mutate(ask, "companies.create", {"name": name, "externalOrgId": name})
+    by_query = query(ask, "companies.getByProductLink", {"externalOrgId": name})
+    batch = ask("GET", "/api/v1/tiers.list%2Ctiers.list?batch=1")
+
+    assert by_query.data["name"] == name
+    assert len(batch.content) == 2
+
+
+# Bodies
+
+
+def _too_large() -> bytes:
+    return b'"' + b"x" * (LARGEST_BODY - 1) + b'"'
+
+
+def test_a_body_may_be_as_large_as_that(ask: Callable[..., Reply]) -> None:
+    """And no larger: one byte more is refused, call by call."""
+    headers = {"content-type": "application/json"}
+    fits = ask("POST", "/api/v1/companies.create", headers, _too_large()[:-2] + b'"')
+    does_not = ask("POST", "/api/v1/companies.create", headers, _too_large())
+
+    assert fits.code == "BAD_REQUEST"
+    assert (does_not.status, does_not.code) == (413, "PAYLOAD_TOO_LARGE")
+
+
+@pytest.mark.parametrize("length", ["0", "", "-1", "x", "5x", "²", "9" * 5000])
+def test_a_length_that_is_none_is_no_length(length: str) -> None:
+    """What a server lets through: nothing is read, or no more than there may be."""
+    service = FakeService()
+    body = BytesIO(b'{"name": "Acme", "externalOrgId": "org_1"}')
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/api/v1/companies.create",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": length,
+        "HTTP_X_API_KEY": KEY,
+        "wsgi.input": body,
+    }
+    told: list[str] = []
+    service(environ, lambda status, _: told.append(status))  # type: ignore[arg-type, return-value]
+
+    assert told == ["200 OK" if length == "9" * 5000 else "400 Bad Request"]
+
+
+@pytest.mark.parametrize("way", ["wsgi", "socket"])
+def test_a_body_may_come_in_chunks(way: str) -> None:
+    """Its length is not told; it is limited all the same."""
+    body = b'{"name": "Acme", "externalOrgId": "org_1"}'
+
+    def reply(body: bytes) -> int:
+        if way == "wsgi":
+            environ = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
+            service = FakeService()
+            headers = {"content-type": "application/json"}
+            return asked(service, "POST", "/api/v1/companies.create", headers, **environ).status
+        with serve_fake() as url:
+            connection = HTTPConnection(urlsplit(url).netloc)
+            pieces = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
+            headers = {"content-type": "application/json", "x-api-key": KEY}
+            with suppress(ConnectionError):  # it need not be read to its end
+                connection.request("POST", "/api/v1/companies.create", pieces, headers, encode_chunked=True)
+            status = connection.getresponse().status
+            connection.close()
+            return status
+
+    assert reply(body) == 200
+    assert reply(_too_large()) == 413
+
+
+def test_what_is_larger_than_the_server_reads_is_refused_before() -> None:
+    """By its length alone."""
+    with serve_fake() as url:
+        connection = HTTPConnection(urlsplit(url).netloc)
+        connection.putrequest("POST", "/api/v1/companies.create")
+        connection.putheader("content-length", str(10**9))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, answer.reason) == (413, "Request Entity Too Large")
+        assert b'"code": "PAYLOAD_TOO_LARGE"' in answer.read()
+        connection.close()
+
+
+# Settings
+
+
+def test_version_10_answers_as_that_does() -> None:
+    """A mutation that is asked for with GET is on no path."""
+    service = FakeService(version=10)
+    reply = asked(service, "GET", "/api/v1/companies.create")
+
+    assert (reply.status, reply.error["message"]) == (404, 'No "query"-procedure on path "companies.create"')
+    assert asked(service, "GET", "/api/v1/tiers.list").status == 200
+
+
+@pytest.mark.parametrize("transformer", ["json", "superjson"])
+def test_a_transformer_may_be_set(transformer: Literal["json", "superjson"]) -> None:
+    """Then every answer is in it, whatever the request is in."""
+    ask = lambda *given: asked(FakeService(transformer=transformer), *given)  # noqa: E731 - a partial of a new service
+    answer = query(ask, "companies.getByProductLink", {"json": {"externalOrgId": "org_1"}})
+
+    if transformer == "json":
+        assert answer.code == "BAD_REQUEST"
+    else:
+        assert answer.data == {"json": None}
+
+
+def test_latency_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each request to the endpoint, and to nothing else."""
+    waits: list[float] = []
+    monkeypatch.setattr("chatarmin_os.fake.server._service.time.sleep", waits.append)
+    service = FakeService(latency=0.25)
+    for target in ("/api/v1/tiers.list", "/api/v1/no.such", "/__fake__/products", "/elsewhere"):
+        asked(service, "GET", target)
+
+    assert waits == [0.25, 0.25]
+
+
+def test_some_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of those are refused and nothing ran; half ran, and their answer is lost."""
+    monkeypatch.setattr("chatarmin_os.fake.server._service.random", random.Random(7))  # noqa: S311 - nothing secret
+    service = FakeService(fail_rate=0.5)
+    came = {"answered": 0, "refused": 0, "lost": 0}
+    for number in range(400):
+        given = {"name": f"Company {number}", "externalOrgId": f"org_{number}"}
+        try:
+            reply = mutate(lambda *request: asked(service, *request), "companies.create", given)
+        except AnswerLost:
+            came["lost"] += 1
+        else:
+            came["answered" if reply.status == 200 else "refused"] += 1
+            assert reply.status == 200 or reply.code == "SERVICE_UNAVAILABLE"
+    (product,) = service.products
+    by_code: dict[str | None, int] = {}
+    for call in product.calls():
+        code = call["error"] and call["error"]["code"]
+        by_code[code] = by_code.get(code, 0) + 1
+
+    assert sum(came.values()) == 400
+    assert 160 < came["answered"] < 240
+    assert 70 < came["refused"] < 130
+    assert 70 < came["lost"] < 130
+    assert len(product.fake._state.companies) == came["answered"] + came["lost"]
+    assert by_code == {None: came["answered"], "SERVICE_UNAVAILABLE": came["refused"], "LOST": came["lost"]}
+
+
+def test_all_requests_may_fail() -> None:
+    """But HEAD, which asks for nothing that could be lost."""
+    service = FakeService(fail_rate=1)
+    for _ in range(20):
+        assert asked(service, "HEAD", "/api/v1/tiers.list").status == 204
+        with suppress(AnswerLost):
+            assert query(lambda *given: asked(service, *given), "tiers.list").code == "SERVICE_UNAVAILABLE"
+
+
+def test_a_lost_answer_is_a_cut_connection() -> None:
+    """Where the fault is one of the fake's own too; the call ran where it was to run."""
+    fake = FakeTransport()
+    with serve_fake({KEY: fake}) as url:
+        mutate(lambda *given: sent(url, *given), "fail", {"error": "lost", "after": True}, base="/__fake__")
+        with pytest.raises((RemoteDisconnected, ConnectionResetError)):
+            mutate(
+                lambda *given: sent(url, *given), "companies.create", {"name": "Acme", "externalOrgId": "org_1"}
+            )
+        (call,) = query(lambda *given: sent(url, *given), "calls", base="/__fake__").data
+
+    assert len(fake._state.companies) == 1
+    assert call["error"] == {"code": "LOST", "message": "the answer was lost on purpose"}
+    assert [one.path for one in fake.calls] == ["companies.create"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"version": 9}, {"version": "11"}, {"version": []}, {"transformer": "devalue"}, {"transformer": None},
+        {"latency": -1}, {"latency": float("inf")}, {"latency": float("nan")}, {"latency": "1"}, {"latency": True},
+        {"fail_rate": -0.1}, {"fail_rate": 1.1}, {"fail_rate": float("nan")}, {"fail_rate": None},
+        {"hosts": "dev.example"}, {"hosts": [""]}, {"hosts": [1]}, {"hosts": 1},
+        {"fakes": {"sk_1": FakeTransport()}}, {"fakes": {1: FakeTransport()}}, {"fakes": {KEY: None}},
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
+    """Each with a word on what is expected."""
+    with pytest.raises(ValueError, match=r"expected|begins with|blank"):
+        FakeService(**settings)
+
+
+def test_a_defect_of_the_fake_is_told_as_one(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """As INTERNAL_SERVER_ERROR, in the answer and among the calls; what it was is in the log."""
+    service = FakeService()
+    ask = lambda *given: asked(service, *given)  # noqa: E731 - a partial of a new service
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(FakeTransport, "send", broken)
+    assert query(ask, "tiers.list").code == "INTERNAL_SERVER_ERROR"
+    assert query(ask, "calls", base="/__fake__").data[0]["error"]["code"] == "INTERNAL_SERVER_ERROR"
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["TIMEOUT", "BAD_GATEWAY", "CLIENT_CLOSED_REQUEST", "NO_SUCH_CODE"])
+def test_every_status_has_its_line(code: str) -> None:
+    """Also that of a code that nobody knows."""
+    service = FakeService()
+    ask = lambda *given: asked(service, *given)  # noqa: E731 - a partial of a new service
+    mutate(ask, "fail", {"error": code}, base="/__fake__")
+
+    assert query(ask, "tiers.list").code == code
+
+
+@pytest.mark.parametrize("transformer", ["json", "superjson"])
+def test_what_a_user_stores_comes_back_as_it_was(transformer: Literal["json", "superjson"]) -> None:
+    """Also where its keys are those of instants: only the service's own are."""
+    with (
+        serve_fake(transformer=transformer) as url,
+        ChatarminOS(KEY, base_url=url) as client,
+    ):
+        company = client.companies.create(name="Acme", external_org_id="org_1")
+        config = {"createdAt": "soon", "nested": [{"validUntil": "never"}]}
+        access = client.features.set_access(company_id=company.id, feature_code="sso", is_enabled=True, config=config)
+
+    assert company.created_at is not None
+    assert access is not None
+
+
+def test_werkzeug_reads_what_the_service_writes() -> None:
+    """A test client of another framework sees JSON."""
+    answer = Client(FakeService()).get("/api/v1/tiers.list", headers={"x-api-key": KEY})
+
+    assert answer.is_json
+    assert answer.json is not None
