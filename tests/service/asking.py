@@ -60,8 +60,8 @@ def is_envelope(content: Any) -> bool:
     match content:
         case {"result": {"data": _, **more}, **others} | {"result": {**more}, **others}:
             return not more and not others
-        case {"error": {"message": str(), "code": int(number), "data": {"code": str(code), "httpStatus": int()}}}:
-            return code not in CODES or CODES[code].number == number
+        case {"error": {"message": str(), "data": {"code": str(code), "httpStatus": int()}, **number}}:
+            return number == ({"code": CODES[code].number} if code in CODES else {})
     return False
 
 

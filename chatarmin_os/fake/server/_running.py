@@ -95,6 +95,8 @@ class Server:
         self._workers = tasks.ThreadedTaskDispatcher()
         self._workers.queue_logger = _queue_log
         try:
+            if not 0 <= port < 2**16:  # others would be taken for a rest of them
+                raise ValueError("there is no such port")
             servers.create_server(
                 application,
                 map=self._map,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from chatarmin_os._input import items, number, text, within
+from chatarmin_os._input import items, text, within
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, TransportError
 from chatarmin_os.fake._router import ROUTES
@@ -43,6 +43,7 @@ _PAGE_HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
+_LONGEST_LATENCY = 3600
 _names = partial(items, of="names")
 _ABSOLUTE = re.compile("https?://[^/?#]*/?", re.IGNORECASE)
 
@@ -62,7 +63,7 @@ class FakeService:
         is_empty: Let other products begin empty, instead of with the demo catalogue.
         version: Whether to speak tRPC 11, or 10.
         transformer: How values are written: `"json"`, `"superjson"`, or `"auto"`: as the request has them.
-        latency: Seconds that each request of the endpoint waits before it is looked at.
+        latency: Seconds that each request of the endpoint waits before it is looked at, an hour at most.
         fail_rate: The fraction of its requests that fail: half of them are refused with SERVICE_UNAVAILABLE before
             anything runs, half are carried out and their answer is lost.
         hosts: Names under which it may be reached, beside localhost and addresses of digits. A page of another site,
@@ -95,10 +96,9 @@ class FakeService:
             raise ValueError(f"version: expected 10 or 11, got {version!r}")
         if transformer not in ("auto", "json", "superjson"):
             raise ValueError(f"transformer: expected 'auto', 'json' or 'superjson', got {transformer!r}")
-        if within("latency", number)(latency) < 0:
-            raise ValueError(f"latency: expected seconds of at least 0, got {latency!r}")
-        if not 0 <= within("fail_rate", number)(fail_rate) <= 1:
-            raise ValueError(f"fail_rate: expected a fraction from 0 to 1, got {fail_rate!r}")
+        for name, value, most in (("latency", latency, _LONGEST_LATENCY), ("fail_rate", fail_rate, 1)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
+                raise ValueError(f"{name}: expected a number from 0 to {most}, got {value!r}")
         self.products = Products(fakes, is_empty=is_empty)
         self._dialect = _trpc.Dialect(version, transformer)
         self._latency, self._fail_rate = latency, fail_rate
@@ -228,10 +228,11 @@ def _target(environ: WSGIEnvironment) -> str:
     raw: str | None = environ.get("REQUEST_URI") or environ.get("RAW_URI")
     if raw is None or environ.get("SCRIPT_NAME"):  # which stands in the raw one too, and is not ours
         path = quote(environ.get("PATH_INFO", ""), encoding="latin-1")
-        query = environ.get("QUERY_STRING", "")
-        return f"{path}?{query}" if query else path
-    absolute = _ABSOLUTE.match(raw)
-    return (f"/{raw[absolute.end() :]}" if absolute else raw).partition("#")[0]
+    else:
+        absolute = _ABSOLUTE.match(raw)
+        path = re.split("[?#]", f"/{raw[absolute.end() :]}" if absolute else raw, maxsplit=1)[0]
+    query = environ.get("QUERY_STRING", "")
+    return f"{path}?{query}" if query else path
 
 
 def _body(environ: WSGIEnvironment, headers: Mapping[str, str]) -> bytes | None:

@@ -1,0 +1,29 @@
+"""Serves a state file until it is killed: adds companies, one after the other, and says how many there are.
+
+    python keeping_state.py FILE
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+
+from chatarmin_os.fake.server import StateFile, _running
+from chatarmin_os.fake.server._products import Products
+
+_running._PAUSE = 0.001  # so that it is killed while it writes, mostly
+
+
+def main() -> None:
+    """Add companies without end."""
+    products = Products()
+    with StateFile(sys.argv[1], products):
+        fake = products.of({"x-api-key": "os_sk_of_the_script"})
+        for number in count(len(fake.fake._state.companies)):
+            given = {"name": f"Company {number}", "externalOrgId": f"org_{number}"}
+            fake.answer("companies.create", "mutation", given)
+            print(number, flush=True)
+
+
+if __name__ == "__main__":
+    main()

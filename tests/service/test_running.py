@@ -1,0 +1,306 @@
+"""The service on a socket: it begins when it says so, ends without a trace, and says in a line why it cannot begin."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import signal
+import socket
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection, HTTPResponse, RemoteDisconnected
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+from asking import KEY, is_envelope, mutate, query, sent
+
+from chatarmin_os import ChatarminOS
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake.server import CannotServe, FakeService, Server, serve_fake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Check that a test leaves no thread, no open file and no word in the log."""
+    threads, files = set(threading.enumerate()), _open_files()
+    yield
+    gc.collect()
+    assert set(threading.enumerate()) == threads
+    assert _open_files() == files
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def _open_files() -> int:
+    folder = Path("/proc/self/fd")
+    return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[None]:
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join()
+
+
+def _raw(url: str, request: bytes) -> tuple[int, bytes]:
+    """Send bytes, and return status and body of what comes back."""
+    host, port = urlsplit(url).netloc.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(request)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        told = answer.status, answer.read()
+        answer.close()
+        return told
+
+
+def test_fakes_of_a_test_are_served_and_stay_its_own() -> None:
+    """They are arranged in Python while clients call them; other keys have products of their own."""
+    fake = FakeTransport(demo_catalogue())
+    with serve_fake({KEY: fake}) as url, ChatarminOS(KEY, base_url=url) as client:
+        company = fake.add_company("Acme", domain="acme.example")
+        linked = client.companies.smart_link(external_org_id="org_1", hints={"domain": "acme.example"})
+        fake.fail("tiers.list", error="CONFLICT")
+        assert query(lambda *given: sent(url, *given), "tiers.list").code == "CONFLICT"
+        assert query(lambda *given: sent(url, *given), "tiers.list", x_api_key="os_sk_2").status == 200
+
+    assert linked.company_id == company
+    assert [call.path for call in fake.calls][-2:] == ["companies.smartLink", "tiers.list"]
+
+
+def test_two_services_have_ports_of_their_own() -> None:
+    """And know nothing of each other."""
+    with serve_fake() as first, serve_fake() as second:
+        assert first != second
+        mutate(lambda *given: sent(first, *given), "companies.create", {"name": "a", "externalOrgId": "b"})
+        given = {"externalOrgId": "b"}
+        assert query(lambda *asked: sent(second, *asked), "companies.getByProductLink", given).data is None
+
+
+def test_a_port_may_be_chosen_and_is_free_again_at_once() -> None:
+    """So a test may begin where the last one ended."""
+    with serve_fake() as url:
+        query(lambda *given: sent(url, *given), "tiers.list")
+    port = urlsplit(url).port or 0
+    for _ in range(3):
+        with serve_fake(port=port) as again:
+            assert again == f"http://127.0.0.1:{port}/api/v1"
+            assert query(lambda *given: sent(again, *given), "tiers.list").status == 200
+
+
+def test_connections_that_stay_open_do_not_keep_it() -> None:
+    """Neither those that wait between two requests, nor those amid one."""
+    with ExitStack() as stack:
+        with serve_fake() as url:
+            connections = [HTTPConnection(urlsplit(url).netloc) for _ in range(20)]
+            for connection in connections:
+                stack.callback(connection.close)
+                connection.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+                assert connection.getresponse().read()
+            for connection in connections[::2]:
+                assert connection.sock
+                connection.sock.sendall(b"POST /api/v1/onboard HTTP/1.1\r\ncontent-length: 10\r\n\r\n1234")
+        for connection in connections:
+            with pytest.raises((RemoteDisconnected, ConnectionError)):
+                connection.request("GET", "/api/v1/tiers.list")
+                connection.getresponse()
+
+
+def test_requests_that_wait_do_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for an answer when it ends gets none."""
+    waiting, ended = threading.Event(), threading.Event()
+
+    def wait(_: float) -> None:
+        waiting.set()
+        ended.wait()
+
+    monkeypatch.setattr("chatarmin_os.fake.server._service.time.sleep", wait)
+    server = Server(FakeService(latency=1))
+    connection = HTTPConnection("127.0.0.1", server.port)
+    with _running(server):
+        connection.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        waiting.wait()
+        server.stop()
+        with pytest.raises((RemoteDisconnected, ConnectionError)):
+            connection.getresponse()
+        ended.set()
+    connection.close()
+
+
+def test_a_failing_test_ends_it_too() -> None:
+    """Its error comes through."""
+    with pytest.raises(ZeroDivisionError), serve_fake() as url:
+        query(lambda *given: sent(url, *given), "tiers.list")
+        raise ZeroDivisionError
+    with pytest.raises(ConnectionRefusedError):
+        sent(url, "GET", "/")
+
+
+def test_stopping_is_possible_at_any_time() -> None:
+    """Before it runs, twice, and when it has ended; nothing is written to what was closed."""
+    server = Server(FakeService())
+    server.stop()
+    server.run()
+    server.stop()
+    server = Server(FakeService())
+    with _running(server):
+        server.stop()
+        server.stop()
+
+
+@pytest.mark.parametrize("stops", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_ends_it(stops: type[BaseException]) -> None:
+    """In the thread in which it runs; nothing is left open."""
+    server = Server(FakeService())
+
+    def interrupt(*_: Any) -> None:
+        raise stops
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    main = threading.main_thread().ident
+    assert main
+    caller = threading.Thread(target=lambda: (sent(server.url, "GET", "/x"), signal.pthread_kill(main, signal.SIGUSR1)))
+    caller.start()
+    server.run()
+    caller.join()
+    signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(ConnectionRefusedError):
+        sent(server.url, "GET", "/")
+
+
+def test_another_error_of_the_loop_ends_it_and_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no reason to leave a port in use."""
+    server = Server(FakeService())
+
+    def broken(**_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(server, "_loop", broken)
+    with pytest.raises(ZeroDivisionError):
+        server.run()
+    with pytest.raises(ConnectionRefusedError):
+        sent(server.url, "GET", "/")
+
+
+def test_a_port_in_use_is_told_in_a_line() -> None:
+    """With what to do about it."""
+    with serve_fake() as url:
+        port = urlsplit(url).port or 0
+        with pytest.raises(CannotServe) as caught, serve_fake(port=port):
+            pass
+
+    told = f"cannot listen at 127.0.0.1, port {port}: Address already in use; try another host or port"
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("192.0.2.1", 0), ("no such host", 0), ("127.0.0.1", 70_000), ("127.0.0.1", -1), ("::x", 1)]
+)
+def test_an_address_that_cannot_be_is_told_in_a_line(host: str, port: int) -> None:
+    """Whatever is wrong with it."""
+    with pytest.raises(CannotServe) as caught:
+        Server(FakeService(), host=host, port=port)
+
+    assert str(caught.value).startswith(f"cannot listen at {host}, port {port}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_all_addresses_of_a_name_are_listened_at() -> None:
+    """And the URL has the name."""
+    server = Server(FakeService(), host="localhost")
+    with _running(server):
+        assert server.url == f"http://localhost:{server.port}/api/v1"
+        assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+
+
+def test_it_may_listen_at_an_address_of_ip_6() -> None:
+    """Whose URL has brackets."""
+    try:
+        server = Server(FakeService(), host="::1")
+    except CannotServe as error:
+        pytest.skip(str(error))
+    with _running(server):
+        assert server.url == f"http://[::1]:{server.port}/api/v1"
+        with ChatarminOS(KEY, base_url=server.url) as client:
+            assert client.tiers.list()
+
+
+def test_a_missing_server_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the extra that brings it."""
+    monkeypatch.setitem(sys.modules, "waitress.channel", None)
+    told = r"^the server is not installed: pip install 'chatarmin-os\[server\]' brings waitress$"
+    with pytest.raises(CannotServe, match=told), serve_fake():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "told"),
+    [
+        (b"hello\r\n\r\n", 400, "Bad Request: Start line is invalid"),
+        (b"GET /\r\nx\r\n\r\n", 400, "Bad Request: Invalid header"),
+        (b"GET / HTTP/1.1\r\n no: folding\r\n\r\n", 400, "Bad Request: Malformed header line"),
+        (b"get / HTTP/1.1\r\n\r\n", 400, "Bad Request: Malformed HTTP method"),
+        (b"GET http://[x/ HTTP/1.1\r\n\r\n", 400, "Bad Request: Invalid IPv6 URL"),
+        (b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n", 400, "Bad Request: Content-Length is invalid"),
+        (b"GET / HTTP/1.1\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n", 400, "Bad Request: Exceeds the limit"),
+        (b"GET / HTTP/1.1\r\nx: " + b"x" * 300_000 + b"\r\n\r\n", 400, "Request Header Fields Too Large: "),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n", 501, "Not Implemented: "),
+        (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nx\r\n", 400, "Bad Request: "),
+        (b"POST / HTTP/1.1\r\ncontent-length: 999999999\r\n\r\n", 413, "Request Entity Too Large: "),
+    ],
+)  # fmt: skip
+def test_what_is_no_http_is_answered_by_an_envelope(request_: bytes, status: int, told: str) -> None:
+    """As everything else is; the status is that of the envelope."""
+    with serve_fake() as url:
+        answered, body = _raw(url, request_)
+
+    content = json.loads(body)
+    assert (answered, content["error"]["data"]["httpStatus"]) == (status, status)
+    assert is_envelope(content)
+    assert content["error"]["message"].startswith(told)
+
+
+def test_whoever_leaves_after_no_http_is_let_go() -> None:
+    """Without a word in the log, and the next is answered."""
+    with serve_fake() as url:
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as connection:
+                connection.sendall(b"hello\r\n\r\n" * 50)
+        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+
+
+def test_a_defect_of_the_service_is_answered_by_an_envelope(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Without where it was raised, which is in the log."""
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("on line 7")
+
+    monkeypatch.setattr(FakeService, "_answer", broken)
+    with serve_fake() as url:
+        reply = sent(url, "GET", "/")
+
+    assert reply.code == "INTERNAL_SERVER_ERROR"
+    assert b"line 7" not in reply.body
+    assert "ZeroDivisionError: on line 7" in caplog.text
+    caplog.clear()
+
+
+def test_large_answers_arrive_whole() -> None:
+    """Also those that take many pieces to send."""
+    fake = FakeTransport()
+    fake.add_feature("x", name="X", config={"text": "x" * 20_000_000})
+    with serve_fake({KEY: fake}) as url:
+        snapshot = query(lambda *given: sent(url, *given), "snapshot", base="/__fake__").data
+
+    assert snapshot == fake.snapshot()

@@ -1,0 +1,335 @@
+"""What a service knows is kept in a file, which is a good one at every moment."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import random
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatarmin_os.fake.server import CannotServe, StateFile, _running
+from chatarmin_os.fake.server._products import Products
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatarmin_os.fake.server._products import Product
+
+KEY = "os_sk_live_secret_of_the_tests"
+SCRIPT = Path(__file__).with_name("keeping_state.py")
+KILLS = 100 if os.environ.get("CHATARMIN_FULL") else 10
+_log = logging.getLogger(__name__)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a state file may be."""
+    return tmp_path / "state.json"
+
+
+def _product(products: Products, api_key: str = KEY) -> Product:
+    return products.of({"x-api-key": api_key})
+
+
+def _create(product: Product, number: int = 1) -> None:
+    product.answer("companies.create", "mutation", {"name": f"Company {number}", "externalOrgId": f"org_{number}"})
+
+
+def _wait(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        time.sleep(0.001)
+
+
+def test_what_was_kept_is_there_again(path: Path) -> None:
+    """Each product with its id, name and state, and under the same key; calls and faults are not kept."""
+    products = Products()
+    with StateFile(path, products):
+        _create(_product(products))
+        _create(_product(products, "os_sk_other"), 2)
+        _product(products).fake.fail(error="CONFLICT")
+    again = Products()
+    StateFile(path, again)
+
+    assert [(one.id, one.name) for one in again] == [(one.id, one.name) for one in products]
+    assert _product(again).fake.snapshot() == _product(products).fake.snapshot()
+    assert _product(again).calls() == []
+    _create(_product(again), 3)
+    assert len(list(again)) == 2
+
+
+def test_it_is_saved_while_it_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Soon after every change."""
+    monkeypatch.setattr(_running, "_PAUSE", 0.001)
+    products = Products()
+    with StateFile(path, products):
+        for number in range(1, 4):
+            _create(_product(products), number)
+            _wait(lambda number=number: f'"org_{number}"' in path.read_text(encoding="utf-8"))  # type: ignore[misc]
+
+
+def test_only_changes_are_saved(path: Path) -> None:
+    """Queries are none; what is arranged at the door is one."""
+    products = Products()
+    product = _product(products)
+    file = StateFile(path, products)
+
+    def is_saved() -> bool:
+        path.write_text("", encoding="utf-8")
+        file.save()
+        return bool(path.read_text(encoding="utf-8"))
+
+    assert not is_saved()
+    product.answer("tiers.list", "query", None)
+    product.happened(changed=False)
+    assert not is_saved()
+    _create(product)
+    assert is_saved()
+    assert not is_saved()
+    product.happened()
+    assert is_saved()
+    _product(products, "os_sk_new")
+    assert is_saved()
+    assert not is_saved()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"\n", b"{}", b"[]", b"null", b"notes of mine", b"\xff\xfe", b'{"format": "chatarmin_os serve 2"}',
+        b'{"format": "chatarmin_os serve 1"}', b'{"format": "chatarmin_os serve 1", "products": {}}',
+        b'{"format": "chatarmin_os serve 1", "products": [1]}',
+        b'{"format": "chatarmin_os serve 1", "products": [{"id": 1, "name": "n", "snapshot": {}}]}',
+        b'{"format": "chatarmin_os serve 1", "products": [{"id": "i", "name": 1, "snapshot": {}}]}',
+        b'{"format": "chatarmin_os serve 1", "products": [{"id": "i", "name": "n"}]}',
+        b'{"format": "chatarmin_os serve 1", "products": [{"id": "i", "name": "n", "snapshot": {}}]}',
+        b"[" * 100_000, b"9" * 5000,
+    ],
+    ids=lambda content: content[:60].decode("latin-1"),
+)  # fmt: skip
+def test_what_is_no_state_stays_as_it_is(path: Path, content: bytes) -> None:
+    """It is not overwritten, and the refusal is a line that says what to do."""
+    path.write_bytes(content)
+    with pytest.raises(CannotServe) as caught:
+        StateFile(path, Products())
+
+    assert path.read_bytes() == content
+    assert str(path) in str(caught.value)
+    assert str(caught.value).endswith("; --state names another file")
+    assert "\n" not in str(caught.value)
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+def test_a_half_of_a_state_stays_as_it_is(path: Path) -> None:
+    """Wherever it was cut; so does one in which something contradicts the rest."""
+    products = Products()
+    _create(_product(products))
+    StateFile(path, products)
+    whole = path.read_bytes()
+    for end in range(0, len(whole) - 2, 97):
+        path.write_bytes(whole[:end])
+        with pytest.raises(CannotServe, match="is no state of the fake, and stays as it is: "):
+            StateFile(path, Products())
+        assert path.read_bytes() == whole[:end]
+    path.write_bytes(whole.replace(b"org_1", b"org_2", 1).replace(b'"companyId": "', b'"companyId": "x', 1))
+    with pytest.raises(CannotServe, match="the snapshot is broken: there is no company"):
+        StateFile(path, Products())
+
+
+def test_a_place_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Below what is no folder, or where a folder is."""
+    (tmp_path / "file").touch()
+    for path, told in ((tmp_path / "file" / "state.json", "Not a directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(CannotServe) as caught:
+            StateFile(path, Products())
+        assert str(caught.value) == f"cannot read {path}: {told}; --state names another file"
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Before anything is served."""
+    path = tmp_path / "none" / "state.json"
+    with pytest.raises(CannotServe) as caught:
+        StateFile(path, Products())
+    assert str(caught.value) == f"cannot write {path}: No such file or directory; --state names another file"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError("broken")])
+def test_what_cannot_be_written_later_is_tried_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """The service goes on, the last good file stays, and `problem` says why."""
+    monkeypatch.setattr(_running, "_PAUSE", 0.001)
+    products = Products()
+    told = f"cannot write {path}: {error.strerror or error}; --state names another file"
+
+    def refused(*_: Any) -> None:
+        raise error
+
+    with StateFile(path, products) as file:
+        before = path.read_bytes()
+        with monkeypatch.context() as full:
+            full.setattr(Path, "replace", refused)
+            _create(_product(products))
+            _wait(lambda: file.problem is not None)
+            assert (file.problem, path.read_bytes()) == (told, before)
+            assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+        _wait(lambda: file.problem is None)
+        assert b"org_1" in path.read_bytes()
+    with pytest.raises(CannotServe, match="cannot write"), StateFile(path, products):
+        monkeypatch.setattr(Path, "replace", refused)
+        _create(_product(products), 2)
+
+
+def test_it_is_for_its_owner_only(path: Path) -> None:
+    """Where it is new, for it has addresses of people; permissions that were given stay."""
+    products = Products()
+    file = StateFile(path, products)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for mode in (0o640, 0o444):
+        path.chmod(mode)
+        _create(_product(products), mode)
+        file.save()
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_one(tmp_path: Path, path: Path, exists: bool) -> None:
+    """What it leads to is written, there; also if it is not there yet, and when the process moves elsewhere."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    real = folder / "real.json"
+    if exists:
+        StateFile(real, Products())
+    path.symlink_to(Path("folder") / "real.json")
+    products = Products()
+    file = StateFile(path, products)
+    _create(_product(products))
+    file.save()
+
+    assert path.is_symlink()
+    assert b"org_1" in real.read_bytes()
+    assert os.listdir(folder) == ["real.json"]  # noqa: PTH208 - names
+
+
+def test_a_link_to_itself_is_told(path: Path) -> None:
+    """And stays."""
+    path.symlink_to(path)
+    with pytest.raises(CannotServe, match="cannot read .*symbolic links"):
+        StateFile(path, Products())
+    assert path.is_symlink()
+
+
+def test_a_relative_path_is_that_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the process goes then."""
+    monkeypatch.chdir(tmp_path)
+    products = Products()
+    file = StateFile("state.json", products)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _create(_product(products))
+    file.save()
+
+    assert b"org_1" in (tmp_path / "state.json").read_bytes()
+
+
+def test_no_key_is_in_it(path: Path) -> None:
+    """Only its hash, and its last four characters."""
+    products = Products()
+    _create(_product(products))
+    StateFile(path, products)
+    text = path.read_text(encoding="utf-8")
+
+    assert KEY not in text
+    assert KEY.removeprefix("os_sk_")[:-4] not in text
+    assert json.loads(text)["products"][0]["name"] == "os_sk_…ests"
+
+
+def test_what_others_left_is_cleared_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of those who were killed amid writing; and no others, whatever they are called."""
+    strange = path.with_name("st[a]te.json")
+    left = [path.with_name(f".{strange.name}.{pid}.tmp") for pid in (1, 99999)]
+    others = [path.with_name(name) for name in (".state.json.1.tmp", ".st[a]te.json.1", ".st[a]te.json.x.tmp")]
+    for file in (*left, *others):
+        file.write_text("half", encoding="utf-8")
+    StateFile(strange, Products())
+    assert sorted(path.parent.iterdir()) == sorted([strange, *others])
+
+    left[0].write_text("half", encoding="utf-8")
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: os.unlink("/proc/none"))  # noqa: PTH108 - as the system refuses
+    with pytest.raises(CannotServe):  # which is about writing, not about what was left
+        StateFile(strange, _changed())
+
+
+def _changed() -> Products:
+    products = Products()
+    _create(_product(products))
+    return products
+
+
+def test_whoever_is_killed_leaves_a_good_file(path: Path) -> None:
+    """Amid writing, mostly; nothing that was saved is lost, and no half file is left after the next start."""
+    moments = random.Random(11)  # noqa: S311 - nothing secret
+    known = 0
+    left = 0
+    for _ in range(KILLS):
+        with subprocess.Popen([sys.executable, str(SCRIPT), str(path)], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
+            assert process.stdout
+            process.stdout.readline()
+            time.sleep(moments.random() / 2)
+            process.kill()
+        left += len(list(path.parent.iterdir())) - 1
+        products = Products()
+        StateFile(path, products)
+        (product,) = list(products) or [None]
+        companies = len(product.fake._state.companies) if product else 0
+        assert companies >= known
+        known = companies
+        assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+    _log.info("%d companies after %d kills, %d of which left half a file", known, KILLS, left)
+    assert known > 0
+
+
+def test_a_call_waits_no_longer_than_one_product_takes_to_write(path: Path) -> None:
+    """With ten thousand companies; how long that is, is in the log."""
+    products = Products()
+    product = _product(products)
+    for number in range(10_000):
+        product.fake.add_company(f"Company {number}", domain=f"d{number}.example")
+    file = StateFile(path, products)
+    started = time.perf_counter()
+    "".join(product.snapshot_text())
+    dumping = time.perf_counter() - started
+    waits = [0.0]
+    ended = threading.Event()
+
+    def call() -> None:
+        while not ended.is_set():
+            started = time.perf_counter()
+            product.answer("tiers.list", "query", None)
+            waits.append(time.perf_counter() - started)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    saving = 0.0
+    for number in range(3):
+        _create(product, number)
+        started = time.perf_counter()
+        file.save()
+        saving = max(saving, time.perf_counter() - started)
+    ended.set()
+    caller.join()
+
+    _log.info(
+        "10,000 companies: writing JSON %.0f ms, saving %.0f ms, the longest call %.0f ms",
+        *(1000 * seconds for seconds in (dumping, saving, max(waits))),
+    )
+    assert len(json.loads(path.read_text(encoding="utf-8"))["products"][0]["snapshot"]["companies"]) == 10_003
