@@ -1,6 +1,6 @@
 """Serves a state file until it is killed: adds companies, one after the other, and says how many there are.
 
-    python keeping_state.py FILE
+python keeping_state.py FILE
 """
 
 from __future__ import annotations

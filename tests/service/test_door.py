@@ -252,7 +252,9 @@ def test_what_is_arranged_is_seen_by_a_client(door: Door) -> None:
     features = {"reports": {"quantity_limit": 5, "unit_amount": 10}}
     door("add_tier", {"code": "gold", "name": "Gold", "base_fee": 2500, "features": features})
     company = door("add_company", {"name": "Acme Inc", "domain": "acme.example"}).data
-    session = door("stripe.add_checkout_session", {"price_ids": ["price_gold_base", "price_gold_reports"], "complete": False}).data
+    session = door(
+        "stripe.add_checkout_session", {"price_ids": ["price_gold_base", "price_gold_reports"], "complete": False}
+    ).data
     with ChatarminOS(KEY, base_url=door.url) as client:
         linked = client.companies.smart_link(external_org_id="org_1", hints={"domain": "acme.example"})
         assert linked.company_id == company

@@ -280,7 +280,9 @@ def test_whoever_leaves_after_no_http_is_let_go() -> None:
         assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
 
 
-def test_a_defect_of_the_service_is_answered_by_an_envelope(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_defect_of_the_service_is_answered_by_an_envelope(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Without where it was raised, which is in the log."""
 
     def broken(*_: Any) -> None:

@@ -204,7 +204,9 @@ def test_elsewhere_is_nothing(method: str, path: str) -> None:
     assert reply.error["message"] == "Nothing is here: the service is at /api/v1, its control door at /__fake__/"
 
 
-@pytest.mark.parametrize("target", ["/api/v1", "/api/v1/", "/api/v1/no.such", "/__fake__", "/__fake__/no", "/__fake__/"])
+@pytest.mark.parametrize(
+    "target", ["/api/v1", "/api/v1/", "/api/v1/no.such", "/__fake__", "/__fake__/no", "/__fake__/"]
+)
 def test_unknown_procedures_are_refused_as_trpc_does(ask: Callable[..., Reply], target: str) -> None:
     """With the path that was asked for."""
     reply = ask("GET", target)
@@ -457,9 +459,7 @@ def test_a_lost_answer_is_a_cut_connection() -> None:
     with serve_fake({KEY: fake}) as url:
         mutate(lambda *given: sent(url, *given), "fail", {"error": "lost", "after": True}, base="/__fake__")
         with pytest.raises((RemoteDisconnected, ConnectionResetError)):
-            mutate(
-                lambda *given: sent(url, *given), "companies.create", {"name": "Acme", "externalOrgId": "org_1"}
-            )
+            mutate(lambda *given: sent(url, *given), "companies.create", {"name": "Acme", "externalOrgId": "org_1"})
         (call,) = query(lambda *given: sent(url, *given), "calls", base="/__fake__").data
 
     assert len(fake._state.companies) == 1

@@ -130,9 +130,10 @@ class Server:
                 while not self._is_stopped:
                     self._loop(timeout=1, map=self._map, count=1)
         finally:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Listen no longer, and end all connections; `run` does so at its end."""
         with self._lock:
             self._is_closed = True
         for one in self._listening:

@@ -1,0 +1,111 @@
+"""`chatarmin-os serve`: the fake as a local service."""
+
+from __future__ import annotations
+
+import signal
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from contextlib import closing, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os.cli._output import complain
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
+
+_EXAMPLES = """\
+examples:
+  chatarmin-os serve
+  chatarmin-os serve --state fake.json --port 3002
+  chatarmin-os serve --latency-ms 200 --fail-rate 0.1
+  chatarmin-os serve --host 0.0.0.0 --allow-host fake     in a container that others call fake
+
+Give your application the base URL that is printed, and any API key that begins with os_sk_: each key is a product of
+its own. The page at / shows what happens; /__fake__/ arranges what a client could not.
+"""
+
+
+def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Add the command to those of the command line."""
+    parser = commands.add_parser(
+        "serve",
+        help="the fake as a real tRPC endpoint, with a page to look at",
+        description="Serve the in-memory fake as a real tRPC endpoint, for applications in any language.",
+        epilog=_EXAMPLES,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=3001, help="0 takes any that is free (default: %(default)s)")
+    parser.add_argument("--state", metavar="FILE", help="keep everything in FILE, and load it again")
+    parser.add_argument("--empty", action="store_true", help="begin with no features and tiers, not the demo catalogue")
+    parser.add_argument("--fail-rate", type=_fraction, default=0.0, metavar="FRACTION", help=_FAIL_RATE)
+    parser.add_argument("--latency-ms", type=_milliseconds, default=0.0, metavar="MS", help="let each request wait")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=_ALLOW_HOST)
+    parser.add_argument("--trpc", type=int, choices=(10, 11), default=11, help="its version (default: %(default)s)")
+    parser.add_argument(
+        "--transformer",
+        choices=("auto", "json", "superjson"),
+        default="auto",
+        help="how values are written; auto: as a request has them (default: %(default)s)",
+    )
+    parser.set_defaults(run=_serve)
+
+
+_FAIL_RATE = "let this fraction of requests fail: half are refused with 503, half are carried out and not answered"
+_ALLOW_HOST = "a name under which it may be reached, beside localhost and addresses of digits; can be repeated"
+
+
+def _serve(given: Namespace) -> int:
+    from chatarmin_os.fake.server import CannotServe, FakeService, Server, StateFile
+
+    service = FakeService(
+        is_empty=given.empty,
+        version=given.trpc,
+        transformer=given.transformer,
+        latency=given.latency_ms / 1000,
+        fail_rate=given.fail_rate,
+        hosts=given.allow_host,
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    try:
+        with (
+            closing(Server(service, given.host, given.port)) as server,
+            StateFile(given.state, service.products) if given.state else nullcontext(),
+        ):
+            print(server.url, flush=True)
+            complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")
+            server.run()
+    except CannotServe as error:
+        complain(str(error))
+        return 2
+    return 0
+
+
+def _stop(*_: Any) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the state is being saved
+    raise SystemExit(0)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 65535:  # noqa: PLR2004 - the highest port
+        raise ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    return _number(text, 1.0, "a fraction from 0 to 1")
+
+
+def _milliseconds(text: str) -> float:
+    return _number(text, 600_000.0, "milliseconds, at most 600000")
+
+
+def _number(text: str, most: float, what: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= most:
+        raise ArgumentTypeError(f"expected {what}, got {text!r}")
+    return number

@@ -1,0 +1,329 @@
+"""The commands that call the service: call, onboard, check, track, status."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chatarmin_os.cli._output import complain, document_of, print_json, print_table
+from chatarmin_os.errors import (
+    ApiError,
+    ChatarminError,
+    InvalidInput,
+    NotFoundError,
+    ServerError,
+    TransportError,
+    UnauthorizedError,
+)
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable
+
+    from chatarmin_os import ChatarminOS
+
+_ORG = "org:"
+_EXIT_CODES = "\nexit codes: 0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer"
+_COMPANY = "a company's id, or org:ID with your own id of the organisation"
+
+# What an argument of the client is called here.
+_NAMES = {
+    "api_key": "the API key",
+    "base_url": "--base-url",
+    "timeout": "--timeout",
+    "path": "PATH",
+    "input": "JSON",
+    "company_id": "COMPANY",
+    "feature_code": "FEATURE",
+    "quantity": "QUANTITY",
+    "idempotency_key": "--key",
+    "external_org_id": "ORG",
+    "hints.company_name": "--name",
+    "hints.domain": "--domain",
+    "tier_code": "--tier",
+    "contact_email": "--email",
+    "checkout_session_id": "--checkout",
+}
+
+
+def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Add the commands to those of the command line."""
+    call = _added(
+        commands,
+        "call",
+        _call,
+        "any procedure by its path on the wire; prints the answer as JSON",
+        'chatarmin-os call tiers.get \'{"tierCode": "pro"}\'',
+        "chatarmin-os call companies.getByProductLink - < input.json",
+        "chatarmin-os call some.newProcedure '{}' --mutation",
+        has_table=False,
+    )
+    call.add_argument("path", metavar="PATH", help="such as tiers.list")
+    call.add_argument("input", metavar="JSON", nargs="?", help="its input; - reads it from standard input")
+    call.add_argument("--mutation", action="store_true", help="for a mutation that this version does not know")
+
+    onboard = _added(
+        commands,
+        "onboard",
+        _onboard,
+        "match or create a company, link it, claim its checkout, apply a tier: all or nothing",
+        "chatarmin-os onboard org_1 --name 'Acme Inc' --domain acme.com --tier free",
+        "chatarmin-os onboard org_1 --checkout cs_test_123",
+    )
+    onboard.add_argument("org", metavar="ORG", help="your own id of the organisation")
+    onboard.add_argument("--name", help="the company's name, to find it by; only what is verified")
+    onboard.add_argument("--domain", help="its domain, the same")
+    onboard.add_argument("--tier", metavar="CODE", help="the tier to apply, also over a higher one")
+    onboard.add_argument("--email", help="a contact to create")
+    onboard.add_argument("--checkout", metavar="ID", help="a completed Stripe checkout to claim")
+
+    check = _added(
+        commands,
+        "check",
+        _check,
+        "whether a company may use a feature now; exits 0 also where it may not",
+        "chatarmin-os check org:org_1 ai_credit",
+        "chatarmin-os check org:org_1 ai_credit --json | jq .can_use",
+    )
+    check.add_argument("company", metavar="COMPANY", help=_COMPANY)
+    check.add_argument("feature", metavar="FEATURE", help="its code")
+
+    track = _added(
+        commands,
+        "track",
+        _track,
+        "count usage; an event with the same key counts once",
+        "chatarmin-os track org:org_1 ai_credit 5 --key job-17",
+    )
+    track.add_argument("company", metavar="COMPANY", help=_COMPANY)
+    track.add_argument("feature", metavar="FEATURE", help="its code")
+    track.add_argument("quantity", metavar="QUANTITY", type=_quantity, help="a number above 0")
+    track.add_argument("--key", help="what the event is for; default: a new one, which is shown")
+
+    status = _added(commands, "status", _status, "a company's subscriptions", "chatarmin-os status org:org_1")
+    status.add_argument("company", metavar="COMPANY", help=_COMPANY)
+
+
+def _added(
+    commands: _SubParsersAction[ArgumentParser],
+    name: str,
+    run: Callable[[ChatarminOS, Namespace], None],
+    what: str,
+    *examples: str,
+    has_table: bool = True,
+) -> ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog="examples:\n  " + "\n  ".join(examples) + "\n" + _EXIT_CODES,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--base-url", metavar="URL", help="where the service is; default: OS_BASE_URL, or the public one"
+    )
+    parser.add_argument(
+        "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
+    )
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for the whole command; default: 10")
+    if has_table:
+        parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
+    parser.set_defaults(run=lambda given: _run(run, given))
+    return parser
+
+
+def _run(command: Callable[[ChatarminOS, Namespace], None], given: Namespace) -> int:
+    """Run a command with a client, and return its exit code."""
+    from chatarmin_os import ChatarminOS
+
+    settings = {"base_url": given.base_url, "timeout": given.timeout}
+    try:
+        key = _api_key(given)
+        with ChatarminOS(key, **{name: value for name, value in settings.items() if value is not None}) as client:
+            command(client, given)
+    except InvalidInput as error:
+        complain(_renamed(error))
+        return 2
+    except ApiError as error:
+        complain(str(error), *_advice(error))
+        return 1
+    except TransportError as error:
+        ran = "it did not run" if error.outcome == "not_sent" else "it may have run"
+        complain(f"no answer, {ran}: {error}", *_advice(error))
+        return 3
+    return 0
+
+
+def _api_key(given: Namespace) -> str | None:
+    """Return the API key of a file or of a prompt; None where the client finds one in the environment.
+
+    Raises:
+        InvalidInput: There is none.
+    """
+    if given.api_key_file == "-":
+        if getattr(given, "input", None) == "-":
+            raise InvalidInput("standard input cannot be both the API key and the input of the call", field="input")
+        return sys.stdin.readline()
+    if given.api_key_file is not None:
+        try:
+            return Path(given.api_key_file).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}") from None
+    if os.environ.get("OS_API_KEY", "").strip():
+        return None
+    if sys.stdin.isatty():
+        from getpass import getpass
+
+        return getpass("API key (os_sk_...): ")
+    raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
+
+
+def _renamed(error: InvalidInput) -> str:
+    """Return what is wrong, with the names that were typed."""
+    field, text = error.field or "", str(error)
+    name = _NAMES.get(field)
+    return f"{name}: {text.removeprefix(field).removeprefix(': ')}" if name else text
+
+
+def _advice(error: ChatarminError) -> list[str]:
+    """Return what to do about an error."""
+    advice = []
+    if isinstance(error, UnauthorizedError):
+        advice.append("the key is in Settings, Developers, API Keys; is it that of this --base-url?")
+    if isinstance(error, NotFoundError) and error.message.startswith("No procedure"):
+        advice.append("is --base-url right, and PATH as the service spells it?")
+    key = getattr(error.request, "idempotency_key", None)
+    if key and isinstance(error, (ServerError, TransportError)):
+        advice.append(f"send it again with --key {key}: it counts once, whether it ran or not")
+    return advice
+
+
+def _call(client: ChatarminOS, given: Namespace) -> None:
+    text = sys.stdin.read() if given.input == "-" else given.input
+    try:
+        content = None if text is None else json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"no JSON: {error}", field="input") from None
+    print_json(client.call(given.path, content, kind="mutation" if given.mutation else None))
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _onboard(client: ChatarminOS, given: Namespace) -> None:
+    hints = {name: value for name, value in (("company_name", given.name), ("domain", given.domain)) if value}
+    result = client.onboard(
+        external_org_id=given.org,
+        hints=hints or None,
+        tier_code=given.tier,
+        contact_email=given.email,
+        checkout_session_id=given.checkout,
+    )
+    billing = result.billing_status
+    row = {
+        "company": result.company_name,
+        "id": result.company_id,
+        "link": result.link_status,
+        "subscription": billing and billing.subscription_id,
+        "tier_applied": billing and billing.tier_applied,
+    }
+    _tell(given, document_of(result), row)
+
+
+def _check(client: ChatarminOS, given: Namespace) -> None:
+    if given.company.startswith(_ORG):
+        access = client.features.check_by_external_org_id(given.company.removeprefix(_ORG), given.feature)
+    else:
+        access = client.features.check(company_id=given.company, feature_code=given.feature)
+    row = {
+        "feature": access.feature_name or access.feature_code or given.feature,
+        "can_use": access.can_use,
+        "used": access.current_usage,
+        "limit": "unlimited" if access.has_quantity and access.quantity_limit is None else access.quantity_limit,
+        "remaining": access.remaining,
+        "source": access.source,
+        "valid_until": access.valid_until,
+    }
+    _tell(given, document_of(access), row)
+
+
+def _track(client: ChatarminOS, given: Namespace) -> None:
+    from chatarmin_os import TrackUsageInput
+
+    event = TrackUsageInput(
+        company_id=_company_id(client, given.company),
+        feature_code=given.feature,
+        quantity=given.quantity,
+        idempotency_key=given.key,
+    )
+    result = client.send(event)
+    row = {
+        "used": result.current_usage,
+        "remaining": result.remaining,
+        "billable": result.billable_quantity,
+        "at_limit": result.is_at_limit,
+        "key": event.idempotency_key,
+    }
+    _tell(given, {**document_of(result), "idempotency_key": event.idempotency_key}, row)
+
+
+def _status(client: ChatarminOS, given: Namespace) -> None:
+    company_id = _company_id(client, given.company)
+    status = client.billing.get_status(company_id)
+    rows: list[dict[str, Any]] = [
+        {
+            "subscription": subscription.display_name or subscription.id,
+            "tier": subscription.tier and (subscription.tier.name or subscription.tier.code),
+            "stripe": subscription.stripe_subscription_id,
+        }
+        for subscription in status.active_subscriptions
+    ]
+    _tell(given, {"company_id": company_id, **document_of(status)}, *rows)
+    if not given.json:
+        profile = "has a billing profile" if status.has_billing_profile else "has no billing profile"
+        count = status.enabled_features_count
+        features = "" if count is None else f", {count} feature{'' if count == 1 else 's'} enabled"
+        print(f"{'' if rows else 'No active subscriptions. '}The company {profile}{features}.")
+
+
+def _tell(given: Namespace, document: Any, *rows: dict[str, Any]) -> None:
+    if given.json:
+        print_json(document)
+    elif rows:
+        print_table(rows)
+
+
+def _company_id(client: ChatarminOS, company: str) -> str:
+    """Return a company's id, looked up where it was named by an external org id.
+
+    Raises:
+        NotFoundError: It is not linked.
+    """
+    if not company.startswith(_ORG):
+        return company
+    found = client.companies.get_by_product_link(external_org_id=company.removeprefix(_ORG))
+    if found is None:
+        told = f"{company} is not linked to a company; `chatarmin-os onboard` links it"
+        raise ApiError.from_code("NOT_FOUND", told)
+    return found.id
+
+
+def _quantity(text: str) -> float:
+    try:
+        return int(text) if text.strip().isdecimal() else float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected a number, got {text!r}") from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected seconds, got {text!r}") from None

@@ -1,0 +1,411 @@
+"""The commands that call the service: what they print, how they fail, and that no key is ever shown."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing, redirect_stdout
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from chatarmin_os import ChatarminOS, ConnectionFailed, ServerError
+from chatarmin_os.cli import main
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake.server import serve_fake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+KEY = "os_sk_command_line_secret"
+
+
+class Output(NamedTuple):
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def fake() -> FakeTransport:
+    """The service's own side: a company on the free tier, another one."""
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
+    client.onboard(external_org_id="org_1", hints={"company_name": "Acme Inc"}, tier_code="free")
+    return fake
+
+
+@pytest.fixture
+def run(
+    fake: FakeTransport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Output]]:
+    """Run a command against the fake on a socket; its key must show nowhere."""
+    with serve_fake({KEY: fake}) as url:
+        monkeypatch.setenv("OS_API_KEY", KEY)
+        monkeypatch.setenv("OS_BASE_URL", url)
+
+        def run(*arguments: str) -> Output:
+            try:
+                code = main(arguments)
+            except SystemExit as exit_:  # argparse
+                code = int(exit_.code or 0)
+            output = Output(code, *capsys.readouterr())
+            assert KEY not in output.out + output.err
+            return output
+
+        yield run
+
+
+def test_call_prints_the_answer_as_json(run: Callable[..., Output]) -> None:
+    """Any procedure can be called, wire names in and out."""
+    output = run("call", "tiers.get", '{"tierCode": "free"}')
+
+    assert (output.code, output.err) == (0, "")
+    assert json.loads(output.out)["code"] == "free"
+    assert json.loads(run("call", "tiers.list").out)[0] == {"code": "free", "name": "Free"}
+
+
+def test_call_reads_its_input_from_standard_input(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dash stands for it."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"tierCode": "pro"}'))
+
+    assert json.loads(run("call", "tiers.get", "-").out)["name"] == "Pro"
+
+
+def test_call_knows_mutations_and_is_told_of_others(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A procedure of the table goes by its kind; another one is a query unless it is said."""
+    assert run("call", "links.reset", "{}").code == 0
+    assert fake.calls[-1].kind == "mutation"
+    assert "METHOD_NOT_SUPPORTED" in run("call", "tiers.list", "--mutation").err
+    unknown = run("call", "links.nope", "{}")
+
+    assert unknown.code == 1
+    assert 'NOT_FOUND: No procedure found on path "links.nope"' in unknown.err
+    assert "is --base-url right" in unknown.err
+
+
+@pytest.mark.parametrize("text", ["{bad", '{"a": NaN}', "[" * 100_000])
+def test_call_refuses_what_is_no_json(run: Callable[..., Output], fake: FakeTransport, text: str) -> None:
+    """Nothing is sent, and the argument is named."""
+    before = len(fake.calls)
+
+    output = run("call", "tiers.get", text)
+
+    assert output.code == 2
+    assert output.err.startswith("chatarmin-os: JSON: no JSON")
+    assert len(fake.calls) == before
+
+
+def test_onboard_prints_a_row_or_a_document(run: Callable[..., Output]) -> None:
+    """People get a table, programs a JSON document with the names of the models."""
+    given = (
+        "onboard",
+        "org_2",
+        "--name",
+        "Bolt Ltd",
+        "--domain",
+        "bolt.example",
+        "--tier",
+        "pro",
+        "--email",
+        "b@b.example",
+    )
+    table, document = run(*given), json.loads(run(*given, "--json").out)
+
+    assert table.code == 0
+    assert "Bolt Ltd" in table.out
+    assert "created" in table.out
+    assert document["link_status"] == "already_linked"
+    assert document["company_name"] == "Bolt Ltd"
+    assert document["billing_status"]["tier_applied"] is True
+    assert "extra" not in document
+
+
+def test_onboard_claims_a_checkout(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A completed checkout is claimed, and its tier applied."""
+    session = fake.stripe.add_checkout_session(["price_pro_base"])
+
+    document = json.loads(run("onboard", "org_1", "--checkout", session, "--json").out)
+
+    assert document["billing_status"]["claimed"] is True
+
+
+@pytest.mark.parametrize("company", ["org:org_1", "id"])
+def test_check_tells_whether_a_feature_may_be_used(
+    run: Callable[..., Output], fake: FakeTransport, company: str
+) -> None:
+    """A company goes by its id, or by your own id of the organisation; "no" is an answer, and exits 0."""
+    client = ChatarminOS(transport=fake)
+    acme = client.companies.get_by_product_link(external_org_id="org_1")
+    assert acme
+    named = acme.id if company == "id" else company
+
+    yes, no = run("check", named, "ai_credit"), run("check", named, "sso")
+
+    assert (yes.code, no.code) == (0, 0)
+    assert yes.out.splitlines()[2].split() == ["AI", "credits", "yes", "0", "100", "100", "subscription", "-"]
+    assert "no" in no.out.splitlines()[2].split()
+    client.features.set_access(
+        company_id=acme.id, feature_code="ai_credit", quantity_limit=None, valid_until="2031-01-02"
+    )
+    unlimited = run("check", named, "ai_credit")
+    assert "unlimited" in unlimited.out
+    assert "2031-01-02 00:00 UTC" in unlimited.out
+    document = json.loads(run("check", named, "ai_credit", "--json").out)
+    assert (document["can_use"], document["quantity_limit"]) == (True, None)
+    assert document["valid_until"] == "2031-01-02T00:00:00+00:00"
+
+
+def test_track_counts_an_event_once(run: Callable[..., Output]) -> None:
+    """The same key counts once; without one a key is made, and shown."""
+    first = json.loads(run("track", "org:org_1", "ai_credit", "60", "--key", "job-1", "--json").out)
+    again = json.loads(run("track", "org:org_1", "ai_credit", "60", "--key", "job-1", "--json").out)
+    table = run("track", "org:org_1", "ai_credit", "1.5")
+
+    assert (first["current_usage"], again["current_usage"]) == (60, 60)
+    assert first["idempotency_key"] == "job-1"
+    assert "61.5" in table.out
+    assert "key" in table.out
+
+
+def test_track_past_the_limit_exits_1(run: Callable[..., Output]) -> None:
+    """What the service refuses is told by its code and message, on standard error."""
+    output = run("track", "org:org_1", "ai_credit", "101")
+
+    assert (output.code, output.out) == (1, "")
+    assert output.err.startswith("chatarmin-os: PRECONDITION_FAILED: ")
+
+
+@pytest.mark.parametrize("error", [ConnectionFailed("the cable was pulled"), "SERVICE_UNAVAILABLE"])
+def test_track_without_an_answer_tells_the_key(run: Callable[..., Output], fake: FakeTransport, error: Any) -> None:
+    """Whether it was counted is not known; with the key that is told it can be sent again."""
+    fake.fail("billing.trackUsage", error=error, times=3, after=True)
+
+    failed = run("track", "org:org_1", "ai_credit", "7")
+
+    assert failed.code == (1 if isinstance(error, str) else 3)
+    [advice] = [line for line in failed.err.splitlines() if "--key" in line]
+    key = advice.split("--key ")[1].split(":")[0]
+    assert json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)["current_usage"] == 7
+
+
+def test_status_lists_subscriptions(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Without a subscription it says so; with some they are rows."""
+    without = run("status", "org:org_1")
+    prices = ChatarminOS(transport=fake).tiers.get("pro").stripe_price_ids
+    session = fake.stripe.add_checkout_session(prices)
+    run("onboard", "org_1", "--checkout", session)
+    table, document = run("status", "org:org_1"), json.loads(run("status", "org:org_1", "--json").out)
+
+    assert without.out == "No active subscriptions. The company has no billing profile, 2 features enabled.\n"
+    assert "Pro" in table.out
+    assert "has a billing profile, 4 features enabled" in table.out
+    assert document["active_subscriptions"][0]["tier"]["code"] == "pro"
+    assert document["company_id"]
+
+
+def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> None:
+    """The organisation is named, and what would link it."""
+    output = run("status", "org:org_9")
+
+    assert output.code == 1
+    assert (
+        output.err == "chatarmin-os: NOT_FOUND: org:org_9 is not linked to a company; `chatarmin-os onboard` links it\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("onboard", "org_1", "--email", "nobody"), ""),
+        (("onboard", " "), "ORG: "),
+        (("onboard", "org_1", "--tier", " "), "--tier: "),
+        (("track", "c", "f", "0"), "QUANTITY: "),
+        (("track", "c", "f", "nan"), "QUANTITY: "),
+        (("track", "c", "f", "1", "--key", ""), "--key: "),
+        (("check", " ", "f"), "COMPANY: "),
+        (("call", " "), "PATH: "),
+        (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
+        (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
+        (("call", "tiers.list", "--api-key-file", "/nowhere/at/all"), "--api-key-file /nowhere/at/all: No such file"),
+    ],
+)
+def test_bad_arguments_are_named_as_they_were_typed(
+    run: Callable[..., Output], arguments: tuple[str, ...], told: str
+) -> None:
+    """Wrong usage exits 2, or 1 where only the service can tell."""
+    output = run(*arguments)
+
+    assert output.code == (2 if told else 1)
+    assert output.err.startswith(f"chatarmin-os: {told}")
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(), ("nope",), ("track", "c", "f", "many"), ("call", "tiers.list", "--timeout", "soon"), ("check", "c")],
+)
+def test_wrong_usage_exits_2(run: Callable[..., Output], arguments: tuple[str, ...]) -> None:
+    """What argparse refuses is told with the usage."""
+    output = run(*arguments)
+
+    assert output.code == 2
+    assert "usage: chatarmin-os" in output.err
+
+
+@pytest.mark.parametrize("command", ["call", "onboard", "check", "track", "status", "serve", "quickstart"])
+def test_every_command_has_help_with_examples(run: Callable[..., Output], command: str) -> None:
+    """Help is on standard output, and has a line to paste."""
+    output = run(command, "--help")
+
+    assert output.code == 0
+    assert f"chatarmin-os {command}" in output.out.split("examples:")[1]
+
+
+def test_no_answer_exits_3(run: Callable[..., Output]) -> None:
+    """It says whether the call may have run."""
+    output = run("call", "tiers.list", "--base-url", "http://127.0.0.1:9/api", "--timeout", "5")
+
+    assert output.code == 3
+    assert output.err.startswith("chatarmin-os: no answer, it did not run: 127.0.0.1:9")
+
+
+def test_no_answer_after_sending_may_have_run(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Where the answer was lost, nothing is promised."""
+    fake.fail("companies.create", error=ConnectionFailed("lost"), after=True)
+
+    output = run("call", "companies.create", '{"name": "N", "externalOrgId": "org_n"}')
+
+    assert output.code == 3
+    assert "it may have run" in output.err
+
+
+def test_a_wrong_key_says_where_keys_come_from(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And does not show it."""
+    monkeypatch.setenv("OS_API_KEY", "wrong_secret_key")
+
+    output = run("call", "tiers.list")
+
+    assert output.code == 1
+    assert "UNAUTHORIZED" in output.err
+    assert "Settings, Developers, API Keys" in output.err
+    assert "wrong_secret_key" not in output.err
+
+
+# The key
+
+
+def test_the_key_comes_from_a_file(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """White space around it does not count, and it goes before the environment's."""
+    monkeypatch.setenv("OS_API_KEY", "wrong")
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n")
+
+    assert run("call", "tiers.list", "--api-key-file", str(file)).code == 0
+    file.write_bytes(b"\xff\xfe")
+    assert "it is no text" in run("call", "tiers.list", "--api-key-file", str(file)).err
+
+
+def test_the_key_comes_from_standard_input(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dash stands for it; the input of the call cannot come from there too."""
+    monkeypatch.delenv("OS_API_KEY")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{KEY}\n"))
+    assert run("call", "tiers.list", "--api-key-file", "-").code == 0
+
+    both = run("call", "tiers.list", "-", "--api-key-file", "-")
+
+    assert both.code == 2
+    assert both.err.startswith("chatarmin-os: JSON: standard input cannot be both")
+
+
+def test_the_key_is_asked_for_on_a_terminal(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none elsewhere it is typed, and not echoed."""
+
+    class Terminal(io.StringIO):
+        """Standard input of somebody who is there."""
+
+        def isatty(self) -> bool:
+            """Say that somebody is there."""
+            return True
+
+    monkeypatch.delenv("OS_API_KEY")
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", lambda prompt: KEY if "API key" in prompt else "")
+
+    assert run("call", "tiers.list").code == 0
+
+
+def test_without_a_key_it_says_what_to_do(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program is not asked: it gets one line."""
+    monkeypatch.setenv("OS_API_KEY", " ")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    output = run("call", "tiers.list")
+
+    assert output == Output(
+        2, "", "chatarmin-os: no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)\n"
+    )
+
+
+# Processes
+
+
+def _process(*arguments: str, **settings: Any) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-m", "chatarmin_os", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)  # noqa: S603
+
+
+def test_what_a_terminal_cannot_show_is_escaped(fake: FakeTransport) -> None:
+    """A name with letters that the terminal lacks does not end the command, and control characters do not reach it."""
+    ChatarminOS(transport=fake).companies.create(name="Sök\x1b[2J日本", external_org_id="org_j")
+    with serve_fake({KEY: fake}) as url:
+        environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url, "PYTHONIOENCODING": "ascii"}
+        with _process("onboard", "org_j", env=environment) as process:
+            out, err = process.communicate()
+
+    assert (process.returncode, err) == (0, "")
+    assert "\\u65e5" in out
+    assert "\x1b" not in out
+
+
+def test_output_may_go_into_a_string() -> None:
+    """A caller in Python may collect it, in whatever has no encoding."""
+    with redirect_stdout(io.StringIO()) as output:
+        assert main(["quickstart", "--json"]) == 0
+
+    assert json.loads(output.getvalue())["steps"]
+
+
+def test_an_interrupt_exits_130(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends a command without a traceback."""
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ChatarminOS, "call", interrupt)
+
+    assert run("call", "tiers.list") == Output(130, "", "")
+
+
+def test_a_server_error_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A failure of the service is an answer of it."""
+    fake.fail(error=ServerError("out of order", code="INTERNAL_SERVER_ERROR"))
+
+    output = run("check", "org:org_1", "ai_credit")
+
+    assert output.code == 1
+    assert "out of order" in output.err
+
+
+def test_help_is_quick() -> None:
+    """Neither requests nor cattrs is imported before a command needs it."""
+    code = "import sys; from chatarmin_os.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "print({'requests', 'cattrs', 'waitress'} & set(sys.modules))"
+    with closing(io.StringIO(subprocess.check_output([sys.executable, "-c", code], text=True))) as output:  # noqa: S603
+        assert output.read().splitlines()[-1] == "set()"
