@@ -65,8 +65,7 @@ def _serve(given: Namespace) -> int:
         fail_rate=given.fail_rate,
         hosts=given.allow_host,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
+    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
@@ -78,6 +77,11 @@ def _serve(given: Namespace) -> int:
     except CannotServe as error:
         complain(str(error))
         return 2
+    except SystemExit:  # stopped before it ran
+        return 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return 0
 
 

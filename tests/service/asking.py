@@ -71,7 +71,8 @@ def asked(
     target: str,
     headers: Mapping[str, str | None] | None = None,
     body: bytes = b"",
-    **environ: Any,
+    *,
+    environ: Mapping[str, Any] | None = None,
 ) -> Reply:
     """Ask the application, and check that both sides keep to WSGI; there is an API key unless *headers* say otherwise.
 
@@ -81,22 +82,23 @@ def asked(
     asking = {"REQUEST_METHOD": method, "PATH_INFO": unquote(path, "latin-1"), "QUERY_STRING": query, "SCRIPT_NAME": ""}
     for name, value in {"x-api-key": KEY, **(headers or {})}.items():
         if value is not None:
-            name = name.upper().replace("-", "_")
-            asking[name if name == "CONTENT_TYPE" else f"HTTP_{name}"] = value
+            spelt = name.upper().replace("-", "_")
+            asking[spelt if spelt == "CONTENT_TYPE" else f"HTTP_{spelt}"] = value
     told: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
         told.extend((int(status.split(" ", 1)[0]), dict(headers)))
         return told.append
 
-    given: dict[str, Any] = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body), **asking, **environ}
+    given: dict[str, Any] = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body), **asking, **(environ or {})}
     setup_testing_defaults(given)
     answer = validator(service)(given, start_response)
     try:
         content = b"".join(answer)
     finally:
         answer.close()  # type: ignore[attr-defined]
-    return Reply(*told, content)
+    status, named = told
+    return Reply(status, named, content)
 
 
 def _asked_by_werkzeug(
@@ -108,7 +110,7 @@ def _asked_by_werkzeug(
 ) -> Reply:
     given = {name: value for name, value in {"x-api-key": KEY, **(headers or {})}.items() if value is not None}
     path, _, query = target.partition("?")
-    request = EnvironBuilder(path=path, query_string=query, method=method, headers=given, data=body)
+    request = EnvironBuilder(path=path, query_string=query, method=method, headers=list(given.items()), data=body)
     answer = Client(service).open(request)
     return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers}, answer.get_data())
 

@@ -174,7 +174,7 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "add_feature.config": lambda it: it is None or isinstance(it, dict),
     "add_feature.has_quantity": lambda it: isinstance(it, bool),
     "add_feature.name": lambda it: isinstance(it, str) and bool(it.strip()) and it.isascii(),
-    "add_tier.base_fee": lambda it: it is None or it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "add_tier.base_fee": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
     "add_tier.code": lambda it: isinstance(it, str) and bool(it.strip()) and it.isascii(),
     "add_tier.currency": lambda it: isinstance(it, str) and bool(it.strip()) and it.isascii(),
     "add_tier.features": lambda it: it is None or it == {},
@@ -193,11 +193,11 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "restore.snapshot": lambda _: False,
     "stripe.add_checkout_session.complete": lambda it: isinstance(it, bool),
     "stripe.add_checkout_session.customer_name": lambda it: (
-        it is None or isinstance(it, str) and bool(it.strip()) and it.isascii()
+        it is None or (isinstance(it, str) and bool(it.strip()) and it.isascii())
     ),
     "stripe.add_checkout_session.price_ids": lambda it: it == [],
     "stripe.add_subscription.customer_id": lambda it: (
-        it is None or isinstance(it, str) and bool(it.strip()) and it.isascii()
+        it is None or (isinstance(it, str) and bool(it.strip()) and it.isascii())
     ),
     "stripe.add_subscription.price_ids": lambda it: it == [],
     "stripe.cancel.subscription_id": lambda _: False,
@@ -205,7 +205,7 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "stripe.renew.subscription_id": lambda _: False,
     "view.limit": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
     "view.search": lambda it: isinstance(it, str),
-    "view.since": lambda it: it is None or it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "view.since": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
 }
 
 
@@ -329,7 +329,8 @@ def test_a_broken_snapshot_changes_nothing(door: Door) -> None:
     """And the refusal says where it is broken."""
     door("add_company", {"name": "Acme"})
     snapshot = door("snapshot").data
-    for broken in ({**snapshot, "mrr": {"none": 1}}, {**snapshot, "format": "x"}, {}, [], {**snapshot, "links": 1}):
+    wrong: list[Any] = [{**snapshot, "mrr": {"none": 1}}, {**snapshot, "format": "x"}, {}, [], {**snapshot, "links": 1}]
+    for broken in wrong:
         assert door("restore", {"snapshot": broken}).code == "BAD_REQUEST"
     assert door("snapshot").data == snapshot
 

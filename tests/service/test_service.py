@@ -184,21 +184,27 @@ def test_hosts_are_told_over_a_socket_too() -> None:
 
 def test_a_request_need_not_tell_its_host() -> None:
     """HTTP 1.0 has none."""
-    assert asked(FakeService(), "GET", "/api/v1/tiers.list", {"host": None}, HTTP_HOST="localhost").status == 200
+    assert (
+        asked(FakeService(), "GET", "/api/v1/tiers.list", {"host": None}, environ={"HTTP_HOST": "localhost"}).status
+        == 200
+    )
     told: list[str] = []
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/tiers.list", "wsgi.input": BytesIO()}
-    FakeService()(environ, lambda status, _: told.append(status))  # type: ignore[arg-type, return-value]
+    FakeService()(environ, lambda status, _: told.append(status))  # type: ignore[arg-type]
     assert told == ["401 Unauthorized"]
 
 
 # Paths
 
 
-@pytest.mark.parametrize("path", ["/api", "/api/v2/tiers.list", "/api/v1x", "/__fake__x", "/__init__.py", "/../_door.py", "/page/x", "*"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    ["/api", "/api/v2/tiers.list", "/api/v1x", "/__fake__x", "/__init__.py", "/../_door.py", "/page/x", "*"],
+)
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_elsewhere_is_nothing(method: str, path: str) -> None:
     """And the refusal says where the service is."""
-    reply = asked(FakeService(), method, "/", REQUEST_URI=path)
+    reply = asked(FakeService(), method, "/", environ={"REQUEST_URI": path})
 
     assert reply.code == "NOT_FOUND"
     assert reply.error["message"] == "Nothing is here: the service is at /api/v1, its control door at /__fake__/"
@@ -282,7 +288,7 @@ def test_a_target_may_be_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """As proxies are sent it; what follows a # is not sent, and left out where it is."""
     monkeypatch.setattr(_service, "_PAGE", tmp_path)  # where there is no page
     for name in ("REQUEST_URI", "RAW_URI"):
-        assert asked(FakeService(), "GET", "/", **{name: target}).status == status
+        assert asked(FakeService(), "GET", "/", environ={name: target}).status == status
 
 
 def test_a_part_of_an_application_may_be_the_service() -> None:
@@ -338,7 +344,7 @@ def test_a_length_that_is_none_is_no_length(length: str) -> None:
         "wsgi.input": body,
     }
     told: list[str] = []
-    service(environ, lambda status, _: told.append(status))  # type: ignore[arg-type, return-value]
+    service(environ, lambda status, _: told.append(status))  # type: ignore[arg-type]
 
     assert told == ["200 OK" if length == "9" * 5000 else "400 Bad Request"]
 
@@ -353,7 +359,7 @@ def test_a_body_may_come_in_chunks(way: str) -> None:
             environ = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
             service = FakeService()
             headers = {"content-type": "application/json"}
-            return asked(service, "POST", "/api/v1/companies.create", headers, **environ).status
+            return asked(service, "POST", "/api/v1/companies.create", headers, environ=environ).status
         with serve_fake() as url:
             connection = HTTPConnection(urlsplit(url).netloc)
             pieces = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
@@ -433,7 +439,7 @@ def test_some_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     (product,) = service.products
     by_code: dict[str | None, int] = {}
     for call in product.calls():
-        code = call["error"] and call["error"]["code"]
+        code = call["error"]["code"] if call["error"] else None
         by_code[code] = by_code.get(code, 0) + 1
 
     assert sum(came.values()) == 400

@@ -90,13 +90,13 @@ class Server:
             except AnswerLost:
                 raise channels.ClientDisconnected from None  # closes the connection, and says nothing
 
+        if not 0 <= port < 2**16:  # others would be taken for a rest of them
+            raise CannotServe(f"cannot listen at {host}, port {port}: there is no such port; try another host or port")
         self._map: dict[Any, Any] = {}
         self._loop, self._close_all = loop.loop, loop.close_all
         self._workers = tasks.ThreadedTaskDispatcher()
         self._workers.queue_logger = _queue_log
         try:
-            if not 0 <= port < 2**16:  # others would be taken for a rest of them
-                raise ValueError("there is no such port")
             servers.create_server(
                 application,
                 map=self._map,
