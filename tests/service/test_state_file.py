@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import logging
 import os
@@ -336,3 +337,20 @@ def test_a_call_waits_no_longer_than_one_product_takes_to_write(path: Path) -> N
         *(1000 * seconds for seconds in (dumping, saving, max(waits))),
     )
     assert len(json.loads(path.read_text(encoding="utf-8"))["products"][0]["snapshot"]["companies"]) == 10_003
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_saving_leaves_the_collector_as_it_was(
+    path: Path,
+    is_on: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """It is off for a moment; whoever wants it off altogether keeps it off."""
+    products = Products()
+    _create(_product(products))
+    before = gc.isenabled()
+    (gc.enable if is_on else gc.disable)()
+    try:
+        StateFile(path, products)
+        assert gc.isenabled() == is_on
+    finally:
+        (gc.enable if before else gc.disable)()
