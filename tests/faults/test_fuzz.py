@@ -216,6 +216,5 @@ def test_only_models_and_errors_come_out(monkeypatch: pytest.MonkeyPatch, how: s
                 seen[kind] = seen.get(kind, 0) + 1
 
     _log.info("%s, part %d: %s", how, part, seen)
-    # A mutation is not sent while a damaged answer leaves the transformer unknown: fewer are answered then.
-    assert seen["an answer"] > sum(seen.values()) // (50 if how == "to be found out" else 20)
+    assert seen["an answer"] > sum(seen.values()) // 20
     assert seen["InvalidResponse"]

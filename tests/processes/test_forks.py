@@ -95,7 +95,7 @@ def test_a_child_closes_all_connections_that_its_threads_opened() -> None:
 def test_forks_beside_calls_do_not_hang(plain: Echo, whose: str) -> None:
     """A child that was forked while other threads were in the middle of calls makes calls of its own.
 
-    Over TLS too, as far as it is ours: OpenSSL has locks of its own, and a fork can find one of them taken.
+    Over TLS nobody can promise it: OpenSSL has locks of its own, and a fork can find one of them taken.
     """
     assert ran("forking.py", "beside_calls", whose, echo=plain) == 15 * 4
 

@@ -119,7 +119,8 @@ class Server:
         self._lock = threading.RLock()  # stop may be called by a signal's handler
         self._is_stopped = self._is_closed = False
         self.port: int = self._listening[0].effective_port
-        shown = f"[{host}]" if ":" in host else host
+        here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - all addresses: this one is among them
+        shown = f"[{here}]" if ":" in here else here
         self.url = f"http://{shown}:{self.port}{BASE}"
 
     def run(self) -> None:
