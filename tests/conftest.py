@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from serving import FakeServer, TrpcServer, node_missing
 
-from chatarmin_os import ChatarminOS
+from chatarmin_os import ChatarminError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import HTTPTransport
+from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, _cassette
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import Any
 
 TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
-TRANSPORTS = ("fake", "http-fake", *TRPC)
+TRANSPORTS = ("fake", "recorded", "http-fake", *TRPC)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -68,6 +70,12 @@ def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[C
     if transport == "fake":
         yield ChatarminOS(transport=arrange)
         return
+    if transport == "recorded":
+        path = request.getfixturevalue("tmp_path") / "recording.jsonl"
+        with ChatarminOS(transport=RecordingTransport(arrange, path)) as client:
+            yield client
+        _replay(path)
+        return
     server: FakeServer = request.getfixturevalue("fake_server")
     url = server.url
     if transport in TRPC:
@@ -78,3 +86,19 @@ def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[C
     with ChatarminOS(transport=HTTPTransport(api_key, url, transformer=transformer)) as client:
         yield client
     server.forget(api_key)
+
+
+def _replay(path: Path) -> None:
+    """Replay a recording in its order, and check that each call comes to what was recorded, and none is left."""
+
+    def outcome(act: Callable[[], Any]) -> Any:
+        try:
+            return act()
+        except ChatarminError as error:
+            return type(error), str(error), vars(error)
+
+    replay = ReplayTransport(path, in_order=True)
+    for recorded in _cassette.loaded(path)[1]:
+        call = Call(recorded.path, "mutation" if recorded.kind == "mutation" else "query", recorded.input)
+        assert outcome(lambda: replay.send(call)) == outcome(lambda: _cassette.answer_of(recorded))  # noqa: B023 - at once
+    replay.close()

@@ -1,0 +1,143 @@
+"""The file of a recording: JSON Lines, a first line about the recording, then a line for each call.
+
+{"format": "chatarmin_os recording 1", "from": "https://...", "recorded_at": "2026-11-25T10:00:00.000Z", "sdk": "0.1.0"}
+{"answer": {...}, "input": {...}, "kind": "query", "path": "features.check"}
+{"error": {"code": "NOT_FOUND", "data": {...}, "message": "...", "status": 404}, "input": {...}, "kind": ..., ...}
+{"failure": {"message": "...", "outcome": "unknown", "type": "TimedOut"}, "input": {...}, "kind": ..., "path": ...}
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatarmin_os._json import instant_text
+from chatarmin_os._version import __version__
+from chatarmin_os.errors import (
+    ApiError,
+    CassetteError,
+    ChatarminError,
+    ConnectionFailed,
+    InvalidResponse,
+    TimedOut,
+    TransportError,
+)
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from chatarmin_os._json import JSON
+
+FORMAT = "chatarmin_os recording 1"
+
+_FAILURES: dict[str, type[TransportError]] = {
+    kind.__name__: kind for kind in (ConnectionFailed, TimedOut, InvalidResponse, TransportError)
+}
+
+
+class Recorded(NamedTuple):
+    """A call and what came of it; `came` has one of `answer`, `error` and `failure`."""
+
+    path: str
+    kind: str
+    input: JSON
+    came: dict[str, Any]
+
+
+def head(source: str | None) -> dict[str, Any]:
+    """Return the first line of a recording made now."""
+    return {"format": FORMAT, "from": source, "recorded_at": instant_text(datetime.now(UTC)), "sdk": __version__}
+
+
+def line(content: JSON) -> bytes:
+    """Return a line of the file."""
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(", ", ": "))
+    return f"{text}\n".encode()
+
+
+def came_of(answer: JSON | ChatarminError, redact: Callable[[JSON], JSON]) -> dict[str, Any]:
+    """Return how an answer or an error is written down."""
+    if isinstance(answer, ApiError):
+        told = redact({"message": answer.message, "data": answer.data})
+        error = {"code": answer.code, "status": answer.http_status, **told}
+        retry_after = getattr(answer, "retry_after", None)
+        return {"error": error if retry_after is None else {**error, "retry_after": retry_after}}
+    if isinstance(answer, TransportError):
+        told = redact({"message": str(answer), "data": None})
+        return {"failure": {"type": type(answer).__name__, "message": told["message"], "outcome": answer.outcome}}
+    return {"answer": redact(answer)}
+
+
+def answer_of(recorded: Recorded) -> JSON:
+    """Return what a recording answers.
+
+    Raises:
+        ApiError: It was a refusal.
+        TransportError: There was no answer.
+    """
+    if "answer" in recorded.came:
+        return recorded.came["answer"]
+    if "error" in recorded.came:
+        error = recorded.came["error"]
+        raise ApiError.from_code(
+            error["code"],
+            error["message"],
+            http_status=error["status"],
+            path=recorded.path,
+            data=error["data"],
+            retry_after=error.get("retry_after"),
+        )
+    failure = recorded.came["failure"]
+    raise _FAILURES[failure["type"]](failure["message"], outcome=failure["outcome"])
+
+
+def loaded(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Recorded]]:
+    """Return the first line of a file, and its calls in their order.
+
+    Raises:
+        CassetteError: It cannot be read, or is no recording; a broken line is named by its number.
+    """
+    try:
+        lines = Path(path).read_bytes().splitlines()
+    except OSError as error:
+        raise CassetteError(f"{path}: {error.strerror}") from error
+    first = _parsed(path, 1, lines[0]) if lines else None
+    if not isinstance(first, dict) or first.get("format") != FORMAT:
+        raise CassetteError(f"{path} is no recording of this version: line 1 has to say the format {FORMAT!r}")
+    return first, list(_calls(path, lines))
+
+
+def _calls(path: str | os.PathLike[str], lines: list[bytes]) -> Iterator[Recorded]:
+    for number, text in enumerate(lines[1:], start=2):
+        content = _parsed(path, number, text)
+        try:
+            call, kind, given = content.pop("path"), content.pop("kind"), content.pop("input")
+            [(came, what)] = content.items()
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise CassetteError(f"{path}, line {number}: no call with its answer, error or failure") from None
+        if problem := _problem(call, kind, came, what):
+            raise CassetteError(f"{path}, line {number}: {problem}")
+        yield Recorded(call, kind, given, {came: what})
+
+
+def _parsed(path: str | os.PathLike[str], number: int, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CassetteError(f"{path}, line {number}: no JSON: {error}") from None
+
+
+def _problem(call: Any, kind: Any, came: str, what: Any) -> str | None:
+    """Return what is wrong with a line, None where nothing is."""
+    if not isinstance(call, str) or kind not in ("query", "mutation"):
+        return "its path or kind is none"
+    if came == "answer":
+        return None
+    if came == "error":
+        fine = isinstance(what, dict) and {"code", "message", "status", "data"} <= what.keys()
+        return None if fine and isinstance(what["code"], str) else "its error has no code, message, status and data"
+    fine = came == "failure" and isinstance(what, dict) and {"type", "message", "outcome"} <= what.keys()
+    return None if fine and what["type"] in _FAILURES else "no call with its answer, error or failure"

@@ -1,0 +1,249 @@
+"""Recording real calls, and replaying them: a test double that cannot know more than the service said."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from chatarmin_os._json import described, shortened, unshared
+from chatarmin_os.errors import CassetteError, ChatarminError
+from chatarmin_os.transports import _cassette
+from chatarmin_os.transports.base import Call, Transport
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from chatarmin_os._json import JSON
+
+_KEY = "idempotencyKey"
+_MOST_SHOWN = 5
+
+
+class RecordingTransport(Transport):
+    """Passes calls on to another transport, and writes down what came of them.
+
+    Args:
+        inner: What answers: `HTTPTransport` for the real service.
+        path: The file to make: JSON Lines, a call a line, to be committed beside the tests that replay it.
+        redact: Called with each input, each answer and each refusal's `{"message", "data"}`; what it returns is
+            written instead. It must keep equal values equal, or the replay does not find them.
+        overwrite: Whether a file that is there already is replaced.
+
+    Raises:
+        CassetteError: The file is there already, or cannot be written.
+
+    Policies:
+        - **Secrets**: neither key nor headers nor base URL's credentials come here, so none can be in the file.
+        - **Files** are good at any moment: each call is one write, made when its answer is known.
+        - **Threads** may share it; batches are written as their calls.
+        - **Failures** (no answer) are written down too, and fail the replay in the same way.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from chatarmin_os import ChatarminOS
+        >>> path = Path(mkdtemp()) / "tiers.jsonl"
+        >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
+        ...     tiers = client.tiers.list()
+        >>> with ChatarminOS(transport=ReplayTransport(path)) as client:
+        ...     client.tiers.list() == tiers
+        True
+    """
+
+    def __init__(
+        self,
+        inner: Transport,
+        path: str | os.PathLike[str],
+        *,
+        redact: Callable[[JSON], JSON] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        if not isinstance(inner, Transport):
+            raise TypeError(f"inner: expected a chatarmin_os.transports.Transport, got {described(inner)}")
+        self.inner = inner
+        self._redact = _redactor(redact)
+        self._lock = threading.Lock()
+        try:
+            self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
+        except FileExistsError:
+            raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
+        except OSError as error:
+            raise CassetteError(f"{path}: {error.strerror}") from error
+        self._file.write(_cassette.line(_cassette.head(getattr(inner, "_base_url", type(inner).__name__))))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.inner!r}>"
+
+    def send(self, call: Call) -> JSON:
+        """Return the inner transport's answer, written down."""
+        try:
+            answer = self.inner.send(call)
+        except ChatarminError as error:
+            self._write(call, error)
+            raise
+        self._write(call, answer)
+        return answer
+
+    def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
+        """Return the inner transport's answers, each written down."""
+        answers = self.inner.send_many(calls)
+        for call, answer in zip(calls, answers, strict=False):
+            self._write(call, answer)
+        return answers
+
+    def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
+        content = {"path": call.path, "kind": call.kind, "input": self._redact(call.input)}
+        line = _cassette.line({**content, **_cassette.came_of(answer, self._redact)})
+        with self._lock:
+            self._file.write(line)
+
+    def close(self) -> None:
+        """Close the file, and the inner transport."""
+        self._file.close()
+        self.inner.close()
+
+
+class ReplayTransport(Transport):
+    """Answers calls as a recording does, and nothing else.
+
+    Args:
+        path: A file that `RecordingTransport` made.
+        redact: What redacted the recording, so that inputs are found.
+        in_order: Whether different calls too must come in the recorded order.
+
+    Raises:
+        CassetteError: It is no recording; a broken line is named by its number.
+
+    Policies:
+        - **Calls** are found by path and input; equal ones are answered in the recorded order, each once. A call
+          without a recording is a `CassetteError` that shows the nearest ones.
+        - **Idempotency keys** are made anew by each run: one that was recorded is compared, any other answers to the
+          first unused call that is equal but for its key.
+        - **Unused recordings** are a `CassetteError` at `close`, unless another exception is under way.
+        - **Threads** may share it.
+
+    Example: see `RecordingTransport`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        redact: Callable[[JSON], JSON] | None = None,
+        in_order: bool = False,
+    ) -> None:
+        self._path, self._redact, self._in_order = path, _redactor(redact), in_order
+        _, self._calls = _cassette.loaded(path)
+        self._lock = threading.Lock()
+        self._is_used = [False] * len(self._calls)
+        self._places: dict[str, list[int]] = {}
+        for place, recorded in enumerate(self._calls):
+            self._places.setdefault(recorded.path, []).append(place)
+        self._by_text: dict[str, dict[str, deque[int]]] = {}  # made for a path when it is first asked for
+        self._keys: dict[str, set[str]] = {}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._path} with {len(self._calls)} calls>"
+
+    def send(self, call: Call) -> JSON:
+        """Return what the recording answers.
+
+        Raises:
+            CassetteError: It has no such call, or none that is left.
+        """
+        given = self._redact(call.input)
+        with self._lock:
+            place = self._found(call.path, given)
+            if place is None:
+                raise CassetteError(self._unknown(call, given))
+            if self._in_order and (due := self._is_used.index(False)) != place:
+                expected = self._calls[due]
+                told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
+                raise CassetteError(f"{told}, and {_named(call.path, given)} was called")
+            self._is_used[place] = True
+        return unshared(_cassette.answer_of(self._calls[place]))
+
+    def _found(self, path: str, given: JSON) -> int | None:
+        """Return the place of the call that answers, None where none does."""
+        if path not in self._by_text:
+            self._index(path)
+        texts = self._by_text[path]
+        key = given.get(_KEY) if isinstance(given, dict) else None
+        if key is not None and key not in self._keys[path]:
+            waiting = texts.get(_text(given, keyless=True))
+        else:
+            waiting = texts.get(_text(given))
+        while waiting and self._is_used[waiting[0]]:
+            waiting.popleft()
+        return waiting[0] if waiting else None
+
+    def _index(self, path: str) -> None:
+        texts: dict[str, deque[int]] = {}
+        self._keys[path] = set()
+        for place in self._places.get(path, ()):
+            given = self._calls[place].input
+            texts.setdefault(_text(given), deque()).append(place)
+            if isinstance(given, dict) and isinstance(given.get(_KEY), str):
+                self._keys[path].add(given[_KEY])
+                texts.setdefault(_text(given, keyless=True), deque()).append(place)
+        self._by_text[path] = texts
+
+    def _unknown(self, call: Call, given: JSON) -> str:
+        """Say that there is no such call, and which are nearest."""
+        told = f"{self._path} has no{'' if call.path in self._places else ' call of'} {_named(call.path, given)}"
+        if call.path not in self._places:
+            near = difflib.get_close_matches(call.path, self._places, n=_MOST_SHOWN, cutoff=0.5)
+            return f"{told}; it has {', '.join(near or sorted(self._places)[:_MOST_SHOWN]) or 'no calls'}"
+        places = self._places[call.path]
+        asked = _text(given, keyless=True)
+        count = sum(_text(self._calls[place].input, keyless=True) == asked for place in places)
+        if count:
+            return f"{told} left: it is recorded {count} time(s), and was called once more"
+        wanted, recorded = _shown(given), [_shown(self._calls[place].input) for place in places]
+        nearest = max(recorded, key=lambda text: difflib.SequenceMatcher(None, wanted, text).ratio())
+        lines = nearest.splitlines(), wanted.splitlines()
+        difference = difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)
+        return f"{told}; the nearest of {len(places)} differs:\n" + "\n".join(difference)
+
+    def close(self) -> None:
+        """Let go of the recording.
+
+        Raises:
+            CassetteError: Calls of it were never made; not while another exception is under way.
+        """
+        unused = [recorded for recorded, is_used in zip(self._calls, self._is_used, strict=True) if not is_used]
+        if not unused or sys.exc_info()[0] is not None:
+            return
+        shown = [f"  {_named(recorded.path, recorded.input)}" for recorded in unused[:_MOST_SHOWN]]
+        more = [f"  and {len(unused) - _MOST_SHOWN} more"] if len(unused) > _MOST_SHOWN else []
+        head = f"{self._path}: {len(unused)} of {len(self._calls)} recorded calls were never made:"
+        raise CassetteError("\n".join([head, *shown, *more]))
+
+
+def _redactor(given: Callable[[JSON], JSON] | None) -> Callable[[JSON], JSON]:
+    if given is not None and not callable(given):
+        raise TypeError(f"redact: expected a function from JSON to JSON, got {described(given)}")
+    if given is None:
+        return lambda content: content
+    return lambda content: given(unshared(content))
+
+
+def _text(given: JSON, *, keyless: bool = False) -> str:
+    if keyless and isinstance(given, dict):
+        given = {name: value for name, value in given.items() if name != _KEY}
+        return "without a key " + json.dumps(given, sort_keys=True)
+    return json.dumps(given, sort_keys=True)
+
+
+def _shown(given: JSON) -> str:
+    return json.dumps(given, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _named(path: str, given: JSON) -> str:
+    return f"{path}({'' if given is None else shortened(given, 200)})"
