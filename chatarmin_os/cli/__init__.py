@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from chatarmin_os._version import __version__
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a terminal that knows few letters gets the others as escapes
+        if isinstance(stream, TextIOWrapper):  # a terminal that knows few letters gets the others as escapes
             stream.reconfigure(errors="backslashreplace")
     given = _parser().parse_args(arguments)
     try:
