@@ -1,0 +1,93 @@
+"""The ready-made redactors: nothing personal is left in a recording, and its replay finds everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatarmin_os import ChatarminOS, NotFoundError
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.transports import RecordingTransport, ReplayTransport
+from chatarmin_os.transports.redactors import email_addresses, metadata, names, personal_data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PLANTED = [
+    "joan", "Joan", "JOAN", "doe", "Doe", "acme.example", "Acme", "Söhne", "+49 170", "secret note", "Bolt", "bea",
+]  # fmt: skip
+
+
+def _story(client: ChatarminOS) -> list[Any]:
+    """Do all that has personal data in it; return what may be compared."""
+    company = client.onboard(
+        external_org_id="org_1",
+        hints={"company_name": "Acme & Söhne", "domain": "acme.example", "emails": ["Joan.Doe@acme.example"]},
+        tier_code="free",
+        contact_email="joan.doe@acme.example",
+        contact_name="Joan Doe",
+    )
+    assert company.company_id
+    contact = client.contacts.create(
+        company_id=company.company_id,
+        email="JOAN@acme.example",
+        name="Joan",
+        metadata={"phone": "+49 170", "n": ["secret note"]},
+    )
+    upserted = client.contacts.bulk_upsert(
+        company_id=company.company_id, contacts=[{"email": "bea@bolt.example", "name": "Bea Bolt"}]
+    )
+    listed = client.contacts.list(company.company_id)
+    linked = client.companies.smart_link(external_org_id="org_2", hints={"emails": ["joan.doe@acme.example"]})
+    with pytest.raises(NotFoundError) as failed:
+        client.companies.update(company_id="joan@acme.example", created_at="2024-01-15T10:30:00Z")
+    found = client.companies.get_by_product_link(external_org_id="org_1")
+    return [
+        company.link_status,
+        contact.is_new,
+        upserted.created,
+        len(listed),
+        linked.status,
+        failed.value.code,
+        found is not None,
+    ]
+
+
+def test_nothing_personal_is_in_a_recording_and_it_replays(tmp_path: Path) -> None:
+    """Addresses, domains, names and metadata that were planted everywhere are gone, in messages too."""
+    path = tmp_path / "recording.jsonl"
+    recording = RecordingTransport(FakeTransport(demo_catalogue()), path, redact=personal_data)
+    with ChatarminOS(transport=recording) as client:
+        recorded = _story(client)
+
+    text = path.read_text(encoding="utf-8")
+    assert [word for word in PLANTED if word in text] == []
+    with ChatarminOS(transport=ReplayTransport(path, redact=personal_data)) as client:
+        assert _story(client) == recorded
+
+
+def test_equal_values_stay_equal_and_others_differ() -> None:
+    """An address is the same in capitals and within a text; two addresses of a domain share theirs."""
+    one, other, third = email_addresses(["joan@acme.example", "Write to JOAN@Acme.example, please", "bea@acme.example"])
+
+    assert other == f"Write to {one}, please"
+    assert one != third
+    assert one.split("@")[1] == third.split("@")[1]
+
+
+@pytest.mark.parametrize("content", [None, 5, True, "", "x", [], {}, {"name": None}, {"domain": ""}, {"metadata": {}}])
+def test_what_is_not_personal_stays(content: Any) -> None:
+    """Nothing, numbers, codes and empty values are left as they are."""
+    assert personal_data(content) == content
+
+
+def test_they_reach_into_lists_and_objects() -> None:
+    """However deep it stands."""
+    content = {"contacts": [{"name": "Joan", "metadata": {"a": 1}, "deep": [["joan@acme.example"]]}]}
+
+    [contact] = metadata(names(email_addresses(content)))["contacts"]
+
+    assert "Joan" not in str(contact)
+    assert "joan@" not in str(contact)
+    assert contact["metadata"].keys() == {"redacted"}
