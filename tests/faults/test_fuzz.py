@@ -216,5 +216,6 @@ def test_only_models_and_errors_come_out(monkeypatch: pytest.MonkeyPatch, how: s
                 seen[kind] = seen.get(kind, 0) + 1
 
     _log.info("%s, part %d: %s", how, part, seen)
-    assert seen["an answer"] > sum(seen.values()) // 20
+    # Of answers that tell now one transformer and now the other, those to mutations are refused: fewer are right then.
+    assert seen["an answer"] > sum(seen.values()) // (50 if how == "to be found out" else 20)
     assert seen["InvalidResponse"]
