@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 class made_once(cached_property[T_co]):  # noqa: N801 - a decorator, named as its parent is
     """A cached property without the lock of Python 3.11's, which a fork in another thread can leave locked for ever."""
 
-    if not TYPE_CHECKING:  # its types are its parent's
+    if not TYPE_CHECKING:  # pragma: no branch - its types are its parent's
 
         def __get__(self, instance: Any, owner: type | None = None) -> Any:
             return self if instance is None else vars(instance).setdefault(self.attrname, self.func(instance))

@@ -291,8 +291,8 @@ class _Kept(HTTPConnectionPool):
             conn.idle_since = monotonic()
             conn.exchange = None
             super()._put_conn(conn)
-            if isinstance(self.pool, _Idle):  # None when the pool is closed
-                self.pool.close_old()
+            idle: Any = self.pool
+            idle.close_old()
 
 
 class _Pool(_Kept):

@@ -122,3 +122,20 @@ def test_it_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert main(["serve", "--port", "0"]) == 0
 
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_a_signal_before_it_runs_ends_it_well(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever stops it at once gets 0 too, and his handlers back."""
+
+    def stopped(_: served.Server) -> None:
+        raise SystemExit(0)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(served.Server, "run", stopped)
+
+    assert main(["serve", "--port", "0"]) == 0
+
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")

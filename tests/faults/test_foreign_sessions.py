@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from fault_server import KEY, FaultServer, answered, closed, cut, dead_port, envelope
+from fault_server import KEY, FaultServer, answered, chunked, closed, cut, dead_port, envelope
 from requests.adapters import HTTPAdapter
 from samples import request_of
 from urllib3.util import Retry
 
-from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, NotFoundError
-from chatarmin_os.transports import HTTPTransport
+from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, InvalidResponse, NotFoundError
+from chatarmin_os.transports import HTTPTransport, _courier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,6 +128,17 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
         client.send(request_of("tiers.list"))
 
     assert "result" in seen[0]
+
+
+def test_what_a_hook_has_read_is_bounded_too(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that is larger than any may be is none, whoever has read it."""
+    monkeypatch.setattr(_courier, "LARGEST_ANSWER", 10)
+    server.will(chunked)
+
+    with requests.Session() as session, _client(server.url, session) as client:
+        session.hooks["response"].append(lambda response, **_: print(len(response.text)))
+        with pytest.raises(InvalidResponse, match="more than 10 bytes"):
+            client.send(request_of("tiers.list"))
 
 
 def test_a_hook_that_raises_for_the_status_is_passed_over(server: FaultServer) -> None:
