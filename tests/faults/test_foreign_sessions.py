@@ -132,11 +132,12 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
 
 def test_what_a_hook_has_read_is_bounded_too(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is larger than any may be is none, whoever has read it."""
+    seen: list[str] = []
     monkeypatch.setattr(_courier, "LARGEST_ANSWER", 10)
     server.will(chunked)
 
     with requests.Session() as session, _client(server.url, session) as client:
-        session.hooks["response"].append(lambda response, **_: print(len(response.text)))
+        session.hooks["response"].append(lambda response, **_: seen.append(response.text))
         with pytest.raises(InvalidResponse, match="more than 10 bytes"):
             client.send(request_of("tiers.list"))
 
