@@ -44,7 +44,7 @@ server.run()
 def run() -> Part:
     """Measure and return the table."""
     return Part(
-        "serve: the fake as a local service",
+        "Serve",
         "Times by the clock, server and client on one machine, one connection kept open. Starting: a process of its "
         "own, from nothing to the first answer. Saving: the longest of many calls while the state of "
         f"{_COMPANIES:,} companies is saved again and again, beside `json.dumps` of it.",
