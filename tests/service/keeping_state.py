@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
+from chatarmin_os.fake import snapshot  # noqa: F401 - or the first writing would import it, and be killed meanwhile
 from chatarmin_os.fake.server import StateFile, _running
 from chatarmin_os.fake.server._products import Products
 
