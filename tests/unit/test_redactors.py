@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLANTED = [
-    "joan", "Joan", "JOAN", "doe", "Doe", "acme.example", "Acme", "Söhne", "+49 170", "secret note", "Bolt", "bea",
+    "joan", "Joan", "JOAN", "doe", "Doe", "acme.example", "Acme", "Söhne", "+49 170", "secret note", "Bolt", "bea@",
 ]  # fmt: skip
 
 
