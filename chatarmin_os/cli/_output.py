@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
 
 
+_KEY = re.compile(r"""os_sk_\w(?:[^\s'"]*[^\s'":])?""")
+
+
 def print_json(document: JSON) -> None:
-    """Print one JSON document, always in the same form."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print one JSON document, always in the same form: in ASCII, which no terminal and no encoding can spoil."""
+    print(json.dumps(document, indent=2))
 
 
 def document_of(model: Any) -> Any:
@@ -61,6 +65,16 @@ def _cell(value: Any) -> str:
 
 def complain(text: str, *advice: str) -> None:
     """Print what went wrong, and what to do about it, where errors are looked for."""
-    print(f"chatarmin-os: {printable(text)}", file=sys.stderr)
+    print(f"chatarmin-os: {printable(without_keys(text))}", file=sys.stderr)
     for line in advice:
-        print(f"  {printable(line)}", file=sys.stderr)
+        print(f"  {printable(without_keys(line))}", file=sys.stderr)
+
+
+def without_keys(text: str) -> str:
+    """Return a text without the API keys in it, such as one that was given where the name of its file belongs.
+
+    Example:
+        >>> without_keys("--api-key-file os_sk_live_1: No such file or directory")
+        '--api-key-file [key]: No such file or directory'
+    """
+    return _KEY.sub("[key]", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatarmin_os.cli._output import complain, document_of, print_json, print_table
 from chatarmin_os.errors import (
+    _NO_PROCEDURE,
     ApiError,
     ChatarminError,
     InvalidInput,
@@ -32,7 +34,6 @@ _COMPANY = "a company's id, or org:ID with your own id of the organisation"
 
 # What an argument of the client is called here.
 _NAMES = {
-    "api_key": "the API key",
     "base_url": "--base-url",
     "timeout": "--timeout",
     "path": "PATH",
@@ -48,6 +49,9 @@ _NAMES = {
     "contact_email": "--email",
     "checkout_session_id": "--checkout",
 }
+
+# What messages say to programmers alone.
+_NOT_HERE = (" or pass None where there is none", ", or allow_http=True")
 
 
 def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -130,7 +134,7 @@ def _added(
     parser.add_argument(
         "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
     )
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for the whole command; default: 10")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for each call; default: 10")
     if has_table:
         parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
     parser.set_defaults(run=lambda given: _run(run, given))
@@ -147,16 +151,21 @@ def _run(command: Callable[[ChatarminOS, Namespace], None], given: Namespace) ->
         with ChatarminOS(key, **{name: value for name, value in settings.items() if value is not None}) as client:
             command(client, given)
     except InvalidInput as error:
-        complain(_renamed(error))
+        complain(_renamed(error, given))
         return 2
     except ApiError as error:
-        complain(str(error), *_advice(error))
+        complain(str(error), *_advice(error, given))
         return 1
     except TransportError as error:
-        ran = "it did not run" if error.outcome == "not_sent" else "it may have run"
-        complain(f"no answer, {ran}: {error}", *_advice(error))
+        complain(f"no answer, {_what_ran(error)}: {error}", *_advice(error, given))
         return 3
     return 0
+
+
+def _what_ran(error: TransportError) -> str:
+    if error.outcome == "not_sent":
+        return "it did not run"
+    return "nothing was changed" if error.request and error.request.kind == "query" else "it may have run"
 
 
 def _api_key(given: Namespace) -> str | None:
@@ -165,51 +174,70 @@ def _api_key(given: Namespace) -> str | None:
     Raises:
         InvalidInput: There is none.
     """
-    if given.api_key_file == "-":
-        if getattr(given, "input", None) == "-":
-            raise InvalidInput("standard input cannot be both the API key and the input of the call", field="input")
-        return sys.stdin.readline()
-    if given.api_key_file is not None:
-        try:
-            return Path(given.api_key_file).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}") from None
-    if os.environ.get("OS_API_KEY", "").strip():
+    if given.api_key_file is None and os.environ.get("OS_API_KEY", "").strip():
         return None
-    if sys.stdin.isatty():
-        from getpass import getpass
+    if given.api_key_file == "-" and getattr(given, "input", None) == "-":
+        raise InvalidInput("standard input cannot be both the API key and the input of the call").inside("input")
+    key = ""
+    try:
+        if given.api_key_file is not None and given.api_key_file != "-":
+            key = Path(given.api_key_file).read_text(encoding="utf-8-sig")
+        elif sys.stdin.isatty():
+            from getpass import getpass
 
-        return getpass("API key (os_sk_...): ")
-    raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
+            key = getpass("API key (os_sk_...): ")
+        elif given.api_key_file == "-":
+            key = sys.stdin.readline()
+    except EOFError:  # nothing was typed
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}") from None
+    if not key.strip():
+        raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
+    return key
 
 
-def _renamed(error: InvalidInput) -> str:
+def _renamed(error: InvalidInput, given: Namespace) -> str:
     """Return what is wrong, with the names that were typed."""
     field, text = error.field or "", str(error)
+    if field not in _NAMES:  # a place inside of one
+        field = field.partition(".")[0].partition("[")[0]
     name = _NAMES.get(field)
-    return f"{name}: {text.removeprefix(field).removeprefix(': ')}" if name else text
+    if field == "external_org_id" and "company" in given:
+        name = _NAMES["company_id"]
+    if field == "base_url" and given.base_url is None:
+        name = "OS_BASE_URL"
+    for words in _NOT_HERE:
+        text = text.replace(words, "")
+    return f"{name}{text.removeprefix(field)}" if name else text.removeprefix("api_key: ")
 
 
-def _advice(error: ChatarminError) -> list[str]:
+def _advice(error: ChatarminError, given: Namespace) -> list[str]:
     """Return what to do about an error."""
     advice = []
     if isinstance(error, UnauthorizedError):
         advice.append("the key is in Settings, Developers, API Keys; is it that of this --base-url?")
-    if isinstance(error, NotFoundError) and error.message.startswith("No procedure"):
-        advice.append("is --base-url right, and PATH as the service spells it?")
+    if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
+        from chatarmin_os.transports._settings import base_url
+
+        advice.append(f"is --base-url right? {base_url(given.base_url)} was asked")
     key = getattr(error.request, "idempotency_key", None)
     if key and isinstance(error, (ServerError, TransportError)):
-        advice.append(f"send it again with --key {key}: it counts once, whether it ran or not")
+        advice.append(_again(key))
     return advice
 
 
+def _again(key: str) -> str:
+    return f"send it again with --key {shlex.quote(key)}: it counts once, whether it ran or not"
+
+
 def _call(client: ChatarminOS, given: Namespace) -> None:
-    text = sys.stdin.read() if given.input == "-" else given.input
     try:
+        text = sys.stdin.read() if given.input == "-" else given.input
         content = None if text is None else json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"no JSON: {error}", field="input") from None
+        raise InvalidInput(f"no JSON: {error}").inside("input") from None
     print_json(client.call(given.path, content, kind="mutation" if given.mutation else None))
 
 
@@ -255,15 +283,22 @@ def _check(client: ChatarminOS, given: Namespace) -> None:
 
 
 def _track(client: ChatarminOS, given: Namespace) -> None:
+    import attrs
+
     from chatarmin_os import TrackUsageInput
 
     event = TrackUsageInput(
-        company_id=_company_id(client, given.company),
+        company_id=given.company,
         feature_code=given.feature,
         quantity=given.quantity,
         idempotency_key=given.key,
     )
-    result = client.send(event)
+    event = attrs.evolve(event, company_id=_company_id(client, given.company))  # looked up when all else is checked
+    try:
+        result = client.send(event)
+    except KeyboardInterrupt:
+        complain("interrupted, it may have run", _again(event.idempotency_key))
+        raise
     row = {
         "used": result.current_usage,
         "remaining": result.remaining,

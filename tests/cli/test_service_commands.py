@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from contextlib import closing, redirect_stdout
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
 
-from chatarmin_os import ChatarminOS, ConnectionFailed, ServerError
+from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, NotFoundError, ServerError, TrackUsageInput
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake.server import serve_fake
@@ -22,6 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "os_sk_command_line_secret"
+
+
+class Terminal(io.StringIO):
+    """Standard input of somebody who is there."""
+
+    def isatty(self) -> bool:
+        """Say that somebody is there."""
+        return True
 
 
 class Output(NamedTuple):
@@ -174,6 +184,16 @@ def test_track_counts_an_event_once(run: Callable[..., Output]) -> None:
     assert "key" in table.out
 
 
+def test_a_company_goes_by_its_id_too(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """No look-up is made then."""
+    company_id = json.loads(run("status", "org:org_1", "--json").out)["company_id"]
+    before = len(fake.calls)
+
+    assert json.loads(run("track", company_id, "ai_credit", "5", "--json").out)["current_usage"] == 5
+    assert json.loads(run("status", company_id, "--json").out)["company_id"] == company_id
+    assert "companies.getByProductLink" not in [call.path for call in fake.calls[before:]]
+
+
 def test_track_past_the_limit_exits_1(run: Callable[..., Output]) -> None:
     """What the service refuses is told by its code and message, on standard error."""
     output = run("track", "org:org_1", "ai_credit", "101")
@@ -226,10 +246,14 @@ def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> Non
         (("onboard", "org_1", "--email", "nobody"), ""),
         (("onboard", " "), "ORG: "),
         (("onboard", "org_1", "--tier", " "), "--tier: "),
-        (("track", "c", "f", "0"), "QUANTITY: "),
+        (("track", "org:org_1", "f", "0"), "QUANTITY: "),
         (("track", "c", "f", "nan"), "QUANTITY: "),
         (("track", "c", "f", "1", "--key", ""), "--key: "),
         (("check", " ", "f"), "COMPANY: "),
+        (("check", "org:", "f"), "COMPANY: blank text"),
+        (("status", "org:"), "COMPANY: blank text"),
+        (("call", "tiers.get", f'{{"a": [{2**60}]}}'), "JSON.a[0]: an integer beyond"),
+        (("call", "tiers.get", f"[{2**60}]"), "JSON[0]: an integer beyond"),
         (("call", " "), "PATH: "),
         (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
         (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
@@ -237,14 +261,49 @@ def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> Non
     ],
 )
 def test_bad_arguments_are_named_as_they_were_typed(
-    run: Callable[..., Output], arguments: tuple[str, ...], told: str
+    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], told: str
 ) -> None:
-    """Wrong usage exits 2, or 1 where only the service can tell."""
+    """Wrong usage exits 2 and sends nothing, or 1 where only the service can tell."""
+    before = len(fake.calls)
+
     output = run(*arguments)
 
     assert output.code == (2 if told else 1)
+    assert (len(fake.calls) == before) is bool(told)
     assert output.err.startswith(f"chatarmin-os: {told}")
     assert output.err.count("\n") == 1
+    assert "None" not in output.err  # nothing that only programmers could do
+
+
+def test_a_bad_base_url_is_named_by_where_it_comes_from(
+    run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The option where it was typed, else the environment's variable; what only programmers could do is left out."""
+    monkeypatch.setenv("OS_BASE_URL", "http://os.example.com")
+
+    from_environment = run("call", "tiers.list")
+    typed = run("call", "tiers.list", "--base-url", "http://os.example.com")
+
+    told = "plain http would show the key to the network: use https\n"
+    assert from_environment == Output(2, "", f"chatarmin-os: OS_BASE_URL: {told}")
+    assert typed == Output(2, "", f"chatarmin-os: --base-url: {told}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(("--api-key-file", "-"), "--api-key-file -: it is no text"), (("-",), "JSON: no JSON: 'utf-8' codec")],
+    ids=["key", "input"],
+)
+def test_standard_input_that_is_no_text_is_refused(
+    run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
+) -> None:
+    """Bytes that are not UTF-8 are wrong usage, not a traceback."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8"))
+
+    output = run("call", "tiers.list", *arguments)
+
+    assert output.code == 2
+    assert output.err.startswith(f"chatarmin-os: {told}")
 
 
 @pytest.mark.parametrize(
@@ -284,6 +343,30 @@ def test_no_answer_after_sending_may_have_run(run: Callable[..., Output], fake: 
 
     assert output.code == 3
     assert "it may have run" in output.err
+
+
+def test_a_lost_look_up_has_changed_nothing(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """What only reads is said to have changed nothing: usage was not counted where its company was not found out."""
+    fake.fail("companies.getByProductLink", error=ConnectionFailed("lost"), times=3)
+
+    output = run("track", "org:org_1", "ai_credit", "1")
+
+    assert output.code == 3
+    assert output.err.startswith("chatarmin-os: no answer, nothing was changed: ")
+    assert "billing.trackUsage" not in [call.path for call in fake.calls]
+
+
+@pytest.mark.parametrize("said", ['No procedure found on path "a"', 'No "query"-procedure on path "a"'])
+def test_a_missing_procedure_names_the_service_that_was_asked(
+    run: Callable[..., Output], fake: FakeTransport, said: str
+) -> None:
+    """Both versions of tRPC are understood; the base URL is told."""
+    fake.fail("tiers.list", error=NotFoundError(said, code="NOT_FOUND"))
+
+    output = run("call", "tiers.list")
+
+    assert output.code == 1
+    assert f"is --base-url right? {os.environ['OS_BASE_URL']} was asked" in output.err
 
 
 def test_a_wrong_key_says_where_keys_come_from(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,19 +409,81 @@ def test_the_key_comes_from_standard_input(run: Callable[..., Output], monkeypat
 
 def test_the_key_is_asked_for_on_a_terminal(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none elsewhere it is typed, and not echoed."""
-
-    class Terminal(io.StringIO):
-        """Standard input of somebody who is there."""
-
-        def isatty(self) -> bool:
-            """Say that somebody is there."""
-            return True
-
     monkeypatch.delenv("OS_API_KEY")
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda prompt: KEY if "API key" in prompt else "")
 
     assert run("call", "tiers.list").code == 0
+    assert run("call", "tiers.list", "--api-key-file", "-").code == 0
+
+
+def test_who_types_no_key_is_told_what_to_do(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of the input at the prompt is no key, and no traceback."""
+
+    def end(_: str) -> NoReturn:
+        raise EOFError
+
+    monkeypatch.delenv("OS_API_KEY")
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    monkeypatch.setattr("getpass.getpass", end)
+
+    output = run("call", "tiers.list")
+
+    assert output.code == 2
+    assert output.err.startswith("chatarmin-os: no API key: ")
+
+
+def test_a_key_file_may_begin_with_a_mark_of_its_encoding(run: Callable[..., Output], tmp_path: Path) -> None:
+    """Editors of Windows write one; it is no part of the key."""
+    file = tmp_path / "key"
+    file.write_text(f"{KEY}\n", encoding="utf-8-sig")
+
+    assert run("call", "tiers.list", "--api-key-file", str(file)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("call", "tiers.list", "--api-key-file", KEY), "--api-key-file [key]: No such file"),
+        (("call", "tiers.list", "--api-key", KEY), "unrecognized arguments: --api-key [key]"),
+        (("call", "tiers.list", f"--key={KEY}"), "unrecognized arguments: --key=[key]"),
+        (("call", "tiers.list", "--base-url", f"https://{KEY}@os.example.com"), "--base-url: "),
+        (("track", "c", "f", KEY), "got '[key]'"),
+        (("call", "tiers.list", f'{{"{KEY}": {2**60}}}'), "[key]: an integer beyond"),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_repeated(
+    run: Callable[..., Output], arguments: tuple[str, ...], told: str
+) -> None:
+    """Whoever takes the key for an argument does not find it in the log; `run` looks for it."""
+    output = run(*arguments)
+
+    assert output.code == 2
+    assert told in output.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("call", "tiers.list"),
+        ("onboard", "org_1"),
+        ("check", "org:org_1", "sso"),
+        ("track", "org:org_1", "ai_credit", "1"),
+        ("status", "org:org_1"),
+    ],
+    ids=lambda command: command[0],
+)
+@pytest.mark.parametrize("code", ["UNAUTHORIZED", "BAD_REQUEST", "NOT_FOUND", "INTERNAL_SERVER_ERROR", f"X {KEY}"])
+def test_a_service_that_repeats_the_key_does_not_show_it(
+    run: Callable[..., Output], fake: FakeTransport, command: tuple[str, ...], code: str
+) -> None:
+    """Whatever fails: code, message and advice are without the key; `run` looks for it."""
+    fake.fail(error=ApiError.from_code(code, f"No: Bearer {KEY}", http_status=418), times=9)
+
+    output = run(*command)
+
+    assert (output.code, output.out) == (1, "")
+    assert "No: Bearer [key]" in output.err
 
 
 def test_without_a_key_it_says_what_to_do(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,10 +513,79 @@ def test_what_a_terminal_cannot_show_is_escaped(fake: FakeTransport) -> None:
         environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url, "PYTHONIOENCODING": "ascii"}
         with _process("onboard", "org_j", env=environment) as process:
             out, err = process.communicate()
+        with _process("onboard", "org_j", "--json", env=environment) as as_json:
+            document, _ = as_json.communicate()
 
     assert (process.returncode, err) == (0, "")
     assert "\\u65e5" in out
     assert "\x1b" not in out
+    assert json.loads(document)["company_name"] == "Sök\x1b[2J日本"
+
+
+def test_json_is_plain_ascii(run: Callable[..., Output]) -> None:
+    """Any encoding carries it, it stays JSON, and no control character of the service reaches the terminal."""
+    name = "Sök \x7f\x9b2J\u202e\U0001f600"
+
+    output = run("call", "companies.create", json.dumps({"name": name, "externalOrgId": "org_j"}))
+
+    assert output.out.isascii()
+    assert output.out.replace("\n", "").isprintable()
+    assert json.loads(output.out)["name"] == name
+
+
+def test_the_key_may_be_piped(fake: FakeTransport) -> None:
+    """A process reads it from its standard input, and takes the base URL from an option."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+    with serve_fake({KEY: fake}) as url:
+        command = ("status", "org:org_1", "--json", "--api-key-file", "-", "--base-url", url)
+        with _process(*command, env=environment, stdin=subprocess.PIPE) as process:
+            out, err = process.communicate(f"{KEY}\n")
+
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["enabled_features_count"] == 2
+
+
+def test_what_is_closed_is_done_without(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closed standard streams are no traceback: there is nothing to read, and nobody is told."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+
+    assert main(["check", "org:org_1", "sso"]) == 0
+    monkeypatch.delenv("OS_API_KEY")
+    assert run("check", "org:org_1", "sso").code == 2
+
+
+@pytest.mark.parametrize("command", ["--help", "quickstart"])
+def test_a_reader_that_has_gone_is_no_error(command: str) -> None:
+    """`chatarmin-os --help | head -1` ends well, and says nothing of a pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "chatarmin_os", command],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env=environment,
+        check=False,
+    )
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")  # noqa: PTH110
+def test_output_that_cannot_be_written_exits_3(
+    run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk is no refusal of the service: there is no answer, and the call may have run."""
+    with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - no file of ours
+        monkeypatch.setattr(sys, "stdout", full)
+        output = run("check", "org:org_1", "sso")
+
+    assert output.code == 3
+    assert output.err.startswith("chatarmin-os: the output cannot be written: ")
+    assert capsys.readouterr().err == ""
 
 
 def test_output_may_go_into_a_string() -> None:
@@ -391,6 +605,52 @@ def test_an_interrupt_exits_130(run: Callable[..., Output], monkeypatch: pytest.
     monkeypatch.setattr(ChatarminOS, "call", interrupt)
 
     assert run("call", "tiers.list") == Output(130, "", "")
+
+
+def test_an_interrupted_event_tells_its_key(
+    run: Callable[..., Output], fake: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after sending leaves open whether it was counted: with the key that is told it can be sent again."""
+    send = ChatarminOS.send
+
+    def interrupt(client: ChatarminOS, request: Any) -> Any:
+        answer = send(client, request)
+        if isinstance(request, TrackUsageInput):
+            raise KeyboardInterrupt
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ChatarminOS, "send", interrupt)
+        interrupted = run("track", "org:org_1", "ai_credit", "7")
+
+    key = interrupted.err.split("--key ")[1].split(":")[0]
+    again = json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)
+    assert interrupted.code == 130
+    assert interrupted.err.startswith("chatarmin-os: interrupted, it may have run\n")
+    assert again["current_usage"] == 7
+    assert [call.path for call in fake.calls].count("billing.trackUsage") == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
+def test_ctrl_c_ends_a_process_without_a_traceback() -> None:
+    """The signal itself, while an answer is waited for: exit code 130, two lines, and the key of the event as given."""
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest may ignore it
+    code += "from chatarmin_os.cli import main; sys.exit(main())"
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        url = f"http://127.0.0.1:{service.getsockname()[1]}"
+        command = [sys.executable, "-c", code, "track", "c", "f", "1", "--key", "job 1", "--base-url", url]
+        environment = {**os.environ, "OS_API_KEY": KEY}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+            connection, _ = service.accept()
+            with connection:
+                connection.recv(1)
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate()
+
+    assert process.returncode == 130
+    told, advice = err.splitlines()
+    assert told == "chatarmin-os: interrupted, it may have run"
+    assert "--key 'job 1':" in advice
 
 
 def test_a_server_error_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:
