@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import RemoteDisconnected
 from typing import TYPE_CHECKING, Any
@@ -335,6 +336,18 @@ def test_a_broken_snapshot_changes_nothing(door: Door) -> None:
     assert door("snapshot").data == snapshot
 
 
+def test_a_snapshot_beyond_the_calendar_of_a_fake_is_refused() -> None:
+    """By the fake's own clock, which every call would fail over later."""
+    later = FakeTransport(now=lambda: datetime(9990, 1, 1, tzinfo=UTC))
+    ahead = FakeTransport()
+    ahead.advance(timedelta(days=365 * 100))
+    with serve_fake({KEY: later}) as url:
+        door = Door(url)
+        reply = door("restore", {"snapshot": ahead.snapshot()})
+        assert (reply.code, reply.error["message"][:5]) == ("BAD_REQUEST", "now: ")
+        assert query(partial(sent, url), "tiers.list").status == 200
+
+
 def test_a_view_is_told_once(door: Door) -> None:
     """Who knows the version of a state is told that it is the same, until something happens."""
     version = door("view").data["version"]
@@ -440,3 +453,6 @@ def test_fakes_of_a_test_keep_their_own_calls() -> None:
         assert [call["path"] for call in door("calls").data] == ["tiers.list"]
         assert [call.path for call in fake.calls] == ["tiers.list"]
         assert json.dumps(fake.snapshot()) == json.dumps(door("snapshot").data)
+    product = Products().of({"x-api-key": KEY})
+    product.answer("tiers.list", "query", None)
+    assert (product.fake.calls, product.count) == ([], 1)

@@ -34,7 +34,7 @@ def _nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     gc.collect()
     assert set(threading.enumerate()) == threads
     assert _open_files() == files
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.WARNING] == []
 
 
 def _open_files() -> int:

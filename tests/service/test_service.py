@@ -127,6 +127,17 @@ def test_what_is_made_at_the_same_time_is_made_once() -> None:
     assert products._made(KEY) is products._made(KEY)
 
 
+def test_a_key_that_is_forgotten_leads_to_a_new_product() -> None:
+    """Whether it led to a fake of a test, or to nothing yet."""
+    products = Products({KEY: FakeTransport()})
+    given = products.of({"x-api-key": KEY})
+    for key in (KEY, "os_sk_never_seen"):
+        products.forget(key)
+
+    assert products.of({"x-api-key": KEY}) is not given
+    assert list(products) == [products.of({"x-api-key": KEY})]
+
+
 # Other sites
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEY = "os_sk_live_secret_of_the_tests"
 SCRIPT = Path(__file__).with_name("keeping_state.py")
-KILLS = 100 if os.environ.get("CHATARMIN_FULL") else 10
+KILLS = 30 if os.environ.get("CHATARMIN_FULL") else 5
 _log = logging.getLogger(__name__)
 
 
