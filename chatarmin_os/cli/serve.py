@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from contextlib import closing, nullcontext
@@ -32,14 +33,15 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         description="Serve the in-memory fake as a real tRPC endpoint, for applications in any language.",
         epilog=_EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=3001, help="0 takes any that is free (default: %(default)s)")
-    parser.add_argument("--state", metavar="FILE", help="keep everything in FILE, and load it again")
+    parser.add_argument("--state", type=_file, metavar="FILE", help="keep everything in FILE, and load it again")
     parser.add_argument("--empty", action="store_true", help="begin with no features and tiers, not the demo catalogue")
     parser.add_argument("--fail-rate", type=_fraction, default=0.0, metavar="FRACTION", help=_FAIL_RATE)
     parser.add_argument("--latency-ms", type=_milliseconds, default=0.0, metavar="MS", help="let each request wait")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help=_ALLOW_HOST)
+    parser.add_argument("--allow-host", type=_name, action="append", default=[], metavar="NAME", help=_ALLOW_HOST)
     parser.add_argument("--trpc", type=int, choices=(10, 11), default=11, help="its version (default: %(default)s)")
     parser.add_argument(
         "--transformer",
@@ -69,7 +71,7 @@ def _serve(given: Namespace) -> int:
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
-            StateFile(given.state, service.products) if given.state else nullcontext(),
+            StateFile(given.state, service.products, tell=complain) if given.state else nullcontext(),
         ):
             print(server.url, flush=True)
             complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")
@@ -89,6 +91,18 @@ def _stop(*_: Any) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the state is being saved
     raise SystemExit(0)
+
+
+def _file(text: str) -> str:
+    if not text.strip():
+        raise ArgumentTypeError("expected the name of a file, got none; leave the option out to keep nothing")
+    return text
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", text):
+        raise ArgumentTypeError(f"expected a name alone, such as fake, without http:// and port; got {text!r}")
+    return text
 
 
 def _port(text: str) -> int:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from chatarmin_os import ChatarminOS, UsageLimitError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -302,6 +303,46 @@ def test_a_reset_asks_first(page: Page) -> None:
 
     page.until(lambda: page.texts(".company") == [])
     assert [tier.code for tier in page.client.tiers.list()] == ["free", "trial", "pro", "enterprise"]
+
+
+def test_a_dialog_is_about_the_product_that_was_shown(chromium: Any) -> None:
+    """If another service answers meanwhile, without that product, nothing of another one is reset."""
+    with serve_fake() as url:
+        port = int(url.split(":")[2].split("/")[0])
+        page = Page(chromium, url, FakeTransport())
+        with ChatarminOS(KEY, base_url=url) as client:
+            client.onboard(external_org_id="org_1")
+        page.open()
+        page.until(lambda: len(page.texts(".company")) == 1)
+        page.find("#reset").click()
+        assert page.texts("#reset-title") == ["Reset os_sk_…_one?"]
+
+    kept = FakeTransport(demo_catalogue())
+    ChatarminOS(transport=kept).onboard(external_org_id="org_kept")
+    with serve_fake({OTHER_KEY: kept}, port=port):
+        page.until(page.find("#missing").is_displayed)
+        assert not page.find("#reset-dialog").is_displayed()
+        assert not page.find("#reset").is_displayed()
+        assert page.texts("#product option") == ["choose one", "os_sk_…_two"]
+        with ChatarminOS(KEY, base_url=url) as client:
+            client.onboard(external_org_id="org_2")
+        page.sees(".company .id", "org_2")
+        assert not page.find("#missing").is_displayed()
+        chromium.get("about:blank")
+        chromium.get_log("browser")  # it complained of the service that was gone, which was the point
+    assert len(kept.snapshot()["companies"]) == 1
+
+
+def test_what_cannot_be_shown_hides_nothing_else(page: Page) -> None:
+    """A request whose input is nested without end is refused, and the page goes on."""
+    body = "[" * 5_000 + "]" * 5_000
+    for given in (body[4_480:-4_480], body):
+        headers = {"x-api-key": KEY, "content-type": "application/json"}
+        answer = requests.post(f"{page.url}/billing.trackUsage", given, headers=headers)  # noqa: S113 - waits for no one
+        assert answer.status_code == 400
+
+    page.until(lambda: page.texts(".call.bad .path")[:1] == ["billing.trackUsage"])
+    assert not page.find("#gone").is_displayed()
 
 
 def test_products_are_chosen_and_remembered(page: Page) -> None:

@@ -73,7 +73,8 @@ def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """It says which, and exits 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert main(["serve", "--port", str(port), "--fail-rate", "0.5", "--latency-ms", "5"]) == 2
+        options = ["--fail-rate", "0.5", "--latency-ms", "5", "--allow-host", "fake"]
+        assert main(["serve", "--port", str(port), *options]) == 2
 
     assert capsys.readouterr().err == (
         f"chatarmin-os: cannot listen at 127.0.0.1, port {port}: Address already in use; try another host or port\n"
@@ -139,3 +140,22 @@ def test_a_signal_before_it_runs_ends_it_well(
 
     assert signal.getsignal(signal.SIGTERM) is before
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--state", ""),
+        ("--state", " "),
+        ("--allow-host", ""),
+        ("--allow-host", "fake:3001"),
+        ("--allow-host", "http://x"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    """A variable of the shell that is not set must not mean that nothing is kept."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", option, value])
+
+    assert ended.value.code == 2
+    assert f"argument {option}: expected" in capsys.readouterr().err

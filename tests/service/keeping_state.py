@@ -9,10 +9,10 @@ import sys
 from itertools import count
 
 from chatarmin_os.fake import snapshot  # noqa: F401 - or the first writing would import it, and be killed meanwhile
-from chatarmin_os.fake.server import StateFile, _running
+from chatarmin_os.fake.server import StateFile, _state_file
 from chatarmin_os.fake.server._products import Products
 
-_running._PAUSE = 0.001  # so that it is killed while it writes, mostly
+_state_file._PAUSE = 0.001  # so that it is killed while it writes, mostly
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.client import RemoteDisconnected
@@ -456,3 +457,45 @@ def test_fakes_of_a_test_keep_their_own_calls() -> None:
     product = Products().of({"x-api-key": KEY})
     product.answer("tiers.list", "query", None)
     assert (product.fake.calls, product.count) == ([], 1)
+
+
+def test_an_input_without_end_is_written_down_as_such(door: Door) -> None:
+    """What is refused for its depth, or because nobody could write it as JSON, spoils no list of calls."""
+    for body in (b"[" * 500 + b"]" * 500, b'{"quantity": 1e400}', b'{"companyId": "\\ud800"}'):
+        headers = {"content-type": "application/json"}
+        assert sent(door.url, "POST", "/api/v1/billing.trackUsage", headers, body).code == "BAD_REQUEST"
+
+    for calls in (door("calls").data, door("view").data["calls"]):
+        assert [call["error"]["code"] for call in calls] == ["BAD_REQUEST"] * 3
+        assert "(cannot be shown)" in [call["input"] for call in calls]
+
+
+def test_a_refusal_on_purpose_keeps_no_input_that_nobody_looked_at() -> None:
+    """It may be anything."""
+    with serve_fake(fail_rate=1.0) as url:
+        headers = {"content-type": "application/json"}
+        for _ in range(20):
+            with suppress(RemoteDisconnected, ConnectionError):
+                sent(url, "POST", "/api/v1/billing.trackUsage", headers, b"[" * 500 + b"]" * 500)
+        calls = Door(url)("calls").data
+
+    assert len(calls) == 20
+    assert {json.dumps(call["input"]) for call in calls} <= {"null", '"(cannot be shown)"'}
+
+
+def test_what_a_test_arranges_in_python_is_seen(door: Door) -> None:
+    """A fake that somebody else has too may be another at any time."""
+    fake = FakeTransport()
+    with serve_fake({KEY: fake}) as url:
+        door = Door(url)
+        version = door("view").data["version"]
+        fake.add_company("Acme")
+
+        assert len(door("view", {"since": version}).data["companies"]) == 1
+
+
+def test_versions_do_not_begin_again(door: Door) -> None:
+    """After a restart a page that knows an old one is told what is there now."""
+    first = door("view").data["version"]
+    with serve_fake() as url:
+        assert Door(url)("view", {"since": first}).data["unchanged"] is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gc
 import json
 import logging
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os.fake.server import CannotServe, StateFile, _running
+from chatarmin_os.fake.server import CannotServe, StateFile, _state_file
 from chatarmin_os.fake.server._products import Products
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def test_what_was_kept_is_there_again(path: Path) -> None:
 
 def test_it_is_saved_while_it_is_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Soon after every change."""
-    monkeypatch.setattr(_running, "_PAUSE", 0.001)
+    monkeypatch.setattr(_state_file, "_PAUSE", 0.001)
     products = Products()
     with StateFile(path, products):
         for number in range(1, 4):
@@ -168,7 +169,7 @@ def test_what_cannot_be_written_later_is_tried_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     """The service goes on, the last good file stays, and `problem` says why."""
-    monkeypatch.setattr(_running, "_PAUSE", 0.001)
+    monkeypatch.setattr(_state_file, "_PAUSE", 0.001)
     products = Products()
     told = f"cannot write {path}: {error.strerror or error}; --state names another file"
 
@@ -354,3 +355,132 @@ def test_saving_leaves_the_collector_as_it_was(
         assert gc.isenabled() == is_on
     finally:
         (gc.enable if before else gc.disable)()
+
+
+def test_two_servers_do_not_keep_one_file(path: Path) -> None:
+    """The second is refused, by whatever name it comes; when the first has ended, or was killed, another may."""
+    first = Products()
+    link = path.with_name("link.json")
+    link.symlink_to(path)
+    with StateFile(path, first) as file:
+        _create(_product(first))
+        for name in (path, link):
+            with pytest.raises(CannotServe) as caught:
+                StateFile(name, Products())
+            assert str(caught.value) == f"{name} is kept by another server; --state names another file"
+        file.save()  # which puts another file there: it is kept as well
+        with pytest.raises(CannotServe, match="is kept by another server"):
+            StateFile(path, _changed())
+    again = Products()
+    StateFile(path, again)
+    assert len(_product(again).fake.snapshot()["companies"]) == 1
+
+
+def test_another_process_is_refused_too(path: Path) -> None:
+    """Until it is killed; what it had saved is there."""
+    with subprocess.Popen([sys.executable, str(SCRIPT), str(path)], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
+        assert process.stdout
+        process.stdout.readline()
+        with pytest.raises(CannotServe, match="is kept by another server"):
+            StateFile(path, Products())
+        process.kill()
+    StateFile(path, Products())
+
+
+def test_of_two_that_make_it_one_keeps_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is later finds the file, and that it is kept; nothing is written over."""
+    kept: list[StateFile] = []
+    link = os.link
+
+    def slow(*given: Any) -> None:
+        if not kept:
+            kept.append(None)  # type: ignore[arg-type]  # so that the quicker one is not slow too
+            kept[0] = StateFile(path, _changed())
+        link(*given)
+
+    monkeypatch.setattr(os, "link", slow)
+    with pytest.raises(CannotServe, match="is kept by another server"):
+        StateFile(path, Products())
+    assert b"org_1" in path.read_bytes()
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+def test_a_file_system_without_links_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first file is put in place as the later ones are."""
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    StateFile(path, _changed())
+
+    assert b"org_1" in path.read_bytes()
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+def test_a_file_that_is_replaced_meanwhile_is_locked_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock on what is not there any more would keep nothing."""
+    StateFile(path, Products())
+    flock, calls = fcntl.flock, []
+
+    def replaced(descriptor: int, how: int) -> None:
+        flock(descriptor, how)
+        calls.append(descriptor)
+        if len(calls) == 1:
+            other = path.with_name("other")
+            other.write_bytes(path.read_bytes())
+            other.replace(path)
+
+    monkeypatch.setattr(fcntl, "flock", replaced)
+    kept = StateFile(path, Products())
+    monkeypatch.undo()
+
+    assert kept.problem is None
+    assert len(calls) == 3  # and the file that it saved
+    with pytest.raises(CannotServe, match="is kept by another server"):
+        StateFile(path, Products())
+
+
+def test_a_file_system_without_locks_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network drives have none: better kept without one than not at all."""
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    products = Products()
+    with StateFile(path, products):
+        _create(_product(products))
+
+    assert b"org_1" in path.read_bytes()
+
+
+def test_trouble_is_told_when_it_comes_and_when_it_goes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once each, and not only at the end."""
+    monkeypatch.setattr(_state_file, "_PAUSE", 0.001)
+    told: list[str] = []
+    products = Products()
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with StateFile(path, products, tell=told.append):
+        with monkeypatch.context() as full:
+            full.setattr(Path, "replace", refused)
+            _create(_product(products))
+            _wait(lambda: len(told) == 1)
+        _wait(lambda: len(told) == 2)
+    assert told == [
+        f"cannot write {path}: No space left on device; --state names another file",
+        f"{path} is written again",
+    ]
+
+
+def test_leaving_before_entering_saves_too(path: Path) -> None:
+    """Nothing depends on the thread that saves meanwhile."""
+    products = Products()
+    file = StateFile(path, products)
+    _create(_product(products))
+    file.__exit__(None, None, None)
+
+    assert b"org_1" in path.read_bytes()

@@ -3,7 +3,8 @@
 `chatarmin-os serve` runs it; `serve_fake` does in a test; `FakeService` is a WSGI application for any server.
 """
 
-from chatarmin_os.fake.server._running import CannotServe, Server, StateFile, serve_fake
+from chatarmin_os.fake.server._running import Server, serve_fake
 from chatarmin_os.fake.server._service import FakeService
+from chatarmin_os.fake.server._state_file import CannotServe, StateFile
 
 __all__ = ["CannotServe", "FakeService", "Server", "StateFile", "serve_fake"]

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import marshal
+import secrets
 import threading
 import time
 from collections import deque
@@ -52,16 +53,16 @@ class Product:
 
     Attributes:
         id: What it is called where its key must not be shown.
-        name: The key, but for its middle.
+        name: The key by its beginning and its last four characters.
         fake: The fake that answers.
-        version: How often something happened to it.
+        version: Another number whenever something has happened to it; also after a restart.
         edition: How often something may have changed that its snapshot holds.
     """
 
     def __init__(self, id: str, name: str, fake: FakeTransport, *, is_given: bool = False) -> None:
         self.id, self.name, self.fake = id, name, fake
         self._is_given = is_given  # by a test, which may look at its calls
-        self.version = self.edition = 0
+        self.version, self.edition = secrets.randbits(40), 0
         self._calls: deque[Received] = deque(maxlen=_KEPT_CALLS)
         self._count = 0
         self._lock = threading.Lock()
@@ -71,6 +72,11 @@ class Product:
         with self._lock:
             self.version += 1
             self.edition += changed
+
+    @property
+    def may_change_unseen(self) -> bool:
+        """Whether its fake may change without this object, for a test has it too."""
+        return self._is_given
 
     @property
     def count(self) -> int:
@@ -100,9 +106,14 @@ class Product:
         error: dict[str, str] | None = {"code": "INTERNAL_SERVER_ERROR", "message": "A defect of the fake"}
         try:
             if mishap == "refused":
+                given = None  # nobody has looked at it
                 raise ApiError.from_code("SERVICE_UNAVAILABLE", "Refused on purpose: a failure was asked for")
             answer = self._answer(path, kind, given)
             error = None
+        except InvalidInput as refusal:
+            given = "(cannot be shown)"  # it is no JSON that anybody could write, or is nested without end
+            error = {"code": "BAD_REQUEST", "message": str(refusal)}
+            raise ApiError.from_code("BAD_REQUEST", str(refusal)) from None
         except ApiError as refusal:
             error = {"code": refusal.code, "message": refusal.message}
             raise
@@ -124,8 +135,6 @@ class Product:
         call = Call(path, kind, None if given is UNSET else given, known is not None and known.safe_to_repeat)
         try:
             return self.fake.send(call)
-        except InvalidInput as refusal:
-            raise ApiError.from_code("BAD_REQUEST", str(refusal)) from None
         finally:
             if not self._is_given:
                 self.fake.calls.clear()  # they are written down here, and only the last ones kept

@@ -1,38 +1,27 @@
-"""Serving the fake on a socket, and keeping its state in a file."""
+"""Serving the fake on a socket."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
 import threading
 from contextlib import contextmanager, suppress
-from glob import escape
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake.server._service import BASE, LARGEST_BODY, AnswerLost, FakeService, refusal, status_line
+from chatarmin_os.fake.server._state_file import CannotServe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from types import TracebackType
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from chatarmin_os.fake import FakeTransport
-    from chatarmin_os.fake.server._products import Products
 
-_THREADS = 16  # so many requests may wait out their latency at once
+_THREADS = 32  # so many requests may wait out their latency at once
 _MOST_CONNECTIONS = 1_000
 _ERRORS = {413: "PAYLOAD_TOO_LARGE", 500: "INTERNAL_SERVER_ERROR", 501: "NOT_IMPLEMENTED"}  # of waitress, by status
-_PAUSE = 0.5  # seconds between two writings of the state file
 _queue_log = logging.getLogger("chatarmin_os.server.queue")
 _queue_log.setLevel(logging.ERROR)  # waitress warns of each request that waits for a thread, which is no trouble here
-
-
-class CannotServe(Exception):  # noqa: N818 - it says what it is
-    """The fake cannot be served, and why: a library that is missing, a port in use, a file that is no state."""
 
 
 class Server:
@@ -136,6 +125,8 @@ class Server:
     def close(self) -> None:
         """Listen no longer, and end all connections; `run` does so at its end."""
         with self._lock:
+            if self._is_closed:
+                return
             self._is_closed = True
         for one in self._listening:
             for channel in list(one.active_channels.values()):
@@ -177,91 +168,3 @@ def serve_fake(fakes: Mapping[str, FakeTransport] | None = None, *, port: int = 
     finally:
         server.stop()
         thread.join()
-
-
-class StateFile:
-    """Keeps products in a file: loaded when it is made, saved while it is open, whenever they have changed.
-
-    The file is written beside itself and then put in place, so that whoever is killed leaves the last good one. A new
-    one is for its owner only, for people's addresses are in it; one that is there keeps its permissions, and a link
-    stays a link to it.
-
-    Attributes:
-        problem: Why it could not be saved the last time.
-
-    Raises:
-        CannotServe: The file is no state, or cannot be written.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], products: Products) -> None:
-        self._shown, self._path = os.fspath(path), Path(os.path.realpath(path))
-        self._products = products
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="state file", daemon=True)
-        self._saved: object = None
-        self.problem: str | None = None
-        self._load()
-        for left in self._path.parent.glob(escape(f".{self._path.name}.") + "[0-9]*.tmp"):  # by those who were killed
-            with suppress(OSError):
-                left.unlink()
-        self.save()
-
-    def _load(self) -> None:
-        try:
-            text = self._path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise CannotServe(f"cannot read {self._shown}: {reason}; --state names another file") from error
-        try:
-            self._products.load(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            told = f"{self._shown} is no state of the fake, and stays as it is: {error}; --state names another file"
-            raise CannotServe(told) from error
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        self._thread.join()
-        self.save()
-
-    def _keep(self) -> None:
-        while not self._stopped.wait(_PAUSE):
-            with suppress(CannotServe):  # it is tried again, and told at the end
-                self.save()
-
-    def save(self) -> None:
-        """Write the file, if anything has changed since.
-
-        Raises:
-            CannotServe: It cannot be written; what was there is there still.
-        """
-        edition = self._products.edition()
-        if edition == self._saved:
-            return
-        try:
-            self._write()
-        except OSError as error:
-            self.problem = f"cannot write {self._shown}: {error.strerror or error}; --state names another file"
-            raise CannotServe(self.problem) from error
-        self._saved, self.problem = edition, None
-
-    def _write(self) -> None:
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
-            beside.touch(0o600)
-            with beside.open("w", encoding="utf-8") as file:
-                file.writelines(self._products.state_text())
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileNotFoundError):
-                shutil.copymode(self._path, beside)
-            beside.replace(self._path)
-        finally:
-            beside.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
     A company is found by its name, domain, ids and external org ids.
     """
     version = product.version  # read first: what changes meanwhile is told next time
-    if version == since:
+    if version == since and not product.may_change_unseen:
         return {"version": version, "unchanged": True}
     fake = product.fake
     with fake._locked() as state:

@@ -5,7 +5,7 @@ const EVERY_HIDDEN = 3000;
 const LONGEST_JSON = 20_000;
 const $ = (id) => document.getElementById(id);
 
-const page = { product: null, version: null, view: null, isPaused: false, shownCalls: [], paths: new Set() };
+const page = { product: null, wanted: null, isMissing: false, version: null, view: null, isPaused: false, shownCalls: [], paths: new Set() };
 
 // Building and updating nodes
 
@@ -95,8 +95,8 @@ const moment = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "
 
 class Refused extends Error {}
 
-async function ask(name, input, { isMutation = false } = {}) {
-  const headers = page.product ? { "x-fake-product": page.product } : {};
+async function ask(name, input, { isMutation = false, product = page.product } = {}) {
+  const headers = product ? { "x-fake-product": product } : {};
   const query = isMutation || input === undefined ? "" : `?input=${encodeURIComponent(JSON.stringify(input))}`;
   const body = isMutation ? JSON.stringify(input ?? {}) : undefined;
   if (isMutation) headers["content-type"] = "application/json";
@@ -107,9 +107,9 @@ async function ask(name, input, { isMutation = false } = {}) {
 }
 
 /** Use a handle, say what came of it, and look again. */
-async function act(name, input, done) {
+async function act(name, input, done, product = page.product) {
   try {
-    await ask(name, input, { isMutation: true });
+    await ask(name, input, { isMutation: true, product });
     tell(done);
   } catch (error) {
     tell(error instanceof Refused ? error.message : "The service does not answer.", true);
@@ -332,11 +332,13 @@ async function lookOnce() {
   try {
     const products = await ask("products");
     choose(products);
-    const isNew = products.length === 0;
+    const isNew = products.length === 0 && !page.isMissing;
     $("welcome").hidden = !isNew;
-    $("main").hidden = isNew;
+    $("missing").hidden = !page.isMissing;
+    $("main").hidden = !page.product;
     document.body.classList.toggle("new", isNew);
-    if (page.product && !isNew) {
+    document.body.classList.toggle("idle", !page.product);
+    if (page.product) {
       const search = $("search").value.trim();
       const view = await ask("view", page.version === null ? { search } : { search, since: page.version });
       if (!view.unchanged && search === $("search").value.trim()) {
@@ -346,19 +348,24 @@ async function lookOnce() {
     }
     $("gone").hidden = true;
   } catch (error) {
-    $("gone").hidden = false;
     page.version = null; // another service may answer next
-    if (error instanceof Refused) page.product = null;
+    if (error instanceof Refused) tell(error.message, true);
+    else $("gone").hidden = false;
   }
 }
 
-/** Offer the products, and take the one that the address names, or the one there is. */
+/** Offer the products, and take the one that the address names; where it names none, the one that is shown, or the first. */
 function choose(products) {
-  const wanted = new URLSearchParams(location.hash.slice(1)).get("product");
-  offer($("product"), products.map((product) => [product.id, product.key]));
-  const chosen = products.find((product) => product.id === wanted) ?? products.find((product) => product.id === page.product) ?? products[0];
-  $("product").disabled = products.length < 2;
-  if (chosen?.id !== page.product) {
+  const wanted = new URLSearchParams(location.hash.slice(1)).get("product") ?? page.wanted ?? products[0]?.id ?? null;
+  page.wanted = wanted;
+  const chosen = products.find((product) => product.id === wanted);
+  // Another product than the one that was looked at is never taken instead: what people press would befall it.
+  page.isMissing = wanted !== null && !chosen;
+  const options = products.map((product) => [product.id, product.key]);
+  offer($("product"), page.isMissing ? [["", "choose one"], ...options] : options);
+  $("product").disabled = !page.isMissing && products.length < 2;
+  if ((chosen?.id ?? null) !== page.product || page.isMissing) closeDialogs();
+  if ((chosen?.id ?? null) !== page.product) {
     page.product = chosen?.id ?? null;
     page.version = null;
     page.paths.clear();
@@ -412,18 +419,31 @@ $("checkout").addEventListener("submit", async (event) => {
   }
 });
 
+/** Show a dialog about the product that is shown now: whatever happens meanwhile, what is pressed in it is about this one. */
+function open(dialog) {
+  dialog.product = page.product;
+  for (const node of dialog.querySelectorAll(".which")) node.textContent = $("product").selectedOptions[0]?.textContent ?? "";
+  dialog.showModal();
+}
+
+function closeDialogs() {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+}
+
 $("fail").addEventListener("click", () => {
   offer($("fail-path"), [["", "any procedure"], ...[...page.paths].sort().map((path) => [path, path])]);
-  $("fail-dialog").showModal();
+  open($("fail-dialog"));
 });
 $("fail-form").addEventListener("submit", () => {
   const path = $("fail-path").value;
   const given = { error: $("fail-error").value, times: Number($("fail-times").value), after: $("fail-after").checked };
-  act("fail", path ? { ...given, path } : given, "The next calls will fail.");
+  act("fail", path ? { ...given, path } : given, "The next calls will fail.", $("fail-dialog").product);
 });
 
-$("reset").addEventListener("click", () => $("reset-dialog").showModal());
-$("reset-form").addEventListener("submit", () => act("reset", {}, "Everything but features and tiers is forgotten."));
+$("reset").addEventListener("click", () => open($("reset-dialog")));
+$("reset-form").addEventListener("submit", () => {
+  act("reset", {}, "Everything but features and tiers is forgotten.", $("reset-dialog").product);
+});
 
 for (const node of document.querySelectorAll("[data-close]")) {
   node.addEventListener("click", () => node.closest("dialog").close());
