@@ -20,16 +20,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import re
 from abc import ABC, abstractmethod
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
-from chatarmin_os._json import LARGEST_INTEGER, instant_text
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError, TransportError
+from chatarmin_os.fake.server import _javascript
 from chatarmin_os.transports import _superjson
 
 if TYPE_CHECKING:
@@ -42,7 +39,6 @@ _log = logging.getLogger("chatarmin_os")
 _METHODS: dict[str, str] = {"query": "GET", "mutation": "POST"}
 _JSON, _JSONL, _TEXT = "application/json", "application/jsonl", "text/plain;charset=UTF-8"
 _MULTI_STATUS = 207
-_BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 _NO_OBJECT = '"input" needs to be an object when doing a batch call'
 _ONLY_11 = frozenset({"PAYMENT_REQUIRED", "UNSUPPORTED_MEDIA_TYPE", "PRECONDITION_REQUIRED"})
 _ONLY_11 |= {"BAD_GATEWAY", "SERVICE_UNAVAILABLE", "GATEWAY_TIMEOUT"}
@@ -145,7 +141,7 @@ class _Exchange(ABC):
             text = request.body.decode(self.encoding, errors="replace") or None
         if text is not None:
             try:
-                self.content = _parsed(text)
+                self.content = _javascript.parsed(text)
             except ValueError as error:
                 self.problem = (self.no_json, f"the input is no JSON: {error}")
         self.is_superjson = dialect.transformer == "superjson" or (
@@ -272,7 +268,7 @@ class _Exchange(ABC):
         """Return an envelope as the transformer writes it."""
         content = outcome.content
         if not self.is_superjson:
-            written: dict[str, Any] = content if outcome.is_plain else _plain(content)
+            written: dict[str, Any] = content if outcome.is_plain else _javascript.plain(content)
             return written
         if "error" in content:
             return {"error": _superjson.encode(content["error"])}
@@ -304,7 +300,7 @@ class _Exchange11(_Exchange):
                 raise ApiError.from_code("UNSUPPORTED_MEDIA_TYPE", f'Unsupported content-type "{content_type}')
         path = self.path.removesuffix("/")
         try:
-            path = _unquoted(path)
+            path = _javascript.unquoted(path)
         except ValueError:
             raise ApiError.from_code("BAD_REQUEST", f'Invalid URL-encoding in path "{path}"') from None
         paths = path.split(",") if self.is_batch else [path]
@@ -332,7 +328,7 @@ class _Exchange11(_Exchange):
     def streamed(self, outcomes: list[_Outcome]) -> Answer:
         """All in one line: nothing here comes later than the rest."""
         head = {str(index): [[outcome.content]] for index, outcome in enumerate(outcomes)}
-        answer = self.told(200, _superjson.encode(head) if self.is_superjson else _plain(head))
+        answer = self.told(200, _superjson.encode(head) if self.is_superjson else _javascript.plain(head))
         return answer._replace(body=answer.body + b"\n")
 
 
@@ -358,7 +354,7 @@ class _Exchange10(_Exchange):
         if not self.is_batch:
             return [self.path]
         try:
-            return _unquoted(self.path).split(",")
+            return _javascript.unquoted(self.path).split(",")
         except ValueError:
             raise ApiError.from_code("INTERNAL_SERVER_ERROR", "URI malformed") from None
 
@@ -391,49 +387,3 @@ def _meant(envelope: Any) -> Any:
     meta = envelope.get("meta")
     is_undefined = isinstance(meta, dict) and meta.get("values") == ["undefined"]
     return UNSET if is_undefined else _superjson.decode(envelope)
-
-
-def _parsed(text: str) -> Any:
-    """Return JSON with the numbers that JavaScript makes of it.
-
-    Raises:
-        ValueError: It is none, or nested without end.
-    """
-    try:
-        return _decoder.decode(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    return int(number) if number.is_integer() and abs(number) <= LARGEST_INTEGER else number
-
-
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
-
-
-_decoder = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_constant)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as `JSON.stringify` has it."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items() if inner is not UNSET}
-    if isinstance(value, (list, tuple)):
-        return [None if inner is UNSET else _plain(inner) for inner in value]
-    if isinstance(value, datetime):
-        return instant_text(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _unquoted(path: str) -> str:
-    """Return what `decodeURIComponent` returns.
-
-    Raises:
-        ValueError: It refuses.
-    """
-    if _BAD_ESCAPE.search(path):
-        raise ValueError("URI malformed")
-    return unquote(path, errors="strict")
