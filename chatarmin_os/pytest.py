@@ -8,6 +8,8 @@ run `pytest -p chatarmin_os.pytest`.
 
     pytest test_billing.py::test_upgrade --os-record          records it, with the key in OS_API_KEY
     pytest test_billing.py::test_upgrade --os-record=fake     records the in-memory service
+
+PYTEST_DONT_REWRITE: there is no assert statement in it, and a conftest.py may import from it before it is loaded.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatarmin_os import CassetteError, ChatarminOS
+from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport, _cassette
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
@@ -156,6 +160,22 @@ def assert_same_state(left: FakeTransport | JSON, right: FakeTransport | JSON) -
         more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
         told = f"the states differ at {len(lines)} place{'' if len(lines) == 1 else 's'}:"
         raise AssertionError("\n".join([told, *lines[:_MOST_SHOWN], *more]))
+
+
+def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
+    """Assert that the fake still answers as recordings do; the failure is the table of what differs.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from chatarmin_os.transports import RecordingTransport
+        >>> path = f"{mkdtemp()}/tiers.jsonl"
+        >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
+        ...     tiers = client.tiers.list()
+        >>> assert_no_drift(path)
+    """
+    drifted = [str(report) for report in map(check_recording, paths) if report.is_drift]
+    if drifted:
+        raise AssertionError("the fake does not do as recorded:\n" + "\n".join(drifted))
 
 
 def _snapshot(state: FakeTransport | JSON) -> JSON:

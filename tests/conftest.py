@@ -9,12 +9,17 @@ from serving import FakeServer, TrpcServer, node_missing
 
 from chatarmin_os import ChatarminError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.pytest import assert_no_drift
 from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, _cassette
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import Any
+
+    from chatarmin_os.transports import Transport
+
+pytest_plugins = ["chatarmin_os.pytest"]
 
 TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
 TRANSPORTS = ("fake", "recorded", "http-fake", *TRPC)
@@ -71,10 +76,7 @@ def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[C
         yield ChatarminOS(transport=arrange)
         return
     if transport == "recorded":
-        path = request.getfixturevalue("tmp_path") / "recording.jsonl"
-        with ChatarminOS(transport=RecordingTransport(arrange, path)) as client:
-            yield client
-        _replay(path)
+        yield from _recorded(request, arrange)
         return
     server: FakeServer = request.getfixturevalue("fake_server")
     url = server.url
@@ -83,9 +85,23 @@ def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[C
         url = trpc.urls[transport.replace("http-trpc-", "v")]
     transformer: Literal["json", "superjson"] = "superjson" if transport.endswith("superjson") else "json"
     api_key = server.add(arrange)
-    with ChatarminOS(transport=HTTPTransport(api_key, url, transformer=transformer)) as client:
-        yield client
+    http = HTTPTransport(api_key, url, transformer=transformer)
+    if transport == "http-trpc-11-superjson":
+        yield from _recorded(request, http)
+    else:
+        with ChatarminOS(transport=http) as client:
+            yield client
     server.forget(api_key)
+
+
+def _recorded(request: pytest.FixtureRequest, service: Transport) -> Iterator[ChatarminOS]:
+    """Yield a client whose calls are recorded; then the recording replays strictly, and the fake does as it says."""
+    path = request.getfixturevalue("tmp_path") / "recording.jsonl"
+    with ChatarminOS(transport=RecordingTransport(service, path)) as client:
+        yield client
+    _replay(path)
+    if request.node.get_closest_marker("unseen") is None:
+        assert_no_drift(path)
 
 
 def _replay(path: Path) -> None:

@@ -12,7 +12,7 @@ from io import StringIO, TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 from chatarmin_os._version import __version__
-from chatarmin_os.cli import quickstart, serve, service
+from chatarmin_os.cli import quickstart, recording, serve, service
 from chatarmin_os.cli._output import complain, without_keys
 
 if TYPE_CHECKING:
@@ -78,5 +78,6 @@ def _with_commands(parser: ArgumentParser) -> ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     service.add_commands(commands)
     serve.add_command(commands)
+    recording.add_command(commands)
     quickstart.add_command(commands)
     return parser

@@ -8,6 +8,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os._table import table
 from chatarmin_os.errors import printable
 
 if TYPE_CHECKING:
@@ -37,30 +38,8 @@ def document_of(model: Any) -> Any:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], indent: str = "") -> None:
-    """Print rows as aligned columns under their names; None is a dash, numbers stand to the right."""
-    names = list(rows[0])
-    cells = [[name.replace("_", " ") for name in names]]
-    cells += [[_cell(row[name]) for name in names] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    is_number = [all(isinstance(row[name], (int, float, type(None))) for row in rows) for name in names]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(line, widths, is_number, strict=True)
-        )
-        for line in cells
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    for line in lines:
-        print(f"{indent}{line}".rstrip())
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return printable(value.strftime("%Y-%m-%d %H:%M UTC") if isinstance(value, datetime) else str(value))
+    """Print rows as aligned columns under their names."""
+    print("\n".join(table(rows, indent)))
 
 
 def complain(text: str, *advice: str) -> None:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import sys
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from chatarmin_os.cli._connection import add_options, connected, guarded, sent_again
 from chatarmin_os.cli._output import complain, document_of, print_json, print_table
-from chatarmin_os.errors import (
-    _NO_PROCEDURE,
-    ApiError,
-    ChatarminError,
-    InvalidInput,
-    NotFoundError,
-    ServerError,
-    TransportError,
-    UnauthorizedError,
-)
+from chatarmin_os.errors import ApiError, InvalidInput
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
@@ -31,27 +21,6 @@ if TYPE_CHECKING:
 _ORG = "org:"
 _EXIT_CODES = "\nexit codes: 0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer"
 _COMPANY = "a company's id, or org:ID with your own id of the organisation"
-
-# What an argument of the client is called here.
-_NAMES = {
-    "base_url": "--base-url",
-    "timeout": "--timeout",
-    "path": "PATH",
-    "input": "JSON",
-    "company_id": "COMPANY",
-    "feature_code": "FEATURE",
-    "quantity": "QUANTITY",
-    "idempotency_key": "--key",
-    "external_org_id": "ORG",
-    "hints.company_name": "--name",
-    "hints.domain": "--domain",
-    "tier_code": "--tier",
-    "contact_email": "--email",
-    "checkout_session_id": "--checkout",
-}
-
-# What messages say to programmers alone.
-_NOT_HERE = (" or pass None where there is none", ", or allow_http=True")
 
 
 def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -131,105 +100,17 @@ def _added(
     parser.add_argument(
         "--base-url", metavar="URL", help="where the service is; default: OS_BASE_URL, or the public one"
     )
-    parser.add_argument(
-        "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
-    )
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for each call; default: 10")
+    add_options(parser)
     if has_table:
         parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
-    parser.set_defaults(run=lambda given: _run(run, given))
+
+    def with_a_client(given: Namespace) -> int:
+        with connected(given) as client:
+            run(client, given)
+        return 0
+
+    parser.set_defaults(run=partial(guarded, with_a_client))
     return parser
-
-
-def _run(command: Callable[[ChatarminOS, Namespace], None], given: Namespace) -> int:
-    """Run a command with a client, and return its exit code."""
-    from chatarmin_os import ChatarminOS
-
-    settings = {"base_url": given.base_url, "timeout": given.timeout}
-    try:
-        key = _api_key(given)
-        with ChatarminOS(key, **{name: value for name, value in settings.items() if value is not None}) as client:
-            command(client, given)
-    except InvalidInput as error:
-        complain(_renamed(error, given))
-        return 2
-    except ApiError as error:
-        complain(str(error), *_advice(error, given))
-        return 1
-    except TransportError as error:
-        complain(f"no answer, {_what_ran(error)}: {error}", *_advice(error, given))
-        return 3
-    return 0
-
-
-def _what_ran(error: TransportError) -> str:
-    if error.outcome == "not_sent":
-        return "it did not run"
-    return "nothing was changed" if error.request and error.request.kind == "query" else "it may have run"
-
-
-def _api_key(given: Namespace) -> str | None:
-    """Return the API key of a file or of a prompt; None where the client finds one in the environment.
-
-    Raises:
-        InvalidInput: There is none.
-    """
-    if given.api_key_file is None and os.environ.get("OS_API_KEY", "").strip():
-        return None
-    if given.api_key_file == "-" and getattr(given, "input", None) == "-":
-        raise InvalidInput("standard input cannot be both the API key and the input of the call").inside("input")
-    key = ""
-    try:
-        if given.api_key_file is not None and given.api_key_file != "-":
-            key = Path(given.api_key_file).read_text(encoding="utf-8-sig")
-        elif sys.stdin.isatty():
-            from getpass import getpass
-
-            key = getpass("API key (os_sk_...): ")
-        elif given.api_key_file == "-":
-            key = sys.stdin.readline()
-    except EOFError:  # nothing was typed
-        pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}") from None
-    if not key.strip():
-        raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
-    return key
-
-
-def _renamed(error: InvalidInput, given: Namespace) -> str:
-    """Return what is wrong, with the names that were typed."""
-    field, text = error.field or "", str(error)
-    if field not in _NAMES:  # a place inside of one
-        field = field.partition(".")[0].partition("[")[0]
-    name = _NAMES.get(field)
-    if field == "external_org_id" and "company" in given:
-        name = _NAMES["company_id"]
-    if field == "base_url" and given.base_url is None:
-        name = "OS_BASE_URL"
-    for words in _NOT_HERE:
-        text = text.replace(words, "")
-    return f"{name}{text.removeprefix(field)}" if name else text.removeprefix("api_key: ")
-
-
-def _advice(error: ChatarminError, given: Namespace) -> list[str]:
-    """Return what to do about an error."""
-    advice = []
-    if isinstance(error, UnauthorizedError):
-        advice.append("the key is in Settings, Developers, API Keys; is it that of this --base-url?")
-    if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
-        from chatarmin_os.transports._settings import base_url
-
-        advice.append(f"is --base-url right? {base_url(given.base_url)} was asked")
-    key = getattr(error.request, "idempotency_key", None)
-    if key and isinstance(error, (ServerError, TransportError)):
-        advice.append(_again(key))
-    return advice
-
-
-def _again(key: str) -> str:
-    return f"send it again with --key {shlex.quote(key)}: it counts once, whether it ran or not"
 
 
 def _call(client: ChatarminOS, given: Namespace) -> None:
@@ -297,7 +178,7 @@ def _track(client: ChatarminOS, given: Namespace) -> None:
     try:
         result = client.send(event)
     except KeyboardInterrupt:
-        complain("interrupted, it may have run", _again(event.idempotency_key))
+        complain("interrupted, it may have run", sent_again(event.idempotency_key))
         raise
     row = {
         "used": result.current_usage,
@@ -355,10 +236,3 @@ def _quantity(text: str) -> float:
         return int(text) if text.strip().isdecimal() else float(text)
     except ValueError:
         raise ArgumentTypeError(f"expected a number, got {text!r}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ArgumentTypeError(f"expected seconds, got {text!r}") from None

@@ -1,6 +1,6 @@
 """The file of a recording: JSON Lines, a first line about the recording, then a line for each call.
 
-{"format": "chatarmin_os recording 1", "from": "https://...", "recorded_at": "2026-11-25T10:00:00.000Z", "sdk": "0.1.0"}
+{"format": "chatarmin_os recording 1", "from": "https://...", "recorded_at": "2026-11-25T10:00:00.000Z", ...}
 {"answer": {...}, "input": {...}, "kind": "query", "path": "features.check"}
 {"error": {"code": "NOT_FOUND", "data": {...}, "message": "...", "status": 404}, "input": {...}, "kind": ..., ...}
 {"failure": {"message": "...", "outcome": "unknown", "type": "TimedOut"}, "input": {...}, "kind": ..., "path": ...}
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
+_LEAST_QUOTED = 3  # shorter texts stand in every word
 FORMAT = "chatarmin_os recording 1"
 
 _FAILURES: dict[str, type[TransportError]] = {
@@ -47,28 +48,69 @@ class Recorded(NamedTuple):
     came: dict[str, Any]
 
 
-def head(source: str | None) -> dict[str, Any]:
+def head(source: str | None, *, is_redacted: bool) -> dict[str, Any]:
     """Return the first line of a recording made now."""
-    return {"format": FORMAT, "from": source, "recorded_at": instant_text(datetime.now(UTC)), "sdk": __version__}
+    now = instant_text(datetime.now(UTC))
+    return {"format": FORMAT, "from": source, "recorded_at": now, "redacted": is_redacted, "sdk": __version__}
 
 
-def line(content: JSON) -> bytes:
-    """Return a line of the file."""
+def line(content: dict[str, Any] | Recorded) -> bytes:
+    """Return a line of the file: its first one, or a call."""
+    if isinstance(content, Recorded):
+        content = {"path": content.path, "kind": content.kind, "input": content.input, **content.came}
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(", ", ": "))
     return f"{text}\n".encode()
 
 
-def came_of(answer: JSON | ChatarminError, redact: Callable[[JSON], JSON]) -> dict[str, Any]:
+def came_of(answer: JSON | ChatarminError) -> dict[str, Any]:
     """Return how an answer or an error is written down."""
     if isinstance(answer, ApiError):
-        told = redact({"message": answer.message, "data": answer.data})
-        error = {"code": answer.code, "status": answer.http_status, **told}
+        told = {"code": answer.code, "status": answer.http_status, "message": answer.message, "data": answer.data}
         retry_after = getattr(answer, "retry_after", None)
-        return {"error": error if retry_after is None else {**error, "retry_after": retry_after}}
+        return {"error": told if retry_after is None else {**told, "retry_after": retry_after}}
     if isinstance(answer, TransportError):
-        told = redact({"message": str(answer), "data": None})
-        return {"failure": {"type": type(answer).__name__, "message": told["message"], "outcome": answer.outcome}}
-    return {"answer": redact(answer)}
+        told = {"type": type(answer).__name__, "message": str(answer), "outcome": answer.outcome}
+        return {"failure": told}
+    return {"answer": answer}
+
+
+def redacted(recorded: Recorded, redact: Callable[[JSON], JSON]) -> Recorded:
+    """Return a call whose input, and whose answer or words, went through a redactor.
+
+    Refusals quote their input: what was taken out of it is taken out of their words, too.
+    """
+    given = redact(recorded.input)
+    [(came, what)] = recorded.came.items()
+    if came == "answer":
+        return recorded._replace(input=given, came={came: redact(what)})
+    told = redact({"message": what["message"], "data": what.get("data")})
+    for old, new in sorted(_taken_out(recorded.input, given), key=lambda pair: -len(pair[0])):
+        told = _replaced(told, old, new)
+    words = {key: told[key] for key in ("message", "data") if key in what}
+    return recorded._replace(input=given, came={came: {**what, **words}})
+
+
+def _taken_out(before: JSON, after: JSON) -> set[tuple[str, str]]:
+    """Return the texts that a redactor has changed, each with what stands there now."""
+    if isinstance(before, str):
+        return {(before, str(after))} if before != after and len(before) >= _LEAST_QUOTED else set()
+    inner = before.items() if isinstance(before, dict) else enumerate(before) if isinstance(before, list) else ()
+    is_kept = type(before) is type(after) and len(before) == len(after) if inner else False
+    return {
+        pair
+        for key, value in inner
+        for pair in _taken_out(
+            value, after[key] if is_kept and (isinstance(after, list) or key in after) else "redacted"
+        )
+    }
+
+
+def _replaced(content: JSON, old: str, new: str) -> JSON:
+    if isinstance(content, str):
+        return content.replace(old, new)
+    if isinstance(content, dict):
+        return {key.replace(old, new): _replaced(value, old, new) for key, value in content.items()}
+    return [_replaced(item, old, new) for item in content] if isinstance(content, list) else content
 
 
 def answer_of(recorded: Recorded) -> JSON:

@@ -75,7 +75,8 @@ class RecordingTransport(Transport):
             raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
         except OSError as error:
             raise CassetteError(f"{path}: {error.strerror}") from error
-        self._file.write(_cassette.line(_cassette.head(getattr(inner, "_base_url", type(inner).__name__))))
+        source = getattr(inner, "_base_url", type(inner).__name__)
+        self._file.write(_cassette.line(_cassette.head(source, is_redacted=redact is not None)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.inner!r}>"
@@ -98,8 +99,8 @@ class RecordingTransport(Transport):
         return answers
 
     def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
-        content = {"path": call.path, "kind": call.kind, "input": self._redact(call.input)}
-        line = _cassette.line({**content, **_cassette.came_of(answer, self._redact)})
+        recorded = _cassette.Recorded(call.path, call.kind, call.input, _cassette.came_of(answer))
+        line = _cassette.line(_cassette.redacted(recorded, self._redact))
         with self._lock:
             self._file.write(line)
 

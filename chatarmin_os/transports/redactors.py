@@ -2,6 +2,10 @@
 
 What is taken out is replaced by the beginning of its digest, so that a replay finds it. That is a pseudonym, no secret:
 who guesses a value can check the guess. It will do for test accounts; customers are better not recorded at all.
+
+What the service takes to be equal stays equal: addresses in capitals, domains written as URLs, names with another
+legal form. What it would refuse stays malformed, domains of free mail providers stay as they are, and what was redacted
+is not redacted again.
 """
 
 from __future__ import annotations
@@ -11,23 +15,29 @@ import re
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from chatarmin_os.fake.rules import addresses
+from chatarmin_os.fake.rules.names import normalised, slug
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatarmin_os._json import JSON
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),:;\[\]\\]+@[^\s@<>\"'(),:;\[\]\\]+")
-_DOMAIN_NAMES = frozenset({"domain"})
+_PSEUDONYM = re.compile(r"x[0-9a-f]{8}")
+_EMAILS = frozenset({"email", "emails", "contactEmail"})
+_DOMAINS = frozenset({"domain"})
 _NAMES = frozenset({"name", "companyName", "contactName", "customerName", "displayName"})
+_PICTURES = frozenset({"avatarUrl"})
 _FREE_FORM = frozenset({"metadata"})
 
 
 def personal_data(content: JSON) -> JSON:
-    """Take out addresses, domains, names and metadata: all that the others here take out.
+    """Take out addresses, domains, names, pictures and metadata: all that the others here take out.
 
     Example:
         >>> personal_data({"email": "joan@acme.example", "name": "Joan Doe", "role": "owner"})
-        {'email': 'x66bd53cd@x54667cc7.example', 'name': 'name x21b6e9c0', 'role': 'owner'}
+        {'email': 'x66bd53cd@x54667cc7.example', 'name': 'name x...', 'role': 'owner'}
     """
     return metadata(names(email_addresses(content)))
 
@@ -36,20 +46,30 @@ def email_addresses(content: JSON) -> JSON:
     """Replace every e-mail address in any text, and the domains of companies, by others of the same shape.
 
     Example:
-        >>> email_addresses(["Joan <joan@acme.example>", "joan@acme.example", "no address"])
+        >>> email_addresses(["Joan <joan@acme.example>", "JOAN@acme.example", "no address"])
         ['Joan <x66bd53cd@x54667cc7.example>', 'x66bd53cd@x54667cc7.example', 'no address']
     """
     return _changed(content, _without_addresses)
 
 
 def names(content: JSON) -> JSON:
-    """Replace the names of companies, contacts and customers; also those of features and tiers, which look the same.
+    """Replace the names of companies, contacts and customers, with the short ids made of them, and their pictures.
+
+    The names of features and tiers stay: they have a code beside them, or are those of a subscription's tier.
 
     Example:
         >>> names({"companyName": "Acme Inc", "featureCode": "seats"})
         {'companyName': 'name x...', 'featureCode': 'seats'}
     """
-    return _changed(content, lambda key, value: f"name {_digest(value)}" if key in _NAMES and value else value)
+    if isinstance(content, list):
+        return [names(item) for item in content]
+    if not isinstance(content, dict):
+        return content
+    kept = {"tier", "name"} if "code" in content else {"tier"}
+    renamed = {key: value if key in kept else _renamed(key, value) for key, value in content.items()}
+    if isinstance(short_id := content.get("shortId"), str) and short_id:
+        renamed["shortId"] = _short_id(short_id, content.get("name"), renamed.get("name"))
+    return renamed
 
 
 def metadata(content: JSON) -> JSON:
@@ -61,28 +81,61 @@ def metadata(content: JSON) -> JSON:
     """
     if isinstance(content, dict):
         return {
-            key: {"redacted": _digest(_text(value))} if key in _FREE_FORM and value else metadata(value)
+            key: {"redacted": _digest(_settings(value))} if key in _FREE_FORM and value else metadata(value)
             for key, value in content.items()
         }
     return [metadata(item) for item in content] if isinstance(content, list) else content
 
 
 def _without_addresses(key: str, text: str) -> str:
-    if key in _DOMAIN_NAMES:
-        return f"{_digest(text.lower())}.example" if text else text
-    return _ADDRESS.sub(lambda found: _pseudonym(found.group()), text)
+    if key in _DOMAINS:
+        return _domain(text) if text.strip() else text
+    replaced = _ADDRESS.sub(lambda found: _address(found.group()), text)
+    return _digest(text) if key in _EMAILS and replaced == text and "@" not in text and text.strip() else replaced
 
 
-def _pseudonym(address: str) -> str:
-    local, _, domain = address.lower().rpartition("@")  # an address is the same in capitals
-    return f"{_digest(f'{local}@{domain}')}@{_digest(domain)}.example"
+def _address(address: str) -> str:
+    local, _, domain = address.lower().rpartition("@")
+    if _PSEUDONYM.fullmatch(local) and domain == _domain(domain):
+        return address
+    return f"{_digest(f'{local}@{domain}')}@{_domain(domain)}"
 
 
-def _text(value: JSON) -> str:
+def _domain(text: str) -> str:
+    domain = addresses.domain(text)
+    if domain is None:
+        return _digest(text.lower())  # is none either
+    is_kept = domain in addresses.FREE_MAIL_DOMAINS or _PSEUDONYM.fullmatch(domain.removesuffix(".example"))
+    return domain if is_kept else f"{_digest(domain)}.example"
+
+
+def _renamed(key: str, value: JSON) -> JSON:
+    if not isinstance(value, str) or not value.strip():
+        return names(value)
+    if key in _NAMES and not _PSEUDONYM.fullmatch(value.removeprefix("name ")):
+        return f"name {_digest(normalised(value) or value)}"
+    if key in _PICTURES and not _PSEUDONYM.fullmatch(value.removeprefix("https://").removesuffix(".example")):
+        return f"https://{_digest(value)}.example"
+    return value
+
+
+def _short_id(short_id: str, name: JSON, renamed: JSON) -> str:
+    """Return the short id of what a name was replaced by, with the number that told two of them apart."""
+    if not isinstance(name, str) or not isinstance(renamed, str):
+        return _digest(short_id)
+    number = re.fullmatch(r"-\d+", short_id.removeprefix(slug(name)))
+    return slug(renamed) + (number.group() if number else "")
+
+
+def _settings(value: JSON) -> str:
+    if isinstance(value, dict) and value.keys() == {"redacted"} and isinstance(value["redacted"], str):
+        return value["redacted"]
     return json.dumps(value, sort_keys=True)
 
 
 def _digest(text: str) -> str:
+    if _PSEUDONYM.fullmatch(text):
+        return text
     return "x" + sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 

@@ -95,6 +95,7 @@ def test_claim_of_an_unknown_session_is_not_found(client: ChatarminOS, arrange: 
     assert client.billing.get_status(company_id) == UNTOUCHED
 
 
+@pytest.mark.unseen("a checkout was completed")
 def test_claim_of_an_incomplete_session_is_a_bad_request(client: ChatarminOS, arrange: FakeTransport) -> None:
     """A session can be claimed once it is complete and not before."""
     # Given a session that is not complete
@@ -415,6 +416,7 @@ def test_a_cancelled_subscription_cannot_be_linked(client: ChatarminOS, arrange:
     assert arrange.mrr(company_id) == 0
 
 
+@pytest.mark.unseen("a subscription was cancelled")
 def test_cancelling_changes_no_access(client: ChatarminOS, arrange: FakeTransport) -> None:
     """After a cancellation features and usage are as before, and can be used on."""
     # Given a company that uses what it subscribed to
@@ -462,6 +464,7 @@ def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, arran
     assert after.enabled_features_count == 2
 
 
+@pytest.mark.unseen("a subscription was cancelled")
 def test_status_tells_active_subscriptions_in_claiming_order(client: ChatarminOS, arrange: FakeTransport) -> None:
     """Subscriptions come as they were claimed or linked, not as Stripe made them, and cancelled ones are left out."""
     # Given subscriptions that are linked in another order than they were made in
@@ -632,6 +635,7 @@ def test_a_reset_of_links_keeps_accesses_usage_and_subscriptions(client: Chatarm
     assert status == client.billing.get_status(company_id)
 
 
+@pytest.mark.unseen("a billing period ended")
 def test_a_renewal_starts_the_usage_of_its_company_anew(client: ChatarminOS, arrange: FakeTransport) -> None:
     """Usage of every feature of the company is 0 again, and of no other company."""
     # Given two companies with usage

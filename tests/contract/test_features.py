@@ -151,6 +151,7 @@ def test_an_enabled_feature_without_a_quantity_can_be_used(client: ChatarminOS, 
     assert access.current_usage == 0
 
 
+@pytest.mark.unseen("time passed")
 def test_an_access_ends_at_its_instant(client: ChatarminOS, arrange: FakeTransport) -> None:
     """An access is enabled before valid_until, and neither enabled nor usable from then on."""
     # Given an access for an hour
@@ -174,6 +175,7 @@ def test_an_access_ends_at_its_instant(client: ChatarminOS, arrange: FakeTranspo
     assert (after.is_enabled, after.can_use) == (False, False)
 
 
+@pytest.mark.unseen("time passed")
 def test_an_access_of_a_feature_without_a_quantity_ends_too(client: ChatarminOS, arrange: FakeTransport) -> None:
     """What has no quantity expires as well."""
     company_id = arrange.add_company("Acme Inc")
@@ -651,6 +653,7 @@ def test_the_service_refuses_an_unparseable_instant(client: ChatarminOS, arrange
         client.call("features.setAccess", {"companyId": company_id, "featureCode": "sso", "validUntil": "soon"})
 
 
+@pytest.mark.unseen("time passed")
 def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, arrange: FakeTransport) -> None:
     """A date ends the access at the start of its day in UTC, not at the end."""
     # Given one access until today and another until the day after tomorrow

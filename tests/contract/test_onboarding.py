@@ -411,6 +411,7 @@ def test_a_matched_company_gets_the_billing(client: ChatarminOS, arrange: FakeTr
     assert LIMITS["pro"] == enabled(client, company_id)
 
 
+@pytest.mark.unseen("a checkout was completed")
 def test_a_checkout_that_is_completed_later_can_be_onboarded(client: ChatarminOS, arrange: FakeTransport) -> None:
     """What is refused for an open checkout succeeds once the checkout is complete."""
     session_id = arrange.stripe.add_checkout_session(PRO_PRICES, complete=False)

@@ -253,6 +253,7 @@ def test_a_feature_without_an_access_is_forbidden(client: ChatarminOS, arrange: 
 
 
 @pytest.mark.parametrize("end", [_disable, _expire])
+@pytest.mark.unseen("time passed")
 def test_a_feature_that_is_disabled_or_expired_is_forbidden(
     client: ChatarminOS, arrange: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
@@ -457,6 +458,7 @@ def test_a_refusal_at_the_limit_uses_no_key_up(client: ChatarminOS, arrange: Fak
 
 
 @pytest.mark.parametrize("end", [_disable, _expire])
+@pytest.mark.unseen("time passed")
 def test_a_forbidden_call_uses_no_key_up(
     client: ChatarminOS, arrange: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
@@ -489,6 +491,7 @@ def test_a_call_for_the_wrong_feature_uses_no_key_up(
 
 
 @pytest.mark.parametrize("change", [_disable, _expire, _use_up, _lower_the_limit])
+@pytest.mark.unseen("time passed")
 def test_a_repeated_event_is_answered_whatever_became_of_the_feature(
     client: ChatarminOS, arrange: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
@@ -559,6 +562,7 @@ def test_state_goes_before_the_limit(client: ChatarminOS, arrange: FakeTransport
         _track(client, company_id, 11)
 
 
+@pytest.mark.unseen("a billing period ended")
 def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, arrange: FakeTransport) -> None:
     """In a new billing period usage is 0 and the keys of the last one still answer their first answers."""
     # Given a subscribed company with an event
@@ -580,6 +584,7 @@ def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, arran
         _track(client, company_id, 6, "event-1")
 
 
+@pytest.mark.unseen("a billing period ended")
 def test_usage_counts_from_nothing_after_a_renewal(client: ChatarminOS, arrange: FakeTransport) -> None:
     """In a new billing period the whole limit and the whole included quantity can be used again."""
     company_id = _company(client, arrange, limit=10, included=8)

@@ -56,13 +56,15 @@ class Product:
         name: The key by its beginning and its last four characters.
         fake: The fake that answers.
         version: Another number whenever something has happened to it; also after a restart.
-        edition: How often something may have changed that its snapshot holds.
+        next_expiry: When the next access expires, as far as somebody has looked.
     """
 
     def __init__(self, id: str, name: str, fake: FakeTransport, *, is_given: bool = False) -> None:
         self.id, self.name, self.fake = id, name, fake
         self._is_given = is_given  # by a test, which may look at its calls
-        self.version, self.edition = secrets.randbits(40), 0
+        self.version = secrets.randbits(40)
+        self.next_expiry: datetime | None = None
+        self._changes = 0
         self._calls: deque[Received] = deque(maxlen=_KEPT_CALLS)
         self._count = 0
         self._lock = threading.Lock()
@@ -71,7 +73,20 @@ class Product:
         """Count that something happened."""
         with self._lock:
             self.version += 1
-            self.edition += changed
+            self._changes += changed
+
+    def notice_expiry(self) -> None:
+        """Count it as well if an access has expired: nobody does that, it happens."""
+        if self.next_expiry is not None and self.next_expiry <= self.fake._instant():
+            self.happened(changed=False)
+
+    @property
+    def edition(self) -> object:
+        """What is another when its snapshot may be another."""
+        if not self._is_given:
+            return self._changes
+        # Version 2 of marshal writes equal values equally, whoever else has them in hand.
+        return hashlib.sha256(self._copied(version=2)).digest()
 
     @property
     def may_change_unseen(self) -> bool:
@@ -144,7 +159,7 @@ class Product:
         with self._lock:
             self._count += 1
             self.version += 1
-            self.edition += call.kind == "mutation"
+            self._changes += call.kind == "mutation"
             self._calls.append(
                 {
                     "number": self._count,
@@ -159,20 +174,20 @@ class Product:
             )
 
     def snapshot_text(self) -> Iterator[str]:
-        """Yield the JSON of the fake's snapshot, table by table.
-
-        The fake waits while its tables are copied, for which marshal is several times as fast as anything else, and
-        other threads while one table is written.
-        """
-        from chatarmin_os.fake import snapshot as snapshots  # it takes cattrs along, which is needed for nothing else
-
-        with self.fake._locked() as state:
-            copy = marshal.dumps(dict(snapshots.tables(state)))
+        """Yield the JSON of the fake's snapshot, table by table; other threads wait while one table is written."""
+        copy = self._copied()
         with _no_collection():
             tables: dict[str, Any] = marshal.loads(copy)  # noqa: S302 - our own
         for index, name in enumerate(list(tables)):
             yield f"{', ' if index else '{'}{json.dumps(name)}: {json.dumps(tables.pop(name))}"
         yield "}"
+
+    def _copied(self, version: int = marshal.version) -> bytes:
+        """Return the tables; the fake waits meanwhile, and marshal is several times as fast as anything else."""
+        from chatarmin_os.fake import snapshot as snapshots  # it takes cattrs along, which is needed for nothing else
+
+        with self.fake._locked() as state:
+            return marshal.dumps(dict(snapshots.tables(state)), version)
 
     def restore(self, snapshot: JSON) -> None:
         """Let the fake know what a snapshot holds, and nothing else.
@@ -261,7 +276,7 @@ class Products:
             raise ApiError.from_code("NOT_FOUND", "No such product; `products` lists them")
         return product
 
-    def edition(self) -> tuple[tuple[str, int], ...]:
+    def edition(self) -> tuple[tuple[str, object], ...]:
         """Return what is another when a snapshot of any product may be another."""
         return tuple((product.id, product.edition) for product in self)
 
@@ -277,6 +292,8 @@ class Products:
 
     def load(self, content: JSON) -> None:
         """Take the products out of what `state_text` had yielded.
+
+        A fake that was given is served still, and knows what was kept of it instead of what it knew.
 
         Raises:
             ValueError: It is nothing of the kind, or broken.

@@ -105,34 +105,57 @@ class Server:
         self._listening = [one for one in self._map.values() if isinstance(one, servers.BaseWSGIServer)]
         for one in self._listening:
             one.channel_class = Channel
-        self._lock = threading.RLock()  # stop may be called by a signal's handler
+        self._lock = threading.RLock()  # stop and close may be called by a signal's handler
         self._is_stopped = self._is_closed = False
+        self._ends_it: int | None = None
+        self._ended = threading.Event()
         self.port: int = self._listening[0].effective_port
         here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - all addresses: this one is among them
         shown = f"[{here}]" if ":" in here else here
         self.url = f"http://{shown}:{self.port}{BASE}"
 
     def run(self) -> None:
-        """Answer requests until `stop` is called, or KeyboardInterrupt or SystemExit is raised in this thread."""
-        self._workers.set_thread_count(_THREADS)
+        """Answer requests until `stop` or `close` is called, or KeyboardInterrupt or SystemExit is raised in this thread.
+
+        Where it is closed already, or runs in another thread, there is nothing to do.
+        """
+        if not self._is_to_end_here():
+            return
         try:
             with suppress(KeyboardInterrupt, SystemExit):
+                self._workers.set_thread_count(_THREADS)
                 while not self._is_stopped:
                     self._loop(timeout=1, map=self._map, count=1)
         finally:
-            self.close()
+            self._end()
 
     def close(self) -> None:
-        """Listen no longer, and end all connections; `run` does so at its end."""
+        """Listen no longer, and end all connections; `run` does so at its end, which another thread waits for here."""
+        self.stop()
+        if self._is_to_end_here():
+            self._end()
+        elif self._ends_it != threading.get_ident():  # or a signal's handler would wait for what it interrupts
+            self._ended.wait()
+
+    def _is_to_end_here(self) -> bool:
+        """Return whether this thread is the first that runs or closes it: that one ends it, and no other."""
         with self._lock:
-            if self._is_closed:
-                return
+            if self._ends_it is not None:
+                return False
+            self._ends_it = threading.get_ident()
+            return True
+
+    def _end(self) -> None:
+        with self._lock:
             self._is_closed = True
-        for one in self._listening:
-            for channel in list(one.active_channels.values()):
-                channel.handle_close()
-        self._workers.shutdown()
-        self._close_all(self._map)  # last: the workers wake the loop by what is closed here
+        try:
+            for one in self._listening:
+                for channel in list(one.active_channels.values()):
+                    channel.handle_close()
+            self._workers.shutdown()
+            self._close_all(self._map)  # last: the workers wake the loop by what is closed here
+        finally:
+            self._ended.set()
 
     def stop(self) -> None:
         """Let `run` return; may be called from any thread."""

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from chatarmin_os._input import items, text, within
+from chatarmin_os._input import items, within
+from chatarmin_os._json import described
 from chatarmin_os._unset import UNSET
-from chatarmin_os.errors import CODES, TransportError
+from chatarmin_os.errors import CODES, InvalidInput, TransportError
 from chatarmin_os.fake._router import ROUTES
 from chatarmin_os.fake.server import _door, _trpc
 from chatarmin_os.fake.server._products import Products
@@ -45,6 +46,7 @@ _PAGE_HEADERS = {
 }
 _LONGEST_LATENCY = 3600
 _names = partial(items, of="names")
+_NAME = re.compile("[A-Za-z0-9_.-]+")
 _ABSOLUTE = re.compile("https?://[^/?#]*/?", re.IGNORECASE)
 
 
@@ -102,7 +104,7 @@ class FakeService:
         self.products = Products(fakes, is_empty=is_empty)
         self._dialect = _trpc.Dialect(version, transformer)
         self._latency, self._fail_rate = latency, fail_rate
-        self._hosts = {"localhost", *(text(host).lower() for host in within("hosts", _names)(hosts))}
+        self._hosts = {"localhost", *map(within("hosts", host_name), within("hosts", _names)(hosts))}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request.
@@ -181,6 +183,18 @@ class FakeService:
             return _door.procedure(self.products, request.headers, name)
 
         return _told(request, find, _trpc.Dialect())
+
+
+def host_name(given: str) -> str:
+    """Return a name under which the service may be reached, as it is compared.
+
+    Raises:
+        InvalidInput: It is none, or more than one: a Host is looked at without its port.
+    """
+    if not isinstance(given, str) or not _NAME.fullmatch(given):
+        told = f"expected a name alone, such as fake, without http:// and port; got {described(given)}"
+        raise InvalidInput(told)
+    return given.lower()
 
 
 @lru_cache(maxsize=100)

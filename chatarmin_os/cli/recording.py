@@ -1,0 +1,184 @@
+"""`chatarmin-os recording`: show recordings, redact them, and check them for drift."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import RawDescriptionHelpFormatter
+from functools import partial, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os.cli._connection import add_options, connected, guarded
+from chatarmin_os.cli._output import print_json, print_table
+from chatarmin_os.errors import CassetteError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable
+
+    from chatarmin_os.drift import Report
+
+_FAKE = "fake"
+_REDACTORS = ("email_addresses", "names", "metadata")
+_WIDTH = 60
+_FILE = "what RecordingTransport, or pytest --os-record, has made"
+_DRIFTED = "\nexit codes: 0 no drift; 1 drift, or the service refused the key; 2 wrong usage, no recording; 3 no answer"
+_EXIT_CODES = "\nexit codes: 0 done; 2 wrong usage, or no recording"
+
+
+def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Add the command, with commands of its own, to those of the command line."""
+    what = "show recordings of calls, redact them, and check whether the fake still does what they say"
+    parser = commands.add_parser("recording", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    parts = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    check = _added(
+        parts,
+        "check",
+        _check,
+        "make recorded calls again, and report where what comes of them differs",
+        "chatarmin-os recording check tests/recordings/*.jsonl",
+        "chatarmin-os recording check billing.jsonl --against https://os.chatarmin.com/api/v1 --run-mutations",
+        codes=_DRIFTED,
+    )
+    check.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
+    check.add_argument(
+        "--against",
+        metavar="fake|URL",
+        default=_FAKE,
+        help="the in-memory service, started from what the recording shows (default), or a live one",
+    )
+    check.add_argument(
+        "--run-mutations",
+        action="store_true",
+        help="let the live service be changed by the mutations of the recording; only on a sandbox account",
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON document, for programs")
+    add_options(check)
+
+    show = _added(parts, "show", _show, "print a recording as a table", "chatarmin-os recording show billing.jsonl")
+    show.add_argument("file", metavar="FILE", help=_FILE)
+    show.add_argument("--json", action="store_true", help="print one JSON document, for programs")
+
+    redact = _added(
+        parts,
+        "redact",
+        _redact,
+        "take personal data out of a recording; the file is replaced when all is written",
+        "chatarmin-os recording redact billing.jsonl",
+        "chatarmin-os recording redact billing.jsonl --only names --only metadata --output redacted.jsonl",
+    )
+    redact.add_argument("file", metavar="FILE", help=_FILE)
+    redact.add_argument("--output", metavar="FILE", help="write there, and leave the recording as it is")
+    redact.add_argument(
+        "--only",
+        metavar="WHAT",
+        action="append",
+        choices=_REDACTORS,
+        help=f"any of {', '.join(_REDACTORS)}; default: all",
+    )
+
+
+def _added(
+    parts: _SubParsersAction[ArgumentParser],
+    name: str,
+    run: Callable[[Namespace], int],
+    what: str,
+    *examples: str,
+    codes: str = _EXIT_CODES,
+) -> ArgumentParser:
+    parser = parts.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog="examples:\n  " + "\n  ".join(examples) + "\n" + codes,
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=partial(guarded, run), names={"base_url": "--against", "run_mutations": "--run-mutations"})
+    return parser
+
+
+def _check(given: Namespace) -> int:
+    from chatarmin_os.drift import rules_as_json, rules_text
+
+    given.base_url = given.against
+    reports = _reports(given)
+    is_drift = any(report.is_drift for report in reports)
+    if given.json:
+        recordings = [report.as_json() for report in reports]
+        print_json({"is_drift": is_drift, "recordings": recordings, "rules": rules_as_json(reports)})
+    else:
+        for report in reports:
+            print(report)
+        print(f"\n{rules_text(reports)}")
+    return 1 if is_drift else 0
+
+
+def _reports(given: Namespace) -> list[Report]:
+    from chatarmin_os.drift import check_recording
+
+    if given.against == _FAKE:
+        return [check_recording(path) for path in given.files]
+    with connected(given) as client:
+        service = client.transport
+        return [check_recording(path, against=service, run_mutations=given.run_mutations) for path in given.files]
+
+
+def _show(given: Namespace) -> int:
+    from chatarmin_os.transports import _cassette
+
+    head, calls = _cassette.loaded(given.file)
+    if given.json:
+        rows = [{"path": call.path, "kind": call.kind, "input": call.input, **call.came} for call in calls]
+        print_json({"head": head, "calls": rows})
+        return 0
+    print(f"recorded {head.get('recorded_at')} from {head.get('from')}{', redacted' if head.get('redacted') else ''}")
+    if calls:
+        rows = [
+            {"line": line, "call": call.path, "input": _shown(call.input), "came_to": _came(call.came)}
+            for line, call in enumerate(calls, start=2)
+        ]
+        print_table(rows)
+    else:
+        print("No calls.")
+    return 0
+
+
+def _came(came: dict[str, Any]) -> str:
+    if "answer" in came:
+        return _shown(came["answer"])
+    if "error" in came:
+        return f"{came['error']['code']}: {came['error']['message']}"
+    return f"no answer ({came['failure']['type']}): {came['failure']['message']}"
+
+
+def _shown(content: Any) -> str:
+    text = "" if content is None else json.dumps(content, ensure_ascii=False)
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
+
+
+def _redact(given: Namespace) -> int:
+    from chatarmin_os.transports import _cassette, redactors
+
+    head, calls = _cassette.loaded(given.file)
+    chosen = [getattr(redactors, name) for name in _REDACTORS if name in (given.only or _REDACTORS)]
+    redacted = [
+        _cassette.redacted(call, lambda content: reduce(lambda done, redact: redact(done), chosen, content))
+        for call in calls
+    ]
+    output = Path(given.output or given.file)
+    beside = output.with_name(f".{output.name}.{os.getpid()}")
+    lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]
+    try:
+        beside.write_bytes(b"".join(lines))
+        beside.replace(output)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise CassetteError(f"{output}: {error.strerror}") from error
+    changed = sum(call != before for call, before in zip(redacted, calls, strict=True))
+    print(f"{output}: {changed} of {len(calls)} calls redacted")
+    what = "personal_data" if given.only is None else ", ".join(redact.__name__ for redact in chosen)
+    print(f"Replay it with the same redactor: {what} of chatarmin_os.transports.redactors.")
+    return 0

@@ -1,0 +1,101 @@
+"""Whether the fake still behaves as the service did, and the service as it did when it was recorded.
+
+    >>> from tempfile import mkdtemp
+    >>> from chatarmin_os.transports import RecordingTransport
+    >>> path = f"{mkdtemp()}/tiers.jsonl"
+    >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
+    ...     tier = client.tiers.get("pro")
+    >>> print(check_recording(path))
+    /...: 1 call, recorded ... UTC from FakeTransport; now from the fake
+    0 of 1 call drifted.
+
+Where to look for what:
+
+- `_checking`: the calls are made again; `_comparing`: two outcomes of one call, with ids matched by role.
+- `_seeding`: what each procedure's answer tells of what was there before; `_catalogue` of features and tiers; `_facts`:
+  the tables it is kept in; `_reading`: recorded answers, read without trust.
+- `decided`: the rules that the fake had to decide, and the calls that touch them.
+- `_report`: what was found, as text and as JSON.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from chatarmin_os._json import described
+from chatarmin_os.drift._checking import Checked, against_a_service, against_the_fake, recorded_at
+from chatarmin_os.drift._comparing import Difference
+from chatarmin_os.drift._report import Report, RuleReport, rules_as_json, rules_of, rules_text
+from chatarmin_os.errors import CassetteError, InvalidInput
+from chatarmin_os.transports import Transport, _cassette
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from chatarmin_os.transports._cassette import Recorded
+
+__all__ = [
+    "Checked",
+    "Difference",
+    "Report",
+    "RuleReport",
+    "check_recording",
+    "rules_as_json",
+    "rules_of",
+    "rules_text",
+]
+
+
+def check_recording(
+    path: str | os.PathLike[str], *, against: Transport | None = None, run_mutations: bool = False
+) -> Report:
+    """Make the calls of a recording again, in their order, and report where what comes of them differs.
+
+    Compared are outcome, code and HTTP status of refusals, and fields, types and values of answers. Ids are matched by
+    role: each must stand for what it stood for before. Instants that no input gave are compared by type, messages not
+    at all. Calls without an answer are passed over.
+
+    Args:
+        path: A recording that `RecordingTransport` made.
+        against: What to make the calls through; None: a fake that starts from what the recording shows: its
+            companies, features, tiers, subscriptions. What is seen of them for the first time is taken as given; all
+            that follows is checked.
+        run_mutations: Whether a live service may be changed; without it a recording with mutations is refused. Run
+            it on a sandbox account. Usage keys and organisations' ids are made anew; companies that earlier runs
+            created are found by their names and domains, as the service finds them.
+
+    Raises:
+        CassetteError: It is no recording; a broken line is named by its number.
+        InvalidInput: It has mutations, and *run_mutations* is not set.
+        TransportError: The live service gave no answer.
+        UnauthorizedError: It refuses the key.
+    """
+    if against is not None and not isinstance(against, Transport):
+        raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {described(against)}")
+    head, calls = _cassette.loaded(path)
+    when = recorded_at(head)
+    try:
+        if against is None:
+            checked = judged = list(against_the_fake(calls, when, is_redacted=head.get("redacted") is True))
+        else:
+            _refuse_mutations(calls, allowed=run_mutations)
+            checked = list(against_a_service(calls, against))
+            judged = list(against_the_fake([call.now or call.recorded for call in checked], None))
+    except CassetteError as error:
+        raise CassetteError(f"{path}: {error}") from error
+    except RecursionError:
+        raise CassetteError(f"{path}: an answer is nested too deep to be compared") from None
+    name = "the fake" if against is None else str(getattr(against, "_base_url", type(against).__name__))
+    return Report(str(path), head.get("from"), when, name, checked, judged)
+
+
+def _refuse_mutations(calls: Sequence[Recorded], *, allowed: bool) -> None:
+    counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
+    if counts and not allowed:
+        told = ", ".join(f"{path} {count}" for path, count in counts.items())
+        raise InvalidInput(
+            f"run_mutations: the recording changes what the service keeps ({told}); set it for a sandbox account only",
+            field="run_mutations",
+        )

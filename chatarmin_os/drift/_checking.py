@@ -1,0 +1,166 @@
+"""Recorded calls made again, against the fake or a live service."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, instant, told
+from chatarmin_os.drift._reading import mapping, text
+from chatarmin_os.drift._seeding import seeded
+from chatarmin_os.drift.decided import Memory, Rule, Situation, touched
+from chatarmin_os.errors import ApiError, CassetteError, InvalidInput
+from chatarmin_os.fake import FakeTransport
+from chatarmin_os.procedures.table import PROCEDURES
+from chatarmin_os.transports import _cassette
+from chatarmin_os.transports._cassette import Recorded
+from chatarmin_os.transports.base import Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.drift._comparing import Came
+    from chatarmin_os.fake.catalogue import Catalogue
+    from chatarmin_os.procedures._base import Kind
+    from chatarmin_os.transports.base import Transport
+
+_OF_AN_ORG = frozenset({"externalOrgId", "name", "companyName", "customerName"})  # a company may be called by it
+_ABOUT_STATE = frozenset({"outcome", "value", "id"})
+
+
+class Checked(NamedTuple):
+    """A recorded call that was made again.
+
+    `now` is the call as it was made and what came of it, None where the recording has no answer to compare;
+    `verdicts` has the decided rules that it touches.
+    """
+
+    recorded: Recorded
+    now: Recorded | None
+    differences: list[Difference]
+    verdicts: dict[Rule, bool]
+
+
+class _Model(FakeTransport):
+    """A fake that starts from what calls show, and tells the situation before each."""
+
+    def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
+        super().__init__(catalogue, now=now)
+        self._memory, self._matcher = Memory(), Matcher()
+
+    def check(self, recorded: Recorded, unknown: frozenset[str]) -> Checked:
+        """Make a recorded call; of its answer, *unknown* fields are not compared."""
+        call = _call(recorded, self._matcher.translated(recorded.input))
+        self._state.now = self._instant()
+        situation = Situation(self._state, call, self._memory)
+        situation.came = _made(self, call)
+        self._memory.keep(situation)
+        found = self._matcher.differences(recorded.came, situation.came)
+        differences = [difference for difference in found if not unknown & fields_of(difference.place)]
+        verdicts = ((rule, rule.verdict(differences)) for rule in touched(situation) if not rule.shows & unknown)
+        now = Recorded(call.path, call.kind, call.input, situation.came)
+        return Checked(recorded, now, differences, {rule: is_so for rule, is_so in verdicts if is_so is not None})
+
+
+def against_the_fake(
+    calls: Sequence[Recorded], recorded_at: datetime | None, *, is_redacted: bool = False
+) -> Iterator[Checked]:
+    """Yield each call as the fake answers it.
+
+    After a call that came to something else the fake starts anew from what the rest of the calls shows, so that one
+    difference is not told again by all that follow from it.
+    """
+    now = recorded_at or datetime.now(UTC)
+
+    def begun(place: int) -> tuple[_Model, dict[int, frozenset[str]]]:
+        seed = seeded(calls[place:], past=calls[:place], is_redacted=is_redacted)
+        try:
+            model = _Model.from_snapshot(seed.snapshot, now=lambda: now)
+        except ValueError as error:
+            raise CassetteError(f"the recording shows what no fake can hold: {error}") from error
+        return model, {index + place: fields for index, fields in seed.unknown.items()}
+
+    model, unknown = begun(0)
+    for place, recorded in enumerate(calls):
+        if "failure" in recorded.came:
+            yield Checked(recorded, None, [], {})
+            continue
+        checked = model.check(recorded, unknown.get(place, frozenset()))
+        yield checked
+        if any(difference.kind in _ABOUT_STATE for difference in checked.differences):
+            model, unknown = begun(place + 1)
+
+
+def against_a_service(calls: Sequence[Recorded], service: Transport) -> Iterator[Checked]:
+    """Yield each call as a live service answers it.
+
+    What the caller makes up is made up anew, for it is used up there already: usage keys, and ids of organisations that
+    were not linked when they were first met.
+
+    Raises:
+        TransportError: There was no answer.
+        UnauthorizedError: The key is refused, and was not when the recording was made.
+    """
+    matcher, anew = Matcher(), _Anew(calls)
+    for recorded in calls:
+        if "failure" in recorded.came:
+            yield Checked(recorded, None, [], {})
+            continue
+        call = _call(recorded, matcher.translated(anew.translated(recorded.input)))
+        came = _made(service, call)
+        if told(came) == "UNAUTHORIZED" != told(recorded.came):
+            _cassette.answer_of(Recorded(call.path, call.kind, call.input, came))
+        differences = matcher.differences(anew.translated_came(recorded.came), came)
+        yield Checked(recorded, Recorded(call.path, call.kind, call.input, came), differences, {})
+
+
+class _Anew:
+    """Replaces what the caller made up."""
+
+    def __init__(self, calls: Sequence[Recorded]) -> None:
+        self._run = uuid4().hex[:8]
+        linked = {row["externalOrgId"] for row in seeded(calls).snapshot["links"]}
+        given = (text(mapping(recorded.input).get("externalOrgId")) for recorded in calls)
+        self._orgs = {org for org in given if org and org not in linked}
+
+    def translated(self, content: JSON, key: str = "") -> JSON:
+        """Return an input, or an answer, with what is made up in this run."""
+        if isinstance(content, dict):
+            return {name: self.translated(value, name) for name, value in content.items()}
+        if isinstance(content, list):
+            return [self.translated(item, key) for item in content]
+        is_made_up = key == "idempotencyKey" or (key in _OF_AN_ORG and content in self._orgs)
+        return f"{content}-{self._run}" if is_made_up and isinstance(content, str) else content
+
+    def translated_came(self, came: dict[str, Any]) -> dict[str, Any]:
+        """Return an outcome with what is made up in this run."""
+        return {"answer": self.translated(came["answer"])} if "answer" in came else came
+
+
+def recorded_at(head: dict[str, Any]) -> datetime | None:
+    """Return when a recording was made."""
+    return instant(head.get("recorded_at"))
+
+
+def _call(recorded: Recorded, given: JSON) -> Call:
+    """Return a recorded call with another input."""
+    known = PROCEDURES.get(recorded.path)
+    kind: Kind = "mutation" if recorded.kind == "mutation" else "query"
+    return Call(recorded.path, kind, given, known.safe_to_repeat if known else kind == "query")
+
+
+def _made(transport: Transport, call: Call) -> Came:
+    """Return what comes of a call.
+
+    Raises:
+        TransportError: There was no answer.
+    """
+    try:
+        answer: JSON | ApiError = transport.send(call)
+    except ApiError as refusal:
+        answer = refusal
+    except InvalidInput as error:
+        raise CassetteError(f"the recorded {call.path} cannot be sent: {error}") from error
+    return _cassette.came_of(answer)

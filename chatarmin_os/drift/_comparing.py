@@ -1,0 +1,148 @@
+"""Two outcomes of one call, place by place.
+
+Ids are matched by role, not by value: an id stands for what it stood for when it was first met. Instants that no input
+gave are the clock's, and compared by type; of a short id the number at its end says only what else is there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from chatarmin_os._json import JSON
+
+Came = dict[str, Any]
+"""What came of a call, as recordings have it: one of `answer`, `error` and `failure`."""
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
+_NUMBER = re.compile(r"-\d+$")
+_CALLERS = frozenset({"externalOrgId", "externalUserId"})
+_TYPES = {dict: "object", list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
+_ABSENT = "absent"
+_MOST_SHOWN = 40
+
+
+class Difference(NamedTuple):
+    """A difference between what was recorded and what came now.
+
+    `kind` is "outcome" (one was answered, the other refused), "code" or "status" of two refusals, and inside of answers
+    "field" (one lacks it), "type", "value" or "id" (it stands for something else than before). `place` is seen from the
+    answer (`$.features[3].canUse`), `recorded` and `now` are short texts.
+    """
+
+    place: str
+    kind: Literal["outcome", "code", "status", "field", "type", "value", "id"]
+    recorded: str
+    now: str
+
+
+class Matcher:
+    """Knows which id of now stands for which recorded one, and which instants were given."""
+
+    def __init__(self) -> None:
+        self._now: dict[str, str] = {}
+        self._recorded: dict[str, str] = {}
+        self._given: set[datetime] = set()
+
+    def translated(self, given: JSON, key: str = "") -> JSON:
+        """Return a recorded input with the ids of now."""
+        if isinstance(given, dict):
+            return {name: self.translated(value, name) for name, value in given.items()}
+        if isinstance(given, list):
+            return [self.translated(item, key) for item in given]
+        if moment := instant(given):
+            self._given.add(moment)
+        return self._now.get(given, given) if isinstance(given, str) and _is_id(key) else given
+
+    def differences(self, recorded: Came, now: Came) -> list[Difference]:
+        """Return where two outcomes differ; ids that meet for the first time belong together from now on."""
+        if "answer" in recorded and "answer" in now:
+            return list(self._inside("$", "", recorded["answer"], now["answer"]))
+        if "error" in recorded and "error" in now:
+            return [
+                Difference("", kind, str(recorded["error"][kind]), str(now["error"][kind]))
+                for kind in ("code", "status")
+                if recorded["error"][kind] != now["error"][kind]
+            ][:1]
+        return [Difference("", "outcome", told(recorded), told(now))]
+
+    def _inside(self, place: str, key: str, recorded: JSON, now: JSON) -> Iterator[Difference]:
+        sides = _shown(recorded), _shown(now)
+        if _type(recorded) != _type(now):
+            yield Difference(place, "type", *sides)
+        elif isinstance(recorded, dict):
+            yield from self._inside_objects(place, recorded, now)
+        elif isinstance(recorded, list):
+            if len(recorded) != len(now):
+                yield Difference(place, "value", f"{len(recorded)} items", f"{len(now)} items")
+            for index, (one, other) in enumerate(zip(recorded, now, strict=False)):
+                yield from self._inside(f"{place}[{index}]", key, one, other)
+        elif isinstance(recorded, str) and _is_id(key):
+            if not self._are_one(recorded, now):
+                yield Difference(place, "id", *sides)
+        elif not self._are_equal(key, recorded, now):
+            yield Difference(place, "value", *sides)
+
+    def _inside_objects(self, place: str, recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
+        for name in [*recorded, *(name for name in now if name not in recorded)]:
+            below = f"{place}.{name}"
+            if name in recorded and name in now:
+                yield from self._inside(below, name, recorded[name], now[name])
+            else:
+                sides = (_shown(side[name]) if name in side else _ABSENT for side in (recorded, now))
+                yield Difference(below, "field", *sides)
+
+    def _are_one(self, recorded: str, now: str) -> bool:
+        known = self._now.setdefault(recorded, now), self._recorded.setdefault(now, recorded)
+        return known == (now, recorded)
+
+    def _are_equal(self, key: str, recorded: JSON, now: JSON) -> bool:
+        if recorded == now:
+            return True
+        if key == "shortId":
+            return _NUMBER.sub("", recorded) == _NUMBER.sub("", now)
+        moments = instant(recorded), instant(now)
+        if None in moments:
+            return False
+        return moments[0] == moments[1] or moments[0] not in self._given
+
+
+def fields_of(place: str) -> set[str]:
+    """Return the names of the fields that a place lies in; `$` for the answer itself."""
+    return {"$"} if place == "$" else {part.partition("[")[0] for part in place.split(".")[1:]}
+
+
+def told(came: Came) -> str:
+    """Return in a word what came of a call."""
+    if "answer" in came:
+        return "an answer"
+    return came["error"]["code"] if "error" in came else f"no answer ({came['failure']['type']})"
+
+
+def _is_id(key: str) -> bool:
+    """Return whether ids of the service stand at a key; those of the caller, and of the eye (`shortId`), do not."""
+    return key == "id" or (key.endswith(("Id", "PriceIds")) and key != "shortId" and key not in _CALLERS)
+
+
+def instant(value: JSON) -> datetime | None:
+    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return None if moment.utcoffset() is None else moment
+
+
+def _type(value: JSON) -> str:
+    return "null" if value is None else _TYPES[type(value)]
+
+
+def _shown(value: JSON) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."

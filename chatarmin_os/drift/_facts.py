@@ -1,0 +1,270 @@
+"""What was there before the first of some recorded calls: tables that fill up as the calls are read.
+
+A fact is *settled* once a call has shown it or set it; what an answer shows of a fact that is not settled yet was so
+from the beginning. What was there before keeps its recorded ids. Of companies that the calls create nothing was there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os._json import instant_text
+from chatarmin_os.drift._comparing import instant
+from chatarmin_os.drift._reading import mapping, number, objects, text
+from chatarmin_os.fake import FakeTransport
+from chatarmin_os.fake.rules import addresses
+from chatarmin_os.fake.rules.tiers import price_ids_of
+
+if TYPE_CHECKING:
+    from chatarmin_os._json import JSON
+    from chatarmin_os.drift._catalogue import ShownCatalogue
+    from chatarmin_os.transports._cassette import Recorded
+
+Row = dict[str, Any]
+Number = int | float
+
+_NAMELESS = "?"  # a name that matches nothing
+
+
+class Facts:
+    """The tables of a snapshot of the fake, and what is settled of them."""
+
+    def __init__(self, catalogue: ShownCatalogue) -> None:
+        self.catalogue = catalogue
+        self.companies: dict[str, Row] = {}
+        self.created: set[str] = set()  # companies that the calls create
+        self.links: dict[str, Row] = {}
+        self.linked: dict[str, str] = {}  # company by organisation, as the calls have it so far
+        self.sessions: dict[str, Row] = {}
+        self.subscriptions: dict[str, Row] = {}
+        self._shown: dict[str, dict[str, str]] = {}  # of companies, what any answer shows and no call changes
+        self._short_ids: set[str] = set()
+        self._contacts: dict[str, dict[str, Row]] = {}
+        self._contact_domains: dict[str, str] = {}
+        self._access: dict[tuple[str, str], Row] = {}
+        self._usage: dict[tuple[str, str], Number] = {}
+        self._counted: dict[tuple[str, str], Number] = {}
+        self._events: dict[str, Row] = {}
+        self._claims: dict[str, Row] = {}
+        self._tiers: dict[str, set[str]] = {}  # by company, those that the calls apply
+        self._listed: set[str] = set()  # companies whose accesses are all shown
+        self._settled: set[tuple[str, ...]] = set()
+        self._are_links_settled = False
+
+    def settle(self, *fact: str) -> bool:
+        """Return whether a fact was open; it is settled now."""
+        was_open = fact not in self._settled
+        self._settled.add(fact)
+        return was_open
+
+    # Companies and links
+
+    def note(self, recorded: Recorded) -> None:
+        """Keep what an answer tells of companies, whenever it comes."""
+        answer = mapping(recorded.came.get("answer"))
+        rows = [
+            {"id": row.get("companyId"), "name": row.get("customerName") or row.get("companyName")}
+            for row in [answer, *objects(answer.get("suggestions"))]
+        ]
+        for row in [*rows, answer] if recorded.path.startswith("companies.") else rows:
+            if company := text(row.get("id")):
+                known = self._shown.setdefault(company, {})
+                for key in ("name", "shortId", "domain"):
+                    if value := text(row.get(key)):
+                        known.setdefault(key, value)
+
+    def company(self, company: str | None = None) -> Row:
+        """Return the row of a company that was there, known or not; an empty one if the calls create it."""
+        company = company or f"company {len(self.companies)}"
+        if company in self.created:
+            return {}
+        if company in self.companies:
+            return self.companies[company]
+        shown = self._shown.get(company, {})
+        short_id = shown.get("shortId", _NAMELESS)
+        if short_id in self._short_ids:  # of names that are redacted, or unknown
+            short_id = f"{short_id}-{len(self.companies)}"
+        self._short_ids.add(short_id)
+        row = self.companies[company] = {
+            "id": company,
+            "shortId": short_id,
+            "name": shown.get("name", _NAMELESS),
+            "domain": shown.get("domain"),
+            "createdAt": None,
+        }
+        return row
+
+    def name_by(self, company: str, name: JSON) -> None:
+        """Give a company the name it was found by, where no answer shows one."""
+        row = self.company(company)
+        if row and row["name"] == _NAMELESS:
+            row["name"] = text(name) or _NAMELESS
+
+    def was_linked(self, org: str, company: str | None, **row: JSON) -> str | None:
+        """Learn that an organisation was linked when it was first met; return its company."""
+        known = self.linked.get(org)
+        if known is not None or company in self.created:
+            return known or company
+        if self.settle("link", org) and not self._are_links_settled:
+            known = self.company(company)["id"]
+            self.links[org] = {"companyId": known, "externalOrgId": org, "label": None, "externalUserId": None, **row}
+            self.linked[org] = known
+        return known or company
+
+    def is_linked(self, org: str, company: str) -> None:
+        """Note that an organisation is linked from now on."""
+        self.settle("link", org)
+        self.linked[org] = company
+
+    def are_unlinked(self) -> None:
+        """Note that no organisation is linked from now on."""
+        self.linked.clear()
+        self._are_links_settled = True
+
+    # Contacts
+
+    def had_contact(self, company: str, shown: Row) -> None:
+        """Learn that a company had a contact, unless it is known already."""
+        email = text(shown.get("email"))
+        if email is None or not self.settle("contact", company, email.lower()) or not self.company(company):
+            return
+        contacts = self._contacts.setdefault(company, {})
+        contacts[email.lower()] = {
+            "id": text(shown.get("id")) or f"contact of {company} {len(contacts)}",
+            "email": email,
+            **{key: text(shown.get(key)) for key in ("name", "role", "avatarUrl")},
+            "isPrimary": shown.get("isPrimary") is True,
+            "metadata": mapping(shown.get("metadata")),
+        }
+
+    def are_in_order(self, company: str, emails: list[str]) -> None:
+        """Learn in which order a company's contacts were created."""
+        contacts = self._contacts.get(company, {})
+        listed = {email: contacts[email] for email in emails if email in contacts}
+        self._contacts[company] = {**listed, **contacts}
+
+    def had_contact_at(self, company: str, domain: str) -> None:
+        """Learn that a company had some contact with an address at a domain."""
+        self._contact_domains[company] = domain
+
+    # Access and usage
+
+    def had_access(self, company: str, code: str, shown: Row, *, is_whole: bool = True) -> None:
+        """Learn what access a company had; what is not the whole gives way to a later sight of the whole."""
+        feature = self.catalogue.features.get(code)
+        if feature is None or ("access", company, code) in self._settled or not self.company(company):
+            return
+        if is_whole:
+            self.settle("access", company, code)
+        elif (company, code) in self._access:
+            return
+        if not shown.get("isEnabled") and shown.get("source") is None:
+            self._access.pop((company, code), None)  # it had none
+            return
+        limits = {key: number(shown.get(key)) for key in ("quantityLimit", "includedQuantity")}
+        valid_until = instant(shown.get("validUntil"))
+        self._access[company, code] = {
+            "isEnabled": shown.get("isEnabled") is True,
+            **(limits if feature["hasQuantity"] else dict.fromkeys(limits)),
+            "configValues": mapping(shown.get("configValues")),
+            "source": text(shown.get("source")),
+            "validUntil": valid_until and instant_text(valid_until),
+        }
+
+    def is_listed(self, company: str) -> None:
+        """Note that all accesses of a company are shown."""
+        self._listed.add(company)
+
+    def is_given(self, company: str, tier: str) -> None:
+        """Note that a tier is applied to a company."""
+        self._tiers.setdefault(company, set()).add(tier)
+
+    def knows_every_access(self, company: str) -> bool:
+        """Return whether it is known which features a company has enabled, at all times."""
+        return company in self._listed or (
+            company in self.created and self._tiers.get(company, set()) <= self.catalogue.complete
+        )
+
+    def used(self, company: str, code: str, usage: Number) -> None:
+        """Learn a company's usage, with what these calls have added to it."""
+        before = usage - self._counted.get((company, code), 0)
+        if self.settle("usage", company, code) and before > 0 and self.company(company):
+            self._usage[company, code] = before
+
+    def count(self, company: str, code: str, quantity: Number) -> None:
+        """Add to a company's usage."""
+        self._counted[company, code] = self._counted.get((company, code), 0) + quantity
+
+    def had_event(self, key: str, company: str, code: str, quantity: JSON, answer: Row) -> None:
+        """Learn that a usage key was used before."""
+        if self.settle("key", key):
+            row = {"companyId": self.company(company).get("id") or company, "featureCode": code}
+            self._events[key] = {**row, "quantity": number(quantity) or 0, "answer": answer}
+
+    # Stripe
+
+    def had_session(self, session: str, subscription: str | None) -> None:
+        """Learn that there was a checkout session, which is complete if it has a subscription."""
+        prices = self.subscriptions[subscription]["priceIds"] if subscription else []
+        row = {"id": session, "priceIds": prices, "customerName": None, "subscriptionId": subscription}
+        self.sessions.setdefault(session, row)
+
+    def had_subscription(self, subscription: str, customer: JSON = None) -> Row:
+        """Learn that Stripe had a subscription."""
+        tier = self.catalogue.paid.get(subscription)
+        prices = price_ids_of(tier) if tier else []
+        customer_id = text(customer) or f"customer of {subscription}"
+        row = {"id": subscription, "customerId": customer_id, "priceIds": prices, "isActive": True}
+        return self.subscriptions.setdefault(subscription, row)
+
+    def was_claimed(self, subscription: str, company: str | None, shown: Row | None = None) -> None:
+        """Learn that a subscription belonged to a company when it was first met."""
+        if company in self.created or not self.settle("claim", subscription):
+            return
+        self.had_subscription(subscription)
+        tier, shown = self.catalogue.paid.get(subscription), shown or {}
+        self._claims[subscription] = {
+            "id": text(shown.get("id")) or f"claim of {subscription}",
+            "companyId": self.company(company)["id"],
+            "stripeSubscriptionId": subscription,
+            "displayName": text(shown.get("displayName")),
+            "tierCode": tier and tier["code"],
+            "monthlyFee": 0,
+        }
+
+    def had_billing_profile(self, company: str) -> None:
+        """Learn that a company had a billing profile: there was a subscription, which ended if none is shown."""
+        if company in self.created or any(row["companyId"] == company for row in self._claims.values()):
+            return
+        ended = f"subscription of {company}"
+        self.was_claimed(ended, company)
+        self.subscriptions[ended]["isActive"] = False
+
+    # All of it
+
+    def snapshot(self) -> JSON:
+        """Return everything as the fake's snapshots have it."""
+        for company, domain in self._contact_domains.items():
+            if not any(addresses.email_domain(email) == domain for email in self._contacts.get(company, ())):
+                self.had_contact(company, {"email": f"somebody@{domain}"})
+        tables: dict[str, dict[str, Row]] = {"access": {}, "usage": {}}
+        for (company, code), row in self._access.items():
+            tables["access"].setdefault(company, {})[code] = row
+        for (company, code), amount in self._usage.items():
+            tables["usage"].setdefault(company, {})[code] = repr(amount)
+        claims = list(self._claims.values())
+        return {
+            **FakeTransport().snapshot(),
+            **tables,
+            "catalogue": {
+                "features": list(self.catalogue.features.values()),
+                "tiers": list(self.catalogue.tiers.values()),
+            },
+            "companies": list(self.companies.values()),
+            "links": list(self.links.values()),
+            "contacts": {company: [*contacts.values()] for company, contacts in self._contacts.items() if contacts},
+            "tiers": {claim["companyId"]: claim["tierCode"] for claim in claims if claim["tierCode"]},
+            "events": {key: row for key, row in self._events.items() if row["companyId"] in self.companies},
+            "stripe": {"subscriptions": list(self.subscriptions.values()), "sessions": list(self.sessions.values())},
+            "claims": claims,
+        }

@@ -1,0 +1,134 @@
+"""What tiers grant that were applied and never shown: what the companies that were given them are seen to have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os.drift._reading import (
+    LISTINGS,
+    company_of,
+    mapping,
+    number,
+    sights,
+    subscription_claimed,
+    text,
+    tier_applied,
+    usage_told,
+)
+from chatarmin_os.fake.rules.tiers import price_ids_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.drift._catalogue import ShownCatalogue
+    from chatarmin_os.drift._reading import Sight
+    from chatarmin_os.fake.catalogue import Tier
+    from chatarmin_os.transports._cassette import Recorded
+
+_SET = "features.setAccess"
+
+
+def learn_grants(catalogue: ShownCatalogue, calls: Sequence[Recorded]) -> None:
+    """Add to a catalogue what tiers grant, and which of them subscriptions pay for."""
+    grants = _Grants(catalogue)
+    for place, recorded in enumerate(calls):
+        company = company_of(recorded) or ""
+        grants.note_tiers(company, recorded, calls[place:])
+        grants.note_usage(company, recorded)
+        for sight in sights(recorded):
+            grants.note_sight(sight, recorded)
+
+
+class _Grants:
+    def __init__(self, catalogue: ShownCatalogue) -> None:
+        self._catalogue = catalogue
+        self._given: dict[str, list[Tier]] = {}  # by company
+        self._changed: dict[str, set[str]] = {}  # by company, the features that were changed since
+        self._claims: set[str] = set()  # subscriptions of checkouts; only the first claim applies a tier
+
+    def note_tiers(self, company: str, recorded: Recorded, later: Sequence[Recorded]) -> None:
+        """Note the tiers that a call gives a company."""
+        claim, code = subscription_claimed(recorded), tier_applied(recorded)
+        if claim and claim not in self._claims:
+            self._claims.add(claim)
+            self._give(company, self._paid_by(claim, company, later))
+        if code:
+            self._give(company, self._catalogue.tier(code))
+
+    def _give(self, company: str, tier: Tier | None) -> None:
+        if tier:
+            self._changed[company] = set()
+            if self._given.setdefault(company, [])[-1:] != [tier]:
+                self._given[company].append(tier)
+
+    def note_usage(self, company: str, recorded: Recorded) -> None:
+        """Learn from usage that a tier lets a feature be used; a sight of the access knows better."""
+        usage, code = usage_told(recorded), text(mapping(recorded.input).get("featureCode"))
+        if usage is None or code is None:
+            return
+        for tier in self._given.get(company, [])[-1:]:
+            is_known = tier["code"] in self._catalogue.defined or code in tier["features"]
+            if not is_known and code not in self._changed[company]:
+                self._catalogue.grant(tier, code, usage)
+                self._catalogue.open.add((tier["code"], code))
+
+    def note_sight(self, sight: Sight, recorded: Recorded) -> None:
+        """Learn from an access what the tier grants that gave it."""
+        company = sight.company or ""
+        tiers = self._given.get(company, [])
+        if recorded.path == _SET:
+            self._learn_from_change(tiers[-1:], sight, mapping(recorded.input))
+            self._changed.setdefault(company, set()).add(sight.feature)
+        elif tiers and sight.feature not in self._changed[company]:
+            for tier in tiers[-1:] if sight.access.get("isEnabled") else tiers[-2:-1]:  # the one before gave it
+                self._learn_from_sight(tier, sight)
+            if recorded.path in LISTINGS:
+                self._catalogue.complete.add(tiers[-1]["code"])
+
+    def _learn_from_sight(self, tier: Tier, sight: Sight) -> None:
+        place = tier["code"], sight.feature
+        is_new = tier["code"] not in self._catalogue.defined and sight.feature not in tier["features"]
+        if sight.access.get("source") == "subscription" and (is_new or place in self._catalogue.open):
+            self._catalogue.open.discard(place)
+            self._catalogue.grant(tier, sight.feature, sight.access)
+
+    def _learn_from_change(self, tiers: Sequence[Tier], sight: Sight, given: dict[str, Any]) -> None:
+        """Learn what a tier had granted from what a change of it left alone."""
+        for tier in tiers:
+            if (tier["code"], sight.feature) in self._catalogue.open:
+                granted = tier["features"][sight.feature]
+                if "quantityLimit" not in given:
+                    granted["quantityLimit"] = number(sight.access.get("quantityLimit"))
+                if "includedQuantity" not in given:
+                    granted["includedQuantity"] = number(sight.access.get("includedQuantity"))
+
+    def _paid_by(self, claim: str, company: str, later: Sequence[Recorded]) -> Tier | None:
+        """Return the tier that a claimed checkout pays for: as it is shown, or else what fits."""
+        paid = self._catalogue.paid
+        if claim not in paid:
+            billing = mapping(mapping(later[0].came.get("answer")).get("billingStatus"))
+            has_none = billing.get("tierApplied") is False
+            paid[claim] = None if has_none else self._fitting(later, company) or self._made_up(claim)
+        return paid[claim]
+
+    def _fitting(self, later: Sequence[Recorded], company: str) -> Tier | None:
+        """Return the tier that is for sale and grants what a company is seen to have next."""
+        seen: dict[str, JSON] = {}
+        for recorded in later:
+            is_changed = recorded.path == _SET or tier_applied(recorded)
+            if is_changed and recorded is not later[0] and company_of(recorded) == company:
+                break
+            for sight in sights(recorded):
+                if sight.company == company and sight.access.get("source") == "subscription":
+                    seen[sight.feature] = sight.access.get("quantityLimit")
+        for tier in self._catalogue.tiers.values():
+            grants = {code: granted.get("quantityLimit") for code, granted in tier["features"].items()}
+            is_for_sale = tier["code"] in self._catalogue.defined and price_ids_of(tier)
+            if seen and is_for_sale and seen.items() <= grants.items():
+                return tier
+        return None
+
+    def _made_up(self, claim: str) -> Tier | None:
+        """Return a tier of which no call tells more than that a subscription has one; None where all are listed."""
+        return None if self._catalogue.is_listed else self._catalogue.tier(f"tier of {claim}")

@@ -1,0 +1,142 @@
+"""What a decided rule is, and what it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from chatarmin_os.drift._comparing import fields_of
+from chatarmin_os.drift._reading import mapping, objects, text
+from chatarmin_os.fake.rules.access import is_enabled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from chatarmin_os.drift._comparing import Came, Difference
+    from chatarmin_os.fake.state import Access, State
+    from chatarmin_os.transports.base import Call
+
+
+class Memory:
+    """What was done in these calls so far."""
+
+    def __init__(self) -> None:
+        self.done: dict[
+            str, set[tuple[str, str | None, bool]]
+        ] = {}  # by company: path, feature, whether it was refused
+        self.refused_orgs: set[str] = set()
+
+    def keep(self, situation: Situation) -> None:
+        """Remember a call, once the fake has answered it."""
+        company = situation.company or text(situation.answer.get("companyId")) or text(situation.answer.get("id"))
+        feature = situation.feature["code"] if situation.feature else None
+        if company:
+            self.done.setdefault(company, set()).add((situation.path, feature, situation.code is not None))
+        elif situation.path == "onboard":
+            self.refused_orgs.add(situation.org)
+
+
+class Situation:
+    """What the fake knew before a call, and what it made of it."""
+
+    def __init__(self, state: State, call: Call, memory: Memory) -> None:
+        given = self.given = mapping(call.input)
+        self.path = call.path
+        self.hints = mapping(given.get("hints"))
+        self.org = text(given.get("externalOrgId")) or ""
+        link = state.links.get(self.org)
+        self.linked = link["companyId"] if link else None
+        company = text(given.get("companyId")) or self.linked or ""
+        self.company = company if company in state.companies else None
+        self.done = memory.done.get(company, set())
+        self.was_refused = self.org in memory.refused_orgs
+        self.feature = state.catalogue.features.get(text(given.get("featureCode")) or "")
+        accesses = state.access.get(company, {})
+        self.sources = {code: row["source"] for code, row in accesses.items()}
+        self.enabled = {code for code, row in accesses.items() if is_enabled(row, state.now)}
+        self.expired = {code for code, row in accesses.items() if row["isEnabled"]} - self.enabled
+        access = accesses.get(self.feature["code"]) if self.feature else None
+        self.access: Access | None = access.copy() if access else None
+        self.usage = dict(state.usage.get(company, {}))
+        self.tier = state.catalogue.tiers.get(text(given.get("tierCode")) or "")
+        self.event = state.events.get(text(given.get("idempotencyKey")) or "")
+        self.session = state.sessions.get(text(given.get("checkoutSessionId")) or "")
+        paid = text(given.get("stripeSubscriptionId")) or (self.session["subscriptionId"] if self.session else None)
+        self.subscription = state.subscriptions.get(paid or "")
+        claim = state.claims.get(paid or "")
+        self.claimed_by = claim["companyId"] if claim else None
+        contacts = state.contacts.get(company, {})
+        self.contact_is_known = (text(given.get("email")) or "").strip().lower() in contacts
+        self.has_primary = any(contact["isPrimary"] for contact in contacts.values())
+        self.came: Came = {}
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the fake has answered."""
+        return "answer" in self.came
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The fake's answer, empty where it is no object."""
+        return mapping(self.came.get("answer"))
+
+    @property
+    def code(self) -> str | None:
+        """The code of the fake's refusal."""
+        return mapping(self.came.get("error")).get("code")
+
+    @property
+    def accesses(self) -> list[dict[str, Any]]:
+        """The accesses that the fake's answer shows."""
+        if not self.path.startswith("features."):
+            return []
+        answer = self.came.get("answer")
+        return objects(answer if isinstance(answer, list) else self.answer.get("features", [self.answer or None]))
+
+    def was(self, path: str, *, refused: bool = False) -> bool:
+        """Return whether a procedure was called for this company before, and of this feature where one is named."""
+        code = self.feature["code"] if self.feature else None
+        return any(
+            done == path and (code is None or feature in {None, code}) and was_refused == refused
+            for done, feature, was_refused in self.done
+        )
+
+
+Touches: TypeAlias = Callable[[Situation], object]
+
+
+class Rule(NamedTuple):
+    """A decided rule; *shows* are the fields of the answer that it is about, empty where it is about the outcome."""
+
+    name: str
+    text: str
+    paths: frozenset[str]
+    touches: Touches
+    shows: frozenset[str]
+
+    def verdict(self, differences: Iterable[Difference]) -> bool | None:
+        """Return whether a call that touches this rule confirms it; None where it cannot tell."""
+        differs = any(difference.kind in {"outcome", "code"} for difference in differences)
+        if not self.shows:
+            return not differs
+        return None if differs else not any(fields_of(difference.place) & self.shows for difference in differences)
+
+
+RULES: list[Rule] = []
+
+
+def decided(*paths: str, shows: str = "") -> Callable[[Touches], Touches]:
+    """Declare the decorated function as what picks the calls that touch a rule, which its docstring tells.
+
+    Args:
+        paths: The procedures it is about.
+        shows: The fields of the answer that show it, with spaces between; without them the outcome does.
+    """
+
+    def declared(touches: Touches) -> Touches:
+        name = touches.__name__.replace("_", "-")
+        told = (touches.__doc__ or "").removesuffix(".")
+        RULES.append(Rule(name, told[0].lower() + told[1:], frozenset(paths), touches, frozenset(shows.split())))
+        return touches
+
+    return declared

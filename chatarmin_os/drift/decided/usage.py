@@ -1,0 +1,73 @@
+"""Decided: counting usage."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chatarmin_os.drift._reading import number
+from chatarmin_os.drift.decided._rule import decided
+
+if TYPE_CHECKING:
+    from chatarmin_os.drift.decided._rule import Situation
+
+_TRACK = "billing.trackUsage"
+
+
+def _is_new(it: Situation) -> bool:
+    return it.company is not None and it.event is None
+
+
+@decided(_TRACK)
+def usage_quantity(it: Situation) -> object:
+    """A quantity that is no number above 0 is BAD_REQUEST."""
+    return it.code == "BAD_REQUEST" and not number(it.given.get("quantity"))
+
+
+@decided(_TRACK)
+def usage_no_quantity(it: Situation) -> object:
+    """Usage of a feature without a quantity is BAD_REQUEST."""
+    return it.code == "BAD_REQUEST" and it.feature is not None and not it.feature["hasQuantity"]
+
+
+@decided(_TRACK, shows="billableQuantity")
+def usage_billable(it: Situation) -> object:
+    """Billable is what usage so far exceeds the included quantity by, 0 where none is included."""
+    # The first usage seen may be what the included quantity was learned from.
+    return it.answer and _is_new(it) and it.was(_TRACK)
+
+
+@decided(_TRACK, shows="isAtLimit")
+def usage_at_limit(it: Situation) -> object:
+    """To reach the limit exactly is fine, and sets isAtLimit."""
+    return _is_new(it) and it.answer.get("remaining") == 0
+
+
+@decided(_TRACK)
+def usage_disabled(it: Situation) -> object:
+    """Usage of a feature that is disabled, expired or without an access is FORBIDDEN."""
+    return _is_new(it) and it.code == "FORBIDDEN"
+
+
+@decided(_TRACK, "features.check", "features.checkByExternalOrgId", shows="currentUsage remaining")
+def usage_refused(it: Situation) -> object:
+    """Usage that was refused counts nothing."""
+    return it.answer and it.was(_TRACK, refused=True)
+
+
+@decided(_TRACK, shows="currentUsage remaining billableQuantity isAtLimit")
+def usage_again(it: Situation) -> object:
+    """A key used again with the same gives the first answer, and counts nothing."""
+    return it.answer and it.event is not None
+
+
+@decided(_TRACK)
+def usage_key(it: Situation) -> object:
+    """A key used again with another company, feature or quantity is CONFLICT."""
+    return it.event is not None and it.code == "CONFLICT"
+
+
+@decided("features.check", "features.checkByExternalOrgId", shows="currentUsage")
+def usage_stays(it: Situation) -> object:
+    """Another tier, or another access, changes no usage."""
+    was_changed = any(it.was(path) for path in ("tiers.apply", "features.setAccess", "billing.linkSubscription"))
+    return it.answer and it.feature is not None and it.usage.get(it.feature["code"]) and was_changed

@@ -1,0 +1,38 @@
+"""Record the stories anew: `python tests/recorded/record.py`, from tRPC run by Node in front of the fake.
+
+Each story has a product of its own, as `arranging` has it. Look at what has changed before you commit it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from arranging import arranged  # noqa: E402 - the tests' folders are no packages
+from serving import FakeServer, TrpcServer  # noqa: E402
+
+
+def main() -> None:
+    """Record story after story."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    listed = subprocess.run(  # noqa: S603 - our own tests
+        [*pytest, "--collect-only", str(HERE / "test_stories.py")], capture_output=True, text=True, check=True
+    )
+    fakes = FakeServer()
+    trpc = TrpcServer(fakes.door)
+    try:
+        for story in (line for line in listed.stdout.splitlines() if "::" in line):
+            where = {"OS_API_KEY": fakes.add(arranged()), "OS_BASE_URL": trpc.urls["v11-superjson"]}
+            subprocess.run([*pytest, story, "--os-record"], env={**os.environ, **where}, check=True)  # noqa: S603 - the same
+    finally:
+        trpc.close()
+        fakes.close()
+
+
+if __name__ == "__main__":
+    main()
