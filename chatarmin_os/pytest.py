@@ -167,6 +167,7 @@ def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
 
     Example:
         >>> from tempfile import mkdtemp
+        >>> from chatarmin_os import ChatarminOS
         >>> from chatarmin_os.transports import RecordingTransport
         >>> path = f"{mkdtemp()}/tiers.jsonl"
         >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:

@@ -132,7 +132,7 @@ def _renamed(error: InvalidInput, given: Namespace) -> str:
     name = {**_NAMES, **getattr(given, "names", {})}.get(field)
     if field == "external_org_id" and "company" in given:
         name = _NAMES["company_id"]
-    if field == "base_url" and not given.base_url:
+    if field == "base_url" and given.base_url is None:
         name = "OS_BASE_URL"
     for words in _NOT_HERE:
         text = text.replace(words, "")

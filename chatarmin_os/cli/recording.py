@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from argparse import RawDescriptionHelpFormatter
 from functools import partial, reduce
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.cli._connection import add_options, connected, guarded
 from chatarmin_os.cli._output import print_json, print_table
-from chatarmin_os.errors import CassetteError
+from chatarmin_os.errors import CassetteError, printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from chatarmin_os._json import JSON
     from chatarmin_os.drift import Report
 
 _FAKE = "fake"
@@ -134,7 +135,8 @@ def _show(given: Namespace) -> int:
         rows = [{"path": call.path, "kind": call.kind, "input": call.input, **call.came} for call in calls]
         print_json({"head": head, "calls": rows})
         return 0
-    print(f"recorded {head.get('recorded_at')} from {head.get('from')}{', redacted' if head.get('redacted') else ''}")
+    is_redacted = ", redacted" if head.get("redacted") else ""
+    print(printable(f"recorded {head.get('recorded_at')} from {head.get('from')}{is_redacted}"))
     if calls:
         rows = [
             {"line": line, "call": call.path, "input": _shown(call.input), "came_to": _came(call.came)}
@@ -159,23 +161,37 @@ def _shown(content: Any) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
+def _replace(path: Path, content: bytes, mode: int) -> None:
+    """Write a file whole, or not at all."""
+    beside = NamedTemporaryFile(dir=path.parent, prefix=".redacted", delete=False)  # noqa: SIM115 - closed below
+    try:
+        with beside:
+            beside.write(content)
+        Path(beside.name).chmod(mode)
+        Path(beside.name).replace(path)
+    except OSError:
+        Path(beside.name).unlink()
+        raise
+
+
+def _through(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON:
+    return reduce(lambda done, redact: redact(done), redactors, content)
+
+
 def _redact(given: Namespace) -> int:
     from chatarmin_os.transports import _cassette, redactors
 
     head, calls = _cassette.loaded(given.file)
     chosen = [getattr(redactors, name) for name in _REDACTORS if name in (given.only or _REDACTORS)]
-    redacted = [
-        _cassette.redacted(call, lambda content: reduce(lambda done, redact: redact(done), chosen, content))
-        for call in calls
-    ]
-    output = Path(given.output or given.file)
-    beside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        redacted = [_cassette.redacted(call, partial(_through, chosen)) for call in calls]
+    except RecursionError:
+        raise CassetteError(f"{given.file}: an answer is nested too deep to be redacted") from None
+    output = Path(given.output if given.output is not None else given.file).resolve()
     lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]
     try:
-        beside.write_bytes(b"".join(lines))
-        beside.replace(output)
+        _replace(output, b"".join(lines), mode=Path(given.file).stat().st_mode)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise CassetteError(f"{output}: {error.strerror}") from error
     changed = sum(call != before for call, before in zip(redacted, calls, strict=True))
     print(f"{output}: {changed} of {len(calls)} calls redacted")

@@ -1,13 +1,14 @@
 """Whether the fake still behaves as the service did, and the service as it did when it was recorded.
 
     >>> from tempfile import mkdtemp
+    >>> from chatarmin_os import ChatarminOS
     >>> from chatarmin_os.transports import RecordingTransport
     >>> path = f"{mkdtemp()}/tiers.jsonl"
     >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
     ...     tier = client.tiers.get("pro")
-    >>> print(check_recording(path))
-    /...: 1 call, recorded ... UTC from FakeTransport; now from the fake
-    0 of 1 call drifted.
+    >>> report = check_recording(path)  # str(report) is the table of what differs
+    >>> report.is_drift, len(report.calls)
+    (False, 1)
 
 Where to look for what:
 
@@ -55,7 +56,8 @@ def check_recording(
 
     Compared are outcome, code and HTTP status of refusals, and fields, types and values of answers. Ids are matched by
     role: each must stand for what it stood for before. Instants that no input gave are compared by type, messages not
-    at all. Calls without an answer are passed over.
+    at all. Calls are passed over that had no answer, or one of the service's trouble (5xx, TOO_MANY_REQUESTS) or the
+    key's (UNAUTHORIZED).
 
     Args:
         path: A recording that `RecordingTransport` made.
@@ -86,7 +88,7 @@ def check_recording(
     except CassetteError as error:
         raise CassetteError(f"{path}: {error}") from error
     except RecursionError:
-        raise CassetteError(f"{path}: an answer is nested too deep to be compared") from None
+        raise CassetteError(f"{path}: what a call was asked or answered is nested too deep") from None
     name = "the fake" if against is None else str(getattr(against, "_base_url", type(against).__name__))
     return Report(str(path), head.get("from"), when, name, checked, judged)
 

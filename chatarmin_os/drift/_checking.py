@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, instant, told
-from chatarmin_os.drift._reading import mapping, text
+from chatarmin_os.drift._reading import mapping, number, text
 from chatarmin_os.drift._seeding import seeded
 from chatarmin_os.drift.decided import Memory, Rule, Situation, touched
 from chatarmin_os.errors import ApiError, CassetteError, InvalidInput
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from chatarmin_os.transports.base import Transport
 
 _OF_AN_ORG = frozenset({"externalOrgId", "name", "companyName", "customerName"})  # a company may be called by it
+_TROUBLES = frozenset({"UNAUTHORIZED", "TOO_MANY_REQUESTS"})
+_SERVER_ERROR = 500
+_MOST_NEW_STARTS = 100
 _ABOUT_STATE = frozenset({"outcome", "value", "id"})
 
 
@@ -59,7 +62,9 @@ class _Model(FakeTransport):
         self._memory.keep(situation)
         found = self._matcher.differences(recorded.came, situation.came)
         differences = [difference for difference in found if not unknown & fields_of(difference.place)]
-        verdicts = ((rule, rule.verdict(differences)) for rule in touched(situation) if not rule.shows & unknown)
+        verdicts = (
+            (rule, rule.verdict(differences)) for rule in touched(situation, recorded.came) if not rule.shows & unknown
+        )
         now = Recorded(call.path, call.kind, call.input, situation.came)
         return Checked(recorded, now, differences, {rule: is_so for rule, is_so in verdicts if is_so is not None})
 
@@ -70,7 +75,7 @@ def against_the_fake(
     """Yield each call as the fake answers it.
 
     After a call that came to something else the fake starts anew from what the rest of the calls shows, so that one
-    difference is not told again by all that follow from it.
+    difference is not told again by all that follow from it; but not for ever, since that takes its time.
     """
     now = recorded_at or datetime.now(UTC)
 
@@ -83,14 +88,16 @@ def against_the_fake(
         return model, {index + place: fields for index, fields in seed.unknown.items()}
 
     model, unknown = begun(0)
+    left = _MOST_NEW_STARTS
     for place, recorded in enumerate(calls):
-        if "failure" in recorded.came:
+        if _tells_nothing(recorded):
             yield Checked(recorded, None, [], {})
             continue
         checked = model.check(recorded, unknown.get(place, frozenset()))
         yield checked
-        if any(difference.kind in _ABOUT_STATE for difference in checked.differences):
+        if left and any(difference.kind in _ABOUT_STATE for difference in checked.differences):
             model, unknown = begun(place + 1)
+            left -= 1
 
 
 def against_a_service(calls: Sequence[Recorded], service: Transport) -> Iterator[Checked]:
@@ -101,16 +108,16 @@ def against_a_service(calls: Sequence[Recorded], service: Transport) -> Iterator
 
     Raises:
         TransportError: There was no answer.
-        UnauthorizedError: The key is refused, and was not when the recording was made.
+        UnauthorizedError: The key is refused.
     """
     matcher, anew = Matcher(), _Anew(calls)
     for recorded in calls:
-        if "failure" in recorded.came:
+        if _tells_nothing(recorded):
             yield Checked(recorded, None, [], {})
             continue
         call = _call(recorded, matcher.translated(anew.translated(recorded.input)))
         came = _made(service, call)
-        if told(came) == "UNAUTHORIZED" != told(recorded.came):
+        if told(came) == "UNAUTHORIZED":
             _cassette.answer_of(Recorded(call.path, call.kind, call.input, came))
         differences = matcher.differences(anew.translated_came(recorded.came), came)
         yield Checked(recorded, Recorded(call.path, call.kind, call.input, came), differences, {})
@@ -142,6 +149,13 @@ class _Anew:
 def recorded_at(head: dict[str, Any]) -> datetime | None:
     """Return when a recording was made."""
     return instant(head.get("recorded_at"))
+
+
+def _tells_nothing(recorded: Recorded) -> bool:
+    """Return whether there was no answer, or one that tells of the key and the service's trouble, not of the call."""
+    error = recorded.came.get("error", {})
+    is_trouble = error.get("code") in _TROUBLES or (number(error.get("status")) or 0) >= _SERVER_ERROR
+    return "failure" in recorded.came or is_trouble
 
 
 def _call(recorded: Recorded, given: JSON) -> Call:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._json import instant_text
 from chatarmin_os.drift._comparing import instant
-from chatarmin_os.drift._reading import mapping, number, objects, text
+from chatarmin_os.drift._reading import company_of, mapping, number, objects, text
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.tiers import price_ids_of
@@ -38,6 +38,7 @@ class Facts:
         self.sessions: dict[str, Row] = {}
         self.subscriptions: dict[str, Row] = {}
         self._shown: dict[str, dict[str, str]] = {}  # of companies, what any answer shows and no call changes
+        self._of_org: dict[str, str] = {}  # company by organisation, as any call shows it
         self._short_ids: set[str] = set()
         self._contacts: dict[str, dict[str, Row]] = {}
         self._contact_domains: dict[str, str] = {}
@@ -60,8 +61,12 @@ class Facts:
     # Companies and links
 
     def note(self, recorded: Recorded) -> None:
-        """Keep what an answer tells of companies, whenever it comes."""
-        answer = mapping(recorded.came.get("answer"))
+        """Keep what a call tells of companies, whenever it comes."""
+        given, answer = mapping(recorded.input), mapping(recorded.came.get("answer"))
+        org = text(given.get("externalOrgId"))
+        company = company_of(recorded) or (text(answer.get("id")) if recorded.path.startswith("companies.") else None)
+        if org and company and "answer" in recorded.came:
+            self._of_org.setdefault(org, company)
         rows = [
             {"id": row.get("companyId"), "name": row.get("customerName") or row.get("companyName")}
             for row in [answer, *objects(answer.get("suggestions"))]
@@ -102,7 +107,7 @@ class Facts:
 
     def was_linked(self, org: str, company: str | None, **row: JSON) -> str | None:
         """Learn that an organisation was linked when it was first met; return its company."""
-        known = self.linked.get(org)
+        known, company = self.linked.get(org), company or self._of_org.get(org)
         if known is not None or company in self.created:
             return known or company
         if self.settle("link", org) and not self._are_links_settled:
@@ -235,7 +240,7 @@ class Facts:
     def had_billing_profile(self, company: str) -> None:
         """Learn that a company had a billing profile: there was a subscription, which ended if none is shown."""
         if company in self.created or any(row["companyId"] == company for row in self._claims.values()):
-            return
+            return  # it is one that these calls show, and that has ended since
         ended = f"subscription of {company}"
         self.was_claimed(ended, company)
         self.subscriptions[ended]["isActive"] = False

@@ -31,28 +31,29 @@ _SET = "features.setAccess"
 
 def learn_grants(catalogue: ShownCatalogue, calls: Sequence[Recorded]) -> None:
     """Add to a catalogue what tiers grant, and which of them subscriptions pay for."""
-    grants = _Grants(catalogue)
+    grants = _Grants(catalogue, calls)
     for place, recorded in enumerate(calls):
         company = company_of(recorded) or ""
-        grants.note_tiers(company, recorded, calls[place:])
+        grants.note_tiers(company, place)
         grants.note_usage(company, recorded)
         for sight in sights(recorded):
             grants.note_sight(sight, recorded)
 
 
 class _Grants:
-    def __init__(self, catalogue: ShownCatalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, catalogue: ShownCatalogue, calls: Sequence[Recorded]) -> None:
+        self._catalogue, self._calls = catalogue, calls
         self._given: dict[str, list[Tier]] = {}  # by company
         self._changed: dict[str, set[str]] = {}  # by company, the features that were changed since
         self._claims: set[str] = set()  # subscriptions of checkouts; only the first claim applies a tier
 
-    def note_tiers(self, company: str, recorded: Recorded, later: Sequence[Recorded]) -> None:
+    def note_tiers(self, company: str, place: int) -> None:
         """Note the tiers that a call gives a company."""
+        recorded = self._calls[place]
         claim, code = subscription_claimed(recorded), tier_applied(recorded)
         if claim and claim not in self._claims:
             self._claims.add(claim)
-            self._give(company, self._paid_by(claim, company, later))
+            self._give(company, self._paid_by(claim, company, place))
         if code:
             self._give(company, self._catalogue.tier(code))
 
@@ -103,21 +104,20 @@ class _Grants:
                 if "includedQuantity" not in given:
                     granted["includedQuantity"] = number(sight.access.get("includedQuantity"))
 
-    def _paid_by(self, claim: str, company: str, later: Sequence[Recorded]) -> Tier | None:
+    def _paid_by(self, claim: str, company: str, place: int) -> Tier | None:
         """Return the tier that a claimed checkout pays for: as it is shown, or else what fits."""
         paid = self._catalogue.paid
         if claim not in paid:
-            billing = mapping(mapping(later[0].came.get("answer")).get("billingStatus"))
+            billing = mapping(mapping(self._calls[place].came.get("answer")).get("billingStatus"))
             has_none = billing.get("tierApplied") is False
-            paid[claim] = None if has_none else self._fitting(later, company) or self._made_up(claim)
+            paid[claim] = None if has_none else self._fitting(company, place) or self._made_up(claim)
         return paid[claim]
 
-    def _fitting(self, later: Sequence[Recorded], company: str) -> Tier | None:
-        """Return the tier that is for sale and grants what a company is seen to have next."""
+    def _fitting(self, company: str, place: int) -> Tier | None:
+        """Return the tier that is for sale and grants what a company is seen to have after a call."""
         seen: dict[str, JSON] = {}
-        for recorded in later:
-            is_changed = recorded.path == _SET or tier_applied(recorded)
-            if is_changed and recorded is not later[0] and company_of(recorded) == company:
+        for recorded in self._calls[place + 1 :]:
+            if company_of(recorded) == company and (recorded.path == _SET or tier_applied(recorded)):
                 break
             for sight in sights(recorded):
                 if sight.company == company and sight.access.get("source") == "subscription":

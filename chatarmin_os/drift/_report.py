@@ -8,6 +8,7 @@ from chatarmin_os._json import instant_text
 from chatarmin_os._table import table
 from chatarmin_os.drift._comparing import told
 from chatarmin_os.drift.decided import RULES
+from chatarmin_os.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,10 +73,12 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         drifted, count = self.drifted, len(self.calls)
         when = f"recorded {self.recorded_at:%Y-%m-%d %H:%M} UTC" if self.recorded_at else "recorded"
-        lines = [f"{self.path}: {_counted(count, 'call')}, {when} from {self.source}; now from {self.against}"]
+        lines = [
+            printable(f"{self.path}: {_counted(count, 'call')}, {when} from {self.source}; now from {self.against}")
+        ]
         lines += table(list(_rows(drifted)), indent="  ") if drifted else []
         unanswered = sum(call.now is None for call in self.calls)
-        skipped = f"; {_counted(unanswered, 'call')} without an answer not compared" if unanswered else ""
+        skipped = f"; {_counted(unanswered, 'call')} that the service did not answer not compared" if unanswered else ""
         lines.append(f"{len(drifted)} of {_counted(count, 'call')} drifted{skipped}.")
         return "\n".join(lines)
 

@@ -50,11 +50,11 @@ class Seed(NamedTuple):
 
 
 def seeded(calls: Sequence[Recorded], past: Sequence[Recorded] = (), *, is_redacted: bool = False) -> Seed:
-    """Return what *calls* start from; of *past* ones, made before, only the usage keys count."""
-    catalogue = ShownCatalogue(calls)
-    learn_grants(catalogue, calls)
+    """Return what *calls* start from; of *past* ones, made before, only what does not change counts."""
+    catalogue = ShownCatalogue([*past, *calls])
+    learn_grants(catalogue, [*past, *calls])
     facts = Facts(catalogue)
-    for recorded in calls:
+    for recorded in [*past, *calls]:
         facts.note(recorded)
     for recorded in calls:
         if "failure" not in recorded.came:
@@ -68,13 +68,12 @@ def seeded(calls: Sequence[Recorded], past: Sequence[Recorded] = (), *, is_redac
 def _unknown(facts: Facts, recorded: Recorded, *, is_redacted: bool) -> frozenset[str]:
     """Return the fields of an answer that hang on what no call has shown, or on what was redacted."""
     tier, company = tier_applied(recorded), company_of(recorded)
+    fields = _redacted(recorded) if is_redacted else frozenset()
     if recorded.path == "billing.getStatus" and company and not facts.knows_every_access(company):
-        return frozenset({"enabledFeaturesCount"})
-    if tier and tier not in facts.catalogue.complete:
-        return frozenset({"featuresApplied"})
+        fields |= {"enabledFeaturesCount"}
     if recorded.path == "links.reset":
-        return frozenset({"contactsDeleted"})
-    return _redacted(recorded) if is_redacted else frozenset()
+        fields |= {"contactsDeleted"}
+    return fields | {"featuresApplied"} if tier and tier not in facts.catalogue.complete else fields
 
 
 def _redacted(recorded: Recorded) -> frozenset[str]:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,8 +59,14 @@ def line(content: dict[str, Any] | Recorded) -> bytes:
     """Return a line of the file: its first one, or a call."""
     if isinstance(content, Recorded):
         content = {"path": content.path, "kind": content.kind, "input": content.input, **content.came}
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, allow_nan=False, separators=(", ", ": "))
-    return f"{text}\n".encode()
+    try:
+        return f"{_dumped(content, ensure_ascii=False)}\n".encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can only escape
+        return f"{_dumped(content, ensure_ascii=True)}\n".encode()
+
+
+def _dumped(content: dict[str, Any], *, ensure_ascii: bool) -> str:
+    return json.dumps(content, ensure_ascii=ensure_ascii, sort_keys=True, allow_nan=False)
 
 
 def came_of(answer: JSON | ChatarminError) -> dict[str, Any]:
@@ -167,9 +174,16 @@ def _calls(path: str | os.PathLike[str], lines: list[bytes]) -> Iterator[Recorde
 
 def _parsed(path: str | os.PathLike[str], number: int, text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise CassetteError(f"{path}, line {number}: no JSON: {error}") from None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no number of JSON")
+    return number
 
 
 def _problem(call: Any, kind: Any, came: str, what: Any) -> str | None:
@@ -182,4 +196,8 @@ def _problem(call: Any, kind: Any, came: str, what: Any) -> str | None:
         fine = isinstance(what, dict) and {"code", "message", "status", "data"} <= what.keys()
         return None if fine and isinstance(what["code"], str) else "its error has no code, message, status and data"
     fine = came == "failure" and isinstance(what, dict) and {"type", "message", "outcome"} <= what.keys()
-    return None if fine and what["type"] in _FAILURES else "no call with its answer, error or failure"
+    return (
+        None
+        if fine and isinstance(what["type"], str) and what["type"] in _FAILURES
+        else "no call with its answer, error or failure"
+    )

@@ -100,7 +100,10 @@ class RecordingTransport(Transport):
 
     def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
         recorded = _cassette.Recorded(call.path, call.kind, call.input, _cassette.came_of(answer))
-        line = _cassette.line(_cassette.redacted(recorded, self._redact))
+        try:
+            line = _cassette.line(_cassette.redacted(recorded, self._redact))
+        except (RecursionError, ValueError) as error:
+            raise CassetteError(f"{call.path} was answered, and that cannot be written down: {error}") from error
         with self._lock:
             self._file.write(line)
 

@@ -90,8 +90,9 @@ def metadata(content: JSON) -> JSON:
 def _without_addresses(key: str, text: str) -> str:
     if key in _DOMAINS:
         return _domain(text) if text.strip() else text
-    replaced = _ADDRESS.sub(lambda found: _address(found.group()), text)
-    return _digest(text) if key in _EMAILS and replaced == text and "@" not in text and text.strip() else replaced
+    if key in _EMAILS and text.strip() and addresses.email(text) is None:
+        return _digest(text)  # is none either
+    return _ADDRESS.sub(lambda found: _address(found.group()), text)
 
 
 def _address(address: str) -> str:

@@ -110,6 +110,7 @@ def test_smart_linking(recorded_os: ChatarminOS) -> None:
         external_org_id="org_smart_4", hints={"company_name": "Globex", "domain": "globex-two.example"}
     )
     assert elsewhere.status == "suggestions"
+    recorded_os.companies.create(name="Corner Bakery", external_org_id="org_smart_5", domain="gmail.com")
     free = smart_link(external_org_id="org_smart_4", hints={"domain": "gmail.com", "emails": ["bob@gmx.de"]})
     assert free.status == "no_match"
     assert smart_link(external_org_id="org_smart_4").status == "no_match"

@@ -24,7 +24,8 @@ from chatarmin_os import (
     TransportError,
 )
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport
+from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport
+from chatarmin_os.transports.redactors import personal_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +120,41 @@ def test_failures_replay_as_the_same_errors(fake: FakeTransport, path: Path, err
 
     for name in ("outcome", "retry_after", "code", "message"):
         assert getattr(failed.value, name, None) == getattr(error, name, None)
+
+
+class _Answering(Transport):
+    """Answers every call with one thing."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def send(self, call: Call) -> Any:
+        del call
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", ["half \ud800 of a pair", "späť", 0.5, "\u2028"])
+def test_any_text_can_be_recorded(path: Path, answer: Any) -> None:
+    """Also what is no Unicode, as JSON escapes it."""
+    with ChatarminOS(transport=RecordingTransport(_Answering(answer), path)) as client:
+        assert client.call("a.b") == answer
+
+    with ChatarminOS(transport=ReplayTransport(path)) as client:
+        assert client.call("a.b") == answer
+
+
+def test_what_cannot_be_recorded_is_told(path: Path) -> None:
+    """An answer that is no JSON, or that a redactor cannot walk through, is no silent gap in the recording."""
+    deep: Any = None
+    for _ in range(5000):
+        deep = [deep]
+    for answer in (float("nan"), deep):
+        recording = RecordingTransport(_Answering(answer), path, redact=personal_data, overwrite=True)
+        with (
+            ChatarminOS(transport=recording) as client,
+            pytest.raises(CassetteError, match=r"^a\.b was answered, and that cannot be written down: "),
+        ):
+            client.call("a.b")
 
 
 def test_batches_are_written_as_their_calls(fake: FakeTransport, path: Path) -> None:
@@ -271,11 +307,17 @@ def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> No
     [
         ("{", "line 3: no JSON"),
         ("[" * 100_000, "line 3: no JSON"),
+        ('{"path": "a", "kind": "query", "input": 1e999, "answer": 1}', "line 3: no JSON: 1e999 is no number of JSON"),
+        ('{"path": "a", "kind": "query", "input": NaN, "answer": 1}', "line 3: no JSON: NaN is no number of JSON"),
         ("[]", "line 3: no call"),
         ('{"path": "a", "kind": "query", "input": 1}', "line 3: no call"),
         ('{"path": "a", "kind": "query", "input": 1, "answer": 1, "error": 1}', "line 3: no call"),
         ('{"path": "a", "kind": "query", "input": 1, "failure": {"type": "X"}}', "line 3: no call"),
         ('{"path": "a", "kind": "query", "input": 1, "other": 1}', "line 3: no call"),
+        (
+            '{"path": "a", "kind": "query", "input": 1, "failure": {"type": [], "message": "", "outcome": ""}}',
+            "line 3: no call",
+        ),
         ('{"path": 5, "kind": "query", "input": 1, "answer": 1}', "line 3: its path or kind"),
         ('{"path": "a", "kind": "x", "input": 1, "answer": 1}', "line 3: its path or kind"),
         ('{"path": "a", "kind": "query", "input": 1, "error": {"code": "X"}}', "line 3: its error has no"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os import ChatarminOS, NotFoundError
+from chatarmin_os import BadRequestError, ChatarminOS, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport
 from chatarmin_os.transports.redactors import email_addresses, metadata, names, personal_data
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PLANTED = [
-    "joan", "Joan", "JOAN", "doe", "Doe", "acme.example", "Acme", "Söhne", "+49 170", "secret note", "Bolt", "bea@",
+    "joan", "Joan", "JOAN", "doe", "Doe", "acme.example", "Acme", "acme", "sohne", "Söhne", "+49 170", "secret note",
+    "Bolt", "bea@",
 ]  # fmt: skip
 
 
@@ -80,6 +83,57 @@ def test_equal_values_stay_equal_and_others_differ() -> None:
 def test_what_is_not_personal_stays(content: Any) -> None:
     """Nothing, numbers, codes and empty values are left as they are."""
     assert personal_data(content) == content
+
+
+@pytest.mark.parametrize(
+    ("content", "redacted"),
+    [
+        ({"name": "Acme Inc", "shortId": "acme-inc-2"}, {"name": "name x822b33ad", "shortId": "name-x822b33ad-2"}),
+        ({"name": "Acme", "shortId": "other"}, {"name": "name x822b33ad", "shortId": "name-x822b33ad"}),
+        ({"shortId": "acme"}, {"shortId": "x822b33ad"}),
+        ({"avatarUrl": "https://acme.example/joan.png"}, {"avatarUrl": "https://x8afd91d4.example"}),
+        ({"email": "joan@gmail.com"}, {"email": "xed3a64d6@gmail.com"}),
+        ({"emails": ["joan", "joan@@acme.example"]}, {"emails": ["xdb3c7e7b", "x0c3a5e2f"]}),
+        ({"domain": "https://www.Acme.com/"}, {"domain": "x1194228d.example"}),
+        ({"domain": "no domain"}, {"domain": "x4a2b8ed2"}),
+        ({"code": "pro", "name": "Pro"}, {"code": "pro", "name": "Pro"}),
+        ({"tier": {"name": "Pro"}}, {"tier": {"name": "Pro"}}),
+    ],
+)
+def test_what_the_service_takes_to_be_alike_stays_alike(content: Any, redacted: Any) -> None:
+    """Short ids follow their names, free mail and malformed text stay so, and redacting again changes nothing."""
+    found = personal_data(content)
+
+    assert _shape(found) == _shape(redacted)
+    assert personal_data(found) == found
+
+
+def _shape(content: Any) -> str:
+    """Return JSON with one sign for every digest."""
+    return re.sub(r"x[0-9a-f]{8}", "X", json.dumps(content))
+
+
+def test_a_refusal_does_not_quote_what_was_redacted(tmp_path: Path) -> None:
+    """What was taken out of an input is taken out of the words that quote it, whatever they are."""
+    path = tmp_path / "recording.jsonl"
+    refusal = BadRequestError(
+        "Joan Doe <joan> of ACME", code="BAD_REQUEST", data={"fields": {"Joan Doe": ["'joan' is none", 5]}}
+    )
+    fake = FakeTransport()
+    fake.fail(error=refusal)
+    with (
+        ChatarminOS(transport=RecordingTransport(fake, path, redact=personal_data)) as client,
+        pytest.raises(BadRequestError),
+    ):
+        client.call(
+            "contacts.create",
+            {"name": "Joan Doe", "email": "joan", "metadata": {"firm": ["ACME", 5]}, "n": ["ok"]},
+            kind="mutation",
+        )
+
+    text = path.read_text(encoding="utf-8")
+    assert [word for word in ("Joan", "joan", "ACME") if word in text] == []
+    assert "of redacted" in text
 
 
 def test_they_reach_into_lists_and_objects() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 from chatarmin_os.drift._comparing import fields_of
 from chatarmin_os.drift._reading import mapping, objects, text
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from chatarmin_os.drift._comparing import Came, Difference
     from chatarmin_os.fake.state import Access, State
     from chatarmin_os.transports.base import Call
+
+
+_OUTCOME = "outcome"
 
 
 class Memory:
@@ -70,26 +74,25 @@ class Situation:
         self.has_primary = any(contact["isPrimary"] for contact in contacts.values())
         self.came: Came = {}
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether the fake has answered."""
-        return "answer" in self.came
+    def seen_as(self, came: Came) -> Self:
+        """Return the same situation with what somebody else made of the call."""
+        other = copy(self)
+        other.came = came
+        return other
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The fake's answer, empty where it is no object."""
+        """The answer, empty where it is no object."""
         return mapping(self.came.get("answer"))
 
     @property
     def code(self) -> str | None:
-        """The code of the fake's refusal."""
+        """The code of the refusal."""
         return mapping(self.came.get("error")).get("code")
 
     @property
     def accesses(self) -> list[dict[str, Any]]:
-        """The accesses that the fake's answer shows."""
-        if not self.path.startswith("features."):
-            return []
+        """The accesses that the answer shows."""
         answer = self.came.get("answer")
         return objects(answer if isinstance(answer, list) else self.answer.get("features", [self.answer or None]))
 
@@ -106,7 +109,7 @@ Touches: TypeAlias = Callable[[Situation], object]
 
 
 class Rule(NamedTuple):
-    """A decided rule; *shows* are the fields of the answer that it is about, empty where it is about the outcome."""
+    """A decided rule; *shows* are the fields of the answer that it is about, or `outcome`."""
 
     name: str
     text: str
@@ -116,21 +119,20 @@ class Rule(NamedTuple):
 
     def verdict(self, differences: Iterable[Difference]) -> bool | None:
         """Return whether a call that touches this rule confirms it; None where it cannot tell."""
-        differs = any(difference.kind in {"outcome", "code"} for difference in differences)
-        if not self.shows:
-            return not differs
-        return None if differs else not any(fields_of(difference.place) & self.shows for difference in differences)
+        if any(difference.kind in {"outcome", "code"} for difference in differences):
+            return False if _OUTCOME in self.shows else None
+        return not any(fields_of(difference.place) & self.shows for difference in differences)
 
 
 RULES: list[Rule] = []
 
 
-def decided(*paths: str, shows: str = "") -> Callable[[Touches], Touches]:
+def decided(*paths: str, shows: str = _OUTCOME) -> Callable[[Touches], Touches]:
     """Declare the decorated function as what picks the calls that touch a rule, which its docstring tells.
 
     Args:
         paths: The procedures it is about.
-        shows: The fields of the answer that show it, with spaces between; without them the outcome does.
+        shows: What shows it, with spaces between: fields of the answer, and `outcome`, which is whether there is one.
     """
 
     def declared(touches: Touches) -> Touches:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chatarmin_os.drift._reading import text
 from chatarmin_os.drift.decided._rule import decided
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def claim_foreign(it: Situation) -> object:
     return it.session is not None and it.claimed_by is not None and it.code == "CONFLICT"
 
 
-@decided(_CLAIM, shows="alreadyClaimed subscriptionId")
+@decided(_CLAIM, shows="outcome alreadyClaimed subscriptionId")
 def claim_again(it: Situation) -> object:
     """To claim again is harmless: alreadyClaimed is true."""
     return it.answer and it.claimed_by is not None
@@ -39,7 +40,7 @@ def claim_again(it: Situation) -> object:
 @decided("features.check", "features.listAccess", shows="isEnabled quantityLimit includedQuantity source")
 def claim_tier(it: Situation) -> object:
     """A claimed checkout applies the tier that its prices pay for."""
-    return it.was(_CLAIM) and any(row["source"] == "subscription" for row in it.accesses)
+    return it.was(_CLAIM) and any(row.get("source") == "subscription" for row in it.accesses)
 
 
 @decided(_LINK, "onboard")
@@ -57,7 +58,7 @@ def subscription_foreign(it: Situation) -> object:
 @decided(_LINK, "onboard")
 def subscription_customer(it: Situation) -> object:
     """A customer that is not the subscription's is BAD_REQUEST."""
-    customer = it.given.get("stripeCustomerId")
+    customer = text(it.given.get("stripeCustomerId"))
     is_other = it.subscription is not None and customer not in {None, it.subscription["customerId"]}
     return is_other and it.code == "BAD_REQUEST"
 

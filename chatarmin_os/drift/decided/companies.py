@@ -28,7 +28,8 @@ def company_short_id(it: Situation) -> object:
 @decided("companies.create", shows="domain")
 def company_domain(it: Situation) -> object:
     """Domains are kept in one form: lower case, ASCII, without scheme, www and path."""
-    return it.answer.get("domain") not in {None, it.given.get("domain")}
+    domain = text(it.answer.get("domain"))
+    return domain and domain != it.given.get("domain")
 
 
 @decided("companies.create", "companies.update", shows="createdAt")
@@ -79,19 +80,19 @@ def link_no_hint(it: Situation) -> object:
 @decided("companies.smartLink", shows="status companyId confidence")
 def link_equal_name(it: Situation) -> object:
     """Equal names, but for legal forms, give 80 and may link."""
-    return it.answer.get("status") == "linked" and it.answer["confidence"] == EQUAL_NAME
+    return it.answer.get("status") == "linked" and it.answer.get("confidence") == EQUAL_NAME
 
 
 @decided("companies.smartLink", shows="status suggestions companyId confidence reason")
 def link_similar_name(it: Situation) -> object:
     """Similar names, by shared trigrams, give up to 79 and are suggested only."""
-    return any(row["reason"] == "name" and row["confidence"] < EQUAL_NAME for row in _suggested(it))
+    return any(row.get("reason") == "name" and row.get("confidence") != EQUAL_NAME for row in _suggested(it))
 
 
 @decided("companies.smartLink", shows="status suggestions companyId confidence reason")
 def link_email_domain(it: Situation) -> object:
     """An e-mail hint links the company with its domain, and suggests one with a contact there."""
-    return EMAIL_DOMAIN in [it.answer.get("confidence"), *(row["confidence"] for row in _suggested(it))]
+    return EMAIL_DOMAIN in [it.answer.get("confidence"), *(row.get("confidence") for row in _suggested(it))]
 
 
 @decided("companies.smartLink", shows="status suggestions companyId confidence reason")
@@ -113,7 +114,7 @@ def link_min_confidence(it: Situation) -> object:
     return isinstance(least, (int, float)) and not 0 <= least <= 1
 
 
-@decided("links.create", shows="$ companyId externalOrgId label externalUserId")
+@decided("links.create", shows="outcome $ companyId externalOrgId label externalUserId")
 def link_again(it: Situation) -> object:
     """The same link again is harmless, and updates its label and user."""
     return it.answer and it.linked

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.drift._reading import number
+from chatarmin_os.drift._reading import number, text
 from chatarmin_os.drift.decided._rule import decided
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def access_fields(it: Situation) -> object:
 @decided(*_SEEN, shows="isEnabled quantityLimit includedQuantity remaining configValues source validUntil")
 def access_none(it: Situation) -> object:
     """Without an access: disabled, limit 0, no source, the default settings."""
-    return any(row["featureCode"] not in it.sources for row in it.accesses)
+    return any(text(row.get("featureCode")) not in it.sources for row in it.accesses)
 
 
 @decided(*_SEEN, _SET, shows="canUse")
@@ -40,19 +40,19 @@ def access_can_use(it: Situation) -> object:
 @decided(*_SEEN, _SET, shows="quantityLimit includedQuantity remaining currentUsage")
 def access_no_quantity(it: Situation) -> object:
     """A feature without a quantity has no limits, nothing that remains, and usage 0."""
-    return any(not row["hasQuantity"] for row in it.accesses)
+    return any(row.get("hasQuantity") is False for row in it.accesses)
 
 
 @decided(*_SEEN, _SET, shows="remaining")
 def access_remaining(it: Situation) -> object:
     """What remains is never below 0."""
-    return any(row["remaining"] == 0 and row["quantityLimit"] < row["currentUsage"] for row in it.accesses)
+    return any(_is_past(row) for row in it.accesses)
 
 
 @decided(*_SEEN, shows="isEnabled canUse")
 def access_expired(it: Situation) -> object:
     """After its validUntil an access is disabled."""
-    return any(row["featureCode"] in it.expired for row in it.accesses)
+    return any(text(row.get("featureCode")) in it.expired for row in it.accesses)
 
 
 @decided(_SET)
@@ -88,8 +88,13 @@ def access_set_limits(it: Situation) -> object:
 @decided(_SET)
 def access_set_below(it: Situation) -> object:
     """A limit below the usage is accepted."""
-    limit = number(it.given.get("quantityLimit"))
-    return it.answer and limit is not None and limit < it.answer["currentUsage"]
+    limit, usage = number(it.given.get("quantityLimit")), it.usage.get(it.feature["code"], 0) if it.feature else 0
+    return limit is not None and limit < usage
+
+
+def _is_past(row: dict[str, Any]) -> bool:
+    limit, usage = number(row.get("quantityLimit")), number(row.get("currentUsage"))
+    return limit is not None and usage is not None and limit < usage
 
 
 def _limits(it: Situation) -> set[str]:

@@ -27,7 +27,7 @@ def onboard_name(it: Situation) -> object:
     return _status(it) == "created" and not text(it.hints.get("companyName"))
 
 
-@decided("onboard", shows="linkStatus companyId companyName")
+@decided("onboard", shows="outcome linkStatus companyId companyName")
 def onboard_again(it: Situation) -> object:
     """To onboard again is already_linked, and makes no duplicate."""
     return it.linked and it.answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift._reading import mapping
+from chatarmin_os.drift._reading import mapping, text
 from chatarmin_os.drift.decided._rule import decided
 from chatarmin_os.fake.rules.tiers import OVERRIDES
 
@@ -50,16 +50,18 @@ def tier_applied(it: Situation) -> object:
 @decided(*_SEEN, shows=_GRANTED)
 def tier_grants(it: Situation) -> object:
     """A tier writes the access to each of its features anew, whatever its source was."""
-    return it.was(_APPLY) and any(row["source"] == "subscription" and row["isEnabled"] for row in it.accesses)
+    return it.was(_APPLY) and any(row.get("source") == "subscription" and row.get("isEnabled") for row in it.accesses)
 
 
 @decided(*_SEEN, shows="isEnabled source")
 def tier_withdraws(it: Situation) -> object:
     """A feature that the new tier lacks is disabled where a subscription had given it."""
-    return it.was(_APPLY) and any(row["source"] == "subscription" and not row["isEnabled"] for row in it.accesses)
+    return it.was(_APPLY) and any(
+        row.get("source") == "subscription" and not row.get("isEnabled") for row in it.accesses
+    )
 
 
 @decided(*_SEEN, shows="isEnabled source quantityLimit")
 def tier_leaves(it: Situation) -> object:
     """A feature that the new tier lacks stays where something else had given it."""
-    return it.was(_APPLY) and any(row["source"] not in {None, "subscription"} for row in it.accesses)
+    return it.was(_APPLY) and any(text(row.get("source")) not in {None, "subscription"} for row in it.accesses)

@@ -36,7 +36,7 @@ def usage_billable(it: Situation) -> object:
     return it.answer and _is_new(it) and it.was(_TRACK)
 
 
-@decided(_TRACK, shows="isAtLimit")
+@decided(_TRACK, shows="outcome isAtLimit")
 def usage_at_limit(it: Situation) -> object:
     """To reach the limit exactly is fine, and sets isAtLimit."""
     return _is_new(it) and it.answer.get("remaining") == 0
@@ -54,7 +54,7 @@ def usage_refused(it: Situation) -> object:
     return it.answer and it.was(_TRACK, refused=True)
 
 
-@decided(_TRACK, shows="currentUsage remaining billableQuantity isAtLimit")
+@decided(_TRACK, shows="outcome currentUsage remaining billableQuantity isAtLimit")
 def usage_again(it: Situation) -> object:
     """A key used again with the same gives the first answer, and counts nothing."""
     return it.answer and it.event is not None

@@ -1,0 +1,782 @@
+"""The drift check on calls that are written by hand: what counts as a difference, and what a recording shows."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatarmin_os import CassetteError, ChatarminOS, TimedOut
+from chatarmin_os.drift import check_recording
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.pytest import assert_no_drift
+from chatarmin_os.transports import RecordingTransport, _cassette
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.drift import Report
+
+ACME, GLOBEX = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+RECORDINGS = sorted((Path(__file__).parents[1] / "recorded" / "recordings").glob("*.jsonl"))
+
+
+def answered(path: str, given: JSON, answer: JSON, kind: str = "query") -> dict[str, Any]:
+    """Return a recorded call that was answered."""
+    return {"path": path, "kind": kind, "input": given, "answer": answer}
+
+
+def refused(path: str, given: JSON, code: str, status: int, kind: str = "mutation") -> dict[str, Any]:
+    """Return a recorded call that was refused."""
+    error = {"code": code, "status": status, "message": code, "data": None}
+    return {"path": path, "kind": kind, "input": given, "error": error}
+
+
+def access(code: str = "seats", **fields: Any) -> dict[str, Any]:
+    """Return an access as a check answers it: enabled, 3 of 10 used."""
+    return {
+        "featureCode": code, "featureName": "Seats", "isEnabled": True, "canUse": True, "hasQuantity": True,
+        "currentUsage": 3, "quantityLimit": 10, "includedQuantity": 2, "remaining": 7, "configValues": {},
+        "source": "manual", "validUntil": None, **fields,
+    }  # fmt: skip
+
+
+def company(id: str = ACME, **fields: Any) -> dict[str, Any]:
+    """Return a company as it is answered."""
+    return {"id": id, "shortId": "acme", "name": "Acme", "domain": None, "createdAt": None, **fields}
+
+
+def tracked(used: float, remaining: float | None, billable: float = 0, **more: Any) -> dict[str, Any]:
+    """Return the answer to usage."""
+    answer = {"currentUsage": used, "remaining": remaining, "billableQuantity": billable}
+    return {**answer, "isAtLimit": remaining == 0, **more}
+
+
+CHECK = {"companyId": ACME, "featureCode": "seats"}
+TRACK = {**CHECK, "quantity": 2}
+LISTED = {"companyId": ACME}
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Callable[..., Report]:
+    """Return what checks a recording of some calls against the fake."""
+
+    def checked(*calls: dict[str, Any], **head: Any) -> Report:
+        path = tmp_path / "recording.jsonl"
+        first = {**_cassette.head("https://os.example", is_redacted=False), **head}
+        path.write_text("".join(json.dumps(line) + "\n" for line in [first, *calls]), encoding="utf-8")
+        return check_recording(path)
+
+    return checked
+
+
+def differences(report: Report) -> list[tuple[int, str, str, str, str]]:
+    """Return what differs, each with its line."""
+    return [(line, *difference) for line, call in report.drifted for difference in call.differences]
+
+
+# What is compared
+
+
+def test_what_is_seen_first_is_taken_as_given_and_what_follows_is_checked(check: Callable[..., Report]) -> None:
+    """The first check tells what the company had; usage and the second check have to fit."""
+    report = check(
+        answered("features.check", CHECK, access()),
+        answered("billing.trackUsage", TRACK, tracked(5, 5, 3), "mutation"),
+        answered("features.check", CHECK, access(currentUsage=5, remaining=4)),
+    )
+
+    assert differences(report) == [(4, "$.remaining", "value", "4", "5")]
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"canUse": False}, ("$.canUse", "value", "false", "true")),
+        ({"remaining": "7"}, ("$.remaining", "type", '"7"', "7")),
+        ({"remaining": None}, ("$.remaining", "type", "null", "7")),
+        ({"plan": "gold"}, ("$.plan", "field", '"gold"', "absent")),
+        ({"remaining": 7.0}, None),
+    ],
+)
+def test_fields_types_and_values_are_compared(
+    check: Callable[..., Report], changed: dict[str, Any], difference: tuple[str, ...] | None
+) -> None:
+    """Each kind of difference inside of an answer; 7 and 7.0 are one number."""
+    report = check(answered("features.check", CHECK, access(**changed)))
+
+    assert [found[1:] for found in differences(report)] == ([difference] if difference else [])
+
+
+def test_a_field_that_the_service_lacks_is_told(check: Callable[..., Report]) -> None:
+    """What only the fake answers is a difference, too."""
+    answer = {key: value for key, value in access().items() if key != "featureName"}
+
+    assert differences(check(answered("features.check", CHECK, answer))) == [
+        (2, "$.featureName", "field", "absent", '"seats"')
+    ]
+
+
+def test_outcomes_codes_and_statuses_are_compared(check: Callable[..., Report]) -> None:
+    """Answered or refused, with which code, and with which status if the code is the same."""
+    report = check(
+        refused("features.check", CHECK, "FORBIDDEN", 403, "query"),
+        refused("companies.update", {"companyId": ACME, "createdAt": "today"}, "CONFLICT", 409),
+        refused("companies.update", {"companyId": ACME, "createdAt": "today"}, "BAD_REQUEST", 422),
+        refused("tiers.list", None, "FORBIDDEN", 403, "query"),
+    )
+
+    assert differences(report) == [
+        (2, "", "code", "FORBIDDEN", "NOT_FOUND"),
+        (3, "", "code", "CONFLICT", "BAD_REQUEST"),
+        (4, "", "status", "422", "400"),
+        (5, "", "outcome", "FORBIDDEN", "an answer"),
+    ]
+
+
+def test_ids_are_matched_by_role(check: Callable[..., Report]) -> None:
+    """A company that the calls create has another id on the fake; it must be one company throughout."""
+    created = {"name": "Acme", "externalOrgId": "org_1"}
+    report = check(
+        answered("companies.create", created, company(), "mutation"),
+        answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company()),
+        answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(GLOBEX)),
+    )
+
+    [(line, place, kind, recorded, _)] = differences(report)
+    assert (line, place, kind, recorded) == (4, "$.id", "id", json.dumps(GLOBEX))
+
+
+def test_what_hangs_on_others_is_not_compared(check: Callable[..., Report]) -> None:
+    """The number of a short id tells what else there is, and an instant that nobody gave tells the time."""
+    given = {"companyId": ACME, "createdAt": "2024-01-15T10:30:00+00:00"}
+    report = check(
+        answered("companies.create", {"name": "Acme", "externalOrgId": "org_1"}, company(shortId="acme-7"), "mutation"),
+        answered("companies.update", given, company(createdAt="2024-01-15T10:30:00Z", shortId="acme-7"), "mutation"),
+        answered("companies.update", given, company(createdAt="2024-01-15T10:30:01Z", shortId="acme-7"), "mutation"),
+    )
+
+    assert [found[:3] for found in differences(report)] == []
+
+
+def test_an_instant_that_was_given_is_compared(check: Callable[..., Report]) -> None:
+    """Kept to the second where the fake keeps milliseconds, it is another."""
+    given = {"companyId": ACME, "createdAt": "2024-01-15T10:30:00.500Z"}
+    report = check(
+        answered("companies.create", {"name": "Acme", "externalOrgId": "org_1"}, company(), "mutation"),
+        answered("companies.update", given, company(createdAt="2024-01-15T10:30:00.000Z"), "mutation"),
+        answered("companies.update", {**given, "createdAt": "2024-01-15T10:30:00.000Z"},
+                 company(createdAt="2024-01-15T10:30:00.500Z"), "mutation"),
+    )  # fmt: skip
+
+    assert [found[:3] for found in differences(report)] == [(4, "$.createdAt", "value")]
+
+
+def test_one_difference_is_told_once(check: Callable[..., Report]) -> None:
+    """After usage that was counted otherwise the fake goes on from what the recording shows."""
+    report = check(
+        answered("features.check", CHECK, access()),
+        answered("billing.trackUsage", TRACK, tracked(7, 3, 5), "mutation"),
+        answered("features.check", CHECK, access(currentUsage=7, remaining=3)),
+        answered("billing.trackUsage", TRACK, tracked(9, 1, 7), "mutation"),
+        answered("features.check", CHECK, access(currentUsage=9, remaining=1)),
+    )
+
+    assert {line for line, *_ in differences(report)} == {3}
+
+
+def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], tmp_path: Path) -> None:
+    """A failure, the service's trouble and a refused key tell nothing about the call."""
+    failed = {"path": "tiers.list", "kind": "query", "input": None}
+    report = check(
+        {**failed, "failure": {"type": "TimedOut", "message": "", "outcome": "unknown"}},
+        refused("tiers.list", None, "SERVICE_UNAVAILABLE", 503, "query"),
+        refused("tiers.list", None, "TOO_MANY_REQUESTS", 429, "query"),
+        refused("tiers.list", None, "UNAUTHORIZED", 401, "query"),
+    )
+
+    assert [call.now for call in report.calls] == [None] * 4
+    assert str(report).endswith("0 of 4 calls drifted; 4 calls that the service did not answer not compared.")
+
+    fake, path = FakeTransport(demo_catalogue()), tmp_path / "live.jsonl"
+    fake.fail(error=TimedOut("the cable was pulled"))
+    with ChatarminOS(transport=RecordingTransport(fake, path)) as client, pytest.raises(TimedOut):
+        client.tiers.list()
+    live = FakeTransport(demo_catalogue())
+    assert check_recording(path, against=live).against == "FakeTransport"
+    assert live.calls == []
+
+
+# What a recording shows of what was there
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        pytest.param(
+            [
+                refused("billing.trackUsage", {**TRACK, "quantity": 9}, "PRECONDITION_FAILED", 412),
+                answered("features.check", CHECK, access()),
+            ],
+            id="a limit that usage would have passed",
+        ),
+        pytest.param(
+            [
+                answered("billing.trackUsage", TRACK, tracked(5, None, 3), "mutation"),
+                answered("billing.trackUsage", TRACK, tracked(7, None, 5), "mutation"),
+            ],
+            id="usage without a limit",
+        ),
+        pytest.param(
+            [
+                refused("billing.trackUsage", {**TRACK, "idempotencyKey": "k"}, "CONFLICT", 409),
+                answered("features.check", CHECK, access()),
+            ],
+            id="a key that was used before",
+        ),
+        pytest.param(
+            [
+                refused("billing.trackUsage", TRACK, "FORBIDDEN", 403),
+                refused("billing.trackUsage", TRACK, "FORBIDDEN", 403),
+            ],
+            id="no access",
+        ),
+        pytest.param(
+            [
+                refused("billing.trackUsage", TRACK, "BAD_REQUEST", 400),
+                answered(
+                    "features.check",
+                    CHECK,
+                    access(
+                        hasQuantity=False, currentUsage=0, quantityLimit=None, includedQuantity=None, remaining=None
+                    ),
+                ),
+            ],
+            id="a feature without a quantity",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "features.setAccess",
+                    {**CHECK, "quantityLimit": 20, "config": {"a": 1}},
+                    access(quantityLimit=20, remaining=17, configValues={"a": 1, "b": 2}),
+                    "mutation",
+                ),
+                answered(
+                    "features.check", CHECK, access(quantityLimit=20, remaining=17, configValues={"a": 1, "b": 2})
+                ),
+            ],
+            id="an access that was changed before it was seen",
+        ),
+        pytest.param(
+            [
+                refused("companies.create", {"name": "Acme", "externalOrgId": "org_1"}, "CONFLICT", 409),
+                answered("features.checkByExternalOrgId", {"externalOrgId": "org_1", "featureCode": "seats"}, access()),
+                answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(domain="acme.example")),
+                answered("features.check", CHECK, access()),
+            ],
+            id="a link whose company is told later",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "links.create",
+                    {"companyId": ACME, "externalOrgId": "org_1"},
+                    {"companyId": ACME, "externalOrgId": "org_1", "label": "Vienna", "externalUserId": None},
+                    "mutation",
+                ),
+                answered("links.reset", {}, {"linksDeleted": 3, "contactsDeleted": 9}, "mutation"),
+                answered("companies.getByProductLink", {"externalOrgId": "org_1"}, None),
+                answered("links.reset", {}, {"linksDeleted": 0, "contactsDeleted": 0}, "mutation"),
+            ],
+            id="links that no call has shown",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "companies.smartLink",
+                    {"externalOrgId": "org_1", "hints": {"domain": "www.acme.example"}},
+                    {
+                        "status": "linked",
+                        "companyId": ACME,
+                        "customerName": "Acme",
+                        "confidence": 95,
+                        "suggestions": [],
+                    },
+                    "mutation",
+                ),
+                answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(domain="acme.example")),
+            ],
+            id="a company that was found by its domain",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "companies.smartLink",
+                    {"externalOrgId": "org_1", "hints": {"companyName": "Acme Inc"}},
+                    {
+                        "status": "linked",
+                        "companyId": ACME,
+                        "customerName": "Acme",
+                        "confidence": 80,
+                        "suggestions": [],
+                    },
+                    "mutation",
+                ),
+            ],
+            id="a company that was found by its name",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "companies.smartLink",
+                    {"externalOrgId": "org_1", "hints": {"emails": ["bob@acme.example"]}},
+                    {
+                        "status": "linked",
+                        "companyId": ACME,
+                        "customerName": "Acme",
+                        "confidence": 70,
+                        "suggestions": [],
+                    },
+                    "mutation",
+                ),
+                answered(
+                    "companies.smartLink",
+                    {"externalOrgId": "org_1"},
+                    {
+                        "status": "already_linked",
+                        "companyId": ACME,
+                        "customerName": "Acme",
+                        "confidence": 100,
+                        "suggestions": [],
+                    },
+                    "mutation",
+                ),
+            ],
+            id="a company that was found by an address",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "companies.smartLink",
+                    {"externalOrgId": "org_1", "hints": {"emails": ["bob@acme.example"]}},
+                    {
+                        "status": "suggestions",
+                        "companyId": None,
+                        "customerName": None,
+                        "confidence": None,
+                        "suggestions": [
+                            {"companyId": ACME, "customerName": "Acme", "confidence": 70, "reason": "email_domain"}
+                        ],
+                    },
+                    "mutation",
+                ),
+            ],
+            id="a company with a contact at a domain",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "onboard",
+                    {"externalOrgId": "org_1"},
+                    {"companyId": ACME, "companyName": "Acme", "linkStatus": "already_linked"},
+                    "mutation",
+                ),
+                answered(
+                    "onboard",
+                    {"externalOrgId": "org_2", "hints": {"companyName": "Acme GmbH"}},
+                    {"companyId": ACME, "companyName": "Acme", "linkStatus": "linked"},
+                    "mutation",
+                ),
+                answered(
+                    "onboard",
+                    {"externalOrgId": "org_3", "hints": {"emails": ["bob@globex.example"]}},
+                    {"companyId": GLOBEX, "companyName": "Globex", "linkStatus": "linked"},
+                    "mutation",
+                ),
+            ],
+            id="companies that were there at an onboarding",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "contacts.create",
+                    {"companyId": ACME, "email": "Ann@acme.example", "role": "owner"},
+                    {
+                        "id": "c1",
+                        "email": "ann@acme.example",
+                        "name": "Ann",
+                        "role": "owner",
+                        "isPrimary": True,
+                        "avatarUrl": None,
+                        "metadata": {"seat": 1},
+                        "isNew": False,
+                    },
+                    "mutation",
+                ),
+                answered(
+                    "contacts.list",
+                    LISTED,
+                    [
+                        {
+                            "id": "c0",
+                            "email": "bob@acme.example",
+                            "name": None,
+                            "role": None,
+                            "isPrimary": False,
+                            "avatarUrl": None,
+                            "metadata": {},
+                        },
+                        {
+                            "id": "c1",
+                            "email": "ann@acme.example",
+                            "name": "Ann",
+                            "role": "owner",
+                            "isPrimary": True,
+                            "avatarUrl": None,
+                            "metadata": {"seat": 1},
+                        },
+                    ],
+                ),
+            ],
+            id="contacts, in their order",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "billing.getStatus",
+                    LISTED,
+                    {
+                        "hasBillingProfile": True,
+                        "enabledFeaturesCount": 3,
+                        "activeSubscriptions": [
+                            {
+                                "id": "s1",
+                                "stripeSubscriptionId": "sub_1",
+                                "displayName": "Main",
+                                "tier": {"code": "gold", "name": "Gold"},
+                            }
+                        ],
+                    },
+                ),
+                answered(
+                    "billing.linkSubscription",
+                    {"companyId": ACME, "stripeSubscriptionId": "sub_1"},
+                    {"subscriptionId": "sub_1", "alreadyLinked": True, "featuresApplied": 0},
+                    "mutation",
+                ),
+            ],
+            id="a subscription",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "billing.getStatus",
+                    LISTED,
+                    {"hasBillingProfile": True, "enabledFeaturesCount": 0, "activeSubscriptions": []},
+                )
+            ],
+            id="a subscription that has ended",
+        ),
+        pytest.param(
+            [
+                answered("companies.create", {"name": "Acme", "externalOrgId": "org_1"}, company(), "mutation"),
+                refused("billing.claimCheckout", {"companyId": ACME, "checkoutSessionId": "cs_1"}, "NOT_FOUND", 404),
+                answered(
+                    "companies.smartLink",
+                    {"externalOrgId": "org_2", "hints": {"emails": ["bob@globex.example"]}},
+                    {
+                        "status": "suggestions",
+                        "companyId": None,
+                        "customerName": None,
+                        "confidence": None,
+                        "suggestions": [
+                            {
+                                "companyId": GLOBEX,
+                                "customerName": "Globex",
+                                "confidence": 70,
+                                "reason": "email_domain",
+                            },
+                        ],
+                    },
+                    "mutation",
+                ),
+                answered(
+                    "contacts.list",
+                    {"companyId": GLOBEX},
+                    [
+                        {
+                            "id": "c1",
+                            "email": "ann@globex.example",
+                            "name": None,
+                            "role": None,
+                            "isPrimary": False,
+                            "avatarUrl": None,
+                            "metadata": {},
+                        }
+                    ],
+                ),
+            ],
+            id="the contact that a company was suggested for",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "billing.claimCheckout",
+                    {"companyId": ACME, "checkoutSessionId": "cs_1"},
+                    {"alreadyClaimed": True, "subscriptionId": "sub_1"},
+                    "mutation",
+                ),
+                refused("billing.claimCheckout", {"companyId": GLOBEX, "checkoutSessionId": "cs_1"}, "CONFLICT", 409),
+                refused("billing.claimCheckout", {"companyId": ACME, "checkoutSessionId": "cs_2"}, "CONFLICT", 409),
+                refused("billing.claimCheckout", {"companyId": ACME, "checkoutSessionId": "cs_3"}, "BAD_REQUEST", 400),
+                refused(
+                    "billing.linkSubscription", {"companyId": ACME, "stripeSubscriptionId": "sub_4"}, "CONFLICT", 409
+                ),
+                refused(
+                    "billing.linkSubscription", {"companyId": ACME, "stripeSubscriptionId": "sub_5"}, "BAD_REQUEST", 400
+                ),
+            ],
+            id="checkouts and subscriptions of others, open and cancelled",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "billing.claimCheckout",
+                    {"companyId": ACME, "checkoutSessionId": "cs_1"},
+                    {"alreadyClaimed": False, "subscriptionId": "sub_1"},
+                    "mutation",
+                ),
+                answered("features.check", CHECK, access(source="subscription", currentUsage=0, remaining=10)),
+            ],
+            id="a tier that only a checkout shows",
+        ),
+        pytest.param(
+            [
+                answered("tiers.list", None, [{"code": "gold", "name": "Gold"}]),
+                answered(
+                    "tiers.get",
+                    {"tierCode": "gold"},
+                    {
+                        "code": "gold",
+                        "name": "Gold",
+                        "baseFee": {"stripe": {"priceId": "price_1", "unitAmount": 900, "currency": "usd"}},
+                        "features": [
+                            {
+                                "code": "seats",
+                                "name": "Seats",
+                                "stripe": None,
+                                "configValues": {"max_quantity": 10, "included_quantity": 2},
+                            }
+                        ],
+                        "stripePriceIds": ["price_1"],
+                    },
+                ),
+                answered(
+                    "billing.claimCheckout",
+                    {"companyId": ACME, "checkoutSessionId": "cs_1"},
+                    {"alreadyClaimed": False, "subscriptionId": "sub_1"},
+                    "mutation",
+                ),
+                answered("features.check", CHECK, access(source="subscription", currentUsage=0, remaining=10)),
+                answered(
+                    "features.setAccess",
+                    {**CHECK, "isEnabled": False},
+                    access(source="subscription", isEnabled=False, canUse=False, currentUsage=0, remaining=10),
+                    "mutation",
+                ),
+            ],
+            id="the tier for sale that fits what a checkout gave",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "tiers.apply",
+                    {"tierCode": "gold", "companyId": ACME, "features": {"seats": {"max_quantity": 10}}},
+                    {"tierCode": "gold", "featuresApplied": 7},
+                    "mutation",
+                ),
+                answered(
+                    "features.setAccess",
+                    {**CHECK, "config": {"a": 1}},
+                    access(source="subscription", configValues={"a": 1}),
+                    "mutation",
+                ),
+                answered(
+                    "features.setAccess",
+                    {**CHECK, "quantityLimit": 5, "includedQuantity": 1},
+                    access(
+                        source="subscription", quantityLimit=5, includedQuantity=1, remaining=2, configValues={"a": 1}
+                    ),
+                    "mutation",
+                ),
+            ],
+            id="a tier that is never shown",
+        ),
+        pytest.param(
+            [
+                answered("features.check", CHECK, access(source="trial", validUntil="2030-01-01T00:00:00.000Z")),
+                answered(
+                    "features.listAccess", LISTED, [access(source="trial", validUntil="2030-01-01T00:00:00.000Z")]
+                ),
+                answered(
+                    "billing.getStatus",
+                    LISTED,
+                    {"hasBillingProfile": False, "enabledFeaturesCount": 1, "activeSubscriptions": []},
+                ),
+            ],
+            id="all features of a company",
+        ),
+    ],
+)
+def test_what_was_there_before(check: Callable[..., Report], calls: list[dict[str, Any]]) -> None:
+    """The fake starts from what the calls show, and answers them as they were answered."""
+    report = check(*calls)
+
+    assert [found for found in differences(report) if found[2] != "$.featureName"] == [], str(report)
+
+
+def test_what_happened_outside_of_the_calls_is_drift(check: Callable[..., Report]) -> None:
+    """A recording cannot tell that a subscription was cancelled meanwhile, or show what has no id."""
+    status = {"hasBillingProfile": True, "enabledFeaturesCount": 0}
+    shown = {"id": "s1", "stripeSubscriptionId": "sub_1", "displayName": None, "tier": None}
+    suggestion = {"companyId": None, "customerName": "Acme", "confidence": 70, "reason": "email_domain"}
+    nobody = {"companyId": None, "customerName": None, "confidence": None}
+    report = check(
+        answered("billing.getStatus", LISTED, {**status, "activeSubscriptions": [shown]}),
+        answered("billing.getStatus", LISTED, {**status, "activeSubscriptions": []}),
+        answered("companies.smartLink", {"externalOrgId": "org_1"},
+                 {**nobody, "status": "suggestions", "suggestions": [suggestion]}, "mutation"),
+        answered("billing.claimCheckout", {"companyId": ACME, "checkoutSessionId": "cs_1"},
+                 {"alreadyClaimed": True, "subscriptionId": None}, "mutation"),
+    )  # fmt: skip
+
+    assert [line for line, _ in report.drifted] == [3, 4, 5]
+
+
+def test_counts_of_what_no_call_has_shown_are_not_compared(check: Callable[..., Report]) -> None:
+    """How many features are enabled, or applied, is known only where all of them are."""
+    status = {"hasBillingProfile": False, "enabledFeaturesCount": 3, "activeSubscriptions": []}
+    seen = answered("features.listAccess", LISTED, [access()])
+
+    assert not check(answered("billing.getStatus", LISTED, status)).is_drift
+    assert differences(check(seen, answered("billing.getStatus", LISTED, status))) == [
+        (3, "$.enabledFeaturesCount", "value", "3", "1")
+    ]
+
+
+# What is no recording of calls, or a strange one
+
+
+@pytest.mark.parametrize(
+    ("head", "call"),
+    [
+        ({"recorded_at": "yesterday"}, answered("tiers.list", None, [])),
+        ({"recorded_at": 5}, answered("tiers.list", None, [])),
+        ({"recorded_at": "0001-01-01T00:00:00+23:59"}, answered("tiers.list", None, [])),
+        ({"from": None}, answered("tiers.list", None, [])),
+    ],
+)
+def test_a_head_that_tells_little_is_no_obstacle(
+    check: Callable[..., Report], head: dict[str, Any], call: dict[str, Any]
+) -> None:
+    """When it was made matters for what expires, and is not needed."""
+    assert not check(call, **head).is_drift
+
+
+def test_what_no_fake_can_hold_is_told(check: Callable[..., Report]) -> None:
+    """Where answers contradict each other the recording is named, and what is wrong."""
+    link = {"status": "already_linked", "companyId": ACME, "customerName": "Acme", "confidence": 100, "suggestions": []}
+    calls = [answered("companies.smartLink", {"externalOrgId": "org_1"}, link, "mutation")]
+    deep: JSON = None
+    for _ in range(700):
+        deep = [deep]
+
+    assert not check(*calls).is_drift
+    with pytest.raises(CassetteError, match=r"recording\.jsonl: .* it is nested too deep"):
+        check(answered("features.check", CHECK, access(configValues={"deep": deep})))
+    with pytest.raises(CassetteError, match=r"recording\.jsonl: what a call was asked or answered is nested too deep"):
+        check(answered("features.check", {**CHECK, "deep": deep}, access()))
+
+
+def test_an_input_that_cannot_be_sent_is_told(check: Callable[..., Report]) -> None:
+    """A recording that was written by hand may hold what no client would send."""
+    with pytest.raises(CassetteError, match=r"the recorded features\.check cannot be sent: input\.featureCode"):
+        check(answered("features.check", {"companyId": ACME, "featureCode": 2**60}, access()))
+
+
+def test_what_is_no_transport_is_refused() -> None:
+    """A client, or a URL, is not what the calls can be made through."""
+    with pytest.raises(
+        TypeError, match=r"against: expected a chatarmin_os\.transports\.Transport or None, got .*https"
+    ):
+        check_recording(RECORDINGS[0], against="https://os.chatarmin.com")  # type: ignore[arg-type]
+
+
+def test_the_assertion_shows_what_differs(check: Callable[..., Report], tmp_path: Path) -> None:
+    """A test that fails prints the table; the same difference of many calls has one row."""
+    check(*[answered("features.check", CHECK, access(remaining=6)) for _ in range(9)])
+
+    with pytest.raises(AssertionError) as failed:
+        assert_no_drift(tmp_path / "recording.jsonl")
+
+    head, path, *table = str(failed.value).splitlines()
+    assert head == "the fake does not do as recorded:"
+    assert path.startswith(f"{tmp_path}/recording.jsonl: 9 calls, recorded 2")
+    assert [line.split() for line in table] == [
+        ["line", "call", "place", "differs", "in", "recorded", "now"],
+        ["-" * 27, "-" * 14, "-" * 11, "-" * 10, "-" * 8, "---"],
+        ["2,", "3,", "4,", "5,", "6,", "7", "and", "3", "more", "features.check", "$.remaining", "value", "6", "7"],
+        ["9", "of", "9", "calls", "drifted."],
+    ]
+
+
+STRANGE: list[JSON] = [
+    None,
+    True,
+    -1,
+    1.5,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    [[]],
+    {"": None},
+    {"code": 5},
+    "2024-01-01T00:00:00Z",
+]
+
+
+def _damaged(content: JSON, chance: random.Random) -> JSON:
+    """Return JSON of which some places hold something else, or are gone."""
+    if chance.random() < 0.05:
+        return chance.choice(STRANGE)
+    if isinstance(content, dict):
+        return {key: _damaged(value, chance) for key, value in content.items() if chance.random() > 0.03}
+    if isinstance(content, list):
+        return [_damaged(item, chance) for item in content if chance.random() > 0.03]
+    return content
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_service_that_answers_anything_is_reported(check: Callable[..., Report], seed: int) -> None:
+    """Whatever stands in inputs and answers, the check ends in a report, or names what is wrong with the recording."""
+    chance = random.Random(seed)  # noqa: S311 - not for secrets
+    recording = RECORDINGS[seed % len(RECORDINGS)]
+    calls = [json.loads(line) for line in recording.read_text(encoding="utf-8").splitlines()[1:]]
+    damaged = [
+        {**call, **{key: _damaged(call[key], chance) for key in ("input", "answer") if key in call}} for call in calls
+    ]
+
+    try:
+        report = check(*damaged)
+    except CassetteError as error:
+        assert "recording.jsonl" in str(error)  # noqa: PT017 - either is fine
+    else:
+        assert str(report)
+        assert json.dumps(report.as_json())
