@@ -1,4 +1,4 @@
-"""Run parts of the benchmarks, or all: `python -m benchmarks [import] [calls] [decode] [growth] [http] [serve]`.
+"""Run parts of the benchmarks, or all: `python -m benchmarks [PART...]`.
 
 The exit code says nothing about the figures: they are no tests, and a busy machine must not fail a build.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from benchmarks._measure import Part
 
 # A part is imported when its turn comes: `import` needs nothing installed but the package.
-_MODULES = {"import": "imports"} | {name: name for name in ("calls", "decode", "growth", "http", "serve")}
+_MODULES = {"import": "imports"} | {name: name for name in ("calls", "decode", "growth", "http", "serve", "recordings")}
 
 
 def main() -> None:

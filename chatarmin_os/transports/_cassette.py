@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 _LEAST_QUOTED = 3  # shorter texts stand in every word
 FORMAT = "chatarmin_os recording 1"
 
@@ -60,13 +61,9 @@ def line(content: dict[str, Any] | Recorded) -> bytes:
     if isinstance(content, Recorded):
         content = {"path": content.path, "kind": content.kind, "input": content.input, **content.came}
     try:
-        return f"{_dumped(content, ensure_ascii=False)}\n".encode()
+        return f"{_ENCODER.encode(content)}\n".encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can only escape
-        return f"{_dumped(content, ensure_ascii=True)}\n".encode()
-
-
-def _dumped(content: dict[str, Any], *, ensure_ascii: bool) -> str:
-    return json.dumps(content, ensure_ascii=ensure_ascii, sort_keys=True, allow_nan=False)
+        return f"{json.dumps(content, sort_keys=True, allow_nan=False)}\n".encode()
 
 
 def came_of(answer: JSON | ChatarminError) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class RecordingTransport(Transport):
     def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
         recorded = _cassette.Recorded(call.path, call.kind, call.input, _cassette.came_of(answer))
         try:
-            line = _cassette.line(_cassette.redacted(recorded, self._redact))
+            line = _cassette.line(_cassette.redacted(recorded, self._redact) if self._redact else recorded)
         except (RecursionError, ValueError) as error:
             raise CassetteError(f"{call.path} was answered, and that cannot be written down: {error}") from error
         with self._lock:
@@ -142,7 +142,7 @@ class ReplayTransport(Transport):
         redact: Callable[[JSON], JSON] | None = None,
         in_order: bool = False,
     ) -> None:
-        self._path, self._redact, self._in_order = path, _redactor(redact), in_order
+        self._path, self._redact, self._in_order = path, _redactor(redact) or _unchanged, in_order
         _, self._calls = _cassette.loaded(path)
         self._lock = threading.Lock()
         self._is_used = [False] * len(self._calls)
@@ -230,12 +230,16 @@ class ReplayTransport(Transport):
         raise CassetteError("\n".join([head, *shown, *more]))
 
 
-def _redactor(given: Callable[[JSON], JSON] | None) -> Callable[[JSON], JSON]:
-    if given is not None and not callable(given):
-        raise TypeError(f"redact: expected a function from JSON to JSON, got {described(given)}")
+def _redactor(given: Callable[[JSON], JSON] | None) -> Callable[[JSON], JSON] | None:
     if given is None:
-        return lambda content: content
+        return None
+    if not callable(given):
+        raise TypeError(f"redact: expected a function from JSON to JSON, got {described(given)}")
     return lambda content: given(unshared(content))
+
+
+def _unchanged(content: JSON) -> JSON:
+    return content
 
 
 def _text(given: JSON, *, keyless: bool = False) -> str:
