@@ -155,6 +155,7 @@ def _advice(error: ChatarminError, given: Namespace) -> list[str]:
 
 
 def sent_again(key: str) -> str:
+    """Return how to send an event again."""
     return f"send it again with --key {shlex.quote(key)}: it counts once, whether it ran or not"
 
 

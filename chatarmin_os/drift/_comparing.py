@@ -130,6 +130,7 @@ def _is_id(key: str) -> bool:
 
 
 def instant(value: JSON) -> datetime | None:
+    """Return the instant in UTC that a text says, None where it says none."""
     if not isinstance(value, str) or not _INSTANT.fullmatch(value):
         return None
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from chatarmin_os._converter import mismatch
 from chatarmin_os._input import optional_instant, within
-from chatarmin_os._json import shortened, unshared
+from chatarmin_os._json import finite, shortened, unshared
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier
 from chatarmin_os.fake.state import Access, Claim, Company, Contact, Event, Link, Session, State, StripeSubscription
@@ -93,6 +93,7 @@ def loaded(snapshot: JSON) -> State:
         raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
     try:
         content = cast("Snapshot", unshared(snapshot))
+        _refuse_numbers_of_no_json(content)
         problem = mismatch(content, Snapshot) or next(_contradictions(content), None)
         if problem is None:
             return _loaded(content)
@@ -132,6 +133,18 @@ def _loaded(content: Snapshot) -> State:
         state.add_claim(claim)
     state.mrr = content["mrr"]
     return state
+
+
+def _refuse_numbers_of_no_json(value: JSON) -> None:
+    """Refuse infinity and its like wherever they are: Python reads them, and could not write them in an answer."""
+    if isinstance(value, float):
+        finite(value)
+    elif isinstance(value, (dict, list)):
+        for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            try:
+                _refuse_numbers_of_no_json(inner)
+            except InvalidInput as refusal:
+                raise refusal.inside(f"[{place}]" if isinstance(value, list) else str(place)) from None
 
 
 def _amount(text: str) -> Decimal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -360,6 +361,152 @@ def test_products_are_chosen_and_remembered(page: Page) -> None:
     page.until(lambda: page.texts(".company .name") == ["Other Ltd"])
     assert KEY not in page.driver.page_source
     assert OTHER_KEY not in page.driver.page_source
+
+
+@contextmanager
+def _held(page: Page, *parts: str) -> Iterator[None]:
+    """Let requests wait whose address or body has one of the parts, as those to a slow service do."""
+    hold = """
+        const [parts, sent] = [arguments[0], window.fetch];
+        const ended = new Promise((end) => { window.endHolding = () => { window.fetch = sent; end(); }; });
+        window.held = 0;
+        window.fetch = async (url, options) => {
+          const text = `${url} ${options?.body}`;
+          if (parts.some((part) => text.includes(part))) {
+            window.held += 1;
+            await ended;
+          }
+          return sent(url, options);
+        };
+    """
+    page.driver.execute_script(hold, parts)
+    yield
+    page.until(lambda: page.driver.execute_script("return window.held"))
+    page.driver.execute_script("window.endHolding()")
+
+
+@pytest.fixture
+def other(page: Page) -> str:
+    """Make another product, with a company of its own, which the page offers and does not show; return the company."""
+    with ChatarminOS(OTHER_KEY, base_url=page.url) as client:
+        onboarded = client.onboard(external_org_id="org_other", hints={"company_name": "Other Ltd"}, tier_code="pro")
+        page.until(lambda: len(page.texts("#product option")) == 2)
+    return onboarded.company_id
+
+
+def _choose_other(page: Page) -> None:
+    from selenium.webdriver.support.select import Select
+
+    Select(page.find("#product")).select_by_visible_text("os_sk_…_two")
+
+
+def _at_the_door(page: Page, name: str, key: str) -> Any:
+    answer = requests.get(f"{page.root}__fake__/{name}", headers={"x-api-key": key})  # noqa: S113 - waits for no one
+    return answer.json()["result"]["data"]
+
+
+def _is_untouched(page: Page) -> bool:
+    view = _at_the_door(page, "view", KEY)
+    told = view["companies_total"], view["moved_by_seconds"], view["faults"], view["sessions"]
+    return told == (2, 0, [], [])
+
+
+@pytest.mark.usefixtures("other")
+@pytest.mark.parametrize("handle", ["reset", "fail"])
+def test_a_dialog_is_about_the_product_that_it_names(page: Page, handle: str) -> None:
+    """Also where it was opened before anything of the one that was chosen could be shown."""
+    with _held(page, "/products", "/view"):
+        _choose_other(page)
+        assert page.texts(".company") == []
+        assert not page.find("#main").is_displayed()
+        page.find(f"#{handle}").click()
+        assert "os_sk_…_two" in page.texts(f"#{handle}-title")[0]
+        page.find(f"#{handle}-form [type=submit]").click()
+        page.until(lambda: page.texts("#status") != [""])
+
+    view = _at_the_door(page, "view", OTHER_KEY)
+    assert (view["companies_total"], len(view["faults"])) == ((0, 0) if handle == "reset" else (1, 1))
+    assert _is_untouched(page)
+
+
+@pytest.mark.usefixtures("other")
+def test_the_clock_is_that_of_the_product_that_is_named(page: Page) -> None:
+    """However slow the service is to tell of it; the clock of the other one is not shown meanwhile."""
+    with _held(page, "/products", "/view"):
+        _choose_other(page)
+        assert page.texts("#now") == ["\u2013"]
+        page.find("[data-advance='30']").click()
+        page.sees("#status", "The clock is 30 days further.")
+    page.sees("#moved", "30 days ahead")
+    assert _is_untouched(page)
+
+
+@pytest.mark.usefixtures("other")
+def test_a_checkout_is_of_the_product_on_which_it_was_asked_for(page: Page) -> None:
+    """Another one may be chosen while its tier is asked for; what came of it says of which it is."""
+    with _held(page, "tiers.get"):
+        page.find("#checkout button").click()
+        _choose_other(page)
+        page.until(lambda: page.texts(".company .name") == ["Other Ltd"])
+    page.sees("#status", "os_sk_…_one: A checkout of Pro is open.")
+    assert len(_at_the_door(page, "view", KEY)["sessions"]) == 1
+    assert _at_the_door(page, "view", OTHER_KEY)["sessions"] == []
+
+
+@pytest.mark.usefixtures("other")
+def test_what_comes_late_of_a_product_is_not_shown_as_another(page: Page) -> None:
+    """A look that was under way when another one was chosen shows nothing."""
+    watch = """
+        const list = document.querySelector("#company-list");
+        window.shown = [];
+        new MutationObserver(() => window.shown.push(list.textContent)).observe(list, { childList: true });
+    """
+    page.client.onboard(external_org_id="org_late", hints={"company_name": "Late Ltd"})
+    with _held(page, "/view"):
+        page.until(lambda: page.driver.execute_script("return window.held"))
+        _choose_other(page)
+        page.driver.execute_script(watch)
+    page.until(lambda: page.texts(".company .name") == ["Other Ltd"])
+    assert ["Late Ltd" in text for text in page.driver.execute_script("return window.shown")] == [False]
+
+
+@pytest.mark.usefixtures("other")
+def test_a_pause_shows_no_calls_of_another_product(page: Page) -> None:
+    """Those of the one that is chosen are shown as they are then, filtered or not, until the pause ends."""
+    with ChatarminOS(KEY, base_url=page.url) as client:
+        client.tiers.get("pro")
+    page.sees(".call .path", "tiers.get")
+    page.find("#pause").click()
+    _choose_other(page)
+    page.until(lambda: page.texts(".company .name") == ["Other Ltd"])
+    assert page.texts(".call .path") == ["onboard", "tiers.list"]
+    page.find("#filter").send_keys("tiers")
+    page.until(lambda: page.texts(".call .path") == ["tiers.list"])
+    page.find("#filter").clear()
+    page.find("#filter").send_keys(" ")
+    page.until(lambda: page.texts(".call .path") == ["onboard", "tiers.list"])
+    page.find("#pause").click()
+    assert page.texts(".call .path") == ["onboard", "tiers.list"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """Return the time of the products that are made from then on."""
+    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    monkeypatch.setattr("chatarmin_os.fake.transport._real_clock", lambda: clock[0])
+    return clock
+
+
+def test_an_access_that_expires_shows_by_itself(page: Page, clock: list[datetime], other: str) -> None:
+    """Nobody calls, and nobody reloads."""
+    _choose_other(page)
+    page.until(lambda: page.texts(".company .name") == ["Other Ltd"])
+    with ChatarminOS(OTHER_KEY, base_url=page.url) as client:
+        soon = clock[0] + timedelta(hours=1)
+        client.features.set_access(company_id=other, feature_code="sso", is_enabled=True, valid_until=soon)
+    page.sees(".feature", "Single sign-on included on")
+    clock[0] = soon
+    page.sees(".feature", "Single sign-on expired")
 
 
 def test_companies_are_searched(page: Page) -> None:

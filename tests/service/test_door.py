@@ -337,6 +337,32 @@ def test_a_broken_snapshot_changes_nothing(door: Door) -> None:
     assert door("snapshot").data == snapshot
 
 
+@pytest.mark.parametrize("number", ["1e400", "-1e400"])
+def test_a_snapshot_with_a_number_that_json_has_not_is_refused(door: Door, number: str) -> None:
+    """Wherever it stands: an answer could not be written with it. The place is named."""
+    company = door("add_company", {"name": "Acme"}).data
+    door("add_feature", {"code": "x", "name": "X", "config": {"list": [0, {"most": "HERE"}]}})
+    given = {"companyId": company, "featureCode": "x", "config": {"most": "THERE"}}
+    door("call", {"path": "features.setAccess", "input": given})
+    snapshot = door("snapshot").data
+    text = json.dumps({"snapshot": snapshot})
+    index = [row["code"] for row in snapshot["catalogue"]["features"]].index("x")
+    for mark, place in (
+        ('"HERE"', f"catalogue.features[{index}].config.list[1].most"),
+        ('"THERE"', f"access.{company}.x.configValues.most"),
+    ):
+        headers = {"content-type": "application/json"}
+        reply = sent(door.url, "POST", "/__fake__/restore", headers, text.replace(mark, number).encode())
+        assert reply.code == "BAD_REQUEST"
+        told = f"the snapshot is broken: {place}: JSON has no such number: float {float(number)}"
+        assert reply.error["message"] == told
+        broken = json.loads(text.replace(mark, "NaN"))["snapshot"]
+        with pytest.raises(ValueError, match=r"JSON has no such number: float nan$"):
+            FakeTransport.from_snapshot(broken)
+    assert door("snapshot").data == snapshot
+    assert query(partial(sent, door.url), "features.check", {"companyId": company, "featureCode": "x"}).status == 200
+
+
 def test_a_snapshot_beyond_the_calendar_of_a_fake_is_refused() -> None:
     """By the fake's own clock, which every call would fail over later."""
     later = FakeTransport(now=lambda: datetime(9990, 1, 1, tzinfo=UTC))
@@ -362,6 +388,32 @@ def test_a_view_is_told_once(door: Door) -> None:
     assert door("view", {"since": after_call["version"]}).data["faults"] == [
         {"path": None, "error": "lost", "times": 1, "after": False}
     ]
+
+
+def test_an_access_that_expires_is_told(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once each to everybody who looks, at its moment: nobody calls, and the view is another one."""
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    clock = [start]
+    monkeypatch.setattr("chatarmin_os.fake.transport._real_clock", lambda: clock[0])
+    company = door("add_company", {"name": "Acme"}).data
+    for code, seconds in (("seats", 2), ("sso", 1), ("api_access", -1)):
+        until = (start + timedelta(seconds=seconds)).isoformat()
+        given = {"companyId": company, "featureCode": code, "isEnabled": True, "validUntil": until}
+        door("call", {"path": "features.setAccess", "input": given})
+
+    def enabled(view: Any) -> set[str]:
+        return {one["featureCode"] for one in view["companies"][0]["access"] if one["isEnabled"]}
+
+    view = door("view").data
+    assert enabled(view) == {"seats", "sso"}
+    for moment, left in ((1, {"seats"}), (2, set())):
+        clock[0] = start + timedelta(seconds=moment, milliseconds=-1)
+        assert door("view", {"since": view["version"]}).data["unchanged"]
+        clock[0] = start + timedelta(seconds=moment)
+        first, second = (door("view", {"since": view["version"]}).data for _ in range(2))
+        assert enabled(first) == enabled(second) == left
+        view = second
+    assert door("view", {"since": view["version"]}).data["unchanged"]
 
 
 def test_a_view_is_searched_and_limited(door: Door) -> None:

@@ -25,6 +25,8 @@ from chatarmin_os.fake.server import CannotServe, FakeService, Server, serve_fak
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PATIENCE = 30  # seconds: what is waited for comes, or the test fails
+
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
@@ -157,6 +159,70 @@ def test_stopping_is_possible_at_any_time() -> None:
     with _running(server):
         server.stop()
         server.stop()
+
+
+def test_closing_ends_what_runs() -> None:
+    """From several threads at once: all is closed when they come back from it, and what ran has ended."""
+    server = Server(FakeService())
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    connection = HTTPConnection("127.0.0.1", server.port)
+    connection.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+    assert connection.getresponse().read()
+    closers = [threading.Thread(target=server.close) for _ in range(3)]
+    for closer in closers:
+        closer.start()
+    server.close()
+    with pytest.raises(ConnectionRefusedError):
+        sent(server.url, "GET", "/")
+    for one in (thread, *closers):
+        one.join(PATIENCE)
+        assert not one.is_alive()
+    connection.close()
+
+
+def test_it_runs_in_one_thread() -> None:
+    """Another one that would run it too returns at once, and the first goes on."""
+    server = Server(FakeService())
+    with _running(server):
+        assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+        other = threading.Thread(target=server.run, daemon=True)
+        other.start()
+        other.join(PATIENCE)
+        assert not other.is_alive()
+        assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+
+
+def test_what_is_closed_does_not_run() -> None:
+    """There is nothing to run, and no thread is left."""
+    server = Server(FakeService())
+    server.close()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+
+    assert not thread.is_alive()
+    server.close()
+
+
+def test_a_handler_of_a_signal_may_close_it() -> None:
+    """Whatever it interrupts: `run` ends when the handler has."""
+    server = Server(FakeService())
+    before = signal.signal(signal.SIGUSR1, lambda *_: server.close())
+    main = threading.main_thread().ident
+    assert main
+
+    def ask_and_signal() -> None:
+        sent(server.url, "GET", "/x")
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    caller = threading.Thread(target=ask_and_signal)
+    caller.start()
+    server.run()
+    caller.join()
+    signal.signal(signal.SIGUSR1, before)
+    with pytest.raises(ConnectionRefusedError):
+        sent(server.url, "GET", "/")
 
 
 @pytest.mark.parametrize("stops", [KeyboardInterrupt, SystemExit])

@@ -491,6 +491,7 @@ def test_a_lost_answer_is_a_cut_connection() -> None:
         {"latency": -1}, {"latency": float("inf")}, {"latency": float("nan")}, {"latency": "1"}, {"latency": True},
         {"fail_rate": -0.1}, {"fail_rate": 1.1}, {"fail_rate": float("nan")}, {"fail_rate": None},
         {"hosts": "dev.example"}, {"hosts": [""]}, {"hosts": [1]}, {"hosts": 1},
+        {"hosts": ["fake:3001"]}, {"hosts": ["http://fake"]}, {"hosts": ["fake", "a b"]}, {"hosts": ["fake\n"]},
         {"fakes": {"sk_1": FakeTransport()}}, {"fakes": {1: FakeTransport()}}, {"fakes": {KEY: None}},
     ],
 )  # fmt: skip

@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake.server import CannotServe, StateFile, _state_file
 from chatarmin_os.fake.server._products import Products
 
@@ -104,6 +105,45 @@ def test_only_changes_are_saved(path: Path) -> None:
     assert not is_saved()
 
 
+def test_a_fake_that_was_given_is_saved_as_it_is_changed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Python too, where no call tells of it; and not again and again while it stays the same."""
+    monkeypatch.setattr(_state_file, "_PAUSE", 0.001)
+    fake = FakeTransport(demo_catalogue())
+    products = Products({KEY: fake})
+    with StateFile(path, products) as file:
+        fake.add_company("Acme")
+        _wait(lambda: b"Acme" in path.read_bytes())
+        _wait(lambda: file._saved == products.edition())
+        before = path.stat()
+        file.save()
+        assert path.stat().st_ino == before.st_ino
+        file._stopped.set()
+        fake.add_company("Wayne")
+    assert b"Wayne" in path.read_bytes()
+
+
+def test_a_fake_that_was_given_knows_again_what_was_kept(path: Path) -> None:
+    """It is served still, with its own clock; a state of which a part is broken changes nothing of it."""
+    products = Products({KEY: FakeTransport(demo_catalogue())})
+    StateFile(path, products).__exit__(None, None, None)
+    fake = FakeTransport()
+    fake.add_company("Acme")
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace("\n]}", ",\n1]}"), encoding="utf-8")
+    with pytest.raises(CannotServe, match="its products are broken"):
+        StateFile(path, Products({KEY: fake}))
+    assert len(fake.snapshot()["companies"]) == 1
+
+    path.write_text(whole, encoding="utf-8")
+    given = Products({KEY: fake})
+    file = StateFile(path, given)
+    assert _product(given).fake is fake
+    assert fake.snapshot() == _product(products).fake.snapshot()
+    fake.add_company("Wayne")
+    file.save()
+    assert b"Wayne" in path.read_bytes()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -148,9 +188,12 @@ def test_a_half_of_a_state_stays_as_it_is(path: Path) -> None:
 
 
 def test_a_place_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    """Below what is no folder, or where a folder is."""
+    """Below what is no folder, or where something else than a file is; a pipe is not waited for."""
     (tmp_path / "file").touch()
-    for path, told in ((tmp_path / "file" / "state.json", "Not a directory"), (tmp_path, "Is a directory")):
+    os.mkfifo(tmp_path / "pipe")
+    places = [(tmp_path / "file" / "state.json", "Not a directory")]
+    places += [(path, "it is no regular file") for path in (tmp_path, tmp_path / "pipe", Path(os.devnull))]
+    for path, told in places:
         with pytest.raises(CannotServe) as caught:
             StateFile(path, Products())
         assert str(caught.value) == f"cannot read {path}: {told}; --state names another file"
@@ -189,6 +232,25 @@ def test_what_cannot_be_written_later_is_tried_again(
     with pytest.raises(CannotServe, match="cannot write"), StateFile(path, products):  # noqa: PT012 - saved at its end
         monkeypatch.setattr(Path, "replace", refused)
         _create(_product(products), 2)
+
+
+@pytest.mark.parametrize("makes", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_by_now_stays(path: Path, makes: Callable[[Path], None]) -> None:
+    """It is told, and the file is written again when there is room for it."""
+    products = Products()
+    file = StateFile(path, products)
+    path.unlink()
+    makes(path)
+    _create(_product(products))
+    for _ in range(2):
+        with pytest.raises(CannotServe) as caught:
+            file.save()
+        assert str(caught.value) == f"cannot write {path}: it is no regular file; --state names another file"
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+    path.rename(path.with_name("moved"))
+    file.save()
+
+    assert (file.problem, b"org_1" in path.read_bytes()) == (None, True)
 
 
 def test_it_is_for_its_owner_only(path: Path) -> None:
@@ -403,6 +465,161 @@ def test_of_two_that_make_it_one_keeps_it(path: Path, monkeypatch: pytest.Monkey
         StateFile(path, Products())
     assert b"org_1" in path.read_bytes()
     assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_who_starts_clears_nothing_away_that_is_being_written(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_locks: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """Whoever is slower is told that the file is kept; without locks it loads what the quicker one has made."""
+    kept: list[StateFile] = []
+    fsync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        if not kept:
+            kept.append(None)  # type: ignore[arg-type]  # so that the quicker one is not slow too
+            kept[0] = StateFile(path, _changed())
+        fsync(descriptor)
+
+    def refused(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(os, "fsync", slow)
+    products = Products()
+    if has_locks:
+        with pytest.raises(CannotServe, match="is kept by another server"):
+            StateFile(path, products)
+    else:
+        monkeypatch.setattr(fcntl, "flock", refused)
+        StateFile(path, products)
+        assert len(_product(products).fake.snapshot()["companies"]) == 1
+    assert b"org_1" in path.read_bytes()
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_a_file_that_is_cleared_away_amid_writing_is_written_anew(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_gone: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """Between its making and its lock another server may take it for a leftover, and be about to clear it away."""
+    touch = Path.touch
+    locks: list[IO[bytes]] = []
+
+    def looked_at(beside: Path, *given: Any, **more: Any) -> None:
+        touch(beside, *given, **more)
+        if not locks:
+            locks.append(beside.open("rb"))
+            fcntl.flock(locks[0], fcntl.LOCK_EX)
+            if is_gone:
+                beside.unlink()
+
+    monkeypatch.setattr(Path, "touch", looked_at)
+    StateFile(path, _changed())
+    locks[0].close()
+
+    assert b"org_1" in path.read_bytes()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+def test_a_file_that_was_removed_is_made_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing has changed, so that no other server takes the place; and amid a writing."""
+    products = Products()
+    file = StateFile(path, products)
+    path.unlink()
+    file.save()
+    with pytest.raises(CannotServe, match="is kept by another server"):
+        StateFile(path, Products())
+
+    fsync = os.fsync
+
+    def removed(descriptor: int) -> None:
+        path.unlink()
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", removed)
+    _create(_product(products))
+    file.save()
+    assert b"org_1" in path.read_bytes()
+    with pytest.raises(CannotServe, match="is kept by another server"):
+        StateFile(path, Products())
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_what_another_server_keeps_by_now_is_not_overwritten(
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_late: bool,  # noqa: FBT001 - pytest's
+) -> None:
+    """It came when the file was removed, perhaps amid a writing; what it leaves stays when it has ended, too."""
+    products, others = Products(), _changed()
+    file = StateFile(path, products)
+    path.unlink()
+    second: list[StateFile] = []
+    link = os.link
+
+    def slow(*given: Any) -> None:
+        if not second:
+            second.append(None)  # type: ignore[arg-type]  # so that the quicker one is not slow too
+            second[0] = StateFile(path, others)
+        link(*given)
+
+    if is_late:
+        monkeypatch.setattr(os, "link", slow)
+    else:
+        second.append(StateFile(path, others))
+    _create(_product(products), 2)
+    for number in (3, 4):
+        with pytest.raises(CannotServe, match="is kept by another server"):
+            file.save()
+        assert file.problem == f"{path} is kept by another server; --state names another file"
+        _create(_product(others), number)
+        second[0].save()
+    second[0].__exit__(None, None, None)
+    with pytest.raises(CannotServe, match="is kept by another server"):
+        file.save()
+    left = path.read_bytes()
+    assert [number for number in range(6) if f"org_{number}".encode() in left] == [1, 3, 4]
+    StateFile(path, Products()).__exit__(None, None, None)  # which nobody keeps by now
+
+    path.unlink()
+    file.save()
+    assert (file.problem, b"org_2" in path.read_bytes()) == (None, True)
+
+
+def test_another_server_is_told_of_without_a_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once while it runs, and at its end."""
+    monkeypatch.setattr(_state_file, "_PAUSE", 0.001)
+    other = path.with_name("other.json")
+    told: list[str] = []
+    second = StateFile(other, _changed())
+    with pytest.raises(CannotServe) as caught, StateFile(path, Products(), tell=told.append):  # noqa: PT012 - at its end
+        other.replace(path)
+        _wait(lambda: bool(told))
+    assert told == [str(caught.value)] == [f"{path} is kept by another server; --state names another file"]
+    assert b"org_1" in path.read_bytes()
+    del second
+
+
+def test_a_file_that_people_replaced_is_kept_from_then_on(path: Path) -> None:
+    """As an editor does: it stays as it is until something changes, and no other server takes it."""
+    products = Products()
+    file = StateFile(path, products)
+    edited = path.with_name("edited")
+    edited.write_bytes(path.read_bytes() + b"\n")
+    edited.replace(path)
+    file.save()
+    assert path.read_bytes().endswith(b"\n\n")
+    with pytest.raises(CannotServe, match="is kept by another server"):
+        StateFile(path, Products())
+    _create(_product(products))
+    file.save()
+
+    assert b"org_1" in path.read_bytes()
 
 
 def test_a_file_system_without_links_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from chatarmin_os.transports.base import Call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from chatarmin_os._json import JSON
     from chatarmin_os.procedures._base import Kind
@@ -195,9 +196,12 @@ class Product:
         Raises:
             ValueError: It is none.
         """
-        state = FakeTransport.from_snapshot(snapshot, now=self.fake._now)._state
+        self.take(FakeTransport.from_snapshot(snapshot, now=self.fake._now))
+
+    def take(self, other: FakeTransport) -> None:
+        """Let the fake know what another one knows, and nothing else; the other one is not used any more."""
         with self.fake._lock:
-            self.fake._state = state
+            self.fake._state = other._state
             self.fake._faults.clear()
         self.forget_calls()
 
@@ -301,11 +305,15 @@ class Products:
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"no state of this version: expected the format {_FORMAT!r}")
         rows = content.get("products")
+        loaded: list[tuple[Product, FakeTransport]] = []
         for row in rows if isinstance(rows, list) else [None]:
             if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("name"), str):
                 raise ValueError("its products are broken")  # noqa: TRY004 - one error for what is no state
-            fake = FakeTransport.from_snapshot(row.get("snapshot"))
-            self._products[row["id"]] = Product(row["id"], row["name"], fake)
+            product = self._products.get(row["id"]) or Product(row["id"], row["name"], FakeTransport())
+            loaded.append((product, FakeTransport.from_snapshot(row.get("snapshot"), now=product.fake._now)))
+        for product, fake in loaded:
+            product.take(fake)
+            self._products[product.id] = product
 
 
 @contextmanager

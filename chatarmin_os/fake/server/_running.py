@@ -115,9 +115,9 @@ class Server:
         self.url = f"http://{shown}:{self.port}{BASE}"
 
     def run(self) -> None:
-        """Answer requests until `stop` or `close` is called, or KeyboardInterrupt or SystemExit is raised in this thread.
+        """Answer requests until `stop` or `close` is called, or KeyboardInterrupt or SystemExit is raised here.
 
-        Where it is closed already, or runs in another thread, there is nothing to do.
+        It returns at once where it was closed before, or runs in another thread.
         """
         if not self._is_to_end_here():
             return

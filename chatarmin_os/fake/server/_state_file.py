@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import shutil
+import stat
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,7 +21,7 @@ except ImportError:  # pragma: no cover - Windows, where a file that is open can
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from chatarmin_os.fake.server._products import Products
@@ -36,13 +38,16 @@ class StateFile:
 
     The file is written beside itself and then put in place, so that whoever is killed leaves the last good one. It is
     locked as long as this object lives, for of two servers each would overwrite what the other keeps (not on Windows).
-    A new one is for its owner only, for people's addresses are in it; one that is there keeps its permissions, and a
-    link stays a link to it.
+    If somebody removes it meanwhile it is written again, unless another server has been quicker to make it: what that
+    one keeps is not overwritten. A new file is for its owner only, for people's addresses are in it; one that is there
+    keeps its permissions, and a link stays a link to it.
+
+    Fakes that were given are kept as well, and what is changed in Python; what the file has of one is loaded into it.
 
     Args:
         path: The file.
         products: What is kept, and what is loaded into; to be made before they are handed out.
-        tell: Called with a line when the file cannot be written any more, and when it can again.
+        tell: Called with a line when the file cannot be written any more, and why, and when it can again.
 
     Attributes:
         problem: Why it could not be saved the last time.
@@ -59,6 +64,7 @@ class StateFile:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._saved: object = None
+        self._is_lost = False  # to another server
         self.problem: str | None = None
         self._lock = _Lock()
         try:
@@ -68,21 +74,26 @@ class StateFile:
             raise
 
     def _begin(self) -> None:
-        while not self._load():
-            self._save(self._create)
-            # It is made; or another server was quicker, and keeps it.
-        for left in self._path.parent.glob(escape(f".{self._path.name}.") + "[0-9]*.tmp"):  # by those who were killed
-            with suppress(OSError):
-                left.unlink()
+        with self._noting_trouble():
+            while not self._load() and not self._write(self._products.edition()):
+                pass  # another server was quicker, and keeps it
+        self._sweep()
         self.save()
 
+    def _sweep(self) -> None:
+        """Clear away what was left by those who were killed amid writing; what is locked is being written."""
+        for left in self._path.parent.glob(escape(f".{self._path.name}.") + "[0-9]*.tmp"):
+            lock = _Lock()
+            with suppress(OSError):
+                if lock.take(left):
+                    left.unlink()
+            lock.release()
+
     def _load(self) -> bool:
-        """Load the file that is there, locked; return whether there is one, or it was made just now."""
-        if self._saved is not None:
-            return True
+        """Load the file that is there, locked; return whether there is one."""
         try:
             if not self._lock.take(self._path):
-                raise CannotServe(f"{self._shown} is kept by another server; --state names another file")
+                raise self._kept_by_another()
             text = self._path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return False
@@ -118,60 +129,91 @@ class StateFile:
             started, problem = time.monotonic(), self.problem
             with suppress(CannotServe):  # it is tried again
                 self.save()
-            if self._tell and (problem is None) != (self.problem is None):
+            if self._tell and problem != self.problem:
                 self._tell(self.problem or f"{self._shown} is written again")
             taken = time.monotonic() - started
             rest = 10 * _PAUSE if self.problem else max(_PAUSE / 5, _PAUSE - taken)
 
     def save(self) -> None:
-        """Write the file, if anything has changed since.
+        """Write the file, if anything has changed since, or it is not there any more.
 
         Raises:
-            CannotServe: It cannot be written; what was there is there still.
+            CannotServe: It cannot be written, or another server keeps it by now; what was there is there still.
         """
-        self._save(Path.replace)
+        with self._noting_trouble():
+            edition = self._products.edition()
+            while not self._is_kept() or edition != self._saved:
+                self._write(edition)
+            self.problem = None
 
-    def _save(self, put_in_place: Callable[[Path, Path], object]) -> None:
-        edition = self._products.edition()
-        if edition == self._saved:
-            return
+    @contextmanager
+    def _noting_trouble(self) -> Iterator[None]:
         try:
-            if self._write(put_in_place):
-                self._saved, self.problem = edition, None
+            yield
         except OSError as error:
             self.problem = f"cannot write {self._shown}: {error.strerror or error}; --state names another file"
             raise CannotServe(self.problem) from error
+        except CannotServe as error:
+            self.problem = str(error)
+            raise
 
-    def _write(self, put_in_place: Callable[[Path, Path], object]) -> bool:
-        """Write beside the file, and put it in place; return whether it is."""
+    def _kept_by_another(self) -> CannotServe:
+        return CannotServe(f"{self._shown} is kept by another server; --state names another file")
+
+    def _is_kept(self) -> bool:
+        """Return whether the file is there, and locked, also if it is another one than was; False: it was removed.
+
+        Raises:
+            CannotServe: Another server keeps it, or did: what it has left there is not ours to overwrite.
+        """
+        try:
+            if not self._lock.is_on(self._path) and (not self._lock.take(self._path) or self._is_lost):
+                self._lock.release()
+                self._is_lost = True
+                raise self._kept_by_another()
+        except FileNotFoundError:
+            self._is_lost = False
+            return False
+        return True
+
+    def _write(self, edition: object) -> bool:
+        """Write beside the file, and put it in place; return False where another server came in between."""
         beside = self._path.with_name(f".{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        beside.touch(0o600, exist_ok=False)
         lock = _Lock()
         try:
-            beside.touch(0o600, exist_ok=False)
-            with beside.open("w", encoding="utf-8") as file:
-                file.writelines(self._products.state_text())
-                file.flush()
-                os.fsync(file.fileno())
-            with suppress(FileNotFoundError):
-                shutil.copymode(self._path, beside)
-            lock.take(beside)
-            if put_in_place(beside, self._path) is False:
+            if not lock.take(beside):
                 return False
-            self._lock, lock = lock, self._lock
-            return True
+            self._fill(beside)
+            if not self._put(beside):
+                return False
+            self._lock, lock, self._saved = lock, self._lock, edition
+        except FileNotFoundError:  # one that starts took it for what somebody had left, and cleared it away
+            return False
         finally:
             lock.release()
             beside.unlink(missing_ok=True)
+        return True
 
-    @staticmethod
-    def _create(beside: Path, path: Path) -> bool:
-        """Put a first file in place, unless there is one by now."""
-        try:
-            os.link(beside, path)
-        except (FileExistsError, FileNotFoundError):  # the other one has cleared ours away
-            return False
-        except OSError:  # a file system without such links
-            beside.replace(path)
+    def _fill(self, beside: Path) -> None:
+        with beside.open("r+", encoding="utf-8") as file:
+            file.writelines(self._products.state_text())
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            shutil.copymode(self._path, beside)
+
+    def _put(self, beside: Path) -> bool:
+        """Put a file in the place of the one that is kept, or where none is; return False where there is another."""
+        if not self._lock.is_on(self._path):
+            try:
+                os.link(beside, self._path)
+            except OSError:  # there is one by now, or the file system has no such links
+                if self._path.exists():
+                    return False
+            else:
+                return True
+        beside.replace(self._path)
         return True
 
 
@@ -185,13 +227,16 @@ class _Lock:
         """Lock the file; return False where somebody else has.
 
         Raises:
-            OSError: It cannot be opened.
+            OSError: It cannot be opened, or is something else, such as a pipe, which would be waited for.
         """
         if fcntl is None:  # pragma: no cover - Windows
             return True
         while True:
             self.release()
-            self._descriptor = os.open(path, os.O_RDONLY)
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                self.release()
+                raise OSError(errno.EINVAL, "it is no regular file")
             try:
                 fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -199,8 +244,17 @@ class _Lock:
                 return False
             except OSError:  # a file system without locks
                 return True
-            if os.path.samestat(os.fstat(self._descriptor), path.stat()):  # and not one that was replaced meanwhile
+            if self.is_on(path):  # and not on one that was replaced meanwhile
                 return True
+
+    def is_on(self, path: Path) -> bool:
+        """Return whether the file that is there is the one that was locked."""
+        with suppress(FileNotFoundError):
+            there = path.stat()
+            return fcntl is None or (
+                self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), there)
+            )
+        return False
 
     def release(self) -> None:
         """Unlock it."""

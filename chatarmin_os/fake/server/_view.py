@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,14 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
 
     A company is found by its name, domain, ids and external org ids.
     """
+    product.notice_expiry()
     version = product.version  # read first: what changes meanwhile is told next time
     if version == since and not product.may_change_unseen:
         return {"version": version, "unchanged": True}
     fake = product.fake
     with fake._locked() as state:
         state.now = fake._instant()
+        product.next_expiry = _next_expiry(state)
         links: dict[str, list[dict[str, Any]]] = {}
         for link in state.links.values():
             row = {"externalOrgId": link["externalOrgId"], "label": link["label"]}
@@ -60,6 +63,12 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
             ],
             "calls": product.calls()[: -_CALLS - 1 : -1],
         }
+
+
+def _next_expiry(state: State) -> datetime | None:
+    accesses = (access for accesses in state.access.values() for access in accesses.values())
+    moments = (datetime.fromisoformat(access["validUntil"]) for access in accesses if access["validUntil"])
+    return min((moment for moment in moments if moment > state.now), default=None)
 
 
 def _found(state: State, links: dict[str, list[dict[str, Any]]], search: str) -> list[Company]:

@@ -5,7 +5,7 @@ const EVERY_HIDDEN = 3000;
 const LONGEST_JSON = 20_000;
 const $ = (id) => document.getElementById(id);
 
-const page = { product: null, wanted: null, isMissing: false, version: null, view: null, isPaused: false, shownCalls: [], paths: new Set() };
+const page = { products: null, product: null, wanted: null, isMissing: false, version: null, view: null, isPaused: false, shownCalls: null, paths: new Set() };
 
 // Building and updating nodes
 
@@ -108,12 +108,15 @@ async function ask(name, input, { isMutation = false, product = page.product } =
 
 /** Use a handle, say what came of it, and look again. */
 async function act(name, input, done, product = page.product) {
+  let told = done;
+  let isBad = false;
   try {
     await ask(name, input, { isMutation: true, product });
-    tell(done);
   } catch (error) {
-    tell(error instanceof Refused ? error.message : "The service does not answer.", true);
+    told = error instanceof Refused ? error.message : "The service does not answer.";
+    isBad = true;
   }
+  tell(product === page.product ? told : `${keyOf(product)}: ${told}`, isBad);
   await look();
 }
 
@@ -268,7 +271,7 @@ function short(input) {
 
 function showCalls() {
   const wanted = $("filter").value.trim().toLowerCase();
-  const calls = page.shownCalls.filter((call) => !wanted || JSON.stringify(call).toLowerCase().includes(wanted));
+  const calls = (page.shownCalls ?? []).filter((call) => !wanted || JSON.stringify(call).toLowerCase().includes(wanted));
   show($("call-list"), calls, (call) => `${call.number} ${call.at}`, createCall, () => {});
   $("calls-none").hidden = calls.length > 0;
 }
@@ -283,6 +286,7 @@ function faultText(fault) {
 
 function render(view) {
   page.view = view;
+  $("main").hidden = false;
   const { companies_found: found, companies_total: total, catalogue } = view;
   $("now").textContent = moment(view.now);
   $("now").dateTime = view.now;
@@ -306,7 +310,7 @@ function render(view) {
   const faults = view.faults.map((fault, index) => ({ fault, index }));
   show($("fault-list"), faults, (one) => one.index, () => make("div.card.row.fault"), (node, { fault }) => node.replaceChildren(faultText(fault)));
   for (const call of view.calls) page.paths.add(call.path);
-  if (!page.isPaused) {
+  if (!page.isPaused || page.shownCalls === null) {
     page.shownCalls = view.calls;
     showCalls();
   }
@@ -330,18 +334,12 @@ function look() {
 
 async function lookOnce() {
   try {
-    const products = await ask("products");
-    choose(products);
-    const isNew = products.length === 0 && !page.isMissing;
-    $("welcome").hidden = !isNew;
-    $("missing").hidden = !page.isMissing;
-    $("main").hidden = !page.product;
-    document.body.classList.toggle("new", isNew);
-    document.body.classList.toggle("idle", !page.product);
-    if (page.product) {
+    choose(await ask("products"));
+    const product = page.product;
+    if (product) {
       const search = $("search").value.trim();
       const view = await ask("view", page.version === null ? { search } : { search, since: page.version });
-      if (!view.unchanged && search === $("search").value.trim()) {
+      if (!view.unchanged && search === $("search").value.trim() && product === page.product) {
         render(view);
         page.version = view.version;
       }
@@ -356,6 +354,7 @@ async function lookOnce() {
 
 /** Offer the products, and take the one that the address names; where it names none, the one that is shown, or the first. */
 function choose(products) {
+  page.products = products;
   const wanted = new URLSearchParams(location.hash.slice(1)).get("product") ?? page.wanted ?? products[0]?.id ?? null;
   page.wanted = wanted;
   const chosen = products.find((product) => product.id === wanted);
@@ -367,14 +366,32 @@ function choose(products) {
   if ((chosen?.id ?? null) !== page.product || page.isMissing) closeDialogs();
   if ((chosen?.id ?? null) !== page.product) {
     page.product = chosen?.id ?? null;
-    page.version = null;
-    page.paths.clear();
-    for (const id of ["company-list", "session-list", "subscription-list", "fault-list", "call-list"]) {
-      $(id).replaceChildren();
-      $(id).shown = new Map();
-    }
+    forget();
   }
   if (page.product) $("product").value = page.product;
+  const isNew = products.length === 0 && !page.isMissing;
+  $("welcome").hidden = !isNew;
+  $("missing").hidden = !page.isMissing;
+  document.body.classList.toggle("new", isNew);
+  document.body.classList.toggle("idle", !page.product);
+}
+
+/** Show nothing of a product any more, until there is something of the next one to show. */
+function forget() {
+  page.version = page.view = page.shownCalls = null;
+  page.paths.clear();
+  $("main").hidden = true;
+  $("now").textContent = "–";
+  $("moved").textContent = "";
+  for (const id of ["company-list", "session-list", "subscription-list", "fault-list", "call-list"]) {
+    $(id).replaceChildren();
+    $(id).shown = new Map();
+  }
+}
+
+/** Return what a product is called. */
+function keyOf(id) {
+  return page.products.find((product) => product.id === id)?.key ?? "another product";
 }
 
 // What people do
@@ -388,8 +405,12 @@ async function lookAnew() {
 
 $("product").addEventListener("change", () => {
   location.hash = new URLSearchParams({ product: $("product").value });
+  choose(page.products); // and not after the next look: what is pressed from now on is about the one that is named
 });
-window.addEventListener("hashchange", lookAnew);
+window.addEventListener("hashchange", () => {
+  if (page.products) choose(page.products);
+  lookAnew();
+});
 document.addEventListener("visibilitychange", look);
 $("search").addEventListener("input", lookAnew);
 $("filter").addEventListener("input", showCalls);
@@ -410,10 +431,11 @@ for (const node of document.querySelectorAll("[data-advance]")) {
 
 $("checkout").addEventListener("submit", async (event) => {
   event.preventDefault();
+  const product = page.product; // while the tier is asked for, another one may be chosen
   const code = $("checkout-tier").value;
   try {
-    const tier = await ask("call", { path: "tiers.get", input: { tierCode: code } }, { isMutation: true });
-    await act("stripe.add_checkout_session", { price_ids: tier.stripePriceIds, complete: false }, `A checkout of ${tier.name} is open.`);
+    const tier = await ask("call", { path: "tiers.get", input: { tierCode: code } }, { isMutation: true, product });
+    await act("stripe.add_checkout_session", { price_ids: tier.stripePriceIds, complete: false }, `A checkout of ${tier.name} is open.`, product);
   } catch (error) {
     tell(error.message, true);
   }
@@ -422,7 +444,7 @@ $("checkout").addEventListener("submit", async (event) => {
 /** Show a dialog about the product that is shown now: whatever happens meanwhile, what is pressed in it is about this one. */
 function open(dialog) {
   dialog.product = page.product;
-  for (const node of dialog.querySelectorAll(".which")) node.textContent = $("product").selectedOptions[0]?.textContent ?? "";
+  for (const node of dialog.querySelectorAll(".which")) node.textContent = keyOf(page.product);
   dialog.showModal();
 }
 
