@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from argparse import RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING
 
 from chatarmin_os.cli._output import print_json, print_table
+from chatarmin_os.cli._parser import add_json, command
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
@@ -16,15 +16,16 @@ _WIDTH = 100
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     """Add the command to those of the command line."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "quickstart",
-        help="the whole story on an in-memory service: no account, no network",
-        description="From sign-up to upgrade on an in-memory service, step by step: no account, no network.",
-        epilog="examples:\n  chatarmin-os quickstart\n  chatarmin-os quickstart --json",
-        formatter_class=RawDescriptionHelpFormatter,
+        "the whole story on an in-memory service, from sign-up to upgrade: no account, no network",
+        "chatarmin-os quickstart",
+        "chatarmin-os quickstart --json",
+        codes="0 done",
+        run=_quickstart,
     )
-    parser.add_argument("--json", action="store_true", help="print the same as one JSON document")
-    parser.set_defaults(run=_quickstart)
+    add_json(parser)
 
 
 def _quickstart(given: Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from functools import partial, reduce
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.cli._connection import add_options, connected, guarded
 from chatarmin_os.cli._output import print_json, print_table
+from chatarmin_os.cli._parser import add_json, command
 from chatarmin_os.errors import CassetteError, printable
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ _FAKE = "fake"
 _REDACTORS = ("email_addresses", "names", "metadata")
 _WIDTH = 60
 _FILE = "what RecordingTransport, or pytest --os-record, has made"
-_DRIFTED = "\nexit codes: 0 no drift; 1 drift, or the service refused the key; 2 wrong usage, no recording; 3 no answer"
-_EXIT_CODES = "\nexit codes: 0 done; 2 wrong usage, or no recording"
+_EXIT_CODES = "0 done; 2 wrong usage, or no recording"
 
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -34,14 +33,15 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser = commands.add_parser("recording", help=what, description=f"{what[0].upper()}{what[1:]}.")
     parts = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    check = _added(
+    check = command(
         parts,
         "check",
-        _check,
         "make recorded calls again, and report where what comes of them differs",
         "chatarmin-os recording check tests/recordings/*.jsonl",
         "chatarmin-os recording check billing.jsonl --against https://os.chatarmin.com/api/v1 --run-mutations",
-        codes=_DRIFTED,
+        codes="0 no drift; 1 drift, or the service refused the key; 2 wrong usage, no recording; 3 no answer",
+        run=partial(guarded, _check),
+        names={"base_url": "--against", "run_mutations": "--run-mutations"},
     )
     check.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
     check.add_argument(
@@ -55,20 +55,28 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         action="store_true",
         help="let the live service be changed by the mutations of the recording; only on a sandbox account",
     )
-    check.add_argument("--json", action="store_true", help="print one JSON document, for programs")
+    add_json(check)
     add_options(check)
 
-    show = _added(parts, "show", _show, "print a recording as a table", "chatarmin-os recording show billing.jsonl")
+    show = command(
+        parts,
+        "show",
+        "print a recording as a table",
+        "chatarmin-os recording show billing.jsonl",
+        codes=_EXIT_CODES,
+        run=partial(guarded, _show),
+    )
     show.add_argument("file", metavar="FILE", help=_FILE)
-    show.add_argument("--json", action="store_true", help="print one JSON document, for programs")
+    add_json(show)
 
-    redact = _added(
+    redact = command(
         parts,
         "redact",
-        _redact,
         "take personal data out of a recording; the file is replaced when all is written",
         "chatarmin-os recording redact billing.jsonl",
         "chatarmin-os recording redact billing.jsonl --only names --only metadata --output redacted.jsonl",
+        codes=_EXIT_CODES,
+        run=partial(guarded, _redact),
     )
     redact.add_argument("file", metavar="FILE", help=_FILE)
     redact.add_argument("--output", metavar="FILE", help="write there, and leave the recording as it is")
@@ -79,26 +87,6 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         choices=_REDACTORS,
         help=f"any of {', '.join(_REDACTORS)}; default: all",
     )
-
-
-def _added(
-    parts: _SubParsersAction[ArgumentParser],
-    name: str,
-    run: Callable[[Namespace], int],
-    what: str,
-    *examples: str,
-    codes: str = _EXIT_CODES,
-) -> ArgumentParser:
-    parser = parts.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog="examples:\n  " + "\n  ".join(examples) + "\n" + codes,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=partial(guarded, run), names={"base_url": "--against", "run_mutations": "--run-mutations"})
-    return parser
 
 
 def _check(given: Namespace) -> int:

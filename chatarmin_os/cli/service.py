@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatarmin_os.cli._connection import add_options, connected, guarded, sent_again
 from chatarmin_os.cli._output import complain, document_of, print_json, print_table
+from chatarmin_os.cli._parser import add_json, command
 from chatarmin_os.errors import ApiError, InvalidInput
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from chatarmin_os import ChatarminOS
 
 _ORG = "org:"
-_EXIT_CODES = "\nexit codes: 0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer"
+_EXIT_CODES = "0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer"
 _COMPANY = "a company's id, or org:ID with your own id of the organisation"
 
 
@@ -89,27 +90,18 @@ def _added(
     *examples: str,
     has_table: bool = True,
 ) -> ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
-        epilog="examples:\n  " + "\n  ".join(examples) + "\n" + _EXIT_CODES,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--base-url", metavar="URL", help="where the service is; default: OS_BASE_URL, or the public one"
-    )
-    add_options(parser)
-    if has_table:
-        parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
-
     def with_a_client(given: Namespace) -> int:
         with connected(given) as client:
             run(client, given)
         return 0
 
-    parser.set_defaults(run=partial(guarded, with_a_client))
+    parser = command(commands, name, what, *examples, codes=_EXIT_CODES, run=partial(guarded, with_a_client))
+    parser.add_argument(
+        "--base-url", metavar="URL", help="where the service is; default: OS_BASE_URL, or the public one"
+    )
+    add_options(parser)
+    if has_table:
+        add_json(parser)
     return parser
 
 
