@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatarmin_os._json import instant_text
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _FIRST_LINE = 2  # of the calls in the file
 _MOST_LINES = 6
+_WIDTH = 100
 
 
 class RuleReport(NamedTuple):
@@ -130,22 +132,24 @@ def rules_of(reports: Iterable[Report]) -> list[RuleReport]:
 
 def rules_text(reports: Iterable[Report]) -> str:
     """Return what recordings say of the decided rules, the contradicted ones first."""
-    rules = rules_of(reports)
+    rules: dict[str, list[RuleReport]] = {"contradicted": [], "confirmed": [], "untouched": []}
+    for rule in rules_of(reports):
+        rules[rule.verdict].append(rule)
     lines = []
-    for verdict in ("contradicted", "confirmed", "untouched"):
-        of_it = [rule for rule in rules if rule.verdict == verdict]
+    for verdict, of_it in rules.items():
         lines.append(f"Decided rules {verdict}: {len(of_it)}")
-        rows = [{"rule": rule.name, "what_it_says": rule.text, **_where(rule)} for rule in of_it]
-        lines += table(rows, indent="  ") if rows else []
+        if verdict == "untouched":
+            names = ", ".join(rule.name for rule in of_it)
+            lines += wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        elif of_it:
+            rows = [{"rule": rule.name, "what_it_says": rule.text, "seen": _where(rule)} for rule in of_it]
+            lines += table(rows, indent="  ")
     return "\n".join(lines)
 
 
-def _where(rule: RuleReport) -> dict[str, str]:
-    places = rule.contradicted or rule.confirmed
-    if not places:
-        return {}
-    shown = [f"{path}:{line}" for path, line in places[:1]]
-    return {"seen": " ".join([*shown, *([f"and {len(places) - 1} more"] if len(places) > 1 else [])])}
+def _where(rule: RuleReport) -> str:
+    (path, line), *others = rule.contradicted or rule.confirmed
+    return f"{path}:{line}{f' and {len(others)} more' if others else ''}"
 
 
 def _rows(drifted: list[tuple[int, Checked]]) -> Iterable[dict[str, Any]]:

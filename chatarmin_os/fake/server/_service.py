@@ -68,8 +68,8 @@ class FakeService:
         latency: Seconds that each request of the endpoint waits before it is looked at, an hour at most.
         fail_rate: The fraction of its requests that fail: half of them are refused with SERVICE_UNAVAILABLE before
             anything runs, half are carried out and their answer is lost.
-        hosts: Names under which it may be reached, beside localhost and addresses of digits. A page of another site,
-            whose name points here, is refused by its Host, and one that sends requests here by its Origin.
+        hosts: Names without ports under which it may be reached, beside localhost and addresses of digits. A page of
+            another site whose name points here is refused by its Host, and one that sends requests here by its Origin.
 
     Raises:
         ValueError: A setting that cannot be.

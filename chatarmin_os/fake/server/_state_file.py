@@ -38,9 +38,9 @@ class StateFile:
 
     The file is written beside itself and then put in place, so that whoever is killed leaves the last good one. It is
     locked as long as this object lives, for of two servers each would overwrite what the other keeps (not on Windows).
-    If somebody removes it meanwhile it is written again, unless another server has been quicker to make it: what that
-    one keeps is not overwritten. A new file is for its owner only, for people's addresses are in it; one that is there
-    keeps its permissions, and a link stays a link to it.
+    If somebody removes it meanwhile it is written again, and if somebody puts another one there, at the next change;
+    but what another server keeps there by then is not overwritten. A new file is for its owner only, for people's
+    addresses are in it; one that is there keeps its permissions, and a link stays a link to it.
 
     Fakes that were given are kept as well, and what is changed in Python; what the file has of one is loaded into it.
 
