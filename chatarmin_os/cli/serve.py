@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from contextlib import closing, nullcontext
@@ -100,9 +99,12 @@ def _file(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", text):
-        raise ArgumentTypeError(f"expected a name alone, such as fake, without http:// and port; got {text!r}")
-    return text
+    from chatarmin_os.fake.server._service import host_name
+
+    try:
+        return host_name(text)
+    except ValueError as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def _port(text: str) -> int:
