@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os import CassetteError, ChatarminOS
+from chatarmin_os import CassetteError, ChatarminOS, InvalidInput
 from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport, _cassette
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.transports import Transport
+    from chatarmin_os.transports import Call, Transport
 
 _MOST_SHOWN = 40
 _has_failed = pytest.StashKey[bool]()
@@ -82,15 +82,34 @@ def recorded_os(request: pytest.FixtureRequest, os_redact: Callable[[JSON], JSON
         pytest.fail(f"{path} is not there; this records it: {command}", pytrace=False)
     _warn_of_age(request.node, path, command)
     try:
-        transport = ReplayTransport(path, redact=os_redact)
+        transport = _Replay(path, command, os_redact)
     except CassetteError as error:
         pytest.fail(f"{error}; this records it anew: {command}", pytrace=False)
     yield ChatarminOS(transport=transport)
-    if not request.node.stash.get(_has_failed, False):
+    if not request.node.stash.get(_has_failed, False) and (problem := transport.problem()):
+        pytest.fail(f"{problem}\nThis records it anew: {command}", pytrace=False)
+
+
+class _Replay(ReplayTransport):
+    """Tells how to record a test anew."""
+
+    def __init__(self, path: Path, command: str, redact: Callable[[JSON], JSON] | None) -> None:
+        super().__init__(path, redact=redact)
+        self._command = command
+
+    def send(self, call: Call) -> JSON:
         try:
-            transport.close()
+            return super().send(call)
         except CassetteError as error:
-            pytest.fail(f"{error}\nThis records it anew: {command}", pytrace=False)
+            raise CassetteError(f"{error}\nThis records it anew: {self._command}") from None
+
+    def problem(self) -> CassetteError | None:
+        """Return what is wrong at the end, None where nothing is."""
+        try:
+            self.close()
+        except CassetteError as error:
+            return error
+        return None
 
 
 def _recording(
@@ -106,13 +125,26 @@ def _recording(
             recording.close()
             if not test.stash.get(_has_failed, False):
                 beside.replace(path)
+                _warn_of_failures(test, path)
         finally:
             recording.close()
             beside.unlink(missing_ok=True)
 
 
+def _warn_of_failures(test: pytest.Item, path: Path) -> None:
+    """Warn of calls that had no answer: the test may have caught that, and would replay it for ever."""
+    failures = [call.path for call in _cassette.loaded(path)[1] if "failure" in call.came]
+    if failures:
+        test.warn(pytest.PytestWarning(f"recorded without an answer, as they had none: {', '.join(failures)}"))
+
+
 def _source(source: str) -> Transport:
-    return FakeTransport(demo_catalogue()) if source == "fake" else ChatarminOS().transport
+    if source == "fake":
+        return FakeTransport(demo_catalogue())
+    try:
+        return ChatarminOS().transport
+    except InvalidInput as error:
+        pytest.fail(f"--os-record: {error}", pytrace=False)
 
 
 def _path(test: pytest.Item) -> Path:
@@ -174,6 +206,8 @@ def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
         ...     tiers = client.tiers.list()
         >>> assert_no_drift(path)
     """
+    if not paths:
+        raise ValueError("no recordings to check: is the folder right?")
     drifted = [str(report) for report in map(check_recording, paths) if report.is_drift]
     if drifted:
         raise AssertionError("the fake does not do as recorded:\n" + "\n".join(drifted))

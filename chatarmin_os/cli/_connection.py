@@ -142,12 +142,13 @@ def _renamed(error: InvalidInput, given: Namespace) -> str:
 def _advice(error: ChatarminError, given: Namespace) -> list[str]:
     """Return what to do about an error."""
     advice = []
+    option = {**_NAMES, **getattr(given, "names", {})}["base_url"]
     if isinstance(error, UnauthorizedError):
-        advice.append("the key is in Settings, Developers, API Keys; is it that of this --base-url?")
+        advice.append(f"the key is in Settings, Developers, API Keys; is it that of this {option}?")
     if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
         from chatarmin_os.transports._settings import base_url
 
-        advice.append(f"is --base-url right? {base_url(given.base_url)} was asked")
+        advice.append(f"is {option} right? {base_url(given.base_url)} was asked")
     key = getattr(error.request, "idempotency_key", None)
     if key and isinstance(error, (ServerError, TransportError)):
         advice.append(sent_again(key))

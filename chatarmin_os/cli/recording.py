@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from chatarmin_os.cli._connection import add_options, connected, guarded
 from chatarmin_os.cli._output import print_json, print_table
 from chatarmin_os.cli._parser import add_json, command
-from chatarmin_os.errors import CassetteError, printable
+from chatarmin_os.errors import CassetteError, InvalidInput, printable
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift import Report
+    from chatarmin_os.transports._cassette import Recorded
 
 _FAKE = "fake"
 _REDACTORS = ("email_addresses", "names", "metadata")
@@ -66,7 +67,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         codes=_EXIT_CODES,
         run=partial(guarded, _show),
     )
-    show.add_argument("file", metavar="FILE", help=_FILE)
+    show.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
     add_json(show)
 
     redact = command(
@@ -78,8 +79,8 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         codes=_EXIT_CODES,
         run=partial(guarded, _redact),
     )
-    redact.add_argument("file", metavar="FILE", help=_FILE)
-    redact.add_argument("--output", metavar="FILE", help="write there, and leave the recording as it is")
+    redact.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
+    redact.add_argument("--output", metavar="FILE", help="write there, and leave the one recording as it is")
     redact.add_argument(
         "--only",
         metavar="WHAT",
@@ -93,47 +94,66 @@ def _check(given: Namespace) -> int:
     from chatarmin_os.drift import rules_as_json, rules_text
 
     given.base_url = given.against
-    reports = _reports(given)
+    reports = []
+    for report in _reports(given):
+        reports.append(report)
+        if not given.json:
+            print(report, flush=True)  # what a later file may put an end to
     is_drift = any(report.is_drift for report in reports)
     if given.json:
         recordings = [report.as_json() for report in reports]
         print_json({"is_drift": is_drift, "recordings": recordings, "rules": rules_as_json(reports)})
     else:
-        for report in reports:
-            print(report)
         print(f"\n{rules_text(reports)}")
     return 1 if is_drift else 0
 
 
-def _reports(given: Namespace) -> list[Report]:
-    from chatarmin_os.drift import check_recording
+def _reports(given: Namespace) -> Iterator[Report]:
+    """Yield the report of each file, once all are known to be recordings that may be made again."""
+    from chatarmin_os.drift import check_recording, refuse_mutations
+    from chatarmin_os.transports import _cassette
 
     if given.against == _FAKE:
-        return [check_recording(path) for path in given.files]
+        for path in given.files:
+            _cassette.loaded(path)
+        yield from map(check_recording, given.files)
+        return
     with connected(given) as client:
-        service = client.transport
-        return [check_recording(path, against=service, run_mutations=given.run_mutations) for path in given.files]
+        for path in given.files:
+            refuse_mutations(path, allowed=given.run_mutations)
+        for path in given.files:
+            yield check_recording(path, against=client.transport, run_mutations=given.run_mutations)
 
 
 def _show(given: Namespace) -> int:
     from chatarmin_os.transports import _cassette
 
-    head, calls = _cassette.loaded(given.file)
+    recordings = [(path, *_cassette.loaded(path)) for path in given.files]
     if given.json:
-        rows = [{"path": call.path, "kind": call.kind, "input": call.input, **call.came} for call in calls]
-        print_json({"head": head, "calls": rows})
+        print_json({"recordings": [_document(*recording) for recording in recordings]})
         return 0
-    is_redacted = ", redacted" if head.get("redacted") else ""
-    print(printable(f"recorded {head.get('recorded_at')} from {head.get('from')}{is_redacted}"))
-    if calls:
-        rows = [
-            {"line": line, "call": call.path, "input": _shown(call.input), "came_to": _came(call.came)}
-            for line, call in enumerate(calls, start=2)
-        ]
-        print_table(rows)
-    else:
-        print("No calls.")
+    for path, head, calls in recordings:
+        is_redacted = ", redacted" if head.get("redacted") else ""
+        told = f"recorded {head.get('recorded_at')} from {head.get('from')}{is_redacted}"
+        print(printable(f"{path}: {told}" if calls else f"{path}: {told}, no calls"))
+        if calls:
+            print_table(
+                [
+                    {
+                        "line": line,
+                        "call": call.path,
+                        "input": "" if call.input is None else _shown(call.input),
+                        "came_to": _came(call.came),
+                    }
+                    for line, call in enumerate(calls, start=2)
+                ]
+            )
     return 0
+
+
+def _document(path: str, head: dict[str, Any], calls: Sequence[Recorded]) -> dict[str, Any]:
+    rows = [{"path": call.path, "kind": call.kind, "input": call.input, **call.came} for call in calls]
+    return {"path": path, "head": head, "calls": rows}
 
 
 def _came(came: dict[str, Any]) -> str:
@@ -145,7 +165,7 @@ def _came(came: dict[str, Any]) -> str:
 
 
 def _shown(content: Any) -> str:
-    text = "" if content is None else json.dumps(content, ensure_ascii=False)
+    text = json.dumps(content, ensure_ascii=False)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
@@ -169,20 +189,24 @@ def _through(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON
 def _redact(given: Namespace) -> int:
     from chatarmin_os.transports import _cassette, redactors
 
-    head, calls = _cassette.loaded(given.file)
-    chosen = [getattr(redactors, name) for name in _REDACTORS if name in (given.only or _REDACTORS)]
-    try:
-        redacted = [_cassette.redacted(call, partial(_through, chosen)) for call in calls]
-    except RecursionError:
-        raise CassetteError(f"{given.file}: an answer is nested too deep to be redacted") from None
-    output = Path(given.output if given.output is not None else given.file).resolve()
-    lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]
-    try:
-        _replace(output, b"".join(lines), mode=Path(given.file).stat().st_mode)
-    except OSError as error:
-        raise CassetteError(f"{output}: {error.strerror}") from error
-    changed = sum(call != before for call, before in zip(redacted, calls, strict=True))
-    print(f"{output}: {changed} of {len(calls)} calls redacted")
-    what = "personal_data" if given.only is None else ", ".join(redact.__name__ for redact in chosen)
+    if given.output is not None and len(given.files) > 1:
+        raise InvalidInput("--output takes one recording; without it each is replaced")
+    names = [name for name in _REDACTORS if name in (given.only or _REDACTORS)]
+    redact = partial(_through, [getattr(redactors, name) for name in names])
+    recordings = [(path, *_cassette.loaded(path)) for path in given.files]
+    for path, head, calls in recordings:
+        try:
+            redacted = [_cassette.redacted(call, redact) for call in calls]
+        except RecursionError:
+            raise CassetteError(f"{path}: an answer is nested too deep to be redacted") from None
+        output = Path(path if given.output is None else given.output).resolve()
+        lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]
+        try:
+            _replace(output, b"".join(lines), mode=Path(path).stat().st_mode)
+        except OSError as error:
+            raise CassetteError(f"{output}: {error.strerror}") from error
+        changed = sum(call != before for call, before in zip(redacted, calls, strict=True))
+        print(f"{output}: {changed} of {len(calls)} calls redacted")
+    what = "personal_data" if given.only is None else ", ".join(names)
     print(f"Replay it with the same redactor: {what} of chatarmin_os.transports.redactors.")
     return 0

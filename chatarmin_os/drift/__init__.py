@@ -33,9 +33,6 @@ from chatarmin_os.transports import Transport, _cassette
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
-
-    from chatarmin_os.transports._cassette import Recorded
 
 __all__ = [
     "Checked",
@@ -43,6 +40,7 @@ __all__ = [
     "Report",
     "RuleReport",
     "check_recording",
+    "refuse_mutations",
     "rules_as_json",
     "rules_of",
     "rules_text",
@@ -76,13 +74,14 @@ def check_recording(
     """
     if against is not None and not isinstance(against, Transport):
         raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {described(against)}")
+    if against is not None:
+        refuse_mutations(path, allowed=run_mutations)
     head, calls = _cassette.loaded(path)
     when = recorded_at(head)
     try:
         if against is None:
             checked = judged = list(against_the_fake(calls, when, is_redacted=head.get("redacted") is True))
         else:
-            _refuse_mutations(calls, allowed=run_mutations)
             checked = list(against_a_service(calls, against))
             judged = list(against_the_fake([call.now or call.recorded for call in checked], None))
     except CassetteError as error:
@@ -93,11 +92,18 @@ def check_recording(
     return Report(str(path), head.get("from"), when, name, checked, judged)
 
 
-def _refuse_mutations(calls: Sequence[Recorded], *, allowed: bool) -> None:
+def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
+    """Refuse a recording that would change what a live service keeps, unless that is allowed.
+
+    Raises:
+        CassetteError: It is no recording; a broken line is named by its number.
+        InvalidInput: It has mutations, and they are not allowed.
+    """
+    _, calls = _cassette.loaded(path)
     counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
     if counts and not allowed:
         told = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InvalidInput(
-            f"run_mutations: the recording changes what the service keeps ({told}); set it for a sandbox account only",
+            f"run_mutations: {path} changes what the service keeps ({told}); set it for a sandbox account only",
             field="run_mutations",
         )

@@ -58,6 +58,10 @@ class Facts:
         self._settled.add(fact)
         return was_open
 
+    def is_settled(self, *fact: str) -> bool:
+        """Return whether a call has shown or set a fact."""
+        return fact in self._settled
+
     # Companies and links
 
     def note(self, recorded: Recorded) -> None:
@@ -189,6 +193,10 @@ class Facts:
         return company in self._listed or (
             company in self.created and self._tiers.get(company, set()) <= self.catalogue.complete
         )
+
+    def usage(self, company: str, code: str) -> Number:
+        """Return what a company is known to have used, with what these calls have added to it."""
+        return self._usage.get((company, code), 0) + self._counted.get((company, code), 0)
 
     def used(self, company: str, code: str, usage: Number) -> None:
         """Learn a company's usage, with what these calls have added to it."""

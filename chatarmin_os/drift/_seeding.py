@@ -294,8 +294,12 @@ def _tracked(facts: Facts, given: Given, answer: JSON) -> None:
     company, code = str(given.get("companyId")), str(given.get("featureCode"))
     key, quantity = text(given.get("idempotencyKey")), number(given.get("quantity"))
     used = number(mapping(answer).get("currentUsage"))
-    if quantity is None or used is None or (key and not facts.settle("key", key)):
+    if quantity is None or used is None or (key and facts.is_settled("key", key)):
         return
+    if key and used <= facts.usage(company, code):  # it would be more, if this were not the answer of an earlier time
+        facts.had_event(key, company, code, quantity, mapping(answer))
+        return
+    facts.settle("key", key or "")
     facts.count(company, code, quantity)
     facts.used(company, code, used)
 

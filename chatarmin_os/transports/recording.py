@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _KEY = "idempotencyKey"
 _MOST_SHOWN = 5
+_NOT_REDACTED = (
+    "The recording was made without a redactor; `chatarmin-os recording redact` takes out of it what this one does."
+)
 
 
 class RecordingTransport(Transport):
@@ -129,7 +132,8 @@ class ReplayTransport(Transport):
           without a recording is a `CassetteError` that shows the nearest ones.
         - **Idempotency keys** are made anew by each run: one that was recorded is compared, any other answers to the
           first unused call that is equal but for its key.
-        - **Unused recordings** are a `CassetteError` at `close`, unless another exception is under way.
+        - **At `close`** recordings that were not used are a `CassetteError`, unless another exception is under way; so
+          are calls without a recording, for the code under test may have caught their error.
         - **Threads** may share it.
 
     Example: see `RecordingTransport`.
@@ -143,7 +147,8 @@ class ReplayTransport(Transport):
         in_order: bool = False,
     ) -> None:
         self._path, self._redact, self._in_order = path, _redactor(redact) or _unchanged, in_order
-        _, self._calls = _cassette.loaded(path)
+        self._head, self._calls = _cassette.loaded(path)
+        self._missing: list[str] = []
         self._lock = threading.Lock()
         self._is_used = [False] * len(self._calls)
         self._places: dict[str, list[int]] = {}
@@ -165,7 +170,9 @@ class ReplayTransport(Transport):
         with self._lock:
             place = self._found(call.path, given)
             if place is None:
-                raise CassetteError(self._unknown(call, given))
+                told = self._unknown(call, given)
+                self._missing.append(told)
+                raise CassetteError(told)
             if self._in_order and (due := self._is_used.index(False)) != place:
                 expected = self._calls[due]
                 told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
@@ -209,21 +216,27 @@ class ReplayTransport(Transport):
         count = sum(_text(self._calls[place].input, keyless=True) == asked for place in places)
         if count:
             return f"{told} left: it is recorded {count} time(s), and was called once more"
-        wanted, recorded = _shown(given), [_shown(self._calls[place].input) for place in places]
+        unused = [place for place in places if not self._is_used[place]]
+        wanted, recorded = _shown(given), [_shown(self._calls[place].input) for place in unused or places]
         nearest = max(recorded, key=lambda text: difflib.SequenceMatcher(None, wanted, text).ratio())
         lines = nearest.splitlines(), wanted.splitlines()
         difference = difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)
-        return f"{told}; the nearest of {len(places)} differs:\n" + "\n".join(difference)
+        which = f"{len(unused)} that are left" if unused else f"{len(places)}, all used,"
+        why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
+        return f"{told}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
 
     def close(self) -> None:
         """Let go of the recording.
 
         Raises:
-            CassetteError: Calls of it were never made; not while another exception is under way.
+            CassetteError: Calls were made that are not in it, or calls of it never made; not while another exception is
+                under way.
         """
         unused = [recorded for recorded, is_used in zip(self._calls, self._is_used, strict=True) if not is_used]
-        if not unused or sys.exc_info()[0] is not None:
+        if sys.exc_info()[0] is not None or not (unused or self._missing):
             return
+        if self._missing:
+            raise CassetteError(self._missing[0])
         shown = [f"  {_named(recorded.path, recorded.input)}" for recorded in unused[:_MOST_SHOWN]]
         more = [f"  and {len(unused) - _MOST_SHOWN} more"] if len(unused) > _MOST_SHOWN else []
         head = f"{self._path}: {len(unused)} of {len(self._calls)} recorded calls were never made:"
@@ -250,6 +263,8 @@ def _text(given: JSON, *, keyless: bool = False) -> str:
 
 
 def _shown(given: JSON) -> str:
+    if isinstance(given, dict):  # a key is made anew in each run, and is no difference
+        given = {name: value for name, value in given.items() if name != _KEY}
     return json.dumps(given, indent=2, sort_keys=True, ensure_ascii=False)
 
 

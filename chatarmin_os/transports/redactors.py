@@ -27,13 +27,15 @@ _ADDRESS = re.compile(r"[^\s@<>\"'(),:;\[\]\\]+@[^\s@<>\"'(),:;\[\]\\]+")
 _PSEUDONYM = re.compile(r"x[0-9a-f]{8}")
 _EMAILS = frozenset({"email", "emails", "contactEmail"})
 _DOMAINS = frozenset({"domain"})
-_NAMES = frozenset({"name", "companyName", "contactName", "customerName", "displayName"})
+_NAMES = frozenset({"name", "companyName", "contactName", "customerName", "displayName", "label"})
 _PICTURES = frozenset({"avatarUrl"})
 _FREE_FORM = frozenset({"metadata"})
 
 
 def personal_data(content: JSON) -> JSON:
-    """Take out addresses, domains, names, pictures and metadata: all that the others here take out.
+    """Take out e-mail addresses, domains, names, pictures and metadata: all that the others here take out.
+
+    Ids, roles and the settings of features stay as they are.
 
     Example:
         >>> personal_data({"email": "joan@acme.example", "name": "Joan Doe", "role": "owner"})
@@ -53,7 +55,7 @@ def email_addresses(content: JSON) -> JSON:
 
 
 def names(content: JSON) -> JSON:
-    """Replace the names of companies, contacts and customers, with the short ids made of them, and their pictures.
+    """Replace names of companies, contacts and customers, the short ids made of them, labels of links, and pictures.
 
     The names of features and tiers stay: they have a code beside them, or are those of a subscription's tier.
 

@@ -588,7 +588,7 @@ def test_a_recording_is_shown_as_a_table(run: Run) -> None:
     assert (output.code, output.err) == (0, "")
     told, header, _, *rows = output.out.splitlines()
     head, *recorded = _rows_of(USAGE)
-    assert told == f"recorded {head['recorded_at']} from {head['from']}"
+    assert told == f"{USAGE}: recorded {head['recorded_at']} from {head['from']}"
     assert header.split() == ["line", "call", "input", "came", "to"]
     assert [row.split()[:2] for row in rows] == [[str(line), row["path"]] for line, row in enumerate(recorded, start=2)]
     assert '{"featuresApplied": 2, "tierCode": "free"}' in rows[1]
@@ -620,7 +620,7 @@ def test_what_a_terminal_would_obey_is_not_shown(run: Run, tmp_path: Path) -> No
     assert "Sök" in shown.out
     assert not {"\x1b", "\x9b"} & {*shown.out}
     assert document.out.isascii()
-    assert json.loads(document.out)["calls"][0]["input"]["name"] == name
+    assert json.loads(document.out)["recordings"][0]["calls"][0]["input"]["name"] == name
 
 
 @OF_EACH_STORY
@@ -630,7 +630,7 @@ def test_a_recording_is_shown_as_one_json_document(run: Run, story: Path) -> Non
 
     head, *calls = _rows_of(story)
     assert (output.code, output.err) == (0, "")
-    assert json.loads(output.out) == {"head": head, "calls": calls}
+    assert json.loads(output.out) == {"recordings": [{"path": str(story), "head": head, "calls": calls}]}
 
 
 def test_an_empty_recording_is_fine(run: Run, tmp_path: Path) -> None:
@@ -638,12 +638,12 @@ def test_an_empty_recording_is_fine(run: Run, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     _recording(FakeTransport(), empty).close()
 
-    told, no_calls = run("show", empty).out.splitlines()
-    document = json.loads(run("show", "--json", empty).out)
+    [told] = run("show", empty).out.splitlines()
+    [document] = json.loads(run("show", "--json", empty).out)["recordings"]
     checked, redacted = run("check", empty), run("redact", empty)
 
-    assert told.endswith(" from FakeTransport")
-    assert (no_calls, document["calls"]) == ("No calls.", [])
+    assert told.endswith(" from FakeTransport, no calls")
+    assert document["calls"] == []
     assert (checked.code, checked.out.splitlines()[1]) == (0, "0 of 0 calls drifted.")
     assert (redacted.code, redacted.out.splitlines()[0]) == (0, f"{empty}: 0 of 0 calls redacted")
     assert len(_rows_of(empty)) == 1
@@ -656,7 +656,7 @@ def test_a_redacted_recording_says_so(run: Run, usage: Path) -> None:
     run("redact", usage)
 
     assert run("show", usage).out.splitlines()[0] == f"{before}, redacted"
-    assert json.loads(run("show", "--json", usage).out)["head"]["redacted"] is True
+    assert json.loads(run("show", "--json", usage).out)["recordings"][0]["head"]["redacted"] is True
 
 
 # What is taken out of a recording
@@ -842,7 +842,6 @@ def test_the_commands_are_listed(run: Run) -> None:
         ("check",),
         ("show",),
         ("redact",),
-        ("show", "a", "b"),
         ("check", str(USAGE), "--again", "fake"),
         ("check", str(USAGE), "--timeout", "soon"),
     ],
@@ -853,6 +852,19 @@ def test_wrong_usage_exits_2(run: Run, arguments: tuple[str, ...]) -> None:
 
     assert (output.code, output.out) == (2, "")
     assert "usage: chatarmin-os" in output.err
+
+
+def test_several_recordings_are_redacted_each_in_its_place(run: Run, tmp_path: Path) -> None:
+    """All files at once; one output for several is no place for them."""
+    paths = [shutil.copy(USAGE, tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
+
+    refused = run("redact", *paths, "--output", tmp_path / "f")
+    done = run("redact", *paths)
+
+    assert (refused.code, refused.told) == (2, "--output takes one recording; without it each is replaced")
+    assert done.code == 0
+    assert [line.partition(": ")[0] for line in done.out.splitlines()[:2]] == [*map(str, paths)]
+    assert run("show", *paths).out.count(", redacted") == 2
 
 
 def test_what_is_nested_too_deep_is_not_redacted(run: Run, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os import CassetteError, ChatarminOS, TimedOut
+from chatarmin_os import CassetteError, ChatarminOS, NotFoundError, TimedOut
 from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.pytest import assert_no_drift
-from chatarmin_os.transports import RecordingTransport, _cassette
+from chatarmin_os.transports import Call, RecordingTransport, Transport, _cassette
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -715,6 +715,61 @@ def test_what_is_no_transport_is_refused() -> None:
         TypeError, match=r"against: expected a chatarmin_os\.transports\.Transport or None, got .*https"
     ):
         check_recording(RECORDINGS[0], against="https://os.chatarmin.com")  # type: ignore[arg-type]
+
+
+def test_a_key_that_was_used_before_is_known_by_its_answer(check: Callable[..., Report]) -> None:
+    """Usage that did not grow was counted at an earlier time, and is not counted by the fake either."""
+    report = check(
+        answered("features.check", CHECK, access()),
+        answered("billing.trackUsage", {**TRACK, "idempotencyKey": "k"}, tracked(3, 7, 1), "mutation"),
+        answered("features.check", CHECK, access()),
+        answered("billing.trackUsage", {**TRACK, "idempotencyKey": "k"}, tracked(3, 7, 1), "mutation"),
+    )
+
+    assert differences(report) == []
+    assert [rule.verdict for rule in report.rules if rule.name == "usage-again"] == ["confirmed"]
+
+
+def test_what_differs_in_usage_is_not_blamed_on_a_rule(check: Callable[..., Report]) -> None:
+    """Where more was used than the calls tell, limits are reached earlier, by the same rule."""
+    report = check(
+        answered("features.check", CHECK, access()),
+        answered("billing.trackUsage", {**TRACK, "quantity": 1}, tracked(10, 0, 8), "mutation"),
+    )
+
+    assert report.is_drift
+    verdicts = {rule.name: rule.verdict for rule in report.rules}
+    assert "contradicted" not in verdicts.values()
+
+
+def test_nothing_to_check_is_no_success() -> None:
+    """A pattern that finds no file, in a test that means to check some, is a mistake."""
+    with pytest.raises(ValueError, match="no recordings to check"):
+        assert_no_drift()
+
+
+class _AnotherService(Transport):
+    """Knows some procedures, and none of ours beside them."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def send(self, call: Call) -> JSON:
+        if call.path in self.known:
+            return []
+        raise NotFoundError(f'No procedure found on path "{call.path}"', code="NOT_FOUND", http_status=404)
+
+
+def test_a_service_without_our_procedures_is_told_as_such(check: Callable[..., Report], tmp_path: Path) -> None:
+    """Where a URL leads to another service, not every call differs: it is the wrong place. One that lacks is drift."""
+    check(answered("tiers.list", None, []), answered("features.check", CHECK, access()))
+    path = tmp_path / "recording.jsonl"
+
+    with pytest.raises(NotFoundError, match="No procedure found"):
+        check_recording(path, against=_AnotherService())
+    report = check_recording(path, against=_AnotherService("tiers.list"))
+
+    assert differences(report) == [(3, "", "outcome", "an answer", "NOT_FOUND")]
 
 
 def test_the_assertion_shows_what_differs(check: Callable[..., Report], tmp_path: Path) -> None:

@@ -107,6 +107,62 @@ def test_a_missing_recording_says_what_makes_it(project: pytest.Pytester) -> Non
     )
 
 
+def test_recording_without_a_key_is_told(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and no traceback."""
+    monkeypatch.delenv("OS_API_KEY", raising=False)
+    project.makepyfile(test_it=TIERS)
+
+    result = project.runpytest("--os-record")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["--os-record: api_key: *OS_API_KEY*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pytester) -> None:
+    """In the test where it is made, and at its end if the test has caught it."""
+    project.makepyfile(test_it=TIERS)
+    project.runpytest("--os-record=fake")
+    project.makepyfile(
+        test_it=TIERS
+        + """
+    try:
+        recorded_os.tiers.get("free")
+    except Exception as error:
+        assert "This records it anew: pytest " in str(error)
+"""
+    )
+
+    result = project.runpytest()
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*has no tiers.get(*; the nearest of 1, all used, differs:", "This records it anew: *"]
+    )
+    assert result.outlines.count("This records it anew: pytest 'test_it.py::test_tiers' --os-record") == 1
+
+
+def test_calls_that_had_no_answer_warn(project: pytest.Pytester) -> None:
+    """A test that catches them would replay for ever that the service was down."""
+    project.makepyfile(
+        test_it="""
+        from chatarmin_os import TimedOut
+
+        def test_down(recorded_os):
+            recorded_os.transport.inner.fail("tiers.list", error=TimedOut("no answer"))
+            try:
+                recorded_os.tiers.list()
+            except TimedOut:
+                pass
+    """
+    )
+
+    result = project.runpytest("--os-record=fake", "-W", "default")
+
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*recorded without an answer, as they had none: tiers.list"])
+
+
 def test_a_broken_recording_says_what_makes_it(project: pytest.Pytester) -> None:
     """And where it is broken."""
     project.makepyfile(test_it=TIERS)

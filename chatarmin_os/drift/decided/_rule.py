@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 _OUTCOME = "outcome"
+_USAGE = "currentUsage"
 
 
 class Memory:
@@ -121,7 +122,10 @@ class Rule(NamedTuple):
         """Return whether a call that touches this rule confirms it; None where it cannot tell."""
         if any(difference.kind in {"outcome", "code"} for difference in differences):
             return False if _OUTCOME in self.shows else None
-        return not any(fields_of(difference.place) & self.shows for difference in differences)
+        differing = set().union(*(fields_of(difference.place) for difference in differences))
+        if differing & {_USAGE} - self.shows:
+            return None  # what was used differs, and need not be the fault of what is made of it
+        return not differing & self.shows
 
 
 RULES: list[Rule] = []

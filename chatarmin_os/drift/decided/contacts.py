@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chatarmin_os.drift._reading import objects
 from chatarmin_os.drift.decided._rule import decided
+from chatarmin_os.fake.rules import addresses
 
 if TYPE_CHECKING:
     from chatarmin_os.drift.decided._rule import Situation
@@ -32,7 +33,9 @@ def contact_bulk(it: Situation) -> object:
 @decided("contacts.bulkUpsert")
 def contact_bulk_refused(it: Situation) -> object:
     """One invalid entry refuses a contacts.bulkUpsert as a whole."""
-    return it.company and it.code == "BAD_REQUEST" and len(objects(it.given.get("contacts"))) > 1
+    entries = objects(it.given.get("contacts"))
+    is_one_invalid = any(addresses.email(str(entry.get("email"))) is None for entry in entries)
+    return it.company and is_one_invalid and len(entries) > 1
 
 
 @decided("contacts.list", shows="$ id email isNew")

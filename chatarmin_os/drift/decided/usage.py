@@ -17,6 +17,10 @@ def _is_new(it: Situation) -> bool:
     return it.company is not None and it.event is None
 
 
+def _is_fine(it: Situation) -> bool:
+    return it.code != "BAD_REQUEST"
+
+
 @decided(_TRACK)
 def usage_quantity(it: Situation) -> object:
     """A quantity that is no number above 0 is BAD_REQUEST."""
@@ -45,7 +49,8 @@ def usage_at_limit(it: Situation) -> object:
 @decided(_TRACK)
 def usage_disabled(it: Situation) -> object:
     """Usage of a feature that is disabled, expired or without an access is FORBIDDEN."""
-    return _is_new(it) and it.code == "FORBIDDEN"
+    is_enabled = it.feature is not None and it.feature["code"] in it.enabled
+    return _is_new(it) and it.feature is not None and it.feature["hasQuantity"] and not is_enabled and _is_fine(it)
 
 
 @decided(_TRACK, "features.check", "features.checkByExternalOrgId", shows="currentUsage remaining")
