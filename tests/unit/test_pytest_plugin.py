@@ -133,7 +133,7 @@ def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pyteste
 """
     )
 
-    result = project.runpytest()
+    result = project.runpytest("-rN")
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
