@@ -31,8 +31,9 @@ class ShownCatalogue:
         self.open: set[tuple[str, str]] = set()  # features of tiers whose limits are not known yet
         self.paid: dict[str, Tier | None] = {}  # by subscription, the tier it pays for
         self.is_listed = any(recorded.path == "tiers.list" and "answer" in recorded.came for recorded in calls)
-        listings_first = sorted(calls, key=lambda recorded: recorded.path not in {*LISTINGS, "tiers.list"})
-        for recorded in listings_first:  # they tell the order
+        order = {**dict.fromkeys((*LISTINGS, "tiers.list"), 0), "tiers.get": 1}  # listings tell that of codes
+        listings_first = sorted(calls, key=lambda recorded: order.get(recorded.path, 2))
+        for recorded in listings_first:
             for sight in sights(recorded):
                 self._see(sight)
         for recorded in listings_first:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._json import instant_text
 from chatarmin_os.drift._comparing import instant
-from chatarmin_os.drift._reading import company_of, mapping, number, objects, text
+from chatarmin_os.drift._reading import mapping, number, objects, text
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.tiers import price_ids_of
@@ -29,8 +29,9 @@ _NAMELESS = "?"  # a name that matches nothing
 class Facts:
     """The tables of a snapshot of the fake, and what is settled of them."""
 
-    def __init__(self, catalogue: ShownCatalogue) -> None:
+    def __init__(self, catalogue: ShownCatalogue, of_org: dict[str, str]) -> None:
         self.catalogue = catalogue
+        self._of_org = of_org
         self.companies: dict[str, Row] = {}
         self.created: set[str] = set()  # companies that the calls create
         self.links: dict[str, Row] = {}
@@ -38,7 +39,6 @@ class Facts:
         self.sessions: dict[str, Row] = {}
         self.subscriptions: dict[str, Row] = {}
         self._shown: dict[str, dict[str, str]] = {}  # of companies, what any answer shows and no call changes
-        self._of_org: dict[str, str] = {}  # company by organisation, as any call shows it
         self._short_ids: set[str] = set()
         self._contacts: dict[str, dict[str, Row]] = {}
         self._contact_domains: dict[str, str] = {}
@@ -66,11 +66,7 @@ class Facts:
 
     def note(self, recorded: Recorded) -> None:
         """Keep what a call tells of companies, whenever it comes."""
-        given, answer = mapping(recorded.input), mapping(recorded.came.get("answer"))
-        org = text(given.get("externalOrgId"))
-        company = company_of(recorded) or (text(answer.get("id")) if recorded.path.startswith("companies.") else None)
-        if org and company and "answer" in recorded.came:
-            self._of_org.setdefault(org, company)
+        answer = mapping(recorded.came.get("answer"))
         rows = [
             {"id": row.get("companyId"), "name": row.get("customerName") or row.get("companyName")}
             for row in [answer, *objects(answer.get("suggestions"))]
@@ -190,9 +186,8 @@ class Facts:
 
     def knows_every_access(self, company: str) -> bool:
         """Return whether it is known which features a company has enabled, at all times."""
-        return company in self._listed or (
-            company in self.created and self._tiers.get(company, set()) <= self.catalogue.complete
-        )
+        is_known = company in self._listed or company in self.created
+        return is_known and self._tiers.get(company, set()) <= self.catalogue.complete
 
     def usage(self, company: str, code: str) -> Number:
         """Return what a company is known to have used, with what these calls have added to it."""

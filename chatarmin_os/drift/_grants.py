@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 _SET = "features.setAccess"
 
 
-def learn_grants(catalogue: ShownCatalogue, calls: Sequence[Recorded]) -> None:
+def learn_grants(catalogue: ShownCatalogue, calls: Sequence[Recorded], of_org: dict[str, str]) -> None:
     """Add to a catalogue what tiers grant, and which of them subscriptions pay for."""
-    grants = _Grants(catalogue, calls)
+    grants = _Grants(catalogue, calls, of_org)
     for place, recorded in enumerate(calls):
         company = company_of(recorded) or ""
         grants.note_tiers(company, place)
@@ -41,8 +41,8 @@ def learn_grants(catalogue: ShownCatalogue, calls: Sequence[Recorded]) -> None:
 
 
 class _Grants:
-    def __init__(self, catalogue: ShownCatalogue, calls: Sequence[Recorded]) -> None:
-        self._catalogue, self._calls = catalogue, calls
+    def __init__(self, catalogue: ShownCatalogue, calls: Sequence[Recorded], of_org: dict[str, str]) -> None:
+        self._catalogue, self._calls, self._of_org = catalogue, calls, of_org
         self._given: dict[str, list[Tier]] = {}  # by company
         self._changed: dict[str, set[str]] = {}  # by company, the features that were changed since
         self._claims: set[str] = set()  # subscriptions of checkouts; only the first claim applies a tier
@@ -69,23 +69,27 @@ class _Grants:
         if usage is None or code is None:
             return
         for tier in self._given.get(company, [])[-1:]:
-            is_known = tier["code"] in self._catalogue.defined or code in tier["features"]
-            if not is_known and code not in self._changed[company]:
+            is_open = (tier["code"], code) in self._catalogue.open
+            is_new = tier["code"] not in self._catalogue.defined and code not in tier["features"]
+            if (is_new or is_open) and code not in self._changed[company]:
                 self._catalogue.grant(tier, code, usage)
                 self._catalogue.open.add((tier["code"], code))
 
     def note_sight(self, sight: Sight, recorded: Recorded) -> None:
         """Learn from an access what the tier grants that gave it."""
-        company = sight.company or ""
-        tiers = self._given.get(company, [])
+        company = sight.company or self._of_org.get(sight.org or "", "")
+        tiers, changed = self._given.get(company, []), self._changed.setdefault(company, set())
+        if sight.feature in changed:
+            return
         if recorded.path == _SET:
-            self._learn_from_change(tiers[-1:], sight, mapping(recorded.input))
-            self._changed.setdefault(company, set()).add(sight.feature)
-        elif tiers and sight.feature not in self._changed[company]:
-            for tier in tiers[-1:] if sight.access.get("isEnabled") else tiers[-2:-1]:  # the one before gave it
-                self._learn_from_sight(tier, sight)
-            if recorded.path in LISTINGS:
-                self._catalogue.complete.add(tiers[-1]["code"])
+            for tier in tiers[-1:]:
+                self._learn_from_change(tier, sight, mapping(recorded.input))
+            changed.add(sight.feature)
+            return
+        for tier in tiers[-1:] if sight.access.get("isEnabled") else tiers[-2:-1]:  # the one before gave it
+            self._learn_from_sight(tier, sight)
+        if tiers and not changed and recorded.path in LISTINGS:
+            self._catalogue.complete.add(tiers[-1]["code"])
 
     def _learn_from_sight(self, tier: Tier, sight: Sight) -> None:
         place = tier["code"], sight.feature
@@ -94,15 +98,22 @@ class _Grants:
             self._catalogue.open.discard(place)
             self._catalogue.grant(tier, sight.feature, sight.access)
 
-    def _learn_from_change(self, tiers: Sequence[Tier], sight: Sight, given: dict[str, Any]) -> None:
+    def _learn_from_change(self, tier: Tier, sight: Sight, given: dict[str, Any]) -> None:
         """Learn what a tier had granted from what a change of it left alone."""
-        for tier in tiers:
-            if (tier["code"], sight.feature) in self._catalogue.open:
-                granted = tier["features"][sight.feature]
-                if "quantityLimit" not in given:
-                    granted["quantityLimit"] = number(sight.access.get("quantityLimit"))
-                if "includedQuantity" not in given:
-                    granted["includedQuantity"] = number(sight.access.get("includedQuantity"))
+        place = tier["code"], sight.feature
+        is_new = tier["code"] not in self._catalogue.defined and sight.feature not in tier["features"]
+        is_granted = sight.access.get("source") == "subscription" if "source" not in given else "isEnabled" not in given
+        if is_new and is_granted and (sight.access.get("isEnabled") or {"isEnabled", "validUntil"} & given.keys()):
+            settings = mapping(sight.access.get("configValues"))
+            kept = {key: settings[key] for key in settings if key not in mapping(given.get("config"))}
+            self._catalogue.grant(tier, sight.feature, {"configValues": kept})
+            self._catalogue.open.add(place)
+        if place in self._catalogue.open:
+            granted = tier["features"][sight.feature]
+            if "quantityLimit" not in given:
+                granted["quantityLimit"] = number(sight.access.get("quantityLimit"))
+            if "includedQuantity" not in given:
+                granted["includedQuantity"] = number(sight.access.get("includedQuantity"))
 
     def _paid_by(self, claim: str, company: str, place: int) -> Tier | None:
         """Return the tier that a claimed checkout pays for: as it is shown, or else what fits."""
@@ -130,5 +141,7 @@ class _Grants:
         return None
 
     def _made_up(self, claim: str) -> Tier | None:
-        """Return a tier of which no call tells more than that a subscription has one; None where all are listed."""
-        return None if self._catalogue.is_listed else self._catalogue.tier(f"tier of {claim}")
+        """Return a tier of which no call tells more than that a subscription has one: one of those that are listed."""
+        if not self._catalogue.is_listed:
+            return self._catalogue.tier(f"tier of {claim}")
+        return next((tier for code, tier in self._catalogue.tiers.items() if code not in self._catalogue.defined), None)

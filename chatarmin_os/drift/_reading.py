@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from chatarmin_os._json import JSON
     from chatarmin_os.transports._cassette import Recorded
@@ -72,7 +72,19 @@ def subscription_claimed(recorded: Recorded) -> str | None:
 
 def company_of(recorded: Recorded) -> str | None:
     """Return the id of the company that a call names or answers."""
-    return text(mapping(recorded.input).get("companyId")) or text(mapping(recorded.came.get("answer")).get("companyId"))
+    answer = mapping(recorded.came.get("answer"))
+    key = "id" if recorded.path.startswith("companies.") and "id" in answer else "companyId"
+    return text(mapping(recorded.input).get("companyId")) or text(answer.get(key))
+
+
+def companies_of_orgs(calls: Iterable[Recorded]) -> dict[str, str]:
+    """Return the company of each organisation, as the first answer shows it that tells both."""
+    found: dict[str, str] = {}
+    for recorded in calls:
+        org, company = text(mapping(recorded.input).get("externalOrgId")), company_of(recorded)
+        if org and company and "answer" in recorded.came:
+            found.setdefault(org, company)
+    return found
 
 
 def refusal(recorded: Recorded) -> str | None:
@@ -98,4 +110,4 @@ def text(value: JSON) -> str | None:
 def number(value: JSON) -> int | float | None:
     """Return a number of at least 0."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and value >= 0 and math.isfinite(value) else None
+    return value if is_number and 0 <= value < math.inf else None

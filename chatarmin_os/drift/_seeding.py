@@ -10,6 +10,7 @@ from chatarmin_os.drift._facts import Facts
 from chatarmin_os.drift._grants import learn_grants
 from chatarmin_os.drift._reading import (
     LISTINGS,
+    companies_of_orgs,
     company_of,
     mapping,
     number,
@@ -20,6 +21,8 @@ from chatarmin_os.drift._reading import (
     tier_applied,
     usage_told,
 )
+from chatarmin_os.errors import ApiError
+from chatarmin_os.fake._router import ROUTES, shaped
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.matching import DOMAIN, EMAIL_DOMAIN, EQUAL_NAME
 from chatarmin_os.fake.rules.names import normalised
@@ -51,10 +54,11 @@ class Seed(NamedTuple):
 
 def seeded(calls: Sequence[Recorded], past: Sequence[Recorded] = (), *, is_redacted: bool = False) -> Seed:
     """Return what *calls* start from; of *past* ones, made before, only what does not change counts."""
-    catalogue = ShownCatalogue([*past, *calls])
-    learn_grants(catalogue, [*past, *calls])
-    facts = Facts(catalogue)
-    for recorded in [*past, *calls]:
+    every = [*past, *calls]
+    catalogue, of_org = ShownCatalogue(every), companies_of_orgs(every)
+    learn_grants(catalogue, every, of_org)
+    facts = Facts(catalogue, of_org)
+    for recorded in every:
         facts.note(recorded)
     for recorded in calls:
         if "failure" not in recorded.came:
@@ -363,8 +367,18 @@ def _status_told(facts: Facts, given: Given, answer: JSON) -> None:
 # Refusals
 
 
+def _is_well_formed(recorded: Recorded) -> bool:
+    route = ROUTES.get(recorded.path)
+    try:
+        return route is not None and bool(shaped(route.shape, recorded.input))
+    except ApiError:
+        return False
+
+
 def _learn_from_refusal(facts: Facts, recorded: Recorded, given: Given) -> None:
     code, org = refusal(recorded), text(given.get("externalOrgId"))
+    if code == "BAD_REQUEST" and not _is_well_formed(recorded):
+        return  # that is why, and nothing was looked up
     session, subscription = text(given.get("checkoutSessionId")), text(given.get("stripeSubscriptionId"))
     key = text(given.get("idempotencyKey"))
     if recorded.path == "billing.trackUsage" and code == "CONFLICT" and key:
@@ -383,4 +397,4 @@ def _learn_from_refusal(facts: Facts, recorded: Recorded, given: Given) -> None:
         facts.had_subscription(subscription)["isActive"] = "stripeCustomerId" in given
     company = text(given.get("companyId")) or ""
     if code == "BAD_REQUEST" and _UUID.fullmatch(company):
-        facts.company(company)  # existence is checked first
+        facts.company(company)  # existence is checked before what the thing is
