@@ -52,9 +52,12 @@ class _Model(FakeTransport):
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         super().__init__(catalogue, now=now)
         self._memory, self._matcher = Memory(), Matcher()
+        self.unknown: dict[int, frozenset[str]] = {}
+        self.explained: set[int] = set()
 
-    def check(self, recorded: Recorded, unknown: frozenset[str]) -> Checked:
-        """Make a recorded call; of its answer, *unknown* fields are not compared."""
+    def check(self, recorded: Recorded, place: int) -> Checked:
+        """Make a recorded call; of its answer, unknown fields are not compared."""
+        unknown = self.unknown.get(place, frozenset())
         call = _call(recorded, self._matcher.translated(recorded.input))
         self._state.now = self._instant()
         situation = Situation(self._state, call, self._memory)
@@ -62,9 +65,8 @@ class _Model(FakeTransport):
         self._memory.keep(situation)
         found = self._matcher.differences(recorded.came, situation.came)
         differences = [difference for difference in found if not unknown & fields_of(difference.place)]
-        verdicts = (
-            (rule, rule.verdict(differences)) for rule in touched(situation, recorded.came) if not rule.shows & unknown
-        )
+        rules = [rule for rule in touched(situation, recorded.came) if not rule.shows & unknown]
+        verdicts = [(rule, rule.verdict(differences, is_explained=place in self.explained)) for rule in rules]
         now = Recorded(call.path, call.kind, call.input, situation.came)
         return Checked(recorded, now, differences, {rule: is_so for rule, is_so in verdicts if is_so is not None})
 
@@ -79,24 +81,26 @@ def against_the_fake(
     """
     now = recorded_at or datetime.now(UTC)
 
-    def begun(place: int) -> tuple[_Model, dict[int, frozenset[str]]]:
-        seed = seeded(calls[place:], past=calls[:place], is_redacted=is_redacted)
+    def begun(place: int) -> _Model:
+        seed = seeded(calls[place:], now, past=calls[:place], is_redacted=is_redacted)
         try:
             model = _Model.from_snapshot(seed.snapshot, now=lambda: now)
         except ValueError as error:
             raise CassetteError(f"the recording shows what no fake can hold: {error}") from error
-        return model, {index + place: fields for index, fields in seed.unknown.items()}
+        model.unknown = {index + place: fields for index, fields in seed.unknown.items()}
+        model.explained = {index + place for index in seed.explained}
+        return model
 
-    model, unknown = begun(0)
+    model = begun(0)
     left = _MOST_NEW_STARTS
     for place, recorded in enumerate(calls):
         if _tells_nothing(recorded):
             yield Checked(recorded, None, [], {})
             continue
-        checked = model.check(recorded, unknown.get(place, frozenset()))
+        checked = model.check(recorded, place)
         yield checked
         if left and any(difference.kind in _ABOUT_STATE for difference in checked.differences):
-            model, unknown = begun(place + 1)
+            model = begun(place + 1)
             left -= 1
 
 
@@ -131,7 +135,7 @@ class _Anew:
 
     def __init__(self, calls: Sequence[Recorded]) -> None:
         self._run = uuid4().hex[:8]
-        linked = {row["externalOrgId"] for row in seeded(calls).snapshot["links"]}
+        linked = {row["externalOrgId"] for row in seeded(calls, datetime.now(UTC), is_redacted=False).snapshot["links"]}
         given = (text(mapping(recorded.input).get("externalOrgId")) for recorded in calls)
         self._orgs = {org for org in given if org and org not in linked}
 

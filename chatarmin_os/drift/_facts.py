@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._json import instant_text
 from chatarmin_os.drift._comparing import instant
-from chatarmin_os.drift._reading import mapping, number, objects, text
+from chatarmin_os.drift._reading import company_of, mapping, number, objects, subscription_claimed, text
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.tiers import price_ids_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._catalogue import ShownCatalogue
     from chatarmin_os.transports._cassette import Recorded
@@ -29,19 +31,23 @@ _NAMELESS = "?"  # a name that matches nothing
 class Facts:
     """The tables of a snapshot of the fake, and what is settled of them."""
 
-    def __init__(self, catalogue: ShownCatalogue, of_org: dict[str, str]) -> None:
+    def __init__(self, catalogue: ShownCatalogue, of_org: dict[str, str], now: datetime) -> None:
         self.catalogue = catalogue
-        self._of_org = of_org
+        self._of_org, self._now = of_org, now
         self.companies: dict[str, Row] = {}
         self.created: set[str] = set()  # companies that the calls create
         self.links: dict[str, Row] = {}
         self.linked: dict[str, str] = {}  # company by organisation, as the calls have it so far
         self.sessions: dict[str, Row] = {}
         self.subscriptions: dict[str, Row] = {}
-        self._shown: dict[str, dict[str, str]] = {}  # of companies, what any answer shows and no call changes
+        self._shown: dict[str, dict[str, str | None]] = {}  # of companies, what any answer shows and no call changes
         self._short_ids: set[str] = set()
         self._contacts: dict[str, dict[str, Row]] = {}
         self._contact_domains: dict[str, str] = {}
+        self._with_all_contacts: set[str] = set()  # companies whose contacts are all shown
+        self._in_order: list[list[str]] = []  # companies that were created one after the other
+        self._owners: dict[str, str] = {}  # by subscription, the company that had it, as any answer shows it
+        self._of_session: dict[str, str] = {}  # by checkout, its subscription
         self._access: dict[tuple[str, str], Row] = {}
         self._usage: dict[tuple[str, str], Number] = {}
         self._counted: dict[tuple[str, str], Number] = {}
@@ -75,8 +81,37 @@ class Facts:
             if company := text(row.get("id")):
                 known = self._shown.setdefault(company, {})
                 for key in ("name", "shortId", "domain"):
-                    if value := text(row.get(key)):
-                        known.setdefault(key, value)
+                    if key in row and (key == "domain" or text(row[key])):
+                        known.setdefault(key, text(row[key]))
+        self._note_owner(recorded, answer)
+
+    def _note_owner(self, recorded: Recorded, answer: Row) -> None:
+        company, given = company_of(recorded) or "", mapping(recorded.input)
+        claim, session = subscription_claimed(recorded), text(given.get("checkoutSessionId"))
+        if claim and session:
+            self._of_session[session] = claim
+        owned = [text(row.get("stripeSubscriptionId")) for row in objects(answer.get("activeSubscriptions"))]
+        owned += [claim] if answer.get("alreadyClaimed") is True else []
+        owned += [text(given.get("stripeSubscriptionId"))] if answer.get("alreadyLinked") is True else []
+        for subscription in owned:
+            if subscription:
+                self._owners.setdefault(subscription, company)
+
+    def owner_of(self, subscription: str) -> str | None:
+        """Return the company that had a subscription, as far as any call shows it."""
+        return self._owners.get(subscription)
+
+    def subscription_of(self, session: str) -> str:
+        """Return the subscription of a checkout, which is made up where no call shows it."""
+        return self._of_session.get(session, f"subscription of {session}")
+
+    def knows_domain(self, company: str) -> bool:
+        """Return whether an answer shows a company's domain, or that it has none."""
+        return "domain" in self._shown.get(company, {})
+
+    def were_created_in_order(self, companies: list[str]) -> None:
+        """Learn that some companies were created one after the other."""
+        self._in_order.append([company for company in companies if self.company(company)])
 
     def company(self, company: str | None = None) -> Row:
         """Return the row of a company that was there, known or not; an empty one if the calls create it."""
@@ -86,7 +121,7 @@ class Facts:
         if company in self.companies:
             return self.companies[company]
         shown = self._shown.get(company, {})
-        short_id = shown.get("shortId", _NAMELESS)
+        short_id = shown.get("shortId") or _NAMELESS
         if short_id in self._short_ids:  # of names that are redacted, or unknown
             short_id = f"{short_id}-{len(self.companies)}"
         self._short_ids.add(short_id)
@@ -147,6 +182,7 @@ class Facts:
         contacts = self._contacts.get(company, {})
         listed = {email: contacts[email] for email in emails if email in contacts}
         self._contacts[company] = {**listed, **contacts}
+        self._with_all_contacts.add(company)
 
     def had_contact_at(self, company: str, domain: str) -> None:
         """Learn that a company had some contact with an address at a domain."""
@@ -169,7 +205,7 @@ class Facts:
         limits = {key: number(shown.get(key)) for key in ("quantityLimit", "includedQuantity")}
         valid_until = instant(shown.get("validUntil"))
         self._access[company, code] = {
-            "isEnabled": shown.get("isEnabled") is True,
+            "isEnabled": shown.get("isEnabled") is True or self.is_past(shown.get("validUntil")),
             **(limits if feature["hasQuantity"] else dict.fromkeys(limits)),
             "configValues": mapping(shown.get("configValues")),
             "source": text(shown.get("source")),
@@ -177,8 +213,9 @@ class Facts:
         }
 
     def is_listed(self, company: str) -> None:
-        """Note that all accesses of a company are shown."""
-        self._listed.add(company)
+        """Note that all accesses of a company are shown, as they were before a tier changed them."""
+        if company not in self._tiers:
+            self._listed.add(company)
 
     def is_given(self, company: str, tier: str) -> None:
         """Note that a tier is applied to a company."""
@@ -188,6 +225,11 @@ class Facts:
         """Return whether it is known which features a company has enabled, at all times."""
         is_known = company in self._listed or company in self.created
         return is_known and self._tiers.get(company, set()) <= self.catalogue.complete
+
+    def is_past(self, valid_until: JSON) -> bool:
+        """Return whether an access has expired: it is shown as disabled, and was probably enabled before."""
+        moment = instant(valid_until)
+        return moment is not None and moment <= self._now
 
     def usage(self, company: str, code: str) -> Number:
         """Return what a company is known to have used, with what these calls have added to it."""
@@ -248,12 +290,27 @@ class Facts:
         self.was_claimed(ended, company)
         self.subscriptions[ended]["isActive"] = False
 
+    @property
+    def size(self) -> int:
+        """How many rows there are of what may be made up to explain a refusal."""
+        return sum(map(len, (self.links, self._events, self._claims, self.sessions, self.subscriptions)))
+
     # All of it
+
+    def _companies_in_order(self) -> list[Row]:
+        """Return the companies in the order in which they were created, as far as it is known."""
+        order = list(self.companies)
+        for group in self._in_order:
+            places = sorted(order.index(company) for company in group)
+            for place, company in zip(places, group, strict=True):
+                order[place] = company
+        return [self.companies[company] for company in order]
 
     def snapshot(self) -> JSON:
         """Return everything as the fake's snapshots have it."""
         for company, domain in self._contact_domains.items():
-            if not any(addresses.email_domain(email) == domain for email in self._contacts.get(company, ())):
+            is_shown = any(addresses.email_domain(email) == domain for email in self._contacts.get(company, ()))
+            if not is_shown and company not in self._with_all_contacts:
                 self.had_contact(company, {"email": f"somebody@{domain}"})
         tables: dict[str, dict[str, Row]] = {"access": {}, "usage": {}}
         for (company, code), row in self._access.items():
@@ -268,7 +325,7 @@ class Facts:
                 "features": list(self.catalogue.features.values()),
                 "tiers": list(self.catalogue.tiers.values()),
             },
-            "companies": list(self.companies.values()),
+            "companies": self._companies_in_order(),
             "links": list(self.links.values()),
             "contacts": {company: [*contacts.values()] for company, contacts in self._contacts.items() if contacts},
             "tiers": {claim["companyId"]: claim["tierCode"] for claim in claims if claim["tierCode"]},

@@ -69,11 +69,14 @@ class _Grants:
         if usage is None or code is None:
             return
         for tier in self._given.get(company, [])[-1:]:
-            is_open = (tier["code"], code) in self._catalogue.open
-            is_new = tier["code"] not in self._catalogue.defined and code not in tier["features"]
-            if (is_new or is_open) and code not in self._changed[company]:
+            if code in self._changed[company]:
+                continue
+            granted = tier["features"].get(code)
+            if granted is None and tier["code"] not in self._catalogue.defined:
                 self._catalogue.grant(tier, code, usage)
                 self._catalogue.open.add((tier["code"], code))
+            elif granted and (tier["code"], code) in self._catalogue.open and granted["quantityLimit"] is None:
+                granted["quantityLimit"] = usage["quantityLimit"]
 
     def note_sight(self, sight: Sight, recorded: Recorded) -> None:
         """Learn from an access what the tier grants that gave it."""
@@ -81,13 +84,16 @@ class _Grants:
         tiers, changed = self._given.get(company, []), self._changed.setdefault(company, set())
         if sight.feature in changed:
             return
+        given = mapping(recorded.input) if recorded.path == _SET else {}
+        is_enabled = sight.access.get("isEnabled") or {"isEnabled", "validUntil"} & given.keys()
+        for tier in tiers[-1:] if is_enabled else tiers[-2:-1]:  # what is not, the one before may have given
+            if recorded.path == _SET:
+                self._learn_from_change(tier, sight, given)
+            else:
+                self._learn_from_sight(tier, sight)
         if recorded.path == _SET:
-            for tier in tiers[-1:]:
-                self._learn_from_change(tier, sight, mapping(recorded.input))
             changed.add(sight.feature)
             return
-        for tier in tiers[-1:] if sight.access.get("isEnabled") else tiers[-2:-1]:  # the one before gave it
-            self._learn_from_sight(tier, sight)
         if tiers and not changed and recorded.path in LISTINGS:
             self._catalogue.complete.add(tiers[-1]["code"])
 
@@ -103,7 +109,7 @@ class _Grants:
         place = tier["code"], sight.feature
         is_new = tier["code"] not in self._catalogue.defined and sight.feature not in tier["features"]
         is_granted = sight.access.get("source") == "subscription" if "source" not in given else "isEnabled" not in given
-        if is_new and is_granted and (sight.access.get("isEnabled") or {"isEnabled", "validUntil"} & given.keys()):
+        if is_new and is_granted:
             settings = mapping(sight.access.get("configValues"))
             kept = {key: settings[key] for key in settings if key not in mapping(given.get("config"))}
             self._catalogue.grant(tier, sight.feature, {"configValues": kept})

@@ -29,6 +29,7 @@ from chatarmin_os.fake.rules.names import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._reading import Sight
@@ -50,23 +51,29 @@ class Seed(NamedTuple):
 
     snapshot: JSON
     unknown: dict[int, frozenset[str]]
+    explained: frozenset[int]
+    """Places of refusals for which something was made up that explains them: they confirm nothing."""
 
 
-def seeded(calls: Sequence[Recorded], past: Sequence[Recorded] = (), *, is_redacted: bool = False) -> Seed:
+def seeded(calls: Sequence[Recorded], now: datetime, past: Sequence[Recorded] = (), *, is_redacted: bool) -> Seed:
     """Return what *calls* start from; of *past* ones, made before, only what does not change counts."""
     every = [*past, *calls]
     catalogue, of_org = ShownCatalogue(every), companies_of_orgs(every)
     learn_grants(catalogue, every, of_org)
-    facts = Facts(catalogue, of_org)
+    facts = Facts(catalogue, of_org, now)
     for recorded in every:
         facts.note(recorded)
-    for recorded in calls:
+    explained = set()
+    for place, recorded in enumerate(calls):
+        size = facts.size
         if "failure" not in recorded.came:
             _learn(facts, recorded)
+        if "error" in recorded.came and facts.size != size:
+            explained.add(place)
     for recorded in past:
         _remember(facts, recorded)
     unknown = ((place, _unknown(facts, recorded, is_redacted=is_redacted)) for place, recorded in enumerate(calls))
-    return Seed(facts.snapshot(), {place: fields for place, fields in unknown if fields})
+    return Seed(facts.snapshot(), {place: fields for place, fields in unknown if fields}, frozenset(explained))
 
 
 def _unknown(facts: Facts, recorded: Recorded, *, is_redacted: bool) -> frozenset[str]:
@@ -163,27 +170,31 @@ def _smart_linked(facts: Facts, given: Given, answer: JSON) -> None:
         facts.is_linked(org, company)
     else:
         facts.settle("link", org)
+        alike: dict[int | float | None, list[str]] = {}
         for item in objects(result.get("suggestions")):
             if suggested := text(item.get("companyId")):
                 _matched(facts, suggested, hints, item.get("reason"), is_linked=False)
+                alike.setdefault(number(item.get("confidence")), []).append(suggested)
+        for companies in alike.values():  # equals come in the order of creation
+            facts.were_created_in_order(list(dict.fromkeys(companies)))
 
 
 def _matched(facts: Facts, company: str, hints: Given, reason: JSON, *, is_linked: bool) -> None:
     """Learn by what a company was found."""
-    emails = hints.get("emails") if isinstance(hints.get("emails"), list) else []
-    by_email = next((domain for email in emails or () if (domain := addresses.email_domain(str(email)))), None)
-    by_domain = addresses.domain(text(hints.get("domain")) or "")
+    emails = hints["emails"] if isinstance(hints.get("emails"), list) else []
+    by_email = next((domain for email in emails if (domain := addresses.email_domain(str(email)))), None)
+    by_domain = addresses.telling(addresses.domain(text(hints.get("domain")) or ""))
     if reason == "name":
         facts.name_by(company, hints.get("companyName"))
+    if reason == "email_domain" and by_email and not is_linked:
+        facts.had_contact_at(company, by_email)
     row = facts.company(company)
-    if not row or row["domain"]:
+    if not row or row["domain"] or facts.knows_domain(company):
         return
     if reason == "domain":
         row["domain"] = by_domain
     elif reason == "email_domain" and is_linked:
         row["domain"] = by_email
-    elif reason == "email_domain" and by_email:
-        facts.had_contact_at(company, by_email)
     elif by_domain and not is_linked and _is_named(row, hints):
         row["domain"] = "another.invalid"  # or it would have been linked
 
@@ -271,7 +282,8 @@ def _contacts_listed(facts: Facts, given: Given, answer: JSON) -> None:
     company = str(given.get("companyId"))
     for shown in objects(answer):
         facts.had_contact(company, shown)
-    facts.are_in_order(company, [str(shown.get("email")).lower() for shown in objects(answer)])
+    if given.get("primaryOnly") is not True:
+        facts.are_in_order(company, [str(shown.get("email")).lower() for shown in objects(answer)])
 
 
 # Access and usage
@@ -284,13 +296,22 @@ def _see(facts: Facts, sight: Sight, recorded: Recorded) -> None:
     if recorded.path in LISTINGS:
         facts.is_listed(company)
     facts.used(company, sight.feature, number(sight.access.get("currentUsage")) or 0)
-    shown = sight.access
-    if recorded.path == "features.setAccess":  # what was given is not what was there
-        given = mapping(recorded.input)
-        settings = mapping(shown.get("configValues"))
-        kept = {key: settings[key] for key in settings if key not in mapping(given.get("config"))}
-        shown = {**shown, "configValues": kept, **{key: _START[key] for key in _START if key in given}}
+    is_set = recorded.path == "features.setAccess"
+    shown = _before(facts, sight.access, mapping(recorded.input)) if is_set else sight.access
     facts.had_access(company, sight.feature, shown)
+
+
+def _before(facts: Facts, access: Given, given: Given) -> Given:
+    """Return what an access may have been before it was changed: what was given is not what was there."""
+    settings = mapping(access.get("configValues"))
+    kept = {key: settings[key] for key in settings if key not in mapping(given.get("config"))}
+    before = {**access, "configValues": kept, **{key: _START[key] for key in _START if key in given}}
+    has_limits = bool(before.get("quantityLimit")) or before.get("includedQuantity") is not None
+    if "source" in given and (kept or has_limits):
+        before["source"] = "api"  # there was one, from wherever
+    if "validUntil" in given and "isEnabled" not in given and facts.is_past(access.get("validUntil")):
+        before["isEnabled"] = True
+    return before
 
 
 @_answered("billing.trackUsage")
@@ -386,8 +407,8 @@ def _learn_from_refusal(facts: Facts, recorded: Recorded, given: Given) -> None:
     elif code == "CONFLICT" and recorded.path in {"companies.create", "links.create"} and org:
         facts.was_linked(org, None)
     elif code == "CONFLICT" and (session or subscription):
-        subscription = subscription or f"subscription of {session}"
-        facts.was_claimed(subscription, None)
+        subscription = subscription or facts.subscription_of(session or "")
+        facts.was_claimed(subscription, facts.owner_of(subscription))
         if session and subscription in facts.subscriptions:
             facts.had_session(session, subscription)
     elif code == "BAD_REQUEST" and session and not subscription:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from arranging import CANCELLED, CLAIMED, FOREIGN, NAMED, OPEN, OTHER, PAID, SUBSCRIPTION
+from arranging import CANCELLED, CLAIMED, CUSTOMER, FOREIGN, NAMED, OPEN, OTHER, PAID, SUBSCRIPTION
 
 from chatarmin_os import (
     ApiError,
@@ -125,8 +125,10 @@ def test_companies(recorded_os: ChatarminOS) -> None:
         name="Süß & Söhne",
         external_org_id="org_company",
         domain="HTTPS://www.Suess.example/",
+        contact_email="berta@suess.example",
         created_at=datetime(2024, 1, 15, 10, 30, tzinfo=UTC),
     )
+    assert [contact.is_primary for contact in client.contacts.list(created.id)] == [True]
     assert (created.short_id, created.domain) == ("su-sohne", "suess.example")
     assert client.companies.get_by_product_link(external_org_id="org_company") == created
     with pytest.raises(ConflictError):
@@ -204,6 +206,8 @@ def test_usage(recorded_os: ChatarminOS) -> None:
         client.billing.track_usage(company_id=company, feature_code="sso", quantity=1, idempotency_key="usage-5")
     nothing = {"companyId": company, "featureCode": "ai_credit", "quantity": 0}
     assert _refused(client, "billing.trackUsage", nothing) == "BAD_REQUEST"
+    client.features.set_access(company_id=company, feature_code="ai_credit", is_enabled=False)
+    assert client.billing.track_usage(**track, quantity=4, idempotency_key="usage-1") == first
     client.tiers.apply("pro", company_id=company)
     assert client.features.check(**track).current_usage == 10
 
@@ -244,8 +248,16 @@ def test_billing(recorded_os: ChatarminOS) -> None:
         billing.claim_checkout(company_id=company, checkout_session_id="cs_test_nothing")
     with pytest.raises(BadRequestError):
         billing.claim_checkout(company_id=company, checkout_session_id=OPEN)
+    hooli = client.companies.get_by_product_link(external_org_id="org_hooli")
+    assert hooli
+    assert billing.claim_checkout(company_id=hooli.id, checkout_session_id=FOREIGN).already_claimed
+    assert len(billing.get_status(hooli.id).active_subscriptions) == 2
     with pytest.raises(ConflictError):
         billing.claim_checkout(company_id=company, checkout_session_id=FOREIGN)
+    own = billing.link_subscription(
+        company_id=company, stripe_subscription_id=SUBSCRIPTION, stripe_customer_id=CUSTOMER
+    )
+    assert not own.already_linked
     with pytest.raises(BadRequestError):
         billing.link_subscription(
             company_id=company, stripe_subscription_id=SUBSCRIPTION, stripe_customer_id="cus_somebody"
@@ -261,7 +273,7 @@ def test_billing(recorded_os: ChatarminOS) -> None:
     with pytest.raises(NotFoundError):
         billing.link_subscription(company_id=company, stripe_subscription_id="sub_nothing")
     status = billing.get_status(company)
-    assert [one.tier and one.tier.name for one in status.active_subscriptions] == ["Pro", "Enterprise"]
+    assert [one.tier and one.tier.name for one in status.active_subscriptions] == ["Pro", "Pro", "Enterprise"]
     assert status.enabled_features_count == 5
 
 
@@ -275,10 +287,13 @@ def test_links(recorded_os: ChatarminOS) -> None:
     with pytest.raises(ConflictError):
         client.links.create(company_id=other, external_org_id="store_vienna")
     assert client.features.check_by_external_org_id("store_vienna", "seats").has_quantity
+    client.tiers.apply("free", company_id=company)
+    client.billing.track_usage(company_id=company, feature_code="seats", quantity=2, idempotency_key="links-1")
     assert client.links.reset(delete_contacts=True).links_deleted == 4
     with pytest.raises(NotFoundError):
         client.features.get_access_by_external_org_id("store_vienna")
     assert client.companies.get_by_product_link(external_org_id="org_links") is None
+    assert client.features.check(company_id=company, feature_code="seats").current_usage == 2
 
 
 def test_bad_inputs(recorded_os: ChatarminOS) -> None:

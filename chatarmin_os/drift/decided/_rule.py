@@ -11,7 +11,7 @@ from chatarmin_os.drift._reading import mapping, objects, text
 from chatarmin_os.fake.rules.access import is_enabled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from chatarmin_os.drift._comparing import Came, Difference
     from chatarmin_os.fake.state import Access, State
@@ -23,22 +23,29 @@ _USAGE = "currentUsage"
 
 
 class Memory:
-    """What was done in these calls so far."""
+    """What was done in these calls so far, in its order."""
 
     def __init__(self) -> None:
-        self.done: dict[
-            str, set[tuple[str, str | None, bool]]
-        ] = {}  # by company: path, feature, whether it was refused
+        self.last: dict[tuple[str | None, str, str | None, bool], int] = {}
+        """When something was done last: company, path, feature, and whether it was refused."""
         self.refused_orgs: set[str] = set()
+        self.refused_keys: set[str] = set()
+        self.last_reset = 0
+        self._count = 0
 
     def keep(self, situation: Situation) -> None:
         """Remember a call, once the fake has answered it."""
+        self._count += 1
         company = situation.company or text(situation.answer.get("companyId")) or text(situation.answer.get("id"))
         feature = situation.feature["code"] if situation.feature else None
-        if company:
-            self.done.setdefault(company, set()).add((situation.path, feature, situation.code is not None))
-        elif situation.path == "onboard":
+        is_refused = situation.code is not None
+        self.last[company, situation.path, feature, is_refused] = self._count
+        if situation.path == "links.reset" and not is_refused:
+            self.last_reset = self._count
+        if is_refused and situation.path == "onboard":
             self.refused_orgs.add(situation.org)
+        if is_refused and situation.key:
+            self.refused_keys.add(situation.key)
 
 
 class Situation:
@@ -53,8 +60,10 @@ class Situation:
         self.linked = link["companyId"] if link else None
         company = text(given.get("companyId")) or self.linked or ""
         self.company = company if company in state.companies else None
-        self.done = memory.done.get(company, set())
-        self.was_refused = self.org in memory.refused_orgs
+        self.key = text(given.get("idempotencyKey")) or ""
+        self.was_refused = self.org in memory.refused_orgs or self.key in memory.refused_keys
+        self._last = memory.last
+        self.last_reset = memory.last_reset
         self.feature = state.catalogue.features.get(text(given.get("featureCode")) or "")
         accesses = state.access.get(company, {})
         self.sources = {code: row["source"] for code, row in accesses.items()}
@@ -64,7 +73,7 @@ class Situation:
         self.access: Access | None = access.copy() if access else None
         self.usage = dict(state.usage.get(company, {}))
         self.tier = state.catalogue.tiers.get(text(given.get("tierCode")) or "")
-        self.event = state.events.get(text(given.get("idempotencyKey")) or "")
+        self.event = state.events.get(self.key)
         self.session = state.sessions.get(text(given.get("checkoutSessionId")) or "")
         paid = text(given.get("stripeSubscriptionId")) or (self.session["subscriptionId"] if self.session else None)
         self.subscription = state.subscriptions.get(paid or "")
@@ -97,13 +106,23 @@ class Situation:
         answer = self.came.get("answer")
         return objects(answer if isinstance(answer, list) else self.answer.get("features", [self.answer or None]))
 
-    def was(self, path: str, *, refused: bool = False) -> bool:
-        """Return whether a procedure was called for this company before, and of this feature where one is named."""
-        code = self.feature["code"] if self.feature else None
-        return any(
-            done == path and (code is None or feature in {None, code}) and was_refused == refused
-            for done, feature, was_refused in self.done
+    def last(self, *paths: str, feature: str | None = None, refused: bool = False) -> int:
+        """Return when one of some procedures was last called for this company: the later the more, 0 for never.
+
+        Args:
+            paths: The procedures.
+            feature: Only calls about this feature count, and those that are about no single one.
+            refused: Whether calls count that were refused, or that were answered.
+        """
+        features = {None, feature}
+        return max(
+            (self._last.get((self.company, path, code, refused), 0) for path in paths for code in features), default=0
         )
+
+    def was_given(self, row: dict[str, Any], *paths: str) -> bool:
+        """Return whether a company was given an access by some procedures, and it was not changed by hand since."""
+        code = text(row.get("featureCode"))
+        return self.last(*paths) > self.last("features.setAccess", feature=code)
 
 
 Touches: TypeAlias = Callable[[Situation], object]
@@ -118,8 +137,13 @@ class Rule(NamedTuple):
     touches: Touches
     shows: frozenset[str]
 
-    def verdict(self, differences: Iterable[Difference]) -> bool | None:
-        """Return whether a call that touches this rule confirms it; None where it cannot tell."""
+    def verdict(self, differences: Sequence[Difference], *, is_explained: bool = False) -> bool | None:
+        """Return whether a call that touches this rule confirms it; None where it cannot tell.
+
+        A refusal that something was made up to explain cannot confirm what it is explained by.
+        """
+        if is_explained and not differences and _OUTCOME in self.shows:
+            return None
         if any(difference.kind in {"outcome", "code"} for difference in differences):
             return False if _OUTCOME in self.shows else None
         differing = set().union(*(fields_of(difference.place) for difference in differences))
@@ -129,6 +153,8 @@ class Rule(NamedTuple):
 
 
 RULES: list[Rule] = []
+SEEN = ("features.check", "features.checkByExternalOrgId", "features.listAccess", "features.getAccessByExternalOrgId")
+"""The procedures that show accesses."""
 
 
 def decided(*paths: str, shows: str = _OUTCOME) -> Callable[[Touches], Touches]:

@@ -28,7 +28,7 @@ def claim_incomplete(it: Situation) -> object:
 @decided(_CLAIM, "onboard")
 def claim_foreign(it: Situation) -> object:
     """A checkout that another company has claimed is CONFLICT."""
-    return it.session is not None and it.claimed_by is not None and it.code == "CONFLICT"
+    return it.session is not None and it.claimed_by not in {None, it.company} and it.code == "CONFLICT"
 
 
 @decided(_CLAIM, shows="outcome alreadyClaimed subscriptionId")
@@ -40,7 +40,10 @@ def claim_again(it: Situation) -> object:
 @decided("features.check", "features.listAccess", shows="isEnabled quantityLimit includedQuantity source")
 def claim_tier(it: Situation) -> object:
     """A claimed checkout applies the tier that its prices pay for."""
-    return it.was(_CLAIM) and any(row.get("source") == "subscription" for row in it.accesses)
+    later = "tiers.apply", _LINK
+    return it.last(_CLAIM, "onboard") > it.last(*later) and any(
+        row.get("source") == "subscription" and it.was_given(row, _CLAIM, "onboard") for row in it.accesses
+    )
 
 
 @decided(_LINK, "onboard")
@@ -52,7 +55,7 @@ def subscription_unknown(it: Situation) -> object:
 @decided(_LINK, "onboard")
 def subscription_foreign(it: Situation) -> object:
     """A subscription of another company is CONFLICT."""
-    return "stripeSubscriptionId" in it.given and it.claimed_by is not None and it.code == "CONFLICT"
+    return "stripeSubscriptionId" in it.given and it.claimed_by not in {None, it.company} and it.code == "CONFLICT"
 
 
 @decided(_LINK, "onboard")
@@ -78,7 +81,7 @@ def subscription_linked(it: Situation) -> object:
 @decided("billing.getStatus", shows="activeSubscriptions displayName tier hasBillingProfile")
 def status_subscriptions(it: Situation) -> object:
     """A company's active subscriptions are told in the order of claiming, each with its tier."""
-    return it.answer and (it.was(_CLAIM) or it.was(_LINK))
+    return it.answer and it.last(_CLAIM, _LINK)
 
 
 @decided("billing.getStatus", shows="enabledFeaturesCount")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import objects, text
-from chatarmin_os.drift.decided._rule import decided
+from chatarmin_os.drift.decided._rule import SEEN, decided
 from chatarmin_os.fake.rules.addresses import FREE_MAIL_DOMAINS, domain
 from chatarmin_os.fake.rules.matching import EMAIL_DOMAIN, EQUAL_NAME
 
@@ -42,6 +42,12 @@ def company_created_at(it: Situation) -> object:
 def company_linked_already(it: Situation) -> object:
     """To create a company for a linked organisation is CONFLICT."""
     return it.linked and it.code == "CONFLICT"
+
+
+@decided("contacts.list", shows="$ email name isPrimary")
+def company_contact(it: Situation) -> object:
+    """A contactEmail of companies.create becomes the primary contact."""
+    return it.last("companies.create") > it.last("contacts.create", "contacts.bulkUpsert") and it.came.get("answer")
 
 
 @decided("companies.update", shows="$ id shortId name domain createdAt")
@@ -126,7 +132,8 @@ def link_foreign(it: Situation) -> object:
     return it.linked and it.code == "CONFLICT"
 
 
-@decided("links.reset", shows="linksDeleted")
+@decided(*SEEN, "billing.getStatus", "contacts.list", shows="outcome currentUsage isEnabled activeSubscriptions")
 def link_reset(it: Situation) -> object:
-    """A reset tells how many links are gone."""
-    return it.answer
+    """A reset of links leaves companies, accesses, usage and subscriptions as they are."""
+    was_there = it.last("companies.create", "onboard", "tiers.apply", "billing.trackUsage")
+    return it.company and 0 < was_there < it.last_reset

@@ -5,51 +5,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import number, text
-from chatarmin_os.drift.decided._rule import decided
+from chatarmin_os.drift.decided._rule import SEEN, decided
 
 if TYPE_CHECKING:
     from chatarmin_os.drift.decided._rule import Situation
 
 _SET = "features.setAccess"
-_SEEN = (
-    "features.check",
-    "features.checkByExternalOrgId",
-    "features.listAccess",
-    "features.getAccessByExternalOrgId",
-)
+_LISTINGS = ("features.listAccess", "features.getAccessByExternalOrgId")
 
 
-@decided(*_SEEN, _SET, shows="featureCode featureName configValues source validUntil")
+@decided(*SEEN, _SET, shows="featureCode featureName configValues source validUntil")
 def access_fields(it: Situation) -> object:
     """An access has featureCode, featureName, configValues, source and validUntil, too."""
     return it.accesses
 
 
-@decided(*_SEEN, shows="isEnabled quantityLimit includedQuantity remaining configValues source validUntil")
+@decided(*SEEN, shows="isEnabled quantityLimit includedQuantity remaining configValues source validUntil")
 def access_none(it: Situation) -> object:
     """Without an access: disabled, limit 0, no source, the default settings."""
     return any(text(row.get("featureCode")) not in it.sources for row in it.accesses)
 
 
-@decided(*_SEEN, _SET, shows="canUse")
+@decided(*SEEN, _SET, shows="canUse")
 def access_can_use(it: Situation) -> object:
     """What is enabled, not expired and below its limit can be used."""
     return it.accesses
 
 
-@decided(*_SEEN, _SET, shows="quantityLimit includedQuantity remaining currentUsage")
+@decided(*SEEN, _SET, shows="quantityLimit includedQuantity remaining currentUsage")
 def access_no_quantity(it: Situation) -> object:
     """A feature without a quantity has no limits, nothing that remains, and usage 0."""
     return any(row.get("hasQuantity") is False for row in it.accesses)
 
 
-@decided(*_SEEN, _SET, shows="remaining")
+@decided(*SEEN, _SET, shows="remaining")
 def access_remaining(it: Situation) -> object:
     """What remains is never below 0."""
     return any(_is_past(row) for row in it.accesses)
 
 
-@decided(*_SEEN, shows="isEnabled canUse")
+@decided(*_LISTINGS, shows="featureCode")
+def access_order(it: Situation) -> object:
+    """All features are listed, always in the order of the catalogue."""
+    return len(it.accesses) > 1 and it.last(*_LISTINGS)
+
+
+@decided(*SEEN, shows="isEnabled canUse")
 def access_expired(it: Situation) -> object:
     """After its validUntil an access is disabled."""
     return any(text(row.get("featureCode")) in it.expired for row in it.accesses)

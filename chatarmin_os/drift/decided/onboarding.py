@@ -55,13 +55,13 @@ def onboard_both(it: Situation) -> object:
 @decided("contacts.list", shows="$ email name isPrimary")
 def onboard_contact(it: Situation) -> object:
     """The contact of an onboarding is primary, unless there is a primary one."""
-    return it.came.get("answer") and it.was("onboard")
+    return it.last("onboard") > it.last("contacts.create", "contacts.bulkUpsert") and it.came.get("answer")
 
 
-@decided("companies.getByProductLink")
+@decided("companies.getByProductLink", shows="outcome $")
 def onboard_whole(it: Situation) -> object:
     """An onboarding that is refused leaves no company and no link behind."""
-    return it.was_refused and not it.linked
+    return it.org and it.was_refused and not it.linked
 
 
 def _has_billing(it: Situation) -> bool:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import mapping, text
-from chatarmin_os.drift.decided._rule import decided
+from chatarmin_os.drift.decided._rule import SEEN, decided
 from chatarmin_os.fake.rules.tiers import OVERRIDES
 
 if TYPE_CHECKING:
     from chatarmin_os.drift.decided._rule import Situation
 
 _APPLY = "tiers.apply"
-_SEEN = ("features.check", "features.checkByExternalOrgId", "features.listAccess", "features.getAccessByExternalOrgId")
 _GRANTED = "isEnabled quantityLimit includedQuantity configValues source validUntil"
 
 
@@ -47,21 +46,27 @@ def tier_applied(it: Situation) -> object:
     return it.answer
 
 
-@decided(*_SEEN, shows=_GRANTED)
+@decided(*SEEN, shows=_GRANTED)
 def tier_grants(it: Situation) -> object:
     """A tier writes the access to each of its features anew, whatever its source was."""
-    return it.was(_APPLY) and any(row.get("source") == "subscription" and row.get("isEnabled") for row in it.accesses)
+    return any(_is_of_tier(it, row) and row.get("isEnabled") for row in it.accesses)
 
 
-@decided(*_SEEN, shows="isEnabled source")
+@decided(*SEEN, shows="isEnabled source")
 def tier_withdraws(it: Situation) -> object:
     """A feature that the new tier lacks is disabled where a subscription had given it."""
-    return it.was(_APPLY) and any(
-        row.get("source") == "subscription" and not row.get("isEnabled") for row in it.accesses
+    return any(_is_of_tier(it, row) and not row.get("isEnabled") for row in it.accesses)
+
+
+@decided(*SEEN, shows="isEnabled source quantityLimit")
+def tier_leaves(it: Situation) -> object:
+    """A feature that the new tier lacks stays where something else had given it."""
+    kept = (row for row in it.accesses if text(row.get("source")) not in {None, "subscription"})
+    return any(
+        it.last("features.setAccess", feature=text(row.get("featureCode"))) and it.was_given(row, _APPLY)
+        for row in kept
     )
 
 
-@decided(*_SEEN, shows="isEnabled source quantityLimit")
-def tier_leaves(it: Situation) -> object:
-    """A feature that the new tier lacks stays where something else had given it."""
-    return it.was(_APPLY) and any(text(row.get("source")) not in {None, "subscription"} for row in it.accesses)
+def _is_of_tier(it: Situation, row: dict[str, Any]) -> bool:
+    return row.get("source") == "subscription" and it.was_given(row, _APPLY)

@@ -17,6 +17,10 @@ def _is_new(it: Situation) -> bool:
     return it.company is not None and it.event is None
 
 
+def _code(it: Situation) -> str | None:
+    return it.feature["code"] if it.feature else None
+
+
 def _is_fine(it: Situation) -> bool:
     return it.code != "BAD_REQUEST"
 
@@ -37,7 +41,7 @@ def usage_no_quantity(it: Situation) -> object:
 def usage_billable(it: Situation) -> object:
     """Billable is what usage so far exceeds the included quantity by, 0 where none is included."""
     # The first usage seen may be what the included quantity was learned from.
-    return it.answer and _is_new(it) and it.was(_TRACK)
+    return it.answer and _is_new(it) and it.last(_TRACK, feature=_code(it))
 
 
 @decided(_TRACK, shows="outcome isAtLimit")
@@ -49,14 +53,14 @@ def usage_at_limit(it: Situation) -> object:
 @decided(_TRACK)
 def usage_disabled(it: Situation) -> object:
     """Usage of a feature that is disabled, expired or without an access is FORBIDDEN."""
-    is_enabled = it.feature is not None and it.feature["code"] in it.enabled
-    return _is_new(it) and it.feature is not None and it.feature["hasQuantity"] and not is_enabled and _is_fine(it)
+    counted = it.feature is not None and it.feature["hasQuantity"]
+    return _is_new(it) and counted and _code(it) not in it.enabled and _is_fine(it)
 
 
 @decided(_TRACK, "features.check", "features.checkByExternalOrgId", shows="currentUsage remaining")
 def usage_refused(it: Situation) -> object:
     """Usage that was refused counts nothing."""
-    return it.answer and it.was(_TRACK, refused=True)
+    return it.answer and it.last(_TRACK, feature=_code(it), refused=True) > it.last(_TRACK, feature=_code(it))
 
 
 @decided(_TRACK, shows="outcome currentUsage remaining billableQuantity isAtLimit")
@@ -71,8 +75,20 @@ def usage_key(it: Situation) -> object:
     return it.event is not None and it.code == "CONFLICT"
 
 
+@decided(_TRACK, shows="outcome currentUsage remaining")
+def usage_again_disabled(it: Situation) -> object:
+    """A key used again is answered also when the feature has since been disabled or used up."""
+    return it.event is not None and _code(it) not in it.enabled and it.code != "CONFLICT"
+
+
+@decided(_TRACK)
+def usage_key_free(it: Situation) -> object:
+    """A key of usage that was refused is not used up."""
+    return it.event is None and it.was_refused and it.answer
+
+
 @decided("features.check", "features.checkByExternalOrgId", shows="currentUsage")
 def usage_stays(it: Situation) -> object:
     """Another tier, or another access, changes no usage."""
-    was_changed = any(it.was(path) for path in ("tiers.apply", "features.setAccess", "billing.linkSubscription"))
-    return it.answer and it.feature is not None and it.usage.get(it.feature["code"]) and was_changed
+    changed = it.last("tiers.apply", "features.setAccess", "billing.linkSubscription", feature=_code(it))
+    return it.answer and changed > it.last(_TRACK, feature=_code(it)) > 0
