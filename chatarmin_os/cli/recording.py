@@ -196,7 +196,8 @@ def _redact(given: Namespace) -> int:
     recordings = [(path, *_cassette.loaded(path)) for path in given.files]
     for path, head, calls in recordings:
         try:
-            redacted = [_cassette.redacted(call, redact) for call in calls]
+            redaction = _cassette.Redaction(redact)
+            redacted = [redaction.of(call) for call in calls]
         except RecursionError:
             raise CassetteError(f"{path}: an answer is nested too deep to be redacted") from None
         output = Path(path if given.output is None else given.output).resolve()

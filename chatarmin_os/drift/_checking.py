@@ -51,19 +51,19 @@ class _Model(FakeTransport):
 
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         super().__init__(catalogue, now=now)
-        self._memory, self._matcher = Memory(), Matcher()
+        self._memory, self.matcher = Memory(), Matcher()
         self.unknown: dict[int, frozenset[str]] = {}
         self.explained: set[int] = set()
 
     def check(self, recorded: Recorded, place: int) -> Checked:
         """Make a recorded call; of its answer, unknown fields are not compared."""
         unknown = self.unknown.get(place, frozenset())
-        call = _call(recorded, self._matcher.translated(recorded.input))
+        call = _call(recorded, self.matcher.translated(recorded.input))
         self._state.now = self._instant()
         situation = Situation(self._state, call, self._memory)
         situation.came = _made(self, call)
         self._memory.keep(situation)
-        found = self._matcher.differences(recorded.came, situation.came)
+        found = self.matcher.differences(recorded.came, situation.came)
         differences = [difference for difference in found if not unknown & fields_of(difference.place)]
         rules = [rule for rule in touched(situation, recorded.came) if not rule.shows & unknown]
         verdicts = [(rule, rule.verdict(differences, is_explained=place in self.explained)) for rule in rules]
@@ -87,6 +87,7 @@ def against_the_fake(
             model = _Model.from_snapshot(seed.snapshot, now=lambda: now)
         except ValueError as error:
             raise CassetteError(f"the recording shows what no fake can hold: {error}") from error
+        model.matcher = Matcher(is_redacted=is_redacted)
         model.unknown = {index + place: fields for index, fields in seed.unknown.items()}
         model.explained = {index + place for index in seed.explained}
         return model

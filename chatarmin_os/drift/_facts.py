@@ -199,13 +199,13 @@ class Facts:
             self.settle("access", company, code)
         elif (company, code) in self._access:
             return
-        if not shown.get("isEnabled") and shown.get("source") is None:
-            self._access.pop((company, code), None)  # it had none
-            return
+        was_usable = (company, code) in self._access  # usage has shown that
+        if not shown.get("isEnabled") and shown.get("source") is None and not was_usable:
+            return  # it had none
         limits = {key: number(shown.get(key)) for key in ("quantityLimit", "includedQuantity")}
         valid_until = instant(shown.get("validUntil"))
         self._access[company, code] = {
-            "isEnabled": shown.get("isEnabled") is True or self.is_past(shown.get("validUntil")),
+            "isEnabled": shown.get("isEnabled") is True or was_usable or self.is_past(shown.get("validUntil")),
             **(limits if feature["hasQuantity"] else dict.fromkeys(limits)),
             "configValues": mapping(shown.get("configValues")),
             "source": text(shown.get("source")),

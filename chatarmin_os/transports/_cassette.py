@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 _LEAST_QUOTED = 3  # shorter texts stand in every word
+_GONE = "redacted"
 FORMAT = "chatarmin_os recording 1"
 
 _FAILURES: dict[str, type[TransportError]] = {
@@ -78,43 +81,63 @@ def came_of(answer: JSON | ChatarminError) -> dict[str, Any]:
     return {"answer": answer}
 
 
-def redacted(recorded: Recorded, redact: Callable[[JSON], JSON]) -> Recorded:
-    """Return a call whose input, and whose answer or words, went through a redactor.
+class Redaction:
+    """Takes out of calls what a redactor takes out of inputs and answers, and refusals that quote any of it."""
 
-    Refusals quote their input: what was taken out of it is taken out of their words, too.
-    """
-    given = redact(recorded.input)
-    [(came, what)] = recorded.came.items()
-    if came == "answer":
-        return recorded._replace(input=given, came={came: redact(what)})
-    told = redact({"message": what["message"], "data": what.get("data")})
-    for old, new in sorted(_taken_out(recorded.input, given), key=lambda pair: -len(pair[0])):
-        told = _replaced(told, old, new)
-    words = {key: told[key] for key in ("message", "data") if key in what}
-    return recorded._replace(input=given, came={came: {**what, **words}})
+    def __init__(self, redact: Callable[[JSON], JSON]) -> None:
+        self._redact = redact
+        self._taken_out: dict[str, str] = {}  # in small letters, what stands there now
+        self._lock = threading.Lock()
+
+    def of(self, recorded: Recorded) -> Recorded:
+        """Return a call without what is to be taken out.
+
+        Raises:
+            RecursionError: It is nested deeper than the redactor can walk.
+        """
+        given = self._redacted(recorded.input)
+        [(came, what)] = recorded.came.items()
+        if came == "answer":
+            return recorded._replace(input=given, came={came: self._redacted(what)})
+        told = self._without_quotes(self._redact({"message": what["message"], "data": what.get("data")}))
+        words = {key: told[key] for key in ("message", "data") if key in what}
+        return recorded._replace(input=given, came={came: {**what, **words}})
+
+    def _redacted(self, content: JSON) -> JSON:
+        redacted = self._redact(content)
+        if redacted != content:
+            with self._lock:
+                self._taken_out.update(_taken_out(content, redacted))
+        return redacted
+
+    def _without_quotes(self, content: JSON) -> JSON:
+        words = json.dumps(content, ensure_ascii=False).lower()
+        with self._lock:
+            quoted = {old: new for old, new in self._taken_out.items() if len(old) >= _LEAST_QUOTED and old in words}
+        if not quoted:
+            return content
+        pattern = re.compile("|".join(map(re.escape, sorted(quoted, key=len, reverse=True))), re.IGNORECASE)
+        return _replaced(content, lambda text: pattern.sub(lambda found: quoted.get(found[0].lower(), _GONE), text))
 
 
-def _taken_out(before: JSON, after: JSON) -> set[tuple[str, str]]:
-    """Return the texts that a redactor has changed, each with what stands there now."""
+def _taken_out(before: JSON, after: JSON) -> dict[str, str]:
+    """Return the texts that a redactor has changed, in small letters, each with what stands there now."""
     if isinstance(before, str):
-        return {(before, str(after))} if before != after and len(before) >= _LEAST_QUOTED else set()
+        return {before.lower(): str(after)} if before != after else {}
     inner = before.items() if isinstance(before, dict) else enumerate(before) if isinstance(before, list) else ()
     is_kept = type(before) is type(after) and len(before) == len(after) if inner else False
-    return {
-        pair
-        for key, value in inner
-        for pair in _taken_out(
-            value, after[key] if is_kept and (isinstance(after, list) or key in after) else "redacted"
-        )
-    }
+    found: dict[str, str] = {}
+    for key, value in inner:
+        found |= _taken_out(value, after[key] if is_kept and (isinstance(after, list) or key in after) else _GONE)
+    return found
 
 
-def _replaced(content: JSON, old: str, new: str) -> JSON:
+def _replaced(content: JSON, replace: Callable[[str], str]) -> JSON:
     if isinstance(content, str):
-        return content.replace(old, new)
+        return replace(content)
     if isinstance(content, dict):
-        return {key.replace(old, new): _replaced(value, old, new) for key, value in content.items()}
-    return [_replaced(item, old, new) for item in content] if isinstance(content, list) else content
+        return {replace(key): _replaced(value, replace) for key, value in content.items()}
+    return [_replaced(item, replace) for item in content] if isinstance(content, list) else content
 
 
 def answer_of(recorded: Recorded) -> JSON:

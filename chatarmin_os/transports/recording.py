@@ -44,7 +44,8 @@ class RecordingTransport(Transport):
     Policies:
         - **Secrets**: neither key nor headers nor base URL's credentials come here, so none can be in the file.
         - **Files** are good at any moment: each call is one write, made when its answer is known.
-        - **Threads** may share it; batches are written as their calls.
+        - **Threads** may share it: calls are written in the order in which their answers come. A drift check of calls
+          that depend on each other needs them one after the other. Batches are written as their calls.
         - **Failures** (no answer) are written down too, and fail the replay in the same way.
 
     Example:
@@ -70,7 +71,8 @@ class RecordingTransport(Transport):
         if not isinstance(inner, Transport):
             raise TypeError(f"inner: expected a chatarmin_os.transports.Transport, got {described(inner)}")
         self.inner = inner
-        self._redact = _redactor(redact)
+        redactor = _redactor(redact)
+        self._redaction = _cassette.Redaction(redactor) if redactor else None
         self._lock = threading.Lock()
         try:
             self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
@@ -85,7 +87,12 @@ class RecordingTransport(Transport):
         return f"<{type(self).__name__} of {self.inner!r}>"
 
     def send(self, call: Call) -> JSON:
-        """Return the inner transport's answer, written down."""
+        """Return the inner transport's answer, written down.
+
+        Raises:
+            CassetteError: The recording is closed; nothing was called. Or the answer cannot be written down.
+        """
+        self._refuse_closed()
         try:
             answer = self.inner.send(call)
         except ChatarminError as error:
@@ -96,15 +103,20 @@ class RecordingTransport(Transport):
 
     def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
         """Return the inner transport's answers, each written down."""
+        self._refuse_closed()
         answers = self.inner.send_many(calls)
         for call, answer in zip(calls, answers, strict=False):
             self._write(call, answer)
         return answers
 
+    def _refuse_closed(self) -> None:
+        if self._file.closed:
+            raise CassetteError("the recording is closed; nothing was called")
+
     def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
         recorded = _cassette.Recorded(call.path, call.kind, call.input, _cassette.came_of(answer))
         try:
-            line = _cassette.line(_cassette.redacted(recorded, self._redact) if self._redact else recorded)
+            line = _cassette.line(self._redaction.of(recorded) if self._redaction else recorded)
         except (RecursionError, ValueError) as error:
             raise CassetteError(f"{call.path} was answered, and that cannot be written down: {error}") from error
         with self._lock:
@@ -186,7 +198,7 @@ class ReplayTransport(Transport):
             self._index(path)
         texts = self._by_text[path]
         key = given.get(_KEY) if isinstance(given, dict) else None
-        if key is not None and key not in self._keys[path]:
+        if isinstance(key, str) and key not in self._keys[path]:
             waiting = texts.get(_text(given, keyless=True))
         else:
             waiting = texts.get(_text(given))

@@ -27,7 +27,9 @@ _ADDRESS = re.compile(r"[^\s@<>\"'(),:;\[\]\\]+@[^\s@<>\"'(),:;\[\]\\]+")
 _PSEUDONYM = re.compile(r"x[0-9a-f]{8}")
 _EMAILS = frozenset({"email", "emails", "contactEmail"})
 _DOMAINS = frozenset({"domain"})
-_NAMES = frozenset({"name", "companyName", "contactName", "customerName", "displayName", "label"})
+_NAMES = frozenset(
+    {"name", "firstName", "lastName", "companyName", "contactName", "customerName", "displayName", "label"}
+)
 _PICTURES = frozenset({"avatarUrl"})
 _FREE_FORM = frozenset({"metadata"})
 
@@ -83,7 +85,7 @@ def metadata(content: JSON) -> JSON:
     """
     if isinstance(content, dict):
         return {
-            key: {"redacted": _digest(_settings(value))} if key in _FREE_FORM and value else metadata(value)
+            key: _without_settings(value) if key in _FREE_FORM and value else metadata(value)
             for key, value in content.items()
         }
     return [metadata(item) for item in content] if isinstance(content, list) else content
@@ -113,6 +115,8 @@ def _domain(text: str) -> str:
 
 
 def _renamed(key: str, value: JSON) -> JSON:
+    if isinstance(value, list):
+        return [_renamed(key, item) for item in value]
     if not isinstance(value, str) or not value.strip():
         return names(value)
     if key in _NAMES and not _PSEUDONYM.fullmatch(value.removeprefix("name ")):
@@ -130,10 +134,12 @@ def _short_id(short_id: str, name: JSON, renamed: JSON) -> str:
     return slug(renamed) + (number.group() if number else "")
 
 
-def _settings(value: JSON) -> str:
-    if isinstance(value, dict) and value.keys() == {"redacted"} and isinstance(value["redacted"], str):
-        return value["redacted"]
-    return json.dumps(value, sort_keys=True)
+def _without_settings(value: JSON) -> JSON:
+    if not isinstance(value, dict):
+        return _digest(value if isinstance(value, str) else json.dumps(value))  # no settings either
+    if value.keys() == {"redacted"} and isinstance(value["redacted"], str):
+        return {"redacted": _digest(value["redacted"])}
+    return {"redacted": _digest(json.dumps(value, sort_keys=True))}
 
 
 def _digest(text: str) -> str:

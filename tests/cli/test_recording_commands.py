@@ -228,7 +228,7 @@ def test_a_changed_line_is_drift(run: Run, usage: Path, line: int, edit: Edit, r
     _, header, _, shown, *rest = output.out.splitlines()
     assert header.split() == ["line", "call", "place", "differs", "in", "recorded", "now"]
     assert " ".join(shown.split()) == row
-    assert rest[0] == "1 of 14 calls drifted."
+    assert rest[0] == "1 of 16 calls drifted."
 
 
 def test_a_contradicted_rule_is_named_with_its_line(run: Run, usage: Path) -> None:
@@ -256,7 +256,7 @@ def test_calls_without_an_answer_are_passed_over(run: Run, usage: Path) -> None:
 
     assert output.code == 0
     summary = output.out.splitlines()[1]
-    assert summary.startswith("0 of 14 calls drifted; 1 call ")
+    assert summary.startswith("0 of 16 calls drifted; 1 call ")
     assert summary.endswith(" not compared.")
 
 
@@ -270,7 +270,7 @@ def test_several_recordings_are_checked_at_once(run: Run, usage: Path) -> None:
     heads = [line.split(": ")[0] for line in bad.out.splitlines() if "; now from the fake" in line]
     assert heads == [str(USAGE), str(usage), str(RECORDINGS[0])]
     assert bad.out.count("Decided rules contradicted: ") == 1
-    assert "14 calls drifted.\n" in bad.out
+    assert "16 calls drifted.\n" in bad.out
 
 
 def test_a_check_is_one_json_document(run: Run, usage: Path) -> None:

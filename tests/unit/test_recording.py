@@ -144,6 +144,18 @@ def test_any_text_can_be_recorded(path: Path, answer: Any) -> None:
         assert client.call("a.b") == answer
 
 
+def test_nothing_is_called_once_the_recording_is_closed(fake: FakeTransport, path: Path) -> None:
+    """A call that could not be written down is not made: it may change something."""
+    recording = RecordingTransport(fake, path)
+    client = ChatarminOS(transport=recording)
+    recording.close()
+
+    with pytest.raises(CassetteError, match="the recording is closed; nothing was called"):
+        client.tiers.list()
+
+    assert fake.calls == []
+
+
 def test_what_cannot_be_recorded_is_told(path: Path) -> None:
     """An answer that is no JSON, or that a redactor cannot walk through, is no silent gap in the recording."""
     deep: Any = None

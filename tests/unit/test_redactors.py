@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os import BadRequestError, ChatarminOS, NotFoundError
+from chatarmin_os import BadRequestError, ChatarminOS, ConflictError, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport
 from chatarmin_os.transports.redactors import email_addresses, metadata, names, personal_data
@@ -134,6 +134,32 @@ def test_a_refusal_does_not_quote_what_was_redacted(tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert [word for word in ("Joan", "joan", "ACME") if word in text] == []
     assert "of redacted" in text
+
+
+def test_a_refusal_quotes_nothing_of_earlier_calls(tmp_path: Path) -> None:
+    """A name that an answer has shown is taken out of later words too, whatever its case."""
+    path = tmp_path / "recording.jsonl"
+    fake = FakeTransport()
+    with ChatarminOS(transport=RecordingTransport(fake, path, redact=personal_data)) as client:
+        client.companies.create(
+            name="Vandelay Industries", external_org_id="org_1", domain="https://www.Vandelay.example"
+        )
+        fake.fail(error=ConflictError("VANDELAY INDUSTRIES (vandelay.example) is there already", code="CONFLICT"))
+        with pytest.raises(ConflictError):
+            client.tiers.list()
+
+    assert "vandelay" not in path.read_text(encoding="utf-8").lower()
+
+
+@pytest.mark.parametrize("content", [{"metadata": "text"}, {"metadata": [1]}, {"name": ["Joan", 5]}])
+def test_what_has_the_wrong_type_keeps_it(content: dict[str, Any]) -> None:
+    """The service refuses it, and has to refuse what stands in its place."""
+    redacted = personal_data(content)
+
+    [key] = content
+    assert type(redacted[key]) is (str if key == "metadata" else list)
+    assert "Joan" not in str(redacted)
+    assert personal_data(redacted) == redacted
 
 
 def test_they_reach_into_lists_and_objects() -> None:
