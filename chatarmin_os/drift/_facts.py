@@ -151,12 +151,12 @@ class Facts:
             self.linked[org] = known
         return known or company
 
-    def is_linked(self, org: str, company: str) -> None:
+    def becomes_linked(self, org: str, company: str) -> None:
         """Note that an organisation is linked from now on."""
         self.settle("link", org)
         self.linked[org] = company
 
-    def are_unlinked(self) -> None:
+    def all_become_unlinked(self) -> None:
         """Note that no organisation is linked from now on."""
         self.linked.clear()
         self._are_links_settled = True

@@ -82,7 +82,7 @@ def _unknown(facts: Facts, recorded: Recorded, *, is_redacted: bool) -> frozense
     fields = _redacted(recorded) if is_redacted else frozenset()
     if recorded.path == "billing.getStatus" and company and not facts.knows_every_access(company):
         fields |= {"enabledFeaturesCount"}
-    if recorded.path == "links.reset":
+    if recorded.path == "links.reset" and mapping(recorded.input).get("deleteContacts"):
         fields |= {"contactsDeleted"}
     return fields | {"featuresApplied"} if tier and tier not in facts.catalogue.complete else fields
 
@@ -151,7 +151,7 @@ def _by_product_link(facts: Facts, given: Given, answer: JSON) -> None:
 def _company_created(facts: Facts, given: Given, answer: JSON) -> None:
     if company := text(mapping(answer).get("id")):
         facts.created.add(company)
-        facts.is_linked(str(given.get("externalOrgId")), company)
+        facts.becomes_linked(str(given.get("externalOrgId")), company)
 
 
 @_answered("companies.update")
@@ -167,7 +167,7 @@ def _smart_linked(facts: Facts, given: Given, answer: JSON) -> None:
         facts.was_linked(org, company)
     elif company:
         _matched(facts, company, hints, _REASONS.get(number(result.get("confidence")), "name"), is_linked=True)
-        facts.is_linked(org, company)
+        facts.becomes_linked(org, company)
     else:
         facts.settle("link", org)
         alike: dict[int | float | None, list[str]] = {}
@@ -220,10 +220,10 @@ def _onboarded(facts: Facts, given: Given, answer: JSON) -> None:
         is_named = _is_named(facts.company(company) or {"name": ""}, hints)
         _matched(facts, company, hints, "name" if is_named else "domain" if "domain" in hints else "email_domain",
                  is_linked=True)  # fmt: skip
-        facts.is_linked(org, company)
+        facts.becomes_linked(org, company)
     else:
         facts.created.add(company)
-        facts.is_linked(org, company)
+        facts.becomes_linked(org, company)
     subscription = text(mapping(result.get("billingStatus")).get("subscriptionId"))
     if subscription and (session := text(given.get("checkoutSessionId"))):
         _claimed(facts, company, session, subscription)
@@ -239,7 +239,7 @@ def _link_created(facts: Facts, given: Given, answer: JSON) -> None:
     before = {key: text(mapping(answer).get(key)) for key in ("label", "externalUserId") if key not in given}
     if any(before.values()):
         facts.was_linked(org, company, **before)
-    facts.is_linked(org, company)
+    facts.becomes_linked(org, company)
 
 
 @_answered("links.reset")
@@ -247,7 +247,7 @@ def _links_reset(facts: Facts, _: Given, answer: JSON) -> None:
     unseen = int(number(mapping(answer).get("linksDeleted")) or 0) - len(facts.linked)
     for index in range(min(unseen, _MOST_UNSEEN)):
         facts.was_linked(f"organisation {index}", None)
-    facts.are_unlinked()
+    facts.all_become_unlinked()
 
 
 # Contacts

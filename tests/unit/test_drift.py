@@ -545,6 +545,36 @@ def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], t
         ),
         pytest.param(
             [
+                answered("tiers.list", None, [{"code": "gold", "name": "Gold"}]),
+                answered(
+                    "billing.claimCheckout",
+                    {"companyId": ACME, "checkoutSessionId": "cs_1"},
+                    {"alreadyClaimed": False, "subscriptionId": "sub_1"},
+                    "mutation",
+                ),
+                answered("features.check", CHECK, access(source="subscription", currentUsage=0, remaining=10)),
+            ],
+            id="the one tier that is listed",
+        ),
+        pytest.param(
+            [
+                answered(
+                    "tiers.apply",
+                    {"tierCode": "gold", "companyId": ACME},
+                    {"tierCode": "gold", "featuresApplied": 1},
+                    "mutation",
+                ),
+                answered(
+                    "features.setAccess",
+                    {**CHECK, "quantityLimit": 5, "includedQuantity": 1},
+                    access(source="subscription", quantityLimit=5, includedQuantity=1, currentUsage=0, remaining=5),
+                    "mutation",
+                ),
+            ],
+            id="a tier of which all is changed before it is seen",
+        ),
+        pytest.param(
+            [
                 answered(
                     "billing.claimCheckout",
                     {"companyId": ACME, "checkoutSessionId": "cs_1"},
