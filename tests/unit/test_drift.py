@@ -289,7 +289,9 @@ def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], t
                     {"companyId": ACME, "externalOrgId": "org_1", "label": "Vienna", "externalUserId": None},
                     "mutation",
                 ),
-                answered("links.reset", {}, {"linksDeleted": 3, "contactsDeleted": 9}, "mutation"),
+                answered(
+                    "links.reset", {"deleteContacts": True}, {"linksDeleted": 3, "contactsDeleted": 9}, "mutation"
+                ),
                 answered("companies.getByProductLink", {"externalOrgId": "org_1"}, None),
                 answered("links.reset", {}, {"linksDeleted": 0, "contactsDeleted": 0}, "mutation"),
             ],
