@@ -75,7 +75,7 @@ class _Grants:
             if granted is None and tier["code"] not in self._catalogue.defined:
                 self._catalogue.grant(tier, code, usage)
                 self._catalogue.open.add((tier["code"], code))
-            elif granted and (tier["code"], code) in self._catalogue.open and granted["quantityLimit"] is None:
+            elif granted and (tier["code"], code) in self._catalogue.open and granted.get("quantityLimit") is None:
                 granted["quantityLimit"] = usage["quantityLimit"]
 
     def note_sight(self, sight: Sight, recorded: Recorded) -> None:
