@@ -91,20 +91,24 @@ def recorded_os(request: pytest.FixtureRequest, os_redact: Callable[[JSON], JSON
 
 
 class _Replay(ReplayTransport):
-    """Tells how to record a test anew."""
+    """Tells how to record a test anew; a call without a recording is told at the end too, if its error was caught."""
 
     def __init__(self, path: Path, command: str, redact: Callable[[JSON], JSON] | None) -> None:
         super().__init__(path, redact=redact)
         self._command = command
+        self._missing: CassetteError | None = None
 
     def send(self, call: Call) -> JSON:
         try:
             return super().send(call)
         except CassetteError as error:
+            self._missing = self._missing or error
             raise CassetteError(f"{error}\nThis records it anew: {self._command}") from None
 
     def problem(self) -> CassetteError | None:
         """Return what is wrong at the end, None where nothing is."""
+        if self._missing:
+            return self._missing
         try:
             self.close()
         except CassetteError as error:

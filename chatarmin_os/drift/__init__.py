@@ -14,7 +14,7 @@ Where to look for what:
 
 - `_checking`: the calls are made again; `_comparing`: two outcomes of one call, with ids matched by role.
 - `_seeding`: what each procedure's answer tells of what was there before; `_catalogue` of features and tiers; `_facts`:
-  the tables it is kept in; `_reading`: recorded answers, read without trust.
+  the tables it is kept in; `_unknown`: the fields it does not tell; `_reading`: answers, read without trust.
 - `decided`: the rules that the fake had to decide, and the calls that touch them.
 - `_report`: what was found, as text and as JSON.
 """

@@ -21,10 +21,11 @@ from chatarmin_os.drift._reading import (
     tier_applied,
     usage_told,
 )
+from chatarmin_os.drift._unknown import unknown_fields
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake._router import ROUTES, shaped
 from chatarmin_os.fake.rules import addresses
-from chatarmin_os.fake.rules.matching import DOMAIN, EMAIL_DOMAIN, EQUAL_NAME
+from chatarmin_os.fake.rules.matching import DOMAIN, EMAIL_DOMAIN
 from chatarmin_os.fake.rules.names import normalised
 
 if TYPE_CHECKING:
@@ -72,35 +73,10 @@ def seeded(calls: Sequence[Recorded], now: datetime, past: Sequence[Recorded] = 
             explained.add(place)
     for recorded in past:
         _remember(facts, recorded)
-    unknown = ((place, _unknown(facts, recorded, is_redacted=is_redacted)) for place, recorded in enumerate(calls))
+    unknown = (
+        (place, unknown_fields(facts, recorded, is_redacted=is_redacted)) for place, recorded in enumerate(calls)
+    )
     return Seed(facts.snapshot(), {place: fields for place, fields in unknown if fields}, frozenset(explained))
-
-
-def _unknown(facts: Facts, recorded: Recorded, *, is_redacted: bool) -> frozenset[str]:
-    """Return the fields of an answer that hang on what no call has shown, or on what was redacted."""
-    tier, company = tier_applied(recorded), company_of(recorded)
-    fields = _redacted(recorded) if is_redacted else frozenset()
-    if recorded.path == "billing.getStatus" and company and not facts.knows_every_access(company):
-        fields |= {"enabledFeaturesCount"}
-    if recorded.path == "links.reset" and mapping(recorded.input).get("deleteContacts"):
-        fields |= {"contactsDeleted"}
-    return fields | {"featuresApplied"} if tier and tier not in facts.catalogue.complete else fields
-
-
-def _redacted(recorded: Recorded) -> frozenset[str]:
-    """Return the fields of an answer that do not follow any more once names and metadata are redacted."""
-    if recorded.path.startswith("contacts."):
-        return frozenset({"metadata"})  # as a whole it shows nothing of what was merged
-    if recorded.path == "onboard" and not _hinted_name(mapping(mapping(recorded.input).get("hints"))):
-        return frozenset({"companyName"})  # it may be another text, redacted as a name
-    if recorded.path == "companies.smartLink" and _is_by_similar_names(recorded):
-        return frozenset(mapping(recorded.came["answer"]))
-    return frozenset()
-
-
-def _is_by_similar_names(recorded: Recorded) -> bool:
-    suggestions = objects(mapping(recorded.came.get("answer")).get("suggestions"))
-    return any(row.get("reason") == "name" and row.get("confidence") != EQUAL_NAME for row in suggestions)
 
 
 def _learn(facts: Facts, recorded: Recorded) -> None:

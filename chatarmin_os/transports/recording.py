@@ -144,8 +144,7 @@ class ReplayTransport(Transport):
           without a recording is a `CassetteError` that shows the nearest ones.
         - **Idempotency keys** are made anew by each run: one that was recorded is compared, any other answers to the
           first unused call that is equal but for its key.
-        - **At `close`** recordings that were not used are a `CassetteError`, unless another exception is under way; so
-          are calls without a recording, for the code under test may have caught their error.
+        - **Unused recordings** are a `CassetteError` at `close`, unless another exception is under way.
         - **Threads** may share it.
 
     Example: see `RecordingTransport`.
@@ -160,7 +159,6 @@ class ReplayTransport(Transport):
     ) -> None:
         self._path, self._redact, self._in_order = path, _redactor(redact) or _unchanged, in_order
         self._head, self._calls = _cassette.loaded(path)
-        self._missing: list[str] = []
         self._lock = threading.Lock()
         self._is_used = [False] * len(self._calls)
         self._places: dict[str, list[int]] = {}
@@ -182,9 +180,7 @@ class ReplayTransport(Transport):
         with self._lock:
             place = self._found(call.path, given)
             if place is None:
-                told = self._unknown(call, given)
-                self._missing.append(told)
-                raise CassetteError(told)
+                raise CassetteError(self._unknown(call, given))
             if self._in_order and (due := self._is_used.index(False)) != place:
                 expected = self._calls[due]
                 told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
@@ -241,14 +237,11 @@ class ReplayTransport(Transport):
         """Let go of the recording.
 
         Raises:
-            CassetteError: Calls were made that are not in it, or calls of it never made; not while another exception is
-                under way.
+            CassetteError: Calls of it were never made; not while another exception is under way.
         """
         unused = [recorded for recorded, is_used in zip(self._calls, self._is_used, strict=True) if not is_used]
-        if sys.exc_info()[0] is not None or not (unused or self._missing):
+        if not unused or sys.exc_info()[0] is not None:
             return
-        if self._missing:
-            raise CassetteError(self._missing[0])
         shown = [f"  {_named(recorded.path, recorded.input)}" for recorded in unused[:_MOST_SHOWN]]
         more = [f"  and {len(unused) - _MOST_SHOWN} more"] if len(unused) > _MOST_SHOWN else []
         head = f"{self._path}: {len(unused)} of {len(self._calls)} recorded calls were never made:"

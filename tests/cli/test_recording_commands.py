@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from terminal import Terminal
 
 from chatarmin_os import ApiError, ChatarminError, ChatarminOS, ConnectionFailed, TimedOut
 from chatarmin_os.cli import main
@@ -37,14 +38,6 @@ PERSONAL = {
     "names": ("joan dough", "bread & butter", "pictures.example"),
     "metadata": ("+43 1 234",),
 }
-
-
-class Terminal(io.StringIO):
-    """Standard input of somebody who is there."""
-
-    def isatty(self) -> bool:
-        """Say that somebody is there."""
-        return True
 
 
 class Output(NamedTuple):

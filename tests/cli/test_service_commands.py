@@ -13,6 +13,7 @@ from contextlib import closing, redirect_stdout
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import pytest
+from terminal import Terminal
 
 from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, NotFoundError, ServerError, TrackUsageInput
 from chatarmin_os.cli import main
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = "os_sk_command_line_secret"
-
-
-class Terminal(io.StringIO):
-    """Standard input of somebody who is there."""
-
-    def isatty(self) -> bool:
-        """Say that somebody is there."""
-        return True
 
 
 class Output(NamedTuple):

@@ -23,7 +23,7 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake.server import CannotServe, FakeService, Server, serve_fake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PATIENCE = 30  # seconds: what is waited for comes, or the test fails
 
@@ -205,10 +205,9 @@ def test_what_is_closed_does_not_run() -> None:
     server.close()
 
 
-def test_a_handler_of_a_signal_may_close_it() -> None:
-    """Whatever it interrupts: `run` ends when the handler has."""
-    server = Server(FakeService())
-    before = signal.signal(signal.SIGUSR1, lambda *_: server.close())
+def _run_until_signalled(server: Server, handler: Callable[..., None]) -> None:
+    """Run a server in this thread; once it has answered, a signal comes."""
+    before = signal.signal(signal.SIGUSR1, handler)
     main = threading.main_thread().ident
     assert main
 
@@ -221,6 +220,12 @@ def test_a_handler_of_a_signal_may_close_it() -> None:
     server.run()
     caller.join()
     signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_of_a_signal_may_close_it() -> None:
+    """Whatever it interrupts: `run` ends when the handler has."""
+    server = Server(FakeService())
+    _run_until_signalled(server, lambda *_: server.close())
     with pytest.raises(ConnectionRefusedError):
         sent(server.url, "GET", "/")
 
@@ -233,19 +238,7 @@ def test_an_interrupt_ends_it(stops: type[BaseException]) -> None:
     def interrupt(*_: Any) -> None:
         raise stops
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
-    main = threading.main_thread().ident
-    assert main
-
-    def ask_and_signal() -> None:
-        sent(server.url, "GET", "/x")
-        signal.pthread_kill(main, signal.SIGUSR1)
-
-    caller = threading.Thread(target=ask_and_signal)
-    caller.start()
-    server.run()
-    caller.join()
-    signal.signal(signal.SIGUSR1, before)
+    _run_until_signalled(server, interrupt)
     with pytest.raises(ConnectionRefusedError):
         sent(server.url, "GET", "/")
 

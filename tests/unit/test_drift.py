@@ -50,6 +50,12 @@ def company(id: str = ACME, **fields: Any) -> dict[str, Any]:
     return {"id": id, "shortId": "acme", "name": "Acme", "domain": None, "createdAt": None, **fields}
 
 
+def smart_linked(given: JSON, status: str, **result: Any) -> dict[str, Any]:
+    """Return a recorded companies.smartLink; what its answer is not told to have is null."""
+    nothing: dict[str, JSON] = {"companyId": None, "customerName": None, "confidence": None, "suggestions": []}
+    return answered("companies.smartLink", given, {"status": status, **nothing, **result}, "mutation")
+
+
 def tracked(used: float, remaining: float | None, billable: float = 0, **more: Any) -> dict[str, Any]:
     """Return the answer to usage."""
     answer = {"currentUsage": used, "remaining": remaining, "billableQuantity": billable}
@@ -299,17 +305,12 @@ def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], t
         ),
         pytest.param(
             [
-                answered(
-                    "companies.smartLink",
+                smart_linked(
                     {"externalOrgId": "org_1", "hints": {"domain": "www.acme.example"}},
-                    {
-                        "status": "linked",
-                        "companyId": ACME,
-                        "customerName": "Acme",
-                        "confidence": 95,
-                        "suggestions": [],
-                    },
-                    "mutation",
+                    status="linked",
+                    companyId=ACME,
+                    customerName="Acme",
+                    confidence=95,
                 ),
                 answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(domain="acme.example")),
             ],
@@ -317,65 +318,43 @@ def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], t
         ),
         pytest.param(
             [
-                answered(
-                    "companies.smartLink",
+                smart_linked(
                     {"externalOrgId": "org_1", "hints": {"companyName": "Acme Inc"}},
-                    {
-                        "status": "linked",
-                        "companyId": ACME,
-                        "customerName": "Acme",
-                        "confidence": 80,
-                        "suggestions": [],
-                    },
-                    "mutation",
+                    status="linked",
+                    companyId=ACME,
+                    customerName="Acme",
+                    confidence=80,
                 ),
             ],
             id="a company that was found by its name",
         ),
         pytest.param(
             [
-                answered(
-                    "companies.smartLink",
+                smart_linked(
                     {"externalOrgId": "org_1", "hints": {"emails": ["bob@acme.example"]}},
-                    {
-                        "status": "linked",
-                        "companyId": ACME,
-                        "customerName": "Acme",
-                        "confidence": 70,
-                        "suggestions": [],
-                    },
-                    "mutation",
+                    status="linked",
+                    companyId=ACME,
+                    customerName="Acme",
+                    confidence=70,
                 ),
-                answered(
-                    "companies.smartLink",
+                smart_linked(
                     {"externalOrgId": "org_1"},
-                    {
-                        "status": "already_linked",
-                        "companyId": ACME,
-                        "customerName": "Acme",
-                        "confidence": 100,
-                        "suggestions": [],
-                    },
-                    "mutation",
+                    status="already_linked",
+                    companyId=ACME,
+                    customerName="Acme",
+                    confidence=100,
                 ),
             ],
             id="a company that was found by an address",
         ),
         pytest.param(
             [
-                answered(
-                    "companies.smartLink",
+                smart_linked(
                     {"externalOrgId": "org_1", "hints": {"emails": ["bob@acme.example"]}},
-                    {
-                        "status": "suggestions",
-                        "companyId": None,
-                        "customerName": None,
-                        "confidence": None,
-                        "suggestions": [
-                            {"companyId": ACME, "customerName": "Acme", "confidence": 70, "reason": "email_domain"}
-                        ],
-                    },
-                    "mutation",
+                    status="suggestions",
+                    suggestions=[
+                        {"companyId": ACME, "customerName": "Acme", "confidence": 70, "reason": "email_domain"}
+                    ],
                 ),
             ],
             id="a company with a contact at a domain",
@@ -488,24 +467,17 @@ def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], t
             [
                 answered("companies.create", {"name": "Acme", "externalOrgId": "org_1"}, company(), "mutation"),
                 refused("billing.claimCheckout", {"companyId": ACME, "checkoutSessionId": "cs_1"}, "NOT_FOUND", 404),
-                answered(
-                    "companies.smartLink",
+                smart_linked(
                     {"externalOrgId": "org_2", "hints": {"emails": ["bob@globex.example"]}},
-                    {
-                        "status": "suggestions",
-                        "companyId": None,
-                        "customerName": None,
-                        "confidence": None,
-                        "suggestions": [
-                            {
-                                "companyId": GLOBEX,
-                                "customerName": "Globex",
-                                "confidence": 70,
-                                "reason": "email_domain",
-                            },
-                        ],
-                    },
-                    "mutation",
+                    status="suggestions",
+                    suggestions=[
+                        {
+                            "companyId": GLOBEX,
+                            "customerName": "Globex",
+                            "confidence": 70,
+                            "reason": "email_domain",
+                        },
+                    ],
                 ),
                 answered(
                     "contacts.list",

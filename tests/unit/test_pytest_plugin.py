@@ -119,15 +119,19 @@ def test_recording_without_a_key_is_told(project: pytest.Pytester, monkeypatch: 
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pytester) -> None:
-    """In the test where it is made, and at its end if the test has caught it."""
+@pytest.mark.parametrize("call", ["recorded_os.tiers.get('free')", "raise recorded_os.batch([free])[0]"])
+def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pytester, call: str) -> None:
+    """In the test where it is made, and at its end: code that catches it, or a batch, hides nothing."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     project.makepyfile(
         test_it=TIERS
-        + """
+        + f"""
+    from chatarmin_os import GetTierInput
+
+    free = GetTierInput(tier_code="free")
     try:
-        recorded_os.tiers.get("free")
+        {call}
     except Exception as error:
         assert "This records it anew: pytest " in str(error)
 """
