@@ -145,7 +145,7 @@ def _show(given: Namespace) -> int:
                         "input": "" if call.input is None else _shown(call.input),
                         "came_to": _came(call.came),
                     }
-                    for line, call in enumerate(calls, start=2)
+                    for line, call in enumerate(calls, start=_cassette.FIRST_CALL)
                 ]
             )
     return 0

@@ -10,7 +10,7 @@ from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, instan
 from chatarmin_os.drift._reading import mapping, number, text
 from chatarmin_os.drift._seeding import seeded
 from chatarmin_os.drift.decided import Memory, Rule, Situation, touched
-from chatarmin_os.errors import _NO_PROCEDURE, ApiError, CassetteError, InvalidInput
+from chatarmin_os.errors import _NO_PROCEDURE, ApiError, CassetteError, InvalidInput, TransportError
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.procedures.table import PROCEDURES
 from chatarmin_os.transports import _cassette
@@ -112,18 +112,22 @@ def against_a_service(calls: Sequence[Recorded], service: Transport) -> Iterator
     were not linked when they were first met.
 
     Raises:
-        TransportError: There was no answer.
+        TransportError: There was no answer; it says at which line, for the calls before it have run.
         UnauthorizedError: The key is refused.
         NotFoundError: It knows the first procedure not at all: it is probably no such service.
     """
     matcher, anew = Matcher(), _Anew(calls)
     is_known = False
-    for recorded in calls:
+    for line, recorded in enumerate(calls, start=_cassette.FIRST_CALL):
         if _tells_nothing(recorded):
             yield Checked(recorded, None, [], {})
             continue
         call = _call(recorded, matcher.translated(anew.translated(recorded.input)))
-        came = _made(service, call)
+        try:
+            came = _made(service, call)
+        except TransportError as error:
+            error.args = (f"{error} (line {line} of the recording; the calls before it have run)",)
+            raise
         now = Recorded(call.path, call.kind, call.input, came)
         is_known = is_known or not _NO_PROCEDURE.match(mapping(came.get("error")).get("message") or "")
         if told(came) == "UNAUTHORIZED" or not is_known:

@@ -10,6 +10,7 @@ from chatarmin_os._table import table
 from chatarmin_os.drift._comparing import told
 from chatarmin_os.drift.decided import RULES
 from chatarmin_os.errors import printable
+from chatarmin_os.transports._cassette import FIRST_CALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from chatarmin_os.drift._checking import Checked
     from chatarmin_os.drift._comparing import Difference
 
-_FIRST_LINE = 2  # of the calls in the file
 _MOST_LINES = 6
 _WIDTH = 100
 
@@ -60,7 +60,7 @@ class Report(NamedTuple):
     @property
     def drifted(self) -> list[tuple[int, Checked]]:
         """The calls that came to something else, each with its line in the file."""
-        return [(line, call) for line, call in enumerate(self.calls, start=_FIRST_LINE) if call.differences]
+        return [(line, call) for line, call in enumerate(self.calls, start=FIRST_CALL) if call.differences]
 
     @property
     def is_drift(self) -> bool:
@@ -100,7 +100,7 @@ class Report(NamedTuple):
                     "now": call.now and told(call.now.came),
                     "differences": [difference._asdict() for difference in call.differences],
                 }
-                for line, call in enumerate(self.calls, start=_FIRST_LINE)
+                for line, call in enumerate(self.calls, start=FIRST_CALL)
             ],
         }
 
@@ -123,7 +123,7 @@ def rules_of(reports: Iterable[Report]) -> list[RuleReport]:
     """Return every decided rule, with what some recordings say of it."""
     found = {rule.name: RuleReport(rule.name, rule.text, [], []) for rule in RULES}
     for report in reports:
-        for line, call in enumerate(report.judged, start=_FIRST_LINE):
+        for line, call in enumerate(report.judged, start=FIRST_CALL):
             for rule, is_so in call.verdicts.items():
                 lines = found[rule.name].confirmed if is_so else found[rule.name].contradicted
                 lines.append((report.path, line))

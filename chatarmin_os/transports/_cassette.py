@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
+FIRST_CALL = 2  # its line in the file
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 _LEAST_QUOTED = 3  # shorter texts stand in every word
 _GONE = "redacted"

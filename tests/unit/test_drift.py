@@ -776,6 +776,23 @@ def test_a_service_without_our_procedures_is_told_as_such(check: Callable[..., R
     assert differences(report) == [(3, "", "outcome", "an answer", "NOT_FOUND")]
 
 
+class _Lost(_AnotherService):
+    """Loses the answers to what it does not know."""
+
+    def send(self, call: Call) -> JSON:
+        if call.path in self.known:
+            return super().send(call)
+        raise TimedOut("no answer")
+
+
+def test_where_a_live_service_is_lost_is_told(check: Callable[..., Report], tmp_path: Path) -> None:
+    """Whoever let mutations run knows how far they came."""
+    check(answered("tiers.list", None, []), answered("features.check", CHECK, access()))
+
+    with pytest.raises(TimedOut, match=r"no answer \(line 3 of the recording; the calls before it have run\)"):
+        check_recording(tmp_path / "recording.jsonl", against=_Lost("tiers.list"))
+
+
 def test_the_assertion_shows_what_differs(check: Callable[..., Report], tmp_path: Path) -> None:
     """A test that fails prints the table; the same difference of many calls has one row."""
     check(*[answered("features.check", CHECK, access(remaining=6)) for _ in range(9)])
