@@ -211,6 +211,15 @@ def test_a_recorded_idempotency_key_is_compared(fake: FakeTransport, path: Path)
             track(client, company, "b")
 
 
+def test_an_input_where_none_was_recorded_is_shown(fake: FakeTransport, path: Path) -> None:
+    """A call without an input is compared as any other."""
+    _record(fake, path, lambda client: client.tiers.list())
+
+    client = ChatarminOS(transport=ReplayTransport(path))
+    with pytest.raises(CassetteError, match=r"has no tiers\.list\(\{'page': 2\}\);(.|\n)*\n-null\n\+\{"):
+        client.call("tiers.list", {"page": 2})
+
+
 def test_a_recording_made_without_the_redactor_says_so(fake: FakeTransport, path: Path) -> None:
     """Whoever adds a redactor later is told what to do with the recordings there are."""
     _record(fake, path, lambda client: client.companies.create(name="Acme", external_org_id="org_1"))
