@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 64 * 2**20
 """Bytes of an answer, decoded."""
 
+_NUMBERS: dict[str, JSON] = {"Infinity": None, "-0": 0}
 _POISONOUS = frozenset({"__proto__", "constructor", "prototype"})
 _ESCAPED = {True: re.compile(r"\\(.)|([^\\])", re.DOTALL), False: re.compile(r"\\(\.)|(.)", re.DOTALL)}
 
@@ -90,8 +91,11 @@ def _escaped(key: str | int) -> str:
 def decode(envelope: JSON) -> JSON:
     """Return what an envelope means, in JSON: sets as lists, maps with text for keys as objects, undefined left out.
 
-    Instants stay the text they are; so does what has no counterpart in JSON, such as a regular expression. What is not
-    understood stays as it came, and a path that leads nowhere is ignored.
+    Instants stay the text they are; so does what has no counterpart in JSON, such as a regular expression or NaN.
+    What is not understood stays as it came, and a path that leads nowhere is ignored.
+
+    Raises:
+        ValueError: The repeats in it come to a multiple of the answer itself.
 
     Example:
         >>> decode({"json": {"n": "9007199254740993", "gone": None}, "meta": {"values": {"n": ["bigint"],
@@ -159,7 +163,12 @@ def _bigint(holder: Any, key: Any) -> None:
 
 
 def _number(holder: Any, key: Any) -> None:
-    holder[key] = 0 if holder[key] == "-0" else None  # NaN and the infinities are null in plain JSON too
+    """Read infinity as no limit. NaN and minus infinity stay text, which no field for a number or an instant takes.
+
+    As None they would read as unlimited, or as no expiry.
+    """
+    if isinstance(holder[key], str):
+        holder[key] = _NUMBERS.get(holder[key], holder[key])
 
 
 def _map(holder: Any, key: Any) -> None:
@@ -182,18 +191,33 @@ _CONVERSIONS: dict[str, Callable[[Any, Any], None]] = {
 def _share(equalities: JSON, holder: dict[str, Any], *, has_version: bool) -> None:
     """Put back what a server left out (null) because it stands elsewhere already; a cycle stays cut.
 
+    Each repeat may hold others, so that a short answer could come to any size.
+
     Raises:
-        ValueError: It would come to more than any answer may: each repeat may hold others.
+        ValueError: The repeats come to more than in proportion to the answer.
     """
-    tables, size = equalities if isinstance(equalities, list) else [equalities], 0
-    for table in tables:
+    left: int | None = None
+    for original, place in _repeats(equalities, holder, has_version=has_version):
+        if place[0][place[1]] is None:
+            if left is None:
+                size = len(json.dumps(holder))
+                # A listing may repeat one object in each of its rows; more than this no service has a use for.
+                left = min(64 * size, 4 * (2**20 + size))
+            text = json.dumps(original[0][original[1]])
+            left -= len(text)
+            if left < 0:
+                raise ValueError("repeats of repeats without end")
+            place[0][place[1]] = json.loads(text)
+
+
+def _repeats(
+    equalities: JSON, holder: dict[str, Any], *, has_version: bool
+) -> Iterator[tuple[tuple[Any, Any], tuple[Any, Any]]]:
+    """Yield the place of each original with the place of each of its repeats."""
+    for table in equalities if isinstance(equalities, list) else [equalities]:
         for source, copies in table.items() if isinstance(table, dict) else ():
             original = _followed(holder, "", source, has_version=has_version)
             for path in copies if original and isinstance(copies, list) else ():
-                place = _followed(holder, "", str(path), has_version=has_version)
-                if place and original and place[0][place[1]] is None:
-                    text = json.dumps(original[0][original[1]])
-                    size += len(text)
-                    if size > LARGEST_ANSWER:
-                        raise ValueError("repeats of repeats without end")
-                    place[0][place[1]] = json.loads(text)
+                place = _followed(holder, "", path, has_version=has_version) if isinstance(path, str) else None
+                if original and place:
+                    yield original, place

@@ -105,15 +105,37 @@ def _moment(text: JSON) -> datetime | None:
 
 
 def parsed(body: bytes) -> JSON:
-    """Return the JSON of a body.
+    """Return the JSON of a body, with U+FFFD for half a surrogate pair in any text or key.
+
+    JavaScript cuts texts between the halves of an emoji and sends them on, as escapes. No other program takes them.
 
     Raises:
         ValueError: It is none: not UTF-8, a number that is not finite or endless, nested without end.
     """
     try:
-        return _decoder.decode(body.decode("utf-8-sig"))
+        content = _decoder.decode(body.decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("JSON nested too deep") from None
+    return _well_formed(content) if _SURROGATE.search(body) else content
+
+
+_SURROGATE, _HALF = re.compile(rb"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
+
+
+def _well_formed(content: JSON) -> JSON:
+    """Replace what is left of halves: the parser has joined those that are pairs."""
+    root = [content]
+    waiting: list[JSON] = [root]
+    while waiting:
+        holder = waiting.pop()
+        for place, part in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+            if isinstance(part, (dict, list)):
+                waiting.append(part)
+            elif isinstance(part, str):
+                holder[place] = _HALF.sub("\ufffd", part)
+            if isinstance(place, str) and _HALF.search(place):
+                holder[_HALF.sub("\ufffd", place)] = holder.pop(place)
+    return root[0]
 
 
 def _finite(text: str) -> float:

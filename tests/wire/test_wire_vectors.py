@@ -164,7 +164,7 @@ def _meaning(tagged: Any, written: Any) -> Any:  # noqa: PLR0911 - one return pe
         case "bigint":
             return int(tagged["v"])
         case "number":
-            return 0 if tagged["v"] == "-0" else None
+            return {"-0": 0, "Infinity": None}.get(tagged["v"], written)
         case "set":
             return _meaning(tagged["v"], written)
         case "map":
