@@ -120,12 +120,15 @@ class ApiError(ChatarminError):
         path: The procedure's path on the wire.
         data: What else the service sent along, as JSON.
         request_id: The service's id of the exchange, to quote to its support.
+        request_size: How large the request was, as text, if it was refused for that; else None.
 
     Example:
         >>> error = ApiError.from_code("NOT_FOUND", "No such company", path="features.check")
         >>> print(type(error).__name__, "-", error)
         NotFoundError - NOT_FOUND: No such company [features.check]
     """
+
+    request_size: str | None = None
 
     def __init__(
         self,
@@ -162,7 +165,8 @@ class ApiError(ChatarminError):
         return kind(message or code, code=code, http_status=status, **same)
 
     def __str__(self) -> str:
-        where = [part for part in (self.path, self.request_id and f"request {self.request_id}") if part]
+        request_id = self.request_id and f"request {self.request_id}"
+        where = [part for part in (self.path, request_id, self.request_size) if part]
         told = without_query(self._told()[:_LONGEST_TEXT])
         return printable(f"{self.code}: {told}") + printable(f" [{', '.join(where)}]" if where else "", 200)
 

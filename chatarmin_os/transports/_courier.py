@@ -28,7 +28,15 @@ from urllib3.exceptions import (
 )
 
 from chatarmin_os._version import __version__
-from chatarmin_os.errors import ConnectionFailed, InvalidInput, InvalidResponse, TimedOut, TransportError, printable
+from chatarmin_os.errors import (
+    ConnectionFailed,
+    InvalidInput,
+    InvalidResponse,
+    TimedOut,
+    TransportError,
+    printable,
+    without_query,
+)
 from chatarmin_os.transports import _retry
 from chatarmin_os.transports._connections import Adapter, Answer, Exchange, current
 from chatarmin_os.transports._settings import is_loopback
@@ -70,7 +78,8 @@ class Reply(NamedTuple):
 
     status: int
     content_type: str
-    retry_after: float | None
+    retry_after: str | None
+    """The header as it came: whether it concerns a call depends on the status of that call."""
     request_id: str | None
     body: bytes
 
@@ -203,7 +212,7 @@ class Courier:
         return Reply(
             response.status_code,
             headers.get("Content-Type", "no content type"),
-            _retry.retry_after(response.status_code, headers.get("Retry-After")),
+            headers.get("Retry-After"),
             request_id and self.shown(request_id, at_most=_LONGEST_EXCERPT),
             self._blotted(body),
         )
@@ -232,11 +241,11 @@ class Courier:
 
     def unexpected(self, reply: Reply, reason: str, repeat: Repeat | None = None) -> Failure:
         """Return the failure that an answer is which is not the service's."""
-        excerpt = self.shown(reply.body[: 4 * _LONGEST_EXCERPT].decode(errors="replace"), at_most=_LONGEST_EXCERPT)
+        text = without_query(reply.body[: 4 * _LONGEST_EXCERPT].decode(errors="replace"))
+        excerpt = self.shown(text, at_most=_LONGEST_EXCERPT)
         told = f"{self._host}: status {reply.status}, {reason}: {self.shown(reply.content_type, 80)}: {excerpt!r}"
-        return Failure(
-            InvalidResponse(told, retry_after=reply.retry_after), repeat or _retry.after_status(reply.status)
-        )
+        wait = _retry.retry_after(reply.status, reply.retry_after)
+        return Failure(InvalidResponse(told, retry_after=wait), repeat or _retry.after_status(reply.status))
 
     def _redirected(self, response: requests.Response, location: str) -> Failure:
         # Without its query, which may hold what is secret.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from random import SystemRandom
@@ -101,22 +101,26 @@ def told_wait(error: object) -> float:
 
 
 def retry_after(status: int, header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header of a 429 or 503 says, None where it says none.
+    """Return the seconds to wait by a Retry-After header of a 429 or 503, None if it says none.
+
+    A number or a date of any size is a wait: the longest is `sys.float_info.max`, a year beyond 9999 counts as 9999.
 
     Example:
         >>> retry_after(429, " 5 "), retry_after(503, "1.5"), retry_after(429, "Sun, 06 Nov 1994 08:49:37 GMT")
         (5.0, 1.5, None)
+        >>> retry_after(429, "9" * 12), retry_after(429, "9" * 400) == sys.float_info.max
+        (999999999999.0, True)
         >>> [retry_after(429, junk) for junk in ("-5", "nan", "soon", "", "1e3", None)]
         [None, None, None, None, None, None]
     """
     if header is None or status not in _TELLS_WHEN:
         return None
     text = header.strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        return float(text)
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return min(float(text), sys.float_info.max)
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(re.sub(r"\b[1-9][0-9]{4,}\b", "9999", text))
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - wall()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return seconds if seconds > 0 and math.isfinite(seconds) else None
+    return seconds if seconds > 0 else None

@@ -194,10 +194,8 @@ def envelope(item: JSON) -> Envelope | None:
     return Envelope(None, data, "json")
 
 
-def refusal(
-    error: Mapping[str, Any], *, status: int, path: str, request_id: str | None, retry_after: float | None
-) -> ApiError:
-    """Return the error that an envelope's *error* is, told of the call to *path*."""
+def refusal(error: Mapping[str, Any], *, status: int, path: str, request_id: str | None) -> ApiError:
+    """Return the error that an envelope's *error* is, of the call to *path*."""
     data = error.get("data")
     told = {key: value for key, value in data.items() if key != "stack"} if isinstance(data, dict) else {}
     own = told.get("httpStatus")
@@ -214,7 +212,6 @@ def refusal(
         path=path,
         data=told or None,
         request_id=request_id,
-        retry_after=retry_after,
     )
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 from chatarmin_os._clock import perf_counter
 from chatarmin_os._input import hidden
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, ServerError, TransportError
+from chatarmin_os.errors import (
+    ApiError,
+    ChatarminError,
+    InvalidResponse,
+    RateLimitError,
+    ServerError,
+    TransportError,
+)
 from chatarmin_os.transports import _retry, _settings, _wire
+from chatarmin_os.transports._batches import REFUSES_SIZE, UNCERTAIN, Batches
 from chatarmin_os.transports._courier import Courier, Failure, Reply
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import requests
     from requests.auth import AuthBase
@@ -27,10 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("chatarmin_os")
 _log.addHandler(logging.NullHandler())
 
-_MOST_CALLS = 50
-_LONGEST_URL = 8_000  # characters: proxies and servers refuse longer ones, and a batch of queries is one URL
 _PROBE = Call("tiers.list", "query", None, safe_to_repeat=True)
-_BATCHING_OFF, _BATCH_TOO_LARGE = "Batching is not enabled on the server", "Batch call exceeds maximum size"
 
 
 class _Result(NamedTuple):
@@ -68,8 +72,12 @@ class HTTPTransport(Transport):
           certificate that fails, no answer that is complete and wrong, and no 500, which is the service's own failure
           and would most likely be one again. A budget of the whole transport (20 repeats; each call that is answered
           gives back a fifth) keeps a service that is down from being stormed.
-        - **Retry-After** of a 429 or 503 is waited for if it fits the deadline; if not, the error is raised at once,
-          with `retry_after`.
+        - **Retry-After** of a 429 or 503, in seconds or as a date and of any size, is waited for if it fits the
+          deadline; if not, the error is raised at once, with `retry_after`. In a batch it concerns the calls whose own
+          status is one of these.
+        - **Sizes**: a batch that a server refuses for its size (413, 414 or 431, also 400 or 404 for a long URL) is
+          sent again in parts, and later batches of its kind are no larger. A single call that is too large raises what
+          the server said, with its size: an `ApiError` with the code `PAYLOAD_TOO_LARGE`, or an `InvalidResponse`.
         - **Outcome**: `"not_sent"` only where not one byte of the request can have reached the service.
         - **Answers** are at most 64 MiB. Redirects, and what is not tRPC, are `InvalidResponse`.
         - **Trust**: TLS is verified; a private authority goes into REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or on a
@@ -120,7 +128,7 @@ class HTTPTransport(Transport):
         self._is_auto = _settings.transformer(transformer) == "auto"
         self._transformer: Transformer | None = None if transformer == "auto" else transformer
         self._paths = _settings.paths(paths)
-        self._most_calls = _MOST_CALLS
+        self._batches = Batches(self._base_url, self._paths)
         self._budget = _retry.Budget()
         self._courier = Courier(
             self._base_url,
@@ -156,7 +164,8 @@ class HTTPTransport(Transport):
         answers: list[JSON | ChatarminError] = [None] * len(calls)
         for kind in ("query", "mutation"):
             places = iter([place for place, call in enumerate(calls) if call.kind == kind])
-            for part in self._parts([call for call in calls if call.kind == kind]):
+            of_kind = [call for call in calls if call.kind == kind]
+            for part in self._batches.parts(of_kind, self._transformer):
                 for answer in self._settled(part, deadline):
                     answers[next(places)] = answer
         return answers
@@ -164,23 +173,6 @@ class HTTPTransport(Transport):
     def close(self) -> None:
         """Close all connections; a session of your own stays as it is."""
         self._courier.close()
-
-    def _parts(self, calls: Sequence[Call]) -> Iterator[Sequence[Call]]:
-        """Yield *calls*, all of one kind, in parts that go into one request each."""
-        while calls:
-            part = calls[: self._most_calls]
-            if self._is_too_long(part):
-                sizes = range(2, len(part))
-                part = part[: 1 + bisect_left(sizes, True, key=lambda size: self._is_too_long(calls[:size]))]
-            yield part
-            calls = calls[len(part) :]
-
-    def _is_too_long(self, calls: Sequence[Call]) -> bool:
-        if calls[0].kind == "mutation":
-            calls = [Call(call.path, call.kind) for call in calls]  # their inputs are not in the URL
-        # What is not known yet may be superjson, which takes more room.
-        target = _wire.message(calls, self._transformer or "superjson", self._paths).target
-        return len(self._base_url) + len(target) > _LONGEST_URL
 
     def _settled(self, calls: Sequence[Call], deadline: Deadline) -> list[JSON | ChatarminError]:
         """Return the answers to calls that go in one request, made again where that is right: the only such loop."""
@@ -248,13 +240,15 @@ class HTTPTransport(Transport):
         if isinstance(reply, Failure):
             return _to_all(reply, calls)
         said = self._said(reply, calls)
+        if refused := self._refused_for_size(reply, said, calls, deadline):
+            return refused
         if isinstance(said, Failure):
             return _to_all(said, calls)
         told: Transformer | None = next((envelope.transformer for envelope in said if envelope.transformer), None)
         if self._is_auto and told:
             self._transformer = told
         if told in {None, spoken}:
-            return self._results(reply, said, calls, deadline)
+            return self._results(reply, said, calls)
         if self._is_auto and calls[0].kind == "query" and not is_corrected:
             results = self._attempt(calls, attempt, deadline, is_corrected=True)
             for result in results:
@@ -277,29 +271,46 @@ class HTTPTransport(Transport):
             return self._courier.unexpected(reply, f"no answer of the service to {len(calls)} call(s)")
         return said
 
-    def _results(self, reply: Reply, said: list[Envelope], calls: Sequence[Call], deadline: Deadline) -> list[_Result]:
+    def _refused_for_size(
+        self, reply: Reply, said: list[Envelope] | Failure, calls: Sequence[Call], deadline: Deadline
+    ) -> list[_Result]:
+        """Return what comes of calls whose request is larger than a server takes, nothing if that is not the reason."""
+        if len(calls) == 1:
+            if not isinstance(said, Failure) or reply.status not in REFUSES_SIZE:
+                return []
+            size = self._batches.described(calls[0], self._transformer)
+            return _to_all(self._courier.unexpected(reply, f"the request is too large for the server ({size})"), calls)
+        kind, foreign = calls[0].kind, isinstance(said, Failure)
+        before = self._batches.limits[kind]
+        whole = said[0].error if not isinstance(said, Failure) and len(said) < len(calls) else None
+        message = None if foreign else str((whole or {}).get("message"))
+        if not self._batches.shrink(calls, self._transformer, status=reply.status, body=reply.body, said=message):
+            return []
+        parts = self._batches.parts(calls, self._transformer)
+        results = [_Result(answer) for part in parts for answer in self._settled(part, deadline)]
+        if (
+            foreign
+            and reply.status in UNCERTAIN
+            and all(isinstance(result.answer, InvalidResponse) for result in results)
+        ):
+            self._batches.limits[kind] = before  # it was something else
+        return results
+
+    def _results(self, reply: Reply, said: list[Envelope], calls: Sequence[Call]) -> list[_Result]:
         """Return what the envelopes of a reply come to; a whole request that was refused has one."""
-        if len(said) < len(calls):
-            reason = str((said[0].error or {}).get("message"))
-            if _BATCHING_OFF in reason or _BATCH_TOO_LARGE in reason:
-                # None of it ran. Later batches are made as the service takes them.
-                fewer = 1 if _BATCHING_OFF in reason else max(1, len(calls) // 2)
-                self._most_calls = min(self._most_calls, fewer)
-                return [_Result(answer) for part in self._parts(calls) for answer in self._settled(part, deadline)]
-            said *= len(calls)
-        return [self._result(reply, envelope, call) for envelope, call in zip(said, calls, strict=True)]
+        whole = said * len(calls) if len(said) < len(calls) else said
+        return [self._result(reply, envelope, call) for envelope, call in zip(whole, calls, strict=True)]
 
     def _result(self, reply: Reply, envelope: Envelope, call: Call) -> _Result:
         if envelope.error is None:
             return _Result(envelope.data)
         self._courier.blot(envelope.error)
-        refusal = _wire.refusal(
-            envelope.error,
-            status=reply.status,
-            path=call.path,
-            request_id=reply.request_id,
-            retry_after=reply.retry_after,
-        )
+        refusal = _wire.refusal(envelope.error, status=reply.status, path=call.path, request_id=reply.request_id)
+        if isinstance(refusal, (RateLimitError, ServerError)):
+            # The status of a batch is none of its calls' own, and it has one header for all of them.
+            refusal.retry_after = _retry.retry_after(refusal.http_status or 0, reply.retry_after)
+        if refusal.http_status in REFUSES_SIZE:
+            refusal.request_size = self._batches.described(call, self._transformer)
         return _Result(refusal, _retry.after_refusal(refusal))
 
 

@@ -326,7 +326,7 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
     shared = told == "number" and code["number"] == -32603
     name = "INTERNAL_SERVER_ERROR" if shared else code["code"]
 
-    refusal = _wire.refusal(error, status=207, path="a.b", request_id=None, retry_after=None)
+    refusal = _wire.refusal(error, status=207, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (name, STATUSES[name])
     assert type(refusal) is CLASSES.get(name, ServerError if code["status"] >= 500 else ApiError)
@@ -353,7 +353,7 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
 )
 def test_what_tells_the_code(error: dict[str, Any], status: int, code: str, http_status: int) -> None:
     """The name in the data counts first, then the status there, then that of the answer, then the number."""
-    refusal = _wire.refusal(error, status=status, path="a.b", request_id=None, retry_after=None)
+    refusal = _wire.refusal(error, status=status, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (code, http_status)
 
@@ -363,7 +363,7 @@ def test_an_unknown_code_is_a_failure_of_the_service_from_500_on(status: int) ->
     """A code that nobody knows is a server's error where its status says so, else an error of no special kind."""
     error = {"message": "m", "data": {"code": "TEAPOT"}}
 
-    refusal = _wire.refusal(error, status=status, path="a.b", request_id=None, retry_after=None)
+    refusal = _wire.refusal(error, status=status, path="a.b", request_id=None)
 
     assert type(refusal) is (ServerError if status >= 500 else ApiError)
 
