@@ -197,7 +197,8 @@ def envelope(item: JSON) -> Envelope | None:
 def refusal(error: Mapping[str, Any], *, status: int, path: str, request_id: str | None) -> ApiError:
     """Return the error that an envelope's *error* is, of the call to *path*."""
     data = error.get("data")
-    told = {key: value for key, value in data.items() if key != "stack"} if isinstance(data, dict) else {}
+    told = data if isinstance(data, dict) else {}
+    _drop_stacks(told)
     own = told.get("httpStatus")
     http_status = own if type(own) is int else None if status == _MULTI_STATUS else status
     code, message = told.get("code"), error.get("message")
@@ -213,6 +214,17 @@ def refusal(error: Mapping[str, Any], *, status: int, path: str, request_id: str
         data=told or None,
         request_id=request_id,
     )
+
+
+def _drop_stacks(data: dict[str, Any]) -> None:
+    """Drop the stacks of an error's data and of the causes inside it: they show a service's code, and its messages."""
+    waiting: list[JSON] = [data]
+    while waiting:
+        holder = waiting.pop()
+        if isinstance(holder, dict):
+            holder.pop("stack", None)
+        inside = holder.values() if isinstance(holder, dict) else holder
+        waiting += [part for part in inside if isinstance(part, (dict, list))]
 
 
 def _hashable(value: JSON) -> int:

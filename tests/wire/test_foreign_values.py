@@ -107,6 +107,22 @@ def test_a_text_alone_is_mended() -> None:
     assert _wire.parsed(f'"a{HIGH}"'.encode()) == "a\ufffd"
 
 
+def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
+    """A service that sends an error with its causes shows nobody where they were raised, and all else of them."""
+    cause = {
+        "message": "m",
+        "stack": "Error: m\n    at f (/app/a.js:1:2)",
+        "causes": [{"stack": ["f"], "code": "23505"}],
+    }
+    data = {"code": "NOT_FOUND", "stack": "TRPCError: m", "cause": cause}
+    _answer(mocked, json.dumps({"error": {"message": "m", "code": -32004, "data": data}}), status=404)
+
+    with pytest.raises(NotFoundError) as raised:
+        _client().companies.get_by_product_link(external_org_id="org")
+
+    assert raised.value.data == {"code": "NOT_FOUND", "cause": {"message": "m", "causes": [{"code": "23505"}]}}
+
+
 # Numbers that are none
 
 
