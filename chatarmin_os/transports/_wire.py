@@ -197,7 +197,7 @@ def envelope(item: JSON) -> Envelope | None:
 def refusal(error: Mapping[str, Any], *, status: int, path: str, request_id: str | None) -> ApiError:
     """Return the error that an envelope's *error* is, of the call to *path*."""
     data = error.get("data")
-    told = data if isinstance(data, dict) else {}
+    told = {**data} if isinstance(data, dict) else {}  # of its own: one answer may refuse several calls
     _drop_stacks(told)
     own = told.get("httpStatus")
     http_status = own if type(own) is int else None if status == _MULTI_STATUS else status
