@@ -88,14 +88,40 @@ def _escaped(key: str | int) -> str:
     return str(key).replace("\\", "\\\\").replace(".", "\\.")
 
 
-def decode(envelope: JSON) -> JSON:
+class Repeats:
+    """How much a server may leave out of one body because it stands elsewhere in it, however many envelopes it has.
+
+    Each repeat may hold others, so that a short body could come to any size. A listing may well repeat one object in
+    each of its rows; no service has a use for more.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Allow as much as is in proportion to a body of *size* characters."""
+        self._left = min(64 * size, 4 * 2**20 + 2 * size)
+
+    def take(self, size: int) -> None:
+        """Put back *size* characters.
+
+        Raises:
+            ValueError: That is too much.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise ValueError("repeats of repeats without end")
+
+
+def decode(envelope: JSON, repeats: Repeats | None = None) -> JSON:
     """Return what an envelope means, in JSON: sets as lists, maps with text for keys as objects, undefined left out.
 
     Instants stay the text they are; so does what has no counterpart in JSON, such as a regular expression or NaN.
     What is not understood stays as it came, and a path that leads nowhere is ignored.
 
+    Args:
+        envelope: An object with `json`, and `meta` beside it.
+        repeats: What the repeats in the whole body may come to; default: in proportion to this envelope.
+
     Raises:
-        ValueError: The repeats in it come to a multiple of the answer itself.
+        ValueError: The repeats come to more.
 
     Example:
         >>> decode({"json": {"n": "9007199254740993", "gone": None}, "meta": {"values": {"n": ["bigint"],
@@ -107,7 +133,8 @@ def decode(envelope: JSON) -> JSON:
     if isinstance(meta, dict):
         has_version = bool(meta.get("v"))
         _apply(meta.get("values"), holder, "", has_version=has_version)
-        _share(meta.get("referentialEqualities"), holder, has_version=has_version)
+        if equalities := meta.get("referentialEqualities"):
+            _share(equalities, holder, repeats or Repeats(len(json.dumps(envelope))), has_version=has_version)
     return holder.get("")
 
 
@@ -188,29 +215,16 @@ _CONVERSIONS: dict[str, Callable[[Any, Any], None]] = {
 }
 
 
-def _share(equalities: JSON, holder: dict[str, Any], *, has_version: bool) -> None:
-    """Put back what a server left out (null) because it stands elsewhere already; a cycle stays cut.
-
-    Each repeat may hold others, so that a short answer could come to any size.
-
-    Raises:
-        ValueError: The repeats come to more than in proportion to the answer.
-    """
-    left: int | None = None
-    for original, place in _repeats(equalities, holder, has_version=has_version):
+def _share(equalities: JSON, holder: dict[str, Any], repeats: Repeats, *, has_version: bool) -> None:
+    """Put back what a server left out (null) because it stands elsewhere already; a cycle stays cut."""
+    for original, place in _equal_places(equalities, holder, has_version=has_version):
         if place[0][place[1]] is None:
-            if left is None:
-                size = len(json.dumps(holder))
-                # A listing may repeat one object in each of its rows; more than this no service has a use for.
-                left = min(64 * size, 4 * (2**20 + size))
             text = json.dumps(original[0][original[1]])
-            left -= len(text)
-            if left < 0:
-                raise ValueError("repeats of repeats without end")
+            repeats.take(len(text))
             place[0][place[1]] = json.loads(text)
 
 
-def _repeats(
+def _equal_places(
     equalities: JSON, holder: dict[str, Any], *, has_version: bool
 ) -> Iterator[tuple[tuple[Any, Any], tuple[Any, Any]]]:
     """Yield the place of each original with the place of each of its repeats."""

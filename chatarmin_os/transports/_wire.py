@@ -161,7 +161,7 @@ class Envelope(NamedTuple):
     """That of the service, where the answer tells it."""
 
 
-def envelope(item: JSON) -> Envelope | None:
+def envelope(item: JSON, repeats: _superjson.Repeats | None = None) -> Envelope | None:
     """Return what *item* says, None where it is no answer of tRPC; an error counts more than a result beside it.
 
     Example:
@@ -176,7 +176,7 @@ def envelope(item: JSON) -> Envelope | None:
     error, result = (item.get("error"), item.get("result")) if isinstance(item, dict) else (None, None)
     if error is not None:
         wrapped = isinstance(error, dict) and isinstance(error.get("json"), dict)
-        content = _superjson.decode(error) if wrapped else error
+        content = _superjson.decode(error, repeats) if wrapped else error
         if not isinstance(content, dict) or content.keys().isdisjoint({"message", "code", "data"}):
             return None
         # A gateway's own error may look like one of tRPC, but not down to these.
@@ -190,7 +190,7 @@ def envelope(item: JSON) -> Envelope | None:
         return Envelope(None, None, None)  # undefined, without a transformer
     data = result["data"]
     if isinstance(data, dict) and {"json"} <= data.keys() <= {"json", "meta"}:
-        return Envelope(None, _superjson.decode(data), "superjson")
+        return Envelope(None, _superjson.decode(data, repeats), "superjson")
     return Envelope(None, data, "json")
 
 

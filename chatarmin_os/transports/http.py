@@ -19,6 +19,7 @@ from chatarmin_os.errors import (
 from chatarmin_os.transports import _retry, _settings, _wire
 from chatarmin_os.transports._batches import REFUSES_SIZE, UNCERTAIN, Batches
 from chatarmin_os.transports._courier import Courier, Failure, Reply
+from chatarmin_os.transports._superjson import Repeats
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ class HTTPTransport(Transport):
         try:
             content = _wire.parsed(reply.body)
             items = content if len(calls) > 1 and isinstance(content, list) else [content]
-            said = [envelope for item in items if (envelope := _wire.envelope(item))]
+            repeats = Repeats(len(reply.body))
+            said = [envelope for item in items if (envelope := _wire.envelope(item, repeats))]
         except (ValueError, RecursionError) as error:
             return self._courier.unexpected(reply, f"no JSON of the service ({self._courier.shown(str(error), 80)})")
         is_whole_failure = len(calls) > 1 and isinstance(content, dict) and said and said[0].error is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from contextlib import suppress
 from datetime import datetime
 from time import process_time
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -240,6 +241,20 @@ def test_an_answer_of_repeats_without_end_is_an_invalid_response(mocked: Mock) -
 
     with pytest.raises(InvalidResponse, match="repeats"):
         _client("superjson").features.check(company_id="c1", feature_code="seats")
+
+
+@pytest.mark.parametrize("count", [10, 50, 250])
+def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
+    """Many small answers whose repeats double cost memory in proportion to all of them, up to a bound."""
+    body = json.dumps([{"result": {"data": _doubled(20)}}] * count)
+    items, repeats = json.loads(body), _superjson.Repeats(len(body))
+
+    def decode() -> None:
+        for item in items:
+            with suppress(ValueError):
+                _wire.envelope(item, repeats)
+
+    assert _peak(decode) < min(1024 * len(body), 64 * 2**20)
 
 
 @pytest.mark.parametrize(("rows", "letters"), [(10, 10_000), (1000, 1000), (20_000, 10), (100_000, 100)])

@@ -139,6 +139,7 @@ class _Exchange(ABC):
             text, self.problem = None, ("PAYLOAD_TOO_LARGE", "PAYLOAD_TOO_LARGE")
         else:
             text = request.body.decode(self.encoding, errors="replace") or None
+        self.size = len(text or "")
         if text is not None:
             try:
                 self.content = _javascript.parsed(text)
@@ -248,8 +249,9 @@ class _Exchange(ABC):
             inputs = self.content
         else:
             raise ApiError.from_code("BAD_REQUEST", _NO_OBJECT)
+        repeats = _superjson.Repeats(self.size)
         try:
-            return {index: _meant(one) for index, one in inputs.items()} if self.is_superjson else inputs
+            return {index: _meant(one, repeats) for index, one in inputs.items()} if self.is_superjson else inputs
         except (ValueError, RecursionError) as error:
             raise ApiError.from_code(self.no_superjson, f"no superjson: {error}") from None
 
@@ -378,7 +380,7 @@ def _is_wrapped(content: Any, *, is_batch: bool) -> bool:
     return any(isinstance(one, dict) and {"json"} <= one.keys() <= {"json", "meta"} for one in inputs)
 
 
-def _meant(envelope: Any) -> Any:
+def _meant(envelope: Any, repeats: _superjson.Repeats) -> Any:
     """Return what an envelope of superjson means; without `json` it is undefined, as there."""
     if envelope is None:
         raise ValueError("null is no envelope")
@@ -386,4 +388,4 @@ def _meant(envelope: Any) -> Any:
         return UNSET
     meta = envelope.get("meta")
     is_undefined = isinstance(meta, dict) and meta.get("values") == ["undefined"]
-    return UNSET if is_undefined else _superjson.decode(envelope)
+    return UNSET if is_undefined else _superjson.decode(envelope, repeats)
