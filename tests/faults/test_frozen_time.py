@@ -180,3 +180,23 @@ def test_waits_leave_the_generator_of_the_caller_alone(monkeypatch: pytest.Monke
     assert random.getstate() == before
     assert len(set(waits)) == len(waits) == 4
     assert all(0 <= wait <= _retry.longest_wait(2) for wait in waits)
+
+
+FORKS = """
+import os, random
+from chatarmin_os.transports import _retry
+for _ in range(2):
+    if os.fork() == 0:
+        print(_retry.random.random(), random.Random(1).random(), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_child_processes_wait_differently() -> None:
+    """Children that were forked from one process do not come back to a service at the same instants."""
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)  # noqa: S603
+
+    first, second = (line.split() for line in done.stdout.splitlines())
+    assert first[0] != second[0]
+    assert first[1] == second[1]

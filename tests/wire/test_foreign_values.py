@@ -243,7 +243,7 @@ def test_an_answer_of_repeats_without_end_is_an_invalid_response(mocked: Mock) -
         _client("superjson").features.check(company_id="c1", feature_code="seats")
 
 
-@pytest.mark.parametrize("count", [10, 50, 250])
+@pytest.mark.parametrize("count", [10, 50])
 def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
     """Many small answers whose repeats double cost memory in proportion to all of them, up to a bound."""
     body = json.dumps([{"result": {"data": _doubled(20)}}] * count)
@@ -326,7 +326,7 @@ def test_decoding_takes_time_and_memory_in_proportion(envelope: Callable[[int], 
             times.append(process_time() - started)
         return min(times), _peak(lambda: _superjson.decode(envelope(size)))
 
-    (less, small), (more, large) = taken(2_000), taken(32_000)
+    (less, small), (more, large) = taken(1_000), taken(16_000)
 
     assert more < 48 * less
     assert large < 48 * max(small, 2**14)
@@ -355,7 +355,7 @@ def test_mending_takes_time_in_proportion() -> None:
             times.append(process_time() - started)
         return min(times)
 
-    assert taken(32_000) < 48 * taken(2_000)
+    assert taken(16_000) < 48 * taken(1_000)
 
 
 def test_instants_stay_text() -> None:
