@@ -7,6 +7,7 @@ nginx 1.22, HAProxy and IIS.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -436,7 +437,23 @@ def test_junk_is_no_wait_in_a_batch_either(mocked: Mock, naps: list[float], wait
     assert naps[0] <= 0.1
 
 
-def test_no_wait_is_kept_for_an_answer_of_no_service(mocked: Mock) -> None:
+@pytest.mark.parametrize("wait", ["1234567890", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_single_call_that_would_have_to_wait_too_long_is_refused_at_once(
+    mocked: Mock, naps: list[float], wait: str
+) -> None:
+    """A wait of ten digits is a wait, and not junk after which the call is repeated within a tenth of a second."""
+    refused = json.loads(_mixed(("TOO_MANY_REQUESTS", 429)))[0]
+    mocked.add(responses.GET, re.compile(URL), json.dumps(refused), status=429, headers={"Retry-After": wait})
+
+    with pytest.raises(RateLimitError) as raised:
+        _client(max_retries=2).send(_checks(1)[0])
+
+    assert raised.value.retry_after is not None
+    assert 1_234_567_890 <= raised.value.retry_after < math.inf
+    assert (naps, len(mocked.calls)) == ([], 1)
+
+
+def test_the_wait_of_a_page_is_kept(mocked: Mock) -> None:
     """The page of a proxy that says when to come again is an InvalidResponse with that wait."""
     mocked.add(responses.GET, re.compile(URL), "<html>", status=503, headers={"Retry-After": "12345678901"})
 
