@@ -10,9 +10,11 @@ import json
 import math
 import re
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.transports import _superjson
 
@@ -53,25 +55,23 @@ def message(calls: Sequence[Call], transformer: Transformer, paths: Mapping[str,
         Message(method='POST', target='/links.reset', body=b'{"json":{}}')
     """
     is_mutation, is_batch = calls[0].kind == "mutation", len(calls) > 1
-    target = "/" + ",".join([quote(paths.get(call.path, call.path), safe="") for call in calls])
-    # An empty body is refused by many servers even where an input is optional; an empty object is not.
-    inputs = [{} if call.input is None and is_mutation else call.input for call in calls]
-    encoded = {
-        index: _encoded(call, given, transformer)
-        for index, (call, given) in enumerate(zip(calls, inputs, strict=True))
-        if given is not None or transformer == "superjson"
-    }
-    content = encoded if is_batch else encoded.get(0)
+    target = "/" + ",".join([_quoted(paths.get(call.path, call.path)) for call in calls])
+    inputs = [_encoded(call, transformer) for call in calls]
+    content = {index: given for index, given in enumerate(inputs) if given is not UNSET} if is_batch else inputs[0]
     if is_mutation:
         return Message("POST", f"{target}?batch=1" if is_batch else target, _text(content).encode())
-    query = ["batch=1"] if is_batch else []
-    if encoded or is_batch:
-        query.append("input=" + _percent_encoded(_text(content)))
-    return Message("GET", f"{target}?{'&'.join(query)}" if query else target, None)
+    if content is UNSET:
+        return Message("GET", target, None)
+    return Message("GET", f"{target}?{'batch=1&' if is_batch else ''}input={_percent_encoded(_text(content))}", None)
 
 
 def _text(content: JSON) -> str:
     return _encoder.encode(content)
+
+
+@lru_cache(256)
+def _quoted(path: str) -> str:
+    return quote(path, safe="")
 
 
 def _percent_encoded(text: str) -> str:
@@ -85,9 +85,12 @@ def _percent_encoded(text: str) -> str:
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _encoded(call: Call, given: JSON, transformer: Transformer) -> JSON:
+def _encoded(call: Call, transformer: Transformer) -> Any:
+    """Return the input of a call as the service reads it, UNSET if it is left out."""
+    # Many servers refuse an empty body even if an input is optional; they take an empty object.
+    given = {} if call.input is None and call.kind == "mutation" else call.input
     if transformer == "json":
-        return given
+        return UNSET if given is None else given
     if given is None:
         return {"json": None, "meta": {"values": ["undefined"], "v": 1}}
     names = _DATES.get(call.path, ()) if isinstance(given, dict) else ()

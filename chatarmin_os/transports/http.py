@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("chatarmin_os")
 _log.addHandler(logging.NullHandler())
 
+_BAD_REQUEST = 400
 _PROBE = Call("tiers.list", "query", None, safe_to_repeat=True)
 
 
@@ -241,7 +242,7 @@ class HTTPTransport(Transport):
         if isinstance(reply, Failure):
             return _to_all(reply, calls)
         said = self._said(reply, calls)
-        if refused := self._refused_for_size(reply, said, calls, deadline):
+        if reply.status >= _BAD_REQUEST and (refused := self._refused_for_size(reply, said, calls, deadline)):
             return refused
         if isinstance(said, Failure):
             return _to_all(said, calls)
