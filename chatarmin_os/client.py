@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.models.companies import Hints
-    from chatarmin_os.models.onboarding import OnboardResult
+    from chatarmin_os.models.onboarding import OnboardResult, SignUpResult
     from chatarmin_os.procedures._base import Kind, Request
     from chatarmin_os.resources.billing import Billing
     from chatarmin_os.resources.companies import Companies
@@ -240,6 +240,69 @@ class ChatarminOS:
                 stripe_subscription_id=stripe_subscription_id,
                 stripe_customer_id=stripe_customer_id,
             )
+        )
+
+    def sign_up(
+        self,
+        *,
+        external_org_id: str | UUID,
+        name: str,
+        verified_domain: str | None = None,
+        starting_tier: str | None = None,
+        contact_email: str | None = None,
+        contact_name: str | None = None,
+        created_at: datetime | str | None = None,
+    ) -> SignUpResult:
+        """Find, link or create the company of an organisation that signs up, and put a new customer on a tier.
+
+        The company is the one that the organisation id is linked to; else the one with the *verified_domain*, which is
+        then linked; else a new one. A name never matches: two customers may have the same one. The starting tier is
+        applied only if the company has no feature enabled, no active subscription and, unless it is new, never had an
+        access: a colleague's sign-up does not downgrade a paying customer, and signing up again changes nothing.
+
+        It is composed of calls, each looked up before it is made. If one of them fails, call `sign_up` again with the
+        same arguments: it finds out how far it came and does the rest.
+
+        Args:
+            external_org_id: Your own id of the organisation.
+            name: The name of a new company; an existing one keeps its own.
+            verified_domain: A domain whose mail the person who signs up has been shown to receive, such as that of a
+                confirmed e-mail address; never a form field, for whoever matches is given that company's access. A
+                free mail provider's domain links nothing.
+            starting_tier: The tier of a new customer, such as `"free"`.
+            contact_email: A contact to add, unless the company has it; the primary one if it is the first.
+            contact_name: That contact's name; ignored without an address.
+            created_at: When the company came into being; counts for a new company only.
+
+        Returns:
+            `SignUpResult`; `link_status` is created, linked or already_linked.
+
+        Raises:
+            InvalidInput: An argument is invalid; nothing was sent.
+            NotFoundError: There is no such tier; nothing was made.
+            ApiError: The service refused one of the calls; `.request` says which.
+            TransportError: No response was received to one of the calls; call `sign_up` again.
+
+        The single calls are stated by the service's README; their order and conditions are chosen by this project.
+
+        Example:
+            >>> known = fake.add_company("Acme GmbH", domain="acme.com")
+            >>> client.sign_up(external_org_id="org_1", name="Acme", verified_domain="acme.com").link_status
+            'linked'
+            >>> client.sign_up(external_org_id="org_2", name="Acme GmbH", starting_tier="free").tier_applied
+            True
+        """
+        from chatarmin_os._sign_up import sign_up  # brings requests and rules that most programs do without
+
+        return sign_up(
+            self,
+            external_org_id=external_org_id,
+            name=name,
+            verified_domain=verified_domain,
+            starting_tier=starting_tier,
+            contact_email=contact_email,
+            contact_name=contact_name,
+            created_at=created_at,
         )
 
     def send(self, request: Request[T]) -> T:

@@ -37,3 +37,20 @@ class OnboardResult:
     link_status: str = required()
     billing_status: OnboardBilling | None = None
     extra: dict[str, Any] = unknown_fields()
+
+
+@frozen
+class SignUpResult:
+    """The company behind an organisation that signed up, and whether it was put on the starting tier.
+
+    The client makes it of several answers, so it has no `extra`.
+
+    Attributes:
+        link_status: created, linked (its verified domain was known) or already_linked.
+        tier_applied: Whether this call applied the starting tier; False if the company had features or a subscription.
+    """
+
+    company_id: str
+    company_name: str | None
+    link_status: str
+    tier_applied: bool
