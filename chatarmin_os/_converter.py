@@ -7,10 +7,8 @@ names its place from the root of the answer in wire names: `$.features[3].isEnab
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import datetime
 from functools import partial, reduce
 from operator import or_
 from types import NoneType, UnionType
@@ -32,8 +30,9 @@ from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from chatarmin_os._input import items, keywords, within
-from chatarmin_os._json import JSON, LARGEST_INTEGER, copied, described, instant_text, unshared
+from chatarmin_os._json import JSON, copied, described, instant_text, unshared
 from chatarmin_os._unset import UNSET
+from chatarmin_os._values import far_instant_of, instant_of, number_of
 from chatarmin_os.errors import InvalidInput, InvalidResponse
 from chatarmin_os.procedures._base import Request
 from chatarmin_os.transports.base import Call
@@ -269,16 +268,11 @@ def _int(value: JSON, _: Any = None) -> int:
 
 # A field of a model takes what databases and JavaScript make of numbers and instants, too.
 
-_MAX_DIGITS = 4_300
-"""As many as Python converts by default: more take a time that grows with their square."""
-
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-
 
 def _model_quantity(value: JSON) -> Quantity:
     """Return a quantity; text that is exactly a JSON number is that number, as a driver writes `numeric` and `int8`."""
     if type(value) is str:
-        number = _number_of(value)
+        number = number_of(value)
         if number is not None:
             return number
     return _quantity(value)
@@ -291,66 +285,12 @@ def _model_int(value: JSON) -> int:
     return whole
 
 
-def _number_of(text: str) -> Quantity | None:
-    """Return the number that a text is in JSON, exact if it is whole; None if it is none, or has no end."""
-    match = _NUMBER.fullmatch(text)
-    if match is None:
-        return None
-    if match[1] is match[2] is None:
-        # `int` itself has a limit that a user may have lowered.
-        return int(Decimal(text)) if len(text) <= _MAX_DIGITS else None
-    number = float(text)  # before any exact number is made of it: an exponent can ask for a billion digits
-    if number - number != 0:
-        return None
-    if abs(number) <= LARGEST_INTEGER:
-        return _quantity(number)
-    exact = Decimal(text)
-    return int(exact) if exact == exact.to_integral_value() else number
-
-
-_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-_LEAP_CYCLE = 400
-"""After so many years the calendar begins again."""
-
-_DATE = re.compile(
-    # JavaScript writes years beyond 9999 and before 0 with a sign and six digits, PostgreSQL without a sign.
-    r"([0-9]{4}|\+[0-9]{6}|-(?!0{6})[0-9]{6}|\+?[1-9][0-9]{4,5})(-[0-9]{2}-[0-9]{2})(.*)"
-)
-
-
 def _instant(value: JSON, _: Any = None) -> datetime:
     if type(value) is str:
-        moment = _parsed(value) or _parsed_date(value)
+        moment = instant_of(value) or far_instant_of(value)
         if moment is not None:
             return moment
     raise _Mismatch("an instant such as 2024-01-15T10:30:00.000Z", value)
-
-
-def _parsed(text: str) -> datetime | None:
-    """Return an instant in UTC, None if the text has no offset, or is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is UTC:
-            return moment
-        return None if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _parsed_date(text: str) -> datetime | None:
-    """Return the start of a day in UTC, and the last or first instant there is for one of a year beyond."""
-    date = _DATE.fullmatch(text)
-    if date is None:
-        return None
-    year = int(date[1])
-    like = 2000 + year % _LEAP_CYCLE  # a year with the same calendar that a datetime holds, as its neighbours
-    moment = _parsed(f"{like}{date[2]}{date[3] or 'T00:00:00Z'}")
-    if moment is None:
-        return None
-    year += moment.year - like
-    if year < _FIRST.year:
-        return _FIRST
-    return _LAST if year > _LAST.year else moment.replace(year=year)
 
 
 def _mapping(value: JSON, _: Any = None) -> dict[str, Any]:

@@ -814,11 +814,11 @@ def test_a_number_without_an_end_is_refused_at_once(make: str) -> None:
     assert len(_refused(UsageResult, {"currentUsage": text}, ".currentUsage")) < 300
 
 
-def test_a_snapshot_of_the_fake_has_no_numbers_as_text() -> None:
+@pytest.mark.parametrize("wrong", ["4900", 4900.5])
+def test_a_snapshot_of_the_fake_has_no_numbers_as_text(wrong: object) -> None:
     """What only answers of a service may hold is wrong in the fake's own state."""
     snapshot = FakeTransport(demo_catalogue()).snapshot()
-    tier = snapshot["catalogue"]["tiers"][0]
-    tier["baseFee"] = "4900"
+    snapshot["catalogue"]["tiers"][0]["baseFee"] = wrong
 
     with pytest.raises(ValueError, match="baseFee"):
         FakeTransport.from_snapshot(snapshot)
