@@ -67,6 +67,8 @@ def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
             kind = type(value).__name__
             raise InvalidInput(f"could not read the given {kind}: {shortened(error, 120)}").inside(place) from error
 
+    # attrs puts it into `__init__` of requests, where the text "Any" would be a name of their module.
+    converted.__annotations__["value"] = Any
     return converted
 
 

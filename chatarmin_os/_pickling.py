@@ -6,8 +6,6 @@ from typing import Any
 
 from attrs import NOTHING, Factory, fields
 
-from chatarmin_os.errors import InvalidInput
-
 
 class AcrossVersions:
     """A frozen attrs class whose pickles another version of this package loads.
@@ -32,6 +30,8 @@ def _set_state(self: Any, state: dict[str, Any]) -> None:
     for field in fields(type(self)):
         value = state.get(field.name, field.default)
         if value is NOTHING:
+            from chatarmin_os.errors import InvalidInput  # errors know requests, which are of this class
+
             raise InvalidInput(f"is missing in a pickled {type(self).__name__}, make a new one").inside(field.name)
         # It is frozen; only `object` itself can set its fields.
         object.__setattr__(self, field.name, value.factory() if isinstance(value, Factory) else value)  # type: ignore[arg-type]

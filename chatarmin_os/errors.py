@@ -26,11 +26,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from chatarmin_os.procedures._base import Request
 
 Outcome = Literal["not_sent", "unknown"]
@@ -85,6 +84,8 @@ class ChatarminError(Exception):
     def _set(self, carried: tuple[Mapping[str, Any], ...], **attributes: Any) -> None:
         """Set *attributes*; what `args` of another error carried goes before."""
         for mapping in carried:
+            if not isinstance(mapping, Mapping):
+                raise TypeError(f"{type(self).__name__}() takes one positional argument, the message; name the others")
             attributes.update({name: mapping[name] for name in attributes if name in mapping})
         vars(self).update(attributes)
 

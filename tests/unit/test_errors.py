@@ -548,6 +548,14 @@ def test_a_refusal_needs_its_code(arguments: tuple[dict[str, Any], ...]) -> None
         kind("no", *arguments)
 
 
+@pytest.mark.parametrize("kind", [ApiError, ServerError, TimedOut, InvalidResponse, InvalidInput], ids=_name)
+@pytest.mark.parametrize("second", ["not_sent", 3, None, ["code"]], ids=repr)
+def test_attributes_are_not_given_by_place(kind: Any, second: object) -> None:
+    """A second positional argument that is no mapping is a mistake, not an attribute."""
+    with pytest.raises(TypeError, match="takes one positional argument, the message; name the others"):
+        kind("no", second)
+
+
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 def test_an_error_of_an_older_version_has_every_attribute(error: ChatarminError) -> None:
     """An attribute that an error was pickled without, since its version did not know it, is at its default."""

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
 
 import attrs
 import pytest
@@ -999,3 +999,12 @@ def test_any_mapping_is_a_document() -> None:
     document = EVENT.to_json()
 
     assert request_from_json(MappingProxyType(document | {"input": MappingProxyType(document["input"])})) == EVENT
+
+
+@pytest.mark.parametrize("kind", [*PROCEDURES.values(), ContactInput, Hints], ids=lambda kind: kind.__name__)
+def test_the_annotations_of_a_request_can_be_read(kind: Any) -> None:
+    """Whatever reads annotations at run time finds the types of a request's fields and arguments."""
+    names = {field.name for field in attrs.fields(kind)}
+
+    assert names <= set(get_type_hints(kind))
+    assert names <= set(get_type_hints(kind.__init__))
