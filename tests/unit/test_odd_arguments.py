@@ -436,6 +436,33 @@ def test_no_key_breaks_a_method(method: str, name: str, key: Any) -> None:
     assert str(outcome).isprintable()
 
 
+@pytest.mark.parametrize("name", ["path", "input", "kind"])
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_no_argument_breaks_a_call_by_path(name: str, odd: Callable[[], Any]) -> None:
+    """The path, the input and the kind of a call by its path are checked like the arguments of methods."""
+    outcome = _outcome("call", {"path": "tiers.list", "input": None, "kind": "query", name: odd()})
+
+    if isinstance(outcome, InvalidInput):
+        assert str(outcome.field).startswith(name)
+        assert len(str(outcome)) < 1000
+    else:
+        assert json.loads(json.dumps(outcome)) == outcome
+
+
+def test_a_lazy_argument_of_a_call_by_path_is_its_value() -> None:
+    """Path, input and kind of a call by its path may be lazy; what is sent is plain."""
+    fake = FakeTransport(demo_catalogue())
+    given: Any = SimpleLazyObject(lambda: {"tierCode": LocalProxy(lambda: "pro")})
+
+    ChatarminOS(transport=fake).call(
+        SimpleLazyObject(lambda: "tiers.get"), given, kind=SimpleLazyObject(lambda: Text("query"))
+    )
+
+    (call,) = fake.calls
+    assert (call.path, call.kind, call.input) == ("tiers.get", "query", {"tierCode": "pro"})
+    assert [type(one) for one in (call.path, call.kind, call.input)] == [str, str, dict]
+
+
 class OutageError(Exception):
     """What a database raises that cannot be reached, or a timer of the caller."""
 
