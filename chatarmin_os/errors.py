@@ -27,7 +27,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 if TYPE_CHECKING:
     from chatarmin_os.procedures._base import Request
@@ -129,6 +129,7 @@ class ApiError(ChatarminError):
         NotFoundError - NOT_FOUND: No such company [features.check]
     """
 
+    message: str = ""
     code: str = ""
     http_status: int | None = None
     path: str | None = None
@@ -136,34 +137,36 @@ class ApiError(ChatarminError):
     request_id: str | None = None
     _carried: ClassVar[tuple[str, ...]] = ("code", "http_status", "path", "data", "request_id")
 
-    @overload
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str,
-        http_status: int | None = None,
-        path: str | None = None,
-        data: Any = None,
-        request_id: str | None = None,
-    ) -> None: ...
-    @overload
-    def __init__(self, message: str, carried: Mapping[str, Any], /) -> None: ...
-    def __init__(
-        self,
-        message: str,
-        *carried: Mapping[str, Any],
-        code: str | None = None,
-        http_status: int | None = None,
-        path: str | None = None,
-        data: Any = None,
-        request_id: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self._set(carried, code=code, http_status=http_status, path=path, data=data, request_id=request_id)
-        if self.code is None:
-            raise TypeError(f"{type(self).__name__}() missing 1 required keyword-only argument: 'code'")
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            message: str,
+            *carried: Mapping[str, Any],
+            code: str,
+            http_status: int | None = None,
+            path: str | None = None,
+            data: Any = None,
+            request_id: str | None = None,
+        ) -> None: ...
+
+    else:  # the code may be among what `args` of another error carried
+
+        def __init__(
+            self,
+            message: str,
+            *carried: Mapping[str, Any],
+            code: str | None = None,
+            http_status: int | None = None,
+            path: str | None = None,
+            data: Any = None,
+            request_id: str | None = None,
+        ) -> None:
+            super().__init__(message)
+            self.message = message
+            self._set(carried, code=code, http_status=http_status, path=path, data=data, request_id=request_id)
+            if self.code is None:
+                raise TypeError(f"{type(self).__name__}() missing 1 required keyword-only argument: 'code'")
 
     @classmethod
     def from_code(cls, code: str, message: str = "", *, retry_after: float | None = None, **same: Any) -> ApiError:
