@@ -86,7 +86,7 @@ class ChatarminError(Exception):
         for mapping in carried:
             if not isinstance(mapping, Mapping):
                 raise TypeError(f"{type(self).__name__}() takes one positional argument, the message; name the others")
-            attributes.update({name: mapping[name] for name in attributes if name in mapping})
+            attributes.update({name: mapping[name] for name in self._carried if name in mapping})
         vars(self).update(attributes)
 
     def __repr__(self) -> str:
@@ -257,7 +257,7 @@ class _Retriable(ApiError):  # noqa: N818 - only its subclasses are raised
 
     is_temporary = True
     retry_after: float | None = None
-    _carried: ClassVar[tuple[str, ...]] = ("code", "http_status", "path", "data", "request_id", "retry_after")
+    _carried: ClassVar[tuple[str, ...]] = (*ApiError._carried, "retry_after")  # noqa: SLF001 - its parent's
 
     def __init__(
         self, message: str, *carried: Mapping[str, Any], retry_after: float | None = None, **same: Any
@@ -313,7 +313,7 @@ class InvalidResponse(TransportError):  # noqa: N818 - a public name, and what c
 
     retry_after: float | None = None
     http_status: int | None = None
-    _carried: ClassVar[tuple[str, ...]] = ("outcome", "attempts", "retry_after", "http_status")
+    _carried: ClassVar[tuple[str, ...]] = (*TransportError._carried, "retry_after", "http_status")  # noqa: SLF001
 
     def __init__(
         self,
