@@ -47,6 +47,7 @@ from chatarmin_os.errors import (
 )
 
 if TYPE_CHECKING:
+    from chatarmin_os._converter import request_from_json
     from chatarmin_os.models.billing import (
         BillingStatus,
         ClaimResult,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "chatarmin_os._converter": ("request_from_json",),
         "chatarmin_os.models.billing": (
             "BillingStatus",
             "ClaimResult",
@@ -209,4 +211,5 @@ __all__ = [
     "UsageLimitError",
     "UsageResult",
     "__version__",
+    "request_from_json",
 ]

@@ -391,14 +391,19 @@ class ChatarminOS:
             {'code': 'free', 'name': 'Free'}
         """
         path, given = within("path", text)(path), within("input", copied)(input)
+        kind = within("kind", _kind)(kind)
         if kind is None:
             from chatarmin_os.procedures.table import PROCEDURES
 
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
-        elif kind == "query":
-            kind = "query"  # and no longer an enum's member that equals it
-        elif kind == "mutation":
-            kind = "mutation"
-        else:
-            raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
         return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
+
+
+def _kind(value: Any) -> Kind | None:
+    """Return a kind of procedure as plain text, or None for not given."""
+    name = str.__str__(value) if isinstance(value, str) else value
+    if name is None:
+        return None
+    if type(name) is str and name in {"query", "mutation"}:
+        return "query" if name == "query" else "mutation"
+    raise InvalidInput(f"expected 'query' or 'mutation', got {described(value)}")

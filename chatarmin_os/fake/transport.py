@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 # A whole input holds its arguments a few levels down, each as deep as an argument may be.
-_travelled = within("input", partial(copied, deepest=DEEPEST + 10))
+_travelled = within("input", partial(copied, deepest=DEEPEST + 10, is_stored=False))
 
 
 class _Fault:

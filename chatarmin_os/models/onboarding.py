@@ -6,11 +6,12 @@ from typing import Any
 
 from attrs import frozen
 
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import required, unknown_fields
 
 
 @frozen
-class OnboardBilling:
+class OnboardBilling(AcrossVersions):
     """What is now so with the company's billing, also where it was so before.
 
     Attributes:
@@ -25,7 +26,7 @@ class OnboardBilling:
 
 
 @frozen
-class OnboardResult:
+class OnboardResult(AcrossVersions):
     """The company, how it was found, and its billing where any was asked for.
 
     Attributes:

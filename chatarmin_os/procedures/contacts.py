@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from attrs import field, fields, frozen
 
 from chatarmin_os._input import (
+    address,
     flag,
     identifier,
     items,
@@ -16,16 +17,16 @@ from chatarmin_os._input import (
     named,
     optional_flag,
     optional_text,
-    text,
     within,
 )
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models.contacts import BulkUpsertResult, Contact
 from chatarmin_os.procedures._base import Request
 
 
 @frozen(kw_only=True, field_transformer=named)
-class _ContactFields:
-    email: str = field(converter=text)
+class _ContactFields(AcrossVersions):
+    email: str = field(converter=address)
     name: str | None = field(default=None, converter=optional_text)
     role: str | None = field(default=None, converter=optional_text)
     is_primary: bool | None = field(default=None, converter=optional_flag)

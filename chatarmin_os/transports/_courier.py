@@ -159,7 +159,10 @@ class Courier:
             reply = self._reply(response, _body(response))
             response = None  # read to its end, its connection is free again
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, _TooLarge) as error:
-            return self._failure(list(_causes(error)), exchange, is_plain=_is_plain(session, self._base_url))
+            failure = self._failure(list(_causes(error)), exchange, is_plain=_is_plain(session, self._base_url))
+            if response is not None and isinstance(failure.error, InvalidResponse):
+                failure.error.http_status = response.status_code
+            return failure
         finally:
             if response is not None:
                 response.close()
@@ -235,7 +238,8 @@ class Courier:
         excerpt = self.shown(reply.body[: 4 * _LONGEST_EXCERPT].decode(errors="replace"), at_most=_LONGEST_EXCERPT)
         told = f"{self._host}: status {reply.status}, {reason}: {self.shown(reply.content_type, 80)}: {excerpt!r}"
         return Failure(
-            InvalidResponse(told, retry_after=reply.retry_after), repeat or _retry.after_status(reply.status)
+            InvalidResponse(told, retry_after=reply.retry_after, http_status=reply.status),
+            repeat or _retry.after_status(reply.status),
         )
 
     def _redirected(self, response: requests.Response, location: str) -> Failure:
@@ -243,7 +247,7 @@ class Courier:
         where = self.shown(location.partition("?")[0].partition("#")[0], _LONGEST_EXCERPT)
         to = f" to {where}" if where and "@" not in where else ""
         told = f"{self._host} redirects{to} (status {response.status_code}), which is not followed: is base_url right?"
-        return Failure(InvalidResponse(told), "never")
+        return Failure(InvalidResponse(told, http_status=response.status_code), "never")
 
     def _timed_out(self, outcome: Outcome) -> TimedOut:
         told = "before the request was sent" if outcome == "not_sent" else "while the answer was waited for"

@@ -21,7 +21,7 @@ import chatarmin_os
 import chatarmin_os.fake
 import chatarmin_os.transports
 from chatarmin_os import PROCEDURES, UNSET, ApiError, ChatarminError, ChatarminOS, NotFoundError
-from chatarmin_os._converter import wire_name
+from chatarmin_os._converter import request_from_json, wire_name
 from chatarmin_os._version import __version__
 from chatarmin_os.fake._router import ROUTES
 from chatarmin_os.transports import Transport
@@ -180,6 +180,7 @@ def test_the_top_exports_all_models_requests_and_errors() -> None:
     models = _defined(import_module("chatarmin_os.models"))
     requests = _defined(import_module("chatarmin_os.procedures"))
     others = {"ChatarminOS": ChatarminOS, "PROCEDURES": PROCEDURES, "UNSET": UNSET, "__version__": __version__}
+    others |= {"request_from_json": request_from_json}
 
     assert {name: getattr(chatarmin_os, name) for name in chatarmin_os.__all__} == {
         **errors,

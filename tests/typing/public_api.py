@@ -315,6 +315,8 @@ def errors(client: ChatarminOS) -> None:
             assert_type(client.send(error.request), Any)
     assert_type(ApiError.from_code("NOT_FOUND", "no", path="tiers.get", retry_after=1.5), ApiError)
     assert_type(NotFoundError("no", code="NOT_FOUND").message, str)
+    assert_type(InvalidResponse("no", http_status=502).http_status, int | None)
+    assert_type(TransportError("no").is_temporary, bool)
     assert_type(TimedOut("too late", outcome="not_sent", attempts=3).attempts, int)
 
 
@@ -391,4 +393,5 @@ def wrong_use_of_models(client: ChatarminOS, company: Company, access: FeatureAc
     client.companies.get_by_product_link(external_org_id="o").id  # type: ignore[union-attr]  # noqa: B018  # pyright: ignore[reportOptionalMemberAccess]
     access.remaining + 1  # type: ignore[operator]  # pyright: ignore[reportOptionalOperand]
     PROCEDURES["tiers.list"] = ListTiersInput  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    ApiError("no")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     TransportError("no answer", outcome="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
