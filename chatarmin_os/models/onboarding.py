@@ -41,7 +41,7 @@ class OnboardResult(AcrossVersions):
 
 
 @frozen
-class SignUpResult:
+class SignUpResult(AcrossVersions):
     """The company behind an organisation that signed up, and whether it was put on the starting tier.
 
     The client makes it of several answers, so it has no `extra`.
