@@ -40,8 +40,14 @@ def _problem(key: Any) -> str | None:
         return f"expected text, got an object of type {kind}; a transport is passed as transport="
     if key is None or not key.strip():
         return "no API key: pass one (os_sk_...), or set the environment variable OS_API_KEY"
-    is_fine = key.strip().isascii() and key.strip().isprintable()
-    return None if is_fine else "the API key has control or non-ASCII characters; copy it again"
+    stripped = key.strip()
+    if not stripped.isascii() or not stripped.isprintable():
+        return "the API key has control or non-ASCII characters, which may be invisible; copy it again"
+    if " " in stripped:
+        return "the API key has white space inside; copy it again, without the word Bearer and without a line break"
+    if stripped[0] == stripped[-1] and stripped[0] in "\"'`":
+        return "the API key is in quotes; remove them (`docker run --env-file` keeps the quotes of its file)"
+    return None
 
 
 def base_url(given: str | None, *, allow_http: bool = False) -> str:

@@ -191,6 +191,46 @@ def test_a_key_of_other_characters_is_refused_and_not_shown(monkeypatch: pytest.
         assert KEY[6:] not in shown(refused)
 
 
+@pytest.mark.parametrize(
+    ("pasted", "problem"),
+    [
+        ("Bearer {}", "white space"),
+        ("{} {}", "white space"),
+        ("{}  ", None),
+        ("os_sk_ {}", "white space"),
+        ("{}\t{}", "control"),
+        ("{}\n{}", "control"),
+        ("{}\u00a0{}", "non-ASCII"),
+        ("{}\u3000{}", "non-ASCII"),
+        ("\u200b{}", "non-ASCII"),
+        ("{}\u200d", "non-ASCII"),
+        ("\ufeff{}", "non-ASCII"),
+        ("{}\u2060", "non-ASCII"),
+        ("\u201c{}\u201d", "non-ASCII"),
+        ('"{}"', "quotes"),
+        ("'{}'", "quotes"),
+        ("`{}`", "quotes"),
+        (' "{}"\n', "quotes"),
+        ('os_sk_"{}', None),
+    ],
+)
+def test_a_key_that_was_pasted_wrongly_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, pasted: str, problem: str | None
+) -> None:
+    """White space inside, invisible characters, quotes and the word Bearer are a mistake of whoever pasted the key."""
+    key = pasted.format(KEY, KEY)
+    monkeypatch.setenv("OS_API_KEY", key)
+
+    for arguments in ((key,), ()):
+        if problem is None:
+            accepted(*arguments)
+            continue
+        with pytest.raises(InvalidInput, match=problem) as refused:
+            ChatarminOS(*arguments)
+        assert refused.value.field == "api_key"
+        assert KEY[6:] not in shown(refused.value)
+
+
 @pytest.mark.parametrize("key", [5, True, KEY.encode(), [KEY], {"key": KEY}])
 def test_a_key_that_is_no_text_is_refused_and_not_shown(key: Any) -> None:
     """A key is text; whatever else was given in its place might be one and is not shown."""
