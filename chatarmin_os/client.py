@@ -53,6 +53,8 @@ class ChatarminOS:
         transport: What answers the calls, instead of HTTP. The other arguments belong to HTTP and cannot go with it.
         timeout: Seconds for a whole call, repeats and waits included.
         max_retries: How often a call is repeated at most.
+        allow_http: Whether the base URL may be plain http on another host than this one, such as the fake in a
+            container: the network sees the key. The environment variable OS_ALLOW_HTTP=1 allows it too.
 
     Raises:
         InvalidInput: No key, or a setting that cannot be.
@@ -79,13 +81,16 @@ class ChatarminOS:
         transport: Transport | None = None,
         timeout: float = _TIMEOUT,
         max_retries: int = _MAX_RETRIES,
+        allow_http: bool = False,
     ) -> None:
         key, has_key = hidden(api_key), api_key is not None
         del api_key
         if transport is None:
             from chatarmin_os.transports.http import HTTPTransport  # takes requests along, which a fake does without
 
-            transport = HTTPTransport(key(), base_url, timeout=timeout, max_retries=max_retries)
+            transport = HTTPTransport(
+                key(), base_url, timeout=timeout, max_retries=max_retries, allow_http=allow_http
+            )
         elif not isinstance(transport, Transport):
             raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {described(transport)}")
         else:
@@ -94,6 +99,7 @@ class ChatarminOS:
                 "base_url": base_url is not None,
                 "timeout": timeout is not _TIMEOUT,
                 "max_retries": max_retries is not _MAX_RETRIES,
+                "allow_http": allow_http is not False,
             }
             if any(is_given.values()):
                 given = ", ".join(name for name, so in is_given.items() if so)

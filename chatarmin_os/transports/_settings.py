@@ -1,4 +1,7 @@
-"""What the HTTP transport is told: checked when a client is made, so that no call fails over a setting."""
+"""The settings of the HTTP transport, checked when a client is made, so that no call fails because of a setting.
+
+requests is imported where it is needed: `with_options` of a client on the in-memory fake checks its numbers here too.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,18 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import requests
-from requests.auth import HTTPBasicAuth
 
 from chatarmin_os._input import flag, hidden, text, within
 from chatarmin_os._json import described
 from chatarmin_os.errors import InvalidInput
 
+if TYPE_CHECKING:
+    import requests
+
 _SHORTEST_KEY = 8
+_YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 DEFAULT_BASE_URL = "https://os.chatarmin.com/api/v1"
 
 
@@ -51,8 +55,13 @@ def _problem(key: Any) -> str | None:
 
 
 def base_url(given: str | None, *, allow_http: bool = False) -> str:
-    """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own."""
-    within("allow_http", flag)(allow_http)
+    """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own.
+
+    Plain http is refused unless the host is loopback, *allow_http* is True, or OS_ALLOW_HTTP allows it.
+    """
+    import requests
+
+    allow_http = within("allow_http", flag)(allow_http) or _environment_allows_http()
     url = given if given is not None else os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise InvalidInput(f"expected a URL as text, got {described(url)}").inside("base_url")
@@ -69,7 +78,33 @@ def base_url(given: str | None, *, allow_http: bool = False) -> str:
         request.prepare_url(url.rstrip("/"), None)
     except requests.RequestException as error:
         raise InvalidInput(f"no URL: {error}").inside("base_url") from None
-    return str(request.url).rstrip("/")
+    prepared = str(request.url).rstrip("/")
+    if not is_host(urlsplit(prepared).hostname or ""):
+        raise InvalidInput("the host is not a valid name: a part of it is empty or longer than 63 characters").inside(
+            "base_url"
+        )
+    return prepared
+
+
+def _environment_allows_http() -> bool:
+    """Return whether OS_ALLOW_HTTP is a yes. Anything but a yes or a no is refused, so that a typo shows."""
+    value = os.environ.get("OS_ALLOW_HTTP", "").strip().lower()
+    if value not in _YES | _NO:
+        raise InvalidInput(f"OS_ALLOW_HTTP must be 1 or 0, got {described(value)}").inside("allow_http")
+    return value in _YES
+
+
+def is_host(host: str) -> bool:
+    """Return whether a host can be looked up, or asked for from a proxy: Python encodes its name for both.
+
+    Example:
+        >>> [is_host(host) for host in ("os.example.com", "my_service", "::1", "os..example.com", "")]
+        [True, True, True, False, False]
+    """
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
@@ -134,6 +169,8 @@ def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
     """
     if given is not None:
         if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - user and password, as requests takes them
+            from requests.auth import HTTPBasicAuth
+
             return HTTPBasicAuth(*given)
         if not callable(given):
             raise InvalidInput(f"expected an auth of requests, got an object of type {type(given).__name__}").inside(

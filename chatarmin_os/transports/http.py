@@ -52,7 +52,11 @@ class HTTPTransport(Transport):
         session: A session of your own, instead of one that is made here.
         auth: Any auth of requests, instead of the header `Authorization: Bearer KEY`; no key is needed then.
         paths: The paths of procedures that a service names otherwise: path here -> path there.
-        allow_http: Plain http is refused but for loopback addresses, unless this is set.
+        allow_http: Plain http is refused but for loopback addresses, unless this is True or OS_ALLOW_HTTP is 1.
+        verify: The path of a file (PEM) or folder (as `openssl rehash` leaves it) of the authorities that are trusted
+            instead of certifi's; default: OS_CA_BUNDLE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE. False is refused.
+        cert: The path of a client certificate (PEM) that has its key in the same file, or a pair of the paths of
+            certificate and key; default: OS_CLIENT_CERT and OS_CLIENT_KEY. The key must not be encrypted.
 
     Raises:
         InvalidInput: A setting that cannot be; it is named.

@@ -295,6 +295,7 @@ def test_the_constructor_takes_what_is_promised() -> None:
         ("transport", True),
         ("timeout", True),
         ("max_retries", True),
+        ("allow_http", True),
     ]
     assert all(one.default is not one.empty for one in parameters)
 

@@ -89,6 +89,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see the key or the address of whoever runs it."""
     monkeypatch.delenv("OS_API_KEY", raising=False)
     monkeypatch.delenv("OS_BASE_URL", raising=False)
+    monkeypatch.delenv("OS_ALLOW_HTTP", raising=False)
 
 
 def accepted(*arguments: Any, **settings: Any) -> None:
@@ -333,6 +334,8 @@ def test_a_base_url_has_a_host(monkeypatch: pytest.MonkeyPatch, base_url: str) -
         "https://os chatarmin.com",
         "https://os.chatarmin.com/\n",
         "https://[::1",
+        "https://os..example.com",
+        f"https://{'o' * 64}.example.com",
         5,
         b"https://os.chatarmin.com",
     ],
@@ -343,6 +346,55 @@ def test_another_base_url_is_refused(base_url: Any) -> None:
         ChatarminOS(KEY, base_url=base_url)
 
     assert refused.value.field == "base_url"
+
+
+PLAIN = "http://fake.example:3001/api/v1"
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "yes", "ON", " 1\n"])
+def test_plain_http_may_be_allowed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Plain http beyond this machine is for an argument to allow, or for OS_ALLOW_HTTP, which overrides False."""
+    accepted(KEY, base_url=PLAIN, allow_http=True)
+    monkeypatch.setenv("OS_ALLOW_HTTP", value)
+    accepted(KEY, base_url=PLAIN)
+    accepted(KEY, base_url=PLAIN, allow_http=False)
+    HTTPTransport(KEY, PLAIN).close()
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "0", "false", "No", "off"])
+def test_plain_http_is_refused_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """Without a yes plain http is refused beyond this machine, and the refusal says what would allow it."""
+    if value is not None:
+        monkeypatch.setenv("OS_ALLOW_HTTP", value)
+
+    with pytest.raises(InvalidInput, match="use https, or allow_http=True") as refused:
+        ChatarminOS(KEY, base_url=PLAIN)
+
+    assert refused.value.field == "base_url"
+    accepted(KEY, base_url="http://127.0.0.1:3001")
+
+
+@pytest.mark.parametrize("value", ["2", "tru", "ja", "-1", "true false"])
+@pytest.mark.parametrize("base_url", [PLAIN, "https://os.example.com"])
+def test_a_word_that_is_neither_yes_nor_no_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str, base_url: str
+) -> None:
+    """A typo in OS_ALLOW_HTTP is named, wherever the service is."""
+    monkeypatch.setenv("OS_ALLOW_HTTP", value)
+
+    with pytest.raises(InvalidInput, match=f"OS_ALLOW_HTTP must be 1 or 0, got str '{value}'") as refused:
+        ChatarminOS(KEY, base_url=base_url)
+
+    assert refused.value.field == "allow_http"
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_an_allowance_is_true_or_false(value: Any) -> None:
+    """What merely counts as true allows nothing."""
+    with pytest.raises(InvalidInput, match=r"^allow_http: ") as refused:
+        ChatarminOS(KEY, base_url=PLAIN, allow_http=value)
+
+    assert refused.value.field == "allow_http"
 
 
 def test_a_bad_address_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +411,8 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_BASE_URL", "")
 
     assert _settings.base_url(None) == "https://os.chatarmin.com/api/v1"
-    assert "timeout: 'float' = 10.0, max_retries: 'int' = 2)" in str(inspect.signature(ChatarminOS))
+    signature = str(inspect.signature(ChatarminOS))
+    assert "timeout: 'Number' = 10.0, max_retries: 'int' = 2, allow_http: 'bool' = False)" in signature
 
 
 @pytest.mark.parametrize(
@@ -375,6 +428,7 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_retries": 2}, "max_retries "),
         ({"api_key": ""}, "api_key "),
         ({"api_key": KEY, "max_retries": 2}, "api_key, max_retries "),
+        ({"allow_http": True}, "allow_http "),
         (
             {"max_retries": 2, "timeout": 1, "base_url": "x", "api_key": "y"},
             "api_key, base_url, timeout, max_retries ",
