@@ -14,7 +14,6 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
@@ -31,6 +30,7 @@ from chatarmin_os._version import __version__
 from chatarmin_os.errors import ConnectionFailed, InvalidInput, InvalidResponse, TimedOut, TransportError, printable
 from chatarmin_os.transports import _retry
 from chatarmin_os.transports._connections import Adapter, Answer, Exchange, current
+from chatarmin_os.transports._proxies import proxies_for
 from chatarmin_os.transports._settings import is_loopback
 from chatarmin_os.transports._superjson import LARGEST_ANSWER
 
@@ -367,18 +367,11 @@ def _route(base_url: str) -> dict[str, Any]:
     Raises:
         InvalidInput: The environment names authorities that are not there, or a proxy that is not kept to the deadline.
     """
-    proxies = {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
-    if (select_proxy(base_url, proxies) or "").lower().startswith("socks"):
-        raise InvalidInput(
-            "the environment names a SOCKS proxy (ALL_PROXY or HTTPS_PROXY), through which no deadline holds; "
-            "HTTPTransport(..., session=requests.Session()) uses it all the same",
-            field="session",
-        )
     name = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
     if name and not Path(os.environ[name]).exists():
         raise InvalidInput(f"{name} of the environment names a file that is not there", field=name)
     return {
-        "proxies": proxies,
+        "proxies": proxies_for(base_url),
         "verify": os.environ[name] if name else True,
         "cert": None,
     }
