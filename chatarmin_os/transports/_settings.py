@@ -155,10 +155,15 @@ def paths(given: Mapping[str, str] | None) -> dict[str, str]:
     }
 
 
-def session(given: requests.Session | None) -> requests.Session | None:
-    """Return the user's own session, None for none."""
+def session(given: requests.Session | None, *, verify: Any = None, cert: Any = None) -> requests.Session | None:
+    """Return the user's own session, None for none; whom it trusts is a setting of its own."""
+    import requests
+
     if given is not None and not isinstance(given, requests.Session):
         raise InvalidInput(f"expected a requests.Session, got {described(given)}").inside("session")
+    for name, value in {"verify": verify, "cert": cert}.items():
+        if given is not None and value is not None:
+            raise InvalidInput(f"does not go with session=; set {name} on the session").inside(name)
     return given
 
 

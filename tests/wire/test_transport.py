@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 import requests
 import responses
+import trustme
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -291,7 +292,7 @@ def test_without_an_environment_the_public_service_is_asked() -> None:
 def test_proxies_and_authorities_are_read_once(mocked: Mock, monkeypatch: Patch, tmp_path: Path) -> None:
     """Proxies and REQUESTS_CA_BUNDLE count as they were when the transport was made."""
     authority = tmp_path / "authority.pem"
-    authority.touch()
+    trustme.CA().cert_pem.write_to_path(str(authority))
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
     client = _client()
@@ -309,6 +310,7 @@ def test_proxies_and_authorities_are_read_once(mocked: Mock, monkeypatch: Patch,
 def test_a_private_authority_may_come_from_either_variable(mocked: Mock, monkeypatch: Patch, tmp_path: Path) -> None:
     """CURL_CA_BUNDLE counts where REQUESTS_CA_BUNDLE is not set; without both TLS is verified all the same."""
     clients = [_client()]
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "0a1b2c3d.0"))  # a folder, as `openssl rehash` leaves it
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path))
     clients.append(_client())
     _reply(mocked, {"result": {"data": []}})
