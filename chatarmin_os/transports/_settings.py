@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from hashlib import blake2b, sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -138,6 +139,14 @@ def max_retries(given: int) -> int:
     return int(given)
 
 
+def options(given_timeout: float | None, given_max_retries: int | None) -> None:
+    """Refuse an invalid timeout or number of retries of `with_options`, which leaves out what stays as it is."""
+    if given_timeout is not None:
+        timeout(given_timeout)
+    if given_max_retries is not None:
+        max_retries(given_max_retries)
+
+
 def transformer(given: str) -> str:
     """Return the name of a transformer, or `auto`."""
     if given not in ("auto", "json", "superjson"):
@@ -189,6 +198,15 @@ def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
         return request
 
     return bearer
+
+
+def fingerprint(key: Callable[[], str], base_url: str) -> str:
+    """Return a name for a product at a service, the same in every process; the key cannot be read from it.
+
+    BLAKE2 keyed with the key's digest: without the key nobody can make it, nor compare it with that of another URL.
+    """
+    secret = sha256(key().encode()).digest()
+    return blake2b(base_url.encode(), key=secret, digest_size=16, person=b"chatarmin-os").hexdigest()
 
 
 def blotting(key: Callable[[], str] | None) -> Callable[[bytes], bytes]:

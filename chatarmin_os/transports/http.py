@@ -9,11 +9,15 @@ import time
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from chatarmin_os._input import hidden
+import requests
+from requests.auth import AuthBase
+
+from chatarmin_os._input import Number, hidden
+from chatarmin_os._json import JSON
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, ServerError, TransportError
 from chatarmin_os.transports import _proxies, _retry, _settings, _trust, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
-from chatarmin_os.transports.base import Call, Transport, twin_of
+from chatarmin_os.transports.base import Call, Transport, sharing, twin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -90,6 +94,7 @@ class HTTPTransport(Transport):
         - **Threads** share a transport; each call has a connection to itself.
         - **Forks**: a child process opens connections of its own and leaves its parent's alone. Where threads are at
           work while a process forks, let it make a call first: modules that are being imported would stay locked.
+        - **Other options**: `with_options` returns a transport that shares all but its two options with this one.
         - **A session of your own** is used as it is, by every thread that uses the client, and is not closed. It has
           its own trust and proxies: *verify*, *cert* and the variables that begin with OS_ are not for it. Its adapters
           time each wait on the network and not the whole, so that an answer that drips can outlast the deadline, and
@@ -109,12 +114,14 @@ class HTTPTransport(Transport):
         <ChatarminOS on HTTPTransport>
     """
 
+    __slots__ = ("_max_retries", "_timeout")  # all else is shared with what `with_options` returns
+
     def __init__(
         self,
         api_key: str | None = None,
         base_url: str | None = None,
         *,
-        timeout: float = 10.0,
+        timeout: Number = 10.0,
         max_retries: int = 2,
         transformer: Literal["auto", "json", "superjson"] = "auto",
         session: requests.Session | None = None,
@@ -128,6 +135,7 @@ class HTTPTransport(Transport):
         del api_key
         key = _settings.api_key(given) if given else None
         self._base_url = _settings.base_url(base_url, allow_http=allow_http)
+        self.name = self._base_url
         self._timeout = _settings.timeout(timeout)
         self._max_retries = _settings.max_retries(max_retries)
         self._is_auto = _settings.transformer(transformer) == "auto"
@@ -144,12 +152,36 @@ class HTTPTransport(Transport):
             proxies=_proxies.proxies_for(self._base_url) if own_session is None else {},
             trust=_trust.trust_for(self._base_url, verify, cert) if own_session is None else _trust.Trust(),
         )
+        self._fingerprint = _settings.fingerprint(key, self._base_url) if key and auth is None else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {getattr(self, '_base_url', None)}>"  # it may not be made yet
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a transport does not pickle: it has a key and connections; make one in each process")
+
+    def fingerprint(self) -> str | None:
+        """Return a digest of base URL and API key, from which the key cannot be read; None with an auth of your own."""
+        return self._fingerprint
+
+    def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> HTTPTransport:
+        """Return this transport with another deadline or number of retries.
+
+        The two share all else: connections, the retry budget, and what they learned of the service. Closing either
+        closes the connections of both, and both can still be used: the next call opens a new connection.
+
+        Args:
+            timeout: Seconds for a whole call; None keeps the value of this transport.
+            max_retries: The maximum number of retries of a call; None keeps the value of this transport.
+
+        Raises:
+            InvalidInput: An invalid value; the argument is named.
+        """
+        return sharing(
+            self,
+            _timeout=self._timeout if timeout is None else _settings.timeout(timeout),
+            _max_retries=self._max_retries if max_retries is None else _settings.max_retries(max_retries),
+        )
 
     def send(self, call: Call) -> JSON:
         """Return the service's answer.
