@@ -267,7 +267,7 @@ def test_there_are_no_other_methods() -> None:
     client = ChatarminOS.in_memory()
     nouns = ["companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"]
     methods = {f"{noun}.{verb}" for noun in nouns for verb in _public(dir(getattr(client, noun)))}
-    rest = {"send", "batch", "call", "in_memory", "close", "transport"}
+    rest = {"send", "batch", "call", "in_memory", "lazy", "with_options", "close", "transport"}
 
     assert set(METHODS) == {*methods, "onboard"}
     assert set(_public(dir(client))) == {*nouns, *rest, "onboard"}

@@ -554,6 +554,37 @@ def test_a_client_has_its_transport() -> None:
     assert transport is ChatarminOS(transport=transport).transport
 
 
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_client_is_on_the_same_transport(act: Any) -> None:
+    """A client that is copied, also inside of something else, gives one on the same transport, attributes included."""
+
+    class Mine(ChatarminOS):
+        """A client that knows where it is."""
+
+        region = "none"
+
+    client = Mine(transport=Scripted([]))
+    client.region = "eu"
+    resource = client.tiers
+
+    twin = act({"client": client})["client"] if act is copy.deepcopy else act(client)
+
+    assert type(twin) is Mine
+    assert twin is not client
+    assert twin.transport is client.transport
+    assert twin.region == "eu"
+    assert twin.tiers is not resource
+    assert twin.tiers.list() == []
+
+
+def test_a_client_on_http_is_copied_with_its_configuration() -> None:
+    """A configuration that holds a client can be copied, though a transport cannot."""
+    client = ChatarminOS(KEY)
+
+    with copy.deepcopy([client])[0] as twin:
+        assert twin.transport is client.transport
+
+
 def test_resources_are_made_once() -> None:
     """A resource of a client is always the same object, and another client's is another."""
     client, other = ChatarminOS.in_memory(), ChatarminOS.in_memory()
