@@ -40,6 +40,8 @@ def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
         except InvalidInput as refusal:
             raise refusal.inside(place) from None
 
+    # attrs puts it into `__init__` of requests, where the text "Any" would be a name of their module.
+    converted.__annotations__["value"] = Any
     return converted
 
 

@@ -14,18 +14,12 @@ from chatarmin_os._input import Number, hidden, text, within
 from chatarmin_os._json import JSON, copied, described
 from chatarmin_os._lazy import made_once
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
+from chatarmin_os.procedures._base import Kind, Request
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from types import ModuleType, TracebackType
-    from uuid import UUID
-
-    from chatarmin_os._json import JSON
     from chatarmin_os.models.companies import Hints
     from chatarmin_os.models.onboarding import OnboardResult
-    from chatarmin_os.procedures._base import Kind, Request
     from chatarmin_os.resources.billing import Billing
     from chatarmin_os.resources.companies import Companies
     from chatarmin_os.resources.contacts import Contacts

@@ -25,10 +25,9 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from chatarmin_os.procedures._base import Request
+from chatarmin_os.procedures._base import Request
 
 Outcome = Literal["not_sent", "unknown"]
 
@@ -248,7 +247,7 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, a
         super().__init__(message)
         self.field = field
 
-    def inside(self, place: str) -> Self:
+    def inside(self, place: str) -> InvalidInput:
         """Return the same refusal as seen from outside *place*, whose name goes in front."""
         if self.field is None:
             return type(self)(f"{place}: {self}", field=place)

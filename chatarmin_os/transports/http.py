@@ -7,6 +7,7 @@ import os
 import random
 import time
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
 import requests
@@ -20,12 +21,6 @@ from chatarmin_os.transports._courier import Courier, Failure, Reply
 from chatarmin_os.transports.base import Call, Transport, sharing, twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import requests
-    from requests.auth import AuthBase
-
-    from chatarmin_os._json import JSON
     from chatarmin_os.transports._retry import Deadline, Repeat
     from chatarmin_os.transports._wire import Envelope, Transformer
 
