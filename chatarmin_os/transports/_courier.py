@@ -20,6 +20,7 @@ from urllib3.exceptions import (
     IncompleteRead,
     InvalidChunkLength,
     InvalidHeader,
+    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
@@ -56,6 +57,7 @@ _BEFORE_SENDING = (
     requests.ConnectTimeout,
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
+    LocationParseError,
     UnusableFileError,
 )
 
