@@ -57,10 +57,14 @@ class Transport(ABC):
     Example:
         >>> class Shouting(Transport):
         ...     def __init__(self, inner):
-        ...         self.inner = inner
+        ...         self.inner, self.name = inner, inner.name
         ...     def send(self, call):
         ...         print(call.path.upper())
         ...         return self.inner.send(call)
+        ...     def with_options(self, **options):
+        ...         return Shouting(self.inner.with_options(**options))
+        ...     def fingerprint(self):
+        ...         return self.inner.fingerprint()
         >>> from chatarmin_os import ChatarminOS
         >>> [tier.code for tier in ChatarminOS(transport=Shouting(fake)).tiers.list()]
         TIERS.LIST
