@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 from chatarmin_os._json import (
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
 T = TypeVar("T")
+
+Number: TypeAlias = int | float
+"""An int or float, as an argument is annotated."""
 
 SOURCES = ("subscription", "manual", "trial", "api")
 

@@ -27,10 +27,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from chatarmin_os.procedures._base import Request
+from chatarmin_os.procedures._base import Request
 
 Outcome = Literal["not_sent", "unknown"]
 
@@ -353,7 +352,7 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, a
         text = super().__str__()
         return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT // 2]}...{text[3 - _MAX_TEXT // 2 :]}"
 
-    def inside(self, place: str) -> Self:
+    def inside(self, place: str) -> InvalidInput:
         """Return the same refusal as seen from outside *place*, whose name goes in front."""
         place, message = printable(place, _MAX_PLACE), super().__str__()
         if self.field is None:

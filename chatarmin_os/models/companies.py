@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from chatarmin_os import _pydantic
 from chatarmin_os._input import hint, hint_addresses, named
 from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
@@ -29,7 +30,7 @@ class Company(AcrossVersions):
 
 
 @frozen(field_transformer=named)
-class Hints(AcrossVersions):
+class Hints(AcrossVersions, _pydantic.Instance):
     """What is known of a company that may exist already; blank text counts as not given.
 
     Hints are claims: what matches is handed over with its tier and its usage. Pass only what you have verified, such

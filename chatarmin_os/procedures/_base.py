@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from chatarmin_os import _pydantic
 from chatarmin_os._pickling import AcrossVersions
 
 Kind = Literal["query", "mutation"]
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Request(AcrossVersions, Generic[T_co]):
+class Request(AcrossVersions, _pydantic.Instance, Generic[T_co]):
     """One call with its arguments checked; `client.send(request)` returns what the type parameter says.
 
     A request is an immutable attrs object: build it once, send it as often as you like, `attrs.evolve` it.

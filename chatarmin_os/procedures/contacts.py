@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from attrs import field, fields, frozen
 
+from chatarmin_os import _pydantic
 from chatarmin_os._input import (
     address,
     flag,
@@ -35,7 +36,7 @@ class _ContactFields(AcrossVersions):
 
 
 @frozen(kw_only=True)
-class ContactInput(_ContactFields):
+class ContactInput(_pydantic.Instance, _ContactFields):
     """A contact among others, for `contacts.bulk_upsert`.
 
     Example:

@@ -271,7 +271,7 @@ def test_there_are_no_other_methods() -> None:
     client = ChatarminOS.in_memory()
     nouns = ["companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"]
     methods = {f"{noun}.{verb}" for noun in nouns for verb in _public(dir(getattr(client, noun)))}
-    rest = {"send", "batch", "call", "in_memory", "close", "transport"}
+    rest = {"send", "batch", "call", "in_memory", "lazy", "with_options", "close", "transport"}
 
     assert set(METHODS) == {*methods, "onboard"}
     assert set(_public(dir(client))) == {*nouns, *rest, "onboard", "sign_up"}
@@ -299,6 +299,7 @@ def test_the_constructor_takes_what_is_promised() -> None:
         ("transport", True),
         ("timeout", True),
         ("max_retries", True),
+        ("allow_http", True),
     ]
     assert all(one.default is not one.empty for one in parameters)
 
