@@ -88,7 +88,7 @@ def check_recording(
         raise CassetteError(f"{path}: {error}") from error
     except RecursionError:
         raise CassetteError(f"{path}: what a call was asked or answered is nested too deep") from None
-    name = "the fake" if against is None else str(getattr(against, "_base_url", type(against).__name__))
+    name = "the fake" if against is None else against.name
     return Report(str(path), head.get("from"), when, name, checked, judged)
 
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from chatarmin_os.fake._name_index import NameIndex
 from chatarmin_os.fake.rules.addresses import email_domain, telling
 from chatarmin_os.fake.rules.names import normalised, slug
-from chatarmin_os.fake.rules.usage import Number  # noqa: TC001 - snapshots are checked against these types
+from chatarmin_os.fake.rules.usage import Number
 
 if TYPE_CHECKING:
     from chatarmin_os.fake.catalogue import Catalogue

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatarmin_os._input import flag, items, optional_text, text, within
+from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-
-    from chatarmin_os.fake.state import Session, State, StripeSubscription
+    from chatarmin_os.fake.state import Session, StripeSubscription
 
 
 class Stripe:

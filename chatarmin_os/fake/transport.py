@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, TypeVar
 
 from chatarmin_os._input import flag, optional_instant, text, within
-from chatarmin_os._json import DEEPEST, copied, described, instant_text, shortened, unshared
+from chatarmin_os._json import DEEPEST, JSON, copied, described, instant_text, shortened, unshared
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
 from chatarmin_os.fake._router import ROUTES, shaped
@@ -19,14 +20,11 @@ from chatarmin_os.fake.state import State
 from chatarmin_os.fake.stripe import Stripe
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-
-    from chatarmin_os._json import JSON
+F = TypeVar("F", bound="FakeTransport")
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 # A whole input holds its arguments a few levels down, each as deep as an argument may be.
-_travelled = within("input", partial(copied, deepest=DEEPEST + 10))
+_travelled = within("input", partial(copied, deepest=DEEPEST + 10, is_stored=False))
 
 
 class _Fault:
@@ -235,7 +233,9 @@ class FakeTransport(Transport):
             return snapshots.taken(state)
 
     @classmethod
-    def from_snapshot(cls, snapshot: JSON, *, now: Callable[[], datetime] | None = None) -> Self:
+    def from_snapshot(  # noqa: PYI019 - beartype takes no Self of a single method
+        cls: type[F], snapshot: JSON, *, now: Callable[[], datetime] | None = None
+    ) -> F:
         """Return a fake that knows what *snapshot* holds.
 
         Raises:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from chatarmin_os._json import described, shortened, unshared
+from chatarmin_os._input import Number
+from chatarmin_os._json import JSON, described, shortened, unshared
 from chatarmin_os.errors import CassetteError, ChatarminError
 from chatarmin_os.transports import _cassette
-from chatarmin_os.transports.base import Call, Transport
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
-
-    from chatarmin_os._json import JSON
+from chatarmin_os.transports.base import Call, Transport, sharing
 
 _KEY = "idempotencyKey"
 _MOST_SHOWN = 5
@@ -60,6 +56,10 @@ class RecordingTransport(Transport):
         True
     """
 
+    __slots__ = ("inner",)  # all else is shared with what `with_options` returns
+
+    inner: Transport
+
     def __init__(
         self,
         inner: Transport,
@@ -80,8 +80,8 @@ class RecordingTransport(Transport):
             raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
         except OSError as error:
             raise CassetteError(f"{path}: {error.strerror}") from error
-        source = getattr(inner, "_base_url", type(inner).__name__)
-        self._file.write(_cassette.line(_cassette.head(source, is_redacted=redact is not None)))
+        self.name = inner.name
+        self._file.write(_cassette.line(_cassette.head(self.name, is_redacted=redact is not None)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.inner!r}>"
@@ -108,6 +108,17 @@ class RecordingTransport(Transport):
         for call, answer in zip(calls, answers, strict=False):
             self._write(call, answer)
         return answers
+
+    def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> RecordingTransport:
+        """Return a transport that writes to the same file, around the inner transport with these options.
+
+        Closing either closes the recording for both.
+        """
+        return sharing(self, inner=self.inner.with_options(timeout=timeout, max_retries=max_retries))
+
+    def fingerprint(self) -> str | None:
+        """Return that of the inner transport."""
+        return self.inner.fingerprint()
 
     def _refuse_closed(self) -> None:
         if self._file.closed:

@@ -12,16 +12,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
+from chatarmin_os._json import JSON
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.names import normalised, slug
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from chatarmin_os._json import JSON
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),:;\[\]\\]+@[^\s@<>\"'(),:;\[\]\\]+")
 _PSEUDONYM = re.compile(r"x[0-9a-f]{8}")

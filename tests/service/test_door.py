@@ -120,7 +120,9 @@ def test_its_handles_are_those_of_the_fake() -> None:
     public = {name for name in dir(FakeTransport) if not name.startswith("_")}
     stripe = {f"stripe.{name}" for name in dir(FakeTransport().stripe) if not name.startswith("_")}
 
-    assert (public | stripe) - {*QUERIES, *MUTATIONS} == {"close", "from_snapshot", "send", "send_many"}
+    assert (public | stripe) - {*QUERIES, *MUTATIONS} == {
+        *("close", "fingerprint", "from_snapshot", "name", "send", "send_many", "with_options")
+    }
 
 
 @pytest.mark.parametrize("name", HANDLES)

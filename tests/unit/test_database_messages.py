@@ -83,11 +83,12 @@ HARMLESS = [
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=list(MESSAGES))
 def test_an_error_shows_no_value_of_a_database_message(message: str) -> None:
-    """The text of an error ends before the query or the values, whatever its class; its code and path stay."""
+    """Text and repr of an error end before the query or the values, whatever its class; code and path stay."""
     for code in ("INTERNAL_SERVER_ERROR", "CONFLICT", "BAD_REQUEST", "TEAPOT"):
         error = ApiError.from_code(code, message, path="contacts.create", request_id="req_1")
 
         assert ADDRESS not in str(error)
+        assert ADDRESS not in repr(error)
         assert str(error).startswith(f"{code}: ")
         assert str(error).endswith(" ... [contacts.create, request req_1]")
         assert error.message == message

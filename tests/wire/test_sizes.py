@@ -331,7 +331,9 @@ def test_a_single_mutation_that_is_too_large_says_how_large_it_was(mocked: Mock,
     assert len(service.asked) == 1
     assert raised.value.request == event
     if refusal is _trpc_413:
-        assert (raised.value.code, raised.value.http_status) == ("PAYLOAD_TOO_LARGE", 413)  # type: ignore[attr-defined]
+        assert isinstance(raised.value, ApiError)
+        assert (raised.value.code, raised.value.http_status) == ("PAYLOAD_TOO_LARGE", 413)
+        assert str(type(raised.value)(*raised.value.args)) == str(raised.value)
     else:
         assert isinstance(raised.value, InvalidResponse)
     if refusal is not _fastify_404:  # no router takes a name of 18 characters for too long
