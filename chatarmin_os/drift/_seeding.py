@@ -23,7 +23,7 @@ from chatarmin_os.drift._reading import (
 )
 from chatarmin_os.drift._unknown import unknown_fields
 from chatarmin_os.errors import ApiError
-from chatarmin_os.fake._router import ROUTES, shaped
+from chatarmin_os.fake._router import ROUTES, read_input
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.matching import DOMAIN, EMAIL_DOMAIN
 from chatarmin_os.fake.rules.names import normalised
@@ -367,7 +367,7 @@ def _status_told(facts: Facts, given: Given, answer: JSON) -> None:
 def _is_well_formed(recorded: Recorded) -> bool:
     route = ROUTES.get(recorded.path)
     try:
-        return route is not None and bool(shaped(route.shape, recorded.input))
+        return route is not None and bool(read_input(route, recorded.input))
     except ApiError:
         return False
 

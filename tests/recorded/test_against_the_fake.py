@@ -84,7 +84,7 @@ GRANTED = tier_rules.granted_access
 LIES = {
     "everything may be linked": ("link-suggestions", _having(matching, "may_link", lambda **_: True)),
     "equal names give 90": ("link-equal-name", _having(matching, "EQUAL_NAME", 90)),
-    "free mail is evidence": ("link-free-mail", _having(addresses, "FREE_MAIL_DOMAINS", frozenset())),
+    "free mail is evidence": ("link-free-mail", _having(addresses, "is_free_mail", lambda _: False)),
     "domains stay as they are written": (
         "company-domain",
         _answering(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import objects, text
 from chatarmin_os.drift.decided._rule import SEEN, decided
-from chatarmin_os.fake.rules.addresses import FREE_MAIL_DOMAINS, domain
+from chatarmin_os.fake.rules.addresses import domain, is_free_mail
 from chatarmin_os.fake.rules.matching import EMAIL_DOMAIN, EQUAL_NAME
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def link_free_mail(it: Situation) -> object:
         it.hints.get("domain"),
         *(str(one).rpartition("@")[2] for one in (emails if isinstance(emails, list) else ())),
     ]
-    return it.answer and not it.linked and any(domain(text(one) or "") in FREE_MAIL_DOMAINS for one in given)
+    return it.answer and not it.linked and any(is_free_mail(domain(text(one) or "") or "") for one in given)
 
 
 @decided("companies.smartLink", shows="status")
