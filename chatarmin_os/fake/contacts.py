@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatarmin_os.fake import _lookup
-from chatarmin_os.fake._router import EMAIL, FLAG, MAPPING, TEXT, Field, Given, list_of, object_of, optional, procedure
+from chatarmin_os.fake._router import (
+    EMAIL,
+    FLAG,
+    MAPPING,
+    TEXT,
+    URL,
+    Field,
+    Given,
+    list_of,
+    object_of,
+    optional,
+    procedure,
+)
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -17,7 +29,7 @@ _CONTACT = {
     "name": optional(TEXT),
     "role": optional(TEXT),
     "isPrimary": optional(FLAG),
-    "avatarUrl": optional(TEXT),
+    "avatarUrl": optional(URL),
     "metadata": optional(MAPPING),
 }
 
@@ -47,18 +59,15 @@ def list_contacts(state: State, given: Given) -> JSON:
 
 def upsert(state: State, company_id: str, given: Given) -> dict[str, Any]:
     """Create or update a contact, and return it as it is now, with `isNew`; what is not given stays."""
-    others = state.contacts.get(company_id, {})
-    contact = others.get(given["email"].lower())
+    contact = state.contacts.get(company_id, {}).get(given["email"].lower())
     is_new = contact is None
     if contact is None:
         contact = _blank(given["email"])
         state.add_contact(company_id, contact)
-    if given.get("isPrimary"):
-        for other in others.values():
-            other["isPrimary"] = False
+    if "isPrimary" in given:
+        state.set_primary(company_id, contact, is_primary=given["isPrimary"])
     contact["name"] = given.get("name", contact["name"])
     contact["role"] = given.get("role", contact["role"])
-    contact["isPrimary"] = given.get("isPrimary", contact["isPrimary"])
     contact["avatarUrl"] = given.get("avatarUrl", contact["avatarUrl"])
     contact["metadata"] = {**contact["metadata"], **given.get("metadata", {})}
     return {**contact, "isNew": is_new}
@@ -83,6 +92,6 @@ def upsert_from_input(state: State, company_id: str, given: Given) -> None:
     contact = {"email": given["contactEmail"]}
     if "contactName" in given:
         contact["name"] = given["contactName"]
-    if not any(other["isPrimary"] for other in state.contacts.get(company_id, {}).values()):
+    if not state.has_primary(company_id):
         contact["isPrimary"] = True
     upsert(state, company_id, contact)
