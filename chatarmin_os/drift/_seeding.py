@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from chatarmin_os._json import instant_text
 from chatarmin_os.drift._catalogue import ShownCatalogue
+from chatarmin_os.drift._comparing import instant
 from chatarmin_os.drift._facts import Facts
 from chatarmin_os.drift._grants import learn_grants
 from chatarmin_os.drift._reading import (
@@ -118,7 +120,8 @@ def _by_product_link(facts: Facts, given: Given, answer: JSON) -> None:
     if company := text(row.get("id")):
         facts.was_linked(org, company)
         if facts.settle("createdAt", company) and (known := facts.company(company)):
-            known["createdAt"] = text(row.get("createdAt"))
+            created_at = instant(row.get("createdAt"))
+            known["createdAt"] = created_at and instant_text(created_at)
     else:
         facts.settle("link", org)
 

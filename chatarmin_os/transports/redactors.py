@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.names import normalised, slug
+from chatarmin_os.fake.rules.urls import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ def _renamed(key: str, value: JSON) -> JSON:
     if key in _NAMES and not _PSEUDONYM.fullmatch(value.removeprefix("name ")):
         return f"name {_digest(normalised(value) or value)}"
     if key in _PICTURES and not _PSEUDONYM.fullmatch(value.removeprefix("https://").removesuffix(".example")):
-        return f"https://{_digest(value)}.example"
+        return f"https://{_digest(value)}.example" if is_url(value) else _digest(value)  # is none either
     return value
 
 
