@@ -86,7 +86,8 @@ def _decomposed(text: str) -> str:
     if text.isascii():
         return text
     pieces, marks = [], 0
-    for letter in text:
+    # Decomposed one by one first: some letters that are no marks are decomposed into several.
+    for letter in "".join(unicodedata.normalize("NFKD", letter) for letter in text):
         marks = marks + 1 if unicodedata.combining(letter) else 0
         if marks > _MAX_MARKS:
             pieces.append(_JOINER)
