@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from chatarmin_os._converter import mismatch
 from chatarmin_os._input import optional_instant, within
-from chatarmin_os._json import copied, described, finite, shortened, unshared
+from chatarmin_os._json import DEEPEST, copied, described, finite, shortened, unshared
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier
 from chatarmin_os.fake.state import Access, Claim, Company, Contact, Event, Link, Session, State, StripeSubscription
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "chatarmin_os fake 1"
 _MICROSECOND = timedelta(microseconds=1)
+_MAX_DEPTH = DEEPEST + 20  # an argument as deep as one may be, and the tables around it
 _MAX_DIGITS = 1100  # more than any sum of floats has; from 4,300 on Python does not write an integer as text
 _MAX_BITS = 3654  # of so many digits
 _AMOUNT = re.compile(rf"(?=.{{1,{_MAX_DIGITS}}}$)[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{{1,3}})?")
@@ -147,8 +149,10 @@ def _loaded(content: Snapshot) -> State:
     return state
 
 
-def _refuse_foreign_values(value: JSON) -> None:
+def _refuse_foreign_values(value: JSON, depth: int = 0) -> None:
     """Refuse what Python reads and could not write in an answer: infinity, endless integers, half a surrogate pair."""
+    if depth > _MAX_DEPTH:
+        raise RecursionError  # whatever the interpreter itself would still bear
     if isinstance(value, float):
         finite(value)
     elif isinstance(value, int):
@@ -159,7 +163,7 @@ def _refuse_foreign_values(value: JSON) -> None:
     elif isinstance(value, (dict, list)):
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
             name = f"[{place}]" if isinstance(value, list) else copied(place) if isinstance(place, str) else repr(place)
-            within(name, _refuse_foreign_values)(inner)
+            within(name, partial(_refuse_foreign_values, depth=depth + 1))(inner)
 
 
 def _offset(microseconds: int) -> timedelta:

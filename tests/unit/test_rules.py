@@ -893,6 +893,7 @@ def _damaged(place: list[Any], value: Any) -> Any:
         (["access", None, "seats", "isEnabled"], "yes", ".seats.isEnabled, got str 'yes'"),
         (["access", None, "seats", "isOn"], True, "expected an object without the key 'isOn' at $.access."),
         (["access", None, "seats", "configValues"], _nested(500), "nested too deep"),
+        (["access", None, "seats", "configValues"], _nested(130), "nested too deep"),
         (["usage", None, "seats"], "NaN", ".seats: expected an amount of usage, got 'NaN'"),
         (["usage", None, "seats"], "-5", ".seats: expected an amount of usage, got '-5'"),
         (["usage", None, "seats"], "1e999999", ".seats: expected an amount of usage, got '1e999999'"),
@@ -927,6 +928,16 @@ def test_the_place_of_the_damage_is_told(place: list[Any], value: Any, told: str
         FakeTransport.from_snapshot(_damaged(place, value))
 
     assert told in str(refused.value)
+
+
+def test_the_deepest_input_fits_into_a_snapshot() -> None:
+    """What the fake takes, it gives back after it was stored."""
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
+    company = fake.add_company("Acme")
+    client.contacts.create(company_id=company, email="ann@acme.com", metadata=_nested(99))
+
+    assert FakeTransport.from_snapshot(fake.snapshot()).snapshot() == fake.snapshot()
 
 
 @pytest.mark.parametrize(
