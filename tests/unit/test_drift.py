@@ -851,7 +851,7 @@ def test_what_no_fake_can_hold_is_told(check: Callable[..., Report]) -> None:
     assert not check(*calls).is_drift
     with pytest.raises(CassetteError, match=r"recording\.jsonl: .* it is nested too deep"):
         check(answered("features.check", CHECK, access(configValues={"deep": deep})))
-    with pytest.raises(CassetteError, match=r"recording\.jsonl: what a call was asked or answered is nested too deep"):
+    with pytest.raises(CassetteError, match=r"recording\.jsonl: .* nested (too deep|deeper than 110 levels)"):
         check(answered("features.check", {**CHECK, "deep": deep}, access()))
 
 
