@@ -136,7 +136,7 @@ def _loaded(content: Snapshot) -> State:
         for company, usage in content["usage"].items()
     }
     for key, event in content["events"].items():
-        within(f"events.{key}.quantity", _not_negative)(event["quantity"])
+        within(f"events.{key}", _check_event)(event)
     state.events = content["events"]
     state.subscriptions = {row["id"]: row for row in content["stripe"]["subscriptions"]}
     state.sessions = {row["id"]: row for row in content["stripe"]["sessions"]}
@@ -183,6 +183,14 @@ def _check_access(access: Access) -> None:
     within("quantityLimit", _not_negative)(access["quantityLimit"])
     within("includedQuantity", _not_negative)(access["includedQuantity"])
     within("validUntil", optional_instant)(access["validUntil"])
+
+
+def _check_event(event: Event) -> None:
+    answer = event["answer"]
+    within("quantity", _not_negative)(event["quantity"])
+    within("answer.currentUsage", _not_negative)(answer["currentUsage"])
+    within("answer.remaining", _not_negative)(answer["remaining"])
+    within("answer.billableQuantity", _not_negative)(answer["billableQuantity"])
 
 
 def _not_negative(value: Number | None) -> None:

@@ -59,13 +59,22 @@ class Access(TypedDict):
     validUntil: str | None
 
 
+class UsageAnswer(TypedDict):
+    """What `billing.trackUsage` answers."""
+
+    currentUsage: Number
+    remaining: Number | None
+    billableQuantity: Number
+    isAtLimit: bool
+
+
 class Event(TypedDict):
     """A usage event that was counted, and what was answered."""
 
     companyId: str
     featureCode: str
     quantity: Number
-    answer: dict[str, Any]
+    answer: UsageAnswer
 
 
 class StripeSubscription(TypedDict):
