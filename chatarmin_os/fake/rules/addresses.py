@@ -60,6 +60,8 @@ def _normalised(host: str) -> str | None:
         import idna  # takes as long to import as the rest of the fake, and few domains need it
 
         try:
+            if not all(map(idna.uts46_remap, host)):
+                return None  # a letter that nobody sees, and that is dropped
             host = idna.encode(host, uts46=True).decode()
         except idna.IDNAError:
             return None

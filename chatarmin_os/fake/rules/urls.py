@@ -6,7 +6,6 @@ This is the verdict of the URL Standard's parser alone: it follows the same stat
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import partial
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
@@ -28,7 +27,6 @@ _MAX_IPV4_PARTS = 4
 _BYTE = 0x100
 _MAX_IPV6_LENGTH = 45
 _JOINERS = frozenset("\u200c\u200d")
-_RIGHT_TO_LEFT = frozenset({"R", "AL"})
 _EDGES = "".join(map(chr, range(0x21)))
 _without_line_breaks = partial(re.compile(r"[\t\n\r]").sub, "")
 
@@ -159,6 +157,5 @@ def _encoded(label: str) -> str:
     idna.check_initial_combiner(shown)
     if not all(idna.valid_contextj(shown, place) for place, letter in enumerate(shown) if letter in _JOINERS):
         raise ValueError(label)
-    if unicodedata.bidirectional(shown[0]) in _RIGHT_TO_LEFT:
-        idna.check_bidi(shown)
+    idna.check_bidi(shown)
     return encoded
