@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
-from functools import partial
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from chatarmin_os._converter import mismatch
@@ -163,7 +162,10 @@ def _refuse_foreign_values(value: JSON, depth: int = 0) -> None:
     elif isinstance(value, (dict, list)):
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
             name = f"[{place}]" if isinstance(value, list) else copied(place) if isinstance(place, str) else repr(place)
-            within(name, partial(_refuse_foreign_values, depth=depth + 1))(inner)
+            try:
+                _refuse_foreign_values(inner, depth + 1)
+            except InvalidInput as refusal:
+                raise refusal.inside(name) from None
 
 
 def _offset(microseconds: int) -> timedelta:

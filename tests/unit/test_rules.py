@@ -25,6 +25,7 @@ from chatarmin_os.fake._name_index import NameIndex
 from chatarmin_os.fake.rules import addresses, matching, tiers, usage
 from chatarmin_os.fake.rules.matching import Candidate, Outcome
 from chatarmin_os.fake.rules.names import LEGAL_FORMS, name_confidence, normalised, slug, trigrams
+from chatarmin_os.transports import Call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -285,13 +286,13 @@ def test_a_text_that_could_be_read_as_two_hosts_links_nobody(hint: str) -> None:
     """Neither as a domain nor behind the `@` of an address does such a text lead to another company."""
     fake = FakeTransport(demo_catalogue())
     fake.add_company("Acme", domain="acme.com")
-    client = ChatarminOS(transport=fake)
+    company = {"externalOrgId": "org_2", "name": "Evil", "domain": hint}
 
     for hints in ({"domain": hint}, {"emails": [f"x@{hint}"]}):
         with suppress(BadRequestError):
-            client.call("companies.smartLink", {"externalOrgId": "org_1", "hints": hints})
+            fake.send(Call("companies.smartLink", "mutation", {"externalOrgId": "org_1", "hints": hints}))
         with suppress(BadRequestError):
-            client.call("companies.create", {"externalOrgId": "org_2", "name": "Evil", "domain": hint})
+            fake.send(Call("companies.create", "mutation", company))
 
     snapshot = fake.snapshot()
     assert snapshot["links"] == []
