@@ -8,15 +8,15 @@ itself: the figures are medians, since a garbage collection of a large heap othe
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
 from functools import partial
 from itertools import count
 from statistics import median, quantiles
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks._input_growth import input_rows
 from benchmarks._measure import Part, Row, cpu_seconds, number, seeded
-from chatarmin_os import BadRequestError, ChatarminOS
+from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from random import Random
 
 _SIZES = (1_000, 10_000, 100_000)
-_LENGTHS = (1_000, 10_000, 100_000)
 _ROUNDS = 20
 _FIRST = ("Alpine", "Amber", "Bright", "Coastal", "Golden", "Green", "Happy", "Nordic", "Prime", "Quiet", "Silver")
 _SECOND = ("Coffee", "Foods", "Labs", "Media", "Motors", "Optics", "Outdoor", "Paper", "Skin", "Sports", "Studio")
@@ -37,8 +36,6 @@ class _Bar(NamedTuple):
     text: str
 
 
-# A hundred times the input costs about a hundred times; what grows as the square would cost ten thousand times.
-_INPUT = _Bar(150, "100 (≤ 150)")
 # A constant cost is not quite one: rows of a larger table are found in the processor's caches less often.
 _CONSTANT, _LINKING, _ONBOARDING = _Bar(1.5, "1 (≤ 1.5)"), _Bar(20, "≤ 20"), _Bar(3, "≤ 3")
 
@@ -145,7 +142,7 @@ def run() -> Part:
         rows += _measured(kind, worlds)
         del worlds
         gc.collect()
-    rows += [_input_row(what, given) for what, given in _LONG_INPUTS.items()]
+    rows += input_rows()
     sizes = " → ".join(f"{size:,}" for size in _SIZES)
     note = (
         f"Process time of one call on a fake with {sizes} companies; ratios of the second and the third to the first. "
@@ -167,42 +164,15 @@ def _measured(kind: str, worlds: list[_World]) -> list[Row]:
             if turn:  # the first only warms up
                 taken[operation.what, world.size] += figures
             world.fake.calls.clear()
-    return [
-        _row(f"{kind}: {operation.what}", operation.bar, [taken[operation.what, size] for size in _SIZES])
-        for operation in operations
-    ]
+    return [_row(kind, operation, [taken[operation.what, size] for size in _SIZES]) for operation in operations]
 
 
-def _row(what: str, bar: _Bar, by_size: list[list[float]]) -> Row:
+def _row(kind: str, operation: _Operation, by_size: list[list[float]]) -> Row:
     medians, slow = [median(taken) for taken in by_size], [quantiles(taken, n=10)[-1] for taken in by_size]
     ratios = [taken / medians[0] for taken in medians[1:]]
     figure = f"{_arrows(medians)} µs (p90 {_arrows(slow)} µs)"
-    return Row(what, figure, " → ".join(map(number, ratios)), bar.text, max(ratios) <= bar.most)
-
-
-_LONG_INPUTS: dict[str, Callable[[int], dict[str, Any]]] = {
-    "a name of accents": lambda length: {"name": "x" + "\u0301\u0323" * (length // 2)},
-    "a name of other marks": lambda length: {"name": "x" + "\u05b0\u05c1" * (length // 2)},
-    "a name of short words": lambda length: {"name": "gmbh " * (length // 5)},
-    "a domain of labels": lambda length: {"name": "Acme", "domain": "www." * (length // 4) + "com"},
-    "an address of labels": lambda length: {"name": "Acme", "contact_email": "a@" + "a-." * (length // 3) + "com"},
-}
-
-
-def _input_row(what: str, given: Callable[[int], dict[str, Any]]) -> Row:
-    """Measure creating a company with inputs of three lengths."""
-    taken: dict[int, list[float]] = {length: [] for length in _LENGTHS}
-    for _ in range(_ROUNDS):
-        for length in _LENGTHS:
-            client = ChatarminOS(transport=FakeTransport())
-            create = partial(_create, client, given(length))
-            taken[length].append(cpu_seconds(create))
-    return _row(f"long inputs: `companies.create`, {what}", _INPUT, [taken[length] for length in _LENGTHS])
-
-
-def _create(client: ChatarminOS, given: dict[str, Any]) -> None:
-    with suppress(BadRequestError):  # it is read to the end before it is refused
-        client.companies.create(external_org_id="org", **given)
+    what, ratio = f"{kind}: {operation.what}", " → ".join(map(number, ratios))
+    return Row(what, figure, ratio, operation.bar.text, max(ratios) <= operation.bar.most)
 
 
 def _arrows(seconds: list[float]) -> str:
