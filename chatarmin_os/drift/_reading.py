@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
+import sys
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from chatarmin_os.transports._cassette import Recorded
 
 LISTINGS = frozenset({"features.listAccess", "features.getAccessByExternalOrgId"})
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _APPLYING = frozenset({"tiers.apply", "billing.linkSubscription", "onboard"})
 
 
@@ -108,6 +112,15 @@ def text(value: JSON) -> str | None:
 
 
 def number(value: JSON) -> int | float | None:
-    """Return a number of at least 0."""
+    """Return a number of at least 0, also one that is written as text, as the client reads it."""
+    if isinstance(value, str):
+        value = _number_of(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and 0 <= value < math.inf else None
+    return value if is_number and 0 <= value <= sys.float_info.max else None
+
+
+def _number_of(text: str) -> int | float | None:
+    if not _JSON_NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+        return None
+    exact = Decimal(text)
+    return int(exact) if exact == exact.to_integral_value() else float(text)
