@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from chatarmin_os._values import far_instant_of, instant_of
 from chatarmin_os.drift._reading import number
 from chatarmin_os.transports.redactors import personal_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from chatarmin_os._json import JSON
 
@@ -23,8 +24,6 @@ Came = dict[str, Any]
 """What came of a call, as recordings have it: one of `answer`, `error` and `failure`."""
 
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
-_DATE = re.compile(r"([+-]?[0-9]{4,6})(-[0-9]{2}-[0-9]{2})(T.*)?")
-_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC, microsecond=999_000)
 _NUMBER = re.compile(r"-\d+$")
 _CALLERS = frozenset({"externalOrgId", "externalUserId"})
 _TYPES = {dict: "object", list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
@@ -156,17 +155,9 @@ def instant(value: JSON) -> datetime | None:
         >>> [instant(text).year for text in ("2027-01-01", "+275760-09-13T00:00:00.000Z", "-000043-03-15T00:00:00Z")]
         [2027, 9999, 1]
     """
-    parts = _DATE.fullmatch(value) if isinstance(value, str) else None
-    if not parts:
+    if not isinstance(value, str):
         return None
-    year = int(parts[1])
-    if not _FIRST.year <= year <= _LAST.year:
-        return _FIRST if year < _FIRST.year else _LAST
-    try:
-        moment = datetime.fromisoformat(f"{year:04}{parts[2]}{parts[3] or 'T00:00:00Z'}")
-        return None if moment.utcoffset() is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    return instant_of(value) if _is_plain_instant(value) else far_instant_of(value)
 
 
 def _of_types(place: str, recorded: str, now: str, *, is_one_value: bool) -> Difference:

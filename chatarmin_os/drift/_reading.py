@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 import sys
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatarmin_os._values import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from chatarmin_os.transports._cassette import Recorded
 
 LISTINGS = frozenset({"features.listAccess", "features.getAccessByExternalOrgId"})
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _APPLYING = frozenset({"tiers.apply", "billing.linkSubscription", "onboard"})
 
 
@@ -114,13 +112,6 @@ def text(value: JSON) -> str | None:
 def number(value: JSON) -> int | float | None:
     """Return a number of at least 0, also one that is written as text, as the client reads it."""
     if isinstance(value, str):
-        value = _number_of(value)
+        value = number_of(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value if is_number and 0 <= value <= sys.float_info.max else None
-
-
-def _number_of(text: str) -> int | float | None:
-    if not _JSON_NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-        return None
-    exact = Decimal(text)
-    return int(exact) if exact == exact.to_integral_value() else float(text)

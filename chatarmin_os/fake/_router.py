@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from chatarmin_os._json import described, instant_text, shortened, unshared
+from chatarmin_os._json import FORBIDDEN_KEYS, described, instant_text, shortened, unshared
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake.rules import addresses, urls
 
@@ -40,8 +40,6 @@ class Route(NamedTuple):
 
 
 ROUTES: dict[str, Route] = {}
-FORBIDDEN_KEYS = frozenset({"__proto__", "constructor", "prototype"})
-"""Keys that an object in JavaScript inherits or loses."""
 
 
 def procedure(path: str, kind: Kind, **shape: Field) -> Callable[[Handler], Handler]:
