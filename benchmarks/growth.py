@@ -14,11 +14,11 @@ from statistics import median, quantiles
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks._answer_growth import answer_rows
+from benchmarks._input_growth import input_rows
 from benchmarks._measure import Part, Row, cpu_seconds, number, seeded
 from chatarmin_os import ChatarminOS
-from chatarmin_os.errors import without_query
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import _retry, _superjson, _wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +39,6 @@ class _Bar(NamedTuple):
 
 # A constant cost is not quite one: rows of a larger table are found in the processor's caches less often.
 _CONSTANT, _LINKING, _ONBOARDING = _Bar(1.5, "1 (≤ 1.5)"), _Bar(20, "≤ 20"), _Bar(3, "≤ 3")
-_LINEAR = _Bar(2, "1 (≤ 2)")  # for each part of what is read
 
 
 class _Operation(NamedTuple):
@@ -144,89 +143,15 @@ def run() -> Part:
         rows += _measured(kind, worlds)
         del worlds
         gc.collect()
-    rows += _foreign_rows()
+    rows += input_rows()
+    rows += answer_rows()
     sizes = " → ".join(f"{size:,}" for size in _SIZES)
     note = (
         f"Process time of one call on a fake with {sizes} companies; ratios of the second and the third to the first. "
         "Medians, since a garbage collection of a large heap otherwise lands on one call; p90: nine of ten calls "
-        f"took less. Of answers and errors: process time for each of {sizes} parts."
+        f"took less. Of long inputs: the call with {sizes} characters. Of answers: time for each of {sizes} parts."
     )
     return Part("Growth", note, rows)
-
-
-# What a service, or whoever pretends to be one, can send
-
-
-def _typed(size: int) -> Callable[[], object]:
-    """Return the decoding of an answer of superjson with a type beside each value."""
-    values = {str(place): ["bigint"] for place in range(size)}
-    envelope = {"json": ["1"] * size, "meta": {"values": values, "v": 1}}
-    return lambda: _superjson.decode({**envelope, "json": [*envelope["json"]]})
-
-
-def _repeated(size: int) -> Callable[[], object]:
-    """Return the decoding of an answer of superjson that says in its first row what all rows have."""
-    repeats = {"0.config": [f"{row}.config" for row in range(1, size)]}
-    meta = {"referentialEqualities": repeats, "v": 1}
-
-    def decode() -> object:
-        content = [{"config": None if row else {"plan": "pro"}} for row in range(size)]
-        return _superjson.decode({"json": content, "meta": meta})
-
-    return decode
-
-
-def _doubled(size: int) -> Callable[[], object]:
-    """Return the decoding of an answer of superjson whose parts each repeat the one before twice."""
-    repeats = {str(place): [f"{place + 1}.a", f"{place + 1}.b"] for place in range(size - 1)}
-    meta = {"referentialEqualities": repeats, "v": 1}
-
-    def refuse() -> object:
-        content = {str(place): {"a": None, "b": None} for place in range(size)}
-        try:
-            return _superjson.decode({"json": content, "meta": meta})
-        except ValueError as error:
-            return error
-
-    return refuse
-
-
-def _halves(size: int) -> Callable[[], object]:
-    """Return the parsing of an answer with half a surrogate pair in each of its texts."""
-    body = b"[" + b",".join([rb'"\ud83d"'] * size) + b"]"
-    return lambda: _wire.parsed(body)
-
-
-def _database_message(size: int) -> Callable[[], object]:
-    """Return the search of a long message for a query that is not in it."""
-    text = "insert into the invalid `a " * size
-    return lambda: without_query(text)
-
-
-def _header(size: int) -> Callable[[], object]:
-    """Return the reading of a Retry-After of many digits."""
-    return lambda: _retry.retry_after(429, "9" * size)
-
-
-def _foreign_rows() -> Iterator[Row]:
-    for what, prepare in (
-        ("superjson, a type beside each value", _typed),
-        ("superjson, one object in each row", _repeated),
-        ("superjson, repeats that double (refused)", _doubled),
-        ("half a surrogate pair in each text", _halves),
-        ("a database message of many words", _database_message),
-        ("a Retry-After of many digits", _header),
-    ):
-        actions = [prepare(size) for size in _SIZES]
-        taken: list[list[float]] = [[] for _ in _SIZES]
-        for _ in range(5):
-            for place, (size, action) in enumerate(zip(_SIZES, actions, strict=True)):
-                gc.collect()
-                taken[place].append(cpu_seconds(action) / size)
-        medians = [median(figures) for figures in taken]
-        ratios = [figure / medians[0] for figure in medians[1:]]
-        ratio = " → ".join(map(number, ratios))
-        yield Row(what, f"{_arrows(medians)} µs", ratio, _LINEAR.text, max(ratios) <= _LINEAR.most)
 
 
 def _measured(kind: str, worlds: list[_World]) -> list[Row]:

@@ -18,6 +18,7 @@ from hashlib import sha256
 from chatarmin_os._json import JSON
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.names import normalised, slug
+from chatarmin_os.fake.rules.urls import is_url
 
 _ADDRESS = re.compile(r"[^\s@<>\"'(),:;\[\]\\]+@[^\s@<>\"'(),:;\[\]\\]+")
 _PSEUDONYM = re.compile(r"x[0-9a-f]{8}")
@@ -118,7 +119,7 @@ def _renamed(key: str, value: JSON) -> JSON:
     if key in _NAMES and not _PSEUDONYM.fullmatch(value.removeprefix("name ")):
         return f"name {_digest(normalised(value) or value)}"
     if key in _PICTURES and not _PSEUDONYM.fullmatch(value.removeprefix("https://").removesuffix(".example")):
-        return f"https://{_digest(value)}.example"
+        return f"https://{_digest(value)}.example" if is_url(value) else _digest(value)  # is none either
     return value
 
 

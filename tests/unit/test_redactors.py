@@ -92,6 +92,7 @@ def test_what_is_not_personal_stays(content: Any) -> None:
         ({"name": "Acme", "shortId": "other"}, {"name": "name x822b33ad", "shortId": "name-x822b33ad"}),
         ({"shortId": "acme"}, {"shortId": "x822b33ad"}),
         ({"avatarUrl": "https://acme.example/joan.png"}, {"avatarUrl": "https://x8afd91d4.example"}),
+        ({"avatarUrl": "/joan.png"}, {"avatarUrl": "x0112e25b"}),
         ({"email": "joan@gmail.com"}, {"email": "xed3a64d6@gmail.com"}),
         ({"emails": ["joan", "joan@@acme.example"]}, {"emails": ["xdb3c7e7b", "x0c3a5e2f"]}),
         ({"domain": "https://www.Acme.com/"}, {"domain": "x1194228d.example"}),

@@ -6,6 +6,7 @@ nginx 1.22, HAProxy and IIS.
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import re
@@ -333,7 +334,8 @@ def test_a_single_mutation_that_is_too_large_says_how_large_it_was(mocked: Mock,
     if refusal is _trpc_413:
         assert isinstance(raised.value, ApiError)
         assert (raised.value.code, raised.value.http_status) == ("PAYLOAD_TOO_LARGE", 413)
-        assert str(type(raised.value)(*raised.value.args)) == str(raised.value)
+        assert str(copy.copy(raised.value)) == str(raised.value)
+        assert raised.value.args[1]["request_size"] in str(raised.value)
     else:
         assert isinstance(raised.value, InvalidResponse)
     if refusal is not _fastify_404:  # no router takes a name of 18 characters for too long
