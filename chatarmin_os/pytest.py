@@ -15,12 +15,12 @@ PYTEST_DONT_REWRITE: there is no assert statement in it, and a conftest.py may i
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os import CassetteError, ChatarminOS, InvalidInput
+from chatarmin_os import CassetteError, ChatarminOS, InvalidInput, _clock
 from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport, _cassette
@@ -164,7 +164,7 @@ def _warn_of_age(test: pytest.Item, path: Path, command: str) -> None:
         recorded_at = datetime.fromisoformat(_cassette.loaded(path)[0]["recorded_at"])
     except (CassetteError, KeyError, TypeError, ValueError):
         return  # what is wrong with it is told when it is replayed
-    age = datetime.now(UTC) - recorded_at
+    age = _clock.now() - recorded_at
     if age > timedelta(days=most):
         test.warn(pytest.PytestWarning(f"{path} is {age.days} days old; this records it anew: {command}"))
 

@@ -12,10 +12,10 @@ import json
 import math
 import re
 import threading
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from chatarmin_os import _clock
 from chatarmin_os._json import instant_text
 from chatarmin_os._version import __version__
 from chatarmin_os.errors import (
@@ -56,7 +56,7 @@ class Recorded(NamedTuple):
 
 def head(source: str | None, *, is_redacted: bool) -> dict[str, Any]:
     """Return the first line of a recording made now."""
-    now = instant_text(datetime.now(UTC))
+    now = instant_text(_clock.now())
     return {"format": FORMAT, "from": source, "recorded_at": now, "redacted": is_redacted, "sdk": __version__}
 
 
