@@ -7,12 +7,14 @@ import json
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatarmin_os._json import described, shortened, unshared
-from chatarmin_os.errors import CassetteError, ChatarminError
+from chatarmin_os.errors import ApiError, CassetteError, ChatarminError, TransportError
 from chatarmin_os.transports import _cassette
+from chatarmin_os.transports._redaction import Redaction
 from chatarmin_os.transports.base import Call, Transport
 
 if TYPE_CHECKING:
@@ -43,7 +45,8 @@ class RecordingTransport(Transport):
 
     Policies:
         - **Secrets**: neither key nor headers nor base URL's credentials come here, so none can be in the file.
-        - **Files** are good at any moment: each call is one write, made when its answer is known.
+        - **Files** are good at any moment: each call is one write, made when its answer is known. A line that cannot be
+          written whole, because the disk is full, is removed again, and the call is a `CassetteError`.
         - **Threads** may share it: calls are written in the order in which their answers come. A drift check of calls
           that depend on each other needs them one after the other. Batches are written as their calls.
         - **Failures** (no answer) are written down too, and fail the replay in the same way.
@@ -72,7 +75,7 @@ class RecordingTransport(Transport):
             raise TypeError(f"inner: expected a chatarmin_os.transports.Transport, got {described(inner)}")
         self.inner = inner
         redactor = _redactor(redact)
-        self._redaction = _cassette.Redaction(redactor) if redactor else None
+        self._redaction = Redaction(redactor) if redactor else None
         self._lock = threading.Lock()
         try:
             self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
@@ -80,8 +83,18 @@ class RecordingTransport(Transport):
             raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
         except OSError as error:
             raise CassetteError(f"{path}: {error.strerror}") from error
-        source = getattr(inner, "_base_url", type(inner).__name__)
-        self._file.write(_cassette.line(_cassette.head(source, is_redacted=redact is not None)))
+        except ValueError as error:  # U+0000 in the path
+            raise CassetteError(f"{path!r}: {error}") from None
+        self._path, self._size = path, 0
+        self._problem: CassetteError | None = None
+        source = str(getattr(inner, "_base_url", type(inner).__name__))
+        try:
+            self._append(_cassette.line(_cassette.head(source, is_redacted=redact is not None)))
+        except OSError as error:
+            self._file.close()
+            if not overwrite:  # it was made just now
+                Path(path).unlink()
+            raise CassetteError(f"{path}: {error.strerror}") from error
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.inner!r}>"
@@ -90,12 +103,13 @@ class RecordingTransport(Transport):
         """Return the inner transport's answer, written down.
 
         Raises:
-            CassetteError: The recording is closed; nothing was called. Or the answer cannot be written down.
+            CassetteError: The recording is closed; nothing was called. Or the answer cannot be written down: it is no
+                JSON that a recording holds, or the disk is full.
         """
         self._refuse_closed()
         try:
             answer = self.inner.send(call)
-        except ChatarminError as error:
+        except (ApiError, TransportError) as error:
             self._write(call, error)
             raise
         self._write(call, answer)
@@ -106,21 +120,44 @@ class RecordingTransport(Transport):
         self._refuse_closed()
         answers = self.inner.send_many(calls)
         for call, answer in zip(calls, answers, strict=False):
-            self._write(call, answer)
+            if not isinstance(answer, ChatarminError) or isinstance(answer, (ApiError, TransportError)):
+                self._write(call, answer)
         return answers
 
     def _refuse_closed(self) -> None:
         if self._file.closed:
             raise CassetteError("the recording is closed; nothing was called")
 
-    def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
+    def _write(self, call: Call, answer: JSON | ApiError | TransportError) -> None:
         recorded = _cassette.Recorded(call.path, call.kind, call.input, _cassette.came_of(answer))
         try:
-            line = _cassette.line(self._redaction.of(recorded) if self._redaction else recorded)
-        except (RecursionError, ValueError) as error:
-            raise CassetteError(f"{call.path} was answered, and that cannot be written down: {error}") from error
-        with self._lock:
-            self._file.write(line)
+            line = _cassette.line(recorded)
+            if self._redaction:  # a redactor sees JSON, whatever the inner transport has answered
+                line = _cassette.line(self._redaction.of(_cassette.call_of(line)))
+            with self._lock:
+                self._append(line)
+        except (OSError, RecursionError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            told = f"{call.path} was answered, and that cannot be written down: {why} ({self._path})"
+            self._problem = CassetteError(told)
+            raise self._problem from error
+
+    def _append(self, line: bytes) -> None:
+        """Write a line at the end of the file, whole or not at all.
+
+        Raises:
+            OSError: The disk is full, or the file may grow no further.
+        """
+        left = memoryview(line)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with suppress(OSError):  # what is no file on a disk has no size
+                self._file.truncate(self._size)
+                self._file.seek(self._size)
+            raise
+        self._size += len(line)
 
     def close(self) -> None:
         """Close the file, and the inner transport."""
@@ -186,7 +223,11 @@ class ReplayTransport(Transport):
                 told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
                 raise CassetteError(f"{told}, and {_named(call.path, given)} was called")
             self._is_used[place] = True
-        return unshared(_cassette.answer_of(self._calls[place]))
+        try:
+            return unshared(_cassette.answer_of(self._calls[place]))
+        except RecursionError:
+            where = f"{self._path}, line {place + _cassette.FIRST_CALL}"
+            raise CassetteError(f"{where}: its answer is nested too deep to be replayed here") from None
 
     def _found(self, path: str, given: JSON) -> int | None:
         """Return the place of the call that answers, None where none does."""

@@ -12,6 +12,8 @@ import pytest
 from chatarmin_os import BadRequestError, ChatarminOS, ConflictError, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport
+from chatarmin_os.transports._cassette import Recorded
+from chatarmin_os.transports._redaction import Redaction
 from chatarmin_os.transports.redactors import email_addresses, metadata, names, personal_data
 
 if TYPE_CHECKING:
@@ -293,3 +295,66 @@ def test_they_reach_into_lists_and_objects() -> None:
     assert "Joan" not in str(contact)
     assert "joan@" not in str(contact)
     assert contact["metadata"].keys() == {"redacted"}
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "left"),
+    [
+        ("Bo", "Bo and Bodo", " and Bodo"),
+        ("to", "is given to a company", "is given to a company"),
+        (" Mary Doe ", "No MARY DOE here", "No "),
+        ("Mary O'Brien", "VALUES ('Mary O''Brien')", "VALUES"),
+        ("Mary O'Brien", "<p>Mary O&#39;Brien &amp; Mary O&#x27;Brien", "<p>"),
+        ('Mary "May" Doe', 'in {"name":"Mary \\"May\\" Doe"}', "in {"),
+        ("Mary Doe", "GET /?name=Mary+Doe&n=Mary%20Doe", "GET /?name="),
+        ("M\u00fcller", "mu\u0308ller is M\u00dcLLER", " is "),
+        ("\u5c71\u7530", "\u5c71\u7530\u3055\u3093", "\u3055\u3093"),
+        ("\u0130stanbul", "in \u0130STANBUL", "in "),
+        ("\ud800 Mary", "\ud800 Mary is none", " is none"),
+        ("a b c d e f g h i j Mary", "A B C D E F G H I J Mary, a b c d e f g h i j Maryam", "Maryam"),
+        ("Mary " * 200, "Mary " * 200 + "is none", "is none"),
+    ],
+)
+def test_a_name_is_found_as_messages_write_it(name: str, message: str, left: str) -> None:
+    """Trimmed, escaped, composed otherwise, in other letter case, short or long; the words around it stay."""
+    redaction = Redaction(personal_data)
+    error = {"message": message, "data": {message: 1}}
+
+    came = redaction.of(Recorded("a.b", "query", {"name": name}, {"error": error})).came["error"]
+
+    for text in (came["message"], *came["data"]):
+        assert left in text
+        assert not re.search(r"Mary\b|MARY|May|Bo\b|ller|stanbul|STANBUL|\u5c71", text)
+
+
+def test_many_names_do_not_slow_a_refusal_down() -> None:
+    """A message is read once, however many names the recording has shown."""
+
+    def taken(size: int) -> float:
+        redaction = Redaction(personal_data)
+        refused = Recorded("a.b", "query", None, {"error": {"message": "Company 1 Ltd is there " * 9, "data": None}})
+        for number in range(size):
+            redaction.of(Recorded("a.b", "query", {"name": f"Company {number} Ltd"}, {"answer": None}))
+        times = []
+        for _ in range(3):
+            started = process_time()
+            for _ in range(20):
+                redaction.of(refused)
+            times.append(process_time() - started)
+        return min(times)
+
+    assert taken(4_000) < 8 * taken(100)
+
+
+def test_values_under_a_redacted_key_are_told_apart(tmp_path: Path) -> None:
+    """What stood under an address and is not personal stays in the words of later refusals."""
+    path = tmp_path / "recording.jsonl"
+    fake = FakeTransport()
+    fake.fail(error=ConflictError("pro for Mary Doe", code="CONFLICT"))
+    with (
+        ChatarminOS(transport=RecordingTransport(fake, path, redact=personal_data)) as client,
+        pytest.raises(ConflictError),
+    ):
+        client.call("a.b", {"mary@acme.example": "pro", "name": "Mary Doe"})
+
+    assert "pro for name x" in path.read_text(encoding="utf-8")
