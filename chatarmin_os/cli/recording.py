@@ -184,7 +184,7 @@ def _redact(given: Namespace) -> int:
         try:
             redaction = _redaction.Redaction(redact)
             redacted = [redaction.of(call) for call in calls]
-        except RecursionError:
+        except ValueError:
             raise CassetteError(f"{path}: an answer is nested too deep to be redacted") from None
         output = Path(path if given.output is None else given.output).resolve()
         lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]

@@ -12,7 +12,7 @@ import codecs
 import json
 import math
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -48,7 +48,7 @@ MAX_DEPTH = 800
 
 _MEGABYTE = 2**20
 _MAX_DIGITS = 308  # of an integer: what a double can hold, and JavaScript with it
-_YEARS = range(1970, 9000)  # a fake that starts then can look back, and ahead
+_YEARS = range(1970, 9000)
 _STATUSES = range(100, 1000)
 _ATTEMPTS = range(1_000_001)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
@@ -161,9 +161,13 @@ def head_of(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def recorded_at(head: dict[str, Any]) -> datetime | None:
-    """Return when a recording was made, None where it does not say."""
+    """Return when a recording was made; None if it does not say, or if a fake could not look back and ahead then."""
     text = head.get("recorded_at")
-    return None if text is None else datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.utcoffset() is not None and moment.year in _YEARS else None
 
 
 def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
@@ -242,14 +246,15 @@ def _parsed(text: bytes) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _is_too_deep(content):
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(content, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return content
 
 
-def _is_too_deep(content: JSON) -> bool:
+def is_deeper(content: JSON, levels: int) -> bool:
+    """Return whether lists and objects are nested deeper than so many levels."""
     level = [content]
-    for _ in range(MAX_DEPTH):
+    for _ in range(levels):
         lists = [list(one.values()) if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
         level = list(chain.from_iterable(lists))
     return any(isinstance(one, (dict, list)) for one in level)
@@ -291,14 +296,6 @@ def _is_text(value: JSON) -> bool:
     return isinstance(value, str)
 
 
-def _is_timestamp(value: JSON) -> bool:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return False
-    return moment.utcoffset() is not None and moment.year in _YEARS
-
-
 def _is_seconds(value: JSON) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
 
@@ -308,7 +305,6 @@ _OPTIONAL_TEXT = _Field(_is_text, "text or null")
 _SECONDS = _Field(_is_seconds, "seconds of at least 0, or null")
 _HEAD = {
     "from": _OPTIONAL_TEXT,
-    "recorded_at": _Field(_is_timestamp, f"a timestamp with its offset, of a year from {_YEARS[0]} to {_YEARS[-1]}"),
     "redacted": _Field(lambda value: isinstance(value, bool), "true or false"),
     "sdk": _OPTIONAL_TEXT,
 }

@@ -10,11 +10,16 @@ import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
+from chatarmin_os.transports._cassette import is_deeper
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from chatarmin_os._json import JSON
     from chatarmin_os.transports._cassette import Recorded
+
+MAX_DEPTH = 200
+"""Levels that redactors walk through: some calls of a function each, of which Python allows a thousand."""
 
 _GONE = "redacted"
 _TOKENS = re.compile(r"[a-z]+|[0-9]+|.", re.DOTALL)
@@ -35,10 +40,12 @@ class Redaction:
         """Return a redacted call.
 
         Raises:
-            RecursionError: It is nested deeper than the redactor can walk.
+            ValueError: It is nested deeper than `MAX_DEPTH` levels.
         """
-        given = self._redacted(recorded.input)
         [(came, what)] = recorded.came.items()
+        if is_deeper(recorded.input, MAX_DEPTH) or is_deeper(what, MAX_DEPTH):
+            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        given = self._redacted(recorded.input)
         if came == "answer":
             return recorded._replace(input=given, came={came: self._redacted(what)})
         told = {"message": what["message"], "data": what.get("data")}

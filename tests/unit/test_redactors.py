@@ -161,7 +161,7 @@ def test_an_address_is_the_same_however_it_is_written() -> None:
     redacted = [
         email_addresses(content)
         for content in (
-            {"email": " Mary.O'Brien@acme.example"},
+            {"email": "Mary.O'Brien@acme.example"},
             "<mary.o'brien@ACME.example>",
             "https://bolt.example/?to=mary.o%27brien%40acme.example",
         )
