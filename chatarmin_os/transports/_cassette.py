@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -51,6 +52,7 @@ _MAX_DIGITS = 308  # of an integer: what a double can hold, and JavaScript with 
 _YEARS = range(1970, 9000)
 _STATUSES = range(100, 1000)
 _ATTEMPTS = range(1_000_001)
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _MAX_DIGITS)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 _FAILURES: dict[str, type[TransportError]] = {
@@ -82,8 +84,12 @@ def line(content: dict[str, Any] | Recorded) -> bytes:
     """
     if not isinstance(content, Recorded):
         return _encoded(content)
-    encoded = _encoded({"path": content.path, "kind": content.kind, "input": content.input, **content.came})
-    call_of(encoded)
+    [(came, what)] = content.came.items()
+    if problem := _problem(content.path, content.kind, came, what):
+        raise ValueError(problem)
+    encoded = _encoded({"path": content.path, "kind": content.kind, "input": content.input, came: what})
+    if _has_many_levels(encoded) or _LONG_NUMBER.search(encoded):
+        call_of(encoded)
     return encoded
 
 
@@ -246,9 +252,14 @@ def _parsed(text: bytes) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and is_deeper(content, MAX_DEPTH):
+    if _has_many_levels(text) and is_deeper(content, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return content
+
+
+def _has_many_levels(text: bytes) -> bool:
+    """Return whether there may be more levels than a line has."""
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
 
 
 def is_deeper(content: JSON, levels: int) -> bool:

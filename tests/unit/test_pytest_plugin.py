@@ -559,6 +559,30 @@ def test_old_recordings_warn(project: pytest.Pytester) -> None:
     assert "days old" not in project.runpytest().stdout.str()
 
 
+def test_the_age_is_told_by_the_real_clock(project: pytest.Pytester) -> None:
+    """A test that stops time neither makes a recording old, nor makes an old one."""
+    project.makepyfile(
+        test_it="""
+        import freezegun
+        import pytest
+
+        @pytest.fixture
+        def frozen():
+            with freezegun.freeze_time("2001-01-01") as time:
+                yield
+                time.move_to("2999-01-01")
+
+        def test_tiers(frozen, recorded_os):
+            assert recorded_os.tiers.get("pro").name == "Pro"
+    """
+    )
+
+    for options in (["--os-record=fake"], ["--os-max-age", "5"]):
+        result = project.runpytest("-W", "default", *options)
+        result.assert_outcomes(passed=1)
+        assert "days old" not in result.stdout.str()
+
+
 def test_recordings_are_redacted_by_a_fixture(project: pytest.Pytester) -> None:
     """A project says once what is taken out."""
     project.makeconftest("""
