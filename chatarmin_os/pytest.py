@@ -56,7 +56,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.,=-]+")
 _has_passed = pytest.StashKey[bool | None]()
 """Of the current attempt at a test; None until its call has ended."""
 _recorded = pytest.StashKey[bytes | None]()
-"""The recording of a test, complete."""
+"""The recording of a test, complete, from the end of its fixture to that of all others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,9 +91,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
     """Keep the recording of a test that has passed, once all its fixtures have ended without an error."""
+    item.stash[_recorded] = None
     yield
-    content = item.stash.get(_recorded, None)
-    if content is not None:
+    if (content := item.stash[_recorded]) is not None:
         path = _Place.of(item).path
         try:
             path.parent.mkdir(exist_ok=True)
@@ -132,7 +132,7 @@ def recorded_os(
 ) -> Iterator[ChatarminOS]:
     """A client that replays the test's recording; with `--os-record`, one that makes it."""
     test: pytest.Item = request.node
-    test.stash[_has_passed] = test.stash[_recorded] = None
+    test.stash[_has_passed] = None
     if source := request.config.getoption("os_record"):
         service = FakeTransport(os_catalogue) if source == _FAKE else _service(source)
         yield from _record(test, service, os_redact)
@@ -148,8 +148,8 @@ def _record(test: pytest.Item, service: Transport, redact: Callable[[JSON], JSON
         with ChatarminOS(transport=recording) as client:
             yield client
         if test.stash[_has_passed]:
-            if recording._problem:  # noqa: SLF001 - the test may have caught it
-                pytest.fail(str(recording._problem), pytrace=False)  # noqa: SLF001
+            if recording.problem:  # the test may have caught it
+                pytest.fail(str(recording.problem), pytrace=False)
             _warn_of_failures(test, path)
             test.stash[_recorded] = path.read_bytes()
 

@@ -12,6 +12,7 @@ import codecs
 import json
 import math
 import re
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -67,6 +68,64 @@ class Recorded(NamedTuple):
     kind: str
     input: JSON
     came: dict[str, Any]
+
+
+class Writer:
+    """The file of a recording that is being made; what writes to it may be several transports and threads.
+
+    Raises:
+        CassetteError: It is there already, or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], head: dict[str, Any], *, overwrite: bool) -> None:
+        self.path = path
+        self.problem: CassetteError | None = None
+        """Why a call is not in the file."""
+        self._lock = threading.Lock()
+        self._size = 0
+        try:
+            self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
+        except FileExistsError:
+            raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
+        except OSError as error:
+            raise CassetteError(f"{path}: {error.strerror}") from error
+        except ValueError as error:  # U+0000 in the path
+            raise CassetteError(f"{path!r}: {error}") from None
+        try:
+            self.append(line(head))
+        except OSError as error:
+            self.close()
+            if not overwrite:  # it was made just now
+                Path(path).unlink()
+            raise CassetteError(f"{path}: {error.strerror}") from error
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._file.closed
+
+    def append(self, line: bytes) -> None:
+        """Write a line at the end of the file, whole or not at all.
+
+        Raises:
+            OSError: The disk is full, or the file may grow no further.
+            ValueError: The file is closed.
+        """
+        left = memoryview(line)
+        with self._lock:
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with suppress(OSError):  # what is no file on a disk has no size
+                    self._file.truncate(self._size)
+                    self._file.seek(self._size)
+                raise
+            self._size += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def head(source: str | None, *, is_redacted: bool) -> dict[str, Any]:

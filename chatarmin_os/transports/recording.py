@@ -8,8 +8,6 @@ import marshal
 import sys
 import threading
 from collections import deque
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chatarmin_os._json import described, shortened, unshared
@@ -77,25 +75,8 @@ class RecordingTransport(Transport):
         self.inner = inner
         redactor = _redactor(redact)
         self._redaction = Redaction(redactor) if redactor else None
-        self._lock = threading.Lock()
-        try:
-            self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
-        except FileExistsError:
-            raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
-        except OSError as error:
-            raise CassetteError(f"{path}: {error.strerror}") from error
-        except ValueError as error:  # U+0000 in the path
-            raise CassetteError(f"{path!r}: {error}") from None
-        self._path, self._size = path, 0
-        self._problem: CassetteError | None = None
         source = str(getattr(inner, "_base_url", type(inner).__name__))
-        try:
-            self._append(_cassette.line(_cassette.head(source, is_redacted=redact is not None)))
-        except OSError as error:
-            self._file.close()
-            if not overwrite:  # it was made just now
-                Path(path).unlink()
-            raise CassetteError(f"{path}: {error.strerror}") from error
+        self._file = _cassette.Writer(path, _cassette.head(source, is_redacted=redact is not None), overwrite=overwrite)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.inner!r}>"
@@ -126,7 +107,7 @@ class RecordingTransport(Transport):
         return answers
 
     def _refuse_closed(self) -> None:
-        if self._file.closed:
+        if self._file.is_closed:
             raise CassetteError("the recording is closed; nothing was called")
 
     def _write(self, call: Call, answer: JSON | ApiError | TransportError) -> None:
@@ -135,30 +116,17 @@ class RecordingTransport(Transport):
             line = _cassette.line(recorded)
             if self._redaction:  # a redactor sees JSON, whatever the inner transport has answered
                 line = _cassette.line(self._redaction.of(_cassette.call_of(line)))
-            with self._lock:
-                self._append(line)
+            self._file.append(line)
         except (OSError, RecursionError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            told = f"{call.path} was answered, and that cannot be written down: {why} ({self._path})"
-            self._problem = CassetteError(told)
-            raise self._problem from error
+            told = f"{call.path} was answered, and that cannot be written down: {why} ({self._file.path})"
+            self._file.problem = CassetteError(told)
+            raise self._file.problem from error
 
-    def _append(self, line: bytes) -> None:
-        """Write a line at the end of the file, whole or not at all.
-
-        Raises:
-            OSError: The disk is full, or the file may grow no further.
-        """
-        left = memoryview(line)
-        try:
-            while left:
-                left = left[self._file.write(left) :]
-        except OSError:
-            with suppress(OSError):  # what is no file on a disk has no size
-                self._file.truncate(self._size)
-                self._file.seek(self._size)
-            raise
-        self._size += len(line)
+    @property
+    def problem(self) -> CassetteError | None:
+        """Why a call is not in the recording, None if all are."""
+        return self._file.problem
 
     def close(self) -> None:
         """Close the file, and the inner transport."""

@@ -426,6 +426,31 @@ def test_tiers(recorded_os):
     replayed.stdout.fnmatch_lines(["*1 of 2 recorded calls were never made:"])
 
 
+def test_what_an_attempt_left_is_not_kept_by_the_next(project: pytest.Pytester) -> None:
+    """An attempt whose finalizer fails is not recorded, also if the next one does not come to the fixture."""
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        ATTEMPTS = []
+
+        @pytest.fixture
+        def first():
+            ATTEMPTS.append(1)
+            assert len(ATTEMPTS) == 1
+            yield
+            assert 0
+
+        def test_tiers(first, recorded_os):
+            recorded_os.tiers.list()
+    """
+    )
+
+    project.runpytest_subprocess("-p", "pytest_rerunfailures", "--reruns", "1", "--os-record=fake")
+
+    assert not (project.path / "recordings").exists()
+
+
 _ENDINGS = {
     "assert": "assert 0",
     "skip": "pytest.skip('no')",
