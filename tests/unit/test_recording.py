@@ -226,6 +226,18 @@ def test_what_cannot_be_recorded_is_told(path: Path) -> None:
             client.call("a.b")
 
 
+def test_a_refusal_that_could_not_be_read_again_is_not_written(fake: FakeTransport, path: Path) -> None:
+    """A transport of one's own may raise what no service sends; the recording says what is wrong, and stays good."""
+    fake.fail(error=NotFoundError("no", code="NOT_FOUND", http_status=0))
+    recording = RecordingTransport(fake, path)
+    with pytest.raises(CassetteError, match=r"written down: error\.status: expected an HTTP status or null, got int 0"):
+        recording.send(Call("tiers.list", "query"))
+    recording.close()
+
+    assert recording.problem
+    assert len(_lines(path)) == 1
+
+
 @contextmanager
 def _file_size(at_most: int) -> Iterator[None]:
     """Let files grow to so many bytes, as if the disk were full."""
