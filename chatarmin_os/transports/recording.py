@@ -8,6 +8,7 @@ import marshal
 import sys
 import threading
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chatarmin_os._json import described, shortened, unshared
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _KEY = "idempotencyKey"
 _MOST_SHOWN = 5
+_MAX_COMPARED, _MAX_COMPARED_TEXT = 500, 2000  # calls, and characters of each, among which the nearest is looked for
+_MAX_LINES, _MAX_LINE = 40, 200  # of a difference
 _NOT_REDACTED = (
     "The recording was made without a redactor; `chatarmin-os recording redact` takes out of it what this one does."
 )
@@ -232,10 +235,12 @@ class ReplayTransport(Transport):
         if count:
             return f"{told} left: it is recorded {count} time(s), and was called once more"
         unused = [place for place in places if not self._is_used[place]]
-        wanted, recorded = _shown(given), [_shown(self._calls[place].input) for place in unused or places]
-        nearest = max(recorded, key=lambda text: difflib.SequenceMatcher(None, wanted, text).ratio())
+        recorded = [_shown(self._calls[place].input) for place in (unused or places)[:_MAX_COMPARED]]
+        wanted = _shown(given)
+        matcher = difflib.SequenceMatcher(None, b=wanted[:_MAX_COMPARED_TEXT])
+        nearest = max(recorded, key=partial(_likeness, matcher))
         lines = nearest.splitlines(), wanted.splitlines()
-        difference = difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)
+        difference = _cut([*difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)])
         which = f"{len(unused)} that are left" if unused else f"{len(places)}, all used,"
         why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
         return f"{told}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
@@ -282,3 +287,14 @@ def _shown(given: JSON) -> str:
 
 def _named(path: str, given: JSON) -> str:
     return f"{path}({'' if given is None else shortened(given, 200)})"
+
+
+def _likeness(matcher: difflib.SequenceMatcher[str], text: str) -> float:
+    matcher.set_seq1(text[:_MAX_COMPARED_TEXT])
+    return matcher.ratio()
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """Return the first lines of a difference, without the ends of long ones."""
+    shown = [line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}..." for line in lines[:_MAX_LINES]]
+    return [*shown, f"and {len(lines) - _MAX_LINES} more lines"] if len(lines) > _MAX_LINES else shown

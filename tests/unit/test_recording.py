@@ -360,6 +360,21 @@ def test_a_call_without_a_recording_shows_the_nearest(fake: FakeTransport, path:
     assert other_input.value.request == FeatureCheckInput(company_id=company, feature_code="seatz")
 
 
+def test_a_large_input_is_shown_in_part(path: Path) -> None:
+    """A message stays short enough to be read, also where a picture, or a long list, is not the recorded one."""
+    with ChatarminOS(transport=RecordingTransport(_Answering(None), path)) as client:
+        client.call("a.b", {"list": [*range(1000)], "picture": "x" * 80_000})
+
+    with pytest.raises(CassetteError) as missing:
+        ReplayTransport(path).send(Call("a.b", "query", {"list": [*range(500, 1500)], "picture": "y" * 80_000}))
+
+    assert "-    0,\n-    1," in str(missing.value)
+    assert str(missing.value).endswith(" more lines")
+    assert len(str(missing.value)) < 5000
+    with pytest.raises(CassetteError, match=r'\n\+  "picture": "y{100,200}\.\.\.\n'):
+        ReplayTransport(path).send(Call("a.b", "query", {"list": [*range(1000)], "picture": "y" * 80_000}))
+
+
 def test_unused_recordings_fail_at_the_end(fake: FakeTransport, path: Path) -> None:
     """What is recorded and no longer called is told, a few of them by name."""
     _record(fake, path, lambda client: [client.tiers.list() for _ in range(7)])
