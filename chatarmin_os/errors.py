@@ -103,10 +103,58 @@ def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict
     return error
 
 
-def printable(text: str, at_most: int = 700) -> str:
+_LONGEST_TEXT = 700
+"""Characters of a foreign text that a message shows."""
+
+
+def printable(text: str, at_most: int = _LONGEST_TEXT) -> str:
     """Return foreign text as a message shows it: on one line, without control characters, not long."""
     cut = text if len(text) <= at_most else f"{text[: at_most - 3]}..."
     return cut if cut.isprintable() else "".join(letter if letter.isprintable() else " " for letter in cut)
+
+
+# In the pattern `~` is white space, `<` where a statement or a line begins; both may be escaped, as they are in JSON.
+_QUERY = re.compile(
+    r"""
+      failed\ query:                                    # Drizzle: the query, with its parameters on the next line
+    | invalid\ `[^`\n]{1,200}`\ invocation              # Prisma: the arguments of the call, with their values
+    | (?:<|\[)(?:params|parameters|bindings):           # also SQLAlchemy
+    | [\[(]sql:                                         # SQLAlchemy, Laravel
+    | \b(?:insert|merge|replace)~into(?=~[\w."`[\]\\]{1,200}(?:\s?\(|~(?:values|select|default|using|as)\b))
+    | \bdelete~from(?=~(?:[\\"`[]|[\w.]{1,200}~(?:where|using|returning)\b))
+    | <update(?=~[\w."`[\]\\]{1,200}~set\b)
+    | <select(?=~(?:distinct~)?(?:[\\"`*[]|\w{1,100}\(|[\w.,\s]{1,500}~from\b))
+    | <with(?=~(?:recursive~)?[\w"`\\]{1,200}~as~\()
+    | \)=(?=\()                                         # PostgreSQL in any language: Key (email)=(ann@acme.com)
+    | failing\ row\ contains | <detail: | json\ data,\ line\ [0-9]{1,9}:
+    | \binvalid\ [^:\n]{1,100}:(?=~\\?")                # invalid input syntax for type uuid: "..."
+    | \b(?:invalid\ value|malformed\ \w{1,50}\ literal:|out\ of\ range:|at\ or\ near)(?=~\\?")
+    | <value(?=~\\?")
+    | \b(?:duplicate\ entry|(?:incorrect|truncated)\ [\w\ ]{1,100}\ value:|syntax\ to\ use\ near)(?=\ ')  # MySQL
+    | duplicate\ key\ value\ is(?=\ \()                 # SQL Server
+    | dup\ key:(?=\ \{)                                 # MongoDB
+    """.replace("<", r"(?:\A|(?:[\n:`\x22]|\\n)\s{0,20})").replace("~", r"(?:\s|\\[nt]){1,50}"),
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Where the message of a database, or of its library, goes on with a query or with values of a row."""
+
+
+def without_query(text: str) -> str:
+    r"""Return *text* up to where a database error shows a query, its parameters, or the values of a row.
+
+    tRPC sends the message of an unexpected error to its clients, and database libraries write into it what they were
+    doing. The forms are those of Drizzle, Prisma, Knex, SQLAlchemy, PostgreSQL, MySQL, SQL Server and MongoDB.
+
+    Example:
+        >>> without_query("Failed query: select * from contacts where email = $1\nparams: ann@acme.com")
+        'Failed query: ...'
+        >>> without_query("Key (email)=(ann@acme.com) already exists.")
+        'Key (email)= ...'
+        >>> without_query("The tier has no price")
+        'The tier has no price'
+    """
+    found = _QUERY.search(text)
+    return f"{text[: found.end()]} ..." if found else text
 
 
 class ApiError(ChatarminError):
@@ -116,7 +164,8 @@ class ApiError(ChatarminError):
 
     Attributes:
         code: The wire's name of the refusal, such as `"NOT_FOUND"`.
-        message: What the service said.
+        message: What the service said, whole; the text of the error (`str`) ends where a database's message goes on
+            with a query, its parameters or the values of a row.
         http_status: The HTTP status that goes with the code, where known.
         path: The procedure's path on the wire.
         data: What else the service sent along, as JSON.
@@ -185,7 +234,8 @@ class ApiError(ChatarminError):
 
     def __str__(self) -> str:
         where = [part for part in (self.path, self.request_id and f"request {self.request_id}") if part]
-        return printable(f"{self.code}: {self._told()}") + printable(f" [{', '.join(where)}]" if where else "", 200)
+        told = without_query(self._told()[:_LONGEST_TEXT])
+        return printable(f"{self.code}: {told}") + printable(f" [{', '.join(where)}]" if where else "", 200)
 
     def _told(self) -> str:
         return self.message

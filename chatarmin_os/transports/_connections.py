@@ -14,7 +14,6 @@ from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
 from queue import Empty
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
@@ -23,6 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from chatarmin_os._clock import monotonic
 from chatarmin_os.transports import _dns
 
 if TYPE_CHECKING:

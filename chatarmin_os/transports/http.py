@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 import requests
 from requests.auth import AuthBase
 
+from chatarmin_os._clock import perf_counter
 from chatarmin_os._input import Number, hidden
 from chatarmin_os._json import JSON
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, ServerError, TransportError
@@ -252,7 +252,7 @@ class HTTPTransport(Transport):
                 if not any(isinstance(result.answer, TransportError) for result in results):
                     self._budget.give_back()
                 break
-            wait = max(least_wait, random.uniform(0, _retry.longest_wait(attempt)))  # noqa: S311 - nothing secret
+            wait = max(least_wait, _retry.random.uniform(0, _retry.longest_wait(attempt)))
             if attempt > self._max_retries or wait >= deadline.remaining() or not self._budget.take():
                 break
             _log.info("%s: again in %.0f ms", _named(calls[place] for place in again), wait * 1000)
@@ -283,11 +283,11 @@ class HTTPTransport(Transport):
         A query that went out in the wrong transformer is asked again in the right one: what it asked may have been
         lost on the way.
         """
-        spoken, started = self._transformer or "json", time.perf_counter()
+        spoken, started = self._transformer or "json", perf_counter()
         message = _wire.message(calls, spoken, self._paths)
         reply = self._courier.carried(message, deadline, may_repeat=all(call.safe_to_repeat for call in calls))
         if _log.isEnabledFor(logging.DEBUG):
-            _log_attempt(calls, attempt, reply, time.perf_counter() - started)
+            _log_attempt(calls, attempt, reply, perf_counter() - started)
         if isinstance(reply, Failure):
             return _to_all(reply, calls)
         said = self._said(reply, calls)

@@ -8,11 +8,11 @@ import json
 import marshal
 import secrets
 import threading
-import time
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from chatarmin_os._clock import perf_counter
 from chatarmin_os._json import described, instant_text
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
@@ -117,7 +117,7 @@ class Product:
             ApiError: The fake refuses.
             TransportError: The answer is to be lost.
         """
-        started = time.perf_counter()
+        started = perf_counter()
         answer: JSON = None
         error: dict[str, str] | None = {"code": "INTERNAL_SERVER_ERROR", "message": "A defect of the fake"}
         try:
@@ -139,7 +139,7 @@ class Product:
         finally:
             if mishap == "lost":
                 error = {"code": "LOST", "message": "Carried out, and the answer lost on purpose"}
-            milliseconds = round((time.perf_counter() - started) * 1000, 3)
+            milliseconds = round((perf_counter() - started) * 1000, 3)
             received = Call(path, kind, None if given is UNSET else given)
             self._write_down(received, answer, error, milliseconds)
         return answer
