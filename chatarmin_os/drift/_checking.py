@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, instant, told
+from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, told
 from chatarmin_os.drift._reading import mapping, number, text
 from chatarmin_os.drift._seeding import seeded
 from chatarmin_os.drift.decided import Memory, Rule, Situation, touched
@@ -166,7 +166,7 @@ class _Anew:
 
 def recorded_at(head: dict[str, Any]) -> datetime | None:
     """Return when a recording was made."""
-    return instant(head.get("recorded_at"))
+    return _cassette.recorded_at(head)
 
 
 def _tells_nothing(recorded: Recorded) -> bool:
