@@ -106,6 +106,9 @@ def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict
 _LONGEST_TEXT = 700
 """Characters of a foreign text that a message shows."""
 
+_MAX_MESSAGE = 10_000
+"""Characters that are kept of the message of a service that failed."""
+
 
 def printable(text: str, at_most: int = _LONGEST_TEXT) -> str:
     """Return foreign text as a message shows it: on one line, without control characters, not long."""
@@ -164,8 +167,8 @@ class ApiError(ChatarminError):
 
     Attributes:
         code: The wire's name of the refusal, such as `"NOT_FOUND"`.
-        message: What the service said, whole; the text of the error (`str`) ends where a database's message goes on
-            with a query, its parameters or the values of a row.
+        message: What the service said, whole but in a `ServerError`; the text of the error (`str`) ends where a
+            database's message goes on with a query, its parameters or the values of a row.
         http_status: The HTTP status that goes with the code, where known.
         path: The procedure's path on the wire.
         data: What else the service sent along, as JSON.
@@ -323,7 +326,14 @@ class RateLimitError(_Retriable):
 
 
 class ServerError(_Retriable):
-    """The service failed; whether it did anything is not known. `retry_after`: seconds to wait, None if not told."""
+    """The service failed; whether it did anything is not known. `retry_after`: seconds to wait, None if not given.
+
+    Its `message` ends where a database's message goes on with a query, its parameters or the values of a row, and has
+    at most 10,000 characters: error trackers show it instead of the text.
+    """
+
+    def __init__(self, message: str, *carried: Mapping[str, Any], **same: Any) -> None:
+        super().__init__(without_query(message[:_MAX_MESSAGE]), *carried, **same)
 
 
 class TransportError(ChatarminError):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from chatarmin_os._input import Number
-from chatarmin_os._json import JSON, unshared
+from chatarmin_os._json import JSON, private_repr, unshared
 from chatarmin_os._lazy import made_once
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.procedures._base import Kind
@@ -25,13 +25,13 @@ class Call:
     Attributes:
         path: The procedure's path, such as `"features.check"`.
         kind: `"query"` reads, `"mutation"` changes.
-        input: The input as JSON; None where the procedure has none.
+        input: The input as JSON; None where the procedure has none. A repr shortens e-mail addresses in it.
         safe_to_repeat: Whether carrying it out twice is as good as once.
     """
 
     path: str
     kind: Kind
-    input: JSON = None
+    input: JSON = field(default=None, repr=private_repr)
     safe_to_repeat: bool = False
 
 

@@ -91,7 +91,15 @@ def test_an_error_shows_no_value_of_a_database_message(message: str) -> None:
         assert ADDRESS not in repr(error)
         assert str(error).startswith(f"{code}: ")
         assert str(error).endswith(" ... [contacts.create, request req_1]")
-        assert error.message == message
+        assert (error.message == message) is (code != "INTERNAL_SERVER_ERROR")
+        assert ADDRESS not in error.message or not isinstance(error, ServerError)
+
+
+def test_the_message_of_a_server_error_is_bounded() -> None:
+    """Of a message that has no end, such as a bundled stack, its beginning is kept."""
+    error = ServerError("a" * 100_000, code="INTERNAL_SERVER_ERROR")
+
+    assert error.message == "a" * 10_000
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=list(MESSAGES))

@@ -1008,3 +1008,12 @@ def test_the_annotations_of_a_request_can_be_read(kind: Any) -> None:
 
     assert names <= set(get_type_hints(kind))
     assert names <= set(get_type_hints(kind.__init__))
+
+
+def test_the_repr_of_a_call_shortens_addresses() -> None:
+    """Error trackers show the calls among the variables of a frame: with no whole address of a customer."""
+    call = Call("contacts.create", "mutation", {"email": "ann@acme.com", "metadata": {"by": ["bob@acme.com"]}})
+
+    assert repr(call).count("...@acme.com") == 2
+    assert "ann@" not in repr(call)
+    assert call.input["email"] == "ann@acme.com"
