@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import stat
 import sys
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
+from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os.cli._output import complain
 from chatarmin_os.cli._parser import did_you_mean
 from chatarmin_os.errors import (
@@ -116,44 +116,29 @@ def _api_key(given: Namespace) -> str | None:
     key = ""
     try:
         if given.api_key_file is not None and given.api_key_file != "-":
-            key = _text_of(given.api_key_file)
+            key = read_bounded(given.api_key_file, _MAX_KEY_BYTES).decode("utf-8-sig")
         elif sys.stdin.isatty():
             from getpass import getpass
 
             key = getpass("API key (os_sk_...): ")
         elif given.api_key_file == "-":
-            key = _within_bounds(sys.stdin.readline(_MAX_KEY_BYTES + 1))
+            key = _line_of_input()
     except EOFError:  # nothing was typed
         pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}") from None
+        advice = "" if given.api_key_file == "-" else "; --api-key-file - reads standard input"
+        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}{advice}") from None
     if not key.strip():
         raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
     return key
 
 
-def _text_of(path: str) -> str:
-    """Return the text of a small file.
-
-    Raises:
-        OSError: There is none, or it is something else: a device or a pipe may have no end, or no beginning.
-        ValueError: It is no text.
-    """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would be waited for
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file; --api-key-file - reads standard input")
-        content = os.read(descriptor, _MAX_KEY_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    return _within_bounds(content.decode("utf-8-sig"))
-
-
-def _within_bounds(key: str) -> str:
-    if len(key) > _MAX_KEY_BYTES:
-        raise OSError(errno.EFBIG, f"it is no key: more than {_MAX_KEY_BYTES:,} characters")
-    return key
+def _line_of_input() -> str:
+    line = sys.stdin.readline(_MAX_KEY_BYTES + 1)
+    if len(line) > _MAX_KEY_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {_MAX_KEY_BYTES:,} bytes")
+    return line
 
 
 def _renamed(error: InvalidInput, given: Namespace) -> str:

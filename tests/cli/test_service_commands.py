@@ -253,7 +253,7 @@ def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> Non
         (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
         (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
         (("call", "tiers.list", "--api-key-file", "/nowhere/at/all"), "--api-key-file /nowhere/at/all: No such file"),
-        (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: it is no regular file; --api-key-file - re"),
+        (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
         (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: it is no regular file; "),
         (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: it is no regular file; "),
     ],
@@ -526,7 +526,7 @@ def test_a_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> No
     with large.open("wb") as file:
         file.truncate(2**40)
 
-    for path, told in ((pipe, "it is no regular file"), (large, "it is no key: more than 4,096 characters")):
+    for path, told in ((pipe, "it is no regular file"), (large, "it is larger than 4,096 bytes")):
         output = run("call", "tiers.list", "--api-key-file", str(path))
         assert output.code == 2
         assert output.err.startswith(f"chatarmin-os: --api-key-file {path}: {told}")
@@ -536,7 +536,7 @@ def test_a_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> No
 def test_a_key_on_standard_input_is_bounded(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     """A line without end is not read to its end; nor is an input."""
     for stream, arguments, told in (
-        (io.StringIO("x" * 100_000), ("--api-key-file", "-"), "--api-key-file -: it is no key: more than 4,096"),
+        (io.StringIO("x" * 100_000), ("--api-key-file", "-"), "--api-key-file -: it is larger than 4,096 bytes"),
         (io.StringIO(" " * (2**24 + 100)), ("-",), "JSON: no JSON: more than 16,777,216 characters"),
     ):
         monkeypatch.setattr(sys, "stdin", stream)
