@@ -39,7 +39,9 @@ class Parser(ArgumentParser):
         """Print usage and message, and exit."""
         super().error(without_keys(message))
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - it has overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Refuse unknown arguments here, where the options that there are are known."""
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:

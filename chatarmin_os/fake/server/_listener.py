@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 from chatarmin_os.fake.server._service import refusal, status_line
 
@@ -43,10 +43,10 @@ def listener_class() -> Any:  # noqa: C901 - four small classes, whose bases may
         """Answers what is no HTTP as tRPC would."""
 
         def execute(self) -> None:
-            error = self.request.error
+            error = cast("Any", self.request).error  # the stubs know another request
             answer = refusal(_ERRORS.get(error.code, "BAD_REQUEST"), f"{error.reason}: {error.body}")
             self.status = status_line(answer.status)
-            self.response_headers.extend(answer.headers.items())
+            self.response_headers = list(answer.headers.items())
             self.set_close_on_finish()
             self.content_length = len(answer.body)
             self.write(answer.body)
