@@ -15,6 +15,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks._measure import Part, Row, cpu_seconds, number, seeded
+from benchmarks._service_growth import service_rows
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 
@@ -141,6 +142,7 @@ def run() -> Part:
         rows += _measured(kind, worlds)
         del worlds
         gc.collect()
+    rows += service_rows()
     sizes = " → ".join(f"{size:,}" for size in _SIZES)
     note = (
         f"Process time of one call on a fake with {sizes} companies; ratios of the second and the third to the first. "
