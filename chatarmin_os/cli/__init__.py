@@ -29,12 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         {...
         0
     """
-    # Where one was closed (`>&-`) it is None.
-    sys.stdin, sys.stdout, sys.stderr = (one or StringIO() for one in (sys.stdin, sys.stdout, sys.stderr))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal that knows few letters gets the others as escapes
-            stream.reconfigure(errors="backslashreplace")
     try:
+        # Where one was closed (`>&-`) it is None.
+        sys.stdin, sys.stdout, sys.stderr = (one or StringIO() for one in (sys.stdin, sys.stdout, sys.stderr))
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # a terminal that knows few letters gets the others as escapes
+                stream.reconfigure(errors="backslashreplace")
         try:
             given = build_parser().parse_args(arguments)
             code: int = given.run(given)

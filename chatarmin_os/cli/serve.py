@@ -6,12 +6,13 @@ import re
 import signal
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from chatarmin_os.cli._output import complain
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable
 
     from chatarmin_os.fake.server._products import Products
 
@@ -76,6 +77,11 @@ _ALLOW_HOST = "a name under which it may be reached, beside localhost and addres
 
 
 def _serve(given: Namespace) -> int:
+    with _Signals() as signals:
+        return _serve_until(signals, given)
+
+
+def _serve_until(signals: _Signals, given: Namespace) -> int:
     from chatarmin_os.fake.server import CannotServe, FakeService, Server, StateFile
     from chatarmin_os.fake.server._catalogue_file import load_catalogue
 
@@ -96,10 +102,6 @@ def _serve(given: Namespace) -> int:
         fail_rate=given.fail_rate,
         hosts=given.allow_host,
     )
-    before = {
-        number: signal.signal(number, handler)
-        for number, handler in ((signal.SIGTERM, _stop), (signal.SIGINT, _interrupt))
-    }
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
@@ -107,7 +109,7 @@ def _serve(given: Namespace) -> int:
         ):
             for product in given.forget:
                 _forget(service.products, product)
-            signal.signal(signal.SIGINT, _stop)
+            signals.get_ready(server.stop)
             print(server.url, flush=True)
             complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")
             server.run()
@@ -116,26 +118,41 @@ def _serve(given: Namespace) -> int:
         return 2
     except SystemExit:  # stopped before it ran
         return 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return 0
 
 
-def _stop(*_: Any) -> None:
-    _ignore_signals()
-    raise SystemExit(0)
+class _Signals:
+    """Turns signals into an orderly end: exit code 0 once the service answers, and 130 for Ctrl-C before.
 
+    Further signals are ignored, for the state is being saved. Python drops exceptions that a handler raises at some
+    moments, such as in a callback of the garbage collector; what was dropped is made up for.
+    """
 
-def _interrupt(*_: Any) -> None:
-    _ignore_signals()
-    raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+        self._raised: BaseException | None = None
 
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
 
-def _ignore_signals() -> None:
-    """Let the state be saved without a second signal in between."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self, number: int = signal.SIGTERM, *_: Any) -> None:
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_IGN)
+        self._raised = KeyboardInterrupt() if number == signal.SIGINT and self._stop is None else SystemExit(0)
+        if self._stop:
+            self._stop()
+        raise self._raised
+
+    def get_ready(self, stop: Callable[[], None]) -> None:
+        """Note that the service answers from now on; *stop* ends it."""
+        self._stop = stop
+        if self._raised:
+            raise self._raised
 
 
 def _forget(products: Products, given: str) -> None:
