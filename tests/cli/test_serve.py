@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -392,3 +392,80 @@ def test_a_signal_while_it_starts_ends_it_without_a_traceback(
     assert done.returncode == code
     assert (done.stdout, done.stderr) == ("", "")
     assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+
+
+def _ends(_: served.Server) -> None:
+    """Stand for a service that has been stopped."""
+
+
+def test_it_forgets_before_it_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What is asked for; what is not kept is mentioned."""
+    monkeypatch.setattr(served.Server, "run", _ends)
+    state = tmp_path / "state.json"
+    products = served.FakeService().products
+    products.of({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
+    state.write_text("".join(products.state_text()), encoding="utf-8")
+
+    options = ["serve", "--port", "0", "--state", str(state), "--forget", "0" * 16, "--forget", "all"]
+    assert main(options) == 0
+
+    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+    assert f"--forget {'0' * 16}: no such product is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["x", "", "ALL", "0" * 15, "0" * 17, KEY])
+def test_a_product_to_forget_is_named_by_its_id(capsys: pytest.CaptureFixture[str], given: str) -> None:
+    """Nobody's key, which would then be in the history of the shell."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--state", "x", "--forget", given])
+
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "argument --forget: expected the id of a product" in err
+    assert KEY not in err
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_as_before_when_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, *, is_dropped: bool
+) -> None:
+    """A program that calls `main` has its own handlers again, whatever ended the service."""
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    make = served.FakeService
+
+    def interrupted(**settings: Any) -> served.FakeService:
+        with suppress(KeyboardInterrupt, SystemExit) if is_dropped else nullcontext():
+            signal.raise_signal(number)
+        return make(**settings)
+
+    monkeypatch.setattr(served, "FakeService", interrupted)
+    ended: Any
+    try:
+        ended = main(["serve", "--port", "0"])
+    except SystemExit as exit_:
+        ended = exit_.code
+
+    assert ended == (130 if number == signal.SIGINT else 0)
+    assert capsys.readouterr() == ("", "")
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize("source", ["FILE", "chatarmin_os.fake:demo_catalogue"])
+def test_a_catalogue_reaches_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str) -> None:
+    """Of a file or a module, before it listens."""
+    given: list[Any] = []
+    make = served.FakeService
+
+    def noted(**settings: Any) -> served.FakeService:
+        given.append(settings["catalogue"])
+        return make(**settings)
+
+    monkeypatch.setattr(served, "FakeService", noted)
+    monkeypatch.setattr(served.Server, "run", _ends)
+
+    assert main(["serve", "--port", "0", "--catalogue", source.replace("FILE", _catalogue(tmp_path, GOOD))]) == 0
+
+    assert list(given[0].tiers) == (["none", "basic"] if source == "FILE" else ["free", "trial", "pro", "enterprise"])

@@ -210,6 +210,18 @@ def test_track_without_an_answer_tells_the_key(run: Callable[..., Output], fake:
     assert json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)["current_usage"] == 7
 
 
+def test_a_key_of_ones_own_is_told_where_it_is_needed(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Not before, for whoever gave it knows it; after a lost answer it is the way to send the event again."""
+    fake.fail("billing.trackUsage", error=ConnectionFailed("the cable was pulled"), times=3, after=True)
+
+    failed = run("track", "org:org_1", "ai_credit", "7", "--key", "job 1")
+    again = run("track", "org:org_1", "ai_credit", "7", "--key", "job 1")
+
+    assert failed.code == 3
+    assert failed.err.splitlines()[1].startswith("  send it again with --key 'job 1': it counts once")
+    assert again.err == ""
+
+
 def test_status_lists_subscriptions(run: Callable[..., Output], fake: FakeTransport) -> None:
     """Without a subscription it says so; with some they are rows."""
     without = run("status", "org:org_1")

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -508,3 +509,70 @@ def test_a_limit_of_open_files_is_kept_to(tmp_path: Path) -> None:
     ready, full = log.read_text().splitlines()
     assert "the fake answers" in ready
     assert "all that the limit of open files allows" in full
+
+
+@contextmanager
+def _no_file_left() -> Iterator[None]:
+    """Let this process open no further file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull, "rb") as lowest_free:  # noqa: PTH123
+        number = lowest_free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_connection_waits_for_a_file_descriptor(caplog: pytest.LogCaptureFixture) -> None:
+    """Where others in the process have taken all of them: it is said once, and answered when there is one again."""
+    with serve_fake() as url, socket.socket() as connection:
+        with _no_file_left():
+            connection.connect(("127.0.0.1", urlsplit(url).port))
+            while not caplog.records:
+                time.sleep(0.01)
+            time.sleep(3 * _listener.REST_SECONDS)
+        connection.sendall(f"GET /api/v1/tiers.list HTTP/1.0\r\nx-api-key: {KEY}\r\n\r\n".encode())
+        connection.settimeout(PATIENCE)
+        assert connection.recv(100).startswith(b"HTTP/1.0 200 OK")
+
+    (warning,) = caplog.records
+    assert "further ones wait" in warning.getMessage()
+    caplog.clear()
+
+
+def test_a_large_body_without_a_file_ends_its_connection() -> None:
+    """In silence, and no other connection."""
+    with serve_fake() as url, ExitStack() as stack:
+        head = f"POST /api/v1/onboard HTTP/1.1\r\nhost: localhost\r\ncontent-length: {2**22}\r\n\r\n".encode()
+        (large,) = _opened(url, 1, head, stack)
+        other = HTTPConnection(urlsplit(url).netloc)
+        stack.callback(other.close)
+        other.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        assert other.getresponse().read()
+        with _no_file_left(), suppress(ConnectionError):
+            large.sendall(b"x" * 2**22)
+            large.settimeout(PATIENCE)
+            assert large.recv(1) == b""
+        other.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        assert other.getresponse().status == 200
+
+
+def test_a_defect_of_the_server_below_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And ends the connection alone."""
+    from waitress.parser import HTTPRequestParser  # type: ignore[import-untyped]
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with serve_fake() as url:
+        with monkeypatch.context() as patched:
+            patched.setattr(HTTPRequestParser, "received", broken)
+            with pytest.raises((RemoteDisconnected, ConnectionError)):
+                sent(url, "GET", "/")
+        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+
+    assert "ZeroDivisionError" in caplog.text
+    caplog.clear()

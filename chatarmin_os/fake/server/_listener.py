@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import sys
@@ -20,7 +19,6 @@ _MAX_IDLE_SECONDS = 120.0
 _MAX_TRANSFER_SECONDS = 30.0  # for one request to arrive, and for one answer to be taken
 _MIN_CONNECTIONS, _MAX_CONNECTIONS = 4, 1_000
 _RESERVED_FILES = 32  # for what is no connection: the state file, large bodies that waitress keeps in files
-_NO_FILES = {errno.EMFILE, errno.ENFILE}
 _ERRORS = {413: "PAYLOAD_TOO_LARGE", 500: "INTERNAL_SERVER_ERROR", 501: "NOT_IMPLEMENTED"}  # of waitress, by status
 
 _server_log = logging.getLogger("chatarmin_os.server")
@@ -90,9 +88,8 @@ def listener_class() -> Any:  # noqa: C901 - four small classes, whose bases may
             return now - self._phase_began > at_most
 
         def handle_error(self) -> None:
-            error = sys.exception()
-            if isinstance(error, OSError) and error.errno in _NO_FILES:
-                self.handle_close()  # for a large body; nobody can do more about it, or needs a traceback
+            if isinstance(sys.exception(), OSError):
+                self.handle_close()  # no file for a large body: nobody can do more about it, or needs a traceback
             else:
                 super().handle_error()
 
@@ -113,10 +110,8 @@ def listener_class() -> Any:  # noqa: C901 - four small classes, whose bases may
         def accept(self) -> Any:
             try:
                 return super().accept()
-            except OSError as error:
-                if error.errno not in _NO_FILES:
-                    raise
-                # The connection is still waiting, and would be reported again at once.
+            except OSError:
+                # No file descriptor is left: the connection is still waiting, and would be reported again at once.
                 self._rests_until = time.monotonic() + REST_SECONDS
                 return None
 
