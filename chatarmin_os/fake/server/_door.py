@@ -12,7 +12,7 @@ from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from chatarmin_os._json import described
+from chatarmin_os._json import described, shortened
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError, ConnectionFailed
 from chatarmin_os.fake._router import ROUTES
@@ -86,14 +86,25 @@ def _run(handle: Callable[[Product], Callable[..., JSON]], product: Product, giv
     arguments = {} if given in (UNSET, None) else given
     if not isinstance(arguments, dict):
         raise ApiError.from_code("BAD_REQUEST", f"expected an object of arguments, got {described(given)}")
-    try:
-        signature(function).bind(**arguments)
-    except TypeError as error:
-        raise ApiError.from_code("BAD_REQUEST", f"{error}; it takes {_parameters(function)}") from None
+    problem = _wrong_arguments(function, arguments)
+    if problem:
+        raise ApiError.from_code("BAD_REQUEST", f"{problem}; it takes {_parameters(function)}")
     try:
         return function(**arguments)
     except ValueError as error:
         raise ApiError.from_code("BAD_REQUEST", str(error)) from None
+
+
+def _wrong_arguments(function: Callable[..., JSON], arguments: Mapping[str, JSON]) -> str | None:
+    """Return which argument is unknown or missing, None if none is."""
+    parameters = signature(function).parameters
+    for name in arguments:
+        if name not in parameters:
+            return f"no such argument: {shortened(name)}"
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            return f"missing a required argument: {name!r}"
+    return None
 
 
 def _parameters(function: Callable[..., JSON]) -> str:
