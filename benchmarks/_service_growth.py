@@ -1,4 +1,4 @@
-"""What the local service keeps of requests, and takes for them, as they grow."""
+"""Memory and time of the local service as requests and state files grow."""
 
 from __future__ import annotations
 

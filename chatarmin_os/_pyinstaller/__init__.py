@@ -1,4 +1,4 @@
-"""What PyInstaller needs to know of this package; it finds this by the entry point `pyinstaller40`."""
+"""The PyInstaller hook of this package, which PyInstaller finds by the entry point `pyinstaller40`."""
 
 from __future__ import annotations
 

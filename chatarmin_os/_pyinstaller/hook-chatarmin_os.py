@@ -1,4 +1,4 @@
-"""What PyInstaller takes along: what is imported by name when it is needed, and the page of the local service."""  # noqa: N999 - PyInstaller names hooks so
+"""Add modules that are imported by name when they are needed, and the page of the local service."""  # noqa: N999 - PyInstaller names hooks so
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _FILES = ("FILE",)  # the metavar of what names a file
 
 
 class Words(NamedTuple):
-    """What may follow a command, each word with a short help."""
+    """The words that may follow a command, each with a short help."""
 
     command: tuple[str, ...]
     words: dict[str, str]
@@ -62,7 +62,7 @@ def _completion(given: Namespace) -> int:
 
 
 def _commands(parser: ArgumentParser, command: tuple[str, ...] = ()) -> Iterator[Words]:
-    """Yield what may follow each command, as its parser says."""
+    """Yield the words of each command, read from its parser."""
     words: dict[str, str] = {}
     options: dict[str, str] = {}
     values: dict[str, list[str] | None] = {}
@@ -167,13 +167,13 @@ def _fish(commands: list[Words]) -> Iterator[str]:
     yield "complete -c chatarmin-os -f"
     for one in commands:
         begin = f"complete -c chatarmin-os -n '__chatarmin_os_is \"{' '.join(one.command)}\"'"
-        for word, told in one.words.items():
-            yield f"{begin} -a {word}{_described(told)}"
+        for word, help_text in one.words.items():
+            yield f"{begin} -a {word}{_described(help_text)}"
         if one.takes_files:
             yield f"{begin} -F"
-        for option, told in one.options.items():
+        for option, help_text in one.options.items():
             name = f"-l {option.removeprefix('--')}" if option.startswith("--") else f"-s {option.removeprefix('-')}"
-            yield f"{begin} {name}{_fish_value(one, option)}{_described(told)}"
+            yield f"{begin} {name}{_fish_value(one, option)}{_described(help_text)}"
 
 
 def _fish_value(words: Words, option: str) -> str:
@@ -186,5 +186,5 @@ def _fish_value(words: Words, option: str) -> str:
     return f" -x -a {shlex.quote(' '.join(values))}" if values else " -x"
 
 
-def _described(told: str) -> str:
-    return f" -d {shlex.quote(told)}" if told else ""
+def _described(help_text: str) -> str:
+    return f" -d {shlex.quote(help_text)}" if help_text else ""

@@ -112,7 +112,7 @@ def _added(
 
 
 def _hints(client: ChatarminOS, given: Namespace) -> list[str]:
-    """Return what may have been meant by something that does not exist; asking for it changes nothing."""
+    """Return suggestions for an id or code that does not exist; the look-ups change nothing."""
     company, feature = getattr(given, "company", None), getattr(given, "feature", None)
     with suppress(ChatarminError):
         if getattr(given, "tier", None):

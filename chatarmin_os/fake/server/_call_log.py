@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chatarmin_os.procedures._base import Kind
 
 MAX_LOG_BYTES = 16 * 2**20
-"""What the calls of all products may take together; beyond it the oldest one is dropped, whosever it is."""
+"""The bound on the calls of all products together; beyond it the oldest call is dropped, whosever it is."""
 MAX_VALUE_BYTES = 64 * 2**10
 """JSON of an input or an answer that is longer is not kept."""
 MAX_MESSAGE = 1_000
@@ -40,7 +40,7 @@ class Received(TypedDict):
 
 
 class CallLog:
-    """Keeps the last calls of several owners; inputs and answers are kept as text, which costs what it says.
+    """Keeps the last calls of several owners; inputs and answers are kept as text, whose size is known.
 
     Parsed JSON takes up to twenty times the bytes it came in, so that a dozen small requests could fill the memory.
     """

@@ -1,4 +1,4 @@
-"""Connections of the local service: waitress, with bounds on what each connection may take."""
+"""Connections of the local service: waitress, with bounds on their number and on the time of each."""
 
 from __future__ import annotations
 
