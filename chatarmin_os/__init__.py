@@ -4,7 +4,7 @@ The tour, on the in-memory fake (a real client is `ChatarminOS(api_key=...)`):
 
     >>> from chatarmin_os import ChatarminOS, UsageLimitError
     >>> client = ChatarminOS.in_memory()
-    >>> acme = client.onboard(external_org_id="org_1", hints={"company_name": "Acme Inc"}, tier_code="free")
+    >>> acme = client.sign_up(external_org_id="org_1", name="Acme Inc", starting_tier="free")
     >>> client.features.check(company_id=acme.company_id, feature_code="ai_credit").can_use
     True
     >>> usage = {"company_id": acme.company_id, "feature_code": "ai_credit"}
@@ -47,6 +47,7 @@ from chatarmin_os.errors import (
 )
 
 if TYPE_CHECKING:
+    from chatarmin_os._converter import request_from_json
     from chatarmin_os.models.billing import (
         BillingStatus,
         ClaimResult,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from chatarmin_os.models.contacts import BulkUpsertResult, Contact
     from chatarmin_os.models.features import FeatureAccess, OrgFeatures
     from chatarmin_os.models.links import Link, ResetResult
-    from chatarmin_os.models.onboarding import OnboardBilling, OnboardResult
+    from chatarmin_os.models.onboarding import OnboardBilling, OnboardResult, SignUpResult
     from chatarmin_os.models.tiers import ApplyTierResult, BaseFee, StripePrice, Tier, TierFeature, TierSummary
     from chatarmin_os.procedures.billing import (
         ClaimCheckoutInput,
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = exports(
     __name__,
     {
+        "chatarmin_os._converter": ("request_from_json",),
         "chatarmin_os.models.billing": (
             "BillingStatus",
             "ClaimResult",
@@ -100,7 +102,7 @@ __getattr__, __dir__ = exports(
         "chatarmin_os.models.contacts": ("BulkUpsertResult", "Contact"),
         "chatarmin_os.models.features": ("FeatureAccess", "OrgFeatures"),
         "chatarmin_os.models.links": ("Link", "ResetResult"),
-        "chatarmin_os.models.onboarding": ("OnboardBilling", "OnboardResult"),
+        "chatarmin_os.models.onboarding": ("OnboardBilling", "OnboardResult", "SignUpResult"),
         "chatarmin_os.models.tiers": (
             "ApplyTierResult",
             "BaseFee",
@@ -192,6 +194,7 @@ __all__ = [
     "ResetLinksInput",
     "ResetResult",
     "ServerError",
+    "SignUpResult",
     "SmartLinkInput",
     "SmartLinkResult",
     "StripePrice",
@@ -208,4 +211,5 @@ __all__ = [
     "UsageLimitError",
     "UsageResult",
     "__version__",
+    "request_from_json",
 ]

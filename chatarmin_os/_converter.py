@@ -7,9 +7,9 @@ names its place from the root of the answer in wire names: `$.features[3].isEnab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial, reduce
 from operator import or_
 from types import NoneType, UnionType
 from typing import (
@@ -25,12 +25,15 @@ from typing import (
     is_typeddict,
 )
 
-from attrs import fields, has
+from attrs import NOTHING, Attribute, fields, has
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
+from chatarmin_os._input import items, keywords, within
 from chatarmin_os._json import JSON, copied, described, instant_text, unshared
-from chatarmin_os.errors import InvalidResponse
+from chatarmin_os._unset import UNSET
+from chatarmin_os._values import far_instant_of, instant_of, number_of
+from chatarmin_os.errors import InvalidInput, InvalidResponse
 from chatarmin_os.procedures._base import Request
 from chatarmin_os.transports.base import Call
 
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Decode = Callable[..., Any]
+
+_OK = 200
 
 
 class _Codec(NamedTuple):
@@ -66,16 +71,19 @@ def from_answer(request: Request[T], answer: JSON) -> T:
     """Return *answer* as the result of *request*.
 
     Raises:
-        InvalidResponse: Something in it has the wrong type, or is missing and must be there.
+        InvalidResponse: Something in it has the wrong type, or is missing and must be there. Its `http_status` is 200
+            whatever the transport, for a result is what the wire sends with this status.
     """
     codec = _codecs.get(type(request)) or _made(request)
     try:
         result: T = codec.decode(answer)
     except _Mismatch as mismatch:
-        raise InvalidResponse(f"{request.path} answered something unexpected: {mismatch}") from None
+        reason = str(mismatch)
     except RecursionError:
-        raise InvalidResponse(f"{request.path} answered something unexpected: JSON nested too deep at $") from None
-    return result
+        reason = "JSON nested too deep at $"
+    else:
+        return result
+    raise InvalidResponse(f"{request.path} answered something unexpected: {reason}", http_status=_OK)
 
 
 def mismatch(value: JSON, kind: Any) -> str | None:
@@ -148,6 +156,72 @@ def _unstructuring(kind: Any) -> Callable[[Any], JSON]:
 _requests.register_unstructure_hook_factory(has, _unstructuring)
 
 
+# JSON -> requests
+
+
+def request_from_json(document: Mapping[str, Any]) -> Request[Any]:
+    """Return the request of which *document* is the `to_json()`: the equal one, with the same idempotency key.
+
+    It is built like any other request, so that a value which the request refuses is refused here too.
+
+    Raises:
+        InvalidInput: *document* is no `{"path": ..., "input": ...}`, has an unknown path or an unknown key, or lacks a
+            required one; an event without its `idempotencyKey` would become another event each time it is read.
+
+    Example:
+        >>> from chatarmin_os import TrackUsageInput
+        >>> event = TrackUsageInput(company_id="comp_1", feature_code="ai_credit", quantity=5)
+        >>> request_from_json(event.to_json()) == event
+        True
+    """
+    from chatarmin_os.procedures.table import PROCEDURES  # it imports all requests
+
+    if not isinstance(document, Mapping):
+        raise InvalidInput(f"expected what request.to_json() returns, got {described(document)}").inside("document")
+    content = keywords(document, allowed=_DOCUMENT, needed=_DOCUMENT)
+    path, given = content["path"], content["input"]
+    kind: Any = PROCEDURES.get(path) if isinstance(path, str) else None
+    if kind is None:
+        raise InvalidInput(f"expected the path of a procedure, such as tiers.get; got {described(path)}").inside("path")
+    if not fields(kind):
+        if given is not None:
+            raise InvalidInput(f"{kind.path} has none, got {described(given)}").inside("input")
+        given = {}
+    elif not isinstance(given, Mapping):
+        raise InvalidInput(f"expected a JSON object, got {described(given)}").inside("input")
+    request: Request[Any] = kind(**_arguments(kind, given))
+    return request
+
+
+_DOCUMENT = ("path", "input")
+
+
+def _arguments(kind: Any, value: Any) -> dict[str, Any]:
+    """Return the keyword arguments of an attrs class from a JSON object with wire names."""
+    wire_fields: dict[str, Attribute[Any]] = {wire_name(field.name): field for field in fields(kind)}
+    given, types = keywords(value, allowed=tuple(wire_fields)), get_type_hints(kind)
+    for key, field in wire_fields.items():
+        if key not in given and (field.default is NOTHING or field.name == "idempotency_key"):
+            raise InvalidInput("is missing").inside(field.name)
+        if key in given and given[key] is None and field.default is not UNSET:
+            raise InvalidInput("null is never sent here, leave the key out").inside(field.name)
+    return {
+        wire_fields[key].name: within(wire_fields[key].name, _argument_of(types[wire_fields[key].name]))(item)
+        for key, item in given.items()
+    }
+
+
+def _argument_of(kind: Any) -> Callable[[JSON], Any]:
+    """Make what converts the JSON of one argument; all but the names in nested objects is left to its field."""
+    kind = _without_none(kind)
+    if has(kind):
+        return partial(_arguments, kind)
+    if _is_sequence(kind):
+        convert = _argument_of(get_args(kind)[0])
+        return lambda value: [within(f"[{index}]", convert)(item) for index, item in enumerate(items(value, "values"))]
+    return lambda value: value
+
+
 # JSON -> models
 
 
@@ -192,16 +266,30 @@ def _int(value: JSON, _: Any = None) -> int:
     return whole
 
 
+# A field of a model takes what databases and JavaScript make of numbers and instants, too.
+
+
+def _model_quantity(value: JSON) -> Quantity:
+    """Return a quantity; text that is exactly a JSON number is that number, as a driver writes `numeric` and `int8`."""
+    if type(value) is str:
+        number = number_of(value)
+        if number is not None:
+            return number
+    return _quantity(value)
+
+
+def _model_int(value: JSON) -> int:
+    whole = _model_quantity(value)
+    if type(whole) is not int:
+        raise _Mismatch("a whole number", value)
+    return whole
+
+
 def _instant(value: JSON, _: Any = None) -> datetime:
     if type(value) is str:
-        try:
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is UTC:
-                return moment
-            if moment.tzinfo is not None:
-                return moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
+        moment = instant_of(value) or far_instant_of(value)
+        if moment is not None:
+            return moment
     raise _Mismatch("an instant such as 2024-01-15T10:30:00.000Z", value)
 
 
@@ -275,8 +363,10 @@ def _union(kind: Any) -> Decode:
     return lambda value, _=None: None if value is None else decode(value)
 
 
+_MODEL_NUMBERS = {_quantity: _model_quantity, _int: _model_int}
+
 # What a value of exactly this type needs no further look at: checked in place, without a call.
-_EXACT = {_text: "str", _bool: "bool", _quantity: "int", _int: "int"}
+_EXACT = {_text: "str", _bool: "bool", _model_quantity: "int", _model_int: "int"}
 
 
 def _model(kind: Any, *, lenient: bool = False) -> Decode:
@@ -290,6 +380,7 @@ def _model(kind: Any, *, lenient: bool = False) -> Decode:
     for index, attribute in enumerate(attribute for attribute in fields(kind) if attribute.name != "extra"):
         optional = lenient or not attribute.metadata.get("required")
         decode = _decoder_of(_without_none(types[attribute.name]))
+        decode = _MODEL_NUMBERS.get(decode, decode)
         wire, value, hook = wire_name(attribute.name), f"v{index}", f"h{index}"
         names[hook] = decode
         places.append((wire, decode, optional))

@@ -2,16 +2,27 @@
 
 A converter returns the value as it will travel (still as Python: a datetime, a plain str) or raises `InvalidInput`
 without a field; `within` puts a field's name in front, so the same converter serves every argument of its kind.
+`within` also resolves lazy objects before a converter sees them, and turns what a broken object raises into
+`InvalidInput`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
-from chatarmin_os._json import copied, described, finite, integer
+from chatarmin_os._json import (
+    copied,
+    described,
+    finite,
+    integer,
+    plain,
+    private_repr,
+    shortened,
+    unicode_text,
+)
 from chatarmin_os._unset import UNSET, Unset
 from chatarmin_os.errors import InvalidInput
 
@@ -19,6 +30,9 @@ if TYPE_CHECKING:
     from attrs import Attribute
 
 T = TypeVar("T")
+
+Number: TypeAlias = int | float
+"""An int or float, as an argument is annotated."""
 
 SOURCES = ("subscription", "manual", "trial", "api")
 
@@ -28,26 +42,52 @@ def hidden(value: T) -> Callable[[], T]:
     return lambda: value
 
 
+_ERRORS_OF_VALUES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""Built-in errors of an object that cannot be read, such as a time zone without an offset or an unbound proxy.
+
+Others pass through: those of a database or a network behind a lazy object, and those of the caller's own timer.
+"""
+
+
 def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Return *convert* with *place* in front of its refusals."""
+    """Return *convert* for values that may be lazy or broken, with *place* in front of its refusals."""
 
     def converted(value: Any) -> T:
         try:
-            return convert(value)
+            return convert(plain(value))
         except InvalidInput as refusal:
-            raise refusal.inside(place) from None
+            raise refusal.inside(place) from refusal.__cause__
+        except _ERRORS_OF_VALUES as error:
+            kind = type(value).__name__
+            raise InvalidInput(f"could not read the given {kind}: {shortened(error, 120)}").inside(place) from error
 
+    # attrs puts it into `__init__` of requests, where the text "Any" would be a name of their module.
+    converted.__annotations__["value"] = Any
     return converted
 
 
-def named(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
-    """Let each field's refusals begin with its name; for `attrs.frozen(field_transformer=...)`."""
+def private(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
+    """Let the repr of a class shorten e-mail addresses; for `attrs.frozen(field_transformer=...)`."""
+    return [field.evolve(repr=private_repr) if field.repr else field for field in fields]
+
+
+def named(cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
+    """Let each field's refusals begin with its name, and the repr shorten e-mail addresses."""
     return [
         field.evolve(converter=within(field.name, field.converter))
         # An inherited one has its name already.
         if callable(field.converter) and not field.inherited  # pyright: ignore[reportAttributeAccessIssue] - not in stubs
         else field
-        for field in fields
+        for field in private(cls, fields)
     ]
 
 
@@ -55,28 +95,40 @@ def text(value: str) -> str:
     """Text that is not blank."""
     if not isinstance(value, str):
         raise InvalidInput(f"expected text, got {described(value)}")
-    if not value.strip():
+    unicode = unicode_text(value)
+    if not unicode.strip():
         raise InvalidInput("blank text")
-    plain: str = value if type(value) is str and value.isascii() else copied(value)
-    return plain
+    return unicode
 
 
 def optional_text(value: str | None) -> str | None:
     """Text that is not blank, or None for not given."""
+    return _optional(text, value)
+
+
+def address(value: str) -> str:
+    """An e-mail address, without the white space around it; whether it is one is for the service to say."""
+    return text(value).strip()
+
+
+def optional_address(value: str | None) -> str | None:
+    """An e-mail address, or None for not given."""
+    return _optional(address, value)
+
+
+def _optional(convert: Callable[[Any], T], value: Any) -> T | None:
     if value is None:
         return None
     try:
-        return text(value)
+        return convert(value)
     except InvalidInput as refusal:
         raise InvalidInput(f"{refusal}; leave it out or pass None where there is none") from None
 
 
 def identifier(value: str | UUID) -> str:
     """An id: text that is not blank, or a UUID."""
-    if type(value) is str and value.isascii() and not value.isspace() and value:
-        return value
     if isinstance(value, UUID):
-        return str(value)
+        return UUID.__str__(value)
     if not isinstance(value, str):
         raise InvalidInput(f"expected an id as text or uuid.UUID, got {described(value)}")
     return text(value)
@@ -146,9 +198,10 @@ def fraction(value: float | None) -> int | float | None:
 
 def source(value: str | None) -> str | None:
     """Return the name of a source, or None for not given."""
-    if value is not None and value not in SOURCES:
+    name = optional_text(value)
+    if name is not None and name not in SOURCES:
         raise InvalidInput(f"expected one of {', '.join(SOURCES)}; got {described(value)}")
-    return optional_text(value)
+    return name
 
 
 def instant(value: datetime | str) -> datetime:
@@ -177,11 +230,16 @@ def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | No
     if isinstance(value, str) and (day := _day(value)):
         value = day
     if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time(), UTC)
+        value = _datetime()(value.year, value.month, value.day, tzinfo=UTC)
     try:
         return instant(value)
     except InvalidInput as refusal:
         raise InvalidInput(f"{refusal}; a day such as 2026-12-31 means its start in UTC") from None
+
+
+def _datetime() -> type[datetime]:
+    """Return the class `datetime` itself: a library that freezes time puts a subclass in its place, in every module."""
+    return next(kind for kind in datetime.__mro__ if kind.__module__ == "datetime")
 
 
 def _day(value: str) -> date | None:
@@ -199,16 +257,27 @@ def _parsed(value: str) -> datetime:
 
 
 def _in_utc(moment: datetime, given: object) -> datetime:
+    """Return an instant as a plain datetime in UTC, for a subclass (of pandas, of pendulum) has methods of its own."""
+    moment = _datetime()(
+        moment.year,
+        moment.month,
+        moment.day,
+        moment.hour,
+        moment.minute,
+        moment.second,
+        moment.microsecond // 1000 * 1000,
+        moment.tzinfo,
+        fold=moment.fold,
+    )
     if moment.utcoffset() is None:
         raise InvalidInput(
             f"an instant needs its offset from UTC (datetime(..., tzinfo=UTC) or text ending in Z); "
             f"got {described(given)}"
         )
     try:
-        moment = moment.astimezone(UTC)
+        return moment.astimezone(UTC)
     except OverflowError:
         raise InvalidInput(f"is outside the years 1 to 9999 in UTC: {described(given)}") from None
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def mapping(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -226,7 +295,7 @@ def overrides(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[s
         return None
     if not isinstance(value, Mapping):
         raise InvalidInput(f"expected a mapping of feature codes, got {described(value)}")
-    return _checked({code: within(str(code), _override)(override) for code, override in value.items()})
+    return _checked({code: within(_place(code), _override)(override) for code, override in value.items()})
 
 
 def _override(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -257,25 +326,31 @@ def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ())
         raise InvalidInput(f"expected a mapping with {', '.join(allowed)}; got {described(value)}")
     for key in value:
         if key not in allowed:
-            raise InvalidInput(f"no such field; allowed: {', '.join(allowed)}").inside(str(key))
+            raise InvalidInput(f"no such field; allowed: {', '.join(allowed)}").inside(_place(key))
     for key in needed:
         if key not in value:
             raise InvalidInput("is missing").inside(key)
     return {str.__str__(key): given for key, given in value.items()}
 
 
+def _place(key: object) -> str:
+    """Return the name of the place that a key of a mapping is."""
+    return str.__str__(key) if isinstance(key, str) else shortened(key)
+
+
 def hint(value: str | None) -> str | None:
     """Text, where blank counts as not given."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if value is None or (isinstance(value, str) and not str.strip(value)):
         return None
     return text(value)
 
 
-def hint_texts(value: Iterable[str] | None) -> tuple[str, ...]:
-    """Texts, without the blank ones; None for none."""
+def hint_addresses(value: Iterable[str] | None) -> tuple[str, ...]:
+    """E-mail addresses, trimmed and without the blank ones; None for none."""
     given = () if value is None else items(value, of="texts")
-    return tuple(
-        within(f"[{index}]", text)(entry)
-        for index, entry in enumerate(given)
-        if not isinstance(entry, str) or entry.strip()
-    )
+    trimmed = [within(f"[{index}]", _hint_address)(entry) for index, entry in enumerate(given)]
+    return tuple(entry for entry in trimmed if entry)
+
+
+def _hint_address(value: str) -> str:
+    return (hint(value) or "").strip() if isinstance(value, str) else text(value)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from chatarmin_os.errors import InvalidInput
+from chatarmin_os.errors import InvalidInput, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 JSON: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None; `Any`, so that reading it needs no casts."""
@@ -17,15 +21,45 @@ LARGEST_INTEGER = 2**53 - 1
 DEEPEST = 100
 """So deep may lists and objects be nested in an argument: whoever reads what was stored walks through it again."""
 
+FORBIDDEN_KEYS = frozenset({"__proto__", "constructor", "prototype"})
+"""Keys that reach into the objects of JavaScript: a service drops them in silence, or fails."""
+
 _NESTED = frozenset({dict, list})
+_BUILT_IN = frozenset({str, int, float, bool, type(None), dict, list, tuple})
+_PROXIES = ("_get_current_object", "_wrapped", "__wrapped__")  # of Werkzeug, of Django, of wrapt and lazy-object-proxy
 
 
 class _TooDeep(Exception):  # noqa: N818 - never leaves this module
     """Lists and objects are nested deeper than they may be."""
 
 
-def copied(value: JSON, deepest: int = DEEPEST) -> JSON:
+def plain(value: Any) -> Any:
+    """Return the object that a lazy object (a proxy) stands for, and anything else as it is.
+
+    A proxy reports the class of its object as its own `__class__`, so that `isinstance` believes it; functions written
+    in C, such as `str.isascii` and `json.dumps`, do not.
+
+    Raises:
+        InvalidInput: The object behind the proxy cannot be reached.
+    """
+    kind = type(value)
+    if kind in _BUILT_IN or issubclass(kind, value.__class__):
+        return value
+    for name in _PROXIES:
+        inner = getattr(value, name, value)
+        if inner is not value:
+            return plain(inner() if name == "_get_current_object" else inner)
+    raise InvalidInput(f"expected a value, got {described(value)}, which only poses as a {value.__class__.__name__}")
+
+
+def copied(value: JSON, deepest: int = DEEPEST, *, is_stored: bool = True) -> JSON:
     """Return *value* as JSON would bring it to the other side: nothing shared, tuples as lists, at most *deepest* deep.
+
+    Args:
+        value: What shall travel.
+        deepest: How deep lists and objects may be nested.
+        is_stored: Whether the service stores it. Then U+0000, which PostgreSQL cannot store, and the keys that
+            JavaScript treats specially (`FORBIDDEN_KEYS`) are refused.
 
     Raises:
         InvalidInput: Something in it cannot travel; the place is named as seen from *value* (`[3].paid_at`).
@@ -39,32 +73,30 @@ def copied(value: JSON, deepest: int = DEEPEST) -> JSON:
         chatarmin_os.errors.InvalidInput: sizes[1]: cannot travel as JSON: set {2}
     """
     try:
-        return _copied(value, deepest)
+        return _copied(value, deepest, is_stored)
     except InvalidInput as refusal:
-        raise _located(value) or refusal from None
+        raise _located(value, is_stored) or refusal from None
     except _TooDeep:
         raise InvalidInput(f"is nested deeper than {deepest} levels, or contains itself") from None
 
 
-def _copied(value: JSON, deepest: int) -> JSON:
-    if type(value) is str and value.isascii():  # most of what travels
+def _copied(value: JSON, deepest: int, is_stored: bool) -> JSON:  # noqa: FBT001 - called for every value
+    if type(value) is str and value.isascii() and "\0" not in value:  # most of what travels
         return value
+    value = plain(value)
     if not isinstance(value, (dict, list, tuple)):
-        return _scalar(value)
+        return _scalar(value, is_stored=is_stored)
     if not deepest:
         raise _TooDeep
     deepest -= 1
     if isinstance(value, dict):
-        return {
-            key if type(key) is str and key.isascii() else _key(key): _copied(inner, deepest)
-            for key, inner in value.items()
-        }
-    return [_copied(inner, deepest) for inner in value]
+        return {_key(key, is_stored=is_stored): _copied(inner, deepest, is_stored) for key, inner in value.items()}
+    return [_copied(inner, deepest, is_stored) for inner in value]
 
 
-def _scalar(value: JSON) -> JSON:
+def _scalar(value: JSON, *, is_stored: bool) -> JSON:
     if isinstance(value, str):
-        return _text(value)
+        return unicode_text(value, is_stored=is_stored)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -74,18 +106,19 @@ def _scalar(value: JSON) -> JSON:
     raise InvalidInput(f"cannot travel as JSON: {described(value)}")
 
 
-def _located(value: JSON) -> InvalidInput | None:
-    """Return the first refusal of something in *value* with its place, None where nothing is refused.
+def _located(value: JSON, is_stored: bool) -> InvalidInput | None:  # noqa: FBT001 - called for every value
+    """Return the first refusal of something in *value* with its place, None if nothing is refused.
 
     It walks as `_copied` does, once; only what fails pays for names of places.
     """
     try:
+        value = plain(value)
         if not isinstance(value, (dict, list, tuple)):
-            _scalar(value)
+            _scalar(value, is_stored=is_stored)
             return None
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            name = _key(place) if isinstance(value, dict) else f"[{place}]"
-            if refusal := _located(inner):
+            name = _key(place, is_stored=is_stored) if isinstance(value, dict) else f"[{place}]"
+            if refusal := _located(inner, is_stored):
                 return refusal.inside(name)
     except InvalidInput as refusal:
         return refusal
@@ -101,32 +134,42 @@ def unshared(value: JSON) -> JSON:
 
 def integer(value: int) -> int:
     """Return an integer that JavaScript holds exactly, as a plain int."""
-    if abs(value) > LARGEST_INTEGER:
+    number = int.__int__(value)  # a subclass may have another idea of itself
+    if abs(number) > LARGEST_INTEGER:
         raise InvalidInput(
             f"an integer beyond ±(2**53 - 1) would be rounded on the way, send it as text; got {described(value)}"
         )
-    return int(value)
+    return number
 
 
 def finite(value: float) -> float:
     """Return a float that JSON can write, as a plain float."""
-    if not math.isfinite(value):
+    number = float.__float__(value)
+    if not math.isfinite(number):
         raise InvalidInput(f"JSON has no such number: {described(value)}")
-    return float(value)
+    return number
 
 
-def _text(value: str) -> str:
+def unicode_text(value: str, *, is_stored: bool = True) -> str:
+    """Return text that UTF-8 can write and, if *is_stored*, a database can store, as a plain str."""
+    text = str.__str__(value)
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise InvalidInput(f"text with half of a surrogate pair is not Unicode: {described(value)}") from None
-    return str.__str__(value)
+    if is_stored and "\0" in text:
+        raise InvalidInput(f"a database cannot store U+0000, remove it; got {described(value)}")
+    return text
 
 
-def _key(key: object) -> str:
+def _key(key: object, *, is_stored: bool) -> str:
+    key = plain(key)
     if not isinstance(key, str):
         raise InvalidInput(f"keys are text in JSON, got the key {described(key)}")
-    return _text(key)
+    name = unicode_text(key, is_stored=is_stored)
+    if is_stored and name in FORBIDDEN_KEYS:
+        raise InvalidInput("JavaScript does not keep a key of this name, use another").inside(name)
+    return name
 
 
 def instant_text(moment: datetime) -> str:
@@ -135,20 +178,37 @@ def instant_text(moment: datetime) -> str:
 
 
 def described(value: object) -> str:
-    """Return *value* for a message: its type and a short text of it."""
-    if value is None or isinstance(value, bool):
+    """Return *value* for a message: its type and a short text of it, without e-mail addresses."""
+    if value is None or value is True or value is False:
         return repr(value)
-    kind, text = type(value).__name__, shortened(value)
+    kind, text = type(value).__name__, shortened(value, show=private_repr)
     return text if text.startswith(kind) else f"{kind} {text}"
 
 
-def shortened(value: object, at_most: int = 60) -> str:
-    """Return the repr of *value*, cut in the middle to *at_most* characters; never fails."""
+def shortened(value: object, at_most: int = 60, show: Callable[[object], str] = repr) -> str:
+    """Return the repr of *value* on one line, cut in the middle to *at_most* characters; never fails."""
     try:
-        text = repr(value)
+        text = show(value)
     except Exception:  # noqa: BLE001 - a message must not fail over a broken or bottomless repr
         return "(its repr fails)"
     if len(text) > at_most:
         half = at_most // 2 - 2
         text = f"{text[:half]}...{text[-half:]}"
-    return text
+    return printable(text, at_most)
+
+
+_LETTER = r"[^\s@'\"(){}\[\]<>,;:=]"
+_LOCAL_PART = re.compile(
+    # A first letter, at the beginning of a word; the rest of the word, in which a quote may stand between letters.
+    rf"(?<!{_LETTER})(?<!{_LETTER}')({_LETTER})(?:{_LETTER}|(?<={_LETTER})'(?={_LETTER}))*+@"
+)
+
+
+def private_repr(value: object) -> str:
+    """Return the repr of *value* with its e-mail addresses shortened, so that logs and error reports show none.
+
+    Example:
+        >>> private_repr({"invited_by": "ann.smith@acme.com"})
+        "{'invited_by': 'a...@acme.com'}"
+    """
+    return _LOCAL_PART.sub(r"\1...@", repr(value))

@@ -38,22 +38,23 @@ class Story:
         )
 
         fake.add_company("Acme GmbH", domain="acme.example")
-        acme = client.onboard(external_org_id="org_acme", hints={"domain": "www.acme.example"})
+        acme = client.sign_up(external_org_id="org_acme", name="Acme", verified_domain="acme.example")
         yield Step(
-            "An organisation signs up. ChatarminOS knows the company by its domain, and links it.",
-            'client.onboard(external_org_id="org_acme", hints={"domain": "www.acme.example"})',
+            "An organisation signs up. ChatarminOS knows the company by its verified domain, and links it.",
+            'client.sign_up(external_org_id="org_acme", name="Acme", verified_domain="acme.example")',
             f"link_status {acme.link_status!r}: org_acme is {acme.company_name}, no second company was made",
         )
 
-        bolt = client.onboard(
+        bolt = client.sign_up(
             external_org_id="org_bolt",
-            hints={"company_name": "Bolt Ltd", "domain": "bolt.example"},
-            tier_code="free",
+            name="Bolt Ltd",
+            verified_domain="bolt.example",
+            starting_tier="free",
             contact_email="bea@bolt.example",
         )
         yield Step(
             "Another one signs up. Nobody knows it: it is created, on the free tier.",
-            'client.onboard(external_org_id="org_bolt", hints={"company_name": "Bolt Ltd", ...}, tier_code="free")',
+            'client.sign_up(external_org_id="org_bolt", name="Bolt Ltd", ..., starting_tier="free")',
             f"link_status {bolt.link_status!r}: {bolt.company_name} is a company of its own",
         )
 

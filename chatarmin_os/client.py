@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from datetime import datetime
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, ForwardRef, ParamSpec, Self, TypeVar
+from uuid import UUID
 
-from chatarmin_os._input import hidden, text, within
-from chatarmin_os._json import copied, described
+import chatarmin_os.resources
+from chatarmin_os._input import Number, hidden, text, within
+from chatarmin_os._json import JSON, copied, described
 from chatarmin_os._lazy import made_once
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
+from chatarmin_os.procedures._base import Kind, Request
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from types import ModuleType, TracebackType
-    from uuid import UUID
-
-    from chatarmin_os._json import JSON
     from chatarmin_os.models.companies import Hints
-    from chatarmin_os.models.onboarding import OnboardResult
-    from chatarmin_os.procedures._base import Kind, Request
+    from chatarmin_os.models.onboarding import OnboardResult, SignUpResult
     from chatarmin_os.resources.billing import Billing
     from chatarmin_os.resources.companies import Companies
     from chatarmin_os.resources.contacts import Contacts
@@ -28,7 +27,18 @@ if TYPE_CHECKING:
     from chatarmin_os.resources.links import Links
     from chatarmin_os.resources.subscriptions import Subscriptions
     from chatarmin_os.resources.tiers import Tiers
+else:
+    # Annotations are text. What reads it at run time (`typing.get_type_hints`, pydantic, beartype) finds references
+    # here, which import a class when they are resolved: importing it now would take as long as all of this module.
+    Hints, OnboardResult, SignUpResult = (
+        ForwardRef(f"chatarmin_os.{name}") for name in ("Hints", "OnboardResult", "SignUpResult")
+    )
+    Billing, Companies, Contacts, Features, Links, Subscriptions, Tiers = (
+        ForwardRef(f"chatarmin_os.resources.{name}") for name in chatarmin_os.resources.__all__
+    )
 
+C = TypeVar("C", bound="ChatarminOS")
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -53,6 +63,8 @@ class ChatarminOS:
         transport: What answers the calls, instead of HTTP. The other arguments belong to HTTP and cannot go with it.
         timeout: Seconds for a whole call, repeats and waits included.
         max_retries: How often a call is repeated at most.
+        allow_http: Whether the base URL may be plain http on another host than this one, such as the fake in a
+            container: the network sees the key. The environment variable OS_ALLOW_HTTP=1 allows it too.
 
     Raises:
         InvalidInput: No key, or a setting that cannot be.
@@ -63,6 +75,7 @@ class ChatarminOS:
         - **Answers** are checked before they are models; `InvalidResponse` names the place.
         - **Threads**: any number share a client, if the transport can; those of this package can.
         - **Errors** know their request: `client.send(error.request)` repeats exactly that call.
+        - **Copies** (`copy.copy`, `copy.deepcopy`) are clients on the same transport. On HTTP they do not pickle.
 
     Example:
         >>> client = ChatarminOS.in_memory()
@@ -77,15 +90,23 @@ class ChatarminOS:
         *,
         base_url: str | None = None,
         transport: Transport | None = None,
-        timeout: float = _TIMEOUT,
+        timeout: Number = _TIMEOUT,
         max_retries: int = _MAX_RETRIES,
+        allow_http: bool = False,
     ) -> None:
         key, has_key = hidden(api_key), api_key is not None
         del api_key
         if transport is None:
-            from chatarmin_os.transports.http import HTTPTransport  # takes requests along, which a fake does without
 
-            transport = HTTPTransport(key(), base_url, timeout=timeout, max_retries=max_retries)
+            def make_transport() -> Transport:
+                from chatarmin_os.transports.http import HTTPTransport  # imports requests, which a fake does not need
+
+                return HTTPTransport(key(), base_url, timeout=timeout, max_retries=max_retries, allow_http=allow_http)
+
+            if self._is_lazy:
+                self._make_transport = make_transport
+                return
+            transport = make_transport()
         elif not isinstance(transport, Transport):
             raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {described(transport)}")
         else:
@@ -94,14 +115,56 @@ class ChatarminOS:
                 "base_url": base_url is not None,
                 "timeout": timeout is not _TIMEOUT,
                 "max_retries": max_retries is not _MAX_RETRIES,
+                "allow_http": allow_http is not False,
             }
             if any(is_given.values()):
                 given = ", ".join(name for name, so in is_given.items() if so)
                 raise TypeError(f"{given} must not be given with a transport, which has its own settings")
-        self.transport: Transport = transport
+        self.transport = transport
+
+    _is_lazy = False
+    _make_transport: Callable[[], Transport]
+
+    @made_once
+    def transport(self) -> Transport:
+        """The transport that answers the calls; a lazy client makes it when this is first read.
+
+        Threads that read it at the same time get the same one. No lock is held, so a fork cannot leave one locked.
+        """
+        return self._make_transport()
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def lazy(cls: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: D102
+            ...
+    else:  # beartype cannot read the above
+
+        @classmethod
+        def lazy(cls, *args: Any, **kwargs: Any) -> ChatarminOS:
+            """Return a client that reads key and environment at its first call, for modules that make one at import.
+
+            Takes the arguments of the constructor. Commands that import the module and call nothing, such as
+            `manage.py check`, then need no key. `close()` before the first call does nothing.
+
+            Raises:
+                TypeError: An unknown argument, or a transport together with settings of HTTP. A missing key and an
+                    invalid value are an `InvalidInput` of the first call, and of every call until they are corrected.
+
+            Example:
+                >>> client = ChatarminOS.lazy(timeout=2)
+                >>> client
+                <ChatarminOS on no transport yet>
+            """
+            given = hidden((args, kwargs))
+            del args, kwargs  # a key is among them
+            client = cls.__new__(cls)
+            vars(client)["_is_lazy"] = True
+            client.__init__(*given()[0], **given()[1])
+            return client
 
     @classmethod
-    def in_memory(cls) -> Self:
+    def in_memory(cls: type[C]) -> C:  # noqa: PYI019 - beartype takes no Self of a single method
         """Return a client on a fake service of its own with the demo catalogue; no key, no network.
 
         For the handles of the fake, and for type checkers, write
@@ -112,12 +175,66 @@ class ChatarminOS:
         return cls(transport=FakeTransport(demo_catalogue()))
 
     def __repr__(self) -> str:
-        transport = getattr(self, "transport", None)  # a traceback may show one that is not made yet
-        return f"<{type(self).__name__} on {type(transport).__name__}>"
+        transport = vars(self).get("transport")  # a traceback may show one that is not made yet
+        return f"<{type(self).__name__} on {type(transport).__name__ if transport else 'no transport yet'}>"
+
+    def __getstate__(self) -> object:
+        if "_make_transport" in vars(self):
+            raise TypeError("a lazy client does not pickle: it may hold a key; make one in each process")
+        return super().__getstate__()
+
+    def __copy__(self) -> Self:
+        return self._derive(lambda transport: transport)
+
+    def __deepcopy__(self, _: dict[int, Any]) -> Self:
+        return copy(self)
+
+    def with_options(  # noqa: PYI019 - as above
+        self: C, *, timeout: Number | None = None, max_retries: int | None = None
+    ) -> C:
+        """Return a client on the same transport and connections, with another deadline or number of retries.
+
+        It is cheap enough to make one for each call. Closing either client closes the transport of both.
+
+        Args:
+            timeout: Seconds for a whole call; None keeps the value of this client.
+            max_retries: The maximum number of retries of a call; None keeps the value of this client.
+
+        Raises:
+            InvalidInput: An invalid value; the argument is named.
+
+        A transport that has neither, such as the in-memory fake, stays as it is.
+
+        Example:
+            >>> quick = client.with_options(timeout=0.5, max_retries=0)
+            >>> [tier.code for tier in quick.tiers.list()]
+            ['free', 'trial', 'pro', 'enterprise']
+        """
+        from chatarmin_os.transports import _settings
+
+        _settings.options(timeout, max_retries)
+        return self._derive(lambda transport: transport.with_options(timeout=timeout, max_retries=max_retries))
+
+    def _derive(self, convert: Callable[[Transport], Transport]) -> Self:
+        """Return a client like this one on its converted transport, which a lazy client converts once it is made."""
+        kind = type(self)
+        derived = kind.__new__(kind)
+        # What is made once is bound to this client; all else, a subclass's attributes too, is shared.
+        shared = {
+            name: value for name, value in vars(self).items() if not isinstance(getattr(kind, name, None), made_once)
+        }
+        vars(derived).update(shared)
+        if "transport" in vars(self):
+            vars(derived)["transport"] = convert(self.transport)
+        else:
+            vars(derived)["_make_transport"] = lambda: convert(self.transport)
+        return derived
 
     def close(self) -> None:
-        """Close the transport."""
-        self.transport.close()
+        """Close the transport, if there is one yet."""
+        transport = vars(self).get("transport")
+        if transport is not None:
+            transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -242,6 +359,69 @@ class ChatarminOS:
             )
         )
 
+    def sign_up(
+        self,
+        *,
+        external_org_id: str | UUID,
+        name: str,
+        verified_domain: str | None = None,
+        starting_tier: str | None = None,
+        contact_email: str | None = None,
+        contact_name: str | None = None,
+        created_at: datetime | str | None = None,
+    ) -> SignUpResult:
+        """Find, link or create the company of an organisation that signs up, and put a new customer on a tier.
+
+        The company is the one that the organisation id is linked to; else the one with the *verified_domain*, which is
+        then linked; else a new one. A name never matches: two customers may have the same one. The starting tier is
+        applied only if the company has no feature enabled, no active subscription and, unless it is new, never had an
+        access: a colleague's sign-up does not downgrade a paying customer, and signing up again changes nothing.
+
+        It is composed of calls, each looked up before it is made. If one of them fails, call `sign_up` again with the
+        same arguments: it finds out how far it came and does the rest.
+
+        Args:
+            external_org_id: Your own id of the organisation.
+            name: The name of a new company; an existing one keeps its own.
+            verified_domain: A domain whose mail the person who signs up has been shown to receive, such as that of a
+                confirmed e-mail address; never a form field, for whoever matches is given that company's access. A
+                free mail provider's domain links nothing.
+            starting_tier: The tier of a new customer, such as `"free"`.
+            contact_email: A contact to add, unless the company has it; the primary one if it is the first.
+            contact_name: That contact's name; ignored without an address.
+            created_at: When the company came into being; counts for a new company only.
+
+        Returns:
+            `SignUpResult`; `link_status` is created, linked or already_linked.
+
+        Raises:
+            InvalidInput: An argument is invalid; nothing was sent.
+            NotFoundError: There is no such tier; nothing was made.
+            ApiError: The service refused one of the calls; `.request` says which.
+            TransportError: No response was received to one of the calls; call `sign_up` again.
+
+        The single calls are stated by the service's README; their order and conditions are chosen by this project.
+
+        Example:
+            >>> known = fake.add_company("Acme GmbH", domain="acme.com")
+            >>> client.sign_up(external_org_id="org_1", name="Acme", verified_domain="acme.com").link_status
+            'linked'
+            >>> client.sign_up(external_org_id="org_2", name="Acme GmbH", starting_tier="free").tier_applied
+            True
+        """
+        from chatarmin_os._sign_up import sign_up  # brings requests and rules that most programs do without
+
+        return sign_up(
+            self,
+            external_org_id=external_org_id,
+            name=name,
+            verified_domain=verified_domain,
+            starting_tier=starting_tier,
+            contact_email=contact_email,
+            contact_name=contact_name,
+            created_at=created_at,
+        )
+
     def send(self, request: Request[T]) -> T:
         """Send one typed request and return its typed result.
 
@@ -328,14 +508,19 @@ class ChatarminOS:
             {'code': 'free', 'name': 'Free'}
         """
         path, given = within("path", text)(path), within("input", copied)(input)
+        kind = within("kind", _kind)(kind)
         if kind is None:
             from chatarmin_os.procedures.table import PROCEDURES
 
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
-        elif kind == "query":
-            kind = "query"  # and no longer an enum's member that equals it
-        elif kind == "mutation":
-            kind = "mutation"
-        else:
-            raise InvalidInput(f"expected 'query' or 'mutation', got {described(kind)}").inside("kind")
         return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
+
+
+def _kind(value: Any) -> Kind | None:
+    """Return a kind of procedure as plain text, or None for not given."""
+    name = str.__str__(value) if isinstance(value, str) else value
+    if name is None:
+        return None
+    if type(name) is str and name in {"query", "mutation"}:
+        return "query" if name == "query" else "mutation"
+    raise InvalidInput(f"expected 'query' or 'mutation', got {described(value)}")

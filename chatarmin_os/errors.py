@@ -18,32 +18,82 @@
     └── CassetteError            recorded transport: no recording, an unused one, no cassette
 
 An error that came out of a typed call knows it: `client.send(error.request)` repeats exactly that call, with the same
-idempotency key. All errors pickle and copy with their attributes.
+idempotency key. All errors pickle and copy with their attributes. `type(error)(*error.args)` is the same error but for
+its request, and `args` is JSON: errors keep their class in task queues that store results as JSON, such as Celery.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from chatarmin_os.procedures._base import Request
+from chatarmin_os.procedures._base import Request
 
 Outcome = Literal["not_sent", "unknown"]
 
 _NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')  # tRPC 11, tRPC 10
 
 
+_MAX_TEXT = 900
+"""Characters of an error's text, or of its repr."""
+
+_MAX_PLACE = 100
+"""Characters of one key or field in the place that an error names."""
+
+
 class ChatarminError(Exception):
-    """Base of every error of this package."""
+    """Base of every error of this package.
+
+    Example:
+        >>> from chatarmin_os import InvalidInput, TimedOut
+        >>> TimedOut("no response").is_temporary, InvalidInput("blank text").is_temporary
+        (True, False)
+    """
+
+    # Defaults of attributes are attributes of the classes: an error that an older version pickled lacks the newer ones.
 
     request: Request[Any] | None = None
     """The typed request that failed; None for `client.call` and where no request could be built."""
 
+    is_temporary: ClassVar[bool] = False
+    """Whether the same call may succeed later: True for TransportError, ServerError and RateLimitError."""
+
+    _carried: ClassVar[tuple[str, ...]] = ()
+    """The attributes that `args` carries besides the message."""
+
+    if not TYPE_CHECKING:  # pragma: no branch - for type checkers it stays the attribute that Exception has
+
+        @property
+        def args(self) -> tuple[Any, ...]:
+            """The message, and a mapping of the attributes that are not at their defaults, if there are any.
+
+            They are read each time, for a transport corrects the `outcome` of an error that exists already.
+            """
+            message, kind = super().args, type(self)
+            carried = {name: getattr(self, name) for name in self._carried}
+            carried = {name: value for name, value in carried.items() if value != getattr(kind, name)}
+            return (*message, carried) if carried else message
+
+        @args.setter
+        def args(self, args: tuple[Any, ...]) -> None:
+            BaseException.args.__set__(self, args[:1] if self._carried else args)
+
+    def _set(self, carried: tuple[Mapping[str, Any], ...], **attributes: Any) -> None:
+        """Set *attributes*; what `args` of another error carried goes before."""
+        for mapping in carried:
+            if not isinstance(mapping, Mapping):
+                raise TypeError(f"{type(self).__name__}() takes one positional argument, the message; name the others")
+            attributes.update({name: mapping[name] for name in self._carried if name in mapping})
+        vars(self).update(attributes)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({printable(repr(str(self)), _MAX_TEXT)})"
+
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exception would call the class with `args` alone, which is not enough for keyword-only arguments.
-        return _revived, (type(self), self.args, self.__dict__.copy())
+        # Exception would call the class with `args` alone, which do not have the request.
+        return _revived, (type(self), super().args, self.__dict__.copy())
 
 
 def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict[str, Any]) -> ChatarminError:
@@ -53,10 +103,58 @@ def _revived(kind: type[ChatarminError], args: tuple[Any, ...], attributes: dict
     return error
 
 
-def printable(text: str, at_most: int = 700) -> str:
+_LONGEST_TEXT = 700
+"""Characters of a foreign text that a message shows."""
+
+
+def printable(text: str, at_most: int = _LONGEST_TEXT) -> str:
     """Return foreign text as a message shows it: on one line, without control characters, not long."""
     cut = text if len(text) <= at_most else f"{text[: at_most - 3]}..."
     return cut if cut.isprintable() else "".join(letter if letter.isprintable() else " " for letter in cut)
+
+
+# In the pattern `~` is white space, `<` where a statement or a line begins; both may be escaped, as they are in JSON.
+_QUERY = re.compile(
+    r"""
+      failed\ query:                                    # Drizzle: the query, with its parameters on the next line
+    | invalid\ `[^`\n]{1,200}`\ invocation              # Prisma: the arguments of the call, with their values
+    | (?:<|\[)(?:params|parameters|bindings):           # also SQLAlchemy
+    | [\[(]sql:                                         # SQLAlchemy, Laravel
+    | \b(?:insert|merge|replace)~into(?=~[\w."`[\]\\]{1,200}(?:\s?\(|~(?:values|select|default|using|as)\b))
+    | \bdelete~from(?=~(?:[\\"`[]|[\w.]{1,200}~(?:where|using|returning)\b))
+    | <update(?=~[\w."`[\]\\]{1,200}~set\b)
+    | <select(?=~(?:distinct~)?(?:[\\"`*[]|\w{1,100}\(|[\w.,\s]{1,500}~from\b))
+    | <with(?=~(?:recursive~)?[\w"`\\]{1,200}~as~\()
+    | \)=(?=\()                                         # PostgreSQL in any language: Key (email)=(ann@acme.com)
+    | failing\ row\ contains | <detail: | json\ data,\ line\ [0-9]{1,9}:
+    | \binvalid\ [^:\n]{1,100}:(?=~\\?")                # invalid input syntax for type uuid: "..."
+    | \b(?:invalid\ value|malformed\ \w{1,50}\ literal:|out\ of\ range:|at\ or\ near)(?=~\\?")
+    | <value(?=~\\?")
+    | \b(?:duplicate\ entry|(?:incorrect|truncated)\ [\w\ ]{1,100}\ value:|syntax\ to\ use\ near)(?=\ ')  # MySQL
+    | duplicate\ key\ value\ is(?=\ \()                 # SQL Server
+    | dup\ key:(?=\ \{)                                 # MongoDB
+    """.replace("<", r"(?:\A|(?:[\n:`\x22]|\\n)\s{0,20})").replace("~", r"(?:\s|\\[nt]){1,50}"),
+    re.IGNORECASE | re.VERBOSE,
+)
+"""Where the message of a database, or of its library, goes on with a query or with values of a row."""
+
+
+def without_query(text: str) -> str:
+    r"""Return *text* up to where a database error shows a query, its parameters, or the values of a row.
+
+    tRPC sends the message of an unexpected error to its clients, and database libraries write into it what they were
+    doing. The forms are those of Drizzle, Prisma, Knex, SQLAlchemy, PostgreSQL, MySQL, SQL Server and MongoDB.
+
+    Example:
+        >>> without_query("Failed query: select * from contacts where email = $1\nparams: ann@acme.com")
+        'Failed query: ...'
+        >>> without_query("Key (email)=(ann@acme.com) already exists.")
+        'Key (email)= ...'
+        >>> without_query("The tier has no price")
+        'The tier has no price'
+    """
+    found = _QUERY.search(text)
+    return f"{text[: found.end()]} ..." if found else text
 
 
 class ApiError(ChatarminError):
@@ -66,7 +164,8 @@ class ApiError(ChatarminError):
 
     Attributes:
         code: The wire's name of the refusal, such as `"NOT_FOUND"`.
-        message: What the service said.
+        message: What the service said, whole; the text of the error (`str`) ends where a database's message goes on
+            with a query, its parameters or the values of a row.
         http_status: The HTTP status that goes with the code, where known.
         path: The procedure's path on the wire.
         data: What else the service sent along, as JSON.
@@ -78,23 +177,44 @@ class ApiError(ChatarminError):
         NotFoundError - NOT_FOUND: No such company [features.check]
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: str,
-        http_status: int | None = None,
-        path: str | None = None,
-        data: Any = None,
-        request_id: str | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.http_status = http_status
-        self.path = path
-        self.data = data
-        self.request_id = request_id
+    message: str = ""
+    code: str = ""
+    http_status: int | None = None
+    path: str | None = None
+    data: Any = None
+    request_id: str | None = None
+    _carried: ClassVar[tuple[str, ...]] = ("code", "http_status", "path", "data", "request_id")
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            message: str,
+            *carried: Mapping[str, Any],
+            code: str,
+            http_status: int | None = None,
+            path: str | None = None,
+            data: Any = None,
+            request_id: str | None = None,
+        ) -> None: ...
+
+    else:  # the code may be among what `args` of another error carried
+
+        def __init__(
+            self,
+            message: str,
+            *carried: Mapping[str, Any],
+            code: str | None = None,
+            http_status: int | None = None,
+            path: str | None = None,
+            data: Any = None,
+            request_id: str | None = None,
+        ) -> None:
+            super().__init__(message)
+            self.message = message
+            self._set(carried, code=code, http_status=http_status, path=path, data=data, request_id=request_id)
+            if self.code is None:
+                raise TypeError(f"{type(self).__name__}() missing 1 required keyword-only argument: 'code'")
 
     @classmethod
     def from_code(cls, code: str, message: str = "", *, retry_after: float | None = None, **same: Any) -> ApiError:
@@ -114,7 +234,8 @@ class ApiError(ChatarminError):
 
     def __str__(self) -> str:
         where = [part for part in (self.path, self.request_id and f"request {self.request_id}") if part]
-        return printable(f"{self.code}: {self._told()}") + printable(f" [{', '.join(where)}]" if where else "", 200)
+        told = without_query(self._told()[:_LONGEST_TEXT])
+        return printable(f"{self.code}: {told}") + printable(f" [{', '.join(where)}]" if where else "", 200)
 
     def _told(self) -> str:
         return self.message
@@ -183,9 +304,15 @@ class ConflictError(ApiError):
 class _Retriable(ApiError):  # noqa: N818 - only its subclasses are raised
     """An error that may say when to come again, in seconds: `retry_after`, None where it was not told."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **same: Any) -> None:
-        super().__init__(message, **same)
-        self.retry_after = retry_after
+    is_temporary = True
+    retry_after: float | None = None
+    _carried: ClassVar[tuple[str, ...]] = (*ApiError._carried, "retry_after")  # noqa: SLF001 - its parent's
+
+    def __init__(
+        self, message: str, *carried: Mapping[str, Any], retry_after: float | None = None, **same: Any
+    ) -> None:
+        super().__init__(message, *carried, **same)
+        self._set(carried, retry_after=retry_after)
 
 
 class RateLimitError(_Retriable):
@@ -204,10 +331,16 @@ class TransportError(ChatarminError):
         attempts: How many times it was tried.
     """
 
-    def __init__(self, message: str, *, outcome: Outcome = "unknown", attempts: int = 1) -> None:
+    is_temporary = True
+    outcome: Outcome = "unknown"
+    attempts: int = 1
+    _carried: ClassVar[tuple[str, ...]] = ("outcome", "attempts")
+
+    def __init__(
+        self, message: str, *carried: Mapping[str, Any], outcome: Outcome = "unknown", attempts: int = 1
+    ) -> None:
         super().__init__(message)
-        self.outcome: Outcome = outcome
-        self.attempts = attempts
+        self._set(carried, outcome=outcome, attempts=attempts)
 
 
 class ConnectionFailed(TransportError):  # noqa: N818 - a public name, and what happened
@@ -219,16 +352,29 @@ class TimedOut(TransportError):  # noqa: N818 - a public name, and what happened
 
 
 class InvalidResponse(TransportError):  # noqa: N818 - a public name, and what came
-    """An answer that is not the service's: not JSON, or a value of the wrong type at a place that is named.
+    """A response that is not the service's: not JSON, or a value of the wrong type at a place that is named.
 
-    `retry_after`: seconds to wait, None where not told.
+    Attributes:
+        retry_after: Seconds to wait, None if the service did not say.
+        http_status: The HTTP status of the response, None if none was received. 200 for a result with a value of the
+            wrong type, whatever transport it came through: a result is what the wire sends with this status.
     """
 
+    retry_after: float | None = None
+    http_status: int | None = None
+    _carried: ClassVar[tuple[str, ...]] = (*TransportError._carried, "retry_after", "http_status")  # noqa: SLF001
+
     def __init__(
-        self, message: str, *, outcome: Outcome = "unknown", attempts: int = 1, retry_after: float | None = None
+        self,
+        message: str,
+        *carried: Mapping[str, Any],
+        outcome: Outcome = "unknown",
+        attempts: int = 1,
+        retry_after: float | None = None,
+        http_status: int | None = None,
     ) -> None:
-        super().__init__(message, outcome=outcome, attempts=attempts)
-        self.retry_after = retry_after
+        super().__init__(message, *carried, outcome=outcome, attempts=attempts)
+        self._set(carried, retry_after=retry_after, http_status=http_status)
 
 
 class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, and what it is
@@ -244,16 +390,25 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, a
         chatarmin_os.errors.InvalidInput: company_id: blank text
     """
 
-    def __init__(self, message: str, *, field: str | None = None) -> None:
-        super().__init__(message)
-        self.field = field
+    field: str | None = None
+    _carried = ("field",)
 
-    def inside(self, place: str) -> Self:
+    def __init__(self, message: str, *carried: Mapping[str, Any], field: str | None = None) -> None:
+        super().__init__(message)
+        self._set(carried, field=field)
+
+    def __str__(self) -> str:
+        # The argument stands at the beginning and the reason at the end; what can be long is the place between.
+        text = super().__str__()
+        return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT // 2]}...{text[3 - _MAX_TEXT // 2 :]}"
+
+    def inside(self, place: str) -> InvalidInput:
         """Return the same refusal as seen from outside *place*, whose name goes in front."""
+        place, message = printable(place, _MAX_PLACE), super().__str__()
         if self.field is None:
-            return type(self)(f"{place}: {self}", field=place)
+            return type(self)(f"{place}: {message}", field=place)
         joint = "" if self.field.startswith("[") else "."
-        return type(self)(f"{place}{joint}{self}", field=f"{place}{joint}{self.field}")
+        return type(self)(f"{place}{joint}{message}", field=f"{place}{joint}{self.field}")
 
 
 class CassetteError(ChatarminError):

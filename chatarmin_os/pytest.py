@@ -6,62 +6,118 @@ run `pytest -p chatarmin_os.pytest`.
     def test_upgrade(recorded_os):                 replays recordings/test_billing.test_upgrade.jsonl
         assert recorded_os.tiers.get("pro")
 
-    pytest test_billing.py::test_upgrade --os-record          records it, with the key in OS_API_KEY
-    pytest test_billing.py::test_upgrade --os-record=fake     records the in-memory service
+    pytest --os-record test_billing.py             records it from OS_BASE_URL, with the key in OS_API_KEY
+    pytest --os-record=fake test_billing.py        records the in-memory service
+    pytest --os-record=production test_billing.py  records the production service
+
+A recording is replaced when its test has passed, and not before.
 
 PYTEST_DONT_REWRITE: there is no assert statement in it, and a conftest.py may import from it before it is loaded.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from hashlib import sha256
+from itertools import dropwhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from chatarmin_os import CassetteError, ChatarminOS, InvalidInput
-from chatarmin_os.drift import check_recording
-from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os import CassetteError, ChatarminOS, InvalidInput, _clock
+from chatarmin_os.fake import Catalogue, FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport, ReplayTransport, _cassette
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from chatarmin_os._json import JSON
     from chatarmin_os.transports import Call, Transport
 
+_SERVICE, _PRODUCTION, _FAKE = "service", "production", "fake"
+_SOURCES = {
+    _SERVICE: "record the tests that use recorded_os anew, from the service at OS_BASE_URL, with the key in OS_API_KEY",
+    _PRODUCTION: "the same from the production service, whatever OS_BASE_URL is",
+    _FAKE: "the same from the in-memory fake, with the catalogue of the fixture os_catalogue",
+}
+_NO_URL = (
+    "--os-record: OS_BASE_URL is not set, so the calls would go to the production service; set it to the service to "
+    f"record, or pass --os-record={_PRODUCTION} or --os-record={_FAKE}"
+)
 _MOST_SHOWN = 40
-_has_failed = pytest.StashKey[bool]()
+_MAX_NAME = 150  # bytes, so that a digest, a suffix and a path fit around it on every file system
+_MAX_FORMER_NAME = 255
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.,=-]+")
+
+_has_passed = pytest.StashKey[bool | None]()
+"""Of the current attempt at a test; None until its call has ended."""
+_recorded = pytest.StashKey[bytes | None]()
+"""The recording of a test, complete, from the end of its fixture to that of all others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options."""
+    """Add the options.
+
+    Each form of `--os-record` is an option of its own: one with an optional value would take the path that follows.
+    """
     group = parser.getgroup("chatarmin-os", "ChatarminOS")
-    group.addoption(
-        "--os-record",
-        nargs="?",
-        const="service",
-        choices=("service", "fake"),
-        help="record the tests that use recorded_os anew: from the service (OS_API_KEY, OS_BASE_URL), or from the fake",
-    )
+    for source, what in _SOURCES.items():
+        options = ["--os-record"] * (source == _SERVICE) + [f"--os-record={source}"]
+        group.addoption(*options, dest="os_record", action="store_const", const=source, help=what)
     group.addoption("--os-max-age", type=int, metavar="DAYS", help="warn of recordings that are older")
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Remember that a test has passed; pytest-retry makes no report of its further attempts."""
+    yield
+    if item.stash.get(_has_passed, None) is None:
+        item.stash[_has_passed] = True
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether a test has failed: what it left unused is no second failure then, and no recording is kept."""
+    """Remember that a test, or a subtest of it, has failed, was skipped, or was expected to fail."""
     report = yield
-    item.stash[_has_failed] = item.stash.get(_has_failed, False) or report.failed
+    if not report.passed:
+        item.stash[_has_passed] = False
     return report
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Keep the recording of a test that has passed, once all its fixtures have ended without an error."""
+    item.stash[_recorded] = None
+    yield
+    if (content := item.stash[_recorded]) is not None:
+        path = _Place.of(item).path
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _cassette.write_whole(path, content)
+        except OSError as error:
+            pytest.fail(f"{path}: {error.strerror}", pytrace=False)
+
+
 @pytest.fixture
-def fake_os() -> ChatarminOS:
-    """A client on a fresh fake with the demo catalogue; the handles are those of its `transport`."""
-    return ChatarminOS(transport=FakeTransport(demo_catalogue()))
+def os_catalogue() -> Catalogue | None:
+    """The features and tiers of `fake_os`, and of `--os-record=fake`; override it in your conftest.py."""
+    return demo_catalogue()
+
+
+@pytest.fixture
+def os_fake(os_catalogue: Catalogue | None) -> FakeTransport:
+    """The fake behind `fake_os`: what a test arranges and looks up on the service's own side."""
+    return FakeTransport(os_catalogue)
+
+
+@pytest.fixture
+def fake_os(os_fake: FakeTransport) -> ChatarminOS:
+    """A client on a fresh fake, which is `os_fake`."""
+    return ChatarminOS(transport=os_fake)
 
 
 @pytest.fixture
@@ -71,23 +127,75 @@ def os_redact() -> Callable[[JSON], JSON] | None:
 
 
 @pytest.fixture
-def recorded_os(request: pytest.FixtureRequest, os_redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
+def recorded_os(
+    request: pytest.FixtureRequest, os_redact: Callable[[JSON], JSON] | None, os_catalogue: Catalogue | None
+) -> Iterator[ChatarminOS]:
     """A client that replays the test's recording; with `--os-record`, one that makes it."""
-    path = _path(request.node)
-    command = f"pytest {request.node.nodeid!r} --os-record"
-    if source := request.config.getoption("--os-record"):
-        yield from _recording(request.node, path, source, os_redact)
-        return
-    if not path.exists():
-        pytest.fail(f"{path} is not there; this records it: {command}", pytrace=False)
-    _warn_of_age(request.node, path, command)
+    test: pytest.Item = request.node
+    test.stash[_has_passed] = None
+    if source := request.config.getoption("os_record"):
+        service = FakeTransport(os_catalogue) if source == _FAKE else _service(source)
+        yield from _record(test, service, os_redact)
+    else:
+        yield from _replay(test, os_redact)
+
+
+def _record(test: pytest.Item, service: Transport, redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
+    """Record a test elsewhere, so that the recording it has stays until it has passed, also if the process ends."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.jsonl"
+        recording = RecordingTransport(service, path, redact=redact)
+        with ChatarminOS(transport=recording) as client:
+            yield client
+        if test.stash[_has_passed]:
+            if recording.problem:  # the test may have caught it
+                pytest.fail(str(recording.problem), pytrace=False)
+            _warn_of_failures(test, path)
+            test.stash[_recorded] = path.read_bytes()
+
+
+def _service(source: str) -> Transport:
+    from chatarmin_os.transports._settings import DEFAULT_BASE_URL
+
     try:
-        transport = _Replay(path, command, os_redact)
+        client = ChatarminOS(base_url=DEFAULT_BASE_URL if source == _PRODUCTION else None)
+    except InvalidInput as error:
+        pytest.fail(f"--os-record: {error}", pytrace=False)
+    if source == _SERVICE and not os.environ.get("OS_BASE_URL"):
+        pytest.fail(_NO_URL, pytrace=False)
+    return client.transport
+
+
+def _warn_of_failures(test: pytest.Item, path: Path) -> None:
+    """Warn of calls that had no answer: the test may have caught that, and would replay it for ever."""
+    failures = [call.path for call in _cassette.loaded(path)[1] if "failure" in call.came]
+    if failures:
+        test.warn(pytest.PytestWarning(f"recorded without an answer, as they had none: {', '.join(failures)}"))
+
+
+def _replay(test: pytest.Item, redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
+    place = _Place.of(test)
+    path, command = place.found(), place.command
+    if path is None:
+        pytest.fail(f"{place.path} is not there; this records it: {command}", pytrace=False)
+    try:
+        head = _cassette.head_of(path)
+        if head.get("from") == FakeTransport.__name__:
+            command += f"={_FAKE}"
+        _warn_of_age(test, path, head, command)
+        transport = _Replay(path, command, redact)
     except CassetteError as error:
         pytest.fail(f"{error}; this records it anew: {command}", pytrace=False)
     yield ChatarminOS(transport=transport)
-    if not request.node.stash.get(_has_failed, False) and (problem := transport.problem()):
+    if test.stash[_has_passed] and (problem := transport.problem()):
         pytest.fail(f"{problem}\nThis records it anew: {command}", pytrace=False)
+
+
+def _warn_of_age(test: pytest.Item, path: Path, head: dict[str, Any], command: str) -> None:
+    most, recorded_at = test.config.getoption("--os-max-age"), _cassette.recorded_at(head)
+    age = _clock.now() - (recorded_at or _clock.now())
+    if most is not None and age > timedelta(days=most):
+        test.warn(pytest.PytestWarning(f"{path} is {age.days} days old; this records it anew: {command}"))
 
 
 class _Replay(ReplayTransport):
@@ -116,57 +224,43 @@ class _Replay(ReplayTransport):
         return None
 
 
-def _recording(
-    test: pytest.Item, path: Path, source: str, redact: Callable[[JSON], JSON] | None
-) -> Iterator[ChatarminOS]:
-    """Record a test; what is there is replaced only if the test passes."""
-    path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(f".{path.name}")
-    with ChatarminOS(transport=_source(source)) as service:
-        recording = RecordingTransport(service.transport, beside, redact=redact, overwrite=True)
-        try:
-            yield ChatarminOS(transport=recording)
-            recording.close()
-            if not test.stash.get(_has_failed, False):
-                beside.replace(path)
-                _warn_of_failures(test, path)
-        finally:
-            recording.close()
-            beside.unlink(missing_ok=True)
+class _Place(NamedTuple):
+    """Where the recording of a test is: where it is written, and what else it may be called; and what records it."""
+
+    path: Path
+    others: tuple[Path, ...]
+    command: str
+
+    @classmethod
+    def of(cls, test: pytest.Item) -> _Place:
+        # Not by `nodeid`, to which pytest-xdist adds the group of a test.
+        nodes = [*dropwhile(lambda node: not isinstance(node, pytest.File), test.listchain())][1:]
+        names = [node.name for node in nodes]
+        folder, whole = test.path.parent / "recordings", f"{test.path.stem}.{'.'.join(names)}"
+        plain = f"{test.path.stem}.{_UNSAFE.sub('_', '.'.join(names))}"
+        digest = sha256(whole.encode(errors="surrogatepass")).hexdigest()[:8]
+        cut = plain.encode(errors="ignore")[:_MAX_NAME].decode(errors="ignore")
+        paths = [folder / f"{name}.jsonl" for name in (plain, f"{cut}-{digest}")]
+        if len(paths[0].name.encode()) > _MAX_FORMER_NAME:
+            del paths[0]
+        elif whole != plain or cut != plain or any(map(_has_twin, nodes)):
+            paths.reverse()
+        told = "::".join([test.nodeid.partition("::")[0], *names]).replace("'", "'\"'\"'")
+        return cls(paths[0], tuple(paths[1:]), f"pytest '{told}' --os-record")
+
+    def found(self) -> Path | None:
+        """Return the recording that is there."""
+        return next((path for path in (self.path, *self.others) if path.exists()), None)
 
 
-def _warn_of_failures(test: pytest.Item, path: Path) -> None:
-    """Warn of calls that had no answer: the test may have caught that, and would replay it for ever."""
-    failures = [call.path for call in _cassette.loaded(path)[1] if "failure" in call.came]
-    if failures:
-        test.warn(pytest.PytestWarning(f"recorded without an answer, as they had none: {', '.join(failures)}"))
+def _has_twin(node: Any) -> bool:
+    """Return whether something beside a class or test differs from it in letter case alone.
 
-
-def _source(source: str) -> Transport:
-    if source == "fake":
-        return FakeTransport(demo_catalogue())
-    try:
-        return ChatarminOS().transport
-    except InvalidInput as error:
-        pytest.fail(f"--os-record: {error}", pytrace=False)
-
-
-def _path(test: pytest.Item) -> Path:
-    name = test.nodeid.partition("::")[2].replace("::", ".")
-    return test.path.parent / "recordings" / f"{test.path.stem}.{re.sub(r'[^A-Za-z0-9_.,=-]+', '_', name)}.jsonl"
-
-
-def _warn_of_age(test: pytest.Item, path: Path, command: str) -> None:
-    most = test.config.getoption("--os-max-age")
-    if most is None:
-        return
-    try:
-        recorded_at = datetime.fromisoformat(_cassette.loaded(path)[0]["recorded_at"])
-    except (CassetteError, KeyError, TypeError, ValueError):
-        return  # what is wrong with it is told when it is replayed
-    age = datetime.now(UTC) - recorded_at
-    if age > timedelta(days=most):
-        test.warn(pytest.PytestWarning(f"{path} is {age.days} days old; this records it anew: {command}"))
+    Some file systems would keep their recordings in one file.
+    """
+    name = getattr(node, "originalname", None) or node.name
+    beside = dir(getattr(node.parent, "obj", None))
+    return len([other for other in beside if other.lower() == name.lower()]) > 1
 
 
 def assert_same_state(left: FakeTransport | JSON, right: FakeTransport | JSON) -> None:
@@ -212,6 +306,8 @@ def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
     """
     if not paths:
         raise ValueError("no recordings to check: is the folder right?")
+    from chatarmin_os.drift import check_recording  # takes as long as the rest, and few tests need it
+
     drifted = [str(report) for report in map(check_recording, paths) if report.is_drift]
     if drifted:
         raise AssertionError("the fake does not do as recorded:\n" + "\n".join(drifted))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from functools import partial, reduce
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.cli._connection import add_options, connected, guarded
@@ -169,25 +168,12 @@ def _shown(content: Any) -> str:
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
-def _replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a file whole, or not at all."""
-    beside = NamedTemporaryFile(dir=path.parent, prefix=".redacted", delete=False)  # noqa: SIM115 - closed below
-    try:
-        with beside:
-            beside.write(content)
-        Path(beside.name).chmod(mode)
-        Path(beside.name).replace(path)
-    except OSError:
-        Path(beside.name).unlink()
-        raise
-
-
 def _through(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON:
     return reduce(lambda done, redact: redact(done), redactors, content)
 
 
 def _redact(given: Namespace) -> int:
-    from chatarmin_os.transports import _cassette, redactors
+    from chatarmin_os.transports import _cassette, _redaction, redactors
 
     if given.output is not None and len(given.files) > 1:
         raise InvalidInput("--output takes one recording; without it each is replaced")
@@ -196,14 +182,14 @@ def _redact(given: Namespace) -> int:
     recordings = [(path, *_cassette.loaded(path)) for path in given.files]
     for path, head, calls in recordings:
         try:
-            redaction = _cassette.Redaction(redact)
+            redaction = _redaction.Redaction(redact)
             redacted = [redaction.of(call) for call in calls]
-        except RecursionError:
+        except ValueError:
             raise CassetteError(f"{path}: an answer is nested too deep to be redacted") from None
         output = Path(path if given.output is None else given.output).resolve()
         lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]
         try:
-            _replace(output, b"".join(lines), mode=Path(path).stat().st_mode)
+            _cassette.write_whole(output, b"".join(lines), mode=Path(path).stat().st_mode)
         except OSError as error:
             raise CassetteError(f"{output}: {error.strerror}") from error
         changed = sum(call != before for call, before in zip(redacted, calls, strict=True))

@@ -54,8 +54,9 @@ def check_recording(
 
     Compared are outcome, code and HTTP status of refusals, and fields, types and values of answers. Ids are matched by
     role: each must stand for what it stood for before. Instants that no input gave are compared by type, messages not
-    at all. Calls are passed over that had no answer, or one of the service's trouble (5xx, TOO_MANY_REQUESTS) or the
-    key's (UNAUTHORIZED).
+    at all. What the client reads alike is a difference of type alone: text for a number (`"6.00"`), a day or a year
+    beyond 9999 for an instant. Calls are passed over that had no answer, or one of the service's trouble (5xx,
+    TOO_MANY_REQUESTS) or the key's (UNAUTHORIZED).
 
     Args:
         path: A recording that `RecordingTransport` made.
@@ -88,7 +89,7 @@ def check_recording(
         raise CassetteError(f"{path}: {error}") from error
     except RecursionError:
         raise CassetteError(f"{path}: what a call was asked or answered is nested too deep") from None
-    name = "the fake" if against is None else str(getattr(against, "_base_url", type(against).__name__))
+    name = "the fake" if against is None else against.name
     return Report(str(path), head.get("from"), when, name, checked, judged)
 
 

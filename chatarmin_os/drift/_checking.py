@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, instant, told
+from chatarmin_os.drift._comparing import Difference, Matcher, fields_of, told
 from chatarmin_os.drift._reading import mapping, number, text
 from chatarmin_os.drift._seeding import seeded
 from chatarmin_os.drift.decided import Memory, Rule, Situation, touched
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._comparing import Came
     from chatarmin_os.fake.catalogue import Catalogue
+    from chatarmin_os.fake.state import Event
     from chatarmin_os.procedures._base import Kind
     from chatarmin_os.transports.base import Transport
 
@@ -55,6 +56,10 @@ class _Model(FakeTransport):
         self.unknown: dict[int, frozenset[str]] = {}
         self.explained: set[int] = set()
 
+    def add_events(self, events: dict[str, Event]) -> None:
+        """Add usage events with answers as they were recorded, of whatever shape."""
+        self._state.events.update(events)
+
     def check(self, recorded: Recorded, place: int) -> Checked:
         """Make a recorded call; of its answer, unknown fields are not compared."""
         unknown = self.unknown.get(place, frozenset())
@@ -84,9 +89,10 @@ def against_the_fake(
     def begun(place: int) -> _Model:
         seed = seeded(calls[place:], now, past=calls[:place], is_redacted=is_redacted)
         try:
-            model = _Model.from_snapshot(seed.snapshot, now=lambda: now)
+            model = _Model.from_snapshot({**seed.snapshot, "events": {}}, now=lambda: now)
         except ValueError as error:
             raise CassetteError(f"the recording shows what no fake can hold: {error}") from error
+        model.add_events(seed.snapshot["events"])
         model.matcher = Matcher(is_redacted=is_redacted)
         model.unknown = {index + place: fields for index, fields in seed.unknown.items()}
         model.explained = {index + place for index in seed.explained}
@@ -160,7 +166,7 @@ class _Anew:
 
 def recorded_at(head: dict[str, Any]) -> datetime | None:
     """Return when a recording was made."""
-    return instant(head.get("recorded_at"))
+    return _cassette.recorded_at(head)
 
 
 def _tells_nothing(recorded: Recorded) -> bool:

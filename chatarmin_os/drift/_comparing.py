@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from chatarmin_os._values import far_instant_of, instant_of
+from chatarmin_os.drift._reading import number
 from chatarmin_os.transports.redactors import personal_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from chatarmin_os._json import JSON
 
@@ -25,6 +27,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
 _NUMBER = re.compile(r"-\d+$")
 _CALLERS = frozenset({"externalOrgId", "externalUserId"})
 _TYPES = {dict: "object", list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
+_FREE_FORM = frozenset({"metadata", "configValues"})  # in these the caller's own texts and numbers are not the same
 _ABSENT = "absent"
 _MOST_SHOWN = 40
 
@@ -41,6 +44,12 @@ class Difference(NamedTuple):
     kind: Literal["outcome", "code", "status", "field", "type", "value", "id"]
     recorded: str
     now: str
+
+
+class Notation(Difference):
+    """A difference of type between what the client reads as the same value, such as `"6.00"` and 6."""
+
+    __slots__ = ()
 
 
 class Matcher:
@@ -80,7 +89,7 @@ class Matcher:
     def _inside(self, place: str, key: str, recorded: JSON, now: JSON) -> Iterator[Difference]:
         sides = _shown(recorded), _shown(now)
         if _type(recorded) != _type(now):
-            yield Difference(place, "type", *sides)
+            yield _of_types(place, *sides, is_one_value=_are_one_number(recorded, now))
         elif isinstance(recorded, dict):
             yield from self._inside_objects(place, recorded, now)
         elif isinstance(recorded, list):
@@ -93,6 +102,8 @@ class Matcher:
                 yield Difference(place, "id", *sides)
         elif not self._are_equal(key, recorded, now):
             yield Difference(place, "value", *sides)
+        elif _is_plain_instant(recorded) != _is_plain_instant(now):
+            yield _of_types(place, *sides, is_one_value=True)
 
     def _inside_objects(self, place: str, recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
         for name in [*recorded, *(name for name in now if name not in recorded)]:
@@ -136,14 +147,30 @@ def _is_id(key: str) -> bool:
 
 
 def instant(value: JSON) -> datetime | None:
-    """Return the instant in UTC that a text says, None where it says none."""
-    if not isinstance(value, str) or not _INSTANT.fullmatch(value):
+    """Return the instant in UTC that a text says, None where it says none.
+
+    A day is its start, and a year that a datetime does not hold its first or last instant, as the client reads them.
+
+    Example:
+        >>> [instant(text).year for text in ("2027-01-01", "+275760-09-13T00:00:00.000Z", "-000043-03-15T00:00:00Z")]
+        [2027, 9999, 1]
+    """
+    if not isinstance(value, str):
         return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return None if moment.utcoffset() is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    return instant_of(value) if _is_plain_instant(value) else far_instant_of(value)
+
+
+def _of_types(place: str, recorded: str, now: str, *, is_one_value: bool) -> Difference:
+    kind = Notation if is_one_value and not fields_of(place) & _FREE_FORM else Difference
+    return kind(place, "type", recorded, now)
+
+
+def _is_plain_instant(value: JSON) -> bool:
+    return isinstance(value, str) and _INSTANT.fullmatch(value) is not None
+
+
+def _are_one_number(one: JSON, other: JSON) -> bool:
+    return number(one) is not None and number(one) == number(other)
 
 
 def _type(value: JSON) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatarmin_os._values import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -108,6 +110,8 @@ def text(value: JSON) -> str | None:
 
 
 def number(value: JSON) -> int | float | None:
-    """Return a number of at least 0."""
+    """Return a number of at least 0, also one that is written as text, as the client reads it."""
+    if isinstance(value, str):
+        value = number_of(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number and 0 <= value < math.inf else None
+    return value if is_number and 0 <= value <= sys.float_info.max else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from chatarmin_os._json import instant_text
 from chatarmin_os.drift._catalogue import ShownCatalogue
+from chatarmin_os.drift._comparing import instant
 from chatarmin_os.drift._facts import Facts
 from chatarmin_os.drift._grants import learn_grants
 from chatarmin_os.drift._reading import (
@@ -23,7 +25,7 @@ from chatarmin_os.drift._reading import (
 )
 from chatarmin_os.drift._unknown import unknown_fields
 from chatarmin_os.errors import ApiError
-from chatarmin_os.fake._router import ROUTES, shaped
+from chatarmin_os.fake._router import ROUTES, read_input
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.matching import DOMAIN, EMAIL_DOMAIN
 from chatarmin_os.fake.rules.names import normalised
@@ -118,7 +120,8 @@ def _by_product_link(facts: Facts, given: Given, answer: JSON) -> None:
     if company := text(row.get("id")):
         facts.was_linked(org, company)
         if facts.settle("createdAt", company) and (known := facts.company(company)):
-            known["createdAt"] = text(row.get("createdAt"))
+            created_at = instant(row.get("createdAt"))
+            known["createdAt"] = created_at and instant_text(created_at)
     else:
         facts.settle("link", org)
 
@@ -367,7 +370,7 @@ def _status_told(facts: Facts, given: Given, answer: JSON) -> None:
 def _is_well_formed(recorded: Recorded) -> bool:
     route = ROUTES.get(recorded.path)
     try:
-        return route is not None and bool(shaped(route.shape, recorded.input))
+        return route is not None and bool(read_input(route, recorded.input))
     except ApiError:
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift._reading import company_of, mapping, objects, text, tier_applied
+from chatarmin_os.drift._reading import company_of, mapping, number, objects, text, tier_applied
 from chatarmin_os.fake.rules.matching import EQUAL_NAME
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ def _redacted(recorded: Recorded) -> frozenset[str]:
 
 def _is_by_similar_names(recorded: Recorded) -> bool:
     suggestions = objects(mapping(recorded.came.get("answer")).get("suggestions"))
-    return any(row.get("reason") == "name" and row.get("confidence") != EQUAL_NAME for row in suggestions)
+    return any(row.get("reason") == "name" and number(row.get("confidence")) != EQUAL_NAME for row in suggestions)

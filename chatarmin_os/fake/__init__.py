@@ -11,8 +11,16 @@ Where to look for what:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from chatarmin_os._lazy import exports
 from chatarmin_os.fake.catalogue import Catalogue, demo_catalogue
-from chatarmin_os.fake.rules.addresses import FREE_MAIL_DOMAINS
 from chatarmin_os.fake.transport import FakeTransport
 
+if TYPE_CHECKING:
+    from chatarmin_os.fake.rules.addresses import FREE_MAIL_DOMAINS
+
 __all__ = ["FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"]
+
+# A list of some thousand, which a test without domains never needs.
+__getattr__, __dir__ = exports(__name__, {"chatarmin_os.fake.rules.addresses": ("FREE_MAIL_DOMAINS",)})

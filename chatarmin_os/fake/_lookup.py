@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def company(state: State, company_id: str) -> Company:
-    """Return a company; a malformed id is simply none."""
+    """Return a company; a malformed id is NOT_FOUND like any other that does not exist.
+
+    That is an assumption: a service may require UUIDs and answer BAD_REQUEST, so that callers should catch both.
+    """
     row = state.companies.get(company_id)
     if row is None:
         raise not_found("company", company_id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from chatarmin_os.fake.rules.matching import EQUAL_NAME
-from chatarmin_os.fake.rules.names import name_confidence, trigrams
+from chatarmin_os.fake.rules.names import MAX_TRIGRAMS, name_confidence, trigrams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +53,8 @@ class NameIndex:
         if number >> _FIRST_BLOCK == 4 ** len(self._blocks) >> 2:
             self._blocks.append(_Block(owner, {}))
         grams = trigrams(name)
+        if len(grams) > MAX_TRIGRAMS:
+            return
         cell = self._blocks[-1].cells.setdefault(len(grams) // 4, _Cell({}, {}))
         cell.by_size.setdefault(len(grams), set()).add(number)
         for gram in grams:
@@ -69,6 +71,8 @@ class NameIndex:
             return []
         found: list[tuple[int, int]] = []
         equal, grams = self._numbers.get(name), trigrams(name)
+        if len(grams) > MAX_TRIGRAMS:
+            return []
         for block in self._blocks:
             if len(found) == count:
                 # What comes now can be among the best by more points, or by as many and an earlier owner.

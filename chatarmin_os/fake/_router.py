@@ -10,9 +10,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from chatarmin_os._json import described, instant_text, shortened, unshared
+from chatarmin_os._json import FORBIDDEN_KEYS, described, instant_text, shortened, unshared
 from chatarmin_os.errors import ApiError
-from chatarmin_os.fake.rules import addresses
+from chatarmin_os.fake.rules import addresses, urls
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -63,10 +63,38 @@ def not_found(what: str, of: str) -> ApiError:
     return ApiError.from_code("NOT_FOUND", f"No {what} {shortened(of)}")
 
 
+def read_input(route: Route, given: JSON) -> Given:
+    """Return the input of a procedure with every key checked and normalised; nothing in it is shared with *given*.
+
+    Raises:
+        ApiError: Something in it is not valid; the message names the field.
+    """
+    if refused := _unstorable(given, "input"):
+        raise bad_request(*refused)
+    return shaped(route.shape, {} if given is None else given)
+
+
+def _unstorable(value: JSON, place: str) -> tuple[str, str] | None:
+    """Return the place and the reason of a text or key that no service can store (assumed), None if there is none.
+
+    PostgreSQL has no U+0000, and JavaScript objects lose these keys or break over them.
+    """
+    if isinstance(value, str):
+        return (place, "contains U+0000, which cannot be stored") if "\0" in value else None
+    if isinstance(value, list):
+        found = (_unstorable(item, f"{place}[{index}]") for index, item in enumerate(value))
+        return next(filter(None, found), None)
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        below = key if place == "input" else f"{place}.{key}"
+        if key in FORBIDDEN_KEYS:
+            return below, f"the key {key!r} has a meaning of its own in JavaScript; choose another one"
+        if refused := _unstorable(key, below) or _unstorable(inner, below):
+            return refused
+    return None
+
+
 def shaped(shape: dict[str, Field], given: JSON, place: str = "") -> Given:
-    """Return *given* with every key checked and normalised; nothing in it is shared with *given*."""
-    if given is None and not place:
-        given = {}
+    """Return an object of *shape* with every key checked and normalised."""
     if not isinstance(given, dict):
         raise bad_request(place or "input", f"expected an object, got {described(given)}")
     prefix = f"{place}." if place else ""
@@ -152,15 +180,24 @@ def _nullable_instant(value: Any, place: str) -> str | None:
 def _domain(value: Any, place: str) -> str:
     domain = addresses.domain(_text(value, place))
     if domain is None:
-        raise bad_request(place, f"no domain: {shortened(value)}")
+        raise bad_request(
+            place, f"expected a domain such as acme.com, or an unambiguous URL of one; got {shortened(value)}"
+        )
     return domain
 
 
 def _email(value: Any, place: str) -> str:
     email = addresses.email(_text(value, place))
     if email is None:
-        raise bad_request(place, f"no e-mail address: {shortened(value)}")
+        raise bad_request(place, f"expected an e-mail address such as ann@acme.com, got {shortened(value)}")
     return email
+
+
+def _url(value: Any, place: str) -> str:
+    url = _text(value, place)
+    if not urls.is_url(url):
+        raise bad_request(place, f"expected an absolute URL such as https://acme.com/ann.png, got {shortened(value)}")
+    return url
 
 
 def one_of(*names: str) -> Check:
@@ -203,4 +240,4 @@ FRACTION, MAPPING, INSTANT, NULLABLE_INSTANT = (
     Field(_instant),
     Field(_nullable_instant),
 )
-DOMAIN, EMAIL = Field(_domain), Field(_email)
+DOMAIN, EMAIL, URL = Field(_domain), Field(_email), Field(_url)

@@ -17,7 +17,7 @@ from chatarmin_os.fake.rules.usage import added, as_number, passes, standing
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.fake.catalogue import Tier
-    from chatarmin_os.fake.state import Claim, State, StripeSubscription
+    from chatarmin_os.fake.state import Claim, State, StripeSubscription, UsageAnswer
 
 
 @procedure(
@@ -48,7 +48,7 @@ def track_usage(state: State, given: Given) -> JSON:
             f"Usage limit of {feature['code']!r}: {as_number(current)} would exceed {access['quantityLimit']}",
         )
     stand = standing(current, access["quantityLimit"], access["includedQuantity"])
-    answer = {
+    answer: UsageAnswer = {
         "currentUsage": as_number(current),
         "remaining": None if stand.remaining is None else as_number(stand.remaining),
         "billableQuantity": as_number(stand.billable),

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from chatarmin_os._input import flag, keywords, mapping, nullable_limit, text, within
 from chatarmin_os._json import described, integer, unshared
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.rules.tiers import price_ids_of
-from chatarmin_os.fake.rules.usage import Number  # noqa: TC001 - snapshots are checked against these types
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from chatarmin_os.fake.rules.usage import Number
 
 
 class Feature(TypedDict):

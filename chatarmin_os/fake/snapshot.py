@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from chatarmin_os._converter import mismatch
 from chatarmin_os._input import optional_instant, within
-from chatarmin_os._json import finite, shortened, unshared
+from chatarmin_os._json import DEEPEST, copied, described, finite, shortened, unshared
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier
 from chatarmin_os.fake.state import Access, Claim, Company, Contact, Event, Link, Session, State, StripeSubscription
@@ -18,9 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatarmin_os._json import JSON
+    from chatarmin_os.fake.rules.usage import Number
 
 _FORMAT = "chatarmin_os fake 1"
 _MICROSECOND = timedelta(microseconds=1)
+_MAX_DEPTH = DEEPEST + 20  # an argument as deep as one may be, and the tables around it
+_MAX_DIGITS = 1100  # more than any sum of floats has; from 4,300 on Python does not write an integer as text
+_MAX_BITS = 3654  # of so many digits
+_AMOUNT = re.compile(rf"(?=.{{1,{_MAX_DIGITS}}}$)[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{{1,3}})?")
 
 
 class _CatalogueTables(TypedDict):
@@ -93,12 +98,12 @@ def loaded(snapshot: JSON) -> State:
         raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
     try:
         content = cast("Snapshot", unshared(snapshot))
-        _refuse_numbers_of_no_json(content)
+        _refuse_foreign_values(content)
         problem = mismatch(content, Snapshot) or next(_contradictions(content), None)
         if problem is None:
             return _loaded(content)
-    except (ArithmeticError, ValueError) as error:
-        problem = str(error)
+    except InvalidInput as refusal:
+        problem = str(refusal)
     except RecursionError:
         problem = "it is nested too deep"
     raise ValueError(f"the snapshot is broken: {problem}")
@@ -109,46 +114,96 @@ def _loaded(content: Snapshot) -> State:
     catalogue.features = {feature["code"]: feature for feature in content["catalogue"]["features"]}
     catalogue.tiers = {tier["code"]: tier for tier in content["catalogue"]["tiers"]}
     state = State(catalogue)
-    state.clock_offset = content["clock_offset_microseconds"] * _MICROSECOND
-    for company in content["companies"]:
+    state.clock_offset = within("clock_offset_microseconds", _offset)(content["clock_offset_microseconds"])
+    for index, tier in enumerate(content["catalogue"]["tiers"]):
+        within(f"catalogue.tiers[{index}]", _check_tier)(tier)
+    for index, company in enumerate(content["companies"]):
+        within(f"companies[{index}].createdAt", optional_instant)(company["createdAt"])
         state.companies[company["id"]] = company
         state.index_company(company)
     state.links = {link["externalOrgId"]: link for link in content["links"]}
     for company_id, contacts in content["contacts"].items():
         for contact in contacts:
             state.add_contact(company_id, contact)
-    for accesses in content["access"].values():
-        for access in accesses.values():
-            within("validUntil", optional_instant)(access["validUntil"])
+    for company_id, accesses in content["access"].items():
+        for code, access in accesses.items():
+            within(f"access.{company_id}.{code}", _check_access)(access)
     state.access = content["access"]
     state.tiers = content["tiers"]
     state.usage = {
         company: {code: within(f"usage.{company}.{code}", _amount)(amount) for code, amount in usage.items()}
         for company, usage in content["usage"].items()
     }
+    for key, event in content["events"].items():
+        within(f"events.{key}", _check_event)(event)
     state.events = content["events"]
     state.subscriptions = {row["id"]: row for row in content["stripe"]["subscriptions"]}
     state.sessions = {row["id"]: row for row in content["stripe"]["sessions"]}
-    for claim in content["claims"]:
+    for index, claim in enumerate(content["claims"]):
+        within(f"claims[{index}].monthlyFee", _not_negative)(claim["monthlyFee"])
         state.add_claim(claim)
+    for company_id, revenue in content["mrr"].items():
+        within(f"mrr.{company_id}", _not_negative)(revenue)
     state.mrr = content["mrr"]
     return state
 
 
-def _refuse_numbers_of_no_json(value: JSON) -> None:
-    """Refuse infinity and its like wherever they are: Python reads them, and could not write them in an answer."""
+def _refuse_foreign_values(value: JSON, depth: int = 0) -> None:
+    """Refuse what Python reads and could not write in an answer: infinity, endless integers, half a surrogate pair."""
+    if depth > _MAX_DEPTH:
+        raise RecursionError  # whatever the interpreter itself would still bear
     if isinstance(value, float):
         finite(value)
+    elif isinstance(value, int):
+        if value.bit_length() > _MAX_BITS:
+            raise InvalidInput(f"expected a number of at most {_MAX_DIGITS} digits")
+    elif isinstance(value, str):
+        copied(value)
     elif isinstance(value, (dict, list)):
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            name = f"[{place}]" if isinstance(value, list) else copied(place) if isinstance(place, str) else repr(place)
             try:
-                _refuse_numbers_of_no_json(inner)
+                _refuse_foreign_values(inner, depth + 1)
             except InvalidInput as refusal:
-                raise refusal.inside(f"[{place}]" if isinstance(value, list) else str(place)) from None
+                raise refusal.inside(name) from None
+
+
+def _offset(microseconds: int) -> timedelta:
+    if not isinstance(microseconds, int) or not 0 <= microseconds <= timedelta.max // _MICROSECOND:
+        raise InvalidInput(f"expected how far fake.advance has moved the clock, got {described(microseconds)}")
+    return microseconds * _MICROSECOND
+
+
+def _check_tier(tier: Tier) -> None:
+    within("baseFee", _not_negative)(tier["baseFee"])
+    for code, granted in tier["features"].items():
+        for key in ("quantityLimit", "includedQuantity", "unitAmount"):
+            within(f"features.{code}.{key}", _not_negative)(granted.get(key))
+
+
+def _check_access(access: Access) -> None:
+    within("quantityLimit", _not_negative)(access["quantityLimit"])
+    within("includedQuantity", _not_negative)(access["includedQuantity"])
+    within("validUntil", optional_instant)(access["validUntil"])
+
+
+def _check_event(event: Event) -> None:
+    answer = event["answer"]
+    within("quantity", _not_negative)(event["quantity"])
+    within("answer.currentUsage", _not_negative)(answer["currentUsage"])
+    within("answer.remaining", _not_negative)(answer["remaining"])
+    within("answer.billableQuantity", _not_negative)(answer["billableQuantity"])
+
+
+def _not_negative(value: Number | None) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if value is not None and not (is_number and value >= 0):
+        raise InvalidInput(f"expected a number of at least 0, got {described(value)}")
 
 
 def _amount(text: str) -> Decimal:
-    amount = Decimal(text) if re.fullmatch(r"[0-9.]+(E[+-]?[0-9]{1,3})?", text) else None
+    """Return an amount of usage: the text of a decimal, of no more digits than sums of quantities can have."""
+    amount = Decimal(text) if _AMOUNT.fullmatch(text) else None
     if amount is None:
         raise InvalidInput(f"expected an amount of usage, got {shortened(text)}")
     return amount
@@ -187,6 +242,9 @@ def _contradictions(content: Snapshot) -> Iterator[str]:
         "Stripe subscription": [row["id"] for row in stripe["subscriptions"]],
         "checkout session": [row["id"] for row in stripe["sessions"]],
         "claim": [row["stripeSubscriptionId"] for row in content["claims"]],
+        "contact": [
+            f"{company} {row['email'].lower()}" for company, rows in content["contacts"].items() for row in rows
+        ],
     }
     for what, ids in once.items():
         if len(set(ids)) < len(ids):

@@ -10,7 +10,7 @@ from uuid import uuid4
 from chatarmin_os.fake._name_index import NameIndex
 from chatarmin_os.fake.rules.addresses import email_domain, telling
 from chatarmin_os.fake.rules.names import normalised, slug
-from chatarmin_os.fake.rules.usage import Number  # noqa: TC001 - snapshots are checked against these types
+from chatarmin_os.fake.rules.usage import Number
 
 if TYPE_CHECKING:
     from chatarmin_os.fake.catalogue import Catalogue
@@ -59,13 +59,22 @@ class Access(TypedDict):
     validUntil: str | None
 
 
+class UsageAnswer(TypedDict):
+    """What `billing.trackUsage` answers."""
+
+    currentUsage: Number
+    remaining: Number | None
+    billableQuantity: Number
+    isAtLimit: bool
+
+
 class Event(TypedDict):
     """A usage event that was counted, and what was answered."""
 
     companyId: str
     featureCode: str
     quantity: Number
-    answer: dict[str, Any]
+    answer: UsageAnswer
 
 
 class StripeSubscription(TypedDict):
@@ -124,6 +133,7 @@ class State:
         self._place: dict[str, int] = {}
         self._domains: dict[str, list[int]] = {}
         self._contact_domains: dict[str, list[int]] = {}
+        self._primaries: dict[str, list[Contact]] = {}  # by company; a snapshot may have several
         self._short_ids: set[str] = set()
         self._next_suffix: dict[str, int] = {}
         self._claims_of: dict[str, list[Claim]] = {}
@@ -166,6 +176,21 @@ class State:
         """Add a contact."""
         self.contacts.setdefault(company_id, {})[contact["email"].lower()] = contact
         self._index_contact(company_id, contact)
+        if contact["isPrimary"]:
+            self._primaries.setdefault(company_id, []).append(contact)
+
+    def has_primary(self, company_id: str) -> bool:
+        """Return whether a company has a primary contact."""
+        return bool(self._primaries.get(company_id))
+
+    def set_primary(self, company_id: str, contact: Contact, *, is_primary: bool) -> None:
+        """Make a contact its company's only primary one, or an ordinary one."""
+        others = [known for known in self._primaries.get(company_id, ()) if known is not contact]
+        if is_primary:
+            for other in others:
+                other["isPrimary"] = False
+        self._primaries[company_id] = [contact] if is_primary else others
+        contact["isPrimary"] = is_primary
 
     def _index_contact(self, company_id: str, contact: Contact) -> None:
         if domain := email_domain(contact["email"]):
@@ -178,6 +203,7 @@ class State:
         count = sum(map(len, self.contacts.values()))
         self.contacts.clear()
         self._contact_domains.clear()
+        self._primaries.clear()
         return count
 
     def with_domain(self, domain: str | None, most: int) -> list[int]:

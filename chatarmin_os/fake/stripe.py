@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatarmin_os._input import flag, items, optional_text, text, within
+from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
-
-    from chatarmin_os.fake.state import Session, State, StripeSubscription
+    from chatarmin_os.fake.state import Session, StripeSubscription
 
 
 class Stripe:
@@ -71,12 +71,21 @@ class Stripe:
                 state.mrr[claim["companyId"]] = max(0, left)
 
     def renew(self, subscription_id: str) -> None:
-        """Start a new billing period of an active subscription: its company's usage is 0 again."""
+        """Start a new billing period of an active subscription: its company's usage is 0 again.
+
+        Raises:
+            ValueError: The subscription is unknown or cancelled, or no company has claimed or linked it, so that
+                there is no usage to start anew.
+        """
         with self._locked() as state:
             _active(state, subscription_id)
             claim = state.claims.get(subscription_id)
-            if claim:
-                state.usage.pop(claim["companyId"], None)
+            if claim is None:
+                raise ValueError(
+                    f"subscription_id: no company has claimed {subscription_id!r}; "
+                    f"call billing.claim_checkout, billing.link_subscription or onboard first"
+                )
+            state.usage.pop(claim["companyId"], None)
 
 
 def _complete(state: State, session: Session) -> None:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, TypeVar
 
 from chatarmin_os._input import flag, optional_instant, text, within
-from chatarmin_os._json import DEEPEST, copied, described, instant_text, shortened, unshared
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
+from chatarmin_os._json import DEEPEST, JSON, copied, described, instant_text, shortened, unshared
+from chatarmin_os.errors import CODES, ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
-from chatarmin_os.fake._router import ROUTES, shaped
+from chatarmin_os.fake._router import ROUTES, read_input
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.state import State
 from chatarmin_os.fake.stripe import Stripe
 from chatarmin_os.transports.base import Call, Transport, twin_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-
-    from chatarmin_os._json import JSON
+F = TypeVar("F", bound="FakeTransport")
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 # A whole input holds its arguments a few levels down, each as deep as an argument may be.
-_travelled = within("input", partial(copied, deepest=DEEPEST + 10))
+_travelled = within("input", partial(copied, deepest=DEEPEST + 10, is_stored=False))
 
 
 class _Fault:
@@ -137,7 +135,7 @@ class FakeTransport(Transport):
                     "METHOD_NOT_SUPPORTED", f'"{call.path}" is a {route.kind} and was called as a {call.kind}'
                 )
             self._state.now = self._instant()
-            return unshared(route.handler(self._state, shaped(route.shape, given)))
+            return unshared(route.handler(self._state, read_input(route, given)))
         except ApiError as refusal:
             _tell_as_the_wire(refusal, call.path)
             raise
@@ -198,16 +196,20 @@ class FakeTransport(Transport):
 
         Args:
             path: Only calls of this path on the wire count; None: all do.
-            error: A code of the wire such as `"TOO_MANY_REQUESTS"`, or any error of the tree, raised as a copy.
+            error: A code of the wire such as `"TOO_MANY_REQUESTS"`, or any error of the tree, raised as a copy; for a
+                code that only your service has, an `ApiError(message, code=...)`.
             times: How many calls fail.
             after: Carry the call out first: it ran, and its answer is lost.
+
+        Raises:
+            ValueError: An unknown code, path or kind of error, or *times* is no int of at least 1.
 
         Example:
             >>> from chatarmin_os import TimedOut
             >>> fake.fail("onboard", error=TimedOut("the cable was pulled"), after=True)
         """
-        if isinstance(error, str) and error.strip():
-            error = ApiError.from_code(error)
+        if isinstance(error, str):
+            error = _error_of_code(error)
         if not isinstance(error, ChatarminError):
             raise ValueError(f"error: expected a code or a ChatarminError, got {described(error)}")  # noqa: TRY004 - one error for wrong use
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
@@ -235,7 +237,9 @@ class FakeTransport(Transport):
             return snapshots.taken(state)
 
     @classmethod
-    def from_snapshot(cls, snapshot: JSON, *, now: Callable[[], datetime] | None = None) -> Self:
+    def from_snapshot(  # noqa: PYI019 - beartype takes no Self of a single method
+        cls: type[F], snapshot: JSON, *, now: Callable[[], datetime] | None = None
+    ) -> F:
         """Return a fake that knows what *snapshot* holds.
 
         Raises:
@@ -260,6 +264,18 @@ class FakeTransport(Transport):
             self.calls.clear()
 
 
+def _error_of_code(code: str) -> ApiError:
+    if code not in CODES:
+        from difflib import get_close_matches
+
+        meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(code.strip().upper(), CODES, n=1))
+        raise ValueError(
+            f"error: unknown code {shortened(code)}; {meant}"
+            f"the wire has {', '.join(CODES)}; for another code pass ApiError(message, code=...)"
+        )
+    return ApiError.from_code(code)
+
+
 def _real_clock() -> datetime:
     return datetime.now(UTC)
 
@@ -269,7 +285,7 @@ def _domain(given: str | None) -> str | None:
         return None
     domain = addresses.domain(text(given))
     if domain is None:
-        raise InvalidInput(f"no domain: {shortened(given)}")
+        raise InvalidInput(f"expected a domain such as acme.com, or an unambiguous URL of one; got {shortened(given)}")
     return domain
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from attrs import frozen
 
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
 from chatarmin_os.models.tiers import TierSummary
 
 
 @frozen
-class UsageResult:
+class UsageResult(AcrossVersions):
     """Where a company stands after usage was counted.
 
     Attributes:
@@ -28,7 +29,7 @@ class UsageResult:
 
 
 @frozen
-class ClaimResult:
+class ClaimResult(AcrossVersions):
     """What claiming a checkout came to.
 
     Attributes:
@@ -41,7 +42,7 @@ class ClaimResult:
 
 
 @frozen
-class LinkSubscriptionResult:
+class LinkSubscriptionResult(AcrossVersions):
     """What linking a subscription came to.
 
     Attributes:
@@ -55,7 +56,7 @@ class LinkSubscriptionResult:
 
 
 @frozen
-class Subscription:
+class Subscription(AcrossVersions):
     """An active subscription of a company.
 
     Attributes:
@@ -70,7 +71,7 @@ class Subscription:
 
 
 @frozen
-class BillingStatus:
+class BillingStatus(AcrossVersions):
     """A company's billing at a glance."""
 
     has_billing_profile: bool = required()

@@ -7,12 +7,14 @@ from typing import Any
 
 from attrs import field, frozen
 
-from chatarmin_os._input import hint, hint_texts, named
+from chatarmin_os import _pydantic
+from chatarmin_os._input import hint, hint_addresses, named
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 
 @frozen
-class Company:
+class Company(AcrossVersions):
     """A customer company.
 
     Attributes:
@@ -28,7 +30,7 @@ class Company:
 
 
 @frozen(field_transformer=named)
-class Hints:
+class Hints(AcrossVersions, _pydantic.Instance):
     """What is known of a company that may exist already; blank text counts as not given.
 
     Hints are claims: what matches is handed over with its tier and its usage. Pass only what you have verified, such
@@ -41,11 +43,11 @@ class Hints:
 
     company_name: str | None = field(default=None, converter=hint)
     domain: str | None = field(default=None, converter=hint)
-    emails: tuple[str, ...] = field(default=(), converter=hint_texts)
+    emails: tuple[str, ...] = field(default=(), converter=hint_addresses)
 
 
 @frozen
-class Suggestion:
+class Suggestion(AcrossVersions):
     """A company that may be meant.
 
     Attributes:
@@ -61,7 +63,7 @@ class Suggestion:
 
 
 @frozen
-class SmartLinkResult:
+class SmartLinkResult(AcrossVersions):
     """What linking by hints came to.
 
     Attributes:

@@ -6,11 +6,13 @@ from typing import Any
 
 from attrs import frozen
 
+from chatarmin_os._input import private
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import required, unknown_fields
 
 
-@frozen(unsafe_hash=False)  # it holds a mapping
-class Contact:
+@frozen(unsafe_hash=False, field_transformer=private)  # it holds a mapping
+class Contact(AcrossVersions):
     """A person at a company; one per company and e-mail address.
 
     Attributes:
@@ -29,7 +31,7 @@ class Contact:
 
 
 @frozen
-class BulkUpsertResult:
+class BulkUpsertResult(AcrossVersions):
     """What became of many contacts, each as it was after its own step."""
 
     created: int = required()

@@ -7,12 +7,13 @@ from typing import Any
 
 from attrs import frozen
 
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 
 @frozen(unsafe_hash=False)  # it holds a mapping
-class FeatureAccess:
-    """A company's access to one feature.
+class FeatureAccess(AcrossVersions):
+    """A company's access to one feature; true if the feature can be used right now (`can_use`).
 
     Attributes:
         can_use: Right now: enabled, not expired, below the limit.
@@ -38,9 +39,13 @@ class FeatureAccess:
     valid_until: datetime | None = None
     extra: dict[str, Any] = unknown_fields()
 
+    def __bool__(self) -> bool:
+        """Return `can_use`; False if the service did not say."""
+        return self.can_use is True
+
 
 @frozen
-class OrgFeatures:
+class OrgFeatures(AcrossVersions):
     """All features of the company that an external organisation id is linked to."""
 
     company_id: str = required()

@@ -6,11 +6,12 @@ from typing import Any
 
 from attrs import frozen
 
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import required, unknown_fields
 
 
 @frozen
-class Link:
+class Link(AcrossVersions):
     """One of your organisation ids, tied to a company."""
 
     company_id: str | None = None
@@ -21,7 +22,7 @@ class Link:
 
 
 @frozen
-class ResetResult:
+class ResetResult(AcrossVersions):
     """How much a reset deleted."""
 
     links_deleted: int = required()

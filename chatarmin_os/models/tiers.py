@@ -6,11 +6,12 @@ from typing import Any
 
 from attrs import frozen
 
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 
 @frozen
-class TierSummary:
+class TierSummary(AcrossVersions):
     """A tier by code and name."""
 
     code: str = required()
@@ -19,7 +20,7 @@ class TierSummary:
 
 
 @frozen
-class StripePrice:
+class StripePrice(AcrossVersions):
     """A price at Stripe.
 
     Attributes:
@@ -33,7 +34,7 @@ class StripePrice:
 
 
 @frozen
-class BaseFee:
+class BaseFee(AcrossVersions):
     """What a tier costs per billing period before any usage."""
 
     stripe: StripePrice | None = None
@@ -41,7 +42,7 @@ class BaseFee:
 
 
 @frozen(unsafe_hash=False)  # it holds a mapping
-class TierFeature:
+class TierFeature(AcrossVersions):
     """What a tier grants of one feature.
 
     Attributes:
@@ -56,7 +57,7 @@ class TierFeature:
 
 
 @frozen
-class Tier:
+class Tier(AcrossVersions):
     """A tier with its features and prices.
 
     Attributes:
@@ -72,7 +73,7 @@ class Tier:
 
 
 @frozen
-class ApplyTierResult:
+class ApplyTierResult(AcrossVersions):
     """What applying a tier did."""
 
     tier_code: str | None = None

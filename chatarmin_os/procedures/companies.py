@@ -14,6 +14,7 @@ from chatarmin_os._input import (
     instant,
     keywords,
     named,
+    optional_address,
     optional_instant,
     optional_text,
     text,
@@ -54,7 +55,7 @@ class CreateCompanyInput(Request[Company]):
     name: str = field(converter=text)
     external_org_id: str = field(converter=identifier)
     domain: str | None = field(default=None, converter=optional_text)
-    contact_email: str | None = field(default=None, converter=optional_text)
+    contact_email: str | None = field(default=None, converter=optional_address)
     contact_name: str | None = field(default=None, converter=optional_text)
     created_at: datetime | None = field(default=None, converter=optional_instant)
 

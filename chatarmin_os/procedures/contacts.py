@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from attrs import field, fields, frozen
 
+from chatarmin_os import _pydantic
 from chatarmin_os._input import (
+    address,
     flag,
     identifier,
     items,
@@ -16,16 +18,16 @@ from chatarmin_os._input import (
     named,
     optional_flag,
     optional_text,
-    text,
     within,
 )
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models.contacts import BulkUpsertResult, Contact
 from chatarmin_os.procedures._base import Request
 
 
 @frozen(kw_only=True, field_transformer=named)
-class _ContactFields:
-    email: str = field(converter=text)
+class _ContactFields(AcrossVersions):
+    email: str = field(converter=address)
     name: str | None = field(default=None, converter=optional_text)
     role: str | None = field(default=None, converter=optional_text)
     is_primary: bool | None = field(default=None, converter=optional_flag)
@@ -34,7 +36,7 @@ class _ContactFields:
 
 
 @frozen(kw_only=True)
-class ContactInput(_ContactFields):
+class ContactInput(_pydantic.Instance, _ContactFields):
     """A contact among others, for `contacts.bulk_upsert`.
 
     Example:

@@ -7,7 +7,14 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from chatarmin_os._input import identifier, named, optional_identifier, optional_instant, optional_text
+from chatarmin_os._input import (
+    identifier,
+    named,
+    optional_address,
+    optional_identifier,
+    optional_instant,
+    optional_text,
+)
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.models.companies import Hints
 from chatarmin_os.models.onboarding import OnboardResult
@@ -26,7 +33,7 @@ class OnboardInput(Request[OnboardResult]):
     external_org_id: str = field(converter=identifier)
     hints: Hints | None = field(default=None, converter=hints)
     tier_code: str | None = field(default=None, converter=optional_text)
-    contact_email: str | None = field(default=None, converter=optional_text)
+    contact_email: str | None = field(default=None, converter=optional_address)
     contact_name: str | None = field(default=None, converter=optional_text)
     created_at: datetime | None = field(default=None, converter=optional_instant)
     checkout_session_id: str | None = field(default=None, converter=optional_identifier)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chatarmin_os.client import ChatarminOS
+from chatarmin_os.client import ChatarminOS
 
 
 class Resource:

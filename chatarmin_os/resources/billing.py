@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
+from chatarmin_os._input import Number
+from chatarmin_os.models.billing import BillingStatus, ClaimResult, LinkSubscriptionResult, UsageResult
 from chatarmin_os.procedures.billing import (
     ClaimCheckoutInput,
     GetStatusInput,
@@ -11,12 +15,6 @@ from chatarmin_os.procedures.billing import (
     TrackUsageInput,
 )
 from chatarmin_os.resources._base import Resource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from uuid import UUID
-
-    from chatarmin_os.models.billing import BillingStatus, ClaimResult, LinkSubscriptionResult, UsageResult
 
 
 class Billing(Resource):
@@ -29,7 +27,7 @@ class Billing(Resource):
         *,
         company_id: str | UUID,
         feature_code: str,
-        quantity: float,
+        quantity: Number,
         idempotency_key: str | UUID | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> UsageResult:

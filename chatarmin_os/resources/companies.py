@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
 
+from chatarmin_os._input import Number
+from chatarmin_os.models.companies import Company, Hints, SmartLinkResult
 from chatarmin_os.procedures.companies import (
     CreateCompanyInput,
     GetByProductLinkInput,
@@ -11,13 +16,6 @@ from chatarmin_os.procedures.companies import (
     UpdateCompanyInput,
 )
 from chatarmin_os.resources._base import Resource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-    from uuid import UUID
-
-    from chatarmin_os.models.companies import Company, Hints, SmartLinkResult
 
 
 class Companies(Resource):
@@ -103,7 +101,7 @@ class Companies(Resource):
         *,
         external_org_id: str | UUID,
         hints: Hints | Mapping[str, Any] | None = None,
-        min_confidence: float | None = None,
+        min_confidence: Number | None = None,
     ) -> SmartLinkResult:
         """Find the company that *hints* describe, and link it to your organisation where that is safe.
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
 
-from chatarmin_os.procedures.contacts import BulkUpsertInput, CreateContactInput, ListContactsInput
+from chatarmin_os.models.contacts import BulkUpsertResult, Contact
+from chatarmin_os.procedures.contacts import BulkUpsertInput, ContactInput, CreateContactInput, ListContactsInput
 from chatarmin_os.resources._base import Resource
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from uuid import UUID
-
-    from chatarmin_os.models.contacts import BulkUpsertResult, Contact
-    from chatarmin_os.procedures.contacts import ContactInput
 
 
 class Contacts(Resource):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
 
+from chatarmin_os._input import Number
 from chatarmin_os._unset import UNSET, Unset
+from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 from chatarmin_os.procedures.features import (
     CheckByExternalOrgIdInput,
     FeatureCheckInput,
@@ -13,13 +18,6 @@ from chatarmin_os.procedures.features import (
     ListAccessInput,
 )
 from chatarmin_os.resources._base import Resource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import date, datetime
-    from uuid import UUID
-
-    from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 
 
 class Features(Resource):
@@ -67,8 +65,8 @@ class Features(Resource):
         external_org_id: str | UUID | None = None,
         feature_code: str,
         is_enabled: bool | None = None,
-        quantity_limit: float | Unset | None = UNSET,
-        included_quantity: float | Unset | None = UNSET,
+        quantity_limit: Number | Unset | None = UNSET,
+        included_quantity: Number | Unset | None = UNSET,
         config: Mapping[str, Any] | None = None,
         source: str | None = None,
         valid_until: datetime | date | str | Unset | None = UNSET,

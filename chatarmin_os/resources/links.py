@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from uuid import UUID
 
+from chatarmin_os.models.links import Link, ResetResult
 from chatarmin_os.procedures.links import CreateLinkInput, ResetLinksInput
 from chatarmin_os.resources._base import Resource
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from chatarmin_os.models.links import Link, ResetResult
 
 
 class Links(Resource):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
+from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
 from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput, ListTiersInput
 from chatarmin_os.resources._base import Resource
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from uuid import UUID
-
-    from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
 
 
 class Tiers(Resource):

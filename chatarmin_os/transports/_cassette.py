@@ -8,15 +8,21 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from uuid import uuid4
 
-from chatarmin_os._json import instant_text
+from chatarmin_os import _clock
+from chatarmin_os._json import described, instant_text
 from chatarmin_os._version import __version__
 from chatarmin_os.errors import (
     ApiError,
@@ -30,15 +36,25 @@ from chatarmin_os.errors import (
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from chatarmin_os._json import JSON
 
+_Line = TypeVar("_Line")
+
 FIRST_CALL = 2  # its line in the file
-_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
-_LEAST_QUOTED = 3  # shorter texts stand in every word
-_GONE = "redacted"
 FORMAT = "chatarmin_os recording 1"
+MAX_MEGABYTES = 128
+MAX_DEPTH = 800
+"""Levels of lists and objects in a line."""
+
+_MEGABYTE = 2**20
+_MAX_DIGITS = 308  # of an integer: what a double can hold, and JavaScript with it
+_YEARS = range(1970, 9000)
+_STATUSES = range(100, 1000)
+_ATTEMPTS = range(1_000_001)
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % _MAX_DIGITS)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 _FAILURES: dict[str, type[TransportError]] = {
     kind.__name__: kind for kind in (ConnectionFailed, TimedOut, InvalidResponse, TransportError)
@@ -54,91 +70,112 @@ class Recorded(NamedTuple):
     came: dict[str, Any]
 
 
+class Writer:
+    """The file of a recording that is being made; what writes to it may be several transports and threads.
+
+    Raises:
+        CassetteError: It is there already, or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], head: dict[str, Any], *, overwrite: bool) -> None:
+        self.path = path
+        self.problem: CassetteError | None = None
+        """Why a call is not in the file."""
+        self._lock = threading.Lock()
+        self._size = 0
+        try:
+            self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
+        except FileExistsError:
+            raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
+        except OSError as error:
+            raise CassetteError(f"{path}: {error.strerror}") from error
+        except ValueError as error:  # U+0000 in the path
+            raise CassetteError(f"{path!r}: {error}") from None
+        try:
+            self.append(line(head))
+        except OSError as error:
+            self.close()
+            if not overwrite:  # it was made just now
+                Path(path).unlink()
+            raise CassetteError(f"{path}: {error.strerror}") from error
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._file.closed
+
+    def append(self, line: bytes) -> None:
+        """Write a line at the end of the file, whole or not at all.
+
+        Raises:
+            OSError: The disk is full, or the file may grow no further.
+            ValueError: The file is closed.
+        """
+        left = memoryview(line)
+        with self._lock:
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with suppress(OSError):  # what is no file on a disk has no size
+                    self._file.truncate(self._size)
+                    self._file.seek(self._size)
+                raise
+            self._size += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 def head(source: str | None, *, is_redacted: bool) -> dict[str, Any]:
     """Return the first line of a recording made now."""
-    now = instant_text(datetime.now(UTC))
+    now = instant_text(_clock.now())
     return {"format": FORMAT, "from": source, "recorded_at": now, "redacted": is_redacted, "sdk": __version__}
 
 
 def line(content: dict[str, Any] | Recorded) -> bytes:
-    """Return a line of the file: its first one, or a call."""
-    if isinstance(content, Recorded):
-        content = {"path": content.path, "kind": content.kind, "input": content.input, **content.came}
+    """Return a line of the file: its first one, or a call.
+
+    Raises:
+        ValueError: It could not be read again.
+        RecursionError: It is nested too deep.
+    """
+    if not isinstance(content, Recorded):
+        return _encoded(content)
+    [(came, what)] = content.came.items()
+    if problem := _problem(content.path, content.kind, came, what):
+        raise ValueError(problem)
+    encoded = _encoded({"path": content.path, "kind": content.kind, "input": content.input, came: what})
+    if _has_many_levels(encoded) or _LONG_NUMBER.search(encoded):
+        call_of(encoded)
+    return encoded
+
+
+def _encoded(content: dict[str, Any]) -> bytes:
     try:
         return f"{_ENCODER.encode(content)}\n".encode()
     except UnicodeEncodeError:  # half of a surrogate pair, which JSON can only escape
         return f"{json.dumps(content, sort_keys=True, allow_nan=False)}\n".encode()
+    except TypeError as error:
+        raise ValueError(str(error)) from None
 
 
-def came_of(answer: JSON | ChatarminError) -> dict[str, Any]:
+def came_of(answer: JSON | ApiError | TransportError) -> dict[str, Any]:
     """Return how an answer or an error is written down."""
     if isinstance(answer, ApiError):
         told = {"code": answer.code, "status": answer.http_status, "message": answer.message, "data": answer.data}
-        retry_after = getattr(answer, "retry_after", None)
-        return {"error": told if retry_after is None else {**told, "retry_after": retry_after}}
+        return {"error": told | _known(answer, "retry_after", "request_id")}
     if isinstance(answer, TransportError):
-        told = {"type": type(answer).__name__, "message": str(answer), "outcome": answer.outcome}
-        return {"failure": told}
+        kind = next(kind for kind in type(answer).__mro__ if kind in _FAILURES.values())
+        told = {"type": kind.__name__, "message": str(answer), "outcome": answer.outcome, "attempts": answer.attempts}
+        return {"failure": told | _known(answer, "retry_after")}
     return {"answer": answer}
 
 
-class Redaction:
-    """Takes out of calls what a redactor takes out of inputs and answers, and refusals that quote any of it."""
-
-    def __init__(self, redact: Callable[[JSON], JSON]) -> None:
-        self._redact = redact
-        self._taken_out: dict[str, str] = {}  # in small letters, what stands there now
-        self._lock = threading.Lock()
-
-    def of(self, recorded: Recorded) -> Recorded:
-        """Return a call without what is to be taken out.
-
-        Raises:
-            RecursionError: It is nested deeper than the redactor can walk.
-        """
-        given = self._redacted(recorded.input)
-        [(came, what)] = recorded.came.items()
-        if came == "answer":
-            return recorded._replace(input=given, came={came: self._redacted(what)})
-        told = self._without_quotes(self._redact({"message": what["message"], "data": what.get("data")}))
-        words = {key: told[key] for key in ("message", "data") if key in what}
-        return recorded._replace(input=given, came={came: {**what, **words}})
-
-    def _redacted(self, content: JSON) -> JSON:
-        redacted = self._redact(content)
-        if redacted != content:
-            with self._lock:
-                self._taken_out.update(_taken_out(content, redacted))
-        return redacted
-
-    def _without_quotes(self, content: JSON) -> JSON:
-        words = json.dumps(content, ensure_ascii=False).lower()
-        with self._lock:
-            quoted = {old: new for old, new in self._taken_out.items() if len(old) >= _LEAST_QUOTED and old in words}
-        if not quoted:
-            return content
-        pattern = re.compile("|".join(map(re.escape, sorted(quoted, key=len, reverse=True))), re.IGNORECASE)
-        return _replaced(content, lambda text: pattern.sub(lambda found: quoted.get(found[0].lower(), _GONE), text))
-
-
-def _taken_out(before: JSON, after: JSON) -> dict[str, str]:
-    """Return the texts that a redactor has changed, in small letters, each with what stands there now."""
-    if isinstance(before, str):
-        return {before.lower(): str(after)} if before != after else {}
-    inner = before.items() if isinstance(before, dict) else enumerate(before) if isinstance(before, list) else ()
-    is_kept = type(before) is type(after) and len(before) == len(after) if inner else False
-    found: dict[str, str] = {}
-    for key, value in inner:
-        found |= _taken_out(value, after[key] if is_kept and (isinstance(after, list) or key in after) else _GONE)
-    return found
-
-
-def _replaced(content: JSON, replace: Callable[[str], str]) -> JSON:
-    if isinstance(content, str):
-        return replace(content)
-    if isinstance(content, dict):
-        return {replace(key): _replaced(value, replace) for key, value in content.items()}
-    return [_replaced(item, replace) for item in content] if isinstance(content, list) else content
+def _known(error: ChatarminError, *names: str) -> dict[str, Any]:
+    """Return those attributes that an error has, and that are not None."""
+    return {name: value for name in names if (value := getattr(error, name, None)) is not None}
 
 
 def answer_of(recorded: Recorded) -> JSON:
@@ -158,10 +195,13 @@ def answer_of(recorded: Recorded) -> JSON:
             http_status=error["status"],
             path=recorded.path,
             data=error["data"],
+            request_id=error.get("request_id"),
             retry_after=error.get("retry_after"),
         )
     failure = recorded.came["failure"]
-    raise _FAILURES[failure["type"]](failure["message"], outcome=failure["outcome"])
+    kind = _FAILURES[failure["type"]]
+    known = {"retry_after": failure.get("retry_after")} if issubclass(kind, InvalidResponse) else {}
+    raise kind(failure["message"], outcome=failure["outcome"], attempts=failure.get("attempts", 1), **known)
 
 
 def loaded(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Recorded]]:
@@ -170,34 +210,124 @@ def loaded(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[Recorded]
     Raises:
         CassetteError: It cannot be read, or is no recording; a broken line is named by its number.
     """
+    first, *others = _read(path).splitlines() or [b""]
+    head = _located(path, 1, _head, first)
+    return head, [_located(path, number, call_of, text) for number, text in enumerate(others, start=FIRST_CALL)]
+
+
+def head_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the first line of a file; the others may be broken.
+
+    Raises:
+        CassetteError: It cannot be read, or is no recording.
+    """
+    first, *_ = _read(path).splitlines() or [b""]
+    return _located(path, 1, _head, first)
+
+
+def recorded_at(head: dict[str, Any]) -> datetime | None:
+    """Return when a recording was made; None if it does not say, or if a fake could not look back and ahead then."""
+    text = head.get("recorded_at")
     try:
-        lines = Path(path).read_bytes().splitlines()
+        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.utcoffset() is not None and moment.year in _YEARS else None
+
+
+def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file whole, or not at all; what is there is replaced at once.
+
+    Raises:
+        OSError: It cannot be written; what was there is still there.
+    """
+    beside = path.with_name(f".{uuid4().hex}")
+    try:
+        beside.write_bytes(content)
+        if mode is not None:
+            beside.chmod(mode)
+        beside.replace(path)
+    finally:
+        with suppress(OSError):  # it is not there any more
+            beside.unlink()
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            content = b"".join(islice(iter(partial(file.read, _MEGABYTE), b""), MAX_MEGABYTES + 1))
     except OSError as error:
         raise CassetteError(f"{path}: {error.strerror}") from error
-    first = _parsed(path, 1, lines[0]) if lines else None
-    if not isinstance(first, dict) or first.get("format") != FORMAT:
-        raise CassetteError(f"{path} is no recording of this version: line 1 has to say the format {FORMAT!r}")
-    return first, list(_calls(path, lines))
+    except ValueError as error:  # U+0000 in the path
+        raise CassetteError(f"{path!r}: {error}") from None
+    if len(content) > MAX_MEGABYTES * _MEGABYTE:
+        raise CassetteError(f"{path}: longer than {MAX_MEGABYTES} MiB, no recording")
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
-def _calls(path: str | os.PathLike[str], lines: list[bytes]) -> Iterator[Recorded]:
-    for number, text in enumerate(lines[1:], start=2):
-        content = _parsed(path, number, text)
-        try:
-            call, kind, given = content.pop("path"), content.pop("kind"), content.pop("input")
-            [(came, what)] = content.items()
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise CassetteError(f"{path}, line {number}: no call with its answer, error or failure") from None
-        if problem := _problem(call, kind, came, what):
-            raise CassetteError(f"{path}, line {number}: {problem}")
-        yield Recorded(call, kind, given, {came: what})
-
-
-def _parsed(path: str | os.PathLike[str], number: int, text: bytes) -> Any:
+def _located(path: str | os.PathLike[str], number: int, read: Callable[[bytes], _Line], text: bytes) -> _Line:
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
-    except (ValueError, RecursionError) as error:
-        raise CassetteError(f"{path}, line {number}: no JSON: {error}") from None
+        return read(text)
+    except ValueError as error:
+        raise CassetteError(f"{path}, line {number}: {error}") from None
+
+
+def _head(text: bytes) -> dict[str, Any]:
+    """Return the content of a first line.
+
+    Raises:
+        ValueError: It is none of this version.
+    """
+    first = _parsed(text)
+    version = first.get("format") if isinstance(first, dict) else first
+    if version != FORMAT:
+        raise ValueError(f"no recording of this version: expected the format {FORMAT!r}, got {described(version)}")
+    if problem := _wrong_field(first, _HEAD):
+        raise ValueError(problem)
+    return dict(first)
+
+
+def call_of(text: bytes) -> Recorded:
+    """Return the call of a line.
+
+    Raises:
+        ValueError: It is none.
+    """
+    content = _parsed(text)
+    try:
+        call, kind, given = content.pop("path"), content.pop("kind"), content.pop("input")
+        [(came, what)] = content.items()
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError("no call with its answer, error or failure") from None
+    if problem := _problem(call, kind, came, what):
+        raise ValueError(problem)
+    return Recorded(call, kind, given, {came: what})
+
+
+def _parsed(text: bytes) -> JSON:
+    try:
+        content = _DECODER.decode(text.decode())
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+    if _has_many_levels(text) and is_deeper(content, MAX_DEPTH):
+        raise ValueError(_TOO_DEEP)
+    return content
+
+
+def _has_many_levels(text: bytes) -> bool:
+    """Return whether there may be more levels than a line has."""
+    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
+
+
+def is_deeper(content: JSON, levels: int) -> bool:
+    """Return whether lists and objects are nested deeper than so many levels."""
+    level = [content]
+    for _ in range(levels):
+        lists = [list(one.values()) if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = list(chain.from_iterable(lists))
+    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def _finite(text: str) -> float:
@@ -207,18 +337,82 @@ def _finite(text: str) -> float:
     return number
 
 
-def _problem(call: Any, kind: Any, came: str, what: Any) -> str | None:
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise ValueError(f"an integer of {len(text)} digits is larger than a number can be")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("an object has a key twice")
+    return content
+
+
+_TOO_DEEP = f"no JSON of at most {MAX_DEPTH} levels"
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
+
+
+class _Field(NamedTuple):
+    """What a field may be; it may be missing, or null, where it is optional."""
+
+    is_fine: Callable[[Any], bool]
+    expected: str
+    is_optional: bool = True
+
+
+def _is_text(value: JSON) -> bool:
+    return isinstance(value, str)
+
+
+def _is_seconds(value: JSON) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+_TEXT = _Field(_is_text, "text", is_optional=False)
+_OPTIONAL_TEXT = _Field(_is_text, "text or null")
+_SECONDS = _Field(_is_seconds, "seconds of at least 0, or null")
+_HEAD = {
+    "from": _OPTIONAL_TEXT,
+    "redacted": _Field(lambda value: isinstance(value, bool), "true or false"),
+    "sdk": _OPTIONAL_TEXT,
+}
+_ERROR = {
+    "code": _TEXT,
+    "message": _TEXT,
+    "status": _Field(lambda value: type(value) is int and value in _STATUSES, "an HTTP status or null"),
+    "request_id": _OPTIONAL_TEXT,
+    "retry_after": _SECONDS,
+}
+_FAILURE = {
+    "message": _TEXT,
+    "outcome": _Field(lambda value: value in ("not_sent", "unknown"), "not_sent or unknown", is_optional=False),
+    "attempts": _Field(lambda value: type(value) is int and value in _ATTEMPTS, "a number from 0 to 1,000,000"),
+    "retry_after": _SECONDS,
+}
+
+
+def _wrong_field(content: dict[str, Any], fields: dict[str, _Field], name: str = "") -> str | None:
+    """Return which of the fields is not as it has to be, None where all are."""
+    for key, field in fields.items():
+        value = content.get(key)
+        if not (value is None and field.is_optional) and not field.is_fine(value):
+            return f"{name}{key}: expected {field.expected}, got {described(value)}"
+    return None
+
+
+def _problem(call: JSON, kind: JSON, came: str, what: JSON) -> str | None:
     """Return what is wrong with a line, None where nothing is."""
     if not isinstance(call, str) or kind not in ("query", "mutation"):
         return "its path or kind is none"
     if came == "answer":
         return None
     if came == "error":
-        fine = isinstance(what, dict) and {"code", "message", "status", "data"} <= what.keys()
-        return None if fine and isinstance(what["code"], str) else "its error has no code, message, status and data"
-    fine = came == "failure" and isinstance(what, dict) and {"type", "message", "outcome"} <= what.keys()
-    return (
-        None
-        if fine and isinstance(what["type"], str) and what["type"] in _FAILURES
-        else "no call with its answer, error or failure"
-    )
+        if not isinstance(what, dict) or not {"code", "message", "status", "data"} <= what.keys():
+            return "its error has no code, message, status and data"
+        return _wrong_field(what, _ERROR, "error.")
+    is_failure = came == "failure" and isinstance(what, dict) and {"type", "message", "outcome"} <= what.keys()
+    if not is_failure or not isinstance(what["type"], str) or what["type"] not in _FAILURES:
+        return "no call with its answer, error or failure"
+    return _wrong_field(what, _FAILURE, "failure.")

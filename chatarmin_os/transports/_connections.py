@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import io
 import socket
-import ssl
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
 from queue import Empty
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from requests.adapters import HTTPAdapter
@@ -24,12 +22,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+from chatarmin_os._clock import monotonic
 from chatarmin_os.transports import _dns
 
 if TYPE_CHECKING:
     from requests.models import PreparedRequest
 
     from chatarmin_os.transports._retry import Deadline
+    from chatarmin_os.transports._trust import Trust
 
 MOST_IDLE = 55.0
 """Seconds: an older idle connection is not used, for a load balancer will have forgotten it (most do after 60)."""
@@ -309,7 +309,8 @@ _POOLS = {"http": _Pool, "https": _TLSPool}
 class Adapter(HTTPAdapter):
     """An adapter for one service: it finds its pool once, and leaves out what no answer of the service needs."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
         super().__init__(pool_connections=1, pool_maxsize=1)  # of as many connections as are in use at once
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -318,7 +319,9 @@ class Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Let the pools behind a proxy be those of this module too."""
+        """Let the pools behind a proxy be those of this module too, and the authorities be those of the service."""
+        if proxy.lower().startswith("https:"):
+            kwargs["proxy_ssl_context"] = self._trust.context(for_proxy=True)
         manager = super().proxy_manager_for(proxy, **kwargs)
         manager.pool_classes_by_scheme = _POOLS
         return manager
@@ -330,17 +333,14 @@ class Adapter(HTTPAdapter):
         pool = vars(self).get("_pool")
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
-            super().cert_verify(pool, request.url or "", verify, cert)
             pool = vars(self).setdefault("_pool", pool)
         return pool
 
-    def build_connection_pool_key_attributes(self, request: PreparedRequest, verify: Any, cert: Any = None) -> Any:
-        """Add a context of the class that `ssl` has now: urllib3 keeps the one that gevent may have replaced since."""
-        host, settings = super().build_connection_pool_key_attributes(request, verify, cert)
+    def build_connection_pool_key_attributes(self, request: PreparedRequest, *_: Any, **__: Any) -> Any:
+        """Add a context with all files loaded; urllib3 would load them again for each connection."""
+        host, settings = super().build_connection_pool_key_attributes(request, verify=True)
         if host["scheme"] == "https":
-            settings["ssl_context"] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            context.set_alpn_protocols(["http/1.1"])
+            settings["ssl_context"] = self._trust.context()
         return host, settings
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:

@@ -6,7 +6,6 @@ import http.client
 import os
 import ssl
 from copy import copy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,7 +13,6 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
-from requests.utils import get_environ_proxies, select_proxy
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
@@ -22,17 +20,19 @@ from urllib3.exceptions import (
     IncompleteRead,
     InvalidChunkLength,
     InvalidHeader,
+    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
 )
 
 from chatarmin_os._version import __version__
-from chatarmin_os.errors import ConnectionFailed, InvalidInput, InvalidResponse, TimedOut, TransportError, printable
+from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError, printable
 from chatarmin_os.transports import _retry
 from chatarmin_os.transports._connections import Adapter, Answer, Exchange, current
 from chatarmin_os.transports._settings import is_loopback
 from chatarmin_os.transports._superjson import LARGEST_ANSWER
+from chatarmin_os.transports._trust import UnusableFileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.errors import Outcome
     from chatarmin_os.transports._retry import Deadline, Repeat
+    from chatarmin_os.transports._trust import Trust
     from chatarmin_os.transports._wire import Message
 
 _SHORTEST = 0.001  # seconds: 0 and below are no timeouts to requests
@@ -56,6 +57,8 @@ _BEFORE_SENDING = (
     requests.ConnectTimeout,
     requests.exceptions.InvalidURL,
     requests.exceptions.InvalidSchema,
+    LocationParseError,
+    UnusableFileError,
 )
 
 # What shows that a connection of such a session was closed in the middle.
@@ -106,17 +109,20 @@ class Courier:
         authorise: Callable[[Any], Any],
         blotted: Callable[[bytes], bytes],
         session: requests.Session | None,
+        proxies: dict[str, str],
+        trust: Trust,
     ) -> None:
         self._base_url = base_url
         self._host = urlsplit(base_url).netloc
         self._authorise = authorise
         self._blotted = blotted
         self._given = session
-        self._session = session or _new_session()
+        self._trust = trust
+        self._session = session or _new_session(trust)
         self._process = os.getpid()
+        self._trust_version = trust.version()
         self._inherited: list[Any] = []
-        # Reading the environment takes a fifth of a call, and it does not change.
-        self._route = _route(base_url) if session is None else {}
+        self._route = {"proxies": proxies, "verify": trust.verify, "cert": trust.cert}
         get = {
             "User-Agent": f"chatarmin-os-python/{__version__}",
             "Accept": "application/json",
@@ -159,7 +165,10 @@ class Courier:
             reply = self._reply(response, _body(response))
             response = None  # read to its end, its connection is free again
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, _TooLarge) as error:
-            return self._failure(list(_causes(error)), exchange, is_plain=_is_plain(session, self._base_url))
+            failure = self._failure(list(_causes(error)), exchange, is_plain=_is_plain(session, self._base_url))
+            if response is not None and isinstance(failure.error, InvalidResponse):
+                failure.error.http_status = response.status_code
+            return failure
         finally:
             if response is not None:
                 response.close()
@@ -167,11 +176,18 @@ class Courier:
         return reply
 
     def _session_of_this_process(self) -> requests.Session:
-        """Return the session; a child process must not read from connections that its parent reads from."""
-        process = os.getpid()
+        """Return the session; a child process must not read from connections that its parent reads from.
+
+        Connections made under another trust are not used again either: their authority may have been removed.
+        """
+        process, trust_version = os.getpid(), self._trust.version()
+        if self._trust_version != trust_version:
+            self._session = _new_session(self._trust)  # calls under way end on the old one
+            self._trust_version = trust_version
         if self._process != process:
             if self._given is None:
-                self._session = _new_session()  # closes the child's ends of the parent's connections, not the parent's
+                # Closes the child's ends of the parent's connections, not the parent's.
+                self._session = _new_session(self._trust)
             else:
                 self._inherited += _forgotten_connections(self._given)
             self._process = process
@@ -235,7 +251,8 @@ class Courier:
         excerpt = self.shown(reply.body[: 4 * _LONGEST_EXCERPT].decode(errors="replace"), at_most=_LONGEST_EXCERPT)
         told = f"{self._host}: status {reply.status}, {reason}: {self.shown(reply.content_type, 80)}: {excerpt!r}"
         return Failure(
-            InvalidResponse(told, retry_after=reply.retry_after), repeat or _retry.after_status(reply.status)
+            InvalidResponse(told, retry_after=reply.retry_after, http_status=reply.status),
+            repeat or _retry.after_status(reply.status),
         )
 
     def _redirected(self, response: requests.Response, location: str) -> Failure:
@@ -243,7 +260,7 @@ class Courier:
         where = self.shown(location.partition("?")[0].partition("#")[0], _LONGEST_EXCERPT)
         to = f" to {where}" if where and "@" not in where else ""
         told = f"{self._host} redirects{to} (status {response.status_code}), which is not followed: is base_url right?"
-        return Failure(InvalidResponse(told), "never")
+        return Failure(InvalidResponse(told, http_status=response.status_code), "never")
 
     def _timed_out(self, outcome: Outcome) -> TimedOut:
         told = "before the request was sent" if outcome == "not_sent" else "while the answer was waited for"
@@ -263,8 +280,9 @@ class Courier:
             return Failure(self._timed_out(outcome), "any" if outcome == "not_sent" else "safe")
         reason = self.shown(str(causes[-1]) or type(causes[-1]).__name__)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-            told = f"{self._host}: its certificate is not trusted ({reason}); REQUESTS_CA_BUNDLE may name an authority"
-            return Failure(ConnectionFailed(told, outcome="not_sent"), "never")
+            told = f"{self._host}: its certificate is not trusted ({reason})"
+            what_helps = "pass the path of its authority as verify=, or in REQUESTS_CA_BUNDLE"
+            return Failure(ConnectionFailed(f"{told}; {what_helps}", outcome="not_sent"), "never")
         was_cut = exchange.was_closed or (not exchange.is_watched and any(isinstance(cause, _CUT) for cause in causes))
         garbled = DecodeError if was_cut else _GARBLED  # what was cut cannot but look garbled
         if outcome == "unknown" and any(isinstance(cause, garbled) for cause in causes):
@@ -351,34 +369,11 @@ def _body(response: requests.Response) -> bytes:
     return b"".join(pieces)
 
 
-def _new_session() -> requests.Session:
+def _new_session(trust: Trust) -> requests.Session:
     """Return a session that keeps nothing but connections."""
-    session, adapter = requests.Session(), Adapter()
+    session, adapter = requests.Session(), Adapter(trust)
     session.trust_env = False
     session.cookies = _NO_COOKIES
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
-
-
-def _route(base_url: str) -> dict[str, Any]:
-    """Return the proxies and authorities of the environment, as `Session.send` takes them.
-
-    Raises:
-        InvalidInput: The environment names authorities that are not there, or a proxy that is not kept to the deadline.
-    """
-    proxies = {} if is_loopback(urlsplit(base_url).hostname or "") else get_environ_proxies(base_url)
-    if (select_proxy(base_url, proxies) or "").lower().startswith("socks"):
-        raise InvalidInput(
-            "the environment names a SOCKS proxy (ALL_PROXY or HTTPS_PROXY), through which no deadline holds; "
-            "HTTPTransport(..., session=requests.Session()) uses it all the same",
-            field="session",
-        )
-    name = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
-    if name and not Path(os.environ[name]).exists():
-        raise InvalidInput(f"{name} of the environment names a file that is not there", field=name)
-    return {
-        "proxies": proxies,
-        "verify": os.environ[name] if name else True,
-        "cert": None,
-    }

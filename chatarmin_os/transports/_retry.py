@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from time import monotonic
+from random import SystemRandom
 from typing import Literal
 
+from chatarmin_os._clock import monotonic, wall
 from chatarmin_os.errors import ApiError, RateLimitError
 
 Repeat = Literal["any", "safe", "never"]
@@ -23,6 +24,10 @@ _LONGEST = 10.0**6
 _UNAVAILABLE = frozenset({502, 503, 504})
 _TOO_MANY = 429
 _TELLS_WHEN = frozenset({429, 503})
+
+
+random = SystemRandom()
+"""Not the generator of the module `random`, which callers seed; the operating system's needs no seed after a fork."""
 
 
 class Deadline:
@@ -111,7 +116,7 @@ def retry_after(status: int, header: str | None) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - wall()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return seconds if seconds > 0 and math.isfinite(seconds) else None

@@ -1,4 +1,7 @@
-"""What the HTTP transport is told: checked when a client is made, so that no call fails over a setting."""
+"""The settings of the HTTP transport, checked when a client is made, so that no call fails because of a setting.
+
+requests is imported where it is needed: `with_options` of a client on the in-memory fake checks its numbers here too.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from hashlib import blake2b, sha256
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-import requests
-from requests.auth import HTTPBasicAuth
 
 from chatarmin_os._input import flag, hidden, text, within
 from chatarmin_os._json import described
 from chatarmin_os.errors import InvalidInput
 
+if TYPE_CHECKING:
+    import requests
+
 _SHORTEST_KEY = 8
+_YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 DEFAULT_BASE_URL = "https://os.chatarmin.com/api/v1"
 
 
@@ -40,13 +45,24 @@ def _problem(key: Any) -> str | None:
         return f"expected text, got an object of type {kind}; a transport is passed as transport="
     if key is None or not key.strip():
         return "no API key: pass one (os_sk_...), or set the environment variable OS_API_KEY"
-    is_fine = key.strip().isascii() and key.strip().isprintable()
-    return None if is_fine else "the API key has control or non-ASCII characters; copy it again"
+    stripped = key.strip()
+    if not stripped.isascii() or not stripped.isprintable():
+        return "the API key has control or non-ASCII characters, which may be invisible; copy it again"
+    if " " in stripped:
+        return "the API key has white space inside; copy it again, without the word Bearer and without a line break"
+    if stripped[0] == stripped[-1] and stripped[0] in "\"'`":
+        return "the API key is in quotes; remove them (`docker run --env-file` keeps the quotes of its file)"
+    return None
 
 
 def base_url(given: str | None, *, allow_http: bool = False) -> str:
-    """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own."""
-    within("allow_http", flag)(allow_http)
+    """Return the URL that paths are appended to: the argument, else OS_BASE_URL, else the service's own.
+
+    Plain http is refused unless the host is loopback, *allow_http* is True, or OS_ALLOW_HTTP allows it.
+    """
+    import requests
+
+    allow_http = within("allow_http", flag)(allow_http) or _environment_allows_http()
     url = given if given is not None else os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise InvalidInput(f"expected a URL as text, got {described(url)}").inside("base_url")
@@ -63,7 +79,33 @@ def base_url(given: str | None, *, allow_http: bool = False) -> str:
         request.prepare_url(url.rstrip("/"), None)
     except requests.RequestException as error:
         raise InvalidInput(f"no URL: {error}").inside("base_url") from None
-    return str(request.url).rstrip("/")
+    prepared = str(request.url).rstrip("/")
+    if not is_host(urlsplit(prepared).hostname or ""):
+        raise InvalidInput("the host is not a valid name: a part of it is empty or longer than 63 characters").inside(
+            "base_url"
+        )
+    return prepared
+
+
+def _environment_allows_http() -> bool:
+    """Return whether OS_ALLOW_HTTP is a yes. Anything but a yes or a no is refused, so that a typo shows."""
+    value = os.environ.get("OS_ALLOW_HTTP", "").strip().lower()
+    if value not in _YES | _NO:
+        raise InvalidInput(f"OS_ALLOW_HTTP must be 1 or 0, got {described(value)}").inside("allow_http")
+    return value in _YES
+
+
+def is_host(host: str) -> bool:
+    """Return whether a host can be looked up, or asked for from a proxy: Python encodes its name for both.
+
+    Example:
+        >>> [is_host(host) for host in ("os.example.com", "my_service", "::1", "os..example.com", "")]
+        [True, True, True, False, False]
+    """
+    try:
+        return bool(host.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 def is_loopback(host: str) -> bool:
@@ -97,6 +139,14 @@ def max_retries(given: int) -> int:
     return int(given)
 
 
+def options(given_timeout: float | None, given_max_retries: int | None) -> None:
+    """Refuse an invalid timeout or number of retries of `with_options`, which leaves out what stays as it is."""
+    if given_timeout is not None:
+        timeout(given_timeout)
+    if given_max_retries is not None:
+        max_retries(given_max_retries)
+
+
 def transformer(given: str) -> str:
     """Return the name of a transformer, or `auto`."""
     if given not in ("auto", "json", "superjson"):
@@ -114,10 +164,15 @@ def paths(given: Mapping[str, str] | None) -> dict[str, str]:
     }
 
 
-def session(given: requests.Session | None) -> requests.Session | None:
-    """Return the user's own session, None for none."""
+def session(given: requests.Session | None, *, verify: Any = None, cert: Any = None) -> requests.Session | None:
+    """Return the user's own session, None for none; whom it trusts is a setting of its own."""
+    import requests
+
     if given is not None and not isinstance(given, requests.Session):
         raise InvalidInput(f"expected a requests.Session, got {described(given)}").inside("session")
+    for name, value in {"verify": verify, "cert": cert}.items():
+        if given is not None and value is not None:
+            raise InvalidInput(f"does not go with session=; set {name} on the session").inside(name)
     return given
 
 
@@ -128,6 +183,8 @@ def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
     """
     if given is not None:
         if isinstance(given, tuple) and len(given) == 2:  # noqa: PLR2004 - user and password, as requests takes them
+            from requests.auth import HTTPBasicAuth
+
             return HTTPBasicAuth(*given)
         if not callable(given):
             raise InvalidInput(f"expected an auth of requests, got an object of type {type(given).__name__}").inside(
@@ -141,6 +198,15 @@ def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
         return request
 
     return bearer
+
+
+def fingerprint(key: Callable[[], str], base_url: str) -> str:
+    """Return a name for a product at a service, the same in every process; the key cannot be read from it.
+
+    BLAKE2 keyed with the key's digest: without the key nobody can make it, nor compare it with that of another URL.
+    """
+    secret = sha256(key().encode()).digest()
+    return blake2b(base_url.encode(), key=secret, digest_size=16, person=b"chatarmin-os").hexdigest()
 
 
 def blotting(key: Callable[[], str] | None) -> Callable[[bytes], bytes]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import frozen
 
+from chatarmin_os._input import Number
 from chatarmin_os._json import JSON, unshared
+from chatarmin_os._lazy import made_once
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.procedures._base import Kind
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+T = TypeVar("T", bound="Transport")
 
 
 @frozen
@@ -46,20 +48,37 @@ def twin_of(error: ChatarminError) -> ChatarminError:
 class Transport(ABC):
     """Whatever answers calls: HTTP, a recording, the in-memory fake, a wrapper around one of them.
 
-    Only `send` has to be written. A wrapper also passes `send_many` on, or batches become single calls below it.
+    Only `send` has to be written. A wrapper also passes on `send_many`, or batches become single calls below it, and
+    `with_options`, `fingerprint` and `name`.
+
+    Attributes:
+        name: What recordings and reports call it; by default the name of its class.
 
     Example:
         >>> class Shouting(Transport):
         ...     def __init__(self, inner):
-        ...         self.inner = inner
+        ...         self.inner, self.name = inner, inner.name
         ...     def send(self, call):
         ...         print(call.path.upper())
         ...         return self.inner.send(call)
+        ...     def with_options(self, **options):
+        ...         return Shouting(self.inner.with_options(**options))
+        ...     def fingerprint(self):
+        ...         return self.inner.fingerprint()
         >>> from chatarmin_os import ChatarminOS
         >>> [tier.code for tier in ChatarminOS(transport=Shouting(fake)).tiers.list()]
         TIERS.LIST
         ['free', 'trial', 'pro', 'enterprise']
     """
+
+    if TYPE_CHECKING:
+        name: str
+    else:
+
+        @made_once  # and no property: a subclass may assign it
+        def name(self) -> str:
+            """The name of the class."""
+            return type(self).__name__
 
     @abstractmethod
     def send(self, call: Call) -> JSON:
@@ -75,5 +94,40 @@ class Transport(ABC):
                 answers.append(error)
         return answers
 
+    def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> Transport:
+        """Return a transport to the same service with another deadline or number of retries.
+
+        By default it is this transport itself, which has neither.
+
+        Args:
+            timeout: Seconds for a whole call; None keeps the present value.
+            max_retries: The maximum number of retries of a call; None keeps the present value.
+
+        Raises:
+            InvalidInput: An invalid value; the argument is named.
+        """
+        from chatarmin_os.transports import _settings
+
+        _settings.options(timeout, max_retries)
+        return self
+
+    def fingerprint(self) -> str | None:
+        """Return a text that is equal for the same product at the same service alone; None, the default, if unknown.
+
+        Caches that several processes share use it as a part of their keys. No secret can be read from it.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027 - most transports hold nothing open
         """Let go of whatever the transport holds open."""
+
+
+def sharing(transport: T, **own: object) -> T:
+    """Return another transport that has the `__dict__` of *transport*, and *own* values of its slots.
+
+    Whatever one of the two learns, opens or closes later holds for both.
+    """
+    derived = type(transport).__new__(type(transport))
+    for name, value in {"__dict__": transport.__dict__, **own}.items():
+        setattr(derived, name, value)
+    return derived

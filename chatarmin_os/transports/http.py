@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import logging
-import random
+import os
 import time
 from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn
 
-from chatarmin_os._input import hidden
+import requests
+from requests.auth import AuthBase
+
+from chatarmin_os._clock import perf_counter
+from chatarmin_os._input import Number, hidden
+from chatarmin_os._json import JSON
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, ServerError, TransportError
-from chatarmin_os.transports import _retry, _settings, _wire
+from chatarmin_os.transports import _proxies, _retry, _settings, _trust, _wire
 from chatarmin_os.transports._courier import Courier, Failure, Reply
-from chatarmin_os.transports.base import Call, Transport, twin_of
+from chatarmin_os.transports.base import Call, Transport, sharing, twin_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    import requests
-    from requests.auth import AuthBase
-
-    from chatarmin_os._json import JSON
     from chatarmin_os.transports._retry import Deadline, Repeat
     from chatarmin_os.transports._wire import Envelope, Transformer
 
@@ -52,10 +52,14 @@ class HTTPTransport(Transport):
         session: A session of your own, instead of one that is made here.
         auth: Any auth of requests, instead of the header `Authorization: Bearer KEY`; no key is needed then.
         paths: The paths of procedures that a service names otherwise: path here -> path there.
-        allow_http: Plain http is refused but for loopback addresses, unless this is set.
+        allow_http: Plain http is refused but for loopback addresses, unless this is True or OS_ALLOW_HTTP is 1.
+        verify: The path of a file (PEM) or folder (as `openssl rehash` leaves it) of the authorities that are trusted
+            instead of certifi's; default: OS_CA_BUNDLE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE. False is refused.
+        cert: The path of a client certificate (PEM) that has its key in the same file, or a pair of the paths of
+            certificate and key; default: OS_CLIENT_CERT and OS_CLIENT_KEY. The key must not be encrypted.
 
     Raises:
-        InvalidInput: A setting that cannot be; it is named.
+        InvalidInput: An invalid setting, or a file that cannot be used; argument or variable is named.
 
     Policies:
         - **Deadline**: *timeout* bounds a call whole: looking up the name, connecting, TLS, headers, body, repeats and
@@ -72,18 +76,25 @@ class HTTPTransport(Transport):
           with `retry_after`.
         - **Outcome**: `"not_sent"` only where not one byte of the request can have reached the service.
         - **Answers** are at most 64 MiB. Redirects, and what is not tRPC, are `InvalidResponse`.
-        - **Trust**: TLS is verified; a private authority goes into REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, or on a
-          session's `verify`. Proxies of the environment are read when the transport is made (one of SOCKS is refused,
-          for no deadline holds through it); loopback addresses are reached without. Redirects are not followed. Cookies
-          are neither kept nor sent. `.netrc` is not read. The key is in no repr, log or error, and a transport does not
-          pickle.
+        - **Trust**: TLS is always verified. When a file of *verify* or *cert* changes, the next call opens a new
+          connection with what is in it then, and no connection from before is used again: an authority that is removed
+          is not trusted any longer, and a renewed certificate is shown. (A folder changes when files are added to it or
+          removed from it.) A file that is missing or half written at that moment is a `ConnectionFailed`, not sent.
+          SSL_CERT_FILE is not read. Redirects are not followed. Cookies are neither kept nor sent. `.netrc` is not
+          read. The key is in no repr, log or error, and a transport does not pickle.
+        - **Proxies** of the environment are read when the transport is made, and refused if they are invalid (SOCKS
+          too, for no deadline holds through it); loopback addresses are reached without. NO_PROXY takes names (also
+          `.example.com`, and `*.example.com` for what is below it), addresses and networks, each with a port or
+          without, and `*`.
         - **Threads** share a transport; each call has a connection to itself.
         - **Forks**: a child process opens connections of its own and leaves its parent's alone. Where threads are at
           work while a process forks, let it make a call first: modules that are being imported would stay locked.
-        - **A session of your own** is used as it is, by every thread that uses the client, and is not closed. Its
-          adapters time each wait on the network and not the whole, so that an answer that drips can outlast the
-          deadline, and what they do not show to be unsent counts as unknown: with adapters of another class, or with
-          retries of their own, that is all.
+        - **Other options**: `with_options` returns a transport that shares all but its two options with this one.
+        - **A session of your own** is used as it is, by every thread that uses the client, and is not closed. It has
+          its own trust and proxies: *verify*, *cert* and the variables that begin with OS_ are not for it. Its adapters
+          time each wait on the network and not the whole, so that an answer that drips can outlast the deadline, and
+          what they do not show to be unsent counts as unknown: with adapters of another class, or with retries of
+          their own, that is all.
         - **Transformer**: with `"auto"` the first answer tells. A mutation is sent only when it is known: before a
           first mutation a query (`tiers.list`) asks, and what it meets, such as a wrong key, is that mutation's error.
           A service that changes it later is noticed.
@@ -98,23 +109,28 @@ class HTTPTransport(Transport):
         <ChatarminOS on HTTPTransport>
     """
 
+    __slots__ = ("_max_retries", "_timeout")  # all else is shared with what `with_options` returns
+
     def __init__(
         self,
         api_key: str | None = None,
         base_url: str | None = None,
         *,
-        timeout: float = 10.0,
+        timeout: Number = 10.0,
         max_retries: int = 2,
         transformer: Literal["auto", "json", "superjson"] = "auto",
         session: requests.Session | None = None,
         auth: AuthBase | Callable[[Any], Any] | tuple[str, str] | None = None,
         paths: Mapping[str, str] | None = None,
         allow_http: bool = False,
+        verify: str | os.PathLike[str] | None = None,
+        cert: str | os.PathLike[str] | tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
     ) -> None:
         given = None if auth is not None and api_key is None else hidden(api_key)
         del api_key
         key = _settings.api_key(given) if given else None
         self._base_url = _settings.base_url(base_url, allow_http=allow_http)
+        self.name = self._base_url
         self._timeout = _settings.timeout(timeout)
         self._max_retries = _settings.max_retries(max_retries)
         self._is_auto = _settings.transformer(transformer) == "auto"
@@ -122,18 +138,45 @@ class HTTPTransport(Transport):
         self._paths = _settings.paths(paths)
         self._most_calls = _MOST_CALLS
         self._budget = _retry.Budget()
+        own_session = _settings.session(session, verify=verify, cert=cert)
         self._courier = Courier(
             self._base_url,
             authorise=_settings.auth(auth, key),
             blotted=_settings.blotting(key),
-            session=_settings.session(session),
+            session=own_session,
+            proxies=_proxies.proxies_for(self._base_url) if own_session is None else {},
+            trust=_trust.trust_for(self._base_url, verify, cert) if own_session is None else _trust.Trust(),
         )
+        self._fingerprint = _settings.fingerprint(key, self._base_url) if key and auth is None else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} to {getattr(self, '_base_url', None)}>"  # it may not be made yet
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a transport does not pickle: it has a key and connections; make one in each process")
+
+    def fingerprint(self) -> str | None:
+        """Return a digest of base URL and API key, from which the key cannot be read; None with an auth of your own."""
+        return self._fingerprint
+
+    def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> HTTPTransport:
+        """Return this transport with another deadline or number of retries.
+
+        The two share all else: connections, the retry budget, and what they learned of the service. Closing either
+        closes the connections of both, and both can still be used: the next call opens a new connection.
+
+        Args:
+            timeout: Seconds for a whole call; None keeps the value of this transport.
+            max_retries: The maximum number of retries of a call; None keeps the value of this transport.
+
+        Raises:
+            InvalidInput: An invalid value; the argument is named.
+        """
+        return sharing(
+            self,
+            _timeout=self._timeout if timeout is None else _settings.timeout(timeout),
+            _max_retries=self._max_retries if max_retries is None else _settings.max_retries(max_retries),
+        )
 
     def send(self, call: Call) -> JSON:
         """Return the service's answer.
@@ -209,7 +252,7 @@ class HTTPTransport(Transport):
                 if not any(isinstance(result.answer, TransportError) for result in results):
                     self._budget.give_back()
                 break
-            wait = max(least_wait, random.uniform(0, _retry.longest_wait(attempt)))  # noqa: S311 - nothing secret
+            wait = max(least_wait, _retry.random.uniform(0, _retry.longest_wait(attempt)))
             if attempt > self._max_retries or wait >= deadline.remaining() or not self._budget.take():
                 break
             _log.info("%s: again in %.0f ms", _named(calls[place] for place in again), wait * 1000)
@@ -240,11 +283,11 @@ class HTTPTransport(Transport):
         A query that went out in the wrong transformer is asked again in the right one: what it asked may have been
         lost on the way.
         """
-        spoken, started = self._transformer or "json", time.perf_counter()
+        spoken, started = self._transformer or "json", perf_counter()
         message = _wire.message(calls, spoken, self._paths)
         reply = self._courier.carried(message, deadline, may_repeat=all(call.safe_to_repeat for call in calls))
         if _log.isEnabledFor(logging.DEBUG):
-            _log_attempt(calls, attempt, reply, time.perf_counter() - started)
+            _log_attempt(calls, attempt, reply, perf_counter() - started)
         if isinstance(reply, Failure):
             return _to_all(reply, calls)
         said = self._said(reply, calls)

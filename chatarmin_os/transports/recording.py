@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import difflib
 import json
+import marshal
+import os
 import sys
 import threading
 from collections import deque
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from chatarmin_os._json import described, shortened, unshared
-from chatarmin_os.errors import CassetteError, ChatarminError
+from chatarmin_os._input import Number
+from chatarmin_os._json import JSON, described, shortened, unshared
+from chatarmin_os.errors import ApiError, CassetteError, ChatarminError, TransportError
 from chatarmin_os.transports import _cassette
-from chatarmin_os.transports.base import Call, Transport
-
-if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Sequence
-
-    from chatarmin_os._json import JSON
+from chatarmin_os.transports._redaction import Redaction
+from chatarmin_os.transports.base import Call, Transport, sharing
 
 _KEY = "idempotencyKey"
 _MOST_SHOWN = 5
+_MAX_COMPARED, _MAX_COMPARED_TEXT = 500, 2000  # calls, and characters of each, among which the nearest is looked for
+_MAX_LINES, _MAX_LINE = 40, 200  # of a difference
 _NOT_REDACTED = (
     "The recording was made without a redactor; `chatarmin-os recording redact` takes out of it what this one does."
 )
@@ -43,7 +43,8 @@ class RecordingTransport(Transport):
 
     Policies:
         - **Secrets**: neither key nor headers nor base URL's credentials come here, so none can be in the file.
-        - **Files** are good at any moment: each call is one write, made when its answer is known.
+        - **Files** are good at any moment: each call is one write, made when its answer is known. A line that cannot be
+          written whole, because the disk is full, is removed again, and the call is a `CassetteError`.
         - **Threads** may share it: calls are written in the order in which their answers come. A drift check of calls
           that depend on each other needs them one after the other. Batches are written as their calls.
         - **Failures** (no answer) are written down too, and fail the replay in the same way.
@@ -60,6 +61,10 @@ class RecordingTransport(Transport):
         True
     """
 
+    __slots__ = ("inner",)  # all else is shared with what `with_options` returns
+
+    inner: Transport
+
     def __init__(
         self,
         inner: Transport,
@@ -72,16 +77,11 @@ class RecordingTransport(Transport):
             raise TypeError(f"inner: expected a chatarmin_os.transports.Transport, got {described(inner)}")
         self.inner = inner
         redactor = _redactor(redact)
-        self._redaction = _cassette.Redaction(redactor) if redactor else None
-        self._lock = threading.Lock()
-        try:
-            self._file = Path(path).open("wb" if overwrite else "xb", buffering=0)  # noqa: SIM115 - `close` closes it
-        except FileExistsError:
-            raise CassetteError(f"{path} is there already; delete it, or pass overwrite=True") from None
-        except OSError as error:
-            raise CassetteError(f"{path}: {error.strerror}") from error
-        source = getattr(inner, "_base_url", type(inner).__name__)
-        self._file.write(_cassette.line(_cassette.head(source, is_redacted=redact is not None)))
+        self.name = inner.name
+        self._redaction = Redaction(redactor) if redactor else None
+        self._file = _cassette.Writer(
+            path, _cassette.head(self.name, is_redacted=redact is not None), overwrite=overwrite
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.inner!r}>"
@@ -90,12 +90,13 @@ class RecordingTransport(Transport):
         """Return the inner transport's answer, written down.
 
         Raises:
-            CassetteError: The recording is closed; nothing was called. Or the answer cannot be written down.
+            CassetteError: The recording is closed; nothing was called. Or the answer cannot be written down: it is no
+                JSON that a recording holds, or the disk is full.
         """
         self._refuse_closed()
         try:
             answer = self.inner.send(call)
-        except ChatarminError as error:
+        except (ApiError, TransportError) as error:
             self._write(call, error)
             raise
         self._write(call, answer)
@@ -106,21 +107,42 @@ class RecordingTransport(Transport):
         self._refuse_closed()
         answers = self.inner.send_many(calls)
         for call, answer in zip(calls, answers, strict=False):
-            self._write(call, answer)
+            if not isinstance(answer, ChatarminError) or isinstance(answer, (ApiError, TransportError)):
+                self._write(call, answer)
         return answers
 
+    def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> RecordingTransport:
+        """Return a transport that writes to the same file, around the inner transport with these options.
+
+        Closing either closes the recording for both.
+        """
+        return sharing(self, inner=self.inner.with_options(timeout=timeout, max_retries=max_retries))
+
+    def fingerprint(self) -> str | None:
+        """Return that of the inner transport."""
+        return self.inner.fingerprint()
+
     def _refuse_closed(self) -> None:
-        if self._file.closed:
+        if self._file.is_closed:
             raise CassetteError("the recording is closed; nothing was called")
 
-    def _write(self, call: Call, answer: JSON | ChatarminError) -> None:
+    def _write(self, call: Call, answer: JSON | ApiError | TransportError) -> None:
         recorded = _cassette.Recorded(call.path, call.kind, call.input, _cassette.came_of(answer))
         try:
-            line = _cassette.line(self._redaction.of(recorded) if self._redaction else recorded)
-        except (RecursionError, ValueError) as error:
-            raise CassetteError(f"{call.path} was answered, and that cannot be written down: {error}") from error
-        with self._lock:
-            self._file.write(line)
+            line = _cassette.line(recorded)
+            if self._redaction:  # a redactor sees JSON, whatever the inner transport has answered
+                line = _cassette.line(self._redaction.of(_cassette.call_of(line)))
+            self._file.append(line)
+        except (OSError, RecursionError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            told = f"{call.path} was answered, and that cannot be written down: {why} ({self._file.path})"
+            self._file.problem = CassetteError(told)
+            raise self._file.problem from error
+
+    @property
+    def problem(self) -> CassetteError | None:
+        """Why a call is not in the recording, None if all are."""
+        return self._file.problem
 
     def close(self) -> None:
         """Close the file, and the inner transport."""
@@ -186,7 +208,8 @@ class ReplayTransport(Transport):
                 told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
                 raise CassetteError(f"{told}, and {_named(call.path, given)} was called")
             self._is_used[place] = True
-        return unshared(_cassette.answer_of(self._calls[place]))
+        answer: JSON = marshal.loads(marshal.dumps(_cassette.answer_of(self._calls[place])))  # noqa: S302 - our own
+        return answer  # a copy that the caller may change, at any depth
 
     def _found(self, path: str, given: JSON) -> int | None:
         """Return the place of the call that answers, None where none does."""
@@ -225,10 +248,12 @@ class ReplayTransport(Transport):
         if count:
             return f"{told} left: it is recorded {count} time(s), and was called once more"
         unused = [place for place in places if not self._is_used[place]]
-        wanted, recorded = _shown(given), [_shown(self._calls[place].input) for place in unused or places]
-        nearest = max(recorded, key=lambda text: difflib.SequenceMatcher(None, wanted, text).ratio())
+        recorded = [_shown(self._calls[place].input) for place in (unused or places)[:_MAX_COMPARED]]
+        wanted = _shown(given)
+        matcher = difflib.SequenceMatcher(None, b=wanted[:_MAX_COMPARED_TEXT])
+        nearest = max(recorded, key=partial(_likeness, matcher))
         lines = nearest.splitlines(), wanted.splitlines()
-        difference = difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)
+        difference = _cut([*difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)])
         which = f"{len(unused)} that are left" if unused else f"{len(places)}, all used,"
         why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
         return f"{told}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
@@ -275,3 +300,14 @@ def _shown(given: JSON) -> str:
 
 def _named(path: str, given: JSON) -> str:
     return f"{path}({'' if given is None else shortened(given, 200)})"
+
+
+def _likeness(matcher: difflib.SequenceMatcher[str], text: str) -> float:
+    matcher.set_seq1(text[:_MAX_COMPARED_TEXT])
+    return matcher.ratio()
+
+
+def _cut(lines: list[str]) -> list[str]:
+    """Return the first lines of a difference, without the ends of long ones."""
+    shown = [line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}..." for line in lines[:_MAX_LINES]]
+    return [*shown, f"and {len(lines) - _MAX_LINES} more lines"] if len(lines) > _MAX_LINES else shown

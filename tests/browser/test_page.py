@@ -248,7 +248,7 @@ def test_a_checkout_is_completed_by_keyboard(page: Page) -> None:
 
 
 def test_handles_of_companies_and_subscriptions(page: Page) -> None:
-    """A tier is applied, a checkout added, a subscription renewed and cancelled, the clock advanced."""
+    """A tier is applied, a checkout added and claimed, its subscription renewed and cancelled, the clock advanced."""
     acme = page.client.companies.get_by_product_link(external_org_id="org_acme")
     assert acme
     card = _company(page, "Acme GmbH")
@@ -264,6 +264,10 @@ def test_handles_of_companies_and_subscriptions(page: Page) -> None:
     page.sees("#session-list .tag", "open")
     page.find("#session-list button").click()
     page.sees("#subscription-list .tag", "active")
+    assert not page.find("#subscription-list button").is_displayed()
+    session = page.find("#session-list .id").text
+    page.client.billing.claim_checkout(company_id=acme.id, checkout_session_id=session)
+    page.until(page.find("#subscription-list button").is_displayed)
     page.find("#subscription-list button").click()
     page.sees("#status", "A new billing period")
     page.find("#subscription-list button.danger").click()

@@ -151,7 +151,23 @@ def test_a_domain_is_stored_in_its_normal_form(client: ChatarminOS, domain: str,
 
 
 @pytest.mark.parametrize(
-    "domain", ["localhost", "acme", "acme com", "ac me.com", "acme..com", ".acme.com", "https://acme", "https://"]
+    "domain",
+    [
+        "localhost",
+        "acme",
+        "acme com",
+        "ac me.com",
+        "acme..com",
+        ".acme.com",
+        "https://acme",
+        "https://",
+        "acme.com#.evil.example",
+        "acme.com\\.evil.example",
+        "evil.example@acme.com",
+        "acme.com:80@evil.example",
+        "acme%2ecom",
+        "acme.com\uff0f.evil.example",
+    ],
 )
 def test_what_is_no_domain_is_refused(client: ChatarminOS, arrange: FakeTransport, domain: str) -> None:
     """Text without a dot, with a space or with an empty label is no domain, and no company is made."""
@@ -273,6 +289,13 @@ def test_a_contact_email_is_no_domain(client: ChatarminOS) -> None:
         "an na@acme.com",
         "anna@ac me.com",
         "anna@acme\t.com",
+        "ann@müller.de",
+        "r&d@acme.com",
+        "<ann@acme.com>",
+        "ann@acme.com.",
+        "a..b@acme.com",
+        "ann@acme.c",
+        "ann@acme.com#.evil.example",
     ],
 )
 def test_a_malformed_contact_email_is_refused(client: ChatarminOS, arrange: FakeTransport, email: str) -> None:

@@ -22,6 +22,28 @@ MALFORMED_EMAILS = [
     "ana@b@example.com",
     "a na@example.com",
     "ana@ex ample.de",
+    "ana@müller.de",
+    "r&d@example.com",
+    "<ana@example.com>",
+    "ana@example.com.",
+    "a..b@example.com",
+    "ana@example.c",
+    "x@example.com#.evil.example",
+]
+NO_URLS = [
+    "example.com",
+    "/avatars/1.png",
+    "https://a b.com",
+    "//example.com/a.png",
+    "https://",
+    "https://example.com:port",
+]
+URLS = [
+    "https://example.com/ana picture.png",
+    "HTTP:example.com",
+    "data:image/png;base64,AA==",
+    "mailto:ana",
+    "https://\u2615.com",
 ]
 
 
@@ -232,6 +254,54 @@ def test_create_refuses_a_malformed_address(client: ChatarminOS, arrange: FakeTr
 
     with pytest.raises(BadRequestError, match="email"):
         client.contacts.create(company_id=company_id, email=email)
+
+    assert client.contacts.list(company_id) == []
+
+
+@pytest.mark.parametrize("url", NO_URLS)
+def test_an_avatar_that_is_no_url_is_refused(client: ChatarminOS, arrange: FakeTransport, url: str) -> None:
+    """What JavaScript's `new URL()` does not parse is refused by name, one by one and among many contacts."""
+    company_id = arrange.add_company("Acme Inc")
+    contact = {"email": "ana@acme.com", "avatarUrl": url}
+
+    with pytest.raises(BadRequestError, match="avatarUrl"):
+        client.call("contacts.create", {"companyId": company_id, **contact})
+    with pytest.raises(BadRequestError, match=r"avatarUrl"):
+        client.call("contacts.bulkUpsert", {"companyId": company_id, "contacts": [{"email": "bob@acme.com"}, contact]})
+
+    assert client.contacts.list(company_id) == []
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_an_avatar_is_any_url(client: ChatarminOS, arrange: FakeTransport, url: str) -> None:
+    """What JavaScript's `new URL()` parses is stored as it was given, of whatever scheme."""
+    company_id = arrange.add_company("Acme Inc")
+
+    contact = client.contacts.create(company_id=company_id, email="ana@acme.com", avatar_url=url)
+
+    assert contact.avatar_url == url
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"name": "A\0na"}, "name"),
+        ({"email": "ana\0@acme.com"}, "email"),
+        ({"metadata": {"slack": {"id\0": 1}}}, "metadata"),
+        ({"metadata": {"slack": ["U1", {"id": "\0"}]}}, "metadata"),
+        ({"metadata": {"slack": [{"constructor": 1}]}}, "metadata"),
+        ({"metadata": {"prototype": None}}, "metadata"),
+    ],
+    ids=ascii,
+)
+def test_what_a_database_or_javascript_cannot_hold_is_refused(
+    client: ChatarminOS, arrange: FakeTransport, change: dict[str, Any], field: str
+) -> None:
+    """U+0000 anywhere and keys with a meaning in JavaScript are refused by name, and nothing is stored."""
+    company_id = arrange.add_company("Acme Inc")
+
+    with pytest.raises((BadRequestError, InvalidInput), match=field):
+        client.call("contacts.create", {"companyId": company_id, "email": "ana@acme.com", **change})
 
     assert client.contacts.list(company_id) == []
 

@@ -368,6 +368,17 @@ def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, arran
     ] == [0, 0, 2]
 
 
+def test_a_subscription_that_nobody_claimed_does_not_renew(arrange: FakeTransport) -> None:
+    """Without a company there is no usage to set back: a renewal is a ValueError that says what to call first."""
+    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    before = as_json(arrange)
+
+    with pytest.raises(ValueError, match=r"no company has claimed 'sub_.*'; call billing\.claim_checkout, "):
+        arrange.stripe.renew(subscription_id)
+
+    assert before == as_json(arrange)
+
+
 def test_a_renewal_frees_no_key(client: ChatarminOS, arrange: FakeTransport) -> None:
     """A key used before the renewal still answers with its first answer, and counts nothing."""
     # Given
@@ -590,13 +601,12 @@ def get_pro(client: ChatarminOS) -> Callable[[], object]:
         ("PRECONDITION_FAILED", UsageLimitError),
         ("SERVICE_UNAVAILABLE", ServerError),
         ("PARSE_ERROR", ApiError),
-        ("teapot, short and stout", ApiError),
     ],
 )
-def test_any_text_is_a_code(
+def test_a_code_of_the_wire_gives_the_error_of_its_class(
     client: ChatarminOS, arrange: FakeTransport, code: str, error_class: type[ApiError]
 ) -> None:
-    """A code gives the error of its class, an unknown one an error of the plain class."""
+    """A call fails with the error that belongs to a code of the wire."""
     arrange.fail(error=code)
 
     with pytest.raises(ApiError) as caught:
@@ -628,6 +638,35 @@ def test_any_error_of_the_tree_can_be_raised(
     told = ("message", "code", "http_status", "retry_after", "outcome", "attempts", "data")
     assert str(error) in str(caught.value)
     assert [getattr(error, name, None) for name in told] == [getattr(caught.value, name, None) for name in told]
+
+
+@pytest.mark.parametrize(
+    ("typo", "meant"),
+    [
+        ("TO_MANY_REQUESTS", "did you mean 'TOO_MANY_REQUESTS'?"),
+        ("conflict", "did you mean 'CONFLICT'?"),
+        (" NOT_FOUND", "did you mean 'NOT_FOUND'? "),
+        ("brew coffee", "unknown code 'brew coffee'; the wire has PARSE_ERROR, BAD_REQUEST, "),
+        ("", "unknown code ''"),
+    ],
+)
+def test_an_unknown_code_is_refused(arrange: FakeTransport, typo: str, meant: str) -> None:
+    """A code that the wire does not have is a ValueError that names those it has, and no call fails."""
+    with pytest.raises(ValueError, match=r"^error: unknown code .* pass ApiError\(message, code=\.\.\.\)$") as refused:
+        arrange.fail(error=typo)
+
+    assert meant in str(refused.value)
+    assert ChatarminOS(transport=arrange).tiers.list()
+
+
+def test_a_code_of_the_services_own_is_passed_as_an_error(client: ChatarminOS, arrange: FakeTransport) -> None:
+    """An `ApiError` may have any code."""
+    arrange.fail(error=ApiError("short and stout", code="TEAPOT"))
+
+    with pytest.raises(ApiError, match="short and stout") as caught:
+        client.tiers.list()
+
+    assert caught.value.code == "TEAPOT"
 
 
 def test_a_call_that_fails_before_it_ran_did_not_run(client: ChatarminOS, arrange: FakeTransport) -> None:

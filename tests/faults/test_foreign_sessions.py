@@ -168,6 +168,19 @@ def test_a_hook_that_fails_by_itself_leaves_the_outcome_open(server: FaultServer
     assert failed.value.outcome == "unknown"
 
 
+@pytest.mark.parametrize(
+    "proxy", ["http://a..b:3128", f"http://{'x' * 64}.test", "http://:3128", "proxy:port", "http://[::1:1", "ftp://x"]
+)
+def test_a_session_with_an_invalid_proxy_sends_nothing(proxy: str) -> None:
+    """Whatever is wrong with the proxy of a session, no call has been sent, and the error is of the tree."""
+    with requests.Session() as session, _client("https://os.example.com/api/v1", session, max_retries=0) as client:
+        session.proxies = {"https": proxy}
+        with pytest.raises(ConnectionFailed) as failed:
+            client.send(request_of(MUTATION))
+
+    assert failed.value.outcome == "not_sent"
+
+
 @pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY"])
 def test_a_socks_proxy_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """No deadline would hold through it; a session of one's own may use it."""

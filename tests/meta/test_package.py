@@ -21,7 +21,7 @@ import chatarmin_os
 import chatarmin_os.fake
 import chatarmin_os.transports
 from chatarmin_os import PROCEDURES, UNSET, ApiError, ChatarminError, ChatarminOS, NotFoundError
-from chatarmin_os._converter import wire_name
+from chatarmin_os._converter import request_from_json, wire_name
 from chatarmin_os._version import __version__
 from chatarmin_os.fake._router import ROUTES
 from chatarmin_os.transports import Transport
@@ -64,6 +64,9 @@ links.create(*, company_id, external_org_id, label=None, external_user_id=None) 
 links.reset(*, delete_contacts=False, reset_mrr=False) -> ResetResult
 onboard(*, external_org_id, hints=None, tier_code=None, contact_email=None, contact_name=None, created_at=None, checkout_session_id=None, stripe_subscription_id=None, stripe_customer_id=None) -> OnboardResult
 """.strip().splitlines()  # noqa: E501 - one method a line
+COMPOSED = [
+    "sign_up(*, external_org_id, name, verified_domain=None, starting_tier=None, contact_email=None, contact_name=None, created_at=None) -> SignUpResult",  # noqa: E501 - one method a line
+]
 WAYS_TO_SEND = [
     "send(request) -> T",
     "batch(requests) -> list[T | ChatarminError]",
@@ -177,6 +180,7 @@ def test_the_top_exports_all_models_requests_and_errors() -> None:
     models = _defined(import_module("chatarmin_os.models"))
     requests = _defined(import_module("chatarmin_os.procedures"))
     others = {"ChatarminOS": ChatarminOS, "PROCEDURES": PROCEDURES, "UNSET": UNSET, "__version__": __version__}
+    others |= {"request_from_json": request_from_json}
 
     assert {name: getattr(chatarmin_os, name) for name in chatarmin_os.__all__} == {
         **errors,
@@ -267,14 +271,14 @@ def test_there_are_no_other_methods() -> None:
     client = ChatarminOS.in_memory()
     nouns = ["companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"]
     methods = {f"{noun}.{verb}" for noun in nouns for verb in _public(dir(getattr(client, noun)))}
-    rest = {"send", "batch", "call", "in_memory", "close", "transport"}
+    rest = {"send", "batch", "call", "in_memory", "lazy", "with_options", "close", "transport"}
 
     assert set(METHODS) == {*methods, "onboard"}
-    assert set(_public(dir(client))) == {*nouns, *rest, "onboard"}
+    assert set(_public(dir(client))) == {*nouns, *rest, "onboard", "sign_up"}
     assert len(METHODS) == 23
 
 
-@pytest.mark.parametrize("promised", [*SIGNATURES, *WAYS_TO_SEND], ids=lambda line: line.partition("(")[0])
+@pytest.mark.parametrize("promised", [*SIGNATURES, *COMPOSED, *WAYS_TO_SEND], ids=lambda line: line.partition("(")[0])
 def test_a_method_has_the_signature_that_is_promised(promised: str) -> None:
     """Arguments, their order and defaults, which are by name alone, and the result are as promised."""
     name = promised.partition("(")[0]
@@ -295,11 +299,12 @@ def test_the_constructor_takes_what_is_promised() -> None:
         ("transport", True),
         ("timeout", True),
         ("max_retries", True),
+        ("allow_http", True),
     ]
     assert all(one.default is not one.empty for one in parameters)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "send", "batch", "call"])
+@pytest.mark.parametrize("name", [*METHODS, "sign_up", "send", "batch", "call"])
 def test_a_method_has_an_example(name: str) -> None:
     """A method's docstring has an example, where the test that runs the examples finds it."""
     method = _method(name)

@@ -176,6 +176,16 @@ def closed_by_threads() -> Any:
     return child(close)()
 
 
+def lazily() -> Any:
+    """Fork children that make the first calls of a lazy client, and make its parent's first call after that."""
+    global client  # noqa: PLW0603 - what threads ask
+    client = ChatarminOS.lazy(timeout=HANGS, allow_http=True)
+    waiting = [child(by_threads, f"child_{number}") for number in range(CHILDREN)]
+    came_to = [came_to() for came_to in waiting]
+    with client:
+        return {"parent": [asked(client, "parent"), asked(client, "again")], "children": came_to}
+
+
 def beside_calls() -> Any:
     """Fork again and again while other threads are in the middle of calls."""
     sys.setswitchinterval(1e-5)

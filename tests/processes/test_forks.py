@@ -60,6 +60,15 @@ def test_children_and_their_parent_get_their_own_answers(echo: Echo, whose: str)
     assert len(set(came_to["parent"])) == 1
 
 
+def test_children_make_the_first_call_of_a_lazy_client(plain: Echo) -> None:
+    """A lazy client that was not used before the fork makes a transport in each process, one for all its threads."""
+    came_to = ran("forking.py", "lazily", "own", echo=plain)
+
+    assert [len(numbers) for numbers in came_to["children"]] == [40] * 6
+    assert are_apart(came_to["parent"], came_to["children"])
+    assert len(set(came_to["parent"])) == 1
+
+
 @whose_session
 def test_children_of_children_have_connections_of_their_own(plain: Echo, whose: str) -> None:
     """Each generation opens its own connection and keeps it after the next is gone."""

@@ -275,7 +275,23 @@ def test_neither_client_nor_transport_is_pickled() -> None:
                 error = raised(partial(pickle.dumps, thing))
                 assert isinstance(error, TypeError)
                 assert leaks_of_error(error) == []
-                assert isinstance(raised(partial(copy.deepcopy, thing)), TypeError)
+            assert isinstance(raised(partial(copy.deepcopy, client.transport)), TypeError)
+
+
+def test_a_lazy_client_shows_no_key() -> None:
+    """The key of a lazy client is nowhere in it, before its first call and after, nor in what is refused."""
+    client = ChatarminOS.lazy(KEY, base_url="http://127.0.0.1:9")
+    make: Any = ChatarminOS.lazy
+
+    assert leaks(client) == []
+    for refused in (partial(make, KEY, tmeout=1), partial(make, transport=client.transport, api_key=KEY)):
+        error = raised(refused)
+        assert isinstance(error, TypeError)
+        assert leaks_of_error(error) == []
+    with client:
+        assert leaks(client) == []
+        assert leaks(client.with_options(timeout=1)) == []
+        assert leaks(client.transport.fingerprint()) == []
 
 
 def test_an_answer_is_not_changed_for_looking_like_the_key() -> None:

@@ -14,7 +14,7 @@ from chatarmin_os import ApiError, InvalidInput, UnauthorizedError
 from chatarmin_os._json import unshared
 from chatarmin_os.drift import check_recording, rules_of
 from chatarmin_os.fake import billing, contacts, features
-from chatarmin_os.fake._router import ROUTES
+from chatarmin_os.fake._router import ROUTES, TEXT, optional
 from chatarmin_os.fake.rules import addresses, matching
 from chatarmin_os.fake.rules import tiers as tier_rules
 from chatarmin_os.fake.rules.usage import Standing
@@ -64,6 +64,12 @@ def _answering(path: str, change: Callable[[Any], Any]) -> Callable[[pytest.Monk
     return tell
 
 
+def _taking(path: str, key: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """Let the fake take any text for a key of a procedure's input."""
+    route = ROUTES[path]
+    return lambda patch: patch.setitem(ROUTES, path, route._replace(shape={**route.shape, key: optional(TEXT)}))
+
+
 def _having(module: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
     return lambda patch: patch.setattr(module, name, value)
 
@@ -84,7 +90,7 @@ GRANTED = tier_rules.granted_access
 LIES = {
     "everything may be linked": ("link-suggestions", _having(matching, "may_link", lambda **_: True)),
     "equal names give 90": ("link-equal-name", _having(matching, "EQUAL_NAME", 90)),
-    "free mail is evidence": ("link-free-mail", _having(addresses, "FREE_MAIL_DOMAINS", frozenset())),
+    "free mail is evidence": ("link-free-mail", _having(addresses, "is_free_mail", lambda _: False)),
     "domains stay as they are written": (
         "company-domain",
         _answering(
@@ -127,6 +133,22 @@ LIES = {
             "features.setAccess",
             lambda answer: {**answer, "remaining": -1 if answer["remaining"] == 0 else answer["remaining"]},
         ),
+    ),
+    "any text is an address": ("input-email", _taking("contacts.create", "email")),
+    "any text is an avatar": ("input-avatar", _taking("contacts.create", "avatarUrl")),
+    "numbers are answered as text": (
+        "answer-numbers",
+        _answering("features.check", lambda answer: {**answer, "currentUsage": f"{answer['currentUsage']}.0"}),
+    ),
+    "instants are answered as days": (
+        "answer-instants",
+        _answering(
+            "companies.update", lambda answer: {**answer, "createdAt": answer["createdAt"].partition("T00:00:00")[0]}
+        ),
+    ),
+    "fractions are cut": (
+        "usage-fraction",
+        _answering("billing.trackUsage", lambda answer: {**answer, "currentUsage": int(answer["currentUsage"])}),
     ),
     "the limit may not be reached": (
         "usage-at-limit",

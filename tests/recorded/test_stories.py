@@ -304,6 +304,7 @@ def test_bad_inputs(recorded_os: ChatarminOS) -> None:
         "unknown key": ("features.check", {"companyId": company, "featureCode": "seats", "feature": "seats"}),
         "blank": ("companies.create", {"name": " ", "externalOrgId": "org_inputs_2"}),
         "address": ("contacts.create", {"companyId": company, "email": "nobody"}),
+        "avatar": ("contacts.create", {"companyId": company, "email": "a@inputs.example", "avatarUrl": "/a.png"}),
         "domain": ("companies.smartLink", {"externalOrgId": "org_inputs_2", "hints": {"domain": "localhost"}}),
     }
     for path, given in refusals.values():

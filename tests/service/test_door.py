@@ -85,13 +85,20 @@ class Door:
         ask = query if name in QUERIES else mutate
         return ask(self._ask, name, given, base="/__fake__", **headers)
 
+    def _linked_subscription(self) -> Any:
+        """Return a subscription of a company."""
+        subscription = self("stripe.add_subscription", {"price_ids": ["p"]}).data
+        link = {"companyId": self("add_company", {"name": "Acme"}).data, "stripeSubscriptionId": subscription}
+        self("call", {"path": "billing.linkSubscription", "input": link})
+        return subscription
+
     def good(self, name: str) -> dict[str, Any]:
         """Return a good input, of what is arranged for it."""
         known: dict[str, Callable[[], Any]] = {
             "COMPANY": lambda: self("add_company", {"name": "Acme"}).data,
             "SNAPSHOT": lambda: self("snapshot").data,
             "SESSION": lambda: self("stripe.add_checkout_session", {"price_ids": ["p"], "complete": False}).data,
-            "SUBSCRIPTION": lambda: self("stripe.add_subscription", {"price_ids": ["p"]}).data,
+            "SUBSCRIPTION": self._linked_subscription,
         }
         given = {**QUERIES, **MUTATIONS}[name] or {}
         return {key: known[value]() if str(value) in known else value for key, value in given.items()}
@@ -124,7 +131,9 @@ def test_its_handles_are_those_of_the_fake() -> None:
     public = {name for name in dir(FakeTransport) if not name.startswith("_")}
     stripe = {f"stripe.{name}" for name in dir(FakeTransport().stripe) if not name.startswith("_")}
 
-    assert (public | stripe) - {*QUERIES, *MUTATIONS} == {"close", "from_snapshot", "send", "send_many"}
+    assert (public | stripe) - {*QUERIES, *MUTATIONS} == {
+        *("close", "fingerprint", "from_snapshot", "name", "send", "send_many", "with_options")
+    }
 
 
 @pytest.mark.parametrize("name", HANDLES)

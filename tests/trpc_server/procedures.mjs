@@ -4,6 +4,8 @@
 import { z } from "zod";
 
 const text = z.string();
+const email = z.email();
+const url = z.url();
 const flag = z.boolean();
 const number = z.number();
 const limit = number.nullable(); // null: no limit
@@ -11,13 +13,13 @@ const mapping = z.record(z.string(), z.unknown()); // the customer's own keys
 const isoText = z.iso.datetime({ offset: true });
 const object = z.looseObject;
 
-const hints = object({ companyName: text.optional(), domain: text.optional(), emails: z.array(text).optional() });
+const hints = object({ companyName: text.optional(), domain: text.optional(), emails: z.array(email).optional() });
 const contact = {
-  email: text,
+  email,
   name: text.optional(),
   role: text.optional(),
   isPrimary: flag.optional(),
-  avatarUrl: text.optional(),
+  avatarUrl: url.optional(),
   metadata: mapping.optional(),
 };
 const overrides = z.record(
@@ -36,7 +38,7 @@ export function procedures({ isSuperjson }) {
         name: text,
         externalOrgId: text,
         domain: text.optional(),
-        contactEmail: text.optional(),
+        contactEmail: email.optional(),
         contactName: text.optional(),
         createdAt: isoText.optional(),
       }),
@@ -108,7 +110,7 @@ export function procedures({ isSuperjson }) {
         externalOrgId: text,
         hints: hints.optional(),
         tierCode: text.optional(),
-        contactEmail: text.optional(),
+        contactEmail: email.optional(),
         contactName: text.optional(),
         createdAt: isoText.optional(),
         checkoutSessionId: text.optional(),

@@ -6,6 +6,7 @@ Each call has the type that is asserted. The calls at the end are refused: to ig
 from __future__ import annotations
 
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 from chatarmin_os import (
@@ -63,7 +64,7 @@ from chatarmin_os import (
     UsageResult,
 )
 from chatarmin_os.fake import FREE_MAIL_DOMAINS, Catalogue, FakeTransport, demo_catalogue
-from chatarmin_os.transports import Call, Transport
+from chatarmin_os.transports import Call, HTTPTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,6 +80,16 @@ def making_clients(transport: Transport, fake: FakeTransport) -> None:
     assert_type(ChatarminOS(api_key=None, base_url="https://os.example.com", timeout=5, max_retries=0), ChatarminOS)
     assert_type(ChatarminOS(transport=transport), ChatarminOS)
     assert_type(ChatarminOS(transport=fake), ChatarminOS)
+    assert_type(ChatarminOS(allow_http=True), ChatarminOS)
+    assert_type(ChatarminOS.lazy(), ChatarminOS)
+    assert_type(ChatarminOS.lazy("os_sk_1", timeout=5, allow_http=True), ChatarminOS)
+    assert_type(ChatarminOS.lazy(transport=transport), ChatarminOS)
+    assert_type(ChatarminOS.lazy().with_options(timeout=1), ChatarminOS)
+    assert_type(ChatarminOS().with_options(timeout=0.5, max_retries=0).tiers.list(), list[TierSummary])
+    assert_type(ChatarminOS().transport, Transport)
+    assert_type(transport.with_options(timeout=1).fingerprint(), str | None)
+    assert_type(transport.name, str)
+    assert_type(HTTPTransport("os_sk_1", verify="ca.pem", cert=("cert.pem", Path("key.pem"))).name, str)
     assert_type(ChatarminOS.in_memory(), ChatarminOS)
     with ChatarminOS(transport=transport) as client:
         assert_type(client, ChatarminOS)
@@ -315,6 +326,8 @@ def errors(client: ChatarminOS) -> None:
             assert_type(client.send(error.request), Any)
     assert_type(ApiError.from_code("NOT_FOUND", "no", path="tiers.get", retry_after=1.5), ApiError)
     assert_type(NotFoundError("no", code="NOT_FOUND").message, str)
+    assert_type(InvalidResponse("no", http_status=502).http_status, int | None)
+    assert_type(TransportError("no").is_temporary, bool)
     assert_type(TimedOut("too late", outcome="not_sent", attempts=3).attempts, int)
 
 
@@ -381,6 +394,10 @@ def wrong_clients() -> None:
     ChatarminOS(transport="https://os.example.com")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ChatarminOS("os_sk_1", "https://os.example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ChatarminOS("os_sk_1", max_retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ChatarminOS.lazy(tmeout=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    ChatarminOS.lazy("os_sk_1", max_retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    ChatarminOS().with_options(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    HTTPTransport("os_sk_1", verify=False)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Transport()  # type: ignore[abstract]  # pyright: ignore[reportAbstractUsage]
 
 
@@ -391,4 +408,5 @@ def wrong_use_of_models(client: ChatarminOS, company: Company, access: FeatureAc
     client.companies.get_by_product_link(external_org_id="o").id  # type: ignore[union-attr]  # noqa: B018  # pyright: ignore[reportOptionalMemberAccess]
     access.remaining + 1  # type: ignore[operator]  # pyright: ignore[reportOptionalOperand]
     PROCEDURES["tiers.list"] = ListTiersInput  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
+    ApiError("no")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     TransportError("no answer", outcome="maybe")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

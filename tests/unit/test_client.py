@@ -89,6 +89,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test see the key or the address of whoever runs it."""
     monkeypatch.delenv("OS_API_KEY", raising=False)
     monkeypatch.delenv("OS_BASE_URL", raising=False)
+    monkeypatch.delenv("OS_ALLOW_HTTP", raising=False)
 
 
 def accepted(*arguments: Any, **settings: Any) -> None:
@@ -189,6 +190,46 @@ def test_a_key_of_other_characters_is_refused_and_not_shown(monkeypatch: pytest.
         assert refused.field == "api_key"
         assert "api_key" in str(refused)
         assert KEY[6:] not in shown(refused)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "problem"),
+    [
+        ("Bearer {}", "white space"),
+        ("{} {}", "white space"),
+        ("{}  ", None),
+        ("os_sk_ {}", "white space"),
+        ("{}\t{}", "control"),
+        ("{}\n{}", "control"),
+        ("{}\u00a0{}", "non-ASCII"),
+        ("{}\u3000{}", "non-ASCII"),
+        ("\u200b{}", "non-ASCII"),
+        ("{}\u200d", "non-ASCII"),
+        ("\ufeff{}", "non-ASCII"),
+        ("{}\u2060", "non-ASCII"),
+        ("\u201c{}\u201d", "non-ASCII"),
+        ('"{}"', "quotes"),
+        ("'{}'", "quotes"),
+        ("`{}`", "quotes"),
+        (' "{}"\n', "quotes"),
+        ('os_sk_"{}', None),
+    ],
+)
+def test_a_key_that_was_pasted_wrongly_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, pasted: str, problem: str | None
+) -> None:
+    """White space inside, invisible characters, quotes and the word Bearer are a mistake of whoever pasted the key."""
+    key = pasted.format(KEY, KEY)
+    monkeypatch.setenv("OS_API_KEY", key)
+
+    for arguments in ((key,), ()):
+        if problem is None:
+            accepted(*arguments)
+            continue
+        with pytest.raises(InvalidInput, match=problem) as refused:
+            ChatarminOS(*arguments)
+        assert refused.value.field == "api_key"
+        assert KEY[6:] not in shown(refused.value)
 
 
 @pytest.mark.parametrize("key", [5, True, KEY.encode(), [KEY], {"key": KEY}])
@@ -293,6 +334,8 @@ def test_a_base_url_has_a_host(monkeypatch: pytest.MonkeyPatch, base_url: str) -
         "https://os chatarmin.com",
         "https://os.chatarmin.com/\n",
         "https://[::1",
+        "https://os..example.com",
+        f"https://{'o' * 64}.example.com",
         5,
         b"https://os.chatarmin.com",
     ],
@@ -303,6 +346,55 @@ def test_another_base_url_is_refused(base_url: Any) -> None:
         ChatarminOS(KEY, base_url=base_url)
 
     assert refused.value.field == "base_url"
+
+
+PLAIN = "http://fake.example:3001/api/v1"
+
+
+@pytest.mark.parametrize("value", ["1", "true", "True", "yes", "ON", " 1\n"])
+def test_plain_http_may_be_allowed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Plain http beyond this machine is for an argument to allow, or for OS_ALLOW_HTTP, which overrides False."""
+    accepted(KEY, base_url=PLAIN, allow_http=True)
+    monkeypatch.setenv("OS_ALLOW_HTTP", value)
+    accepted(KEY, base_url=PLAIN)
+    accepted(KEY, base_url=PLAIN, allow_http=False)
+    HTTPTransport(KEY, PLAIN).close()
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "0", "false", "No", "off"])
+def test_plain_http_is_refused_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """Without a yes plain http is refused beyond this machine, and the refusal says what would allow it."""
+    if value is not None:
+        monkeypatch.setenv("OS_ALLOW_HTTP", value)
+
+    with pytest.raises(InvalidInput, match="use https, or allow_http=True") as refused:
+        ChatarminOS(KEY, base_url=PLAIN)
+
+    assert refused.value.field == "base_url"
+    accepted(KEY, base_url="http://127.0.0.1:3001")
+
+
+@pytest.mark.parametrize("value", ["2", "tru", "ja", "-1", "true false"])
+@pytest.mark.parametrize("base_url", [PLAIN, "https://os.example.com"])
+def test_a_word_that_is_neither_yes_nor_no_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str, base_url: str
+) -> None:
+    """A typo in OS_ALLOW_HTTP is named, wherever the service is."""
+    monkeypatch.setenv("OS_ALLOW_HTTP", value)
+
+    with pytest.raises(InvalidInput, match=f"OS_ALLOW_HTTP must be 1 or 0, got str '{value}'") as refused:
+        ChatarminOS(KEY, base_url=base_url)
+
+    assert refused.value.field == "allow_http"
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_an_allowance_is_true_or_false(value: Any) -> None:
+    """What merely counts as true allows nothing."""
+    with pytest.raises(InvalidInput, match=r"^allow_http: ") as refused:
+        ChatarminOS(KEY, base_url=PLAIN, allow_http=value)
+
+    assert refused.value.field == "allow_http"
 
 
 def test_a_bad_address_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +411,8 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OS_BASE_URL", "")
 
     assert _settings.base_url(None) == "https://os.chatarmin.com/api/v1"
-    assert "timeout: 'float' = 10.0, max_retries: 'int' = 2)" in str(inspect.signature(ChatarminOS))
+    signature = str(inspect.signature(ChatarminOS))
+    assert "timeout: 'Number' = 10.0, max_retries: 'int' = 2, allow_http: 'bool' = False)" in signature
 
 
 @pytest.mark.parametrize(
@@ -335,6 +428,7 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_retries": 2}, "max_retries "),
         ({"api_key": ""}, "api_key "),
         ({"api_key": KEY, "max_retries": 2}, "api_key, max_retries "),
+        ({"allow_http": True}, "allow_http "),
         (
             {"max_retries": 2, "timeout": 1, "base_url": "x", "api_key": "y"},
             "api_key, base_url, timeout, max_retries ",
@@ -458,6 +552,37 @@ def test_a_client_has_its_transport() -> None:
     transport = Small()
 
     assert transport is ChatarminOS(transport=transport).transport
+
+
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy])
+def test_a_copy_of_a_client_is_on_the_same_transport(act: Any) -> None:
+    """A client that is copied, also inside of something else, gives one on the same transport, attributes included."""
+
+    class Mine(ChatarminOS):
+        """A client that knows where it is."""
+
+        region = "none"
+
+    client = Mine(transport=Scripted([]))
+    client.region = "eu"
+    resource = client.tiers
+
+    twin = act({"client": client})["client"] if act is copy.deepcopy else act(client)
+
+    assert type(twin) is Mine
+    assert twin is not client
+    assert twin.transport is client.transport
+    assert twin.region == "eu"
+    assert twin.tiers is not resource
+    assert twin.tiers.list() == []
+
+
+def test_a_client_on_http_is_copied_with_its_configuration() -> None:
+    """A configuration that holds a client can be copied, though a transport cannot."""
+    client = ChatarminOS(KEY)
+
+    with copy.deepcopy([client])[0] as twin:
+        assert twin.transport is client.transport
 
 
 def test_resources_are_made_once() -> None:

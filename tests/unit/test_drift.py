@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,7 @@ def smart_linked(given: JSON, status: str, **result: Any) -> dict[str, Any]:
     return answered("companies.smartLink", given, {"status": status, **nothing, **result}, "mutation")
 
 
-def tracked(used: float, remaining: float | None, billable: float = 0, **more: Any) -> dict[str, Any]:
+def tracked(used: float | str, remaining: float | str | None, billable: float | str = 0, **more: Any) -> dict[str, Any]:
     """Return the answer to usage."""
     answer = {"currentUsage": used, "remaining": remaining, "billableQuantity": billable}
     return {**answer, "isAtLimit": remaining == 0, **more}
@@ -116,6 +118,152 @@ def test_fields_types_and_values_are_compared(
     report = check(answered("features.check", CHECK, access(**changed)))
 
     assert [found[1:] for found in differences(report)] == ([difference] if difference else [])
+
+
+def _verdicts(report: Report) -> dict[str, str]:
+    return {rule.name: rule.verdict for rule in report.rules if rule.verdict != "untouched"}
+
+
+def test_numbers_that_are_written_as_text_differ_in_type_alone(check: Callable[..., Report]) -> None:
+    """A database's text of a number is read as the client reads it, so that nothing that follows from it differs."""
+    texts = {"currentUsage": "3.00", "quantityLimit": "10.00", "remaining": "7.00"}
+    report = check(
+        answered("features.check", CHECK, access(**texts)),
+        answered("billing.trackUsage", TRACK, tracked("5.00", "5.00", "3.00"), "mutation"),
+        refused("billing.trackUsage", {**TRACK, "quantity": 6}, "PRECONDITION_FAILED", 412),
+    )
+
+    assert differences(report) == [
+        (2, "$.currentUsage", "type", '"3.00"', "3"),
+        (2, "$.quantityLimit", "type", '"10.00"', "10"),
+        (2, "$.remaining", "type", '"7.00"', "7"),
+        (3, "$.currentUsage", "type", '"5.00"', "5"),
+        (3, "$.remaining", "type", '"5.00"', "5"),
+        (3, "$.billableQuantity", "type", '"3.00"', "3"),
+    ]
+    assert [name for name, verdict in _verdicts(report).items() if verdict == "contradicted"] == ["answer-numbers"]
+
+
+@pytest.mark.parametrize("shown", ["seven", "7 ", "0x7", "", "07", "+7", "NaN", "1e999", "\u0667"])
+def test_other_text_is_no_number(check: Callable[..., Report], shown: str) -> None:
+    """Text that is not exactly a JSON number differs in type, and in what it says."""
+    report = check(answered("features.check", CHECK, access(remaining=shown)))
+
+    assert differences(report) == [(2, "$.remaining", "type", json.dumps(shown, ensure_ascii=False), "7")]
+    assert _verdicts(report)["access-fields"] == "confirmed"
+    assert _verdicts(report)["answer-numbers"] == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("shown", "kept"),
+    [
+        ("2027-01-01", "2027-01-01T00:00:00.000Z"),
+        ("+275760-09-13T00:00:00.000Z", "9999-12-31T23:59:59.999Z"),
+        ("+010000-01-01T00:00:00.000Z", "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_days_and_far_years_differ_in_type_alone(check: Callable[..., Report], shown: str, kept: str) -> None:
+    """A day is its start and a year beyond 9999 the last instant, as for the client, and the whole is still checked."""
+    report = check(
+        answered("features.check", CHECK, access(validUntil=shown)),
+        answered("companies.getByProductLink", {"externalOrgId": "o"}, company(createdAt=shown)),
+    )
+
+    assert differences(report) == [
+        (2, "$.validUntil", "type", json.dumps(shown), json.dumps(kept)),
+        (3, "$.createdAt", "type", json.dumps(shown), json.dumps(kept)),
+    ]
+    assert [name for name, verdict in _verdicts(report).items() if verdict == "contradicted"] == ["answer-instants"]
+
+
+@pytest.mark.parametrize("shown", ["2027-02-30", "soon", "2027-01-01T00:00:00", "12-01-01"])
+def test_what_is_no_instant_is_another_value(check: Callable[..., Report], shown: str) -> None:
+    """A text that no client reads as an instant costs its own field, and not the whole check."""
+    report = check(answered("companies.getByProductLink", {"externalOrgId": "o"}, company(createdAt=shown)))
+
+    assert differences(report) == [(2, "$.createdAt", "type", json.dumps(shown), "null")]
+
+
+def test_the_callers_own_texts_are_no_numbers(check: Callable[..., Report]) -> None:
+    """In settings and metadata a number that became text is another value, not another notation of it."""
+    changed = {**CHECK, "config": {"max": 6, "until": "2027-01-01T00:00:00.000Z"}}
+    settings = {"unit": "GB", "max": "6", "until": "2027-01-01"}
+    report = check(
+        answered("features.check", CHECK, access(configValues={"unit": "GB"})),
+        answered("features.setAccess", changed, access(configValues=settings), "mutation"),
+    )
+
+    assert differences(report) == [
+        (3, "$.configValues.max", "type", '"6"', "6"),
+        (3, "$.configValues.until", "type", '"2027-01-01"', '"2027-01-01T00:00:00.000Z"'),
+    ]
+    assert _verdicts(report)["access-set-config"] == "contradicted"
+    assert "answer-numbers" not in [name for name, verdict in _verdicts(report).items() if verdict == "contradicted"]
+
+
+def test_a_service_that_rounds_fractions_contradicts_the_assumption(check: Callable[..., Report]) -> None:
+    """That fractions are counted exactly is judged by what usage of one comes to, and by a refusal of it."""
+    rounded = check(
+        answered("features.check", CHECK, access()),
+        answered("billing.trackUsage", {**TRACK, "quantity": 0.125}, tracked(3.13, 6.87, 0), "mutation"),
+    )
+    whole = check(answered("features.check", CHECK, access()), answered("billing.trackUsage", TRACK, tracked(5, 5, 0)))
+    unfit = check(
+        answered("features.check", CHECK, access()),
+        refused("billing.trackUsage", {**TRACK, "quantity": 0.5}, "BAD_REQUEST", 400),
+    )
+
+    assert _verdicts(rounded)["usage-fraction"] == _verdicts(unfit)["usage-fraction"] == "contradicted"
+    assert "usage-fraction" not in _verdicts(whole)
+
+
+@pytest.mark.parametrize("field", ["currentUsage", "quantityLimit", "includedQuantity", "remaining"])
+@pytest.mark.parametrize("huge", [10**300, "1" * 400, 10**18], ids=["int", "text", "19 digits"])
+def test_numbers_of_any_size_can_be_checked(check: Callable[..., Report], field: str, huge: Any) -> None:
+    """A number that no double holds is shown as a difference if it is one, and is no error of Python's."""
+    report = check(
+        answered("features.check", CHECK, access(**{field: huge})),
+        answered("billing.trackUsage", {**TRACK, "quantity": 0.5}, tracked(3.5, 6.5, 0), "mutation"),
+    )
+
+    assert isinstance(str(report), str)
+
+
+def test_a_quantity_of_any_size_is_a_cassette_error_at_most(check: Callable[..., Report]) -> None:
+    """What could not have been sent is named as such."""
+    with pytest.raises(
+        CassetteError, match=r"recorded billing\.trackUsage cannot be sent: input\.quantity: an integer"
+    ):
+        check(
+            answered("features.check", CHECK, access()),
+            answered("billing.trackUsage", {**TRACK, "quantity": 10**300}, tracked(10**300, 5, 0), "mutation"),
+        )
+
+
+def test_a_check_works_without_docstrings(check: Callable[..., Report], tmp_path: Path) -> None:
+    """Under `python -OO`, which drops docstrings and assertions, a check and its rules are the same."""
+    report = check(answered("features.check", CHECK, access(canUse=False)))
+    program = (
+        "import sys\n"
+        "from chatarmin_os.drift import check_recording, rules_text\n"
+        "report = check_recording(sys.argv[1])\n"
+        "print(report)\n"
+        "print(rules_text([report]))\n"
+    )
+
+    plain, stripped = (
+        subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, *option, "-c", program, str(tmp_path / "recording.jsonl")],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for option in ([], ["-OO"])
+    )
+
+    assert plain == stripped
+    assert str(report) in stripped
+    assert "what is enabled, not expired and below its limit can be used" in stripped
 
 
 def test_a_field_that_the_service_lacks_is_told(check: Callable[..., Report]) -> None:
@@ -703,7 +851,7 @@ def test_what_no_fake_can_hold_is_told(check: Callable[..., Report]) -> None:
     assert not check(*calls).is_drift
     with pytest.raises(CassetteError, match=r"recording\.jsonl: .* it is nested too deep"):
         check(answered("features.check", CHECK, access(configValues={"deep": deep})))
-    with pytest.raises(CassetteError, match=r"recording\.jsonl: what a call was asked or answered is nested too deep"):
+    with pytest.raises(CassetteError, match=r"recording\.jsonl: .* nested (too deep|deeper than 110 levels)"):
         check(answered("features.check", {**CHECK, "deep": deep}, access()))
 
 

@@ -117,7 +117,7 @@ SAMPLES: list[ChatarminError] = [
     TransportError("no answer", outcome="not_sent", attempts=3),
     ConnectionFailed("refused", outcome="not_sent", attempts=3),
     TimedOut("too late", outcome="unknown", attempts=2),
-    InvalidResponse("<html>", outcome="unknown", attempts=2, retry_after=2.5),
+    InvalidResponse("<html>", outcome="unknown", attempts=2, retry_after=2.5, http_status=502),
     InvalidInput("blank text", field="company_id"),
     CassetteError("no recording"),
 ]
@@ -468,3 +468,166 @@ def test_the_module_draws_the_tree() -> None:
         assert error.__name__ in drawn
     for code, (error, _) in CODES.items():
         assert error in {ApiError, ServerError} or code in drawn
+
+
+# Temporary or not
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_says_whether_it_is_temporary(error: ChatarminError) -> None:
+    """A missing response, a failure of the service and a rate limit may pass; anything else will not."""
+    assert error.is_temporary is isinstance(error, (TransportError, ServerError, RateLimitError))
+
+
+@pytest.mark.parametrize(("code", "http_status"), [("TIMEOUT", 408), ("TEAPOT", 418), ("NOT_IMPLEMENTED", 501)])
+def test_a_code_is_as_temporary_as_its_class(code: str, http_status: int) -> None:
+    """The class decides, so that a handler for one class sees errors of one kind."""
+    assert ApiError.from_code(code, http_status=http_status).is_temporary is (http_status > 500)
+
+
+# Arguments, as task queues keep them
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_is_made_again_from_its_arguments(error: ChatarminError) -> None:
+    """Class, text and attributes survive JSON, as a task queue stores them: the class called with the arguments."""
+    original = copy.copy(error)
+    original.request = REQUEST
+
+    twin = type(original)(*json.loads(json.dumps(original.args)))
+
+    assert type(original) is type(twin)
+    assert str(original) == str(twin)
+    assert {**vars(original), "request": None} == {**vars(twin), "request": None}
+    assert twin.request is None
+    assert original.args == twin.args
+
+
+def test_arguments_say_what_is_so_now() -> None:
+    """An attribute that is corrected after the error was made is corrected in its arguments too."""
+    error = TimedOut("too late", outcome="not_sent")
+
+    error.outcome, error.attempts = "unknown", 3
+
+    assert error.args == ("too late", {"attempts": 3})
+
+
+def test_arguments_are_the_message_alone_where_all_else_is_default() -> None:
+    """The first argument is the message, and without attributes to carry it is the only one."""
+    assert TimedOut("too late").args == ("too late",)
+    assert InvalidInput("blank text").args == ("blank text",)
+    assert NotFoundError("no", code="NOT_FOUND").args == ("no", {"code": "NOT_FOUND"})
+
+
+def test_a_message_can_be_replaced() -> None:
+    """Setting the arguments, as programs do to add to a message, changes the message and keeps the attributes."""
+    error, plain = InvalidInput("blank text", field="name"), ChatarminError("a", "b")
+
+    error.args = (f"{error.args[0]} (row 5)", *error.args[1:])
+    plain.args = ("c", "d")
+
+    assert (str(error), error.field) == ("blank text (row 5)", "name")
+    assert error.args == ("blank text (row 5)", {"field": "name"})
+    assert (plain.args, copy.copy(plain).args) == (("c", "d"), ("c", "d"))
+
+
+def test_what_an_older_or_newer_version_put_into_arguments_is_taken_or_dropped() -> None:
+    """An attribute that the arguments lack is at its default, and an unknown one is dropped."""
+    older, newer = InvalidResponse("no", {"attempts": 2}), TimedOut("no", {"attempts": 2, "moon": "full"})
+
+    assert vars(older) == {"outcome": "unknown", "attempts": 2, "retry_after": None, "http_status": None}
+    assert vars(newer) == {"outcome": "unknown", "attempts": 2}
+
+
+@pytest.mark.parametrize("arguments", [(), ({},), ({"path": "tiers.get"},)])
+def test_a_refusal_needs_its_code(arguments: tuple[dict[str, Any], ...]) -> None:
+    """A refusal without a code is no refusal of the wire, however it is made."""
+    kind: Any = NotFoundError
+
+    with pytest.raises(TypeError, match=r"NotFoundError\(\) missing 1 required keyword-only argument: 'code'"):
+        kind("no", *arguments)
+
+
+@pytest.mark.parametrize("kind", [ApiError, ServerError, TimedOut, InvalidResponse, InvalidInput], ids=_name)
+@pytest.mark.parametrize("second", ["not_sent", 3, None, ["code"]], ids=repr)
+def test_attributes_are_not_given_by_place(kind: Any, second: object) -> None:
+    """A second positional argument that is no mapping is a mistake, not an attribute."""
+    with pytest.raises(TypeError, match="takes one positional argument, the message; name the others"):
+        kind("no", second)
+
+
+@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+def test_an_error_of_an_older_version_has_every_attribute(error: ChatarminError) -> None:
+    """An attribute that an error was pickled without, since its version did not know it, is at its default."""
+    rebuild, (kind, args, attributes), *_ = error.__reduce__()
+
+    twin = rebuild(kind, args, {name: attributes[name] for name in attributes if name in {"message", "code"}})
+
+    assert [name for name in attributes if not hasattr(twin, name)] == []
+    assert getattr(twin, "outcome", "unknown") == "unknown"
+    assert type(error).__name__ in repr(twin)
+
+
+def test_an_error_that_0_1_0_pickled_is_loaded() -> None:
+    """A pickle of the first version, which knew no `http_status` of an invalid response, has one now."""
+    pickled = (
+        b"\x80\x02cchatarmin_os.errors\n_revived\nq\x00cchatarmin_os.errors\nInvalidResponse\nq\x01X\x06\x00\x00\x00<html>"
+        b"q\x02\x85q\x03}q\x04(X\x07\x00\x00\x00outcomeq\x05X\x07\x00\x00\x00unknownq\x06X\x08\x00\x00\x00attemptsq\x07K\x02X"
+        b"\x0b\x00\x00\x00retry_afterq\x08G@\x04\x00\x00\x00\x00\x00\x00u\x87q\tRq\n."
+    )
+
+    error = pickle.loads(pickled)  # noqa: S301 - pickled by this package
+
+    assert type(error) is InvalidResponse
+    assert (error.args[0], error.attempts, error.retry_after, error.http_status) == ("<html>", 2, 2.5, None)
+
+
+# Size
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=_name)
+def test_the_repr_of_an_error_is_short(kind: type[Any]) -> None:
+    """Text of any length and kind comes out on one line of less than 1,000 characters."""
+    needed = {"code": "SOME_CODE"} if issubclass(kind, ApiError) else {}
+
+    shown = repr(kind('it\'s "so"\n\x1b[31m' + "\\" * 100_000, **needed))
+
+    assert shown.startswith(f"{kind.__name__}(")
+    assert shown.endswith(")")
+    assert shown.isprintable()
+    assert len(shown) < 1000
+
+
+def test_the_repr_of_an_error_has_its_text() -> None:
+    """The repr is the class and the text."""
+    assert repr(InvalidInput("blank text").inside("name")) == "InvalidInput('name: blank text')"
+    assert repr(ApiError.from_code("NOT_FOUND", "No such tier")) == "NotFoundError('NOT_FOUND: No such tier')"
+
+
+def test_refused_input_is_short_however_long_its_place() -> None:
+    """Keys of any length and depth leave the argument at the beginning and the reason at the end."""
+    refusal = InvalidInput("blank text")
+    for _ in range(100):
+        refusal = refusal.inside("k" * 100_000)
+    refusal = refusal.inside("metadata")
+
+    assert str(refusal).startswith("metadata.kkk")
+    assert str(refusal).endswith("kkk...: blank text")
+    assert len(str(refusal)) < 1000
+    assert len(str(refusal.field)) < 100 * 102 + 10
+
+
+def test_a_place_is_printable() -> None:
+    """A key with control characters does not break the line of a log."""
+    refusal = InvalidInput("blank text").inside("a\n\x1b[31mb").inside("metadata")
+
+    assert str(refusal) == "metadata.a  [31mb: blank text"
+
+
+# Status
+
+
+def test_an_invalid_response_knows_its_status() -> None:
+    """The HTTP status of an invalid response is given by name, and None if there was no response."""
+    assert InvalidResponse("<html>", http_status=502).http_status == 502
+    assert InvalidResponse("no HTTP").http_status is None

@@ -21,7 +21,7 @@ from chatarmin_os import UNSET, ApiError, ChatarminOS, ContactInput, FeatureChec
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import NoReturn
 
 SOME_UUID = uuid.UUID("6F9619FF-8B86-D011-B42D-00CF4FC964FF")
@@ -82,6 +82,11 @@ OPTIONAL_TEXT = [
 TEXT = NEEDED_TEXT + OPTIONAL_TEXT
 IDS = [(method, argument) for method, argument in TEXT if argument.endswith("_id") or argument == "idempotency_key"]
 NO_IDS = [pair for pair in TEXT if pair not in IDS]
+FREE = [
+    ("contacts.create", "metadata"),
+    ("billing.track_usage", "metadata"),
+    ("features.set_access", "config"),
+]
 
 
 class Plain:
@@ -284,6 +289,134 @@ def test_arguments_by_position_are_checked_too(fake: FakeTransport, method: str,
     assert list(fake.calls) == []
 
 
+@pytest.mark.parametrize(("method", "argument"), TEXT)
+@pytest.mark.parametrize("value", ["\0", "a\0", "\0a b", "é\0"], ids=repr)
+def test_nul_in_text_is_refused(fake: FakeTransport, method: str, argument: str, value: str) -> None:
+    """A database fails over U+0000 each time: it is refused wherever text is given, ids and keys of events included."""
+    error = refused(fake, method, **{argument: value})
+
+    assert argument == error.field
+    assert "U+0000" in str(error)
+    assert str(error).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "field"),
+    [
+        ("onboard", {"hints": {"domain": "acme\0.com"}}, "hints.domain"),
+        ("onboard", {"hints": {"company_name": "\0"}}, "hints.company_name"),
+        ("companies.smart_link", {"hints": {"emails": ["a@b.co", "\0"]}}, "hints.emails[1]"),
+        ("companies.smart_link", {"hints": {"dom\0ain": "acme.com"}}, "hints.dom ain"),
+        ("contacts.bulk_upsert", {"contacts": [{"email": "a\0@b.co"}]}, "contacts[0].email"),
+        ("contacts.bulk_upsert", {"contacts": [{"email": "a@b.co", "name": "\0"}]}, "contacts[0].name"),
+        ("contacts.bulk_upsert", {"contacts": [{"email": "a@b.co", "metadata": {"\0": 1}}]}, "contacts[0].metadata"),
+        ("contacts.create", {"metadata": {"a": ["\0"]}}, "metadata.a[0]"),
+        ("features.set_access", {"config": {"a": {"b": "\0"}}}, "config.a.b"),
+        ("features.set_access", {"source": "api\0"}, "source"),
+        ("features.set_access", {"valid_until": "2024-01-15\0"}, "valid_until"),
+        ("billing.track_usage", {"metadata": {"a\0": 1}}, "metadata"),
+        ("tiers.apply", {"features": {"se\0ats": {}}}, "features"),
+        ("tiers.apply", {"features": {"seats": {"\0": 1}}}, "features.seats"),
+    ],
+)
+def test_nul_is_refused_inside_arguments(
+    fake: FakeTransport, method: str, arguments: dict[str, Any], field: str
+) -> None:
+    """U+0000 is refused in hints, contacts, mappings and keys by its place."""
+    assert refused(fake, method, **arguments).field == field
+
+
+@pytest.mark.parametrize("value", [{"a": "\0"}, ["\0"], "\0", {"\0": 1}], ids=repr)
+def test_nul_is_refused_in_calls_by_path(fake: FakeTransport, value: Any) -> None:
+    """The input of a call by its path is checked in the same way, and so is the path."""
+    client = ChatarminOS(transport=fake)
+
+    for path, given, field in (("a.b", value, "input"), ("a\0b", None, "path")):
+        with pytest.raises(InvalidInput, match=r"U\+0000") as caught:
+            client.call(path, given)
+        assert str(caught.value.field).startswith(field)
+    assert list(fake.calls) == []
+
+
+POISONOUS = ["__proto__", "constructor", "prototype"]
+
+
+@pytest.mark.parametrize("key", POISONOUS)
+@pytest.mark.parametrize(
+    ("method", "argument", "make", "place"),
+    [
+        *((method, argument, lambda key: {key: 1}, "") for method, argument in FREE),
+        *((method, argument, lambda key: {"a": [{"b": {key: {}}}]}, ".a[0].b") for method, argument in FREE),
+        ("tiers.apply", "features", lambda key: {key: {"max_quantity": 1}}, ""),
+        ("subscriptions.create", "features", lambda key: {"seats": {key: 1}}, ".seats"),
+        ("contacts.bulk_upsert", "contacts", lambda key: [{"email": "a@b.co", "metadata": {key: 1}}], "[0].metadata"),
+    ],
+)
+def test_keys_of_javascript_are_refused(
+    fake: FakeTransport, method: str, *, argument: str, make: Callable[[str], Any], place: str, key: str
+) -> None:
+    """Keys that JavaScript treats specially are refused at any depth, for the service would lose them in silence."""
+    error = refused(fake, method, **{argument: make(key)})
+
+    assert error.field == f"{argument}{place}.{key}"
+
+
+@pytest.mark.parametrize("key", POISONOUS)
+def test_keys_of_javascript_are_refused_in_calls_by_path(fake: FakeTransport, key: str) -> None:
+    """So are those in the input of a call by its path."""
+    with pytest.raises(InvalidInput) as caught:
+        ChatarminOS(transport=fake).call("a.b", {"a": [{key: 1}]})
+
+    assert caught.value.field == f"input.a[0].{key}"
+    assert list(fake.calls) == []
+
+
+# Addresses
+
+SPACES = [" ann@acme.com", "ann@acme.com ", "\tann@acme.com\r\n", "\u00a0ann@acme.com\u2003", "\u3000ann@acme.com"]
+
+
+@pytest.mark.parametrize("given", SPACES, ids=repr)
+@pytest.mark.parametrize(
+    ("method", "make", "found"),
+    [
+        ("companies.create", lambda email: {"contact_email": email}, lambda said: said["contactEmail"]),
+        ("contacts.create", lambda email: {"email": email}, lambda said: said["email"]),
+        (
+            "contacts.bulk_upsert",
+            lambda email: {"contacts": [{"email": email}]},
+            lambda said: said["contacts"][0]["email"],
+        ),
+        (
+            "contacts.bulk_upsert",
+            lambda email: {"contacts": [ContactInput(email=email)]},
+            lambda said: said["contacts"][0]["email"],
+        ),
+        ("companies.smart_link", lambda email: {"hints": {"emails": [email]}}, lambda said: said["hints"]["emails"][0]),
+        ("onboard", lambda email: {"hints": Hints(emails=(email, " "))}, lambda said: said["hints"]["emails"][0]),
+        ("onboard", lambda email: {"contact_email": email}, lambda said: said["contactEmail"]),
+    ],
+    ids=["companies.create", "contacts.create", "mapping", "ContactInput", "smart_link", "Hints", "onboard"],
+)
+def test_an_address_is_trimmed(
+    fake: FakeTransport, method: str, make: Callable[[str], Any], found: Callable[[Any], Any], given: str
+) -> None:
+    """White space around an address is not sent, wherever an address is given."""
+    assert found(sent(fake, method, **make(given))) == "ann@acme.com"
+
+
+def test_only_the_ends_of_an_address_are_trimmed(fake: FakeTransport) -> None:
+    """Whether the rest is an address is for the service to say."""
+    assert sent(fake, "contacts.create", email=" a b@acme.com ")["email"] == "a b@acme.com"
+
+
+def test_other_text_is_not_trimmed(fake: FakeTransport) -> None:
+    """Names and ids are sent as they are."""
+    said = sent(fake, "contacts.create", company_id=" c ", name=" Ann ")
+
+    assert (said["companyId"], said["name"]) == (" c ", " Ann ")
+
+
 # Flags
 
 FLAGS = [
@@ -338,14 +471,7 @@ def test_flags_without_a_default_are_sent_as_given(method: str, argument: str, n
 
 # Free-form mappings
 
-MAPPINGS = [
-    ("contacts.create", "metadata"),
-    ("billing.track_usage", "metadata"),
-    ("features.set_access", "config"),
-    ("tiers.apply", "features"),
-    ("subscriptions.create", "features"),
-]
-FREE = [pair for pair in MAPPINGS if pair[1] != "features"]
+MAPPINGS = [*FREE, ("tiers.apply", "features"), ("subscriptions.create", "features")]
 
 
 @pytest.mark.parametrize(("method", "argument"), MAPPINGS)

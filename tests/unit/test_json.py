@@ -10,6 +10,7 @@ from collections import OrderedDict, UserDict, defaultdict
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
@@ -19,7 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatarmin_os import InvalidInput
-from chatarmin_os._json import DEEPEST, LARGEST_INTEGER, copied, described, instant_text, shortened, unshared
+from chatarmin_os._json import (
+    DEEPEST,
+    FORBIDDEN_KEYS,
+    LARGEST_INTEGER,
+    copied,
+    described,
+    instant_text,
+    private_repr,
+    shortened,
+    unshared,
+)
 
 
 class Text(str):
@@ -101,7 +112,7 @@ def _containers(value: Any) -> list[int]:
     return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
 
 
-@pytest.mark.parametrize("copy", [copied, unshared])
+@pytest.mark.parametrize("copy", [partial(copied, is_stored=False), unshared], ids=["copied", "unshared"])
 @unhurried
 @given(value=JSON)
 def test_json_travels_as_it_is(copy: Any, value: Any) -> None:
@@ -249,6 +260,45 @@ def test_a_whole_surrogate_pair_is_text() -> None:
     assert copied({"\U0001f511": "\U0001f511"}) == {"\U0001f511": "\U0001f511"}
 
 
+@pytest.mark.parametrize("text", ["\0", "a\0", "\0é", Text("a\0b")], ids=repr)
+def test_nul_is_refused_where_it_is(text: str) -> None:
+    """U+0000, which a database refuses for ever, is refused as a value and as a key; on the wire it may travel."""
+    value, key = _refused({"a": [text]}), _refused({"a": {text: 1}})
+
+    assert (value.field, key.field) == ("a[0]", "a")
+    assert "U+0000" in str(value)
+    assert "U+0000" in str(key)
+    assert str(value).isprintable()
+    assert copied({"a": [text], text: 1}, is_stored=False) == {"a": [str.__str__(text)], str.__str__(text): 1}
+
+
+@pytest.mark.parametrize("key", ["__proto__", "constructor", "prototype", Text("__proto__")], ids=repr)
+@pytest.mark.parametrize(
+    ("make", "place"),
+    [
+        (lambda key: {key: 1}, ""),
+        (lambda key: {"fine": 1, "a": {"b": [{}, {key: {}}]}}, "a.b[1]."),
+        (lambda key: [[{key: None}]], "[0][0]."),
+    ],
+    ids=["top", "inside", "list"],
+)
+def test_keys_that_javascript_treats_specially_are_refused(make: Any, place: str, key: str) -> None:
+    """Such a key is dropped in silence or fails there: it is refused by its place at any depth."""
+    refusal = _refused(make(key))
+
+    assert refusal.field == place + str.__str__(key)
+    assert str(refusal) == f"{refusal.field}: JavaScript does not keep a key of this name, use another"
+    assert json.dumps(copied(make(key), is_stored=False)) == json.dumps(make(key))
+
+
+@pytest.mark.parametrize("word", sorted(FORBIDDEN_KEYS))
+def test_the_names_of_such_keys_are_fine_as_values_and_in_others(word: str) -> None:
+    """Only a key of exactly this name is refused."""
+    value = {"kind": word, word.upper(): word, f"{word}_": [word], f" {word}": 1}
+
+    assert copied(value) == value
+
+
 @pytest.mark.parametrize("key", [5, None, True, 1.5, (1, 2), b"key"], ids=repr)
 def test_keys_are_text(key: Any) -> None:
     """A key of another type is refused at the place of its object, not turned into text."""
@@ -375,6 +425,8 @@ def test_an_instant_is_written_in_utc(moment: datetime, expected: str) -> None:
         (Rude(), "Rude (its repr fails)"),
         ([Rude()], "list (its repr fails)"),
         (10**5000, "int (its repr fails)"),
+        ("ask ann.smith@acme.com", "str 'ask a...@acme.com'"),
+        (["a\nb"], r"list ['a\nb']"),
     ],
     ids=lambda value: shortened(value, 30),
 )
@@ -414,3 +466,37 @@ def test_a_value_that_cannot_be_shown_breaks_no_message(value: Any) -> None:
 def test_no_message_is_long(value: Any) -> None:
     """However large a value is, its text is short."""
     assert len(shortened(value)) <= 60
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("ann@acme.com", "'a...@acme.com'"),
+        ("a@b.co", "'a...@b.co'"),
+        ("a...@acme.com", "'a...@acme.com'"),
+        ("mary.o'brien@acme.com", '"m...@acme.com"'),
+        ("müller+x@acme.com", "'m...@acme.com'"),
+        ("Ann <ann@acme.com>, bob@b.co", "'Ann <a...@acme.com>, b...@b.co'"),
+        ("mailto:ann@acme.com?cc=bob@b.co", "'mailto:a...@acme.com?cc=b...@b.co'"),
+        ({"ann@acme.com": ["bob@b.co"]}, "{'a...@acme.com': ['b...@b.co']}"),
+        ("no address @ all @", "'no address @ all @'"),
+        ("@handle", "'@handle'"),
+        (5, "5"),
+        (None, "None"),
+    ],
+    ids=repr,
+)
+def test_addresses_are_shortened(value: Any, expected: str) -> None:
+    """Of each address the first letter and the host are left, wherever it stands in a repr."""
+    assert private_repr(value) == expected
+
+
+@pytest.mark.parametrize("unit", ["a", "a'", "'a", "''", "@", "a@", "a' ", "é'é", ".", "a@a@'"], ids=repr)
+def test_shortening_takes_time_in_proportion_to_the_text(unit: str) -> None:
+    """However often a piece of text is repeated, shortening ends at once and loses no address."""
+    shown = private_repr(unit * 300_000)
+
+    assert shown.count("@") == unit.count("@") * 300_000

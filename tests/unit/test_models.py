@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import chatarmin_os
 from chatarmin_os import (
@@ -45,6 +48,7 @@ from chatarmin_os import (
     OrgFeatures,
     ResetLinksInput,
     ResetResult,
+    SignUpResult,
     SmartLinkInput,
     SmartLinkResult,
     StripePrice,
@@ -57,6 +61,7 @@ from chatarmin_os import (
     UpdateCompanyInput,
     UsageResult,
 )
+from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Transport
 
 if TYPE_CHECKING:
@@ -401,9 +406,12 @@ NAN = float("nan")
 WRONG: dict[Any, list[Any]] = {
     TEXT: [5, 1.5, True, False, ["text"], {"text": "text"}],
     BOOL: [0, 1, 1.0, "true", "", [], [True], {}],
-    QUANTITY: ["5", "", True, False, [5], {}, NAN, float("inf"), float("-inf")],
-    COUNT: ["5", True, False, [], {}, 2.5, -0.5, 1e-9, NAN, float("inf"), float("-inf")],
-    INSTANT: [1705314600, 1.5, True, [], {}, "", "soon", "2024-01-15", "2024-01-15T10:30:00", "2024-13-01T00:00:00Z"],
+    QUANTITY: ["5 ", "", "five", True, False, [5], ["5"], {}, NAN, float("inf"), float("-inf")],
+    COUNT: ["2.5", "five", "", True, False, [], {}, 2.5, -0.5, 1e-9, NAN, float("inf"), float("-inf")],
+    INSTANT: [
+        *[1705314600, 1.5, True, [], {}, NAN, float("-inf"), "", "soon", "2024-01-15T10:30:00"],
+        *["2024-13-01T00:00:00Z", "2024-02-30", "20240115", "2024-01", "NaN", "-Infinity", "1705314600000"],
+    ],
     MAPPING: [[], [["key", "value"]], "text", "", 5, True],
 }
 WRONG_LISTS = [{}, {"0": {}}, "text", "", 5, True, False, 1.5]
@@ -430,7 +438,7 @@ def test_every_model_is_looked_at() -> None:
     exported = {cast("Any", getattr(chatarmin_os, name)) for name in chatarmin_os.__all__ if name != "PROCEDURES"}
     models = {one for one in exported if getattr(one, "__module__", "").startswith("chatarmin_os.models.")}
 
-    assert models == {*MODELS, Hints}
+    assert models == {*MODELS, Hints, SignUpResult}
     assert set(MODELS) == set(WAYS)
 
 
@@ -685,10 +693,228 @@ def test_an_instant_is_aware_and_in_utc(given: str, expected: datetime) -> None:
         assert moment.utcoffset() == timedelta(0)
 
 
-@pytest.mark.parametrize("given", ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "+12024-01-01T00:00:00Z"])
-def test_an_instant_beyond_the_calendar_is_refused(given: str) -> None:
-    """An instant that no datetime in UTC can hold is refused and named."""
-    _refused(Company, {"id": "c", "createdAt": given}, ".createdAt")
+NUMBERS_AS_TEXT = [
+    ("6", 6),
+    ("6.00", 6),
+    ("12.5", 12.5),
+    ("-3.50", -3.5),
+    ("0", 0),
+    ("-0", 0),
+    ("-0.00", 0),
+    ("0.125", 0.125),
+    ("1e3", 1000),
+    ("1.5E+1", 15),
+    ("25e-1", 2.5),
+    ("1e-400", 0),
+    ("0e999999999999", 0),
+    ("9007199254740993", 9007199254740993),
+    ("-9007199254740993.00", -9007199254740993),
+    ("90071992547409930e-1", 9007199254740993),
+    ("12345678901234567.8e1", 123456789012345678),
+    ("9007199254740993.5", 9007199254740994.0),
+    ("1e22", 10**22),
+    ("1" + "0" * 400, 10**400),
+    ("9" * 4300, 10**4300 - 1),
+    ("5." + "0" * 100_000, 5),
+    ("0." + "0" * 100_000 + "1e100001", 1),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), NUMBERS_AS_TEXT, ids=[row[0][:25] for row in NUMBERS_AS_TEXT])
+def test_a_number_may_be_text(given: str, expected: float) -> None:
+    """Text that is exactly a JSON number is that number, as databases write it: exact, and an int if it is whole."""
+    usage = answered(WAYS[UsageResult].request, {"currentUsage": given, "billableQuantity": given})
+
+    assert (usage.current_usage, usage.billable_quantity) == (expected, expected)
+    assert type(usage.current_usage) is type(expected)
+
+
+@pytest.mark.parametrize(("given", "expected"), [row for row in NUMBERS_AS_TEXT if type(row[1]) is int][:20])
+def test_a_count_may_be_text(given: str, expected: int) -> None:
+    """The same holds for counts."""
+    result = answered(ResetLinksInput(), {"linksDeleted": given, "contactsDeleted": given})
+
+    assert (result.links_deleted, result.contacts_deleted) == (expected, expected)
+    assert type(result.links_deleted) is int
+
+
+@pytest.mark.parametrize(("model", "name", "wire", "kind"), FIELDS, ids=_id)
+def test_numbers_may_be_text_in_every_model(model: type[Any], name: str, wire: str, kind: Any) -> None:
+    """Quantities, counts, amounts and confidences may be text in every model and list, and no other field."""
+    if kind in {QUANTITY, COUNT}:
+        assert getattr(_decoded(model, {**_full(model), wire: "6.00"}), name) == 6
+    elif kind == TEXT:
+        assert getattr(_decoded(model, {**_full(model), wire: "6.00"}), name) == "6.00"
+    else:
+        _refused(model, {**_full(model), wire: "6.00"}, f".{wire}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *[
+            "",
+            " ",
+            "-",
+            "+6",
+            " 6",
+            "6 ",
+            "6\n",
+            "\t6",
+            "06",
+            "-06",
+            "00",
+            "6.",
+            ".5",
+            "-.5",
+            "1e",
+            "1e+",
+            "1e5.0",
+            "e5",
+        ],
+        *["0x6", "0b1", "1_000", "1,000", "1,5", "1 000", "6.0.0", "--6", "6-", "1/2", "6%", "$6", "6n", "six", "true"],
+        *["null", "NaN", "nan", "Infinity", "-Infinity", "inf", "1e999", "-1e400", "1e999999999", "9" * 4301],
+        *["\u0666", "\uff16", "\u00b2", "6\0", '"6"', "[6]"],
+    ],
+    ids=lambda text: repr(text)[:30],
+)
+def test_other_text_is_no_number(text: str) -> None:
+    """Whatever JSON would not read as a number, or not as a finite one, is a wrong type, and so in counts."""
+    for model, wire in ((UsageResult, "currentUsage"), (ResetResult, "linksDeleted")):
+        assert f"got str {text!r}"[:30] in _refused(model, {**_full(model), wire: text}, f".{wire}")
+
+
+@given(number=st.integers() | st.floats(allow_nan=False, allow_infinity=False))
+@settings(deadline=None)
+def test_the_text_of_a_number_is_read_as_the_number(number: float) -> None:
+    """What JSON writes of a number is the same number in quotes."""
+    text = json.dumps(number)
+    plain, quoted = (answered(WAYS[UsageResult].request, {"currentUsage": given}) for given in (number, text))
+
+    if abs(number) <= 2**53:  # the text of a larger float says more than the float: it is read exactly
+        assert repr(plain.current_usage) == repr(quoted.current_usage)
+    assert float(quoted.current_usage) == float(number)
+
+
+@pytest.mark.parametrize(("make", "expected"), [("0.{}", 0), ("0e{}", 0), ("1.{}", 1), ("1e-{}1", 0.1), ("{}", None)])
+def test_a_number_of_any_length_is_read_at_once(make: str, expected: float | None) -> None:
+    """However long the text is, it is read or refused in time in proportion to its length."""
+    text = make.format("0" * 1_000_000)
+
+    if expected is None:
+        assert len(_refused(UsageResult, {"currentUsage": text}, ".currentUsage")) < 300
+    else:
+        assert answered(WAYS[UsageResult].request, {"currentUsage": text}).current_usage == expected
+
+
+@pytest.mark.parametrize("make", ["1{}", "-1{}", "1{}.5", "1{}e5", "1e1{}", "1.{}x"])
+def test_a_number_without_an_end_is_refused_at_once(make: str) -> None:
+    """A number that no float holds, and that is longer than any int that Python writes, is a wrong type."""
+    text = make.format("0" * 1_000_000)
+
+    assert len(_refused(UsageResult, {"currentUsage": text}, ".currentUsage")) < 300
+
+
+@pytest.mark.parametrize("wrong", ["4900", 4900.5])
+def test_a_snapshot_of_the_fake_has_no_numbers_as_text(wrong: object) -> None:
+    """What only answers of a service may hold is wrong in the fake's own state."""
+    snapshot = FakeTransport(demo_catalogue()).snapshot()
+    snapshot["catalogue"]["tiers"][0]["baseFee"] = wrong
+
+    with pytest.raises(ValueError, match="baseFee"):
+        FakeTransport.from_snapshot(snapshot)
+
+
+LAST, FIRST = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
+NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
+INSTANTS = [
+    # Days, as Drizzle's `date` answers them
+    ("2027-01-01", NEW_YEAR),
+    ("2024-02-29", datetime(2024, 2, 29, tzinfo=UTC)),
+    ("0001-01-01", FIRST),
+    ("9999-12-31", datetime(9999, 12, 31, tzinfo=UTC)),
+    # JavaScript writes other years with a sign and six digits
+    ("+275760-09-13T00:00:00.000Z", LAST),
+    ("+010000-01-01T00:00:00.000Z", LAST),
+    ("+012024-02-29T23:59:59.999Z", LAST),
+    ("+275760-09-13", LAST),
+    ("+002027-01-01T00:00:00.000Z", NEW_YEAR),
+    ("+002027-01-01T02:00:00.000+02:00", NEW_YEAR),
+    ("-000001-12-31T23:59:59.999Z", FIRST),
+    ("-271821-04-20T00:00:00.000Z", FIRST),
+    ("0000-01-01T00:00:00.000Z", FIRST),
+    ("+000000-01-01T00:00:00.000Z", FIRST),
+    # PostgreSQL writes them without a sign
+    ("12024-01-01", LAST),
+    ("275760-09-13", LAST),
+    ("10000-01-01 00:00:00+00", LAST),
+    ("+12024-01-01T00:00:00Z", LAST),
+    ("2027-01-01 01:00:00+01", NEW_YEAR),
+    # An offset decides the year
+    ("9999-12-31T23:59:59-01:00", LAST),
+    ("+010000-01-01T00:30:00+01:00", datetime(9999, 12, 31, 23, 30, tzinfo=UTC)),
+    ("0001-01-01T00:00:00+01:00", FIRST),
+    ("0000-12-31T23:30:00-01:00", datetime(1, 1, 1, 0, 30, tzinfo=UTC)),
+    # What is finer than a microsecond is cut
+    ("2027-01-01T00:00:00.123456789Z", NEW_YEAR.replace(microsecond=123_456)),
+]
+
+
+@pytest.mark.parametrize(("given", "expected"), INSTANTS, ids=[row[0] for row in INSTANTS])
+def test_a_day_or_a_far_year_is_an_instant(given: str, expected: datetime) -> None:
+    """A day is its start in UTC; an instant beyond what a datetime holds is the last or the first one that it holds."""
+    company = answered(GetByProductLinkInput(external_org_id="o"), {"id": "c", "createdAt": given})
+    (access,) = answered(ListAccessInput(company_id="c"), [{"isEnabled": True, "validUntil": given}])
+
+    assert (company.created_at, access.valid_until) == (expected, expected)
+    assert company.created_at.tzinfo is access.valid_until.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *[
+            "2027",
+            "2027-01",
+            "2027-1-1",
+            "20270101",
+            "2027-W01-1",
+            "2027-001",
+            "2027-01-01Z",
+            "2027-01-01T",
+            "2027/01/01",
+        ],
+        *["2027-13-01", "2027-00-01", "2027-02-29", "2027-01-32", "2027-01-01\n", " 2027-01-01", "\uff12027-01-01"],
+        *["-000000-01-01T00:00:00.000Z", "+275760-13-01T00:00:00.000Z", "+002027-02-29T00:00:00.000Z"],
+        *[
+            "+275760-09-13T25:00:00.000Z",
+            "+275760-09-13T00:00:00.000",
+            "+275760-09-13T00:00:00.000 Z",
+            "-275760-09-13T00",
+        ],
+        *["+2757600-09-13T00:00:00.000Z", "02027-01-01", "-2027-01-01T00:00:00Z", "--00001-01-01T00:00:00Z"],
+        *["2027-01-01T24:00:00Z", "2027-01-01T23:59:60Z", "2027-01-01T00:00:00", "12024-01-01T00:00:00"],
+        *[
+            "Fri Jan 01 2027 00:00:00 GMT+0000",
+            "Fri, 01 Jan 2027 00:00:00 GMT",
+            "1/1/2027, 12:00:00 AM",
+            "Invalid Date",
+        ],
+        *["infinity", "-infinity", "0044-03-15 BC", "never", "today", "1798761600", "1798761600000", "6.00"],
+    ],
+)
+def test_no_other_date_is_an_instant(given: str) -> None:
+    """What neither a driver nor `JSON.stringify` makes is a wrong type, and shown as it came."""
+    assert repr(given)[1:30] in _refused(Company, {"id": "c", "createdAt": given}, ".createdAt")
+
+
+def test_a_wrong_type_in_a_result_has_the_status_of_a_result() -> None:
+    """The response was a result, which is sent with status 200: it is a mistake, not an outage."""
+    wrong: list[Any] = [{"isEnabled": "yes"}, {}, None, []]
+    for answer in wrong:
+        with pytest.raises(InvalidResponse) as refused:
+            answered(CHECK, answer)
+        assert refused.value.http_status == 200
 
 
 @pytest.mark.parametrize("unknown", ["merged", "", "LINKED", "already linked"])
@@ -718,6 +944,20 @@ def test_an_unlinked_organisation_has_no_company() -> None:
     company = answered(GetByProductLinkInput(external_org_id="o"), None)
 
     assert company is None
+
+
+@pytest.mark.parametrize(("can_use", "expected"), [(True, True), (False, False), (None, False)])
+def test_an_access_is_true_if_it_can_be_used(can_use: bool | None, expected: bool) -> None:  # noqa: FBT001
+    """An access in a condition is its `can_use`, and false if the service does not say."""
+    made = FeatureAccess(is_enabled=True, can_use=can_use)
+    checked = answered(CHECK, {"isEnabled": True} if can_use is None else {"isEnabled": True, "canUse": can_use})
+
+    assert (bool(made), bool(checked), not made) == (expected, expected, not expected)
+
+
+def test_no_other_model_is_false() -> None:
+    """All other models are true, whatever is in them."""
+    assert [model for model in MODELS if not model()] == [FeatureAccess]
 
 
 # Mappings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +27,8 @@ def test_tiers(recorded_os):
 def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """The projects load no plugins of what happens to be installed here, which takes longer than their tests."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    for name in ("OS_API_KEY", "OS_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -38,6 +42,10 @@ def _recording(project: pytest.Pytester, name: str) -> Path:
     return project.path / "recordings" / f"{name}.jsonl"
 
 
+def _names(project: pytest.Pytester) -> list[str]:
+    return sorted(path.name for path in (project.path / "recordings").iterdir())
+
+
 def test_it_is_not_loaded_by_itself(pytester: pytest.Pytester) -> None:
     """Who does not ask for it gets no fixtures, and no options."""
     pytester.makepyfile(TIERS)
@@ -46,16 +54,45 @@ def test_it_is_not_loaded_by_itself(pytester: pytest.Pytester) -> None:
 
 
 def test_a_fresh_fake_for_each_test(project: pytest.Pytester) -> None:
-    """What one test does the next does not see, and the handles are at hand."""
+    """What one test does the next does not see; `os_fake` is the fake behind the client."""
     project.makepyfile("""
         import pytest
 
         @pytest.mark.parametrize("turn", [1, 2])
-        def test_fresh(fake_os, turn):
+        def test_fresh(fake_os, os_fake, turn):
             assert fake_os.onboard(external_org_id="org_1", tier_code="free").link_status == "created"
-            assert fake_os.transport.calls
+            assert fake_os.transport is os_fake
+            os_fake.fail("tiers.list", error="FORBIDDEN")
+            assert len(os_fake.calls) == 1
     """)
 
+    project.runpytest().assert_outcomes(passed=2)
+
+
+def test_a_project_has_its_own_catalogue(project: pytest.Pytester) -> None:
+    """`os_catalogue` says what features and tiers there are, for the fake and for what is recorded from it."""
+    project.makeconftest("""
+        import pytest
+        from chatarmin_os.fake import Catalogue, FakeTransport
+        pytest_plugins = ["chatarmin_os.pytest"]
+
+        @pytest.fixture
+        def os_catalogue():
+            catalogue = Catalogue()
+            catalogue.add_tier("gold", name="Gold")
+            return catalogue
+    """)
+    project.makepyfile(
+        test_it="""
+        def test_fake(fake_os):
+            assert [tier.code for tier in fake_os.tiers.list()] == ["gold"]
+
+        def test_recorded(recorded_os):
+            assert [tier.code for tier in recorded_os.tiers.list()] == ["gold"]
+    """
+    )
+
+    project.runpytest("--os-record=fake").assert_outcomes(passed=2)
     project.runpytest().assert_outcomes(passed=2)
 
 
@@ -74,11 +111,101 @@ def test_record_then_replay(project: pytest.Pytester) -> None:
 
     project.runpytest("--os-record=fake").assert_outcomes(passed=2)
 
-    assert sorted(path.name for path in (project.path / "recordings").iterdir()) == [
-        "test_it.TestTiers.test_get_free_.jsonl",
-        "test_it.TestTiers.test_get_pro_x_.jsonl",
+    assert [name.rpartition("-")[0] for name in _names(project)] == [
+        "test_it.TestTiers.test_get_free_",
+        "test_it.TestTiers.test_get_pro_x_",
     ]
     project.runpytest().assert_outcomes(passed=2)
+
+
+def test_each_test_has_a_file_of_its_own(project: pytest.Pytester) -> None:
+    """Also where names differ in a replaced character, in letter case alone, or behind many equal characters."""
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        LONG = [pytest.param("x" * size, id="x" * size) for size in (300, 301)]
+
+        @pytest.mark.parametrize("code", ["a/b", "a:b", "a_b", "A_b", "\u00e4", "", "it's", *LONG])
+        def test_get(recorded_os, code):
+            recorded_os.companies.create(name="Acme", external_org_id=f"org {code}")
+
+        def test_get_(recorded_os):
+            recorded_os.tiers.list()
+
+        class TestA:
+            def test_b(self, recorded_os):
+                recorded_os.tiers.list()
+
+            def test_B(self, recorded_os):
+                recorded_os.tiers.get("pro")
+
+        class Testa(TestA):
+            pass
+    """
+    )
+
+    project.runpytest("--os-record=fake").assert_outcomes(passed=14)
+
+    names = _names(project)
+    assert len({name.lower() for name in names}) == 14
+    assert "test_it.test_get_.jsonl" in names
+    assert max(map(len, names)) < 200
+    project.runpytest().assert_outcomes(passed=14)
+
+
+@pytest.mark.parametrize(
+    ("test", "former"),
+    [
+        ("test_get[pro/x]", "test_it.test_get_pro_x_.jsonl"),
+        ("TestA::test_b", "test_it.TestA.test_b.jsonl"),
+    ],
+)
+def test_a_file_under_its_former_name_is_found(project: pytest.Pytester, test: str, former: str) -> None:
+    """Recordings that an older version has named need not be made again."""
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.parametrize("code", ["pro/x"])
+        def test_get(recorded_os, code):
+            assert recorded_os.tiers.get("pro").name == "Pro"
+
+        class TestA:
+            def test_b(self, recorded_os):
+                assert recorded_os.tiers.get("pro").name == "Pro"
+
+            def test_B(self):
+                pass
+    """
+    )
+    project.runpytest("--os-record=fake", f"test_it.py::{test}").assert_outcomes(passed=1)
+    [name] = _names(project)
+    assert name != former
+
+    (project.path / "recordings" / name).rename(project.path / "recordings" / former)
+
+    project.runpytest(f"test_it.py::{test}").assert_outcomes(passed=1)
+
+
+def test_several_processes_record_the_same_tests(project: pytest.Pytester) -> None:
+    """Under pytest-xdist, whatever makes the folder or replaces a file first; groups of tests are not in the names."""
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.xdist_group("some")
+        @pytest.mark.parametrize("turn", range(9))
+        def test_get(recorded_os, turn):
+            assert recorded_os.tiers.get("pro").name == "Pro"
+    """
+    )
+
+    each = project.runpytest_subprocess("-p", "xdist", "--os-record=fake", "--tx", "2*popen", "--dist", "each")
+
+    each.assert_outcomes(passed=18)
+    assert len(_names(project)) == 9
+    project.runpytest_subprocess("-p", "xdist", "-n", "2", "--dist", "loadgroup").assert_outcomes(passed=9)
 
 
 def test_record_from_the_service(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +234,8 @@ def test_a_missing_recording_says_what_makes_it(project: pytest.Pytester) -> Non
     )
 
 
-def test_recording_without_a_key_is_told(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recording_without_a_key_is_told(project: pytest.Pytester) -> None:
     """One line, and no traceback."""
-    monkeypatch.delenv("OS_API_KEY", raising=False)
     project.makepyfile(test_it=TIERS)
 
     result = project.runpytest("--os-record")
@@ -117,6 +243,66 @@ def test_recording_without_a_key_is_told(project: pytest.Pytester, monkeypatch: 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["--os-record: api_key: *OS_API_KEY*"])
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_production_is_recorded_only_where_it_is_named(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a base URL nothing is called; the word wins over one that is set."""
+    monkeypatch.setenv("OS_API_KEY", "os_sk_recorded")
+    project.makepyfile(
+        test_it="""
+        def test_where(recorded_os):
+            assert recorded_os.transport.inner._base_url == "https://os.chatarmin.com/api/v1"
+    """
+    )
+
+    refused = project.runpytest("--os-record")
+
+    refused.assert_outcomes(errors=1)
+    refused.stdout.fnmatch_lines(["--os-record: OS_BASE_URL is not set, *=production or *=fake"])
+    assert not (project.path / "recordings").exists()
+    project.runpytest("--os-record=production").assert_outcomes(passed=1)
+    monkeypatch.setenv("OS_BASE_URL", "http://127.0.0.1:9")
+    project.runpytest("--os-record=production").assert_outcomes(passed=1)
+    project.runpytest("--os-record").assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize("option", ["--os-record", "--os-record=service", "--os-record=fake"])
+def test_the_option_leaves_a_path_alone(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """`pytest --os-record test_it.py` records that file, and no other."""
+    project.makepyfile(test_it=TIERS, test_other="def test_other(): assert 0")
+    with serve_fake() as url:
+        monkeypatch.setenv("OS_API_KEY", "os_sk_recorded")
+        monkeypatch.setenv("OS_BASE_URL", url)
+        project.runpytest(option, "test_it.py").assert_outcomes(passed=1)
+
+    assert _names(project) == ["test_it.test_tiers.jsonl"]
+
+
+def test_an_unknown_source_is_refused(project: pytest.Pytester) -> None:
+    """Nothing runs."""
+    project.makepyfile(test_it=TIERS)
+
+    assert project.runpytest("--os-record=prod").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_the_command_can_be_pasted(project: pytest.Pytester) -> None:
+    """Whatever the parameters of the test are."""
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        @pytest.mark.parametrize("code", ["it's $HOME \\u2028"])
+        def test_get(recorded_os, code):
+            recorded_os.tiers.list()
+    """
+    )
+    command = next(line for line in project.runpytest().outlines if "this records it: " in line)
+
+    _, *arguments = shlex.split(command.partition("this records it: ")[2])
+
+    project.runpytest(*arguments, "--os-record=fake").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("call", ["recorded_os.tiers.get('free')", "raise recorded_os.batch([free])[0]"])
@@ -143,7 +329,7 @@ def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pyteste
     result.stdout.fnmatch_lines(
         ["*has no tiers.get(*; the nearest of 1, all used, differs:", "This records it anew: *"]
     )
-    assert result.outlines.count("This records it anew: pytest 'test_it.py::test_tiers' --os-record") == 1
+    assert result.outlines.count("This records it anew: pytest 'test_it.py::test_tiers' --os-record=fake") == 1
 
 
 def test_calls_that_had_no_answer_warn(project: pytest.Pytester) -> None:
@@ -171,8 +357,12 @@ def test_a_broken_recording_says_what_makes_it(project: pytest.Pytester) -> None
     """And where it is broken."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
-    _recording(project, "test_it.test_tiers").write_text("{}")
+    path = _recording(project, "test_it.test_tiers")
+    head = path.read_text().splitlines()[0]
 
+    path.write_text(f"{head}\n{{}}\n")
+    project.runpytest("--os-max-age", "5").stdout.fnmatch_lines(["*line 2: no call*--os-record=fake"])
+    path.write_text("{}")
     project.runpytest("--os-max-age", "5").stdout.fnmatch_lines(["*line 1*--os-record"])
 
 
@@ -185,24 +375,198 @@ def test_unused_calls_fail_a_test_that_passed(project: pytest.Pytester) -> None:
     unused = project.runpytest()
     unused.assert_outcomes(passed=1, errors=1)
     unused.stdout.fnmatch_lines(
-        ["*1 of 1 recorded calls were never made:", "*This records it anew: pytest *--os-record"]
+        ["*1 of 1 recorded calls were never made:", "*This records it anew: pytest *--os-record=fake"]
     )
 
     project.makepyfile(test_it="def test_tiers(recorded_os): assert 0")
     project.runpytest().assert_outcomes(failed=1)
 
 
-def test_a_test_that_fails_leaves_the_recording_as_it_was(project: pytest.Pytester) -> None:
-    """What half a test recorded is not kept."""
+@pytest.mark.parametrize("end", ["pytest.skip('no')", "pytest.xfail('no')", "pytest.exit('no')"])
+def test_unused_calls_are_fine_where_a_test_ended_early(project: pytest.Pytester, end: str) -> None:
+    """A test that was skipped, or was expected to fail, is no error."""
+    project.makepyfile(test_it=TIERS)
+    project.runpytest("--os-record=fake")
+
+    project.makepyfile(test_it=f"import pytest\n\n@pytest.mark.xfail\ndef test_tiers(recorded_os):\n    {end}")
+
+    outcomes = project.runpytest().parseoutcomes()
+    assert not {"errors", "failed"} & outcomes.keys()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-p", "pytest_rerunfailures", "--reruns", "2"),
+        ("-p", "pytest_retry.retry_plugin", "--retries", "2"),
+    ],
+    ids=["rerunfailures", "retry"],
+)
+def test_a_second_attempt_is_strict_too(project: pytest.Pytester, options: tuple[str, ...]) -> None:
+    """A test that fails first and passes then is judged, and recorded, by the attempt that passed."""
+    attempts = """
+ATTEMPTS = []
+
+def test_tiers(recorded_os):
+    ATTEMPTS.append(recorded_os.tiers.get("pro"))
+    if len(ATTEMPTS) == 1:
+        recorded_os.tiers.get("trial")
+    assert len(ATTEMPTS) > 1
+"""
+    project.makepyfile(test_it=f"{attempts}    recorded_os.tiers.list()\n")
+    recorded = project.runpytest_subprocess(*options, "--os-record=fake")
+    assert recorded.parseoutcomes()["passed"] == 1
+    lines = [json.loads(line) for line in _recording(project, "test_it.test_tiers").read_text().splitlines()]
+    assert [line["path"] for line in lines[1:]] == ["tiers.get", "tiers.list"]
+
+    project.makepyfile(test_it=attempts)
+    replayed = project.runpytest_subprocess(*options)
+
+    assert replayed.parseoutcomes()["errors"] == 1
+    replayed.stdout.fnmatch_lines(["*1 of 2 recorded calls were never made:"])
+
+
+def test_what_an_attempt_left_is_not_kept_by_the_next(project: pytest.Pytester) -> None:
+    """An attempt whose finalizer fails is not recorded, also if the next one does not come to the fixture."""
+    project.makepyfile(
+        test_it="""
+        import pytest
+
+        ATTEMPTS = []
+
+        @pytest.fixture
+        def first():
+            ATTEMPTS.append(1)
+            assert len(ATTEMPTS) == 1
+            yield
+            assert 0
+
+        def test_tiers(first, recorded_os):
+            recorded_os.tiers.list()
+    """
+    )
+
+    project.runpytest_subprocess("-p", "pytest_rerunfailures", "--reruns", "1", "--os-record=fake")
+
+    assert not (project.path / "recordings").exists()
+
+
+_ENDINGS = {
+    "assert": "assert 0",
+    "skip": "pytest.skip('no')",
+    "xfail": "pytest.xfail('no')",
+    "exit": "pytest.exit('no')",
+    "ctrl-c": "raise KeyboardInterrupt",
+    "subtest": "with request.getfixturevalue('subtests').test(): assert 0",
+    "setup": "",
+    "finalizer": "",
+    "xpass-strict": "",
+}
+
+
+@pytest.mark.parametrize("name", _ENDINGS)
+def test_only_a_test_that_passed_replaces_its_recording(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """However it ends otherwise, also in a fixture: the recording is as it was, and nothing lies beside it."""
+    source = f"""
+import os
+import pytest
+
+ENDS = os.environ.get("ENDS")
+
+@pytest.fixture
+def first():
+    yield
+    assert ENDS != "finalizer"
+
+@pytest.fixture
+def last(recorded_os):
+    recorded_os.tiers.get("free")
+    assert ENDS != "setup"
+
+@pytest.mark.xfail(ENDS == "xpass-strict", reason="no", strict=True)
+def test_tiers(first, recorded_os, last, request):
+    recorded_os.tiers.get("pro")
+    if ENDS == {name!r}:
+        recorded_os.tiers.get("trial")
+        {_ENDINGS[name] or "pass"}
+"""
+    project.makepyfile(test_it=source)
+    project.runpytest("--os-record=fake").assert_outcomes(passed=1)
+    before = _recording(project, "test_it.test_tiers").read_bytes()
+
+    monkeypatch.setenv("ENDS", name)
+    stops = ["-x"] if name == "assert" else []
+    project.inline_run("--os-record=fake", *stops, no_reraise_ctrlc=True)
+
+    assert _recording(project, "test_it.test_tiers").read_bytes() == before
+    assert _names(project) == ["test_it.test_tiers.jsonl"]
+
+
+def test_a_process_that_dies_leaves_the_recording(project: pytest.Pytester) -> None:
+    """Nothing of the new one is there."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     before = _recording(project, "test_it.test_tiers").read_bytes()
 
-    project.makepyfile(test_it=TIERS + "    assert 0")
-    project.runpytest("--os-record=fake").assert_outcomes(failed=1)
+    project.makepyfile(test_it=f"import os\n{TIERS}    os._exit(9)\n")
+    assert project.runpytest_subprocess("--os-record=fake").ret == 9
 
     assert _recording(project, "test_it.test_tiers").read_bytes() == before
-    assert len(list((project.path / "recordings").iterdir())) == 1
+    assert _names(project) == ["test_it.test_tiers.jsonl"]
+
+
+def test_a_recording_that_cannot_be_kept_is_an_error(project: pytest.Pytester) -> None:
+    """One line says why, and no stray file is left."""
+    project.makepyfile(test_it=TIERS)
+    (project.path / "recordings").write_text("no folder")
+
+    result = project.runpytest("--os-record=fake")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*recordings*: File exists"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_a_call_that_is_not_in_the_recording_is_an_error(project: pytest.Pytester) -> None:
+    """Also where the test has caught that, as code under test may."""
+    project.makepyfile(test_it=TIERS)
+    project.runpytest("--os-record=fake")
+    before = _recording(project, "test_it.test_tiers").read_bytes()
+    project.makepyfile(
+        test_it="""
+        from chatarmin_os import CassetteError
+
+        def test_tiers(recorded_os):
+            recorded_os.transport.inner.send = lambda call: {1, 2}
+            try:
+                recorded_os.tiers.list()
+            except CassetteError:
+                pass
+    """
+    )
+
+    result = project.runpytest("--os-record=fake")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["tiers.list was answered, and that cannot be written down: *"])
+    assert _recording(project, "test_it.test_tiers").read_bytes() == before
+
+
+def test_it_works_without_docstrings(project: pytest.Pytester) -> None:
+    """`python -OO` removes them, and assert statements."""
+    project.makepyfile(
+        test_it="""
+        def test_tiers(recorded_os, fake_os):
+            if recorded_os.tiers.get("pro") != fake_os.tiers.get("pro"):
+                raise ValueError
+    """
+    )
+
+    for options in (["--os-record=fake"], []):
+        result = project.run(sys.executable, "-OO", "-m", "pytest", *options)
+        result.assert_outcomes(passed=1)
 
 
 def test_old_recordings_warn(project: pytest.Pytester) -> None:
@@ -218,6 +582,30 @@ def test_old_recordings_warn(project: pytest.Pytester) -> None:
     assert old.parseoutcomes()["passed"] == 1
     old.stdout.fnmatch_lines(["*days old; this records it anew: pytest *"])
     assert "days old" not in project.runpytest().stdout.str()
+
+
+def test_the_age_is_told_by_the_real_clock(project: pytest.Pytester) -> None:
+    """A test that stops time neither makes a recording old, nor makes an old one."""
+    project.makepyfile(
+        test_it="""
+        import freezegun
+        import pytest
+
+        @pytest.fixture
+        def frozen():
+            with freezegun.freeze_time("2001-01-01") as time:
+                yield
+                time.move_to("2999-01-01")
+
+        def test_tiers(frozen, recorded_os):
+            assert recorded_os.tiers.get("pro").name == "Pro"
+    """
+    )
+
+    for options in (["--os-record=fake"], ["--os-max-age", "5"]):
+        result = project.runpytest("-W", "default", *options)
+        result.assert_outcomes(passed=1)
+        assert "days old" not in result.stdout.str()
 
 
 def test_recordings_are_redacted_by_a_fixture(project: pytest.Pytester) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,18 +21,18 @@ from chatarmin_os import (
     FeatureCheckInput,
     GetTierInput,
     InvalidResponse,
+    ListTiersInput,
     NotFoundError,
     RateLimitError,
     TimedOut,
     TransportError,
 )
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport
+from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport, _cassette
 from chatarmin_os.transports.redactors import personal_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 KEY = "os_sk_recorded_secret"
 
@@ -53,6 +56,13 @@ def _record(fake: FakeTransport, path: Path, act: Callable[[ChatarminOS], Any], 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _edit(path: Path, edit: Callable[[dict[str, Any]], object], line: int = 1) -> None:
+    """Change a line of a recording by hand; 0 is the first."""
+    rows = _lines(path)
+    edit(rows[line])
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
 def _tiers(client: ChatarminOS) -> list[Any]:
@@ -103,14 +113,14 @@ def test_a_recording_of_the_service_tells_where_and_no_key(path: Path) -> None:
     "error",
     [
         ConnectionFailed("no connection", outcome="not_sent"),
-        TimedOut("too late"),
-        InvalidResponse("HTML"),
-        TransportError("something"),
-        RateLimitError("slow down", code="TOO_MANY_REQUESTS", http_status=429, retry_after=2.5),
+        TimedOut("too late", attempts=3),
+        InvalidResponse("HTML", retry_after=1),
+        TransportError("something", attempts=0),
+        RateLimitError("slow down", code="TOO_MANY_REQUESTS", http_status=429, retry_after=2.5, request_id="req_1"),
     ],
 )
 def test_failures_replay_as_the_same_errors(fake: FakeTransport, path: Path, error: ChatarminError) -> None:
-    """Their type, outcome, and how long to wait are kept."""
+    """All that they tell is kept."""
     fake.fail("tiers.list", error=error)
     with pytest.raises(type(error)):
         _record(fake, path, lambda client: client.tiers.list())
@@ -118,8 +128,51 @@ def test_failures_replay_as_the_same_errors(fake: FakeTransport, path: Path, err
     with ChatarminOS(transport=ReplayTransport(path)) as client, pytest.raises(type(error)) as failed:
         client.tiers.list()
 
-    for name in ("outcome", "retry_after", "code", "message"):
+    assert type(failed.value) is type(error)
+    for name in ("outcome", "attempts", "retry_after", "code", "message", "request_id"):
         assert getattr(failed.value, name, None) == getattr(error, name, None)
+
+
+def test_an_older_recording_tells_of_one_attempt(path: Path, fake: FakeTransport) -> None:
+    """It does not say how many there were."""
+    fake.fail("tiers.list", error=TimedOut("too late", attempts=3))
+    with pytest.raises(TimedOut):
+        _record(fake, path, lambda client: client.tiers.list())
+    _edit(path, lambda call: call["failure"].pop("attempts"))
+
+    with pytest.raises(TimedOut) as failed:
+        ReplayTransport(path).send(Call("tiers.list", "query"))
+
+    assert failed.value.attempts == 1
+
+
+class _Lost(ConnectionFailed):
+    """An error of a user's own transport."""
+
+
+def test_an_error_of_ones_own_replays_as_the_nearest_known(path: Path, fake: FakeTransport) -> None:
+    """A recording knows the errors of this package."""
+    fake.fail("tiers.list", error=_Lost("lost"))
+    with pytest.raises(_Lost):
+        _record(fake, path, lambda client: client.tiers.list())
+
+    with pytest.raises(ConnectionFailed, match="lost"):
+        ReplayTransport(path).send(Call("tiers.list", "query"))
+
+
+def test_what_was_not_called_is_not_recorded(path: Path, fake: FakeTransport) -> None:
+    """An input that the inner transport refuses, or a call that its own recording lacks."""
+    inner = path.with_name("inner.jsonl")
+    _record(fake, inner, lambda client: client.tiers.list())
+
+    with ChatarminOS(transport=RecordingTransport(ReplayTransport(inner), path)) as client:
+        with pytest.raises(CassetteError, match=r"it has tiers\.list"):
+            client.tiers.get("pro")
+        [missing, tiers] = client.batch([GetTierInput(tier_code="pro"), ListTiersInput()])
+
+    assert isinstance(missing, CassetteError)
+    assert tiers
+    assert [line["path"] for line in _lines(path)[1:]] == ["tiers.list"]
 
 
 class _Answering(Transport):
@@ -155,18 +208,75 @@ def test_nothing_is_called_once_the_recording_is_closed(fake: FakeTransport, pat
     assert fake.calls == []
 
 
+def _nested(levels: int) -> Any:
+    content: Any = None
+    for _ in range(levels):
+        content = [content]
+    return content
+
+
 def test_what_cannot_be_recorded_is_told(path: Path) -> None:
     """An answer that is no JSON, or that a redactor cannot walk through, is no silent gap in the recording."""
-    deep: Any = None
-    for _ in range(5000):
-        deep = [deep]
-    for answer in (float("nan"), deep):
+    for answer in (float("nan"), _nested(5000), {1, 2}, {1: 2, "1": 3}, {1: 2, "a": 3}, 10**400):
         recording = RecordingTransport(_Answering(answer), path, redact=personal_data, overwrite=True)
         with (
             ChatarminOS(transport=recording) as client,
             pytest.raises(CassetteError, match=r"^a\.b was answered, and that cannot be written down: "),
         ):
             client.call("a.b")
+
+
+def test_a_refusal_that_could_not_be_read_again_is_not_written(fake: FakeTransport, path: Path) -> None:
+    """A transport of one's own may raise what no service sends; the recording says what is wrong, and stays good."""
+    fake.fail(error=NotFoundError("no", code="NOT_FOUND", http_status=0))
+    recording = RecordingTransport(fake, path)
+    with pytest.raises(CassetteError, match=r"written down: error\.status: expected an HTTP status or null, got int 0"):
+        recording.send(Call("tiers.list", "query"))
+    recording.close()
+
+    assert recording.problem
+    assert len(_lines(path)) == 1
+
+
+@contextmanager
+def _file_size(at_most: int) -> Iterator[None]:
+    """Let files grow to so many bytes, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at_most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_line_that_does_not_fit_is_taken_back(fake: FakeTransport, path: Path) -> None:
+    """On a full disk the call is an error, and the file is good; what comes once there is space is in it again."""
+    client = ChatarminOS(transport=RecordingTransport(fake, path))
+    client.tiers.get("free")
+    before = path.read_bytes()
+
+    for _ in range(2):
+        with (
+            _file_size(at_most=len(before) + 20),
+            pytest.raises(CassetteError, match=r"^tiers\.list was answered, .*: File too large"),
+        ):
+            client.tiers.list()
+
+    assert path.read_bytes() == before
+    client.tiers.get("pro")
+    client.close()
+    assert [line["input"] for line in _lines(path)[1:]] == [{"tierCode": "free"}, {"tierCode": "pro"}]
+
+
+def test_a_recording_that_cannot_begin_is_not_there(fake: FakeTransport, path: Path) -> None:
+    """Without space for its first line there is no file; what is no file on a disk stays."""
+    with _file_size(at_most=20), pytest.raises(CassetteError, match="File too large"):
+        RecordingTransport(fake, path)
+    assert not path.exists()
+
+    with pytest.raises(CassetteError, match=r"^/dev/full: No space left on device"):
+        RecordingTransport(fake, "/dev/full", overwrite=True)
+    assert Path("/dev/full").exists()
 
 
 def test_batches_are_written_as_their_calls(fake: FakeTransport, path: Path) -> None:
@@ -250,6 +360,21 @@ def test_a_call_without_a_recording_shows_the_nearest(fake: FakeTransport, path:
     assert other_input.value.request == FeatureCheckInput(company_id=company, feature_code="seatz")
 
 
+def test_a_large_input_is_shown_in_part(path: Path) -> None:
+    """A message stays short enough to be read, also where a picture, or a long list, is not the recorded one."""
+    with ChatarminOS(transport=RecordingTransport(_Answering(None), path)) as client:
+        client.call("a.b", {"list": [*range(1000)], "picture": "x" * 80_000})
+
+    with pytest.raises(CassetteError) as missing:
+        ReplayTransport(path).send(Call("a.b", "query", {"list": [*range(500, 1500)], "picture": "y" * 80_000}))
+
+    assert "-    0,\n-    1," in str(missing.value)
+    assert str(missing.value).endswith(" more lines")
+    assert len(str(missing.value)) < 5000
+    with pytest.raises(CassetteError, match=r'\n\+  "picture": "y{100,200}\.\.\.\n'):
+        ReplayTransport(path).send(Call("a.b", "query", {"list": [*range(1000)], "picture": "y" * 80_000}))
+
+
 def test_unused_recordings_fail_at_the_end(fake: FakeTransport, path: Path) -> None:
     """What is recorded and no longer called is told, a few of them by name."""
     _record(fake, path, lambda client: [client.tiers.list() for _ in range(7)])
@@ -330,6 +455,9 @@ def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> No
         RecordingTransport(fake, tmp_path / "nowhere" / "r.jsonl")
     with pytest.raises(CassetteError, match="No such file"):
         ReplayTransport(tmp_path / "r.jsonl")
+    for make in (ReplayTransport, lambda path: RecordingTransport(fake, path)):
+        with pytest.raises(CassetteError, match="null"):
+            make("\0")
 
 
 @pytest.mark.parametrize(
@@ -351,6 +479,17 @@ def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> No
         ('{"path": 5, "kind": "query", "input": 1, "answer": 1}', "line 3: its path or kind"),
         ('{"path": "a", "kind": "x", "input": 1, "answer": 1}', "line 3: its path or kind"),
         ('{"path": "a", "kind": "query", "input": 1, "error": {"code": "X"}}', "line 3: its error has no"),
+        ('{"path": "a", "kind": "query", "input": 1, "error": [1]}', "line 3: its error has no"),
+        ('{"path": "a", "kind": [], "input": 1, "answer": 1}', "line 3: its path or kind"),
+        ('{"path": "a", "kind": "query", "input": 1, "input": 2, "answer": 1}', "line 3: no JSON: .* a key twice"),
+        ('{"path": "a", "kind": "query", "input": 1, "answer": {"b": 1, "b": 1}}', "line 3: no JSON: .* a key twice"),
+        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 400}}}', "line 3: no JSON: .* 400 digits"),
+        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 9999}}}', "line 3: no JSON: .* 9999 digits"),
+        (
+            f'{{"path": "a", "kind": "query", "input": 1, "answer": {"[" * 800 + "]" * 800}}}',
+            "line 3: no JSON of at most 800 levels",
+        ),
+        ('\ufeff{"path": "a", "kind": "query", "input": 1, "answer": 1}', "line 3: no JSON"),
     ],
 )
 def test_a_broken_line_is_named_by_its_number(fake: FakeTransport, path: Path, line: str, told: str) -> None:
@@ -363,13 +502,148 @@ def test_a_broken_line_is_named_by_its_number(fake: FakeTransport, path: Path, l
         ReplayTransport(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]\n", '{"format": "x"}\n', "\n"])
-def test_another_file_is_no_recording(path: Path, text: str) -> None:
-    """The first line has to say what it is."""
-    path.write_text(text)
+@pytest.mark.parametrize(
+    ("came", "field", "value"),
+    [
+        ("error", "code", 404),
+        ("error", "code", None),
+        ("error", "message", True),
+        ("error", "message", None),
+        ("error", "status", "404"),
+        ("error", "status", True),
+        ("error", "status", 404.5),
+        ("error", "status", 10**300),
+        ("error", "status", 0),
+        ("error", "retry_after", "5"),
+        ("error", "retry_after", -1),
+        ("error", "retry_after", True),
+        ("error", "request_id", 5),
+        ("failure", "message", 5),
+        ("failure", "outcome", "lost"),
+        ("failure", "outcome", []),
+        ("failure", "attempts", "1"),
+        ("failure", "attempts", -1),
+        ("failure", "attempts", True),
+        ("failure", "attempts", 10**20),
+        ("failure", "retry_after", {}),
+    ],
+)
+def test_a_field_of_the_wrong_type_is_named_when_a_recording_is_opened(
+    fake: FakeTransport, path: Path, came: str, field: str, value: Any
+) -> None:
+    """And not when the call is made, as an error of Python."""
+    errors: dict[str, ChatarminError] = {
+        "error": RateLimitError("slow down", code="TOO_MANY_REQUESTS", http_status=429),
+        "failure": TimedOut("too late"),
+    }
+    fake.fail("tiers.list", error=errors[came])
+    with pytest.raises(type(errors[came])):
+        _record(fake, path, lambda client: client.tiers.list())
+    ReplayTransport(path)
 
-    with pytest.raises(CassetteError, match="line 1"):
+    _edit(path, lambda call: call[came].update({field: value}))
+
+    with pytest.raises(CassetteError, match=rf"recording\.jsonl, line 2: {came}\.{field}: expected .*, got "):
         ReplayTransport(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("from", 5),
+        ("from", True),
+        ("redacted", "yes"),
+        ("sdk", []),
+    ],
+)
+def test_a_field_of_the_first_line_is_named(fake: FakeTransport, path: Path, field: str, value: Any) -> None:
+    """Null is fine."""
+    _record(fake, path, lambda client: client.tiers.list())
+
+    _edit(path, lambda head: head.update({field: None}), line=0)
+    ReplayTransport(path)
+    _edit(path, lambda head: head.update({field: value}), line=0)
+
+    with pytest.raises(CassetteError, match=rf"recording\.jsonl, line 1: {field}: expected .*, got "):
+        ReplayTransport(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        ("2026-01-02T00:00:00.000Z", 2026),
+        ("2026-01-02T00:00:00", None),
+        ("2026-01-02", None),
+        ("yesterday", None),
+        (5, None),
+        (None, None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59Z", None),
+    ],
+)
+def test_a_date_that_says_nothing_is_passed_over(text: Any, year: int | None) -> None:
+    """It matters for warnings, and for when a drift check starts: not at a time that has no before or after."""
+    moment = _cassette.recorded_at({"recorded_at": text})
+
+    assert (moment and moment.year) == year
+
+
+def test_another_version_is_named(path: Path) -> None:
+    """Both are shown."""
+    path.write_text('{"format": "chatarmin_os recording 2"}\n')
+
+    with pytest.raises(
+        CassetteError, match=r"line 1: .*'chatarmin_os recording 1', got str 'chatarmin_os recording 2'"
+    ):
+        ReplayTransport(path)
+
+
+def test_what_editors_add_is_no_fault(fake: FakeTransport, path: Path) -> None:
+    """A byte order mark, and line ends of Windows."""
+    _record(fake, path, lambda client: client.tiers.list())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert ReplayTransport(path).send(Call("tiers.list", "query"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-le", "latin-1"])
+def test_another_encoding_is_none(fake: FakeTransport, path: Path, encoding: str) -> None:
+    """A recording is UTF-8."""
+    _record(fake, path, lambda client: client.companies.create(name="späť"[:2] + "ä", external_org_id="org_1"))
+    path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
+
+    with pytest.raises(CassetteError, match=r"line [12]: no JSON"):
+        ReplayTransport(path)
+
+
+def test_a_file_without_end_is_none() -> None:
+    """So much is read, and no more."""
+    with pytest.raises(CassetteError, match=r"^/dev/zero: longer than 128 MiB"):
+        ReplayTransport("/dev/zero")
+
+
+def test_an_answer_is_as_deep_as_can_be_read_again(path: Path) -> None:
+    """The limits are those of recordings and redactors, and not of the interpreter, and are kept when it is made."""
+    recording = RecordingTransport(_Answering(_nested(800)), path)
+    with pytest.raises(CassetteError, match="at most 800 levels"):
+        recording.send(Call("a.b", "query"))
+    recording.inner = _Answering(_nested(799))
+    recording.send(Call("a.b", "query"))
+    recording.close()
+
+    [level] = ReplayTransport(path).send(Call("a.b", "query"))
+    for _ in range(798):
+        [level] = level
+    assert level is None
+
+    for levels, problem in ((200, None), (201, "nested deeper than 200 levels")):
+        redacted = RecordingTransport(_Answering(_nested(levels)), path, redact=personal_data, overwrite=True)
+        if problem:
+            with pytest.raises(CassetteError, match=problem):
+                redacted.send(Call("a.b", "query"))
+        else:
+            redacted.send(Call("a.b", "query"))
+        redacted.close()
 
 
 def test_threads_lose_nothing(fake: FakeTransport, path: Path) -> None:

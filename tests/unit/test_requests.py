@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from datetime import UTC, date, datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import chatarmin_os
 from chatarmin_os import (
@@ -59,7 +63,11 @@ from chatarmin_os import (
     TrackUsageInput,
     UpdateCompanyInput,
     UsageResult,
+    request_from_json,
 )
+from chatarmin_os._converter import to_call
+from chatarmin_os._json import FORBIDDEN_KEYS
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.transports import Call, Transport
 
 if TYPE_CHECKING:
@@ -636,3 +644,367 @@ def test_an_evolved_event_is_the_same_event_unless_told() -> None:
     assert uuid.UUID(other.idempotency_key).version == 4
     assert named.idempotency_key == "00000000-0000-0000-0000-000000000001"
     assert attrs.evolve(other, idempotency_key=EVENT.idempotency_key) == EVENT
+
+
+# What a log shows of customers
+
+PRIVATE = "ann.smith@acme.com"
+
+
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        lambda: CreateContactInput(company_id="c", email=PRIVATE, name=PRIVATE, metadata={PRIVATE: [PRIVATE]}),
+        lambda: BulkUpsertInput(company_id="c", contacts=[{"email": PRIVATE}, {"email": "b@c.de", "role": PRIVATE}]),
+        lambda: CreateCompanyInput(name="Acme", external_org_id=PRIVATE, contact_email=PRIVATE),
+        lambda: SmartLinkInput(external_org_id="o", hints=Hints(emails=[PRIVATE, PRIVATE], company_name=PRIVATE)),
+        lambda: OnboardInput(external_org_id="o", contact_email=PRIVATE, hints={"emails": [PRIVATE]}),
+        lambda: TrackUsageInput(company_id="c", feature_code="f", quantity=1, idempotency_key=f"{PRIVATE}:1"),
+        lambda: CreateLinkInput(company_id="c", external_org_id="o", external_user_id=PRIVATE, label=PRIVATE),
+        lambda: FeatureSetAccessInput(company_id="c", feature_code="f", config={"owner": PRIVATE}),
+        lambda: ContactInput(email=PRIVATE),
+        lambda: Hints(emails=[PRIVATE]),
+        lambda: Contact(id="1", email=PRIVATE, metadata={"assistant": PRIVATE}),
+    ],
+)
+def test_a_repr_shortens_addresses(request_of: Callable[[], Any]) -> None:
+    """The repr of a request, of hints or of a contact shows of each e-mail address its first letter and its host."""
+    shown = repr(request_of())
+
+    assert "a...@acme.com" in shown
+    assert "smith" not in shown
+
+
+def test_a_repr_has_everything_else() -> None:
+    """All else is shown as it is: the repr of a request tells calls apart."""
+    request = CreateContactInput(company_id="c", email=PRIVATE, name="Ann", metadata={"a": 1})
+
+    assert repr(request) == (
+        "CreateContactInput(email='a...@acme.com', name='Ann', role=None, is_primary=None, avatar_url=None, "
+        "metadata={'a': 1}, company_id='c')"
+    )
+    assert request.email == PRIVATE
+
+
+def test_a_refusal_shortens_addresses() -> None:
+    """The value in a refusal's text is shown without its address too."""
+    given: Any = [PRIVATE]
+
+    with pytest.raises(InvalidInput, match=r"got list \['a\.\.\.@acme\.com'\]"):
+        CreateContactInput(company_id="c", email=given)
+
+
+# Pickles of other versions
+
+STORED = [
+    *(row.request for row in TABLE),
+    HINTS,
+    ContactInput(email="ann@acme.com"),
+    *(row.decoded for row in TABLE if not isinstance(row.decoded, list)),
+]
+
+
+def _loaded(stored: Any, state: dict[str, Any]) -> Any:
+    """Return what the class of *stored* makes of another pickled state."""
+    kind: Any = type(stored)
+    twin = kind.__new__(kind)
+    twin.__setstate__(state)
+    return twin
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
+def test_a_pickle_without_a_newer_field_has_its_default(stored: Any) -> None:
+    """What was pickled before a field existed is loaded with the field at its default, for each field that has one."""
+    state = stored.__getstate__()
+
+    for field in attrs.fields(type(stored)):
+        if field.default is not attrs.NOTHING:
+            default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+            twin = _loaded(stored, {name: value for name, value in state.items() if name != field.name})
+            assert getattr(twin, field.name) == default
+            assert {**state, field.name: default} == twin.__getstate__()
+            assert repr(twin)
+
+
+@pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
+def test_a_pickle_with_a_field_that_is_gone_is_loaded_without_it(stored: Any) -> None:
+    """What a newer or older version stored besides is dropped."""
+    twin = _loaded(stored, stored.__getstate__() | {"moon_phase": "full"})
+
+    assert twin == stored
+    assert not hasattr(twin, "moon_phase")
+
+
+def test_a_pickle_without_a_required_field_is_refused() -> None:
+    """A request that lacks what it cannot do without is refused with the field's name when it is loaded."""
+    state = cast("dict[str, Any]", EVENT.__getstate__())
+    del state["quantity"]
+
+    with pytest.raises(InvalidInput, match=r"^quantity: is missing in a pickled TrackUsageInput, make a new one$") as (
+        refused
+    ):
+        _loaded(EVENT, state)
+
+    assert refused.value.field == "quantity"
+
+
+def test_each_model_that_is_loaded_has_its_own_unknown_fields() -> None:
+    """A default that can change is made for each."""
+    one, other = (_loaded(Company(id="c"), {"id": "c"}) for _ in range(2))
+
+    assert one == other == Company(id="c")
+    assert one.extra is not other.extra
+
+
+def test_everything_that_is_stored_outlives_a_version() -> None:
+    """Every request, every model, hints and contacts are loaded in this way."""
+    exported = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__]
+    stored = [cast("Any", one) for one in exported if isinstance(one, type) and attrs.has(one)]
+
+    assert len(stored) > 40
+    assert [kind for kind in stored if not issubclass(kind, AcrossVersions)] == []
+    assert len({kind.__setstate__ for kind in stored}) == 1
+
+
+OF_0_1_0 = [
+    (
+        (
+            b"\x80\x02cchatarmin_os.procedures.billing\nTrackUsageInput\nq\x00)\x81q\x01}q\x02(X\n\x00\x00\x00company_idq\x03X"
+            b"\x01\x00\x00\x00cq\x04X\x0c\x00\x00\x00feature_codeq\x05X\x05\x00\x00\x00seatsq\x06X\x08\x00\x00\x00quantityq\x07G@"
+            b"\x04\x00\x00\x00\x00\x00\x00X\x0f\x00\x00\x00idempotency_keyq\x08X\x01\x00\x00\x00kq\tX\x08\x00\x00\x00metadataq\n}q"
+            b"\x0bX\x01\x00\x00\x00aq\x0c]q\rK\x01asub."
+        ),
+        TrackUsageInput(company_id="c", feature_code="seats", quantity=2.5, idempotency_key="k", metadata={"a": [1]}),
+    ),
+    (
+        (
+            b"\x80\x02cchatarmin_os.procedures.contacts\nBulkUpsertInput\nq\x00)\x81q\x01}q\x02(X\n\x00\x00\x00company_idq\x03X"
+            b"\x01\x00\x00\x00cq\x04X\x08\x00\x00\x00contactsq\x05cchatarmin_os.procedures.contacts\nContactInput\nq\x06)\x81q"
+            b"\x07}q\x08(X\x05\x00\x00\x00emailq\tX\x0c\x00\x00\x00ann@acme.comq\nX\x04\x00\x00\x00nameq\x0bNX\x04\x00\x00\x00roleq"
+            b"\x0cNX\n\x00\x00\x00is_primaryq\rNX\n\x00\x00\x00avatar_urlq\x0eNX\x08\x00\x00\x00metadataq\x0fNub\x85q\x10ub."
+        ),
+        BulkUpsertInput(company_id="c", contacts=[ContactInput(email="ann@acme.com")]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("pickled", "expected"), OF_0_1_0, ids=["event", "contacts"])
+def test_what_0_1_0_pickled_is_loaded(pickled: bytes, expected: Any) -> None:
+    """A request that waited in a queue since the first version is the same request."""
+    assert pickle.loads(pickled) == expected  # noqa: S301 - pickled by this package
+
+
+# JSON of requests
+
+WHITE = st.sampled_from(["", " ", "\n", "\u3000"])
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
+KEYS = WORDS.filter(lambda key: key not in FORBIDDEN_KEYS)
+NUMBERS = st.integers(0, 2**53 - 1) | st.floats(0, allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(1 - 2**53, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+INSTANTS = st.datetimes(timezones=st.just(UTC)) | st.datetimes(timezones=st.just(timezone(timedelta(hours=-5)))).filter(
+    lambda moment: 1 < moment.year < 9999
+)
+IDS = WORDS | st.uuids()
+MAPPINGS = st.dictionaries(KEYS, JSON, max_size=3)
+FIELDS: dict[str, Any] = {
+    "config": MAPPINGS,
+    "created_at": INSTANTS,
+    "delete_contacts": st.booleans(),
+    "email": st.tuples(WHITE, WORDS, WHITE).map("".join),
+    "features": st.dictionaries(
+        KEYS, st.fixed_dictionaries({}, optional={"max_quantity": st.none() | NUMBERS}), max_size=3
+    ),
+    "hints": st.builds(Hints, company_name=st.none() | WORDS, domain=st.none() | WORDS, emails=st.lists(WORDS)),
+    "included_quantity": st.just(UNSET) | st.none() | NUMBERS,
+    "is_enabled": st.booleans(),
+    "is_primary": st.booleans(),
+    "metadata": MAPPINGS,
+    "min_confidence": st.floats(0, 1),
+    "primary_only": st.booleans(),
+    "quantity": NUMBERS.filter(bool),
+    "quantity_limit": st.just(UNSET) | st.none() | NUMBERS,
+    "reset_mrr": st.booleans(),
+    "source": st.sampled_from(["subscription", "manual", "trial", "api"]),
+    "valid_until": st.just(UNSET) | st.none() | INSTANTS | st.dates(),
+}
+TOGETHER: dict[Any, dict[str, Any]] = {
+    FeatureSetAccessInput: {"external_org_id": st.none()},
+    OnboardInput: {"checkout_session_id": st.none()},
+}
+
+
+def _made_of(kind: Any) -> Any:
+    """Return a strategy for every object of a class of requests."""
+    known = {**FIELDS, "contacts": st.lists(_made_of(ContactInput), max_size=3)} if kind is BulkUpsertInput else FIELDS
+    arguments = {}
+    for field in attrs.fields(kind):
+        argument = known.get(field.name, IDS if field.name.endswith(("_id", "_key")) else WORDS)
+        may_be_none = field.default is None and field.name not in {"company_id", "stripe_subscription_id"}
+        arguments[field.name] = st.none() | argument if may_be_none else argument
+    return st.builds(kind, **{**arguments, **TOGETHER.get(kind, {})})
+
+
+@pytest.mark.parametrize("kind", PROCEDURES.values(), ids=lambda kind: kind.__name__)
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_request_comes_back_from_json(kind: Any, data: st.DataObject) -> None:
+    """Any request is equal after JSON: its instants, what is unset or null, its key, and each call that it makes."""
+    request = data.draw(_made_of(kind))
+
+    stored = json.dumps(request.to_json(), allow_nan=False)
+    twin = request_from_json(json.loads(stored))
+
+    assert type(twin) is kind
+    assert twin == request
+    assert json.dumps(twin.to_json()) == stored
+    assert to_call(twin) == to_call(request)
+
+
+@rows
+def test_the_json_of_a_request_is_its_path_and_input(row: Row) -> None:
+    """A request as JSON is what travels: the path and the input in the wire's names."""
+    document = row.request.to_json()
+
+    assert document == {"path": row.path, "input": row.input}
+    assert request_from_json(document) == row.request
+    assert type(request_from_json(document)) is type(row.request)
+
+
+def test_the_json_of_a_request_is_its_own() -> None:
+    """What becomes of a document changes neither the request that made it nor the one that it made."""
+    request = attrs.evolve(EVENT, metadata={"list": [1]})
+    document = request.to_json()
+    twin = request_from_json(document)
+
+    document["input"]["metadata"]["list"].append(2)
+
+    assert request == twin == attrs.evolve(EVENT, metadata={"list": [1]})
+
+
+def test_the_alias_of_a_tier_comes_back_as_what_it_sends() -> None:
+    """`subscriptions.create` sends what `tiers.apply` sends, and so does its request from JSON."""
+    transport = Echo({})
+    client = ChatarminOS(transport=transport)
+
+    client.subscriptions.create("pro", company_id="c")
+    (call,) = transport.calls
+
+    assert request_from_json({"path": call.path, "input": call.input}) == ApplyTierInput(
+        tier_code="pro", company_id="c"
+    )
+
+
+def _document(**changes: Any) -> Any:
+    return {"path": "features.setAccess", "input": {"companyId": "c", "featureCode": "f"} | changes}
+
+
+CHANGED: list[tuple[Any, str]] = [
+    # No document
+    (None, "document"),
+    ("{}", "document"),
+    ([], "document"),
+    (FeatureCheckInput(company_id="c", feature_code="f"), "document"),
+    ({}, "path"),
+    ({"path": "tiers.list"}, "input"),
+    ({"input": None}, "path"),
+    ({"path": "tiers.list", "input": None, "id": 1}, "id"),
+    ({"path": "tiers.list", "input": None, 5: 1}, "5"),
+    # No procedure
+    ({"path": "tiers.lost", "input": None}, "path"),
+    ({"path": "", "input": None}, "path"),
+    ({"path": None, "input": None}, "path"),
+    ({"path": ["tiers.list"], "input": None}, "path"),
+    ({"path": "features.set_access", "input": {}}, "path"),
+    # No input of it
+    ({"path": "tiers.list", "input": {}}, "input"),
+    ({"path": "tiers.list", "input": []}, "input"),
+    ({"path": "tiers.get", "input": None}, "input"),
+    ({"path": "tiers.get", "input": []}, "input"),
+    ({"path": "tiers.get", "input": "pro"}, "input"),
+    ({"path": "tiers.get", "input": {}}, "tier_code"),
+    ({"path": "links.reset", "input": None}, "input"),
+    # Unknown keys
+    (_document(featurecode="f"), "featurecode"),
+    (_document(feature_code="f"), "feature_code"),
+    (_document(extra=None), "extra"),
+    ({"path": "onboard", "input": {"externalOrgId": "o", "hints": {"company_name": "Acme"}}}, "hints.company_name"),
+    (
+        {
+            "path": "contacts.bulkUpsert",
+            "input": {"companyId": "c", "contacts": [{"email": "a@b.co", "is_primary": True}]},
+        },
+        "contacts[0].is_primary",
+    ),
+    # Null where it is not sent
+    (_document(companyId=None), "company_id"),
+    (_document(source=None), "source"),
+    (_document(isEnabled=None), "is_enabled"),
+    ({"path": "onboard", "input": {"externalOrgId": "o", "hints": None}}, "hints"),
+    ({"path": "onboard", "input": {"externalOrgId": "o", "hints": {"domain": None}}}, "hints.domain"),
+    # Wrong types
+    (_document(companyId=5), "company_id"),
+    (_document(isEnabled=1), "is_enabled"),
+    (_document(quantityLimit="5"), "quantity_limit"),
+    (_document(validUntil=5), "valid_until"),
+    (_document(validUntil="soon"), "valid_until"),
+    (_document(config=[]), "config"),
+    (_document(config={"__proto__": 1}), "config.__proto__"),
+    (_document(source="gift"), "source"),
+    ({"path": "onboard", "input": {"externalOrgId": "o", "hints": "acme.com"}}, "hints"),
+    ({"path": "onboard", "input": {"externalOrgId": "o", "hints": {"emails": "a@b.co"}}}, "hints.emails"),
+    ({"path": "onboard", "input": {"externalOrgId": "o", "hints": {"emails": [5]}}}, "hints.emails[0]"),
+    ({"path": "companies.update", "input": {"companyId": "c", "createdAt": "2024-01-15"}}, "created_at"),
+    ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": {}}}, "contacts"),
+    ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": 5}}, "contacts"),
+    ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": [{"email": "a@b.co"}, 5]}}, "contacts[1]"),
+    ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": [{}]}}, "contacts[0].email"),
+    ({"path": "tiers.apply", "input": {"tierCode": "t", "companyId": "c", "features": {"f": 5}}}, "features.f"),
+    # What does not go together
+    ({"path": "features.setAccess", "input": {"featureCode": "f"}}, "company_id"),
+    (_document(externalOrgId="o"), "company_id"),
+]
+
+
+@pytest.mark.parametrize(("document", "field"), CHANGED, ids=lambda value: f"{value!r:.60}")
+def test_json_of_no_request_is_refused(document: Any, field: str) -> None:
+    """What a request would not send is refused with its place: unknown keys and paths, null, wrong types."""
+    with pytest.raises(InvalidInput) as refused:
+        request_from_json(document)
+
+    assert refused.value.field == field
+    assert str(refused.value).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("changes", [{}, {"idempotencyKey": None}])
+def test_json_of_an_event_has_its_key(changes: dict[str, Any]) -> None:
+    """An event without its key is refused: it would be another event each time that a queue delivers it."""
+    document = EVENT.to_json()
+    del document["input"]["idempotencyKey"]
+    document["input"].update(changes)
+
+    with pytest.raises(InvalidInput, match=r"^idempotency_key: "):
+        request_from_json(document)
+
+
+def test_any_mapping_is_a_document() -> None:
+    """A document need not be a dict."""
+    document = EVENT.to_json()
+
+    assert request_from_json(MappingProxyType(document | {"input": MappingProxyType(document["input"])})) == EVENT
+
+
+@pytest.mark.parametrize("kind", [*PROCEDURES.values(), ContactInput, Hints], ids=lambda kind: kind.__name__)
+def test_the_annotations_of_a_request_can_be_read(kind: Any) -> None:
+    """Whatever reads annotations at run time finds the types of a request's fields and arguments."""
+    names = {field.name for field in attrs.fields(kind)}
+
+    assert names <= set(get_type_hints(kind))
+    assert names <= set(get_type_hints(kind.__init__))

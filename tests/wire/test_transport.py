@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 import requests
 import responses
+import trustme
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -291,7 +292,7 @@ def test_without_an_environment_the_public_service_is_asked() -> None:
 def test_proxies_and_authorities_are_read_once(mocked: Mock, monkeypatch: Patch, tmp_path: Path) -> None:
     """Proxies and REQUESTS_CA_BUNDLE count as they were when the transport was made."""
     authority = tmp_path / "authority.pem"
-    authority.touch()
+    trustme.CA().cert_pem.write_to_path(str(authority))
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.test:3128")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
     client = _client()
@@ -309,6 +310,7 @@ def test_proxies_and_authorities_are_read_once(mocked: Mock, monkeypatch: Patch,
 def test_a_private_authority_may_come_from_either_variable(mocked: Mock, monkeypatch: Patch, tmp_path: Path) -> None:
     """CURL_CA_BUNDLE counts where REQUESTS_CA_BUNDLE is not set; without both TLS is verified all the same."""
     clients = [_client()]
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "0a1b2c3d.0"))  # a folder, as `openssl rehash` leaves it
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path))
     clients.append(_client())
     _reply(mocked, {"result": {"data": []}})
@@ -1574,17 +1576,17 @@ def test_each_question_about_the_transformer_has_its_line(mocked: Mock, caplog: 
 
 
 @pytest.mark.parametrize("what", [HTTPTransport(KEY, URL), _client()], ids=["transport", "client"])
-@pytest.mark.parametrize("act", [pickle.dumps, copy.deepcopy], ids=["pickle", "copy"])
-def test_a_transport_does_not_travel(what: Any, act: Callable[[Any], object]) -> None:
-    """A key and connections are not for other processes: pickling and copying are refused."""
+def test_a_transport_does_not_travel(what: Any) -> None:
+    """A key and connections are not for other processes: pickling is refused."""
     with pytest.raises(TypeError, match="does not pickle"):
-        act(what)
+        pickle.dumps(what)
 
 
-def test_a_transport_is_not_copied() -> None:
-    """A shallow copy would share connections, and is refused as well."""
+@pytest.mark.parametrize("act", [copy.copy, copy.deepcopy])
+def test_a_transport_is_not_copied(act: Callable[[Any], object]) -> None:
+    """A copy of a transport would share connections, and is refused as well."""
     with pytest.raises(TypeError, match="does not pickle"):
-        copy.copy(HTTPTransport(KEY, URL))
+        act(HTTPTransport(KEY, URL))
 
 
 # Settings

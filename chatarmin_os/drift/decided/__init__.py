@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift.decided import billing, companies, contacts, features, inputs, onboarding, tiers, usage
+from chatarmin_os.drift.decided import answers, billing, companies, contacts, features, inputs, onboarding, tiers, usage
 from chatarmin_os.drift.decided._rule import RULES, Memory, Rule, Situation
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES", "Memory", "Rule", "Situation", "touched"]
 
-_DECLARED: tuple[ModuleType, ...] = (inputs, companies, contacts, features, usage, tiers, billing, onboarding)
+_DECLARED: tuple[ModuleType, ...] = (inputs, companies, contacts, features, usage, tiers, billing, onboarding, answers)
 
 
 def touched(situation: Situation, recorded: Came) -> list[Rule]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
-from chatarmin_os.drift._comparing import fields_of
+from chatarmin_os.drift._comparing import Notation, fields_of
 from chatarmin_os.drift._reading import mapping, objects, text
 from chatarmin_os.fake.rules.access import is_enabled
 
@@ -129,13 +129,17 @@ Touches: TypeAlias = Callable[[Situation], object]
 
 
 class Rule(NamedTuple):
-    """A decided rule; *shows* are the fields of the answer that it is about, or `outcome`."""
+    """A decided rule; *shows* are the fields of the answer that it is about, or `outcome`.
+
+    With *is_notation* it is about how they are written, and not about their values.
+    """
 
     name: str
     text: str
     paths: frozenset[str]
     touches: Touches
     shows: frozenset[str]
+    is_notation: bool
 
     def verdict(self, differences: Sequence[Difference], *, is_explained: bool = False) -> bool | None:
         """Return whether a call that touches this rule confirms it; None where it cannot tell.
@@ -146,7 +150,10 @@ class Rule(NamedTuple):
             return None
         if any(difference.kind in {"outcome", "code"} for difference in differences):
             return False if _OUTCOME in self.shows else None
-        differing = set().union(*(fields_of(difference.place) for difference in differences))
+        of_this_kind = [
+            difference for difference in differences if isinstance(difference, Notation) is self.is_notation
+        ]
+        differing = set().union(*(fields_of(difference.place) for difference in of_this_kind))
         if differing & {_USAGE} - self.shows:
             return None  # what was used differs, and need not be the fault of what is made of it
         return not differing & self.shows
@@ -157,18 +164,20 @@ SEEN = ("features.check", "features.checkByExternalOrgId", "features.listAccess"
 """The procedures that show accesses."""
 
 
-def decided(*paths: str, shows: str = _OUTCOME) -> Callable[[Touches], Touches]:
-    """Declare the decorated function as what picks the calls that touch a rule, which its docstring tells.
+def decided(text: str, *paths: str, shows: str = _OUTCOME, is_notation: bool = False) -> Callable[[Touches], Touches]:
+    """Declare the decorated function as what picks the calls that touch a rule.
 
     Args:
+        text: The rule, as a sentence; it is no docstring, since `python -OO` drops those.
         paths: The procedures it is about.
         shows: What shows it, with spaces between: fields of the answer, and `outcome`, which is whether there is one.
+        is_notation: Whether it is about how these fields are written, and not about their values.
     """
 
     def declared(touches: Touches) -> Touches:
-        name = touches.__name__.replace("_", "-")
-        told = (touches.__doc__ or "").removesuffix(".")
-        RULES.append(Rule(name, told[0].lower() + told[1:], frozenset(paths), touches, frozenset(shows.split())))
+        name = touches.__name__.strip("_").replace("_", "-")
+        sentence = text[0].lower() + text[1:].removesuffix(".")
+        RULES.append(Rule(name, sentence, frozenset(paths), touches, frozenset(shows.split()), is_notation))
         return touches
 
     return declared

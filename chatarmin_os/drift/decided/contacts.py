@@ -12,39 +12,51 @@ if TYPE_CHECKING:
     from chatarmin_os.drift.decided._rule import Situation
 
 
-@decided("contacts.create", shows="isNew id email")
-def contact_key(it: Situation) -> object:
-    """A company has one contact for an address, also where it is written in capitals."""
+@decided(
+    "A company has one contact for an address, also where it is written in capitals.",
+    "contacts.create",
+    shows="isNew id email",
+)
+def _contact_key(it: Situation) -> object:
     return it.contact_is_known
 
 
-@decided("contacts.create", shows="name role isPrimary avatarUrl metadata")
-def contact_update(it: Situation) -> object:
-    """An update changes only what is given, and merges metadata by its keys."""
+@decided(
+    "An update changes only what is given, and merges metadata by its keys.",
+    "contacts.create",
+    shows="name role isPrimary avatarUrl metadata",
+)
+def _contact_update(it: Situation) -> object:
     return it.contact_is_known
 
 
-@decided("contacts.bulkUpsert", shows="created updated contacts isNew")
-def contact_bulk(it: Situation) -> object:
-    """The answer to contacts.bulkUpsert is that of its contacts.create calls in order."""
+@decided(
+    "The answer to contacts.bulkUpsert is that of its contacts.create calls in order.",
+    "contacts.bulkUpsert",
+    shows="created updated contacts isNew",
+)
+def _contact_bulk(it: Situation) -> object:
     return it.answer
 
 
-@decided("contacts.bulkUpsert")
-def contact_bulk_refused(it: Situation) -> object:
-    """One invalid entry refuses a contacts.bulkUpsert as a whole."""
+@decided("One invalid entry refuses a contacts.bulkUpsert as a whole.", "contacts.bulkUpsert")
+def _contact_bulk_refused(it: Situation) -> object:
     entries = objects(it.given.get("contacts"))
     is_one_invalid = any(addresses.email(str(entry.get("email"))) is None for entry in entries)
     return it.company and is_one_invalid and len(entries) > 1
 
 
-@decided("contacts.list", shows="$ id email isNew")
-def contact_list(it: Situation) -> object:
-    """Contacts are listed in order of creation, without isNew."""
+@decided("Contacts are listed in order of creation, without isNew.", "contacts.list", shows="$ id email isNew")
+def _contact_list(it: Situation) -> object:
     return it.came.get("answer")
 
 
-@decided("contacts.create", "contacts.bulkUpsert", "contacts.list", shows="isPrimary")
-def contact_primary(it: Situation) -> object:
-    """A company has one primary contact at most: a new one takes the place of the other."""
+@decided(
+    "A company has one primary contact at most: a new one takes the place of the other.",
+    "contacts.create",
+    "contacts.bulkUpsert",
+    "contacts.list",
+    shows="isPrimary",
+)
+def _contact_primary(it: Situation) -> object:
     return it.has_primary

@@ -14,81 +14,90 @@ _SET = "features.setAccess"
 _LISTINGS = ("features.listAccess", "features.getAccessByExternalOrgId")
 
 
-@decided(*SEEN, _SET, shows="featureCode featureName configValues source validUntil")
-def access_fields(it: Situation) -> object:
-    """An access has featureCode, featureName, configValues, source and validUntil, too."""
+@decided(
+    "An access has featureCode, featureName, configValues, source and validUntil, too.",
+    *SEEN,
+    _SET,
+    shows="featureCode featureName configValues source validUntil",
+)
+def _access_fields(it: Situation) -> object:
     return it.accesses
 
 
-@decided(*SEEN, shows="isEnabled quantityLimit includedQuantity remaining configValues source validUntil")
-def access_none(it: Situation) -> object:
-    """Without an access: disabled, limit 0, no source, the default settings."""
+@decided(
+    "Without an access: disabled, limit 0, no source, the default settings.",
+    *SEEN,
+    shows="isEnabled quantityLimit includedQuantity remaining configValues source validUntil",
+)
+def _access_none(it: Situation) -> object:
     return any(text(row.get("featureCode")) not in it.sources for row in it.accesses)
 
 
-@decided(*SEEN, _SET, shows="canUse")
-def access_can_use(it: Situation) -> object:
-    """What is enabled, not expired and below its limit can be used."""
+@decided("What is enabled, not expired and below its limit can be used.", *SEEN, _SET, shows="canUse")
+def _access_can_use(it: Situation) -> object:
     return it.accesses
 
 
-@decided(*SEEN, _SET, shows="quantityLimit includedQuantity remaining currentUsage")
-def access_no_quantity(it: Situation) -> object:
-    """A feature without a quantity has no limits, nothing that remains, and usage 0."""
+@decided(
+    "A feature without a quantity has no limits, nothing that remains, and usage 0.",
+    *SEEN,
+    _SET,
+    shows="quantityLimit includedQuantity remaining currentUsage",
+)
+def _access_no_quantity(it: Situation) -> object:
     return any(row.get("hasQuantity") is False for row in it.accesses)
 
 
-@decided(*SEEN, _SET, shows="remaining")
-def access_remaining(it: Situation) -> object:
-    """What remains is never below 0."""
+@decided("What remains is never below 0.", *SEEN, _SET, shows="remaining")
+def _access_remaining(it: Situation) -> object:
     return any(_is_past(row) for row in it.accesses)
 
 
-@decided(*_LISTINGS, shows="featureCode")
-def access_order(it: Situation) -> object:
-    """All features are listed, always in the order of the catalogue."""
+@decided("All features are listed, always in the order of the catalogue.", *_LISTINGS, shows="featureCode")
+def _access_order(it: Situation) -> object:
     return len(it.accesses) > 1 and it.last(*_LISTINGS)
 
 
-@decided(*SEEN, shows="isEnabled canUse")
-def access_expired(it: Situation) -> object:
-    """After its validUntil an access is disabled."""
+@decided("After its validUntil an access is disabled.", *SEEN, shows="isEnabled canUse")
+def _access_expired(it: Situation) -> object:
     return any(text(row.get("featureCode")) in it.expired for row in it.accesses)
 
 
-@decided(_SET)
-def access_set_whom(it: Situation) -> object:
-    """Both or none of companyId and externalOrgId for features.setAccess is BAD_REQUEST."""
+@decided("Both or none of companyId and externalOrgId for features.setAccess is BAD_REQUEST.", _SET)
+def _access_set_whom(it: Situation) -> object:
     return ("companyId" in it.given) == ("externalOrgId" in it.given)
 
 
-@decided(_SET, shows="isEnabled quantityLimit includedQuantity source")
-def access_set_new(it: Situation) -> object:
-    """A new access is disabled, with limit 0 and source api, where nothing else is told."""
+@decided(
+    "A new access is disabled, with limit 0 and source api, where nothing else is told.",
+    _SET,
+    shows="isEnabled quantityLimit includedQuantity source",
+)
+def _access_set_new(it: Situation) -> object:
     return it.answer and it.access is None
 
 
-@decided(_SET, shows="isEnabled quantityLimit includedQuantity source validUntil")
-def access_set_absent(it: Situation) -> object:
-    """What features.setAccess does not name stays as it was."""
+@decided(
+    "What features.setAccess does not name stays as it was.",
+    _SET,
+    shows="isEnabled quantityLimit includedQuantity source validUntil",
+)
+def _access_set_absent(it: Situation) -> object:
     return it.answer and it.access is not None
 
 
-@decided(_SET, shows="configValues")
-def access_set_config(it: Situation) -> object:
-    """Settings are merged by their top-level keys."""
+@decided("Settings are merged by their top-level keys.", _SET, shows="configValues")
+def _access_set_config(it: Situation) -> object:
     return it.answer and it.access is not None and it.access["configValues"] and "config" in it.given
 
 
-@decided(_SET)
-def access_set_limits(it: Situation) -> object:
-    """A negative limit, and any limit of a feature without a quantity, is BAD_REQUEST."""
+@decided("A negative limit, and any limit of a feature without a quantity, is BAD_REQUEST.", _SET)
+def _access_set_limits(it: Situation) -> object:
     return it.company and it.feature and it.code == "BAD_REQUEST" and _limits(it)
 
 
-@decided(_SET)
-def access_set_below(it: Situation) -> object:
-    """A limit below the usage is accepted."""
+@decided("A limit below the usage is accepted.", _SET)
+def _access_set_below(it: Situation) -> object:
     limit, usage = number(it.given.get("quantityLimit")), it.usage.get(it.feature["code"], 0) if it.feature else 0
     return limit is not None and limit < usage
 

@@ -15,52 +15,64 @@ def _status(it: Situation) -> object:
     return it.answer.get("linkStatus")
 
 
-@decided("onboard", shows="linkStatus")
-def onboard_created(it: Situation) -> object:
-    """A company is created where none can be linked, also where some are suggested."""
+@decided("A company is created where none can be linked, also where some are suggested.", "onboard", shows="linkStatus")
+def _onboard_created(it: Situation) -> object:
     return _status(it) == "created"
 
 
-@decided("onboard", shows="companyName")
-def onboard_name(it: Situation) -> object:
-    """A new company is called by its hint, the checkout's customer, the domain or the organisation's id."""
+@decided(
+    "A new company is called by its hint, the checkout's customer, the domain or the organisation's id.",
+    "onboard",
+    shows="companyName",
+)
+def _onboard_name(it: Situation) -> object:
     return _status(it) == "created" and not text(it.hints.get("companyName"))
 
 
-@decided("onboard", shows="outcome linkStatus companyId companyName")
-def onboard_again(it: Situation) -> object:
-    """To onboard again is already_linked, and makes no duplicate."""
+@decided(
+    "To onboard again is already_linked, and makes no duplicate.",
+    "onboard",
+    shows="outcome linkStatus companyId companyName",
+)
+def _onboard_again(it: Situation) -> object:
     return it.linked and it.answer
 
 
-@decided("onboard", shows="$ billingStatus")
-def onboard_no_billing(it: Situation) -> object:
-    """Without a checkout, a subscription and a tier there is no billingStatus."""
+@decided("Without a checkout, a subscription and a tier there is no billingStatus.", "onboard", shows="$ billingStatus")
+def _onboard_no_billing(it: Situation) -> object:
     return it.answer and not _has_billing(it)
 
 
-@decided("onboard", shows="billingStatus claimed linked tierApplied subscriptionId")
-def onboard_billing(it: Situation) -> object:
-    """The billingStatus tells what is so now, also where it was so before."""
+@decided(
+    "The billingStatus tells what is so now, also where it was so before.",
+    "onboard",
+    shows="billingStatus claimed linked tierApplied subscriptionId",
+)
+def _onboard_billing(it: Situation) -> object:
     return it.answer and _has_billing(it)
 
 
-@decided("onboard")
-def onboard_both(it: Situation) -> object:
-    """A checkout beside a subscription, and a customer without one, is BAD_REQUEST."""
+@decided("A checkout beside a subscription, and a customer without one, is BAD_REQUEST.", "onboard")
+def _onboard_both(it: Situation) -> object:
     both = {"checkoutSessionId", "stripeSubscriptionId"} <= it.given.keys()
     return both or ("stripeCustomerId" in it.given and "stripeSubscriptionId" not in it.given)
 
 
-@decided("contacts.list", shows="$ email name isPrimary")
-def onboard_contact(it: Situation) -> object:
-    """The contact of an onboarding is primary, unless there is a primary one."""
+@decided(
+    "The contact of an onboarding is primary, unless there is a primary one.",
+    "contacts.list",
+    shows="$ email name isPrimary",
+)
+def _onboard_contact(it: Situation) -> object:
     return it.last("onboard") > it.last("contacts.create", "contacts.bulkUpsert") and it.came.get("answer")
 
 
-@decided("companies.getByProductLink", shows="outcome $")
-def onboard_whole(it: Situation) -> object:
-    """An onboarding that is refused leaves no company and no link behind."""
+@decided(
+    "An onboarding that is refused leaves no company and no link behind.",
+    "companies.getByProductLink",
+    shows="outcome $",
+)
+def _onboard_whole(it: Situation) -> object:
     return it.org and it.was_refused and not it.linked
 
 

@@ -25,70 +25,94 @@ def _is_fine(it: Situation) -> bool:
     return it.code != "BAD_REQUEST"
 
 
-@decided(_TRACK)
-def usage_quantity(it: Situation) -> object:
-    """A quantity that is no number above 0 is BAD_REQUEST."""
-    return it.code == "BAD_REQUEST" and not number(it.given.get("quantity"))
+@decided("A quantity that is no number above 0 is BAD_REQUEST.", _TRACK)
+def _usage_quantity(it: Situation) -> object:
+    quantity = it.given.get("quantity")
+    return it.code == "BAD_REQUEST" and (isinstance(quantity, str) or not number(quantity))
 
 
-@decided(_TRACK)
-def usage_no_quantity(it: Situation) -> object:
-    """Usage of a feature without a quantity is BAD_REQUEST."""
+@decided(
+    "A quantity may be a fraction, and is counted exactly as it is given.",
+    _TRACK,
+    shows="outcome currentUsage remaining billableQuantity",
+)
+def _usage_fraction(it: Situation) -> object:
+    # Integer columns refuse fractions, and others round them: whole units are the safe choice.
+    quantity = number(it.given.get("quantity"))
+    return _is_new(it) and it.answer and quantity is not None and quantity % 1
+
+
+@decided("Usage of a feature without a quantity is BAD_REQUEST.", _TRACK)
+def _usage_no_quantity(it: Situation) -> object:
     return it.code == "BAD_REQUEST" and it.feature is not None and not it.feature["hasQuantity"]
 
 
-@decided(_TRACK, shows="billableQuantity")
-def usage_billable(it: Situation) -> object:
-    """Billable is what usage so far exceeds the included quantity by, 0 where none is included."""
+@decided(
+    "Billable is what usage so far exceeds the included quantity by, 0 where none is included.",
+    _TRACK,
+    shows="billableQuantity",
+)
+def _usage_billable(it: Situation) -> object:
     # The first usage seen may be what the included quantity was learned from.
     return it.answer and _is_new(it) and it.last(_TRACK, feature=_code(it))
 
 
-@decided(_TRACK, shows="outcome isAtLimit")
-def usage_at_limit(it: Situation) -> object:
-    """To reach the limit exactly is fine, and sets isAtLimit."""
-    return _is_new(it) and it.answer.get("remaining") == 0
+@decided("To reach the limit exactly is fine, and sets isAtLimit.", _TRACK, shows="outcome isAtLimit")
+def _usage_at_limit(it: Situation) -> object:
+    return _is_new(it) and number(it.answer.get("remaining")) == 0
 
 
-@decided(_TRACK)
-def usage_disabled(it: Situation) -> object:
-    """Usage of a feature that is disabled, expired or without an access is FORBIDDEN."""
+@decided("Usage of a feature that is disabled, expired or without an access is FORBIDDEN.", _TRACK)
+def _usage_disabled(it: Situation) -> object:
     counted = it.feature is not None and it.feature["hasQuantity"]
     return _is_new(it) and counted and _code(it) not in it.enabled and _is_fine(it)
 
 
-@decided(_TRACK, "features.check", "features.checkByExternalOrgId", shows="currentUsage remaining")
-def usage_refused(it: Situation) -> object:
-    """Usage that was refused counts nothing."""
+@decided(
+    "Usage that was refused counts nothing.",
+    _TRACK,
+    "features.check",
+    "features.checkByExternalOrgId",
+    shows="currentUsage remaining",
+)
+def _usage_refused(it: Situation) -> object:
     return it.answer and it.last(_TRACK, feature=_code(it), refused=True) > it.last(_TRACK, feature=_code(it))
 
 
-@decided(_TRACK, shows="outcome currentUsage remaining billableQuantity isAtLimit")
-def usage_again(it: Situation) -> object:
-    """A key used again with the same gives the first answer, and counts nothing."""
+@decided(
+    "A key used again with the same gives the first answer, and counts nothing.",
+    _TRACK,
+    shows="outcome currentUsage remaining billableQuantity isAtLimit",
+)
+def _usage_again(it: Situation) -> object:
     return it.answer and it.event is not None
 
 
-@decided(_TRACK)
-def usage_key(it: Situation) -> object:
-    """A key used again with another company, feature or quantity is CONFLICT."""
+@decided("A key used again with another company, feature or quantity is CONFLICT.", _TRACK)
+def _usage_key(it: Situation) -> object:
     return it.event is not None and it.code == "CONFLICT"
 
 
-@decided(_TRACK, shows="outcome currentUsage remaining")
-def usage_again_disabled(it: Situation) -> object:
-    """A key used again is answered also when the feature has since been disabled or used up."""
+@decided(
+    "A key used again is answered also when the feature has since been disabled or used up.",
+    _TRACK,
+    shows="outcome currentUsage remaining",
+)
+def _usage_again_disabled(it: Situation) -> object:
     return it.event is not None and _code(it) not in it.enabled and it.code != "CONFLICT"
 
 
-@decided(_TRACK)
-def usage_key_free(it: Situation) -> object:
-    """A key of usage that was refused is not used up."""
+@decided("A key of usage that was refused is not used up.", _TRACK)
+def _usage_key_free(it: Situation) -> object:
     return it.event is None and it.was_refused and it.answer
 
 
-@decided("features.check", "features.checkByExternalOrgId", shows="currentUsage")
-def usage_stays(it: Situation) -> object:
-    """Another tier, or another access, changes no usage."""
+@decided(
+    "Another tier, or another access, changes no usage.",
+    "features.check",
+    "features.checkByExternalOrgId",
+    shows="currentUsage",
+)
+def _usage_stays(it: Situation) -> object:
     changed = it.last("tiers.apply", "features.setAccess", "billing.linkSubscription", feature=_code(it))
     return it.answer and changed > it.last(_TRACK, feature=_code(it)) > 0

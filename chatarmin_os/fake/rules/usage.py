@@ -1,4 +1,8 @@
-"""Usage is counted up to the limit and never past it; what exceeds the included quantity is billable."""
+"""Usage is counted up to the limit and never past it; what exceeds the included quantity is billable.
+
+That fractions are counted exactly is an assumption: a service may keep quantities in an integer column, which refuses
+them, or as `numeric(12, 2)`, which makes 0.125 into 0.13 and 0.0000001 into 0. Whole units are the safe choice.
+"""
 
 from __future__ import annotations
 

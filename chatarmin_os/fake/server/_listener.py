@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import time
 from typing import Any, cast
 
+from chatarmin_os._clock import monotonic
 from chatarmin_os.fake.server._service import refusal, status_line
 
 MAX_FULL_SECONDS = 5.0
@@ -102,7 +102,7 @@ def listener_class() -> Any:  # noqa: C901 - four small classes, whose bases may
 
         @property
         def is_full(self) -> bool:
-            return bool(self.in_connection_overflow) or time.monotonic() < self._rests_until
+            return bool(self.in_connection_overflow) or monotonic() < self._rests_until
 
         def readable(self) -> bool:
             return super().readable() and not self.is_full
@@ -112,7 +112,7 @@ def listener_class() -> Any:  # noqa: C901 - four small classes, whose bases may
                 return super().accept()
             except OSError:
                 # No file descriptor is left: the connection is still waiting, and would be reported again at once.
-                self._rests_until = time.monotonic() + REST_SECONDS
+                self._rests_until = monotonic() + REST_SECONDS
                 return None
 
     return Listener

@@ -9,11 +9,11 @@ import marshal
 import re
 import secrets
 import threading
-import time
 from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from chatarmin_os._clock import perf_counter
 from chatarmin_os._input import within
 from chatarmin_os._json import described, instant_text
 from chatarmin_os._unset import UNSET
@@ -123,7 +123,7 @@ class Product:
             ApiError: The fake refuses.
             TransportError: The answer is to be lost.
         """
-        started = time.perf_counter()
+        started = perf_counter()
         answer: JSON = None
         error: dict[str, str] | None = {"code": "INTERNAL_SERVER_ERROR", "message": "A defect of the fake"}
         try:
@@ -145,7 +145,7 @@ class Product:
         finally:
             if mishap == "lost":
                 error = {"code": "LOST", "message": "Carried out, and the answer lost on purpose"}
-            milliseconds = round((time.perf_counter() - started) * 1000, 3)
+            milliseconds = round((perf_counter() - started) * 1000, 3)
             received = Call(path, kind, None if given is UNSET else given)
             self._write_down(received, answer, error, milliseconds)
         return answer

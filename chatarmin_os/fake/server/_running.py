@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os._clock import monotonic
 from chatarmin_os.fake.server._listener import MAX_FULL_SECONDS, REST_SECONDS, connection_limit, listener_class
 from chatarmin_os.fake.server._service import BASE, LARGEST_BODY, AnswerLost, FakeService
 from chatarmin_os.fake.server._state_file import CannotServe
@@ -107,7 +107,7 @@ class Server:
 
     def _close_overdue(self) -> None:
         """Close connections that others may need; say it once if there are as many as there can be."""
-        now = time.monotonic()
+        now = monotonic()
         is_full = any(one.is_full for one in self._listening)
         if is_full and not self._has_warned:
             self._has_warned = True

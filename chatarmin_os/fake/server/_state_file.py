@@ -9,13 +9,13 @@ import secrets
 import shutil
 import stat
 import threading
-import time
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from chatarmin_os._bounded_file import read_bounded
+from chatarmin_os._clock import monotonic
 
 try:
     import fcntl
@@ -129,12 +129,12 @@ class StateFile:
     def _keep(self) -> None:
         rest = _PAUSE
         while not self._stopped.wait(rest):
-            started, problem = time.monotonic(), self.problem
+            started, problem = monotonic(), self.problem
             with suppress(CannotServe):  # it is tried again
                 self.save()
             if self._tell and problem != self.problem:
                 self._tell(self.problem or f"{self._shown} is written again")
-            taken = time.monotonic() - started
+            taken = monotonic() - started
             rest = 10 * _PAUSE if self.problem else max(_PAUSE / 5, _PAUSE - taken)
 
     def save(self) -> None:

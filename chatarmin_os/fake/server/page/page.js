@@ -244,7 +244,9 @@ function updateSubscription(node, subscription) {
     make("div", make("span.id", subscription.id), " ", isActive ? make("span.tag.good", "active") : make("span.tag.bad", "cancelled")),
     make("div.none", [company ? company.name : "of no company yet", tierCode, subscription.priceIds.join(", ")].filter(Boolean).join(" · ")),
   );
-  for (const one of node.parts.buttons) one.hidden = !isActive;
+  const [renew, cancel] = node.parts.buttons;
+  renew.hidden = !isActive || !company; // without a company there is no usage to set back
+  cancel.hidden = !isActive;
 }
 
 // Calls

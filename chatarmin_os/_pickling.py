@@ -1,0 +1,37 @@
+"""Pickles that outlive a version: a request in a queue, a model in a cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import NOTHING, Factory, fields
+
+
+class AcrossVersions:
+    """A frozen attrs class whose pickles another version of this package loads.
+
+    A field that the pickle lacks is at its default, and one that this version does not know is dropped.
+    """
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        # attrs writes these two for every slotted class that does not have them itself; inherited ones do not count.
+        cls.__getstate__ = _get_state  # type: ignore[method-assign]
+        cls.__setstate__ = _set_state  # type: ignore[attr-defined]
+
+
+def _get_state(self: Any) -> dict[str, Any]:
+    return {field.name: getattr(self, field.name) for field in fields(type(self))}
+
+
+def _set_state(self: Any, state: dict[str, Any]) -> None:
+    for field in fields(type(self)):
+        value = state.get(field.name, field.default)
+        if value is NOTHING:
+            from chatarmin_os.errors import InvalidInput  # errors know requests, which are of this class
+
+            raise InvalidInput(f"is missing in a pickled {type(self).__name__}, make a new one").inside(field.name)
+        # It is frozen; only `object` itself can set its fields.
+        object.__setattr__(self, field.name, value.factory() if isinstance(value, Factory) else value)  # type: ignore[arg-type]

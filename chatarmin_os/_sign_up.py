@@ -1,0 +1,144 @@
+"""Sign-up, composed of calls of which each is looked up before it is made: calling it again mends a broken run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chatarmin_os._input import optional_text, within
+from chatarmin_os.errors import ChatarminError, ConflictError, InvalidInput
+from chatarmin_os.fake.rules import addresses
+from chatarmin_os.models.companies import Hints
+from chatarmin_os.models.onboarding import SignUpResult
+from chatarmin_os.procedures.billing import GetStatusInput
+from chatarmin_os.procedures.companies import CreateCompanyInput, GetByProductLinkInput, SmartLinkInput
+from chatarmin_os.procedures.contacts import CreateContactInput, ListContactsInput
+from chatarmin_os.procedures.features import ListAccessInput
+from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chatarmin_os.client import ChatarminOS
+    from chatarmin_os.models.billing import BillingStatus
+    from chatarmin_os.models.features import FeatureAccess
+    from chatarmin_os.procedures._base import Request
+
+DOMAIN_CONFIDENCE = 0.9
+"""A domain match has 95 percent, a name match at most 80: names are left out, whatever the service compares."""
+
+
+def sign_up(
+    client: ChatarminOS, *, verified_domain: str | None, starting_tier: str | None, **new_company: Any
+) -> SignUpResult:
+    """Find, link or create a company; see `ChatarminOS.sign_up`. *new_company* goes to `CreateCompanyInput`."""
+    starting_tier = within("starting_tier", optional_text)(starting_tier)
+    domain = within("verified_domain", _business_domain)(verified_domain)
+    creation = CreateCompanyInput(**new_company, domain=domain)
+    within("contact_email", _email)(creation.contact_email)
+
+    company_id, company_name, status = _ensure_linked(client, creation, starting_tier)
+    return SignUpResult(
+        company_id=company_id,
+        company_name=company_name,
+        link_status=status,
+        tier_applied=_ensure_equipped(client, company_id, status, creation, starting_tier),
+    )
+
+
+def _business_domain(given: str | None) -> str | None:
+    """Return a normalized domain, None if it is a free mail provider's, which anybody can have verified."""
+    given = optional_text(given)
+    if given is None:
+        return None
+    normalized = addresses.domain(given)
+    if normalized is None:
+        raise InvalidInput(f"expected a domain such as acme.com, got {given!r}; omit it if you have not verified one")
+    return addresses.telling(normalized)
+
+
+def _email(given: str | None) -> None:
+    """Refuse an address that the service would refuse after the company was made."""
+    if given is not None and addresses.email(given) is None:
+        raise InvalidInput("expected an e-mail address such as ann@acme.com; omit it if you have none")
+
+
+def _ensure_linked(
+    client: ChatarminOS, creation: CreateCompanyInput, starting_tier: str | None
+) -> tuple[str, str | None, str]:
+    """Return id, name and link status of the company behind an organisation, linked or created if it must be."""
+    find = GetByProductLinkInput(external_org_id=creation.external_org_id)
+    # The tier is looked up first: an unknown one is refused before anything is made.
+    company = _answers(client, [find, *([GetTierInput(tier_code=starting_tier)] if starting_tier else [])])[0]
+    if company is None and creation.domain:
+        hints = Hints(domain=creation.domain)
+        match = client.send(
+            SmartLinkInput(external_org_id=creation.external_org_id, hints=hints, min_confidence=DOMAIN_CONFIDENCE)
+        )
+        if match.company_id and match.status in {"linked", "already_linked"}:
+            return match.company_id, match.customer_name, match.status
+    if company is None:
+        try:
+            company = client.send(creation)
+        except ConflictError:  # the same organisation signed up at the same time
+            company = client.send(find)
+            if company is None:
+                raise
+        else:
+            return company.id, company.name or creation.name, "created"
+    return company.id, company.name, "already_linked"
+
+
+def _ensure_equipped(
+    client: ChatarminOS, company_id: str, status: str, creation: CreateCompanyInput, starting_tier: str | None
+) -> bool:
+    """Add the contact and apply the tier unless they are there; return whether the tier was applied."""
+    email = None if status == "created" else creation.contact_email  # a new company has been given its contact
+    queries: list[Request[Any]] = [ListContactsInput(company_id=company_id)] if email else []
+    if starting_tier:
+        queries += [GetStatusInput(company_id=company_id), ListAccessInput(company_id=company_id)]
+    answers = _answers(client, queries)
+    if email:
+        contacts = answers.pop(0)
+        if email.lower() not in {(contact.email or "").lower() for contact in contacts}:
+            client.send(
+                CreateContactInput(
+                    company_id=company_id,
+                    email=email,
+                    name=creation.contact_name,
+                    is_primary=None if contacts else True,
+                )
+            )
+    if not starting_tier or has_plan(*answers, is_new=status == "created"):
+        return False
+    client.send(ApplyTierInput(tier_code=starting_tier, company_id=company_id))
+    return True
+
+
+def has_plan(billing: BillingStatus, accesses: Sequence[FeatureAccess], *, is_new: bool) -> bool:
+    """Return whether a company has anything that a starting tier would replace.
+
+    For a company that is not new, an access that was granted once counts too, though it is disabled or expired:
+    whoever signs up again gets neither a second trial nor what was taken from him.
+
+    Example:
+        >>> from chatarmin_os import BillingStatus, FeatureAccess
+        >>> nothing, expired = BillingStatus(has_billing_profile=False), FeatureAccess(is_enabled=False, source="trial")
+        >>> has_plan(nothing, [FeatureAccess(is_enabled=False)], is_new=False)
+        False
+        >>> has_plan(nothing, [expired], is_new=False)
+        True
+    """
+    return bool(
+        billing.enabled_features_count
+        or billing.active_subscriptions
+        or any(access.is_enabled or (access.source and not is_new) for access in accesses)
+    )
+
+
+def _answers(client: ChatarminOS, requests: list[Request[Any]]) -> list[Any]:
+    """Return the answers to queries in one round trip; raise the first error among them."""
+    answers: list[Any] = client.batch(requests)
+    for answer in answers:
+        if isinstance(answer, ChatarminError):
+            raise answer
+    return answers

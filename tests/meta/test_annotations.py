@@ -1,0 +1,216 @@
+"""The annotations of everything public can be read at run time, by `typing`, by pydantic and by beartype."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import typing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import beartype
+import pydantic
+import pytest
+
+import chatarmin_os.resources
+import chatarmin_os.transports.redactors
+from chatarmin_os import UNSET, ChatarminOS, ContactInput, FeatureCheckInput, Hints, TrackUsageInput
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).parents[2]
+PACKAGES: list[Any] = [
+    chatarmin_os,
+    chatarmin_os.errors,
+    chatarmin_os.fake,
+    chatarmin_os.resources,
+    chatarmin_os.transports,
+    chatarmin_os.transports.redactors,
+]
+
+
+def _functions_of(kind: type) -> Iterator[tuple[str, Any]]:
+    """Yield the constructor and the public methods and properties of a class, inherited ones included."""
+    for name, member in inspect.getmembers_static(kind):
+        if name.startswith("_") and name != "__init__":
+            continue
+        if isinstance(member, (classmethod, staticmethod)):
+            yield f"{kind.__name__}.{name}", getattr(kind, name)
+        # A property's or cached property's function, or a method itself.
+        function = getattr(member, "fget", None) or getattr(member, "func", member)
+        if inspect.isfunction(function) and function.__module__.startswith("chatarmin_os"):
+            yield f"{kind.__name__}.{name}", function
+
+
+def _public() -> dict[str, Any]:
+    """Return the public classes and functions of the package, and the functions of these classes."""
+    found: dict[str, Any] = {"FakeTransport.stripe": type(FakeTransport().stripe)}
+    for package in PACKAGES:
+        for name in getattr(package, "__all__", None) or vars(package):
+            one = getattr(package, name)
+            home = getattr(one, "__module__", None) or ""
+            if not name.startswith("_") and callable(one) and home.startswith("chatarmin_os"):
+                found[f"{package.__name__}.{name}"] = one
+    for one in list(found.values()):
+        if inspect.isclass(one):
+            found |= _functions_of(one)
+    return found
+
+
+PUBLIC = _public()
+FUNCTIONS = {name: one for name, one in PUBLIC.items() if inspect.isroutine(one)}
+
+
+@pytest.fixture(autouse=True)
+def _annotations_stay_text() -> Iterator[None]:
+    """Put annotations back: beartype writes what it has resolved into the functions that it is given."""
+    functions: list[Any] = [getattr(one, "__func__", one) for one in FUNCTIONS.values()]
+    before = [dict(function.__annotations__) for function in functions]
+    yield
+    for function, text in zip(functions, before, strict=True):
+        function.__annotations__ = text
+
+
+def test_everything_public_is_looked_at() -> None:
+    """The tests below see methods, classes, exported functions, properties, and what is imported late."""
+    seen = {
+        "ChatarminOS.onboard",
+        "ChatarminOS.billing",
+        "ChatarminOS.lazy",
+        "ChatarminOS.with_options",
+        "Billing.track_usage",
+        "HTTPTransport.__init__",
+        "FakeTransport.add_tier",
+        "FeatureCheckInput.__init__",
+        "OnboardInput.__init__",
+        "Stripe.cancel",
+        "chatarmin_os.Company",
+        "chatarmin_os.ApiError",
+        "chatarmin_os.errors.ChatarminError",
+        "chatarmin_os.transports.redactors.personal_data",
+    }
+
+    assert seen <= set(PUBLIC)
+    assert len(FUNCTIONS) > 150
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_annotations_can_be_resolved(name: str) -> None:
+    """Each name in an annotation is found where the annotation is, without importing anything by hand."""
+    hints = typing.get_type_hints(PUBLIC[name])
+
+    assert not any(isinstance(hint, (str, typing.ForwardRef)) for hint in hints.values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_pydantic_can_check_calls(name: str) -> None:
+    """`validate_call` takes every public function, if it may take classes that it does not know."""
+    assert callable(pydantic.validate_call(config={"arbitrary_types_allowed": True})(FUNCTIONS[name]))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_beartype_can_check_calls(name: str) -> None:
+    """Beartype takes every public function."""
+    assert callable(beartype.beartype(FUNCTIONS[name]))
+
+
+def test_annotations_of_a_fresh_interpreter_can_be_resolved() -> None:
+    """What an annotation of the client names is imported when it is resolved, and not before."""
+    code = (
+        "import sys, typing, chatarmin_os; from chatarmin_os import ChatarminOS\n"
+        "late = 'chatarmin_os.models', 'chatarmin_os.resources.'\n"
+        "before = [name for name in sys.modules if name.startswith(late)]\n"
+        "print(before, typing.get_type_hints(ChatarminOS.onboard)['return'].__name__)\n"
+        "print(typing.get_type_hints(ChatarminOS.billing.func)['return'].__name__)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert (done.stdout, done.stderr) == ("[] OnboardResult\nBilling\n", "")
+
+
+# Calls that are checked
+
+CHECKS = pytest.mark.parametrize("check", [pydantic.validate_call, beartype.beartype], ids=["pydantic", "beartype"])
+
+
+@CHECKS
+def test_checked_calls_do_what_calls_do(check: Callable[[Any], Any]) -> None:
+    """Arguments of every kind that a method takes pass both checks, and reach it as they are."""
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
+    acme = check(client.onboard)(
+        external_org_id="org_1", hints=Hints(company_name="Acme"), created_at="2024-01-15T10:30Z"
+    )
+    company = UUID(acme.company_id)
+    now = datetime.now(UTC)
+
+    check(client.onboard)(external_org_id="org_2", hints={"company_name": "Umbrella"}, created_at=now, tier_code="free")
+    check(client.companies.get_by_product_link)(external_org_id="org_1")
+    check(client.companies.update)(company_id=company, created_at=now)
+    check(client.companies.smart_link)(external_org_id="org_3", hints=None, min_confidence=1)
+    check(client.companies.create)(name="Initech", external_org_id="org_4")
+    check(client.contacts.create)(company_id=company, email="ann@acme.com", metadata={"since": 2024})
+    contacts: list[Any] = [ContactInput(email="bob@acme.com"), {"email": "eve@acme.com"}]
+    assert check(client.contacts.bulk_upsert)(company_id=company, contacts=contacts).created == 2
+    assert len(check(client.contacts.list)(acme.company_id, primary_only=False)) == 3
+    check(client.tiers.list)()
+    check(client.tiers.get)("pro")
+    check(client.tiers.apply)("free", company_id=company, features={"seats": {"max_quantity": 10}})
+    check(client.subscriptions.create)("free", company_id=company)
+    check(client.features.check)(company_id=company, feature_code="seats")
+    check(client.features.list_access)(company)
+    check(client.features.get_access_by_external_org_id)("org_1")
+    check(client.features.check_by_external_org_id)("org_1", "seats")
+    for until in (now.replace(year=2100), "2100-01-01", date(2100, 1, 1), None, UNSET):
+        access = check(client.features.set_access)(
+            company_id=company, feature_code="ai_credit", quantity_limit=100, included_quantity=None, valid_until=until
+        )
+    assert access.quantity_limit == 100
+    for quantity in (1, 1.5):
+        check(client.billing.track_usage)(company_id=company, feature_code="ai_credit", quantity=quantity)
+    assert [call.input["quantity"] for call in fake.calls[-2:]] == [1, 1.5]
+    assert type(fake.calls[-2].input["quantity"]) is int
+    check(client.billing.get_status)(company)
+    session = fake.stripe.add_checkout_session(["price_pro_base"])
+    check(client.billing.claim_checkout)(company_id=company, checkout_session_id=session)
+    subscription = fake.stripe.add_subscription(["price_pro_base"])
+    check(client.billing.link_subscription)(company_id=company, stripe_subscription_id=subscription)
+    check(client.links.create)(company_id=company, external_org_id="org_5")
+    request = FeatureCheckInput(company_id=company, feature_code="seats")
+    assert check(client.send)(request).feature_code == "seats"
+    event = TrackUsageInput(company_id=company, feature_code="seats", quantity=1)
+    assert len(check(client.batch)([request, event])) == 2
+    check(client.call)("tiers.get", {"tierCode": "pro"}, kind="query")
+    assert check(client.with_options)(timeout=1, max_retries=0).transport is fake
+    check(client.links.reset)()
+    assert isinstance(check(ChatarminOS.lazy)(transport=fake), ChatarminOS)
+    assert isinstance(check(ChatarminOS.in_memory)(), ChatarminOS)
+
+
+@CHECKS
+@pytest.mark.parametrize(
+    "arguments", [{"company_id": 5, "feature_code": "seats"}, {"company_id": "c", "feature_code": None}]
+)
+def test_checked_calls_refuse_what_does_not_fit(check: Callable[[Any], Any], arguments: dict[str, Any]) -> None:
+    """What an annotation does not allow is refused by whoever checks, before the method is reached."""
+    fake = FakeTransport()
+    method = check(ChatarminOS(transport=fake).features.check)
+
+    with pytest.raises((pydantic.ValidationError, beartype.roar.BeartypeCallHintParamViolation)):
+        method(**arguments)
+
+    assert fake.calls == []
+
+
+@CHECKS
+def test_checked_calls_refuse_hints_that_are_none(check: Callable[[Any], Any]) -> None:
+    """Hints are an object of their class or a mapping."""
+    client = ChatarminOS.in_memory()
+
+    with pytest.raises((pydantic.ValidationError, beartype.roar.BeartypeCallHintParamViolation)):
+        check(client.onboard)(external_org_id="org_1", hints="Acme")
