@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benchmarks._answer_growth import answer_rows
 from benchmarks._input_growth import input_rows
 from benchmarks._measure import Part, Row, cpu_seconds, interleaved, number, seeded
+from benchmarks._service_growth import service_rows
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports.redactors import personal_data
@@ -147,6 +148,7 @@ def run() -> Part:
     rows += input_rows()
     rows += answer_rows()
     rows += _redacting()
+    rows += service_rows()
     sizes = " → ".join(f"{size:,}" for size in _SIZES)
     note = (
         f"Process time of one call on a fake with {sizes} companies; ratios of the second and the third to the first. "

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
 from argparse import ArgumentTypeError
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os.cli._output import complain
+from chatarmin_os.cli._parser import did_you_mean
 from chatarmin_os.errors import (
     _NO_PROCEDURE,
     ApiError,
@@ -46,8 +48,10 @@ _NAMES = {
     "checkout_session_id": "--checkout",
 }
 
-# What messages say to programmers alone.
-_NOT_HERE = (" or pass None where there is none", ", or allow_http=True")
+# What messages say to programmers, and what they say here.
+_HERE = {" or pass None where there is none": "", "allow_http=True": "--allow-http"}
+
+_MAX_KEY_BYTES = 4_096
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -56,6 +60,11 @@ def add_options(parser: ArgumentParser) -> None:
         "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
     )
     parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for each call; default: 10")
+    parser.add_argument(
+        "--allow-http",
+        action="store_true",
+        help="let the URL be plain http on another host, such as the fake in a container; also by OS_ALLOW_HTTP=1",
+    )
 
 
 def connected(given: Namespace) -> ChatarminOS:
@@ -66,7 +75,7 @@ def connected(given: Namespace) -> ChatarminOS:
     """
     from chatarmin_os import ChatarminOS
 
-    settings = {"base_url": given.base_url, "timeout": given.timeout}
+    settings = {"base_url": given.base_url, "timeout": given.timeout, "allow_http": given.allow_http or None}
     return ChatarminOS(_api_key(given), **{name: value for name, value in settings.items() if value is not None})
 
 
@@ -107,21 +116,29 @@ def _api_key(given: Namespace) -> str | None:
     key = ""
     try:
         if given.api_key_file is not None and given.api_key_file != "-":
-            key = Path(given.api_key_file).read_text(encoding="utf-8-sig")
+            key = read_bounded(given.api_key_file, _MAX_KEY_BYTES).decode("utf-8-sig")
         elif sys.stdin.isatty():
             from getpass import getpass
 
             key = getpass("API key (os_sk_...): ")
         elif given.api_key_file == "-":
-            key = sys.stdin.readline()
+            key = _line_of_input()
     except EOFError:  # nothing was typed
         pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
-        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}") from None
+        advice = "" if given.api_key_file == "-" else "; --api-key-file - reads standard input"
+        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}{advice}") from None
     if not key.strip():
         raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
     return key
+
+
+def _line_of_input() -> str:
+    line = sys.stdin.readline(_MAX_KEY_BYTES + 1)
+    if len(line) > _MAX_KEY_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {_MAX_KEY_BYTES:,} bytes")
+    return line
 
 
 def _renamed(error: InvalidInput, given: Namespace) -> str:
@@ -134,8 +151,8 @@ def _renamed(error: InvalidInput, given: Namespace) -> str:
         name = _NAMES["company_id"]
     if field == "base_url" and given.base_url is None:
         name = "OS_BASE_URL"
-    for words in _NOT_HERE:
-        text = text.replace(words, "")
+    for there, here in _HERE.items():
+        text = text.replace(there, here)
     return f"{name}{text.removeprefix(field)}" if name else text.removeprefix("api_key: ")
 
 
@@ -146,13 +163,18 @@ def _advice(error: ChatarminError, given: Namespace) -> list[str]:
     if isinstance(error, UnauthorizedError):
         advice.append(f"the key is in Settings, Developers, API Keys; is it that of this {option}?")
     if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
-        from chatarmin_os.transports._settings import base_url
+        from chatarmin_os.transports._settings import DEFAULT_BASE_URL
 
-        advice.append(f"is {option} right? {base_url(given.base_url)} was asked")
-    key = getattr(error.request, "idempotency_key", None)
+        asked = given.base_url or os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
+        advice.append(f"is {option} right? {asked} was asked")
+        from chatarmin_os.procedures.table import PROCEDURES
+
+        advice.append(did_you_mean(getattr(given, "path", ""), PROCEDURES))
+    advice += getattr(given, "hints", [])
+    key = getattr(given, "key", None)  # a new one was shown before it was sent
     if key and isinstance(error, (ServerError, TransportError)):
         advice.append(sent_again(key))
-    return advice
+    return [line for line in advice if line]
 
 
 def sent_again(key: str) -> str:

@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
-from argparse import RawDescriptionHelpFormatter
-from typing import TYPE_CHECKING, Any
+from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from chatarmin_os.cli._output import without_keys
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, _SubParsersAction
+    from argparse import _SubParsersAction
+    from collections.abc import Iterable
 
 _JSON = "print one JSON document, for programs"
+
+
+MAX_WORD = 100
+"""Characters of a word that is compared with known ones."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question about the known word that is most like one, or an empty text if none is.
+
+    Example:
+        >>> did_you_mean("chek", ["call", "check"])
+        'did you mean check?'
+        >>> did_you_mean("x", ["call", "check"])
+        ''
+    """
+    near = get_close_matches(word[:MAX_WORD], list(known), n=1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+class Parser(ArgumentParser):
+    """Suggests what a mistyped command, option or choice may have meant, and never shows an API key."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, and exit."""
+        super().error(without_keys(message))
+
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - it has overloads
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
+        """Refuse unknown arguments here, where the options that there are are known."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+            hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
+            self.error("; ".join([f"unrecognized arguments: {' '.join(unknown)}", *hints]))
+        return known, unknown
+
+    def _check_value(self, action: Action, value: Any, *more: Any) -> None:
+        try:
+            super()._check_value(action, value, *more)
+        except ArgumentError as error:
+            hint = did_you_mean(str(value), map(str, action.choices or ()))
+            error.message += f"; {hint}" if hint else ""
+            raise
 
 
 def command(

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from chatarmin_os.cli._output import complain
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable
+
+    from chatarmin_os.fake.server._products import Products
 
 _EXAMPLES = """\
 examples:
   chatarmin-os serve
   chatarmin-os serve --state fake.json --port 3002
   chatarmin-os serve --latency-ms 200 --fail-rate 0.1
+  chatarmin-os serve --catalogue catalogue.json
+  chatarmin-os serve --catalogue shop.billing:catalogue
+  chatarmin-os serve --state fake.json --forget all
   chatarmin-os serve --host 0.0.0.0 --allow-host fake     in a container that others call fake
+
+A catalogue is a JSON file with the features and tiers that each product begins with, by the names of the arguments of
+FakeTransport.add_feature and add_tier:
+
+  {"features": [{"code": "seats", "name": "Seats", "has_quantity": true}, {"code": "sso", "name": "Single sign-on"}],
+   "tiers": [{"code": "basic", "name": "Basic", "base_fee": 900, "features": {"seats": {"quantity_limit": 3}}}]}
 
 Give your application the base URL that is printed, and any API key that begins with os_sk_: each key is a product of
 its own. The page at / shows what happens; /__fake__/ arranges what a client could not.
@@ -37,7 +50,10 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=3001, help="0 takes any that is free (default: %(default)s)")
     parser.add_argument("--state", type=_file, metavar="FILE", help="keep everything in FILE, and load it again")
-    parser.add_argument("--empty", action="store_true", help="begin with no features and tiers, not the demo catalogue")
+    parser.add_argument("--forget", type=_product, action="append", default=[], metavar="ID", help=_FORGET)
+    begins = parser.add_mutually_exclusive_group()
+    begins.add_argument("--empty", action="store_true", help="begin with no features and tiers, not the demo catalogue")
+    begins.add_argument("--catalogue", type=_file, metavar="FILE", help=_CATALOGUE)
     parser.add_argument("--fail-rate", type=_fraction, default=0.0, metavar="FRACTION", help=_FAIL_RATE)
     parser.add_argument("--latency-ms", type=_milliseconds, default=0.0, metavar="MS", help="let each request wait")
     parser.add_argument("--allow-host", type=_name, action="append", default=[], metavar="NAME", help=_ALLOW_HOST)
@@ -51,14 +67,34 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     parser.set_defaults(run=_serve)
 
 
+_FORGET = "forget a product that is kept in --state, by its id (the page shows it), or all of them; can be repeated"
+_CATALOGUE = (
+    "begin with the features and tiers of a JSON file, or of MODULE:ATTRIBUTE: a Catalogue, or a function that returns "
+    "one; what --state keeps has its own"
+)
 _FAIL_RATE = "let this fraction of requests fail: half are refused with 503, half are carried out and not answered"
 _ALLOW_HOST = "a name under which it may be reached, beside localhost and addresses of digits; can be repeated"
 
 
 def _serve(given: Namespace) -> int:
-    from chatarmin_os.fake.server import CannotServe, FakeService, Server, StateFile
+    with _Signals() as signals:
+        return _serve_until(signals, given)
 
+
+def _serve_until(signals: _Signals, given: Namespace) -> int:
+    from chatarmin_os.fake.server import CannotServe, FakeService, Server, StateFile
+    from chatarmin_os.fake.server._catalogue_file import load_catalogue
+
+    if given.forget and not given.state:
+        complain("--forget: there is nothing to forget without --state")
+        return 2
+    try:
+        catalogue = None if given.catalogue is None else load_catalogue(given.catalogue)
+    except ValueError as error:
+        complain(str(error))
+        return 2
     service = FakeService(
+        catalogue=catalogue,
         is_empty=given.empty,
         version=given.trpc,
         transformer=given.transformer,
@@ -66,12 +102,14 @@ def _serve(given: Namespace) -> int:
         fail_rate=given.fail_rate,
         hosts=given.allow_host,
     )
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
             StateFile(given.state, service.products, tell=complain) if given.state else nullcontext(),
         ):
+            for product in given.forget:
+                _forget(service.products, product)
+            signals.get_ready(server.stop)
             print(server.url, flush=True)
             complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")
             server.run()
@@ -80,21 +118,59 @@ def _serve(given: Namespace) -> int:
         return 2
     except SystemExit:  # stopped before it ran
         return 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return 0
 
 
-def _stop(*_: Any) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # the state is being saved
-    raise SystemExit(0)
+class _Signals:
+    """Turns signals into an orderly end: exit code 0 once the service answers, and 130 for Ctrl-C before.
+
+    Further signals are ignored, for the state is being saved. Python drops exceptions that a handler raises at some
+    moments, such as in a callback of the garbage collector; what was dropped is made up for.
+    """
+
+    def __init__(self) -> None:
+        self._stop: Callable[[], None] | None = None
+        self._raised: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def __call__(self, number: int = signal.SIGTERM, *_: Any) -> None:
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_IGN)
+        self._raised = KeyboardInterrupt() if number == signal.SIGINT and self._stop is None else SystemExit(0)
+        if self._stop:
+            self._stop()
+        raise self._raised
+
+    def get_ready(self, stop: Callable[[], None]) -> None:
+        """Note that the service answers from now on; *stop* ends it."""
+        self._stop = stop
+        if self._raised:
+            raise self._raised
+
+
+def _forget(products: Products, given: str) -> None:
+    ids = [product.id for product in products] if given == "all" else [given]
+    for one in ids:
+        if not products.forget_id(one):
+            complain(f"--forget {given}: no such product is kept")
 
 
 def _file(text: str) -> str:
     if not text.strip():
         raise ArgumentTypeError("expected the name of a file, got none; leave the option out to keep nothing")
+    return text
+
+
+def _product(text: str) -> str:
+    if text != "all" and not re.fullmatch("[0-9a-f]{16}", text):
+        raise ArgumentTypeError(f"expected the id of a product, 16 hexadecimal digits, or all; got {text!r}")
     return text
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentTypeError
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatarmin_os.cli._connection import add_options, connected, guarded, sent_again
 from chatarmin_os.cli._output import complain, document_of, print_json, print_table
-from chatarmin_os.cli._parser import add_json, command
-from chatarmin_os.errors import ApiError, InvalidInput
+from chatarmin_os.cli._parser import add_json, command, did_you_mean
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, NotFoundError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from chatarmin_os import ChatarminOS
+    from chatarmin_os import ChatarminOS, FeatureAccess
 
 _ORG = "org:"
+_MAX_INPUT = 16 * 2**20
 _EXIT_CODES = "0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer"
 _COMPANY = "a company's id, or org:ID with your own id of the organisation"
 
@@ -92,7 +94,11 @@ def _added(
 ) -> ArgumentParser:
     def with_a_client(given: Namespace) -> int:
         with connected(given) as client:
-            run(client, given)
+            try:
+                run(client, given)
+            except NotFoundError:
+                given.hints = _hints(client, given)
+                raise
         return 0
 
     parser = command(commands, name, what, *examples, codes=_EXIT_CODES, run=partial(guarded, with_a_client))
@@ -105,13 +111,44 @@ def _added(
     return parser
 
 
+def _hints(client: ChatarminOS, given: Namespace) -> list[str]:
+    """Return suggestions for an id or code that does not exist; the look-ups change nothing."""
+    company, feature = getattr(given, "company", None), getattr(given, "feature", None)
+    with suppress(ChatarminError):
+        if getattr(given, "tier", None):
+            return [did_you_mean(given.tier, (tier.code for tier in client.tiers.list()))]
+        if feature and company:
+            codes = _feature_codes(client, company)
+            return [] if feature in codes else [did_you_mean(feature, codes) or f"its features: {', '.join(codes)}"]
+    if company and not company.startswith(_ORG):
+        return [f"for your own id of the organisation write {_ORG}{company}"]
+    return []
+
+
+def _feature_codes(client: ChatarminOS, company: str) -> list[str]:
+    if company.startswith(_ORG):
+        features: Sequence[FeatureAccess] = client.features.get_access_by_external_org_id(
+            company.removeprefix(_ORG)
+        ).features
+    else:
+        features = client.features.list_access(company)
+    return [access.feature_code for access in features if access.feature_code]
+
+
 def _call(client: ChatarminOS, given: Namespace) -> None:
     try:
-        text = sys.stdin.read() if given.input == "-" else given.input
+        text = _standard_input() if given.input == "-" else given.input
         content = None if text is None else json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"no JSON: {error}").inside("input") from None
     print_json(client.call(given.path, content, kind="mutation" if given.mutation else None))
+
+
+def _standard_input() -> str:
+    text = sys.stdin.read(_MAX_INPUT + 1)
+    if len(text) > _MAX_INPUT:
+        raise ValueError(f"more than {_MAX_INPUT:,} characters")
+    return text
 
 
 def _no_number(name: str) -> NoReturn:
@@ -167,10 +204,12 @@ def _track(client: ChatarminOS, given: Namespace) -> None:
         idempotency_key=given.key,
     )
     event = attrs.evolve(event, company_id=_company_id(client, given.company))  # looked up when all else is checked
+    if given.key is None:  # before anything can end this process, or keep the result from being written
+        complain(f"if this ends without an answer, {sent_again(event.idempotency_key)}")
     try:
         result = client.send(event)
     except KeyboardInterrupt:
-        complain("interrupted, it may have run", sent_again(event.idempotency_key))
+        complain("interrupted, it may have run", *([sent_again(given.key)] if given.key else []))
         raise
     row = {
         "used": result.current_usage,

@@ -310,6 +310,28 @@ def test_a_reset_asks_first(page: Page) -> None:
     assert [tier.code for tier in page.client.tiers.list()] == ["free", "trial", "pro", "enterprise"]
 
 
+def test_a_product_can_be_forgotten(chromium: Any) -> None:
+    """With its features and tiers; another one is shown then, and its key leads to a new one."""
+    with serve_fake() as url:
+        page = Page(chromium, url, FakeTransport())
+        for key in (KEY, OTHER_KEY):
+            with ChatarminOS(key, base_url=url) as client:
+                client.onboard(external_org_id=key)
+        page.open()
+        page.sees(".company .id", KEY)
+        page.find("#reset").click()
+        assert page.find("#reset-id").text == _at_the_door(page, "products", KEY)[0]["id"]
+        page.find("#forget").click()
+
+        page.sees(".company .id", OTHER_KEY)
+        assert page.texts("#product option") == ["os_sk_…_two"]
+        assert not page.find("#missing").is_displayed()
+        with ChatarminOS(KEY, base_url=url) as client:
+            assert client.companies.get_by_product_link(external_org_id=KEY) is None
+        assert page.problems() == []
+        chromium.get("about:blank")
+
+
 def test_a_dialog_is_about_the_product_that_was_shown(chromium: Any) -> None:
     """If another service answers meanwhile, without that product, nothing of another one is reset."""
     with serve_fake() as url:

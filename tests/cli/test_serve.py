@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,10 +25,10 @@ KEY = "os_sk_served"
 
 
 @contextmanager
-def _serving(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def _serving(*options: str, cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run the command on a free port; give its process and base URL."""
     command = [sys.executable, "-W", "error", "-m", "chatarmin_os", "serve", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd) as process:  # noqa: S603
         assert process.stdout
         try:
             yield process, process.stdout.readline().strip()
@@ -159,3 +161,311 @@ def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], opti
 
     assert ended.value.code == 2
     assert f"argument {option}: expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_ready", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_not_lost(number: signal.Signals, *, is_ready: bool) -> None:
+    """Python drops what a handler raises in a callback of the garbage collector: the service ends all the same."""
+    program = (
+        "import signal, sys\n"
+        "from chatarmin_os.fake import server as module\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Dropping:\n"
+        "    def __del__(self):\n"
+        f"        signal.raise_signal(signal.{number.name})\n"
+        "sys.unraisablehook = lambda _: None\n"
+        "def drop(self, made=module.Server.run):\n"
+        "    Dropping()\n"
+        "    return made(self)\n"
+        "def make(*given, made=module.FakeService, **named):\n"
+        "    Dropping()\n"
+        "    return made(*given, **named)\n"
+    )
+    program += "module.Server.run = drop\n" if is_ready else "module.FakeService = make\n"
+    program += "from chatarmin_os.cli import main\nsys.exit(main())"
+    command = [sys.executable, "-W", "error", "-c", program, "serve", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+
+    assert done.returncode == (130 if number == signal.SIGINT and not is_ready else 0)
+    assert bool(done.stdout) is is_ready
+    assert "Traceback" not in done.stderr
+
+
+def _catalogue(tmp_path: Path, content: Any) -> str:
+    file = tmp_path / "catalogue.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return str(file)
+
+
+GOOD: dict[str, Any] = {
+    "features": [
+        {"code": "seats", "name": "Seats", "has_quantity": True, "config": {"colour": "red"}},
+        {"code": "sso", "name": "Single sign-on"},
+    ],
+    "tiers": [
+        {"code": "none", "name": "None"},
+        {
+            "code": "basic",
+            "name": "Basic",
+            "base_fee": 900,
+            "currency": "usd",
+            "features": {"seats": {"quantity_limit": 3, "included_quantity": 1, "unit_amount": 5}, "sso": {}},
+        },
+    ],
+}
+
+
+def test_products_begin_with_a_catalogue_of_a_file(tmp_path: Path) -> None:
+    """With every argument of add_feature and add_tier; each key has a copy, and what a state keeps has its own."""
+    state = tmp_path / "state.json"
+    with _serving("--catalogue", _catalogue(tmp_path, GOOD), "--state", str(state)) as (process, url):
+        for key in (KEY, "os_sk_second"):
+            with ChatarminOS(key, base_url=url) as client:
+                assert [tier.code for tier in client.tiers.list()] == ["none", "basic"]
+                basic = client.tiers.get("basic")
+                company = client.onboard(external_org_id="org_1", tier_code="basic").company_id
+                access = client.features.check(company_id=company, feature_code="seats")
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    with _serving("--empty", "--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
+        assert [tier.code for tier in client.tiers.list()] == ["none", "basic"]
+
+    assert basic.base_fee is not None
+    assert basic.stripe_price_ids == ("price_basic_base", "price_basic_seats")
+    assert (access.quantity_limit, access.included_quantity, access.config_values) == (3, 1, {"colour": "red"})
+
+
+@pytest.mark.parametrize("attribute", ["catalogue", "made", "Shop.catalogue"])
+def test_products_begin_with_a_catalogue_of_a_module(tmp_path: Path, attribute: str) -> None:
+    """A Catalogue, or a function that returns one, found as `python -m` would: in the folder it is run in."""
+    code = "from chatarmin_os.fake import Catalogue\n"
+    code += "catalogue = Catalogue()\ncatalogue.add_tier('basic', name='Basic')\n"
+    code += "def made(): return catalogue\nclass Shop: catalogue = catalogue\n"
+    (tmp_path / "shop_of_the_tests.py").write_text(code, encoding="utf-8")
+    given = ("--catalogue", f"shop_of_the_tests:{attribute}")
+    with _serving(*given, cwd=tmp_path) as (_, url), ChatarminOS(KEY, base_url=url) as client:
+        assert [tier.code for tier in client.tiers.list()] == ["basic"]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "no JSON: Expecting property name"),
+        ("[" * 100_000, "it is nested too deep"),
+        ("[]", "expected a mapping with features, tiers; got list []"),
+        ({"feature": []}, "feature: no such field; allowed: features, tiers"),
+        ({"features": {}}, "features: expected a list, got dict {}"),
+        ({"features": [1]}, "features[0]: expected a mapping with code, name, has_quantity, config; got int 1"),
+        ({"features": [{"code": "x"}]}, "features[0].name: is missing"),
+        ({"features": [{"code": "", "name": "X"}]}, "features[0].code: blank text"),
+        ({"features": [{"code": ["x"], "name": "X"}]}, "features[0].code: expected text, got list ['x']"),
+        ({"features": [{"code": "x", "name": "X", "hasQuantity": True}]}, "features[0].hasQuantity: no such field"),
+        ({"features": [{"code": "x", "name": "X", "has_quantity": 1}]}, "features[0].has_quantity: expected True or"),
+        ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: 'x' stands twice"),
+        ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: 'x' stands twice"),
+        ({"tiers": [{"code": "x", "name": "X", "base_fee": 0.5}]}, "tiers[0].base_fee: expected minor units"),
+        ({"tiers": [{"code": "x", "name": "X", "base_fee": 10**400}]}, "tiers[0].base_fee: an integer beyond"),
+        ('{"features": [{"code": "x", "name": "X", "config": {"a": NaN}}]}', "features[0].config.a: JSON has no such"),
+        ({"tiers": [{"code": "x", "name": "X", "features": {"y": {}}}]}, "tiers[0].features.y: no such field"),
+        (
+            {**GOOD, "tiers": [{"code": "x", "name": "X", "features": {"seats": {"quantity_limit": -1}}}]},
+            "tiers[0].features.seats.quantity_limit: expected a number of at least 0",
+        ),
+    ],
+)
+def test_a_broken_catalogue_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, told: str
+) -> None:
+    """With the file and the place, before anything listens; it exits 2."""
+    file = _catalogue(tmp_path, content)
+
+    assert main(["serve", "--port", "0", "--catalogue", file]) == 2
+
+    output = capsys.readouterr()
+    assert output.err.startswith(f"chatarmin-os: --catalogue {file}: {told}")
+    assert (output.out, output.err.count("\n")) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("/nowhere/at/all", "No such file or directory"),
+        ("/dev/zero", "it is no regular file"),
+        ("/", "Is a directory"),
+        ("no_such_module_of_tests:catalogue", "ModuleNotFoundError: No module named 'no_such_module_of_tests'"),
+        ("chatarmin_os.fake:none", "AttributeError: "),
+        ("chatarmin_os.fake:FREE_MAIL_DOMAINS", "expected a Catalogue, or a function that returns one; got frozenset"),
+        ("json:dumps", "TypeError: dumps() missing"),
+        (":catalogue", "expected MODULE:ATTRIBUTE"),
+        ("chatarmin_os.fake:", "expected MODULE:ATTRIBUTE"),
+    ],
+)
+def test_a_catalogue_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str], source: str, told: str) -> None:
+    """Whatever it was taken for; the path of modules is as it was."""
+    before = sys.path.copy()
+
+    assert main(["serve", "--port", "0", "--catalogue", source]) == 2
+
+    err = capsys.readouterr().err
+    assert err.startswith(f"chatarmin-os: --catalogue {source}: {told}")
+    assert err.count("\n") == 1
+    assert sys.path == before
+
+
+def test_a_catalogue_that_is_too_large_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before it is read."""
+    file = _catalogue(tmp_path, "")
+    with open(file, "wb") as large:  # noqa: PTH123
+        large.truncate(2**40)
+
+    assert main(["serve", "--port", "0", "--catalogue", file]) == 2
+
+    assert "it is larger than 4,194,304 bytes" in capsys.readouterr().err
+
+
+def test_products_begin_empty_or_with_a_catalogue(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Not both."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--empty", "--catalogue", _catalogue(tmp_path, GOOD)])
+
+    assert ended.value.code == 2
+    assert "not allowed with argument --empty" in capsys.readouterr().err
+
+
+def test_products_of_a_file_can_be_forgotten(tmp_path: Path) -> None:
+    """By the ids that the control API and the page show, or all; one that is not kept is only mentioned."""
+    state = tmp_path / "state.json"
+    with _serving("--state", str(state)) as (process, url):
+        for key in (KEY, "os_sk_second", "os_sk_third"):
+            ChatarminOS(key, base_url=url).onboard(external_org_id="org_1")
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+    first, second, third = (row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"])
+
+    def kept(*options: str) -> tuple[list[str], str]:
+        with _serving("--state", str(state), *options) as (process, _):
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate()
+        return [row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"]], err
+
+    assert kept("--forget", second)[0] == [first, third]
+    assert f"--forget {second}: no such product is kept" in kept("--forget", second, "--forget", third)[1]
+    assert kept()[0] == [first]
+    assert kept("--forget", "all")[0] == []
+
+
+def test_without_a_file_there_is_nothing_to_forget(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would do nothing, in silence."""
+    assert main(["serve", "--port", "0", "--forget", "all"]) == 2
+
+    assert capsys.readouterr().err == "chatarmin-os: --forget: there is nothing to forget without --state\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize("moment", ["FakeService", "Server", "StateFile", "load_catalogue"])
+def test_a_signal_while_it_starts_ends_it_without_a_traceback(
+    tmp_path: Path, moment: str, number: signal.Signals, code: int
+) -> None:
+    """Ctrl-C is 130 as for every command, whatever it interrupts; the state that is there stays, and can be used."""
+    state = tmp_path / "state.json"
+    state.write_text('{"format": "chatarmin_os serve 1", "products": []}', encoding="utf-8")
+    where = "chatarmin_os.fake.server._catalogue_file" if moment == "load_catalogue" else "chatarmin_os.fake.server"
+    program = (
+        f"import os, signal, sys, {where} as module\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"made = module.{moment}\n"
+        "def interrupted(*given, **named):\n"
+        "    result = made(*given, **named)\n"
+        f"    os.kill(os.getpid(), signal.{number.name})\n"
+        "    return result\n"
+        f"module.{moment} = interrupted\n"
+        "from chatarmin_os.cli import main\n"
+        "sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, "serve", "--port", "0", "--state", str(state), "--catalogue"]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*command, _catalogue(tmp_path, GOOD)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == code
+    assert (done.stdout, done.stderr) == ("", "")
+    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+
+
+def _ends(_: served.Server) -> None:
+    """Stand for a service that has been stopped."""
+
+
+def test_it_forgets_before_it_answers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What is asked for; what is not kept is mentioned."""
+    monkeypatch.setattr(served.Server, "run", _ends)
+    state = tmp_path / "state.json"
+    products = served.FakeService().products
+    products.of({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
+    state.write_text("".join(products.state_text()), encoding="utf-8")
+
+    options = ["serve", "--port", "0", "--state", str(state), "--forget", "0" * 16, "--forget", "all"]
+    assert main(options) == 0
+
+    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+    assert f"--forget {'0' * 16}: no such product is kept" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["x", "", "ALL", "0" * 15, "0" * 17, KEY])
+def test_a_product_to_forget_is_named_by_its_id(capsys: pytest.CaptureFixture[str], given: str) -> None:
+    """Nobody's key, which would then be in the history of the shell."""
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--state", "x", "--forget", given])
+
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "argument --forget: expected the id of a product" in err
+    assert KEY not in err
+
+
+@pytest.mark.parametrize("is_dropped", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_as_before_when_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, *, is_dropped: bool
+) -> None:
+    """A program that calls `main` has its own handlers again, whatever ended the service."""
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    make = served.FakeService
+
+    def interrupted(**settings: Any) -> served.FakeService:
+        with suppress(KeyboardInterrupt, SystemExit) if is_dropped else nullcontext():
+            signal.raise_signal(number)
+        return make(**settings)
+
+    monkeypatch.setattr(served, "FakeService", interrupted)
+    ended: Any
+    try:
+        ended = main(["serve", "--port", "0"])
+    except SystemExit as exit_:
+        ended = exit_.code
+
+    assert ended == (130 if number == signal.SIGINT else 0)
+    assert capsys.readouterr() == ("", "")
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize("source", ["FILE", "chatarmin_os.fake:demo_catalogue"])
+def test_a_catalogue_reaches_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str) -> None:
+    """Of a file or a module, before it listens."""
+    given: list[Any] = []
+    make = served.FakeService
+
+    def noted(**settings: Any) -> served.FakeService:
+        given.append(settings["catalogue"])
+        return make(**settings)
+
+    monkeypatch.setattr(served, "FakeService", noted)
+    monkeypatch.setattr(served.Server, "run", _ends)
+
+    assert main(["serve", "--port", "0", "--catalogue", source.replace("FILE", _catalogue(tmp_path, GOOD))]) == 0
+
+    assert list(given[0].tiers) == (["none", "basic"] if source == "FILE" else ["free", "trial", "pro", "enterprise"])

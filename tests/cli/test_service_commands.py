@@ -9,13 +9,15 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from uuid import UUID
 
 import pytest
 from terminal import Terminal
 
 from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, NotFoundError, ServerError, TrackUsageInput
+from chatarmin_os._table import display_width
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake.server import serve_fake
@@ -192,7 +194,7 @@ def test_track_past_the_limit_exits_1(run: Callable[..., Output]) -> None:
     output = run("track", "org:org_1", "ai_credit", "101")
 
     assert (output.code, output.out) == (1, "")
-    assert output.err.startswith("chatarmin-os: PRECONDITION_FAILED: ")
+    assert output.err.splitlines()[1].startswith("chatarmin-os: PRECONDITION_FAILED: ")
 
 
 @pytest.mark.parametrize("error", [ConnectionFailed("the cable was pulled"), "SERVICE_UNAVAILABLE"])
@@ -206,6 +208,18 @@ def test_track_without_an_answer_tells_the_key(run: Callable[..., Output], fake:
     [advice] = [line for line in failed.err.splitlines() if "--key" in line]
     key = advice.split("--key ")[1].split(":")[0]
     assert json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)["current_usage"] == 7
+
+
+def test_a_key_of_ones_own_is_told_where_it_is_needed(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Not before, for whoever gave it knows it; after a lost answer it is the way to send the event again."""
+    fake.fail("billing.trackUsage", error=ConnectionFailed("the cable was pulled"), times=3, after=True)
+
+    failed = run("track", "org:org_1", "ai_credit", "7", "--key", "job 1")
+    again = run("track", "org:org_1", "ai_credit", "7", "--key", "job 1")
+
+    assert failed.code == 3
+    assert failed.err.splitlines()[1].startswith("  send it again with --key 'job 1': it counts once")
+    assert again.err == ""
 
 
 def test_status_lists_subscriptions(run: Callable[..., Output], fake: FakeTransport) -> None:
@@ -251,6 +265,9 @@ def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> Non
         (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
         (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
         (("call", "tiers.list", "--api-key-file", "/nowhere/at/all"), "--api-key-file /nowhere/at/all: No such file"),
+        (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
+        (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: it is no regular file; "),
+        (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: it is no regular file; "),
     ],
 )
 def test_bad_arguments_are_named_as_they_were_typed(
@@ -277,9 +294,30 @@ def test_a_bad_base_url_is_named_by_where_it_comes_from(
     from_environment = run("call", "tiers.list")
     typed = run("call", "tiers.list", "--base-url", "http://os.example.com")
 
-    told = "plain http would show the key to the network: use https\n"
-    assert from_environment == Output(2, "", f"chatarmin-os: OS_BASE_URL: {told}")
-    assert typed == Output(2, "", f"chatarmin-os: --base-url: {told}")
+    told = "plain http would show the key to the network: use https, or --allow-http"
+    for output, name in ((from_environment, "OS_BASE_URL"), (typed, "--base-url")):
+        assert (output.code, output.out) == (2, "")
+        assert output.err.startswith(f"chatarmin-os: {name}: {told}")
+        assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("call", "tiers.list"),
+        ("onboard", "org_1"),
+        ("check", "org:org_1", "sso"),
+        ("track", "org:org_1", "ai_credit", "1"),
+        ("status", "org:org_1"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_plain_http_to_another_host_may_be_allowed(run: Callable[..., Output], command: tuple[str, ...]) -> None:
+    """As to the fake in a container: the name is asked then, which nobody answers here."""
+    output = run(*command, "--base-url", "http://fake.invalid:3001/api/v1", "--allow-http", "--timeout", "5")
+
+    assert output.code == 3
+    assert "no answer, it did not run: fake.invalid:3001" in output.err
 
 
 @pytest.mark.parametrize(
@@ -311,7 +349,9 @@ def test_wrong_usage_exits_2(run: Callable[..., Output], arguments: tuple[str, .
     assert "usage: chatarmin-os" in output.err
 
 
-@pytest.mark.parametrize("command", ["call", "onboard", "check", "track", "status", "serve", "quickstart"])
+@pytest.mark.parametrize(
+    "command", ["call", "onboard", "check", "track", "status", "serve", "quickstart", "completion"]
+)
 def test_every_command_has_help_with_examples(run: Callable[..., Output], command: str) -> None:
     """Help is on standard output, and has a line to paste."""
     output = run(command, "--help")
@@ -491,6 +531,135 @@ def test_without_a_key_it_says_what_to_do(run: Callable[..., Output], monkeypatc
     )
 
 
+def test_a_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> None:
+    """A file of another kind, a pipe that nobody writes to and one that is far too large are refused in one line."""
+    pipe, large = tmp_path / "pipe", tmp_path / "large"
+    os.mkfifo(pipe)
+    with large.open("wb") as file:
+        file.truncate(2**40)
+
+    for path, told in ((pipe, "it is no regular file"), (large, "it is larger than 4,096 bytes")):
+        output = run("call", "tiers.list", "--api-key-file", str(path))
+        assert output.code == 2
+        assert output.err.startswith(f"chatarmin-os: --api-key-file {path}: {told}")
+        assert output.err.count("\n") == 1
+
+
+def test_a_key_on_standard_input_is_bounded(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line without end is not read to its end; nor is an input."""
+    for stream, arguments, told in (
+        (io.StringIO("x" * 100_000), ("--api-key-file", "-"), "--api-key-file -: it is larger than 4,096 bytes"),
+        (io.StringIO(" " * (2**24 + 100)), ("-",), "JSON: no JSON: more than 16,777,216 characters"),
+    ):
+        monkeypatch.setattr(sys, "stdin", stream)
+        output = run("call", "tiers.list", *arguments)
+        assert output.code == 2
+        assert output.err.startswith(f"chatarmin-os: {told}")
+        assert stream.read(1)
+
+
+# What may have been meant
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("chek", "org:org_1", "sso"), "did you mean check?"),
+        (("recording", "shwo", "x"), "did you mean show?"),
+        (("check", "org:org_1", "sso", "--jsn"), "unrecognized arguments: --jsn; did you mean --json?"),
+        (("onboard", "org_1", "--teir=free"), "unrecognized arguments: --teir=free; did you mean --tier?"),
+        (("--versoin", "check", "c", "f"), "did you mean --version?"),
+        (("serve", "--transformer", "supperjson"), "did you mean superjson?"),
+        (("completion", "bsh"), "did you mean bash?"),
+    ],
+)
+def test_what_was_mistyped_is_suggested(run: Callable[..., Output], arguments: tuple[str, ...], told: str) -> None:
+    """Commands, options and choices; the usage is that of the command."""
+    output = run(*arguments)
+
+    assert output.code == 2
+    assert told in output.err
+
+
+def test_what_is_like_nothing_is_not_suggested(run: Callable[..., Output]) -> None:
+    """Rather than something far away."""
+    for arguments in (("zzz",), ("check", "c", "f", "--zzz"), ("check", "c", "f", "g"), ("completion", "z" * 10_000)):
+        output = run(*arguments)
+        assert output.code == 2
+        assert "did you mean" not in output.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("call", "tiers.lst"), "did you mean tiers.list?"),
+        (("call", "features.list_access"), "did you mean features.listAccess?"),
+        (("check", "org:org_1", "ai_credits"), "did you mean ai_credit?"),
+        (("track", "org:org_1", "ai-credit", "1"), "did you mean ai_credit?"),
+        (("check", "COMPANY", "Seat"), "did you mean seats?"),
+        (("check", "COMPANY", "x"), "its features: ai_credit, seats, team_seats, api_access, sso"),
+        (("onboard", "org_2", "--tier", "entreprise"), "did you mean enterprise?"),
+        (("check", "org_1", "ai_credit"), "for your own id of the organisation write org:org_1"),
+        (("track", "org_1", "ai_credit", "1"), "for your own id of the organisation write org:org_1"),
+        (("status", "org_1"), "for your own id of the organisation write org:org_1"),
+    ],
+)
+def test_what_does_not_exist_is_explained(
+    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], told: str
+) -> None:
+    """Procedures, features and tiers that are like it; how an organisation is named."""
+    company = ChatarminOS(transport=fake).companies.get_by_product_link(external_org_id="org_1")
+    assert company
+
+    output = run(*(company.id if one == "COMPANY" else one for one in arguments))
+
+    assert output.code == 1
+    assert "NOT_FOUND" in output.err
+    assert output.err.splitlines()[-1].strip() == told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (("check", "org:org_1", "sso"), "features.checkByExternalOrgId"),
+        (("check", "org:org_9", "sso"), None),
+        (("status", "org:org_9"), None),
+        (("onboard", "org_1", "--checkout", "cs_none"), None),
+        (("call", "tiers.get", '{"tierCode": "fre"}'), None),
+    ],
+)
+def test_without_an_idea_it_gives_no_advice(
+    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], path: str | None
+) -> None:
+    """What is missing may be something else, or the search for it fails."""
+    if path:
+        fake.fail(path, error="NOT_FOUND")
+
+    output = run(*arguments)
+
+    assert output.code == 1
+    assert output.err.count("\n") == 1
+
+
+def test_columns_are_as_wide_as_what_they_show(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Wide letters take two columns, combining marks none: what follows them stands in one line."""
+    client = ChatarminOS(transport=fake)
+    names = ["Acme", "日本語", "Zoe\u0308", "👋🏽 Hi", "❤\ufe0f", "한국", "\u1112\u1161\u11ab"]
+    company = client.companies.get_by_product_link(external_org_id="org_1")
+    assert company
+    for name in names:
+        subscription = fake.stripe.add_subscription(["price_pro_base"])
+        client.billing.link_subscription(
+            company_id=company.id, stripe_subscription_id=subscription, display_name=name, tier_code="pro"
+        )
+
+    _, line, *rows = run("status", "org:org_1").out.splitlines()
+    starts = [display_width(row[: row.index("Pro")]) for row in rows[: len(names)]]
+
+    assert [row[: len(name)] for row, name in zip(rows, names, strict=False)] == names
+    assert set(starts) == {line.index(" ") + 2}
+
+
 # Processes
 
 
@@ -619,7 +788,7 @@ def test_an_interrupted_event_tells_its_key(
     key = interrupted.err.split("--key ")[1].split(":")[0]
     again = json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)
     assert interrupted.code == 130
-    assert interrupted.err.startswith("chatarmin-os: interrupted, it may have run\n")
+    assert interrupted.err.endswith("chatarmin-os: interrupted, it may have run\n")
     assert again["current_usage"] == 7
     assert [call.path for call in fake.calls].count("billing.trackUsage") == 2
 
@@ -644,6 +813,82 @@ def test_ctrl_c_ends_a_process_without_a_traceback() -> None:
     told, advice = err.splitlines()
     assert told == "chatarmin-os: interrupted, it may have run"
     assert "--key 'job 1':" in advice
+
+
+@contextmanager
+def _tracking(*arguments: str, **streams: Any) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
+    """Run `track` with a made-up key against a socket; yield the process, and the connection once bytes have come."""
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest may ignore it
+    code += "from chatarmin_os.cli import main; sys.exit(main())"
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        url = f"http://127.0.0.1:{service.getsockname()[1]}"
+        command = [sys.executable, "-c", code, "track", "c", "f", "1", "--base-url", url, *arguments]
+        settings = {"stderr": subprocess.PIPE, "text": True, "env": {**os.environ, "OS_API_KEY": KEY}, **streams}
+        with subprocess.Popen(command, **settings) as process:  # noqa: S603 - our own command
+            connection, _ = service.accept()
+            with connection:
+                connection.recv(1)
+                yield process, connection
+
+
+def _announced(err: str) -> str:
+    """Return the key that the first line of standard error shows."""
+    first = err.splitlines()[0]
+    assert first.startswith("chatarmin-os: if this ends without an answer, send it again with --key ")
+    return str(UUID(first.split("--key ")[1].split(":")[0]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="this system has no such signals")
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT", "SIGKILL", "SIGQUIT", "SIGPIPE", "SIGALRM"])
+def test_an_event_whose_process_is_ended_keeps_its_key(number: str) -> None:
+    """The key is shown before the request is sent, so that no signal can take it along."""
+    with _tracking() as (process, _):
+        process.send_signal(getattr(signal, number))
+        _, err = process.communicate()
+
+    assert process.returncode != 0
+    assert _announced(err)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")  # noqa: PTH110
+@pytest.mark.parametrize("is_json", [False, True])
+@pytest.mark.parametrize("output", ["full", "gone"])
+def test_an_event_whose_result_cannot_be_written_keeps_its_key(
+    fake: FakeTransport, output: str, *, is_json: bool
+) -> None:
+    """On a full disk, or where whoever would read it has gone; the event is counted, once with that key."""
+    with serve_fake({KEY: fake}) as url:
+        environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url}
+        command = [sys.executable, "-m", "chatarmin_os", "track", "org:org_1", "ai_credit", "7"]
+        command += ["--json"] if is_json else []
+        if output == "full":
+            writing = os.open("/dev/full", os.O_WRONLY)
+        else:
+            reading, writing = os.pipe()
+            os.close(reading)
+        done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment, check=False)  # noqa: S603
+        os.close(writing)
+        again = subprocess.run(  # noqa: S603
+            [*command, "--key", _announced(done.stderr)], capture_output=True, text=True, env=environment, check=True
+        )
+
+    assert done.returncode == (3 if output == "full" else 0)
+    assert "Traceback" not in done.stderr
+    assert again.stderr == ""
+    (company,) = fake.snapshot()["usage"].values()
+    assert company == {"ai_credit": "7"}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")  # noqa: PTH110
+def test_a_key_that_cannot_be_shown_is_not_sent(fake: FakeTransport) -> None:
+    """Where standard error is what cannot be written: nothing is counted that could not be sent again."""
+    with serve_fake({KEY: fake}) as url, open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
+        environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url}
+        command = [sys.executable, "-m", "chatarmin_os", "track", "org:org_1", "ai_credit", "7"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, env=environment, check=False)  # noqa: S603
+
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert "billing.trackUsage" not in [call.path for call in fake.calls]
 
 
 def test_a_server_error_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:

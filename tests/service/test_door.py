@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,11 +12,12 @@ from http.client import RemoteDisconnected
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asking import KEY, UNSAID, Reply, mutate, query, sent
+from asking import KEY, UNSAID, Reply, asked, mutate, query, sent
 
 from chatarmin_os import ChatarminOS, NotFoundError, RateLimitError
 from chatarmin_os.fake import FakeTransport
-from chatarmin_os.fake.server import _door, serve_fake
+from chatarmin_os.fake.server import FakeService, _door, serve_fake
+from chatarmin_os.fake.server._call_log import MAX_MESSAGE, CallLog
 from chatarmin_os.fake.server._products import Products
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ MUTATIONS: dict[str, Any] = {
     },
     "advance": {"days": 1, "hours": 2, "minutes": 0.5, "seconds": 3},
     "call": {"path": "tiers.list", "input": None},
+    "forget": {},
     "fail": {"path": "onboard", "error": "TOO_MANY_REQUESTS", "times": 2, "after": True},
     "reset": {},
     "restore": {"snapshot": "SNAPSHOT"},
@@ -116,7 +120,7 @@ def shared_door() -> Iterator[Door]:
 
 def test_these_are_all_handles() -> None:
     """So the tests below are about each of them."""
-    known = {"products", *_door._QUERIES, *_door._MUTATIONS}
+    known = {"products", "forget", *_door._QUERIES, *_door._MUTATIONS}
 
     assert known == {*QUERIES, *MUTATIONS}
     assert all(_door.procedure(Products(), {}, name) for name in known)
@@ -560,3 +564,100 @@ def test_versions_do_not_begin_again(door: Door) -> None:
     first = door("view").data["version"]
     with serve_fake() as url:
         assert Door(url)("view", {"since": first}).data["unchanged"] is False
+
+
+def test_a_forgotten_product_begins_anew(door: Door) -> None:
+    """By its key or its id; others stay, and so does a fake that a test has in Python."""
+    for key in (KEY, "os_sk_other"):
+        door("add_company", {"name": "Acme"}, x_api_key=key)
+    first, second = door("products").data
+
+    assert door("forget").data is None
+    assert [row["id"] for row in door("products").data] == [second["id"]]
+    assert door("forget", None, x_api_key=None, x_fake_product=second["id"]).data is None
+    assert door("forget", None, x_fake_product=first["id"]).code == "NOT_FOUND"
+    assert door("view").data["companies_total"] == 0
+    with serve_fake({KEY: FakeTransport()}) as url:
+        reply = Door(url)("forget")
+        assert reply.code == "BAD_REQUEST"
+        assert reply.error["message"].startswith("this product was given in Python")
+        assert len(Door(url)("products").data) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ("TOO_MANY_REQUEST", "did you mean TOO_MANY_REQUESTS?"),
+        ("too_many_requests", "did you mean TOO_MANY_REQUESTS?"),
+        ("SERVICE_UNAVAILIBLE", "did you mean SERVICE_UNAVAILABLE?"),
+        ("x", "the codes are PARSE_ERROR, BAD_REQUEST"),
+        (429, "the codes are PARSE_ERROR, BAD_REQUEST"),
+        ("x" * 100_000, "the codes are PARSE_ERROR, BAD_REQUEST"),
+    ],
+)
+def test_a_failure_needs_a_code_that_there_is(door: Door, error: Any, told: str) -> None:
+    """A typo would otherwise be an error that no client knows; the nearest code is suggested."""
+    reply = door("fail", {"error": error})
+
+    assert reply.code == "BAD_REQUEST"
+    assert told in reply.error["message"]
+    assert len(reply.body) < 2_000
+    assert door("view").data["faults"] == []
+
+
+def test_the_number_of_waiting_failures_is_limited(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that arranges failures does not fill the memory; a reset makes space."""
+    monkeypatch.setattr(_door, "_MOST_FAULTS", 3)
+
+    assert [door("fail", {"error": "CONFLICT"}).status for _ in range(4)] == [200, 200, 200, 400]
+    assert "`reset` forgets them" in door("fail", {"error": "CONFLICT"}).error["message"]
+    door("reset")
+    assert door("fail", {"error": "CONFLICT"}).status == 200
+
+
+def _objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
+
+
+def test_kept_calls_are_bounded_in_bytes() -> None:
+    """A dozen refused requests leave next to nothing, where their JSON would be a million objects."""
+    body = b"[" + b",".join([b"[]"] * 90_000) + b"]"
+    service = FakeService()
+    headers = {"content-type": "application/json"}
+    asked(service, "POST", "/api/v1/billing.trackUsage", headers, b"[]")
+    before = _objects()
+    for number in range(12):
+        key = {"x-api-key": f"os_sk_{number % 3}"}
+        assert asked(service, "POST", "/api/v1/billing.trackUsage", {**headers, **key}, body).code == "BAD_REQUEST"
+    kept = _objects() - before
+
+    assert kept < 5_000
+    inputs = [call["input"] for product in service.products for call in product.calls()]
+    assert inputs == [[], *[f"({len(body) + 89_999:,} bytes of JSON, not kept)"] * 12]
+
+
+@pytest.mark.parametrize("place", ["input", "answer", "error"])
+def test_the_log_drops_the_oldest_call_of_all(place: str) -> None:
+    """What all products keep together has one bound; large inputs, answers and messages count as what they are."""
+    log = CallLog(max_bytes=200_000)
+    owners: list[deque[int]] = [deque() for _ in range(3)]
+    text = "x" * 60_000
+    for number in range(1, 31):
+        error = {"code": "BAD_REQUEST", "message": text} if place == "error" else None
+        values: dict[str, Any] = {"input": None, "answer": None, **({} if error else {place: text})}
+        log.append(
+            owners[number % 3],
+            {"number": number, "at": "", "path": "p", "kind": "query", "error": error, "ms": 0.0, **values},  # type: ignore[typeddict-item]
+        )
+    kept = sorted(call["number"] for owner in owners for call in log.read(owner))
+
+    assert log.bytes <= 200_000
+    assert kept == list(range(1 if place == "error" else 28, 31))
+    if place == "error":
+        (first, *_) = log.read(owners[0])
+        assert first["error"] == {"code": "BAD_REQUEST", "message": "x" * MAX_MESSAGE}
+    for owner in owners:
+        log.clear(owner)
+    assert log.bytes == 0
+    assert [log.read(owner) for owner in owners] == [[], [], []]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import os
+import resource
 import signal
 import socket
+import subprocess
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection, HTTPResponse, RemoteDisconnected
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +24,7 @@ from asking import KEY, is_envelope, mutate, query, sent
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import CannotServe, FakeService, Server, serve_fake
+from chatarmin_os.fake.server import CannotServe, FakeService, Server, _listener, serve_fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -370,3 +374,205 @@ def test_large_answers_arrive_whole() -> None:
         snapshot = query(lambda *given: sent(url, *given), "snapshot", base="/__fake__").data
 
     assert snapshot == fake.snapshot()
+
+
+# Many connections, and slow ones
+
+
+def _opened(url: str, count: int, first: bytes, stack: ExitStack) -> list[socket.socket]:
+    """Open connections, and send the first bytes of a request on each."""
+    host, port = urlsplit(url).netloc.split(":")
+    connections = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(first)
+    return connections
+
+
+SLOW = {
+    "nothing": b"",
+    "half-a-header": b"POST /api/v1/onboard HTTP/1.1\r\nhost: localhost\r\nx-a",
+    "half-a-body": b"POST /api/v1/onboard HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{",
+    "half-a-chunk": b"POST /api/v1/onboard HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{",
+}
+
+
+@pytest.mark.parametrize("first", SLOW.values(), ids=SLOW)
+def test_slow_senders_do_not_shut_others_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: bytes
+) -> None:
+    """All connections that there may be are taken by those who send no request: others are answered soon, all the same.
+
+    It is said once, however often it happens.
+    """
+    monkeypatch.setattr(_listener, "_MAX_CONNECTIONS", 12)
+    monkeypatch.setattr(_listener, "MAX_FULL_SECONDS", 0.0)
+    with serve_fake() as url, ExitStack() as stack:
+        for _ in range(2):
+            slow = _opened(url, 15, first, stack)
+            assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+            for connection in slow[:5]:
+                connection.settimeout(PATIENCE)
+                assert connection.recv(1) == b""
+
+    (warning,) = caplog.records
+    assert "further ones wait" in warning.getMessage()
+    caplog.clear()
+
+
+@pytest.mark.parametrize("is_dripping", [False, True])
+@pytest.mark.parametrize("first", list(SLOW.values())[1:], ids=list(SLOW)[1:])
+def test_a_request_arrives_in_time_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch, first: bytes, *, is_dripping: bool
+) -> None:
+    """Also one whose bytes trickle in; an idle connection stays meanwhile."""
+    monkeypatch.setattr(_listener, "_MAX_TRANSFER_SECONDS", 0.0)
+    with serve_fake() as url, ExitStack() as stack:
+        idle = HTTPConnection(urlsplit(url).netloc)
+        stack.callback(idle.close)
+        idle.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        assert idle.getresponse().read()
+        (slow,) = _opened(url, 1, first, stack)
+        slow.settimeout(0.01)
+        with suppress(ConnectionError):
+            while True:
+                with suppress(TimeoutError):
+                    if slow.recv(1) == b"":
+                        break
+                slow.sendall(b"x" if is_dripping else b"")
+        idle.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        assert idle.getresponse().status == 200
+
+
+def test_an_answer_that_is_not_taken_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads nothing does not hold what was written for it."""
+    monkeypatch.setattr(_listener, "_MAX_TRANSFER_SECONDS", 0.0)
+    fake = FakeTransport()
+    fake.add_feature("x", name="X", config={"text": "x" * 20_000_000})
+    with serve_fake({KEY: fake}) as url, ExitStack() as stack:
+        request = f"GET /__fake__/snapshot HTTP/1.1\r\nhost: localhost\r\nx-api-key: {KEY}\r\n\r\n".encode()
+        (slow,) = _opened(url, 1, request, stack)
+        slow.settimeout(PATIENCE)
+        taken = 0
+        with suppress(ConnectionError):
+            while content := slow.recv(1_000):
+                taken += len(content)
+                time.sleep(0.001)
+
+    assert taken < 20_000_000
+
+
+def test_requests_that_wait_are_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A latency that was asked for is the service's own, however full it is."""
+    for name in ("_MAX_TRANSFER_SECONDS", "_MAX_IDLE_SECONDS", "MAX_FULL_SECONDS"):
+        monkeypatch.setattr(_listener, name, 0.0)
+    with serve_fake(latency=1.5) as url:
+        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+
+
+def _cpu_seconds(process: int) -> float:
+    user, system = Path(f"/proc/{process}/stat").read_text(encoding="ascii").split()[13:15]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_limit_of_open_files_is_kept_to(tmp_path: Path) -> None:
+    """260 idle connections at 256 open files: nearly as many as that are taken, in silence but for one line.
+
+    It does not spin: it hardly uses the processor while it waits, and it still answers.
+    """
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))\n"
+        "from chatarmin_os.cli import main\n"
+        "sys.exit(main())"
+    )
+    log = tmp_path / "log"
+    command = [sys.executable, "-W", "error", "-c", code, "serve", "--port", "0"]
+    with (
+        log.open("w") as err,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True) as process,  # noqa: S603
+        ExitStack() as stack,
+    ):
+        assert process.stdout
+        url = process.stdout.readline().strip()
+        _opened(url, 260, b"", stack)
+        while log.read_text(encoding="utf-8").count("\n") < 2:
+            time.sleep(0.01)
+        files = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+        started, used = time.monotonic(), _cpu_seconds(process.pid)
+        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+        waited, used = time.monotonic() - started, _cpu_seconds(process.pid) - used
+        process.send_signal(signal.SIGTERM)
+
+    assert process.returncode == 0
+    assert 200 < files < 256
+    assert used < waited / 2
+    ready, full = log.read_text().splitlines()
+    assert "the fake answers" in ready
+    assert "all that the limit of open files allows" in full
+
+
+@contextmanager
+def _no_file_left() -> Iterator[None]:
+    """Let this process open no further file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull, "rb") as lowest_free:  # noqa: PTH123
+        number = lowest_free.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_connection_waits_for_a_file_descriptor(caplog: pytest.LogCaptureFixture) -> None:
+    """Where others in the process have taken all of them: it is said once, and answered when there is one again."""
+    with serve_fake() as url, socket.socket() as connection:
+        with _no_file_left():
+            connection.connect(("127.0.0.1", urlsplit(url).port))
+            while not caplog.records:
+                time.sleep(0.01)
+            time.sleep(3 * _listener.REST_SECONDS)
+        connection.sendall(f"GET /api/v1/tiers.list HTTP/1.0\r\nx-api-key: {KEY}\r\n\r\n".encode())
+        connection.settimeout(PATIENCE)
+        assert connection.recv(100).startswith(b"HTTP/1.0 200 OK")
+
+    (warning,) = caplog.records
+    assert "further ones wait" in warning.getMessage()
+    caplog.clear()
+
+
+def test_a_large_body_without_a_file_ends_its_connection() -> None:
+    """In silence, and no other connection."""
+    with serve_fake() as url, ExitStack() as stack:
+        head = f"POST /api/v1/onboard HTTP/1.1\r\nhost: localhost\r\ncontent-length: {2**22}\r\n\r\n".encode()
+        (large,) = _opened(url, 1, head, stack)
+        other = HTTPConnection(urlsplit(url).netloc)
+        stack.callback(other.close)
+        other.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        assert other.getresponse().read()
+        with _no_file_left(), suppress(ConnectionError):
+            large.sendall(b"x" * 2**22)
+            large.settimeout(PATIENCE)
+            assert large.recv(1) == b""
+        other.request("GET", "/api/v1/tiers.list", headers={"x-api-key": KEY})
+        assert other.getresponse().status == 200
+
+
+def test_a_defect_of_the_server_below_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And ends the connection alone."""
+    from waitress.parser import HTTPRequestParser  # type: ignore[import-untyped]
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with serve_fake() as url:
+        with monkeypatch.context() as patched:
+            patched.setattr(HTTPRequestParser, "received", broken)
+            with pytest.raises((RemoteDisconnected, ConnectionError)):
+                sent(url, "GET", "/")
+        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+
+    assert "ZeroDivisionError" in caplog.text
+    caplog.clear()

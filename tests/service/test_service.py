@@ -17,8 +17,8 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from chatarmin_os import ChatarminOS
-from chatarmin_os.fake import FakeTransport
+from chatarmin_os import ApiError, ChatarminOS
+from chatarmin_os.fake import Catalogue, FakeTransport
 from chatarmin_os.fake.server import FakeService, _products, _service, serve_fake
 from chatarmin_os.fake.server._products import Products
 from chatarmin_os.fake.server._service import LARGEST_BODY, AnswerLost
@@ -103,17 +103,25 @@ def test_a_name_does_not_show_the_key(key: str) -> None:
 
 
 def test_the_number_of_products_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who makes up keys is told to use those that are known, which go on working."""
+    """Made-up keys are refused, with a hint how to forget products, but for those whose product nobody changed."""
     monkeypatch.setattr(_products, "_MOST_PRODUCTS", 2)
     service = FakeService()
-    keys = ["os_sk_1", "os_sk_2", "os_sk_3"]
 
-    def ask(key: str) -> Reply:
+    def create(key: str) -> Reply:
+        given = {"name": "Acme", "externalOrgId": key}
+        return mutate(lambda *request: asked(service, *request), "companies.create", given, x_api_key=key)
+
+    def look(key: str) -> Reply:
         return asked(service, "GET", "/api/v1/tiers.list", {"x-api-key": key})
 
-    assert [ask(key).status for key in keys] == [200, 200, 429]
-    assert ask("os_sk_3").error["message"].startswith("2 products are served already")
-    assert ask("os_sk_1").status == 200
+    assert [look(f"os_sk_{number}").status for number in range(5)] == [200] * 5
+    assert [create(key).status for key in ("os_sk_1", "os_sk_2", "os_sk_3")] == [200, 200, 429]
+    assert look("os_sk_4").error["message"].startswith("2 products are served already")
+    assert "forget" in look("os_sk_4").error["message"]
+    assert [create(key).status for key in ("os_sk_1", "os_sk_2")] == [409, 409]
+    assert len(list(service.products)) == 2
+    mutate(lambda *request: asked(service, *request), "forget", base="/__fake__", x_api_key="os_sk_1")
+    assert look("os_sk_4").status == 200
 
 
 def test_products_may_begin_empty() -> None:
@@ -138,6 +146,20 @@ def test_a_key_that_is_forgotten_leads_to_a_new_product() -> None:
     assert list(products) == [products.of({"x-api-key": KEY})]
 
 
+def test_products_may_begin_with_a_catalogue_of_ones_own() -> None:
+    """Given itself or by a function; every product has a copy of its own."""
+    catalogue = Catalogue()
+    catalogue.add_tier("basic", name="Basic")
+    for given in (catalogue, lambda: catalogue):
+        service = FakeService(catalogue=given)
+        ask = lambda *request: asked(service, *request)  # noqa: E731, B023 - a partial of a new service
+        mutate(ask, "add_tier", {"code": "gold", "name": "Gold"}, base="/__fake__")
+        assert [tier["code"] for tier in query(ask, "tiers.list").data] == ["basic", "gold"]
+        assert [tier["code"] for tier in query(ask, "tiers.list", x_api_key="os_sk_2").data] == ["basic"]
+    with serve_fake(catalogue=catalogue) as url:
+        assert query(lambda *request: sent(url, *request), "tiers.list").data == [{"code": "basic", "name": "Basic"}]
+
+
 # Other sites
 
 
@@ -151,7 +173,8 @@ def test_its_own_names_are_let_in(host: str) -> None:
     service = FakeService(hosts=["DEV.example"])
 
     assert asked(service, "GET", "/api/v1/tiers.list", {"host": host}).status == 200
-    assert asked(service, "GET", "/api/v1/tiers.list", {"origin": f"http://{host}"}).status == 200
+    own = {"host": host, "origin": f"http://{host}"}
+    assert asked(service, "GET", "/api/v1/tiers.list", own).status == 200
 
 
 STRANGERS = ["evil.example", "evil.example:3001", "localhost.evil.example", "127.0.0.1.nip.io", "xlocalhost", "1.2.3"]
@@ -180,10 +203,58 @@ def test_pages_of_others_are_refused(origin: str) -> None:
     assert list(service.products) == []
 
 
-@pytest.mark.parametrize("origin", ["http://localhost:3001", "http://127.0.0.1:3001", "http://localhost:5173"])
+@pytest.mark.parametrize(
+    "origin",
+    ["http://localhost:3001", "http://127.0.0.1:3001", "http://localhost:5173", "https://app.localhost",
+     "http://127.9.8.7", "http://[::1]:3001", "HTTP://LOCALHOST"],
+)  # fmt: skip
 def test_pages_of_this_machine_are_let_in(ask: Callable[..., Reply], origin: str) -> None:
     """The page itself, and applications under development, from whatever port."""
     assert query(ask, "tiers.list", origin=origin).status == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "is_own"),
+    [
+        ("http://10.0.0.9:3001", "10.0.0.9:3001", True),
+        ("http://10.0.0.9", "10.0.0.9:80", True),
+        ("https://dev.example", "dev.example:443", True),
+        ("https://Dev.Example", "dev.example", True),
+        ("http://[2001:db8::1]:3001", "[2001:db8::1]:3001", True),
+        ("http://[2001:db8::1]", "[2001:db8::1]:80", True),
+        ("http://10.0.0.8:3001", "10.0.0.9:3001", False),
+        ("http://10.0.0.9:8080", "10.0.0.9:3001", False),
+        ("http://10.0.0.9:3001", "127.0.0.1:3001", False),
+        ("http://192.0.2.1", "localhost:3001", False),
+        ("http://[2001:db8::1]:3001", "[::1]:3001", False),
+        ("http://0.0.0.0:3001", "127.0.0.1:3001", False),
+        ("http://dev.example", "127.0.0.1:3001", False),
+        ("http://10.0.0.9:3001@evil.example", "10.0.0.9:3001", False),
+        ("http://10.0.0.9:3001/", "10.0.0.9:3001", False),
+        ("http://10.0.0.9:3001, http://evil.example", "10.0.0.9:3001", False),
+        ("ftp://localhost", "localhost", False),
+        ("chrome-extension://localhost", "localhost", False),
+        ("http://localhost.evil.example", "localhost", False),
+        ("http://localhost@evil.example", "localhost", False),
+    ],
+)
+def test_a_page_elsewhere_must_be_of_the_host_that_it_asks(origin: str, host: str, *, is_own: bool) -> None:
+    """An Origin is let in if it is this machine's, or exactly the host and port that the request was sent to."""
+    service = FakeService(hosts=["dev.example"])
+
+    reply = asked(service, "GET", "/api/v1/tiers.list", {"host": host, "origin": origin})
+
+    assert reply.status == (200 if is_own else 403)
+    assert is_own or "origin" in reply.error["message"]
+
+
+def test_an_origin_without_a_host_must_be_of_this_machine() -> None:
+    """There is nothing to compare it with."""
+    for origin, status in (("http://localhost", "401 Unauthorized"), ("http://10.0.0.9", "403 Forbidden")):
+        told: list[str] = []
+        environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/tiers.list", "wsgi.input": BytesIO()}
+        FakeService()({**environ, "HTTP_ORIGIN": origin}, lambda line, _, told=told: told.append(line))
+        assert told == [status]
 
 
 def test_hosts_are_told_over_a_socket_too() -> None:
@@ -492,12 +563,13 @@ def test_a_lost_answer_is_a_cut_connection() -> None:
         {"fail_rate": -0.1}, {"fail_rate": 1.1}, {"fail_rate": float("nan")}, {"fail_rate": None},
         {"hosts": "dev.example"}, {"hosts": [""]}, {"hosts": [1]}, {"hosts": 1},
         {"hosts": ["fake:3001"]}, {"hosts": ["http://fake"]}, {"hosts": ["fake", "a b"]}, {"hosts": ["fake\n"]},
+        {"catalogue": 1}, {"catalogue": {}}, {"catalogue": dict}, {"catalogue": Catalogue(), "is_empty": True},
         {"fakes": {"sk_1": FakeTransport()}}, {"fakes": {1: FakeTransport()}}, {"fakes": {KEY: None}},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
     """Each with a word on what is expected."""
-    with pytest.raises(ValueError, match=r"expected|begins with|blank"):
+    with pytest.raises(ValueError, match=r"expected|begins with|blank|not together"):
         FakeService(**settings)
 
 
@@ -518,11 +590,10 @@ def test_a_defect_of_the_fake_is_told_as_one(monkeypatch: pytest.MonkeyPatch, ca
 @pytest.mark.parametrize("code", ["TIMEOUT", "BAD_GATEWAY", "CLIENT_CLOSED_REQUEST", "NO_SUCH_CODE"])
 def test_every_status_has_its_line(code: str) -> None:
     """Also that of a code that nobody knows."""
-    service = FakeService()
-    ask = lambda *given: asked(service, *given)  # noqa: E731 - a partial of a new service
-    mutate(ask, "fail", {"error": code}, base="/__fake__")
+    fake = FakeTransport()
+    fake.fail(error=ApiError.from_code(code))
 
-    assert query(ask, "tiers.list").code == code
+    assert query(lambda *given: asked(FakeService({KEY: fake}), *given), "tiers.list").code == code
 
 
 @pytest.mark.parametrize("transformer", ["json", "superjson"])

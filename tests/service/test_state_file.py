@@ -14,23 +14,27 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
+from chatarmin_os import ApiError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake.server import CannotServe, StateFile, _state_file
 from chatarmin_os.fake.server._products import Products
+from chatarmin_os.fake.server._view import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from chatarmin_os.fake.server._products import Product
 
 KEY = "os_sk_live_secret_of_the_tests"
 SCRIPT = Path(__file__).with_name("keeping_state.py")
-KILLS = 30 if os.environ.get("CHATARMIN_FULL") else 5
+FULL = bool(os.environ.get("CHATARMIN_FULL"))
+KILLS = 30 if FULL else 5
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +134,7 @@ def test_a_fake_that_was_given_knows_again_what_was_kept(path: Path) -> None:
     fake.add_company("Acme")
     whole = path.read_text(encoding="utf-8")
     path.write_text(whole.replace("\n]}", ",\n1]}"), encoding="utf-8")
-    with pytest.raises(CannotServe, match="its products are broken"):
+    with pytest.raises(CannotServe, match=r"products\[1\]: expected an object, got int 1"):
         StateFile(path, Products({KEY: fake}))
     assert len(fake.snapshot()["companies"]) == 1
 
@@ -701,3 +705,156 @@ def test_leaving_before_entering_saves_too(path: Path) -> None:
     file.__exit__(None, None, None)
 
     assert b"org_1" in path.read_bytes()
+
+
+def _state() -> dict[str, Any]:
+    """Return the state of a product in which there is something of everything."""
+    products = Products()
+    product = _product(products)
+    ask = product.answer
+    given = {
+        "externalOrgId": "org_1",
+        "hints": {"companyName": "Acme"},
+        "tierCode": "pro",
+        "contactEmail": "a@b.example",
+    }
+    company = ask("onboard", "mutation", given)["companyId"]
+    usage = {"companyId": company, "featureCode": "ai_credit", "quantity": 5, "idempotencyKey": "job-1"}
+    ask("billing.trackUsage", "mutation", usage)
+    session = product.fake.stripe.add_checkout_session(["price_pro_base"])
+    ask("billing.claimCheckout", "mutation", {"companyId": company, "checkoutSessionId": session})
+    state: dict[str, Any] = json.loads("".join(products.state_text()))
+    return state
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield place
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield from _places(inner, (*place, key))
+
+
+def _with(state: Any, place: tuple[Any, ...], value: Any) -> Any:
+    if not place:
+        return value
+    copy = state.copy()
+    copy[place[0]] = _with(copy[place[0]], place[1:], value)
+    return copy
+
+
+ODD = ["null", "true", "-1", "0", "1.5", "9" * 400, "-" + "9" * 5000, "1e400", "NaN",
+       '""', '"x"', '"' + "9" * 400 + '"',
+       '"2026-01-01"', '"+275760-09-13T00:00:00.000Z"', '"\\ud800"', '"\\u0000"', "[]", "[1]", "{}", '{"a": 1}',
+       "[" * 90 + "]" * 90, "[" * 100_000]  # fmt: skip
+
+
+def _opened(path: Path, products: Products) -> StateFile | str:
+    """Return the state file, or why it is refused."""
+    try:
+        return StateFile(path, products)
+    except CannotServe as error:
+        return str(error)
+
+
+def test_a_file_with_anything_anywhere_is_refused_or_good(path: Path) -> None:
+    """One line says which file it is, and where it is broken; what is taken can be asked, changed and saved."""
+    state, mark = _state(), "HERE"
+    state["products"][0]["snapshot"]["catalogue"]["tiers"] = state["products"][0]["snapshot"]["catalogue"]["tiers"][2:3]
+    company = state["products"][0]["snapshot"]["companies"][0]["id"]
+    of_company = {"companyId": company}
+    usage = {**of_company, "featureCode": "ai_credit", "quantity": 1}
+    cases = [(place, odd) for place in _places(state) for odd in ODD]
+    refused = taken = 0
+    for place, odd in cases if FULL else random.Random(7).sample(cases, 500):  # noqa: S311 - nothing secret
+        text = json.dumps(_with(state, place, mark)).replace(f'"{mark}"', odd)
+        path.write_text(text, encoding="utf-8")
+        products = Products()
+        opened = _opened(path, products)
+        if isinstance(opened, str):
+            refused += 1
+            assert opened.startswith(f"{path} is no state of the fake, and stays as it is: ")
+            assert opened.isprintable()
+            assert path.read_text(encoding="utf-8") == text
+            continue
+        taken += 1
+        for product in products:
+            for call, kind, given in (
+                ("features.listAccess", "query", of_company),
+                ("billing.trackUsage", "mutation", usage),
+                ("links.reset", "mutation", {"resetMrr": True}),
+            ):
+                with suppress(ApiError):
+                    product.answer(call, kind, given)  # type: ignore[arg-type]
+            assert json.dumps(view(product), allow_nan=False)
+        opened.save()
+        opened.__exit__(None, None, None)
+
+    assert refused > 2 * taken > 20
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "Expecting value"),
+        (b"\xff\xfe", "it is not UTF-8"),
+        (b"[]", "expected the format 'chatarmin_os serve 1'"),
+        (b'{"format": "chatarmin_os serve 2", "products": []}', "expected the format 'chatarmin_os serve 1'"),
+        (b'{"format": "chatarmin_os serve 1"}', "products: expected a list, got None"),
+        (b'{"format": "chatarmin_os serve 1", "products": {}}', "products: expected a list, got dict {}"),
+        (b'{"format": "chatarmin_os serve 1", "products": [1]}', "products[0]: expected an object, got int 1"),
+        (b'{"format": "chatarmin_os serve 1", "products": [{"id": 1}]}', "products[0].id: expected 16 hexadecimal"),
+        (b'{"format": "chatarmin_os serve 1", "products": [{"id": "0123456789abcdef", "name": "os_sk_live_key"}]}',
+         "products[0].name: expected os_sk_"),
+        (b'{"format": "chatarmin_os serve 1", "products": [{"id": "0123456789abcdef", "name": "os_sk_\xe2\x80\xa6"}]}',
+         "products[0].snapshot: not a snapshot of this version"),
+        (b"[" * 100_000, ""),
+        (b"9" * 5_000, ""),
+    ],
+)  # fmt: skip
+def test_the_place_is_named(path: Path, content: bytes, told: str) -> None:
+    """Of what is wrong with a file."""
+    path.write_bytes(content)
+
+    with pytest.raises(CannotServe) as caught:
+        StateFile(path, Products())
+
+    assert str(path) in str(caught.value)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_product_stands_once(path: Path) -> None:
+    """Of two, nobody could say which is meant."""
+    state = _state()
+    state["products"] *= 2
+    path.write_text(json.dumps(state), encoding="utf-8")
+
+    with pytest.raises(CannotServe, match=r"products\[1\]: the id '[0-9a-f]{16}' stands twice"):
+        StateFile(path, Products())
+
+
+def test_a_file_that_is_far_too_large_is_not_read(path: Path) -> None:
+    """It is said before the memory is full."""
+    with path.open("wb") as file:
+        file.truncate(2**40)
+
+    with pytest.raises(CannotServe, match=r"it is larger than 1,073,741,824 bytes"):
+        StateFile(path, Products())
+
+
+def test_a_forgotten_product_is_gone_from_the_file(path: Path) -> None:
+    """And one that nobody has changed is never in it: a thousand keys that only ask do not fill it."""
+    products = Products()
+    with StateFile(path, products) as file:
+        _create(_product(products))
+        _create(_product(products, "os_sk_other"), 2)
+        for number in range(10):
+            _product(products, f"os_sk_{number}").answer("tiers.list", "query", None)
+        file.save()
+        kept = [row["id"] for row in json.loads(path.read_text(encoding="utf-8"))["products"]]
+        assert kept == [one.id for one in list(products)[:2]]
+        products.forget_id(kept[0])
+    again = Products()
+    StateFile(path, again)
+
+    assert [one.id for one in again] == kept[1:]
+    assert not again.forget_id(kept[0])

@@ -7,13 +7,14 @@ It speaks tRPC as the service does, at `/__fake__/`: queries by GET, mutations b
 from __future__ import annotations
 
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING
 
-from chatarmin_os._json import described
+from chatarmin_os._json import described, shortened
 from chatarmin_os._unset import UNSET
-from chatarmin_os.errors import ApiError, ConnectionFailed
+from chatarmin_os.errors import CODES, ApiError, ConnectionFailed
 from chatarmin_os.fake._router import ROUTES
 from chatarmin_os.fake.server._trpc import Procedure
 from chatarmin_os.fake.server._view import view
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.fake.server._products import Product, Products
 
+_MOST_FAULTS = 1_000
+
 PRODUCT_HEADER = "x-fake-product"
 """Names a product by its id, where the API key is not at hand."""
 
@@ -32,6 +35,10 @@ def procedure(products: Products, headers: Mapping[str, str], name: str) -> Proc
     """Return what answers at the door under *name*, None where nothing does."""
     if name == "products":
         return Procedure("query", lambda _: [_summary(product) for product in products])
+    if name == "forget":
+        return Procedure(
+            "mutation", lambda read: _run(partial(_forgetter, products), _product(products, headers), read())
+        )
     if name in _QUERIES:
         return Procedure("query", lambda read: _run(_QUERIES[name], _product(products, headers), read()))
     if name in _MUTATIONS:
@@ -53,6 +60,15 @@ def _summary(product: Product) -> JSON:
         }
 
 
+def _forgetter(products: Products, product: Product) -> Callable[[], None]:
+    def forget() -> None:
+        if product.is_given:
+            raise ValueError("this product was given in Python, which alone may take it back; `reset` empties it")
+        products.forget_id(product.id)
+
+    return forget
+
+
 def _changed(handle: Callable[[Product], Callable[..., JSON]], product: Product, given: JSON) -> JSON:
     try:
         return _run(handle, product, given)
@@ -70,14 +86,25 @@ def _run(handle: Callable[[Product], Callable[..., JSON]], product: Product, giv
     arguments = {} if given in (UNSET, None) else given
     if not isinstance(arguments, dict):
         raise ApiError.from_code("BAD_REQUEST", f"expected an object of arguments, got {described(given)}")
-    try:
-        signature(function).bind(**arguments)
-    except TypeError as error:
-        raise ApiError.from_code("BAD_REQUEST", f"{error}; it takes {_parameters(function)}") from None
+    problem = _wrong_arguments(function, arguments)
+    if problem:
+        raise ApiError.from_code("BAD_REQUEST", f"{problem}; it takes {_parameters(function)}")
     try:
         return function(**arguments)
     except ValueError as error:
         raise ApiError.from_code("BAD_REQUEST", str(error)) from None
+
+
+def _wrong_arguments(function: Callable[..., JSON], arguments: Mapping[str, JSON]) -> str | None:
+    """Return which argument is unknown or missing, None if none is."""
+    parameters = signature(function).parameters
+    for name in arguments:
+        if name not in parameters:
+            return f"no such argument: {shortened(name)}"
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            return f"missing a required argument: {name!r}"
+    return None
 
 
 def _parameters(function: Callable[..., JSON]) -> str:
@@ -114,6 +141,12 @@ def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: fl
 
 
 def _fail(product: Product, *, error: str, path: str | None = None, times: int = 1, after: bool = False) -> JSON:
+    if error != "lost" and (not isinstance(error, str) or error not in CODES):
+        near = get_close_matches(error[:60].upper(), CODES, n=1) if isinstance(error, str) else []
+        hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
+        raise ValueError(f"error: expected a code of tRPC, or lost, got {described(error)}; {hint}")
+    if len(product.fake._faults) >= _MOST_FAULTS:
+        raise ValueError(f"{_MOST_FAULTS} failures wait for their calls already; `reset` forgets them")
     lost = ConnectionFailed("the answer was lost on purpose")
     product.fake.fail(path, error=lost if error == "lost" else error, times=times, after=after)
 

@@ -6,18 +6,21 @@ import gc
 import hashlib
 import json
 import marshal
+import re
 import secrets
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 from chatarmin_os._clock import perf_counter
+from chatarmin_os._input import within
 from chatarmin_os._json import described, instant_text
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake._router import ROUTES
+from chatarmin_os.fake.server._call_log import MAX_CALLS, CallLog
 from chatarmin_os.procedures.table import PROCEDURES
 from chatarmin_os.transports.base import Call
 
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatarmin_os._json import JSON
+    from chatarmin_os.fake import Catalogue
+    from chatarmin_os.fake.server._call_log import Received
     from chatarmin_os.procedures._base import Kind
 
 Mishap = Literal["refused", "lost"]
@@ -33,20 +38,8 @@ Mishap = Literal["refused", "lost"]
 _FORMAT = "chatarmin_os serve 1"
 _PREFIX = "os_sk_"
 _MOST_PRODUCTS = 1_000  # a loop that makes up keys must not fill the memory
-_KEPT_CALLS = 500
-
-
-class Received(TypedDict):
-    """A call that was received, and what was answered."""
-
-    number: int
-    at: str
-    path: str
-    kind: Kind
-    input: JSON
-    answer: JSON
-    error: dict[str, str] | None
-    ms: float
+_ID = re.compile("[0-9a-f]{16}")
+_NAME = re.compile(f"{_PREFIX}….{{0,4}}", re.DOTALL)
 
 
 class Product:
@@ -60,13 +53,17 @@ class Product:
         next_expiry: When the next access expires, as far as somebody has looked.
     """
 
-    def __init__(self, id: str, name: str, fake: FakeTransport, *, is_given: bool = False) -> None:
+    def __init__(
+        self, id: str, name: str, fake: FakeTransport, log: CallLog | None = None, *, is_given: bool = False
+    ) -> None:
         self.id, self.name, self.fake = id, name, fake
+        self._log = log or CallLog()
         self._is_given = is_given  # by a test, which may look at its calls
+        self._is_loaded = False
         self.version = secrets.randbits(40)
         self.next_expiry: datetime | None = None
         self._changes = 0
-        self._calls: deque[Received] = deque(maxlen=_KEPT_CALLS)
+        self._entries: deque[int] = deque()  # of the log
         self._count = 0
         self._lock = threading.Lock()
 
@@ -90,6 +87,16 @@ class Product:
         return hashlib.sha256(self._copied(version=2)).digest()
 
     @property
+    def is_given(self) -> bool:
+        """Whether its fake was made in Python and passed in."""
+        return self._is_given
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is as it was made: nobody has tried to change it, so that nothing is lost without it."""
+        return not (self._is_given or self._is_loaded or self._changes)
+
+    @property
     def may_change_unseen(self) -> bool:
         """Whether its fake may change without this object, for a test has it too."""
         return self._is_given
@@ -99,15 +106,14 @@ class Product:
         """How many calls were received since the last reset."""
         return self._count
 
-    def calls(self, after: float = 0) -> list[Received]:
-        """Return the last calls, oldest first, of those with a higher number than *after*."""
-        with self._lock:
-            return [call for call in self._calls if call["number"] > after]
+    def calls(self, after: float = 0, *, last: int = MAX_CALLS) -> list[Received]:
+        """Return the calls that are kept with a higher number than *after*, oldest first, at most the *last* ones."""
+        return self._log.read(self._entries, after, last)
 
     def forget_calls(self) -> None:
         """Forget the calls, and count from 1 again."""
         with self._lock:
-            self._calls.clear()
+            self._log.clear(self._entries)
             self._count = 0
 
     def answer(self, path: str, kind: Kind, given: JSON, mishap: Mishap | None = None) -> JSON:
@@ -161,18 +167,17 @@ class Product:
             self._count += 1
             self.version += 1
             self._changes += call.kind == "mutation"
-            self._calls.append(
-                {
-                    "number": self._count,
-                    "at": at,
-                    "path": call.path,
-                    "kind": call.kind,
-                    "input": call.input,
-                    "answer": answer,
-                    "error": error,
-                    "ms": ms,
-                }
-            )
+            received: Received = {
+                "number": self._count,
+                "at": at,
+                "path": call.path,
+                "kind": call.kind,
+                "input": call.input,
+                "answer": answer,
+                "error": error,
+                "ms": ms,
+            }
+            self._log.append(self._entries, received)
 
     def snapshot_text(self) -> Iterator[str]:
         """Yield the JSON of the fake's snapshot, table by table; other threads wait while one table is written."""
@@ -203,6 +208,7 @@ class Product:
         with self.fake._lock:
             self.fake._state = other._state
             self.fake._faults.clear()
+        self._is_loaded = True
         self.forget_calls()
 
     def reset(self) -> None:
@@ -214,10 +220,11 @@ class Product:
 class Products:
     """The products by API key; each is made when its key is first seen."""
 
-    def __init__(self, fakes: Mapping[str, FakeTransport] | None = None, *, is_empty: bool = False) -> None:
-        """Begin with *fakes* by their API keys; other products begin with the demo catalogue unless *is_empty*."""
-        self._is_empty = is_empty
+    def __init__(self, fakes: Mapping[str, FakeTransport] | None = None, *, catalogue: Catalogue | None = None) -> None:
+        """Begin with *fakes* by their API keys; others begin with a copy of *catalogue*, default the demo catalogue."""
+        self._catalogue = demo_catalogue() if catalogue is None else catalogue
         self._products: dict[str, Product] = {}
+        self._log = CallLog()
         self._lock = threading.Lock()
         for api_key, fake in (fakes or {}).items():
             self.add(api_key, fake)
@@ -235,13 +242,22 @@ class Products:
             raise ValueError(f"an API key begins with {_PREFIX}")
         if not isinstance(fake, FakeTransport):
             raise ValueError(f"expected a FakeTransport, got {described(fake)}")  # noqa: TRY004 - one error for wrong use
+        product = Product(_id(api_key), _name(api_key), fake, self._log, is_given=True)
         with self._lock:
-            self._products[_id(api_key)] = Product(_id(api_key), _name(api_key), fake, is_given=True)
+            self._products[product.id] = product
 
     def forget(self, api_key: str) -> None:
         """Let *api_key* lead to a new product when it is next seen."""
+        self.forget_id(_id(api_key))
+
+    def forget_id(self, id: str) -> bool:
+        """Forget the product that has an id, and return whether there was one."""
         with self._lock:
-            self._products.pop(_id(api_key), None)
+            product = self._products.pop(id, None)
+        if product is None:
+            return False
+        product.forget_calls()
+        return True
 
     def of(self, headers: Mapping[str, str]) -> Product:
         """Return the product of a request's API key.
@@ -262,12 +278,27 @@ class Products:
         name = _id(api_key)
         with self._lock:
             if name not in self._products:
-                if len(self._products) >= _MOST_PRODUCTS:
-                    told = f"{_MOST_PRODUCTS} products are served already, one for each API key; use one of their keys"
-                    raise ApiError.from_code("TOO_MANY_REQUESTS", told)
-                fake = FakeTransport(None if self._is_empty else demo_catalogue())
-                self._products[name] = Product(name, _name(api_key), fake)
+                self._make_space()
+                self._products[name] = Product(name, _name(api_key), FakeTransport(self._catalogue), self._log)
             return self._products[name]
+
+    def _make_space(self) -> None:
+        """Drop the oldest product that nobody has changed if there are too many.
+
+        Raises:
+            ApiError: There is none.
+        """
+        if len(self._products) < _MOST_PRODUCTS:
+            return
+        fresh = next((product for product in self._products.values() if product.is_fresh), None)
+        if fresh is None:
+            raise ApiError.from_code(
+                "TOO_MANY_REQUESTS",
+                f"{len(self._products)} products are served already, one for each API key; use one of their keys, or "
+                "forget some: by Forget on the page, `forget` of the control API, `chatarmin-os serve --forget`",
+            )
+        del self._products[fresh.id]
+        fresh.forget_calls()
 
     def with_id(self, id: str) -> Product:
         """Return the product that has an id.
@@ -287,7 +318,7 @@ class Products:
     def state_text(self) -> Iterator[str]:
         """Yield the JSON of all products, piece by piece; it has no API key, only what one can be recognised by."""
         yield f'{{"format": {json.dumps(_FORMAT)}, "products": ['
-        for index, product in enumerate(self):
+        for index, product in enumerate(product for product in self if not product.is_fresh):
             yield (",\n" if index else "\n") + json.dumps({"id": product.id, "name": product.name})[:-1]
             yield ', "snapshot": '
             yield from product.snapshot_text()
@@ -300,20 +331,40 @@ class Products:
         A fake that was given is served still, and knows what was kept of it instead of what it knew.
 
         Raises:
-            ValueError: It is nothing of the kind, or broken.
+            ValueError: It is nothing of the kind, or broken; the place is named.
         """
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f"no state of this version: expected the format {_FORMAT!r}")
         rows = content.get("products")
-        loaded: list[tuple[Product, FakeTransport]] = []
-        for row in rows if isinstance(rows, list) else [None]:
-            if not isinstance(row, dict) or not isinstance(row.get("id"), str) or not isinstance(row.get("name"), str):
-                raise ValueError("its products are broken")  # noqa: TRY004 - one error for what is no state
-            product = self._products.get(row["id"]) or Product(row["id"], row["name"], FakeTransport())
-            loaded.append((product, FakeTransport.from_snapshot(row.get("snapshot"), now=product.fake._now)))
-        for product, fake in loaded:
+        if not isinstance(rows, list):
+            raise InvalidInput(f"expected a list, got {described(rows)}").inside("products")
+        loaded: dict[str, tuple[Product, FakeTransport]] = {}
+        for index, row in enumerate(rows):
+            product, fake = within(f"products[{index}]", self._loaded)(row)
+            if product.id in loaded:
+                raise InvalidInput(f"the id {product.id!r} stands twice").inside(f"products[{index}]")
+            loaded[product.id] = product, fake
+        for product, fake in loaded.values():
             product.take(fake)
             self._products[product.id] = product
+
+    def _loaded(self, row: JSON) -> tuple[Product, FakeTransport]:
+        """Return a product of a state, and a fake that knows what is to be taken over.
+
+        Raises:
+            InvalidInput: It is broken; the place is named.
+        """
+        if not isinstance(row, dict):
+            raise InvalidInput(f"expected an object, got {described(row)}")
+        for key, pattern, expected in (("id", _ID, "16 hexadecimal digits"), ("name", _NAME, f"{_PREFIX}… and 4 more")):
+            value = row.get(key)
+            if not isinstance(value, str) or not pattern.fullmatch(value):
+                raise InvalidInput(f"expected {expected}, got {described(value)}").inside(key)
+        product = self._products.get(row["id"]) or Product(row["id"], row["name"], FakeTransport(), self._log)
+        try:
+            return product, FakeTransport.from_snapshot(row.get("snapshot"), now=product.fake._now)
+        except ValueError as error:
+            raise InvalidInput(str(error)).inside("snapshot") from None
 
 
 @contextmanager

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.fake.server._service import BASE, LARGEST_BODY, AnswerLost, FakeService, refusal, status_line
+from chatarmin_os._clock import monotonic
+from chatarmin_os.fake.server._listener import MAX_FULL_SECONDS, REST_SECONDS, connection_limit, listener_class
+from chatarmin_os.fake.server._service import BASE, LARGEST_BODY, AnswerLost, FakeService
 from chatarmin_os.fake.server._state_file import CannotServe
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
 _THREADS = 32  # so many requests may wait out their latency at once
-_MOST_CONNECTIONS = 1_000
-_ERRORS = {413: "PAYLOAD_TOO_LARGE", 500: "INTERNAL_SERVER_ERROR", 501: "NOT_IMPLEMENTED"}  # of waitress, by status
+_log = logging.getLogger("chatarmin_os")
 _queue_log = logging.getLogger("chatarmin_os.server.queue")
 _queue_log.setLevel(logging.ERROR)  # waitress warns of each request that waits for a thread, which is no trouble here
 
@@ -38,40 +38,14 @@ class Server:
 
     def __init__(self, service: FakeService, host: str = "127.0.0.1", port: int = 0) -> None:
         try:
-            channels, tasks = import_module("waitress.channel"), import_module("waitress.task")
-            servers, loop = import_module("waitress.server"), import_module("waitress.wasyncore")
-            parsers = import_module("waitress.parser")
+            listener = listener_class()
+            import waitress.channel as channels  # type: ignore[import-untyped]
+            import waitress.task as tasks  # type: ignore[import-untyped]
+            import waitress.wasyncore as loop  # type: ignore[import-untyped]
+            from waitress import adjustments
         except ImportError as missing:
             told = "the server is not installed: pip install 'chatarmin-os[server]' brings waitress"
             raise CannotServe(told) from missing
-
-        class ErrorTask(tasks.ErrorTask):  # type: ignore[misc, name-defined]
-            """Answers what is no HTTP as tRPC would."""
-
-            def execute(self) -> None:
-                error = self.request.error
-                answer = refusal(_ERRORS.get(error.code, "BAD_REQUEST"), f"{error.reason}: {error.body}")
-                self.status = status_line(answer.status)
-                self.response_headers.extend(answer.headers.items())
-                self.set_close_on_finish()
-                self.content_length = len(answer.body)
-                self.write(answer.body)
-
-        class Parser(parsers.HTTPRequestParser):  # type: ignore[misc, name-defined]
-            """Refuses what the parser below it fails over."""
-
-            path = ""  # there is none where the first line is broken, and the log asks for it
-
-            def parse_header(self, header_plus: bytes) -> None:
-                try:
-                    super().parse_header(header_plus)
-                except ValueError as error:
-                    raise parsers.ParsingError(str(error)) from None
-
-        class Channel(channels.HTTPChannel):  # type: ignore[misc, name-defined]
-            """A connection."""
-
-            parser_class, error_task_class = Parser, ErrorTask
 
         def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
             try:
@@ -86,25 +60,26 @@ class Server:
         self._workers = tasks.ThreadedTaskDispatcher()
         self._workers.queue_logger = _queue_log
         try:
-            servers.create_server(
-                application,
-                map=self._map,
-                _dispatcher=self._workers,
+            settings = adjustments.Adjustments(
                 host=host,
                 port=port,
-                connection_limit=_MOST_CONNECTIONS,
+                connection_limit=connection_limit(),
                 max_request_body_size=4 * LARGEST_BODY,
+                outbuf_overflow=4 * LARGEST_BODY,  # answers are in memory already, and files are scarce
                 ident=None,
                 clear_untrusted_proxy_headers=True,
             )
+            # A host may have several addresses, each of which is listened at: localhost often has two.
+            self._listening = [
+                listener(application, self._map, dispatcher=self._workers, adj=settings, sockinfo=address)
+                for address in settings.listen
+            ]
         except (OSError, ValueError) as error:
             self._close_all(self._map)
             reason = getattr(error, "strerror", None) or str(error).rstrip(".")
             raise CannotServe(f"cannot listen at {host}, port {port}: {reason}; try another host or port") from error
-        # A host may have several addresses, each of which is listened at: localhost often has two.
-        self._listening = [one for one in self._map.values() if isinstance(one, servers.BaseWSGIServer)]
-        for one in self._listening:
-            one.channel_class = Channel
+        self._next_check = 0.0
+        self._has_warned = False
         self._lock = threading.RLock()  # stop and close may be called by a signal's handler
         self._is_stopped = self._is_closed = False
         self._ends_it: int | None = None
@@ -125,9 +100,31 @@ class Server:
             with suppress(KeyboardInterrupt, SystemExit):
                 self._workers.set_thread_count(_THREADS)
                 while not self._is_stopped:
-                    self._loop(timeout=1, map=self._map, count=1)
+                    self._loop(timeout=REST_SECONDS, use_poll=True, map=self._map, count=1)
+                    self._close_overdue()
         finally:
             self._end()
+
+    def _close_overdue(self) -> None:
+        """Close connections that others may need; say it once if there are as many as there can be."""
+        now = monotonic()
+        is_full = any(one.is_full for one in self._listening)
+        if is_full and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "%d connections are open, which is all that the limit of open files allows (ulimit -n); "
+                "further ones wait until one of them ends, or does nothing for %g seconds",
+                sum(len(one.active_channels) for one in self._listening),
+                MAX_FULL_SECONDS,
+            )
+        if now < self._next_check:
+            return
+        self._next_check = now + REST_SECONDS
+        for one in self._listening:
+            for channel in list(one.active_channels.values()):
+                if channel.is_overdue(now, is_full=is_full):
+                    channel.will_close = True  # nothing that it still sends is read
+                    channel.handle_close()
 
     def close(self) -> None:
         """Listen no longer, and end all connections; `run` does so at its end, which another thread waits for here."""

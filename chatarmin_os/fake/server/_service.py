@@ -7,10 +7,10 @@ import random
 import re
 import time
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import cached_property, partial
 from http.client import responses
-from ipaddress import ip_address
-from pathlib import Path
+from importlib.resources import files
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -18,12 +18,14 @@ from chatarmin_os._input import items, within
 from chatarmin_os._json import described
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, InvalidInput, TransportError
+from chatarmin_os.fake import Catalogue
 from chatarmin_os.fake._router import ROUTES
 from chatarmin_os.fake.server import _door, _trpc
 from chatarmin_os.fake.server._products import Products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from importlib.resources.abc import Traversable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from chatarmin_os.fake import FakeTransport
@@ -37,13 +39,14 @@ LARGEST_BODY = 4 * 2**20
 
 _INSTANTS, _FREE_FORM = {"createdAt", "validUntil"}, {"metadata", "configValues"}
 
-_PAGE = Path(__file__).with_name("page")
+_PAGE: Traversable = files("chatarmin_os.fake.server") / "page"
 _PAGE_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }
+_PORTS = {"http": "80", "https": "443"}
 _LONGEST_LATENCY = 3600
 _names = partial(items, of="names")
 _NAME = re.compile("[A-Za-z0-9_.-]+")
@@ -63,13 +66,15 @@ class FakeService:
     Args:
         fakes: Fakes by the API keys that lead to them, for tests that arrange them in Python.
         is_empty: Let other products begin empty, instead of with the demo catalogue.
+        catalogue: What other products begin with, or a function that returns it, called once; each has a copy.
         version: Whether to speak tRPC 11, or 10.
         transformer: How values are written: `"json"`, `"superjson"`, or `"auto"`: as the request has them.
         latency: Seconds that each request of the endpoint waits before it is looked at, an hour at most.
         fail_rate: The fraction of its requests that fail: half of them are refused with SERVICE_UNAVAILABLE before
             anything runs, half are carried out and their answer is lost.
         hosts: Names without ports under which it may be reached, beside localhost and addresses of digits. A page of
-            another site whose name points here is refused by its Host, and one that sends requests here by its Origin.
+            another site whose name points here is refused by its Host, and one that sends requests here by its
+            Origin: only pages of this machine, and those of the host that the request itself names, are let in.
 
     Raises:
         ValueError: A setting that cannot be.
@@ -88,6 +93,7 @@ class FakeService:
         fakes: Mapping[str, FakeTransport] | None = None,
         *,
         is_empty: bool = False,
+        catalogue: Catalogue | Callable[[], Catalogue] | None = None,
         version: Literal[10, 11] = 11,
         transformer: Literal["auto", "json", "superjson"] = "auto",
         latency: float = 0.0,
@@ -101,10 +107,10 @@ class FakeService:
         for name, value, most in (("latency", latency, _LONGEST_LATENCY), ("fail_rate", fail_rate, 1)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
                 raise ValueError(f"{name}: expected a number from 0 to {most}, got {value!r}")
-        self.products = Products(fakes, is_empty=is_empty)
+        self.products = Products(fakes, catalogue=_starting_catalogue(catalogue, is_empty=is_empty))
         self._dialect = _trpc.Dialect(version, transformer)
         self._latency, self._fail_rate = latency, fail_rate
-        self._hosts = {"localhost", *map(within("hosts", host_name), within("hosts", _names)(hosts))}
+        self._hosts = set(map(within("hosts", host_name), within("hosts", _names)(hosts)))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request.
@@ -135,25 +141,33 @@ class FakeService:
                 below = target[len(base) :].removeprefix("/")
                 request = _trpc.Request(environ["REQUEST_METHOD"], below, headers, _body(environ, headers))
                 return self._endpoint(request) if base == BASE else self._door(request)
-        for file in _PAGE.iterdir():
-            if path == ("/" if file.name == "index.html" else f"/{file.name}") and file.suffix in _PAGE_TYPES:
-                return _page(file, environ["REQUEST_METHOD"])
+        page = self._page.get(path)
+        if page:
+            return _page_answer(*page, environ["REQUEST_METHOD"])
         return refusal("NOT_FOUND", f"Nothing is here: the service is at {BASE}, its control door at {_DOOR}/")
+
+    @cached_property
+    def _page(self) -> dict[str, tuple[str, bytes]]:
+        """The page's files by their paths, with their types: read once, for the package may be a zip file."""
+        return {
+            "/" if file.name == "index.html" else f"/{file.name}": (kind, file.read_bytes())
+            for file in _PAGE.iterdir()
+            for suffix, kind in _PAGE_TYPES.items()
+            if file.name.endswith(suffix)
+        }
 
     def _stranger(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request is refused that another site's page may have sent."""
-        for name in ("host", "origin"):
-            given = headers.get(name)
-            if given is not None and not self._is_own(given if name == "origin" else f"//{given}"):
-                return f"The {name} {given[:100]!r} is not let in; `--allow-host` of the command line adds a name"
+        host, origin = headers.get("host"), headers.get("origin")
+        if host is not None and not self._is_own(host):
+            return f"The host {host[:100]!r} is not let in; `--allow-host` of the command line adds a name"
+        if origin is not None and not _is_same_site(origin, host):
+            return f"The origin {origin[:100]!r} is neither this machine's nor that of the host that was asked"
         return None
 
-    def _is_own(self, url: str) -> bool:
-        try:
-            host = urlsplit(url).hostname or ""
-        except ValueError:
-            return False
-        return host in self._hosts or host.endswith(".localhost") or _is_address(host)
+    def _is_own(self, host: str) -> bool:
+        name = _host_of(f"//{host}")
+        return name in self._hosts or _is_local_name(name) or _address(name) is not None
 
     def _endpoint(self, request: _trpc.Request) -> Answer:
         if self._latency:
@@ -185,6 +199,18 @@ class FakeService:
         return _told(request, find, _trpc.Dialect())
 
 
+def _starting_catalogue(given: Catalogue | Callable[[], Catalogue] | None, *, is_empty: bool) -> Catalogue | None:
+    if is_empty:
+        if given is not None:
+            raise ValueError("catalogue: not together with is_empty; leave one of them out")
+        return Catalogue()
+    catalogue = given() if callable(given) else given
+    if catalogue is not None and not isinstance(catalogue, Catalogue):
+        source = "what the function returned" if callable(given) else "what was given"
+        raise ValueError(f"catalogue: expected a Catalogue, {source} is {described(catalogue)}")
+    return catalogue
+
+
 def host_name(given: str) -> str:
     """Return a name under which the service may be reached, as it is compared.
 
@@ -197,13 +223,48 @@ def host_name(given: str) -> str:
     return given.lower()
 
 
-@lru_cache(maxsize=100)
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host.partition("%")[0])
-    except ValueError:
+def _is_same_site(origin: str, host: str | None) -> bool:
+    """Return whether an Origin is a page of this machine, or of the host that a request was sent to.
+
+    Example:
+        >>> _is_same_site("http://localhost:5173", "127.0.0.1:3001"), _is_same_site("http://10.0.0.9", "10.0.0.9:80")
+        (True, True)
+        >>> _is_same_site("http://10.0.0.8", "10.0.0.9:80"), _is_same_site("http://10.0.0.9:8080", "10.0.0.9:80")
+        (False, False)
+    """
+    scheme, _, authority = origin.partition("://")
+    port = _PORTS.get(scheme.lower())
+    if port is None:
         return False
-    return True
+    name = _host_of(origin)
+    address = _address(name)
+    if _is_local_name(name) or (address is not None and address.is_loopback):
+        return True
+    return host is not None and _with_port(authority, port) == _with_port(host, port)
+
+
+def _with_port(authority: str, port: str) -> str:
+    has_port = ":" in authority.rpartition("]")[2]
+    return (authority if has_port else f"{authority}:{port}").lower()
+
+
+def _host_of(url: str) -> str:
+    """Return the name or address in a URL, without its port; an empty text if there is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_local_name(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(name.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _with_instants(answer: Any, name: str = "") -> Any:
@@ -257,8 +318,7 @@ def _body(environ: WSGIEnvironment, headers: Mapping[str, str]) -> bytes | None:
     return body if len(body) <= LARGEST_BODY else None
 
 
-def _page(file: Path, method: str) -> Answer:
+def _page_answer(kind: str, content: bytes, method: str) -> Answer:
     if method not in {"GET", "HEAD"}:
         return refusal("METHOD_NOT_SUPPORTED", "The page is there to be read: GET it")
-    content_type = f"{_PAGE_TYPES[file.suffix]}; charset=utf-8"
-    return _trpc.Answer(200, file.read_bytes(), {"content-type": content_type, **_PAGE_HEADERS})
+    return _trpc.Answer(200, content, {"content-type": f"{kind}; charset=utf-8", **_PAGE_HEADERS})

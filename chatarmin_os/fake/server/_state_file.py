@@ -14,6 +14,7 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os._clock import monotonic
 
 try:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os.fake.server._products import Products
 
+MAX_STATE_BYTES = 2**30
 _PAUSE = 0.5  # seconds from the beginning of a writing to that of the next
 
 
@@ -95,7 +97,7 @@ class StateFile:
         try:
             if not self._lock.take(self._path):
                 raise self._kept_by_another()
-            text = self._path.read_text(encoding="utf-8")
+            text = read_bounded(str(self._path), MAX_STATE_BYTES).decode()
         except FileNotFoundError:
             return False
         except (OSError, UnicodeDecodeError) as error:
@@ -103,7 +105,7 @@ class StateFile:
             raise CannotServe(f"cannot read {self._shown}: {reason}; --state names another file") from error
         try:
             self._products.load(json.loads(text))
-        except (ValueError, RecursionError) as error:
+        except (ValueError, ArithmeticError, RecursionError) as error:
             told = f"{self._shown} is no state of the fake, and stays as it is: {error}; --state names another file"
             raise CannotServe(told) from error
         return True

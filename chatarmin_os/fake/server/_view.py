@@ -61,7 +61,7 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
                 }
                 for fault in fake._faults
             ],
-            "calls": product.calls()[: -_CALLS - 1 : -1],
+            "calls": product.calls(last=_CALLS)[::-1],
         }
 
 

@@ -464,9 +464,19 @@ $("fail-form").addEventListener("submit", () => {
   act("fail", path ? { ...given, path } : given, "The next calls will fail.", $("fail-dialog").product);
 });
 
-$("reset").addEventListener("click", () => open($("reset-dialog")));
-$("reset-form").addEventListener("submit", () => {
-  act("reset", {}, "Everything but features and tiers is forgotten.", $("reset-dialog").product);
+$("reset").addEventListener("click", () => {
+  $("reset-id").textContent = page.product;
+  open($("reset-dialog"));
+});
+$("reset-form").addEventListener("submit", (event) => {
+  const product = $("reset-dialog").product;
+  if (event.submitter?.value !== "forget") {
+    act("reset", {}, "Everything but features and tiers is forgotten.", product);
+    return;
+  }
+  page.wanted = null; // nobody looks for it any more
+  history.replaceState(null, "", location.pathname);
+  act("forget", {}, "The product is forgotten.", product);
 });
 
 for (const node of document.querySelectorAll("[data-close]")) {

@@ -1,0 +1,20 @@
+"""Add modules that are imported by name when they are needed, and the page of the local service."""  # noqa: N999 - PyInstaller names hooks so
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def hook(hook_api: Any) -> None:
+    """Add every module but the plugin, which would take pytest along, and every file that is no module."""
+    from PyInstaller.utils.hooks import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        collect_data_files,
+        collect_submodules,
+    )
+
+    hook_api.add_imports(*collect_submodules("chatarmin_os", filter=_is_needed))
+    hook_api.add_datas(collect_data_files("chatarmin_os"))
+
+
+def _is_needed(name: str) -> bool:
+    return name != "chatarmin_os.pytest" and not name.startswith("chatarmin_os._pyinstaller")

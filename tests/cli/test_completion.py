@@ -1,0 +1,120 @@
+"""`chatarmin-os completion`: each shell completes commands, options, their values, procedures and files."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chatarmin_os import PROCEDURES
+from chatarmin_os.cli import build_parser, main
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+COMMANDS = {"call", "onboard", "check", "track", "status", "serve", "recording", "quickstart", "completion"}
+
+# What each shell does at the tab key: words on separate lines, FILES where it would look for files.
+BASH = """
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+_chatarmin_os || true
+[ ${#COMPREPLY[@]} -eq 0 ] && echo FILES
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+ZSH = """
+compadd() { shift; for word in "$@"; do [[ $word == ${words[CURRENT]}* ]] && print -r -- "$word"; done; true }
+_files() { print FILES }
+words=("$@"); CURRENT=$#
+_chatarmin_os || true
+"""
+
+
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def complete(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., set[str]]:
+    """Return what completes words in a shell: it runs the script, and returns what may follow."""
+    shell = shutil.which(request.param)
+    if shell is None:
+        pytest.skip(f"{request.param} is not installed")
+    assert main(["completion", request.param]) == 0
+    script = tmp_path / "script"
+    script.write_text(capsys.readouterr().out, encoding="utf-8")
+    (tmp_path / "FILES").touch()
+
+    def complete(*words: str) -> set[str]:
+        if request.param == "fish":
+            code = f"source {script}; complete -C (string join -- ' ' chatarmin-os $argv)"
+            command = [shell, "--no-config", "-c", code, "--", *words]
+        else:
+            before = "compdef() { }; " if request.param == "zsh" else ""
+            code = f"{before}source {script}; {BASH if request.param == 'bash' else ZSH}"
+            command = [shell, *(["-f"] if request.param == "zsh" else []), "-c", code, "x", "chatarmin-os", *words]
+        out = subprocess.check_output(command, text=True, cwd=tmp_path)  # noqa: S603 - a shell with our script
+        return {line.partition("\t")[0] for line in out.splitlines()} - {""}
+
+    return complete
+
+
+def test_commands_are_completed(complete: Callable[..., set[str]]) -> None:
+    """All of them, those that begin so, and those below another."""
+    assert complete("") >= COMMANDS
+    assert complete("c") == {"call", "check", "completion"}
+    assert complete("recording", "") >= {"check", "show", "redact"}
+    assert complete("completion", "") >= {"bash", "zsh", "fish"}
+
+
+def test_procedures_are_completed(complete: Callable[..., set[str]]) -> None:
+    """By their paths on the wire."""
+    assert complete("call", "") >= set(PROCEDURES)
+    assert complete("call", "tiers.") == {"tiers.list", "tiers.get", "tiers.apply"}
+
+
+def test_options_are_completed(complete: Callable[..., set[str]]) -> None:
+    """Those of the command that stands there, whatever stands before them."""
+    assert complete("check", "org:org_1", "sso", "--j") == {"--json"}
+    assert complete("recording", "check", "x.jsonl", "--run") == {"--run-mutations"}
+    assert complete("call", "check", "--mut") == {"--mutation"}
+    assert complete("--vers") == {"--version"}
+
+
+def test_values_of_options_are_completed(complete: Callable[..., set[str]]) -> None:
+    """Choices, and names of files."""
+    assert complete("serve", "--trpc", "") == {"10", "11"}
+    assert complete("serve", "--transformer", "") == {"auto", "json", "superjson"}
+    assert complete("recording", "redact", "x", "--only", "em") == {"email_addresses"}
+    assert "FILES" in complete("serve", "--state", "F")
+    assert "FILES" in complete("check", "--api-key-file", "F")
+    assert "FILES" in complete("recording", "show", "F")
+
+
+def _options(parser: ArgumentParser, *command: str) -> Iterator[tuple[str, ...]]:
+    for action in parser._actions:
+        for option in action.option_strings:
+            yield (*command, option)
+        if isinstance(action.choices, dict):
+            for name, below in action.choices.items():
+                yield from _options(below, *command, name)
+
+
+@pytest.mark.parametrize("command", sorted(_options(build_parser())), ids=" ".join)
+def test_nothing_is_left_out(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """Every option of every command is in each script, for the scripts are made from the parser."""
+    *_, option = command
+    for shell in ("bash", "zsh", "fish"):
+        assert main(["completion", shell]) == 0
+        spelt = option if shell != "fish" else f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
+        assert spelt in capsys.readouterr().out
+
+
+def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the shells that there are."""
+    with pytest.raises(SystemExit) as ended:
+        main(["completion", "powershell"])
+
+    assert ended.value.code == 2
+    assert "zsh" in capsys.readouterr().err
