@@ -156,7 +156,7 @@ def _is_over(limit: dict[str, Any], request: PreparedRequest) -> bool:
 
 
 def _serve(mocked: Mock, limit: dict[str, Any], data: Any) -> Callable[[], list[int]]:
-    """Answer each call with *data*, and what is beyond a limit as recorded; return a function that takes the statuses so far."""
+    """Answer each call with *data*, or as recorded beyond a limit; return a function that takes the statuses so far."""
     statuses: list[int] = []
 
     def answer(request: PreparedRequest) -> Answer:
