@@ -160,17 +160,18 @@ def _serve(mocked: Mock, limit: dict[str, Any], data: Any) -> Callable[[], list[
     statuses: list[int] = []
 
     def answer(request: PreparedRequest) -> Answer:
-        if _is_over(limit, request):
-            statuses.append(limit["status"])
-            return limit["status"], limit["headers"], limit["body"]
-        statuses.append(200)
         url = urlsplit(request.url or "")
-        envelopes = [{"result": {"data": data}}] * (url.path.count(",") + 1)
-        return (
-            200,
-            {"content-type": "application/json"},
-            json.dumps(envelopes if "batch=1" in url.query else envelopes[0]),
-        )
+        count = url.path.count(",") + 1
+        if _is_over(limit, request):
+            status, headers, body = limit["status"], limit["headers"], limit["body"]
+            if body.startswith("["):
+                body = json.dumps(json.loads(body)[:1] * count)
+        else:
+            status, headers = 200, {"content-type": "application/json"}
+            envelopes = [{"result": {"data": data}}] * count
+            body = json.dumps(envelopes if "batch=1" in url.query else envelopes[0])
+        statuses.append(status)
+        return status, headers, body
 
     for method in (responses.GET, responses.POST):
         mocked.add_callback(method, ANY_URL, answer)
@@ -213,7 +214,9 @@ def test_a_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str
 
 
 @pytest.mark.parametrize(
-    "limit", [limit for limit in LIMITS.values() if "path" not in limit["over"]], ids=lambda limit: limit["id"]
+    "limit",
+    [limit for limit in LIMITS.values() if "path" not in limit["over"] and "by" not in limit],
+    ids=lambda limit: limit["id"],
 )
 def test_a_call_that_is_too_large_says_so(mocked: Mock, limit: dict[str, Any]) -> None:
     """A single call beyond a limit is refused once, with how large it was."""
@@ -226,7 +229,7 @@ def test_a_call_that_is_too_large_says_so(mocked: Mock, limit: dict[str, Any]) -
         else TrackUsageInput(company_id=COMPANY, feature_code="seats", quantity=1, metadata={"note": text})
     )
 
-    with pytest.raises(ChatarminError, match=r"too (large|long)") as caught:
+    with pytest.raises(ChatarminError, match="too (large|long)") as caught:
         _client().send(request)
 
     sizes = [int(number.replace(",", "")) for number in re.findall(r"[0-9][0-9,]{3,}", str(caught.value))]
