@@ -229,7 +229,7 @@ def test_a_call_that_is_too_large_says_so(mocked: Mock, limit: dict[str, Any]) -
         else TrackUsageInput(company_id=COMPANY, feature_code="seats", quantity=1, metadata={"note": text})
     )
 
-    with pytest.raises(ChatarminError, match="too (large|long)") as caught:
+    with pytest.raises(ChatarminError, match=r"too (large|long)") as caught:
         _client().send(request)
 
     sizes = [int(number.replace(",", "")) for number in re.findall(r"[0-9][0-9,]{3,}", str(caught.value))]
