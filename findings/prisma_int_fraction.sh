@@ -21,7 +21,7 @@ trap 'rm -rf "$dir"' EXIT
 cd "$dir"
 printf '{"private":true,"type":"module"}' >package.json
 npm install --loglevel=error --ignore-scripts --no-audit --no-fund --save-exact prisma@7.10.0 @prisma/client@7.10.0 \
-  @prisma/adapter-pg@7.10.0 @electric-sql/pglite@0.5.14 @electric-sql/pglite-socket@0.2.17 tsx@4 >&2
+  @prisma/adapter-pg@7.10.0 @electric-sql/pglite@0.5.14 @electric-sql/pglite-socket@0.2.17 tsx@4.23.15 >&2
 cat >schema.prisma <<'PRISMA'
 generator client {
   provider = "prisma-client"
