@@ -174,7 +174,7 @@ def _serve(mocked: Mock, limit: dict[str, Any], data: Any) -> Callable[[], list[
         return status, headers, body
 
     for method in (responses.GET, responses.POST):
-        mocked.add_callback(method, ANY_URL, answer)
+        mocked.add_callback(method, ANY_URL, answer, content_type=None)
     return lambda: [statuses.pop(0) for _ in range(len(statuses))]
 
 
