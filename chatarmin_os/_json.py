@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chatarmin_os.errors import InvalidInput, printable
@@ -23,6 +24,9 @@ DEEPEST = 100
 
 FORBIDDEN_KEYS = frozenset({"__proto__", "constructor", "prototype"})
 """Keys that reach into the objects of JavaScript: a service drops them in silence, or fails."""
+
+MAX_PARSED_DEPTH = 1_000
+"""Levels of lists and objects in JSON that is read. Python 3.11 itself reads a few less, later versions many more."""
 
 _NESTED = frozenset({dict, list})
 _BUILT_IN = frozenset({str, int, float, bool, type(None), dict, list, tuple})
@@ -123,6 +127,27 @@ def _located(value: JSON, is_stored: bool) -> InvalidInput | None:  # noqa: FBT0
     except InvalidInput as refusal:
         return refusal
     return None
+
+
+def is_deeper(value: JSON, levels: int) -> bool:
+    """Return whether lists and objects are nested deeper than so many levels."""
+    level = [value]
+    for _ in range(levels):
+        lists = [list(one.values()) if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = list(chain.from_iterable(lists))
+    return any(isinstance(one, (dict, list)) for one in level)
+
+
+def has_many_levels(source: str | bytes, levels: int = MAX_PARSED_DEPTH) -> bool:
+    """Return whether JSON text opens so many lists and objects that it may be too deep: cheaper than to look."""
+    if isinstance(source, bytes):
+        return source.count(b"[") + source.count(b"{") > levels
+    return source.count("[") + source.count("{") > levels
+
+
+def is_too_deep(source: str | bytes, parsed: JSON, levels: int = MAX_PARSED_DEPTH) -> bool:
+    """Return whether JSON that was parsed from *source* is nested deeper than so many levels."""
+    return has_many_levels(source, levels) and is_deeper(parsed, levels)
 
 
 def unshared(value: JSON) -> JSON:

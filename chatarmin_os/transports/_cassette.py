@@ -16,13 +16,13 @@ import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from chatarmin_os import _clock
-from chatarmin_os._json import described, instant_text
+from chatarmin_os._json import described, has_many_levels, instant_text, is_too_deep
 from chatarmin_os._version import __version__
 from chatarmin_os.errors import (
     ApiError,
@@ -46,7 +46,7 @@ FIRST_CALL = 2  # its line in the file
 FORMAT = "chatarmin_os recording 1"
 MAX_MEGABYTES = 128
 MAX_DEPTH = 800
-"""Levels of lists and objects in a line."""
+"""Levels of lists and objects in a line: every supported Python reads them."""
 
 _MEGABYTE = 2**20
 _MAX_DIGITS = 308  # of an integer: what a double can hold, and JavaScript with it
@@ -147,7 +147,7 @@ def line(content: dict[str, Any] | Recorded) -> bytes:
     if problem := _problem(content.path, content.kind, came, what):
         raise ValueError(problem)
     encoded = _encoded({"path": content.path, "kind": content.kind, "input": content.input, came: what})
-    if _has_many_levels(encoded) or _LONG_NUMBER.search(encoded):
+    if has_many_levels(encoded, MAX_DEPTH) or _LONG_NUMBER.search(encoded):
         call_of(encoded)
     return encoded
 
@@ -311,23 +311,9 @@ def _parsed(text: bytes) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if _has_many_levels(text) and is_deeper(content, MAX_DEPTH):
+    if is_too_deep(text, content, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return content
-
-
-def _has_many_levels(text: bytes) -> bool:
-    """Return whether there may be more levels than a line has."""
-    return text.count(b"[") + text.count(b"{") > MAX_DEPTH
-
-
-def is_deeper(content: JSON, levels: int) -> bool:
-    """Return whether lists and objects are nested deeper than so many levels."""
-    level = [content]
-    for _ in range(levels):
-        lists = [list(one.values()) if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
-        level = list(chain.from_iterable(lists))
-    return any(isinstance(one, (dict, list)) for one in level)
 
 
 def _finite(text: str) -> float:

@@ -10,7 +10,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
-from chatarmin_os.transports._cassette import is_deeper
+from chatarmin_os._json import is_deeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
+from chatarmin_os._json import is_too_deep
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.transports import _superjson
@@ -118,10 +119,13 @@ def parsed(body: bytes) -> JSON:
     try:
         content = _decoder.decode(body.decode("utf-8-sig"))
     except RecursionError:
-        raise ValueError("JSON nested too deep") from None
+        raise ValueError(_TOO_DEEP) from None
+    if is_too_deep(body, content):
+        raise ValueError(_TOO_DEEP)
     return _well_formed(content) if _SURROGATE.search(body) else content
 
 
+_TOO_DEEP = "JSON nested too deep"
 _SURROGATE, _HALF = re.compile(rb"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
 
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from chatarmin_os._json import LARGEST_INTEGER, instant_text
+from chatarmin_os._json import LARGEST_INTEGER, instant_text, is_too_deep
 from chatarmin_os._unset import UNSET
 
+_TOO_DEEP = "nested too deep"
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -22,9 +23,12 @@ def parsed(text: str) -> Any:
         ValueError: It is none, or nested without end.
     """
     try:
-        return _decoder.decode(text)
+        content = _decoder.decode(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError(_TOO_DEEP) from None
+    if is_too_deep(text, content):
+        raise ValueError(_TOO_DEEP)
+    return content
 
 
 def _number(text: str) -> float:
