@@ -50,7 +50,7 @@ def test_the_table_of_methods_is_complete() -> None:
         for noun in nouns
         for name in _public(getattr(client, noun))
     }
-    methods |= {name: getattr(client, name) for name in ("onboard", "sign_up", "send", "batch", "call")}
+    methods |= {name: getattr(client, name) for name in ("onboard", "sign_up", "send", "batch", "call", "with_options")}
 
     assert set(rows) == set(methods)
     for name, method in methods.items():
