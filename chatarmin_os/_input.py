@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
@@ -38,8 +39,11 @@ SOURCES = ("subscription", "manual", "trial", "api")
 
 
 def hidden(value: T) -> Callable[[], T]:
-    """Return *value* behind a function: what shows the locals of a traceback, or walks attributes, does not see it."""
-    return lambda: value
+    """Return *value* behind a function: what shows the locals of a traceback, or walks attributes, does not see it.
+
+    The function is none of Python's own, which would have the value among its locals while it runs.
+    """
+    return repeat(value).__next__
 
 
 _ERRORS_OF_VALUES = (

@@ -9,23 +9,32 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 from collections import deque
 from contextlib import suppress
 from contextvars import ContextVar
 from http.client import HTTPResponse, IncompleteRead
 from queue import Empty
-from typing import TYPE_CHECKING, Any
+from types import FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
-from requests.adapters import HTTPAdapter
+import urllib3
 from requests.models import Response
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3 import connection, connectionpool
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.util import connection as util_connection
+from urllib3.util import ssl_
 
 from chatarmin_os._clock import monotonic
-from chatarmin_os.transports import _dns
+from chatarmin_os.transports import _connecting, _dns
+from chatarmin_os.transports._dns import DeadlineError
+from chatarmin_os.transports._masked import MASK, MaskedHeaders
+from chatarmin_os.transports._unpatched import HTTPAdapter, HTTPConnection, HTTPSConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from requests.models import PreparedRequest
 
     from chatarmin_os.transports._retry import Deadline
@@ -44,11 +53,21 @@ _INTERIM, _SWITCHING = (102, 103), 101
 class Exchange:
     """One request and its answer: until when it may take, and how far it came."""
 
-    __slots__ = ("deadline", "is_spoiled", "is_watched", "location", "may_repeat", "sent", "was_closed")
+    __slots__ = (
+        "deadline",
+        "is_replaced",
+        "is_spoiled",
+        "is_watched",
+        "location",
+        "may_repeat",
+        "sent",
+        "was_closed",
+    )
 
     def __init__(self, deadline: Deadline, *, may_repeat: bool) -> None:
         self.deadline = deadline
         self.may_repeat = may_repeat
+        self.is_replaced = are_connections_replaced()  # whether those of another library are to carry it
         self.is_watched = False  # whether a connection of this module carries it
         self.sent = 0  # bytes of the request that were handed to the operating system
         self.was_closed = False  # whether the other side closed the connection while an answer was read
@@ -63,12 +82,36 @@ def _time_left(exchange: Exchange) -> float:
     """Return the seconds that are left.
 
     Raises:
-        TimeoutError: None are.
+        DeadlineError: None are.
     """
     left = exchange.deadline.remaining()
     if left <= 0:
-        raise TimeoutError("the deadline passed")
+        raise DeadlineError("the deadline passed")
     return left
+
+
+# What other libraries put in place of urllib3's own
+
+
+def are_connections_replaced() -> bool:
+    """Return whether another library has put in connections (vcrpy), or TLS beside sockets (httpretty, mocket)."""
+    return (
+        HTTPConnectionPool.ConnectionCls is not HTTPConnection
+        or HTTPSConnectionPool.ConnectionCls is not HTTPSConnection
+        or not _is_defined_in(ssl_, vars(connection)["ssl_wrap_socket"])
+    )
+
+
+def _is_defined_in(module: ModuleType, function: Any) -> bool:
+    """Return whether a function or bound method is the one of a module of urllib3, and not put in place of it."""
+    if type(function) is MethodType:  # not `isinstance`: wrappers of instrumentation pass for what they wrap
+        function = function.__func__
+    return type(function) is FunctionType and function.__globals__ is vars(module)
+
+
+def _kind_of_sockets() -> tuple[Any, Any]:
+    """Return what makes and connects sockets now: mocks, blocks of the network and gevent replace one or the other."""
+    return socket.socket, getattr(socket.socket, "connect", None)
 
 
 # Reading
@@ -137,6 +180,8 @@ class Answer(HTTPResponse):
 
 # Connecting and writing
 
+_MASKED_HEADER = f": {MASK}\r\n".encode()
+
 
 class _Connection(HTTPConnection):
     response_class = Answer
@@ -144,42 +189,34 @@ class _Connection(HTTPConnection):
     exchange: Exchange | None = None  # that carries the connection now; None while it waits
     idle_since = 0.0
     _is_tunnelling = False
+    _kind_of_sockets: Any = None
+    _secrets: list[Callable[[], str]]  # that `send` puts in place of their mask
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that answers; each gets a fair share of the time that is left."""
-        exchange = current.get()
+        """Connect to the first address that answers; programs that connect in a way of their own do so here too."""
+        plain, create = super()._new_conn, util_connection.create_connection
+        if not (_is_defined_in(connection, plain) and _is_defined_in(util_connection, create)):
+            return plain()
+        exchange, port = current.get(), self.port or self.default_port
+        self._kind_of_sockets = _kind_of_sockets()
         try:
-            addresses = _dns.resolved(self.host, self.port or self.default_port, _time_left(exchange))
-            sock = self._connected(addresses, exchange)
+            addresses = _dns.resolved(self.host, port, _time_left(exchange))
+            options = self.socket_options or ()
+            sock = _connecting.connect(self.host, port, addresses, options, lambda: _time_left(exchange))
             sock.settimeout(_time_left(exchange))  # the TLS handshake takes no longer than that in all
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
-        except TimeoutError as error:
+        except DeadlineError as error:
             raise ConnectTimeoutError(self, "no connection in time") from error
         except OSError as error:
             raise NewConnectionError(self, str(error)) from error
+        sys.audit("http.client.connect", self, self.host, port)  # as urllib3 and http.client do
         return sock
 
-    def _connected(self, addresses: list[Any], exchange: Exchange) -> socket.socket:
-        failure: OSError = OSError("the name has no address")
-        for index, (family, kind, protocol, _, address) in enumerate(addresses):
-            sock = None
-            try:
-                sock = socket.socket(family, kind, protocol)
-                for option in self.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(_time_left(exchange) / (len(addresses) - index))
-                sock.connect(address)
-                sock.getpeername()  # fails if it is reset already, where Python's TLS would forget to close it
-            except BaseException as error:
-                if sock is not None:
-                    sock.close()
-                if not isinstance(error, OSError):
-                    raise
-                failure = error
-            else:
-                return sock
-        raise failure
+    def is_fresh(self, exchange: Exchange) -> bool:
+        """Return whether an idle connection can carry a call."""
+        most = MOST_IDLE if exchange.may_repeat else MOST_IDLE_ONCE
+        return monotonic() - self.idle_since <= most and self._kind_of_sockets == _kind_of_sockets()
 
     def close(self) -> None:
         """Close, unless it has become another call's: whom an exception has interrupted may not know that yet."""
@@ -195,13 +232,24 @@ class _Connection(HTTPConnection):
             self._is_tunnelling = False
         self.sock.settimeout(_time_left(current.get()))
 
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **settings: Any) -> None:
+        """Make a request without its secret, which `send` fills in: it would be in the locals of each frame between."""
+        headers, self._secrets = headers.parted() if isinstance(headers, MaskedHeaders) else (headers, [])
+        super().request(method, url, body, headers, **settings)
+
     def send(self, data: Any) -> None:
-        """Write all of *data*, and count what was written."""
+        """Write all of *data*, and count what was written.
+
+        Secrets are filled in here, where nothing but a view of the bytes has a name.
+        """
         exchange = current.get()
         if self.sock is None:
             self.connect()
         sock: Any = self.sock
-        view = memoryview(data)
+        if not self._is_tunnelling and self._secrets:
+            view = memoryview(data.replace(_MASKED_HEADER, b": %b\r\n" % self._secrets.pop()().encode("latin-1"), 1))
+        else:
+            view = memoryview(data)
         while view:
             sock.settimeout(_time_left(exchange))
             written = sock.send(view)
@@ -259,22 +307,33 @@ class _Kept(HTTPConnectionPool):
         exchange = current.get()
         connection: Any = super()._get_conn(timeout)
         exchange.is_watched = True
-        most = MOST_IDLE if exchange.may_repeat else MOST_IDLE_ONCE
-        if connection.sock is not None and monotonic() - connection.idle_since > most:
+        if connection.sock is not None and not connection.is_fresh(exchange):
             connection.close()
         connection.exchange = exchange
         return connection
 
-    def urlopen(self, method: str, url: str, body: Any = None, headers: Any = None, *rest: Any, **settings: Any) -> Any:
-        """Make one request. urllib3 would encode the URL again, byte by byte, and prepare for repeats of its own."""
-        if self.proxy is not None:
-            return super().urlopen(method, url, body, headers, *rest, **settings)
+    def urlopen(self, *arguments: Any, **settings: Any) -> Any:
+        """Make one request. urllib3 would encode the URL again, byte by byte, and prepare for repeats of its own.
+
+        What is put in place of its methods gets the call as requests makes it: mocks such as pook, instrumentation.
+        """
+        plain: Any = super().urlopen
+        is_plain = _is_defined_in(connectionpool, plain) and _is_defined_in(connectionpool, self._make_request)
+        if self.proxy is not None or not is_plain:
+            return plain(*arguments, **settings)
         connection = self._get_conn()
         try:
-            self._validate_conn(connection)
             connection.timeout = _time_left(current.get())
+            self._validate_conn(connection)
             with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it closed
-                connection.request(method, url, body, headers, preload_content=False, decode_content=False)
+                connection.request(
+                    settings["method"],
+                    settings["url"],
+                    settings["body"],
+                    settings["headers"],
+                    preload_content=False,
+                    decode_content=False,
+                )
             answer = connection.getresponse()
         except BaseException:
             connection.close()
@@ -329,7 +388,16 @@ class Adapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """Return the one pool, made for the first request; of threads that make it at once all take the first one's."""
+        """Return the one pool, made for the first request; of threads that make it at once all take the first one's.
+
+        Connections of another library get a plain pool, which they are made for, and a new one: what they leave in it
+        is not for later calls.
+        """
+        if current.get().is_replaced:
+            plain = HTTPAdapter()
+            pool: Any = plain.get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+            plain.cert_verify(pool, request.url or "", verify, cert)
+            return pool
         pool = vars(self).get("_pool")
         if pool is None:
             pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
@@ -353,13 +421,15 @@ class Adapter(HTTPAdapter):
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
         """Return the answer without what takes time and nobody reads, such as its cookies."""
-        response = Response()
+        if type(resp) is not urllib3.HTTPResponse:
+            return super().build_response(req, resp)  # of a library that put it in place
+        response: Any = Response()
         response.status_code = resp.status
         response.headers = resp.headers  # they are found in any case there too
         response.raw, response.reason = resp, resp.reason
         response.url, response.request = req.url or "", req
         response.connection = self  # an auth that answers a challenge sends through it
-        return response
+        return cast("Response", response)
 
     def close(self) -> None:
         """Close all connections."""

@@ -6,11 +6,13 @@ import http.client
 import os
 import ssl
 from copy import copy
+from inspect import CO_VARARGS
+from traceback import walk_tb
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import (
@@ -30,9 +32,12 @@ from chatarmin_os._version import __version__
 from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError, printable, without_query
 from chatarmin_os.transports import _retry
 from chatarmin_os.transports._connections import Adapter, Answer, Exchange, current
+from chatarmin_os.transports._dns import DeadlineError
+from chatarmin_os.transports._masked import Masked, MaskedHeaders
 from chatarmin_os.transports._settings import is_loopback
 from chatarmin_os.transports._superjson import LARGEST_ANSWER
 from chatarmin_os.transports._trust import UnusableFileError
+from chatarmin_os.transports._unpatched import HTTPAdapter, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +68,9 @@ _BEFORE_SENDING = (
 
 # What shows that a connection of such a session was closed in the middle.
 _CUT = (http.client.RemoteDisconnected, http.client.IncompleteRead, IncompleteRead, ConnectionError)
+
+# What shows that the time was up, unless the operating system has given up a connection by itself.
+_TIMEOUTS = (TimeoutError, ReadTimeoutError, requests.Timeout)
 
 # What shows that an answer is no HTTP, unless it was cut.
 _GARBLED = (http.client.HTTPException, InvalidHeader, InvalidChunkLength, DecodeError, ValueError)
@@ -130,8 +138,8 @@ class Courier:
             "Accept-Encoding": "identity",  # what is not compressed cannot explode
         }
         self._headers = {
-            "GET": CaseInsensitiveDict[str | bytes](get),
-            "POST": CaseInsensitiveDict[str | bytes]({**get, "Content-Type": "application/json"}),
+            "GET": MaskedHeaders(get),
+            "POST": MaskedHeaders({**get, "Content-Type": "application/json"}),
         }
 
     def close(self) -> None:
@@ -149,6 +157,8 @@ class Courier:
         response = None
         try:
             request, settings = self._prepared(session, message)
+            if exchange.is_replaced:
+                _unmask(request)
             try:
                 response = session.send(
                     request,
@@ -270,16 +280,16 @@ class Courier:
         return TimedOut(f"{self._host}: the time was up {told}", outcome=outcome)
 
     def _failure(self, causes: list[BaseException], exchange: Exchange, *, is_plain: bool) -> Failure:
+        callers_own = [cause for cause in causes if _is_callers_own(cause, exchange)]
+        if callers_own:
+            raise callers_own[-1] from None  # the inmost: urllib3 gives its traceback to what it wraps it in
         if exchange.is_watched:
-            alarm = next((cause for cause in causes if type(cause) is TimeoutError), None)
-            if alarm and exchange.deadline.remaining() > _ALARM and not _tells_unsent(causes):
-                raise alarm from None  # that of a signal of the caller's: our own come when the time is up
             outcome: Outcome = "unknown" if exchange.sent else "not_sent"
         else:
             outcome = "not_sent" if is_plain and _tells_unsent(causes) else "unknown"
         if isinstance(causes[0], _TooLarge):
             return Failure(InvalidResponse(f"{self._host}: an answer of more than {LARGEST_ANSWER:,} bytes"), "never")
-        if any(isinstance(cause, (TimeoutError, ReadTimeoutError, requests.Timeout)) for cause in causes):
+        if any(isinstance(cause, _TIMEOUTS) for cause in causes) and not any(map(_is_of_the_system, causes)):
             return Failure(self._timed_out(outcome), "any" if outcome == "not_sent" else "safe")
         reason = self.shown(str(causes[-1]) or type(causes[-1]).__name__)
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
@@ -331,6 +341,47 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             waiting += [part for part in inside if isinstance(part, BaseException)]
 
 
+def _is_of_the_system(cause: BaseException) -> bool:
+    """Return whether it is a timeout of the operating system's own, such as ETIMEDOUT after many lost packets."""
+    return isinstance(cause, TimeoutError) and cause.errno is not None
+
+
+def _is_callers_own(cause: BaseException, exchange: Exchange) -> bool:
+    """Return whether a timer or signal of the caller's raised it, beside the call.
+
+    The network's timeouts are plain: of the class itself, and either with a number or when the time is up.
+    """
+    if _is_of_a_signal(cause):
+        return True
+    if not isinstance(cause, TimeoutError) or isinstance(cause, DeadlineError) or cause.errno is not None:
+        return False
+    is_early = exchange.is_watched and exchange.deadline.remaining() > _ALARM
+    return type(cause) is not TimeoutError or is_early
+
+
+def _is_of_a_signal(cause: BaseException) -> bool:
+    """Return whether the handler of a signal raised it: Python hands it the frame that it interrupts."""
+    for frame, _ in walk_tb(cause.__traceback__):
+        if frame.f_globals is globals():
+            continue  # it still runs: Python 3.11 would keep a copy of its locals, and so the error itself in a circle
+        code, values = frame.f_code, frame.f_locals
+        count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & CO_VARARGS)
+        for name in code.co_varnames[:count]:
+            given = values.get(name)
+            if any(
+                isinstance(one, FrameType) and one is frame.f_back
+                for one in (given if isinstance(given, tuple) else (given,))
+            ):
+                return True
+    return False
+
+
+def _unmask(request: requests.PreparedRequest) -> None:
+    """Let headers be plain text, for what writes them to a file by their type."""
+    plain = {name: str(value) if isinstance(value, Masked) else value for name, value in request.headers.items()}
+    request.headers = CaseInsensitiveDict(plain)
+
+
 def _tells_unsent(causes: list[BaseException]) -> bool:
     return any(isinstance(cause, _BEFORE_SENDING) for cause in causes)
 
@@ -374,7 +425,7 @@ def _body(response: requests.Response) -> bytes:
 
 def _new_session(trust: Trust) -> requests.Session:
     """Return a session that keeps nothing but connections."""
-    session, adapter = requests.Session(), Adapter(trust)
+    session, adapter = Session(), Adapter(trust)
     session.trust_env = False
     session.cookies = _NO_COOKIES
     session.mount("https://", adapter)

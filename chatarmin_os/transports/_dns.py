@@ -8,6 +8,12 @@ import threading
 from ipaddress import ip_address
 from typing import Any
 
+from urllib3.util import connection  # programs say here that they want no IPv6
+
+
+class DeadlineError(TimeoutError):
+    """The deadline passed; `TimeoutError` itself may be that of a timer of the caller's."""
+
 
 class _LookUp:
     """One look-up of a name: the operating system bounds it in ways of its own, often far beyond the deadline.
@@ -19,7 +25,7 @@ class _LookUp:
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
         self.addresses: list[Any] = []
-        self.error: OSError | UnicodeError | None = None
+        self.error: BaseException | None = None
         self.over = threading.Event()
 
     def start(self) -> None:
@@ -30,8 +36,8 @@ class _LookUp:
 
     def _run(self) -> None:
         try:
-            self.addresses = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            self.addresses = _addresses(self._host, self._port)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the address is needed
             self.error = error
         finally:
             self.over.set()
@@ -48,10 +54,12 @@ def resolved(host: str, port: int, seconds: float) -> list[Any]:
     call. A child process has none of its parent's threads, hence the process in the key.
 
     Raises:
-        OSError: There is no such host, or none was found in time.
+        socket.gaierror: There is no such host.
+        DeadlineError: None was found in time.
+        BaseException: Whatever is put in place of `socket.getaddrinfo` raises beside those.
     """
     if _is_literal(host):
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return _addresses(host, port)
     key = host, port, os.getpid()
     look_up = _look_ups.get(key)
     if look_up is None or look_up.over.is_set():
@@ -59,11 +67,17 @@ def resolved(host: str, port: int, seconds: float) -> list[Any]:
         look_up.start()
         _look_ups[key] = look_up  # two threads at once make two, which does no harm
     if not look_up.over.wait(seconds):
-        raise TimeoutError("the name was not looked up in time")
-    if look_up.error is not None:
+        raise DeadlineError("the name was not looked up in time")
+    if isinstance(look_up.error, (OSError, UnicodeError)):
         # Raised as its own error for each call that waited: a shared one would gather their tracebacks.
         raise socket.gaierror(*look_up.error.args)
+    if look_up.error is not None:
+        raise look_up.error
     return look_up.addresses
+
+
+def _addresses(host: str, port: int) -> list[Any]:
+    return socket.getaddrinfo(host, port, connection.allowed_gai_family(), socket.SOCK_STREAM)
 
 
 def _is_literal(host: str) -> bool:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from hashlib import blake2b, sha256
 from ipaddress import ip_address
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -166,9 +167,9 @@ def paths(given: Mapping[str, str] | None) -> dict[str, str]:
 
 def session(given: requests.Session | None, *, verify: Any = None, cert: Any = None) -> requests.Session | None:
     """Return the user's own session, None for none; whom it trusts is a setting of its own."""
-    import requests
+    from chatarmin_os.transports._unpatched import Session
 
-    if given is not None and not isinstance(given, requests.Session):
+    if given is not None and not isinstance(given, Session):
         raise InvalidInput(f"expected a requests.Session, got {described(given)}").inside("session")
     for name, value in {"verify": verify, "cert": cert}.items():
         if given is not None and value is not None:
@@ -193,8 +194,14 @@ def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
         own: Callable[[Any], Any] = given
         return own
 
+    from chatarmin_os.transports._masked import MaskedHeaders
+
+    authorization = hidden(f"Bearer {key() if key else ''}")
+
     def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {key() if key else ''}"
+        if not isinstance(request.headers, MaskedHeaders):
+            request.headers = MaskedHeaders(request.headers)
+        request.headers["Authorization"] = authorization
         return request
 
     return bearer
@@ -219,11 +226,12 @@ def blotting(key: Callable[[], str] | None) -> Callable[[bytes], bytes]:
         return lambda content: content
     escaped = json.dumps(secret)[1:-1]
     forms = sorted({form.encode() for form in (secret, escaped, escaped.replace("/", "\\/"))}, key=len)[::-1]
+    # Not functions of Python: they would have the key among their locals while they run, and these hide it in `repr`.
+    steps = [methodcaller("replace", form, b"[key]").__call__ for form in forms]
 
     def blotted(content: bytes) -> bytes:
-        for form in forms:
-            if form in content:
-                content = content.replace(form, b"[key]")
+        for step in steps:
+            content = step(content)
         return content
 
     return blotted

@@ -583,5 +583,28 @@ class Backlog:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Refuse connections from now on."""
         for sock in [*self._waiting, self._listener]:
             sock.close()
+
+    def lead_to(self, port: int) -> None:
+        """Take connections after a while, and lead the first that says something to another port."""
+        time.sleep(0.5)
+        for waiting in self._waiting:
+            waiting.close()
+        data = b""
+        while not data:
+            sock, _ = self._listener.accept()
+            data = sock.recv(65536)
+            if not data:
+                sock.close()
+        with sock, socket.socket() as inner:
+            inner.connect_ex(("127.0.0.1", port))
+            inner.sendall(data)
+            back = threading.Thread(target=_pump, args=(inner, sock), daemon=True)
+            back.start()
+            _pump(sock, inner)
+            back.join()

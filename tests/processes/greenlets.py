@@ -73,6 +73,40 @@ def by_name() -> Any:
     return len({one.value for one in asking})
 
 
+def beside_a_dead_address() -> Any:
+    """Ask a service whose first address is dead, while another greenlet counts."""
+    listening, waiting = socket.socket(), []
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(0)
+    dead = listening.getsockname()
+    for _ in range(8):  # until nobody is let in any more
+        waiting.append(socket.socket())
+        waiting[-1].settimeout(0.1)
+        try:
+            waiting[-1].connect(dead)
+        except TimeoutError:
+            break
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    vars(socket)["getaddrinfo"] = lambda *_, **__: [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in (dead, ("127.0.0.1", port))
+    ]
+    turns = 0
+
+    def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0.001)
+
+    counting = gevent.spawn(count)
+    asking = [gevent.spawn(asked, client, f"code_{number}", "gather:5") for number in range(5)]
+    gevent.joinall(asking, raise_error=True)
+    counting.kill()
+    for sock in [*waiting, listening]:
+        sock.close()
+    return [len({one.value for one in asking}), turns > 20]
+
+
 def given_up() -> Any:
     """Give up calls in the middle, and at any moment, each time followed by a call that is not given up."""
 

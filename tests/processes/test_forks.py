@@ -241,6 +241,15 @@ def test_greenlets_wait_together_for_a_name(plain: Echo, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("patched", ["first", "late"])
+def test_greenlets_wait_together_for_a_dead_address(plain: Echo, monkeypatch: pytest.MonkeyPatch, patched: str) -> None:
+    """The next address is tried while other greenlets run."""
+    needed("gevent")
+    monkeypatch.setattr(plain, "url", plain.url.replace("127.0.0.1", "service.test"))
+
+    assert ran("greenlets.py", patched, "beside_a_dead_address", echo=plain) == [5, True]
+
+
+@pytest.mark.parametrize("patched", ["first", "late"])
 def test_a_call_that_is_given_up_leaves_nothing_to_the_next(plain: Echo, patched: str) -> None:
     """Hundreds of `gevent.Timeout` in the middle of calls: no later call gets an answer that was meant for them."""
     needed("gevent")

@@ -121,3 +121,33 @@ def test_a_name_that_no_thread_can_look_up_is_not_found(monkeypatch: pytest.Monk
         HTTPTransport("os_sk_9f8e7d6c5b4a", "https://nowhere.invalid/api/v1", max_retries=0).send(CALL)
 
     assert failed.value.outcome == "not_sent"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("blocked"), Interrupted()], ids=["RuntimeError", "BaseException"])
+def test_what_a_look_up_raises_that_is_none_of_its_own_comes_out(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A block of the network says so by an error of its own: the very one, from whatever thread it was raised in."""
+
+    def blocked(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(socket, "getaddrinfo", blocked)
+    for host in ("nowhere.invalid", "127.0.0.1"):
+        with pytest.raises(type(error)) as raised:
+            HTTPTransport("os_sk_9f8e7d6c5b4a", f"https://{host}/api/v1", max_retries=0).send(CALL)
+        assert raised.value is error
+
+
+def test_a_name_that_cannot_be_encoded_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python refuses some names with an error of text."""
+
+    def refused(*_: object) -> None:
+        raise UnicodeError("label too long")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+
+    with pytest.raises(ConnectionFailed, match="label too long") as failed:
+        HTTPTransport("os_sk_9f8e7d6c5b4a", "https://nowhere.invalid/api/v1", max_retries=0).send(CALL)
+
+    assert failed.value.outcome == "not_sent"
