@@ -33,7 +33,7 @@ from chatarmin_os.transports._masked import MASK, MaskedHeaders
 from chatarmin_os.transports._unpatched import HTTPAdapter, HTTPConnection, HTTPSConnection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from requests.models import PreparedRequest
 
@@ -190,7 +190,8 @@ class _Connection(HTTPConnection):
     idle_since = 0.0
     _is_tunnelling = False
     _kind_of_sockets: Any = None
-    _secrets: list[Callable[[], str]]  # that `send` puts in place of their mask
+    _secrets: Sequence[Callable[[], str]] = ()  # that `send` puts in place of their mask
+    _body = b""  # that `send` puts behind the headers
 
     def _new_conn(self) -> socket.socket:
         """Connect to the first address that answers; programs that connect in a way of their own do so here too."""
@@ -233,23 +234,28 @@ class _Connection(HTTPConnection):
         self.sock.settimeout(_time_left(current.get()))
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **settings: Any) -> None:
-        """Make a request without its secret, which `send` fills in: it would be in the locals of each frame between."""
+        """Make a request without its secret, which `send` fills in: it would be in the locals of each frame between.
+
+        A body goes out with the headers, in one packet and one call of the system where urllib3 makes two of each.
+        """
         headers, self._secrets = headers.parted() if isinstance(headers, MaskedHeaders) else (headers, [])
-        super().request(method, url, body, headers, **settings)
+        self._body = body if type(body) is bytes and "Content-Length" in headers else b""
+        super().request(method, url, None if self._body else body, headers, **settings)
+
+    def _completed(self, data: Any) -> Any:
+        secrets, body = self._secrets, self._body
+        self._secrets, self._body = (), b""
+        if secrets:  # nothing has a name that holds it
+            return data.replace(_MASKED_HEADER, b": %b\r\n" % secrets[0]().encode("latin-1"), 1) + body
+        return data + body if body else data
 
     def send(self, data: Any) -> None:
-        """Write all of *data*, and count what was written.
-
-        Secrets are filled in here, where nothing but a view of the bytes has a name.
-        """
+        """Write all of *data*, completed with secret and body, and count what was written."""
         exchange = current.get()
         if self.sock is None:
             self.connect()
         sock: Any = self.sock
-        if not self._is_tunnelling and self._secrets:
-            view = memoryview(data.replace(_MASKED_HEADER, b": %b\r\n" % self._secrets.pop()().encode("latin-1"), 1))
-        else:
-            view = memoryview(data)
+        view = memoryview(data if self._is_tunnelling else self._completed(data))
         while view:
             sock.settimeout(_time_left(exchange))
             written = sock.send(view)
