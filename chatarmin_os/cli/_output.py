@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
 
 
-_KEY = re.compile(r"""os_sk_\w(?:[^\s'"]*[^\s'":])?""")
+_KEY = re.compile(r"""os_sk_\w(?:[^\s'"]*[^\s'":;,)])?""")
 
 
 def print_json(document: JSON) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 _JSON = "print one JSON document, for programs"
 
+
+_API_KEY = re.compile(r"(--api-key[= ])\S+")
+_NO_KEYS = "other users of this machine can read arguments: use OS_API_KEY or --api-key-file FILE"
 
 MAX_WORD = 100
 """Characters of a word that is compared with known ones."""
@@ -47,7 +51,10 @@ class Parser(ArgumentParser):
         if unknown:
             options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
             hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
-            self.error("; ".join([f"unrecognized arguments: {' '.join(unknown)}", *hints]))
+            if "--api-key" in options:  # a guess that most people make, with a key of any form behind it
+                hints = {_NO_KEYS: None}
+            given = _API_KEY.sub(r"\1[key]", " ".join(unknown))
+            self.error("; ".join([f"unrecognized arguments: {given}", *hints]))
         return known, unknown
 
     def _check_value(self, action: Action, value: Any, *more: Any) -> None:

@@ -109,6 +109,13 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
         ):
             for product in given.forget:
                 _forget(service.products, product)
+            kept = len(list(service.products))
+            if catalogue and kept:
+                products = "1 product keeps" if kept == 1 else f"{kept} products keep"
+                complain(
+                    f"{given.state}: {products} the catalogue in the file; --catalogue applies to new keys "
+                    "only (--forget ID or --forget all starts over)"
+                )
             signals.get_ready(server.stop)
             print(server.url, flush=True)
             complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")

@@ -230,7 +230,11 @@ def test_products_begin_with_a_catalogue_of_a_file(tmp_path: Path) -> None:
         process.wait()
     with _serving("--empty", "--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert [tier.code for tier in client.tiers.list()] == ["none", "basic"]
+    with _serving("--catalogue", _catalogue(tmp_path, GOOD), "--state", str(state)) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
 
+    assert f"{state}: 2 products keep the catalogue" in err
     assert basic.base_fee is not None
     assert basic.stripe_price_ids == ("price_basic_base", "price_basic_seats")
     assert (access.quantity_limit, access.included_quantity, access.config_values) == (3, 1, {"colour": "red"})

@@ -478,7 +478,12 @@ def test_a_key_file_may_begin_with_a_mark_of_its_encoding(run: Callable[..., Out
     ("arguments", "told"),
     [
         (("call", "tiers.list", "--api-key-file", KEY), "--api-key-file [key]: No such file"),
-        (("call", "tiers.list", "--api-key", KEY), "unrecognized arguments: --api-key [key]"),
+        (
+            ("call", "tiers.list", "--api-key", KEY),
+            "unrecognized arguments: --api-key [key]; other users of this machine",
+        ),
+        (("call", "tiers.list", "--api-key", "sk_live_abc"), "--api-key [key]; other users of this machine can read"),
+        (("call", "tiers.list", "--api-key=sk_live_abc"), "--api-key=[key]; other users of this machine can read"),
         (("call", "tiers.list", f"--key={KEY}"), "unrecognized arguments: --key=[key]"),
         (("call", "tiers.list", "--base-url", f"https://{KEY}@os.example.com"), "--base-url: "),
         (("track", "c", "f", KEY), "got '[key]'"),
