@@ -334,11 +334,12 @@ def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ())
     for key in needed:
         if key not in value:
             raise InvalidInput("is missing").inside(key)
-    return {str.__str__(key): given for key, given in value.items()}
+    return {_place(key): given for key, given in value.items()}
 
 
 def _place(key: object) -> str:
     """Return the name of the place that a key of a mapping is."""
+    key = plain(key)
     return str.__str__(key) if isinstance(key, str) else shortened(key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._input import optional_text, within
+from chatarmin_os._json import described
 from chatarmin_os.errors import ChatarminError, ConflictError, InvalidInput
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.models.companies import Hints
@@ -52,7 +53,9 @@ def _business_domain(given: str | None) -> str | None:
         return None
     normalized = addresses.domain(given)
     if normalized is None:
-        raise InvalidInput(f"expected a domain such as acme.com, got {given!r}; omit it if you have not verified one")
+        raise InvalidInput(
+            f"expected a domain such as acme.com, got {described(given)}; omit it if you have not verified one"
+        )
     return addresses.telling(normalized)
 
 
@@ -74,8 +77,12 @@ def _ensure_linked(
         match = client.send(
             SmartLinkInput(external_org_id=creation.external_org_id, hints=hints, min_confidence=DOMAIN_CONFIDENCE)
         )
-        if match.company_id and match.status in {"linked", "already_linked"}:
-            return match.company_id, match.customer_name, match.status
+        if match.status in {"linked", "already_linked"}:
+            if match.company_id:
+                return match.company_id, match.customer_name, match.status
+            company = client.send(find)  # the answer may lack the id, and creating would make a second company
+            if company:
+                return company.id, company.name, match.status
     if company is None:
         try:
             company = client.send(creation)

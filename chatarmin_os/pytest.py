@@ -19,24 +19,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from hashlib import sha256
 from itertools import dropwhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from chatarmin_os import CassetteError, ChatarminOS, InvalidInput, _clock
+from chatarmin_os._json import JSON
 from chatarmin_os.fake import Catalogue, FakeTransport, demo_catalogue
-from chatarmin_os.transports import RecordingTransport, ReplayTransport, _cassette
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
-
-    from chatarmin_os._json import JSON
-    from chatarmin_os.transports import Call, Transport
+from chatarmin_os.transports import Call, RecordingTransport, ReplayTransport, Transport, _cassette
 
 _SERVICE, _PRODUCTION, _FAKE = "service", "production", "fake"
 _SOURCES = {

@@ -21,8 +21,8 @@ Where to look for what:
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from chatarmin_os._json import described
 from chatarmin_os.drift._checking import Checked, against_a_service, against_the_fake, recorded_at
@@ -30,9 +30,6 @@ from chatarmin_os.drift._comparing import Difference
 from chatarmin_os.drift._report import Report, RuleReport, rules_as_json, rules_of, rules_text
 from chatarmin_os.errors import CassetteError, InvalidInput
 from chatarmin_os.transports import Transport, _cassette
-
-if TYPE_CHECKING:
-    import os
 
 __all__ = [
     "Checked",

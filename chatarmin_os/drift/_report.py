@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from chatarmin_os._json import instant_text
+from chatarmin_os._json import JSON, instant_text
 from chatarmin_os._table import table
-from chatarmin_os.drift._comparing import told
+from chatarmin_os.drift._checking import Checked
+from chatarmin_os.drift._comparing import Difference, told
 from chatarmin_os.drift.decided import RULES
 from chatarmin_os.errors import printable
 from chatarmin_os.transports._cassette import FIRST_CALL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from datetime import datetime
-
-    from chatarmin_os._json import JSON
-    from chatarmin_os.drift._checking import Checked
-    from chatarmin_os.drift._comparing import Difference
 
 _MOST_LINES = 6
 _WIDTH = 100

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from chatarmin_os import _clock
-from chatarmin_os._json import described, has_many_levels, instant_text, is_too_deep
+from chatarmin_os._json import JSON, described, has_many_levels, instant_text, is_too_deep
 from chatarmin_os._version import __version__
 from chatarmin_os.errors import (
     ApiError,
@@ -37,8 +37,6 @@ from chatarmin_os.errors import (
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
-
-    from chatarmin_os._json import JSON
 
 _Line = TypeVar("_Line")
 

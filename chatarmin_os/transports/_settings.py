@@ -128,15 +128,23 @@ def _is_plain(url: str) -> bool:
 
 def timeout(given: float) -> float:
     """Return the seconds that a whole call may take."""
+    return within("timeout", _seconds)(given)
+
+
+def _seconds(given: float) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= sys.float_info.max:
-        raise InvalidInput(f"expected seconds above 0, got {described(given)}").inside("timeout")
+        raise InvalidInput(f"expected seconds above 0, got {described(given)}")
     return float(given)
 
 
 def max_retries(given: int) -> int:
     """Return how often a call may be repeated."""
+    return within("max_retries", _count)(given)
+
+
+def _count(given: int) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise InvalidInput(f"expected an int of at least 0, got {described(given)}").inside("max_retries")
+        raise InvalidInput(f"expected an int of at least 0, got {described(given)}")
     return int(given)
 
 

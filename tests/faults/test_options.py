@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from django.utils.functional import SimpleLazyObject  # type: ignore[import-untyped]  # Django has no types
 from fault_server import KEY, FaultServer, answered, client_of, closed, envelope, fine, stalled
 from samples import request_of
 
@@ -118,6 +119,18 @@ def test_an_invalid_number_of_retries_is_refused(max_retries: Any) -> None:
             with pytest.raises(InvalidInput, match=r"^max_retries: ") as refused:
                 one.with_options(max_retries=max_retries)
             assert refused.value.field == "max_retries"
+
+
+def test_lazy_options_are_their_values(server: FaultServer) -> None:
+    """Settings read from a lazy object count as what they stand for, in a constructor too, or are refused by name."""
+    three, zero = SimpleLazyObject(lambda: 3), SimpleLazyObject(lambda: 0)
+    with ChatarminOS(KEY, base_url=server.url, timeout=SimpleLazyObject(lambda: 20), max_retries=three) as client:
+        assert attempts(client, server) == 4
+        assert attempts(client.with_options(timeout=three, max_retries=zero), server) == 1
+    for make in (client.with_options, lambda **options: ChatarminOS(KEY, **options)):
+        for name in ("timeout", "max_retries"):
+            with pytest.raises(InvalidInput, match=f"^{name}: "):
+                make(**{name: SimpleLazyObject(lambda: "soon")})
 
 
 def test_options_are_given_by_name() -> None:

@@ -15,6 +15,8 @@ import beartype
 import pydantic
 import pytest
 
+import chatarmin_os.drift
+import chatarmin_os.pytest
 import chatarmin_os.resources
 import chatarmin_os.transports.redactors
 from chatarmin_os import UNSET, ChatarminOS, ContactInput, FeatureCheckInput, Hints, TrackUsageInput
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PACKAGES: list[Any] = [
     chatarmin_os,
+    chatarmin_os.drift,
     chatarmin_os.errors,
     chatarmin_os.fake,
+    chatarmin_os.pytest,
     chatarmin_os.resources,
     chatarmin_os.transports,
     chatarmin_os.transports.redactors,
@@ -55,7 +59,7 @@ def _public() -> dict[str, Any]:
             one = getattr(package, name)
             home = getattr(one, "__module__", None) or ""
             if not name.startswith("_") and callable(one) and home.startswith("chatarmin_os"):
-                found[f"{package.__name__}.{name}"] = one
+                found[f"{package.__name__}.{name}"] = one if inspect.isclass(one) else inspect.unwrap(one)  # a fixture
     for one in list(found.values()):
         if inspect.isclass(one):
             found |= _functions_of(one)

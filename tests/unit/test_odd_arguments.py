@@ -376,8 +376,14 @@ LAZY_NUMBER = LocalProxy(lambda: 7)
             {"features": {"seats": {"max_quantity": 7}}},
         ),
         ("features.set_access", {"config": {LAZY_TEXT: 1}}, {"config": {"ann@acme.com": 1}}),
+        ("onboard", {"hints": {SimpleLazyObject(lambda: "domain"): LAZY_TEXT}}, {"hints": {"domain": "ann@acme.com"}}),
+        (
+            "tiers.apply",
+            {"features": {LocalProxy(lambda: "seats"): {LocalProxy(lambda: "max_quantity"): LAZY_NUMBER}}},
+            {"features": {"seats": {"max_quantity": 7}}},
+        ),
     ],
-    ids=["metadata", "contacts", "hints", "overrides", "key"],
+    ids=["metadata", "contacts", "hints", "overrides", "key", "key-of-hints", "key-of-overrides"],
 )
 def test_a_lazy_value_inside_is_its_value(method: str, arguments: dict[str, Any], same: dict[str, Any]) -> None:
     """Lazy objects in mappings and lists count as their objects too."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from chatarmin_os import ChatarminOS, ConflictError, ServerError, SmartLinkInput, TimedOut
+from chatarmin_os import ChatarminOS, ConflictError, InvalidInput, ServerError, SmartLinkInput, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call, Transport
 
@@ -187,3 +187,34 @@ def test_a_match_without_a_company_is_no_match(status: str) -> None:
 
     assert ChatarminOS(transport=transport).sign_up(**ARGUMENTS).link_status == "created"
     assert transport.hints == {"externalOrgId": "org_1", "hints": {"domain": "acme.com"}, "minConfidence": 0.9}
+
+
+class Silent(Answering):
+    """A service that links an organisation but does not say to which company."""
+
+    def send(self, call: Call) -> Any:
+        """Leave all but the status out of the answer of smart linking."""
+        answer = self.service.send(call)
+        return {"status": answer["status"]} if call.path == SmartLinkInput.path else answer
+
+
+def test_a_link_to_a_company_that_is_not_named_is_looked_up() -> None:
+    """An answer may lack the company's id: the link is found and counts as this call's; no second company is made."""
+    fake = FakeTransport(demo_catalogue())
+    known = fake.add_company("Acme GmbH", domain="acme.com")
+
+    result = ChatarminOS(transport=Silent(fake, {})).sign_up(**ARGUMENTS)
+
+    assert (result.company_id, result.company_name, result.link_status) == (known, "Acme GmbH", "linked")
+    assert result.tier_applied
+    assert "companies.create" not in [call.path for call in fake.calls]
+
+
+@pytest.mark.parametrize("given", ["ann.smith@acme.com", "ann.smith@acme", "Ann <ann.smith@acme.com>" + "x" * 5_000])
+def test_an_address_given_for_a_domain_is_not_shown(given: str) -> None:
+    """The refusal of a domain shortens an e-mail address, and long text."""
+    with pytest.raises(InvalidInput, match=r"^verified_domain: ") as refused:
+        ChatarminOS.in_memory().sign_up(external_org_id="org_1", name="Acme Inc", verified_domain=given)
+
+    assert "smith" not in str(refused.value)
+    assert len(str(refused.value)) < 200
