@@ -145,7 +145,8 @@ class ChatarminOS:
             """Return a client that reads key and environment at its first call, for modules that make one at import.
 
             Takes the arguments of the constructor. Commands that import the module and call nothing, such as
-            `manage.py check`, then need no key. `close()` before the first call does nothing.
+            `manage.py check`, then need no key. `close()` before the first call does nothing. If a process forks while
+            its threads make their first calls, make one call before.
 
             Raises:
                 TypeError: An unknown argument, or a transport together with settings of HTTP. A missing key and an

@@ -127,11 +127,13 @@ _QUERY = r"""
     | (?:insert|merge|replace)~into(?=~[\w."`[\]\\]{1,200}(?:\s?\(|~(?:values|select|default|using|as)\b))
     | delete~from(?=~(?:[\\"`[]|[\w.]{1,200}~(?:where|using|returning)\b))
     | @update(?=~[\w."`[\]\\]{1,200}~set\b)
-    | @select(?=~(?:distinct~)?(?:[\\"`*[]|\w{1,100}\(|[\w.,\s]{1,500}~from\b))
+    | @select(?=~(?:distinct~)?(?:[\\"`*['(]|\w{1,100}\(|[\w.,\s]{1,500}~from~[\w."`[\]\\]{1,200}
+        ~(?:where|join|inner|left|cross|order|group|having|limit|offset|for|union|as)\b))
     | @with(?=~(?:recursive~)?[\w"`\\]{1,200}~as~\()
     | \)=(?=\()                                         # PostgreSQL in any language: Key (email)=(...)
     | failing\ row\ contains | @detail: | json\ data,\ line\ [0-9]{1,9}:
-    | invalid\ [^:\n]{1,100}:(?=~\\?")                  # invalid input syntax for type uuid: "..."
+    | invalid\ (?:input|byte|text|value|data|json|escape|encoding|regular|datetime|type|name|reference)\b
+        [^:\n]{0,100}:(?=~\\?")
     | (?:invalid\ value|malformed\ \w{1,50}\ literal:|out\ of\ range:|at\ or\ near)(?=~\\?")
     | @value(?=~\\?")
     | (?:duplicate\ entry|(?:incorrect|truncated)\ [\w\ ]{1,100}\ value:|syntax\ to\ use\ near)(?=\ ')  # MySQL
