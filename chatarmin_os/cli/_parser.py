@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import re
+=======
+import sys
+>>>>>>> r-rec
 from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,7 +15,7 @@ from chatarmin_os.cli._output import without_keys
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _JSON = "print one JSON document, for programs"
 
@@ -39,22 +43,32 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 class Parser(ArgumentParser):
     """Suggests what a mistyped command, option or choice may have meant, and never shows an API key."""
 
+    _given: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
-        """Print usage and message, and exit."""
-        super().error(without_keys(message))
+        """Print usage and message, with what mistyped options may have meant, and exit."""
+        words = (word.partition("=")[0] for word in self._given if word.startswith("--"))
+        options = (word for word in words if word not in {"--", *self._option_string_actions})
+        hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
+        super().error(without_keys("; ".join([message, *hints])))
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - it has overloads
         self, args: Any = None, namespace: Any = None
     ) -> Any:
         """Refuse unknown arguments here, where the options that there are are known."""
+        self._given = sys.argv[1:] if args is None else args
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
+<<<<<<< HEAD
             options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
             hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
             if "--api-key" in options:  # a guess that most people make, with a key of any form behind it
                 hints = {_NO_KEYS: None}
             given = _API_KEY.sub(r"\1[key]", " ".join(unknown))
             self.error("; ".join([f"unrecognized arguments: {given}", *hints]))
+=======
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+>>>>>>> r-rec
         return known, unknown
 
     def _check_value(self, action: Action, value: Any, *more: Any) -> None:

@@ -300,10 +300,11 @@ class Facts:
     def _companies_in_order(self) -> list[Row]:
         """Return the companies in the order in which they were created, as far as it is known."""
         order = list(self.companies)
+        place_of = {company: place for place, company in enumerate(order)}
         for group in self._in_order:
-            places = sorted(order.index(company) for company in group)
-            for place, company in zip(places, group, strict=True):
+            for place, company in zip(sorted(map(place_of.__getitem__, group)), group, strict=True):
                 order[place] = company
+                place_of[company] = place
         return [self.companies[company] for company in order]
 
     def snapshot(self) -> JSON:

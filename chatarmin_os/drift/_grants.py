@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import (
@@ -46,6 +47,10 @@ class _Grants:
         self._given: dict[str, list[Tier]] = {}  # by company
         self._changed: dict[str, set[str]] = {}  # by company, the features that were changed since
         self._claims: set[str] = set()  # subscriptions of checkouts; only the first claim applies a tier
+        self._places: dict[str, list[int]] = {}  # of the calls that concern a company
+        for place, recorded in enumerate(calls):
+            for company in filter(None, {company_of(recorded), *(sight.company for sight in sights(recorded))}):
+                self._places.setdefault(company, []).append(place)
 
     def note_tiers(self, company: str, place: int) -> None:
         """Note the tiers that a call gives a company."""
@@ -133,16 +138,17 @@ class _Grants:
     def _fitting(self, company: str, place: int) -> Tier | None:
         """Return the tier that is for sale and grants what a company is seen to have after a call."""
         seen: dict[str, JSON] = {}
-        for recorded in self._calls[place + 1 :]:
+        places = self._places.get(company, [])
+        for recorded in map(self._calls.__getitem__, places[bisect_right(places, place) :]):
             if company_of(recorded) == company and (recorded.path == _SET or tier_applied(recorded)):
                 break
             for sight in sights(recorded):
                 if sight.company == company and sight.access.get("source") == "subscription":
                     seen[sight.feature] = sight.access.get("quantityLimit")
-        for tier in self._catalogue.tiers.values():
+        for tier in self._catalogue.tiers.values() if seen else ():
             grants = {code: granted.get("quantityLimit") for code, granted in tier["features"].items()}
             is_for_sale = tier["code"] in self._catalogue.defined and price_ids_of(tier)
-            if seen and is_for_sale and seen.items() <= grants.items():
+            if is_for_sale and seen.items() <= grants.items():
                 return tier
         return None
 

@@ -69,28 +69,34 @@ def read_input(route: Route, given: JSON) -> Given:
     Raises:
         ApiError: Something in it is not valid; the message names the field.
     """
-    if refused := _unstorable(given, "input"):
-        raise bad_request(*refused)
+    if refused := _unstorable(given):
+        place, reason = refused
+        raise bad_request(f"input{place}" if place[:1] in ("", "[") else place, reason)
     return shaped(route.shape, {} if given is None else given)
 
 
-def _unstorable(value: JSON, place: str) -> tuple[str, str] | None:
+def _unstorable(value: JSON) -> tuple[str, str] | None:
     """Return the place and the reason of a text or key that no service can store (assumed), None if there is none.
 
-    PostgreSQL has no U+0000, and JavaScript objects lose these keys or break over them.
+    PostgreSQL has no U+0000, and JavaScript objects lose these keys or break over them. Places are written only once
+    one is found: written on the way, they would take the product of the lengths of keys and lists.
     """
     if isinstance(value, str):
-        return (place, "contains U+0000, which cannot be stored") if "\0" in value else None
+        return ("", "contains U+0000, which cannot be stored") if "\0" in value else None
     if isinstance(value, list):
-        found = (_unstorable(item, f"{place}[{index}]") for index, item in enumerate(value))
-        return next(filter(None, found), None)
+        for index, item in enumerate(value):
+            if refused := _unstorable(item):
+                return _below(f"[{index}]", *refused)
     for key, inner in value.items() if isinstance(value, dict) else ():
-        below = key if place == "input" else f"{place}.{key}"
         if key in FORBIDDEN_KEYS:
-            return below, f"the key {key!r} has a meaning of its own in JavaScript; choose another one"
-        if refused := _unstorable(key, below) or _unstorable(inner, below):
-            return refused
+            return key, f"the key {key!r} has a meaning of its own in JavaScript; choose another one"
+        if refused := _unstorable(key) or _unstorable(inner):
+            return _below(key, *refused)
     return None
+
+
+def _below(name: str, place: str, reason: str) -> tuple[str, str]:
+    return (name if not place else f"{name}{place}" if place.startswith("[") else f"{name}.{place}"), reason
 
 
 def shaped(shape: dict[str, Field], given: JSON, place: str = "") -> Given:

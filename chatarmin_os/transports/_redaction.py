@@ -67,14 +67,15 @@ class Redaction:
 class _Removed:
     """The texts that were removed, each with its replacement.
 
-    They are found by the tokens they begin with, so that a message is read once however many texts there are. Letter
-    case does not count; a text is not found inside a word.
+    They are found by the tokens they begin with and by their lengths, so that a message is read once however many
+    texts there are. Letter case does not count; a text is not found inside a word.
     """
 
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._sizes: dict[str, set[int]] = {}  # of the starts, by their first token
-        self._by_start: dict[str, dict[str, str]] = {}
+        self._lengths: dict[str, set[int]] = {}  # of the texts, by their starts
+        self._replacements: dict[str, str] = {}
 
     def add(self, old: str, new: str) -> None:
         """Add a text, and the forms in which messages quote it."""
@@ -85,7 +86,8 @@ class _Removed:
             if form and not _COMMON.fullmatch(form):
                 tokens = _TOKENS.findall(_lower(form))[:_MAX_START]
                 self._sizes.setdefault(tokens[0], set()).add(len(tokens))
-                self._by_start.setdefault("".join(tokens), {})[_lower(form)] = new
+                self._lengths.setdefault("".join(tokens), set()).add(len(form))
+                self._replacements[_lower(form)] = new
 
     def replace(self, text: str) -> str:
         """Return *text* without the texts that were removed; of two that begin at one place, without the longer."""
@@ -99,12 +101,12 @@ class _Removed:
                 continue
             sizes = self._sizes.get(lowered[place : places[index + 1]], ())
             starts = [lowered[place : places[min(index + size, len(places) - 1)]] for size in sizes]
-            texts = [text for start in starts for text in self._by_start.get(start, {}).items()]
-            found = [one for one in texts if lowered.startswith(one[0], place) and place + len(one[0]) in ends]
-            if found:
-                old, new = max(found, key=lambda one: len(one[0]))
-                done += [text[kept:place], new]
-                kept = place + len(old)
+            reached = {place + length for start in starts for length in self._lengths.get(start, ())} & ends
+            for end in sorted(reached, reverse=True):
+                if (new := self._replacements.get(lowered[place:end])) is not None:
+                    done += [text[kept:place], new]
+                    kept = end
+                    break
         return "".join([*done, text[kept:]])
 
 

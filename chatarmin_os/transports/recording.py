@@ -22,6 +22,7 @@ from chatarmin_os.transports.base import Call, Transport, sharing
 _KEY = "idempotencyKey"
 _MOST_SHOWN = 5
 _MAX_COMPARED, _MAX_COMPARED_TEXT = 500, 2000  # calls, and characters of each, among which the nearest is looked for
+_MAX_COMPARED_LINES = 2000
 _MAX_LINES, _MAX_LINE = 40, 200  # of a difference
 _NOT_REDACTED = (
     "The recording was made without a redactor; `chatarmin-os recording redact` takes out of it what this one does."
@@ -183,6 +184,7 @@ class ReplayTransport(Transport):
         self._head, self._calls = _cassette.loaded(path)
         self._lock = threading.Lock()
         self._is_used = [False] * len(self._calls)
+        self._due = 0  # no call before this place is left
         self._places: dict[str, list[int]] = {}
         for place, recorded in enumerate(self._calls):
             self._places.setdefault(recorded.path, []).append(place)
@@ -203,8 +205,10 @@ class ReplayTransport(Transport):
             place = self._found(call.path, given)
             if place is None:
                 raise CassetteError(self._unknown(call, given))
-            if self._in_order and (due := self._is_used.index(False)) != place:
-                expected = self._calls[due]
+            while self._is_used[self._due]:  # the found one is left
+                self._due += 1
+            if self._in_order and self._due != place:
+                expected = self._calls[self._due]
                 told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
                 raise CassetteError(f"{told}, and {_named(call.path, given)} was called")
             self._is_used[place] = True
@@ -252,8 +256,7 @@ class ReplayTransport(Transport):
         wanted = _shown(given)
         matcher = difflib.SequenceMatcher(None, b=wanted[:_MAX_COMPARED_TEXT])
         nearest = max(recorded, key=partial(_likeness, matcher))
-        lines = nearest.splitlines(), wanted.splitlines()
-        difference = _cut([*difflib.unified_diff(*lines, "recorded", "called", lineterm="", n=1)])
+        difference = _cut(_difference(nearest.splitlines(), wanted.splitlines()))
         which = f"{len(unused)} that are left" if unused else f"{len(places)}, all used,"
         why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
         return f"{told}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
@@ -305,6 +308,17 @@ def _named(path: str, given: JSON) -> str:
 def _likeness(matcher: difflib.SequenceMatcher[str], text: str) -> float:
     matcher.set_seq1(text[:_MAX_COMPARED_TEXT])
     return matcher.ratio()
+
+
+def _difference(recorded: list[str], called: list[str]) -> list[str]:
+    """Return how two texts differ; of long ones, for which that takes the square of their lengths, only where."""
+    if max(len(recorded), len(called)) <= _MAX_COMPARED_LINES:
+        return [*difflib.unified_diff(recorded, called, "recorded", "called", lineterm="", n=1)]
+    pairs = enumerate(zip(recorded, called, strict=False))
+    first = next((place for place, (one, other) in pairs if one != other), min(len(recorded), len(called)))
+    shown = slice(first, first + _MAX_LINES // 2 - 1)
+    head = [f"--- recorded, from line {first + 1}", f"+++ called, from line {first + 1}"]
+    return [*head, *(f"-{line}" for line in recorded[shown]), *(f"+{line}" for line in called[shown])]
 
 
 def _cut(lines: list[str]) -> list[str]:

@@ -36,7 +36,7 @@ _DOTS = ".\u3002\uff0e\uff61"
 _QUOTES = "'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _LONGEST_HOST = 2000  # a longer text is no host
 
-_BRACKETED = re.compile(r"(<[^<>\s]+(?:@|%40)[^<>\s]+>)")
+_BRACKETED = re.compile(r"(<[^<>\s](?:(?!@|%40)[^<>\s])*+(?:@|%40)[^<>\s]++>)")  # no step is taken back
 _AROUND_NAMES = '"<>@,;:\r\n'
 _QUOTED = re.compile(
     r"(?<!\w)([\"'`]).{1,200}?\1(?!\w)|\u201c[^\u201d]{1,200}\u201d|\u2018.{1,200}?\u2019(?!\w)"

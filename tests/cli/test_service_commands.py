@@ -574,6 +574,8 @@ def test_a_key_on_standard_input_is_bounded(run: Callable[..., Output], monkeypa
         (("check", "org:org_1", "sso", "--jsn"), "unrecognized arguments: --jsn; did you mean --json?"),
         (("onboard", "org_1", "--teir=free"), "unrecognized arguments: --teir=free; did you mean --tier?"),
         (("--versoin", "check", "c", "f"), "did you mean --version?"),
+        (("--versoin",), "did you mean --version?"),
+        (("check", "org:org_1", "--jsn"), "required: FEATURE; did you mean --json?"),
         (("serve", "--transformer", "supperjson"), "did you mean superjson?"),
         (("completion", "bsh"), "did you mean bash?"),
     ],

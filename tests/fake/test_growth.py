@@ -62,6 +62,10 @@ INPUTS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
         "contacts.create",
         lambda size: {**CONTACT, "metadata": {str(key): [key] for key in range(size // 10)}},
     ),
+    "a long key of a long list": (
+        "contacts.create",
+        lambda size: {**CONTACT, "metadata": {"k" * size * 10: [0] * (size // 2)}},
+    ),
     "settings": (
         "features.setAccess",
         lambda size: {

@@ -191,7 +191,14 @@ def test_names_of_others_are_refused(host: str) -> None:
     assert list(service.products) == []
 
 
-@pytest.mark.parametrize("origin", ["null", "file://", "", "x", *(f"http://{host}" for host in STRANGERS), "http://["])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null", "file://", "", "x", *(f"http://{host}" for host in STRANGERS), "http://[",
+        "http://localhost:80, http://evil.example", "http://127.0.0.1:3001.evil.example", "http://evil.example@localhost",
+        "http://localhost/.evil.example", "http://localhost#evil.example", "http://evil.example\\@localhost",
+    ],
+)  # fmt: skip
 def test_pages_of_others_are_refused(origin: str) -> None:
     """By the origin that the browser tells."""
     service = FakeService()

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -1004,3 +1005,47 @@ def test_a_service_that_answers_anything_is_reported(check: Callable[..., Report
     else:
         assert str(report)
         assert json.dumps(report.as_json())
+
+
+def test_a_claim_of_no_company_is_reported(check: Callable[..., Report]) -> None:
+    """An answer that names no company tells nothing of what it pays for."""
+    claimed = {"companyId": None, "linkStatus": "linked", "billingStatus": {"subscriptionId": "sub_1"}}
+
+    assert check(answered("onboard", {"externalOrgId": "o", "checkoutSessionId": "cs_1"}, claimed, "mutation")).is_drift
+
+
+def _of_suggestions(size: int) -> list[dict[str, Any]]:
+    found = [{"companyId": str(one), "customerName": "x", "confidence": 70, "reason": "name"} for one in range(size)]
+    return [smart_linked({"externalOrgId": "org_1"}, "suggestions", suggestions=found)]
+
+
+def _of_claims(size: int) -> list[dict[str, Any]]:
+    claims = [
+        answered(
+            "billing.claimCheckout",
+            {"companyId": f"company {one}", "checkoutSessionId": f"cs_{one}"},
+            {"alreadyClaimed": False, "subscriptionId": f"sub_{one}"},
+            "mutation",
+        )
+        for one in range(size // 5)
+    ]
+    return [*claims, answered("tiers.list", None, [{"code": "pro", "name": "Pro"}])]
+
+
+def _of_a_domain(size: int) -> list[dict[str, Any]]:
+    return [answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(domain="a." * size))]
+
+
+@pytest.mark.parametrize("calls", [_of_suggestions, _of_claims, _of_a_domain])
+def test_the_time_grows_with_the_recording(tmp_path: Path, calls: Callable[[int], list[dict[str, Any]]]) -> None:
+    """Eight times the recording takes far less than the sixty-four times of what grows as the square."""
+
+    def taken(size: int) -> float:
+        path = tmp_path / f"{size}.jsonl"
+        path.write_text("\n".join(map(json.dumps, [_cassette.head("x", is_redacted=False), *calls(size)])))
+        started = process_time()
+        check_recording(path)
+        return process_time() - started
+
+    taken(100)
+    assert taken(16_000) < 24 * taken(2_000)

@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from time import process_time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -373,6 +374,48 @@ def test_a_large_input_is_shown_in_part(path: Path) -> None:
     assert len(str(missing.value)) < 5000
     with pytest.raises(CassetteError, match=r'\n\+  "picture": "y{100,200}\.\.\.\n'):
         ReplayTransport(path).send(Call("a.b", "query", {"list": [*range(1000)], "picture": "y" * 80_000}))
+
+
+def test_the_difference_of_long_inputs_is_found_in_time(path: Path) -> None:
+    """Thousands of changed lines are not compared one with another; the first ones that differ are shown."""
+
+    def contacts(name: str) -> list[str]:
+        return [f"a{number}@b.co" if number % 2 else f"{name}{number}@b.co" for number in range(40_000)]
+
+    def taken(size: int) -> float:
+        started = process_time()
+        with pytest.raises(CassetteError):
+            replay.send(Call("a.b", "query", {"list": contacts("c")[:size]}))
+        return process_time() - started
+
+    with ChatarminOS(transport=RecordingTransport(_Answering(None), path)) as client:
+        client.call("a.b", {"list": contacts("b")})
+    replay = ReplayTransport(path)
+
+    with pytest.raises(CassetteError) as missing:
+        replay.send(Call("a.b", "query", {"list": [*contacts("b")[:3_000], *contacts("c")[3_000:]]}))
+    assert '--- recorded, from line 3003\n+++ called, from line 3003\n-    "b3000@b.co"' in str(missing.value)
+    assert '\n+    "c3000@b.co",\n+    "a3001@b.co",' in str(missing.value)
+    assert len(str(missing.value)) < 5_000
+    assert taken(40_000) < 8 * taken(10_000)
+
+
+def test_a_long_replay_in_order_takes_its_time_once(path: Path) -> None:
+    """Looking for the call that is due costs the same at the beginning and at the end."""
+
+    def taken(size: int) -> float:
+        place = path.with_suffix(f".{size}")
+        with ChatarminOS(transport=RecordingTransport(_Answering(None), place)) as client:
+            for number in range(size):
+                client.call("a.b", number)
+        replay = ReplayTransport(place, in_order=True)
+        replay.send(Call("a.b", "query", 0))
+        started = process_time()
+        for number in range(1, size):
+            replay.send(Call("a.b", "query", number))
+        return process_time() - started
+
+    assert taken(32_000) < 24 * taken(4_000)
 
 
 def test_unused_recordings_fail_at_the_end(fake: FakeTransport, path: Path) -> None:

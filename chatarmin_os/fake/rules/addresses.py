@@ -83,6 +83,8 @@ def is_free_mail(normalised: str) -> bool:
         >>> is_free_mail("hotmail.fr"), is_free_mail("ann.fastmail.com"), is_free_mail("notgmail.com")
         (True, True, False)
     """
+    if len(normalised) > MAX_DOMAIN_LENGTH:  # it comes from a file, and is none
+        return False
     labels = normalised.split(".")
     known = free_mail_domains()
     return any(".".join(labels[start:]) in known for start in range(len(labels) - 1))

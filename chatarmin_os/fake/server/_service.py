@@ -12,7 +12,7 @@ from http.client import responses
 from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from chatarmin_os._input import items, within
 from chatarmin_os._json import described
@@ -50,6 +50,7 @@ _PORTS = {"http": "80", "https": "443"}
 _LONGEST_LATENCY = 3600
 _names = partial(items, of="names")
 _NAME = re.compile("[A-Za-z0-9_.-]+")
+_AUTHORITY = re.compile(r"(?:\[([^\s\[\]]+)\]|([^\s\[\]:/?#@\\,]+))(?::[0-9]*)?")
 _ABSOLUTE = re.compile("https?://[^/?#]*/?", re.IGNORECASE)
 
 
@@ -166,7 +167,7 @@ class FakeService:
         return None
 
     def _is_own(self, host: str) -> bool:
-        name = _host_of(f"//{host}")
+        name = _host_of(host)
         return name in self._hosts or _is_local_name(name) or _address(name) is not None
 
     def _endpoint(self, request: _trpc.Request) -> Answer:
@@ -236,7 +237,7 @@ def _is_same_site(origin: str, host: str | None) -> bool:
     port = _PORTS.get(scheme.lower())
     if port is None:
         return False
-    name = _host_of(origin)
+    name = _host_of(authority)
     address = _address(name)
     if _is_local_name(name) or (address is not None and address.is_loopback):
         return True
@@ -248,12 +249,15 @@ def _with_port(authority: str, port: str) -> str:
     return (authority if has_port else f"{authority}:{port}").lower()
 
 
-def _host_of(url: str) -> str:
-    """Return the name or address in a URL, without its port; an empty text if there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""
+def _host_of(authority: str) -> str:
+    """Return the name or address in a Host, or in an Origin behind its scheme; an empty text if it is not just that.
+
+    Example:
+        >>> [_host_of(text) for text in ("LocalHost:3001", "[::1]:80", "evil@localhost", "localhost:80.evil.example")]
+        ['localhost', '::1', '', '']
+    """
+    parts = _AUTHORITY.fullmatch(authority)
+    return (parts[1] or parts[2]).lower() if parts else ""
 
 
 def _is_local_name(name: str) -> bool:
