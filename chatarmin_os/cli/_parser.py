@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import re
-=======
 import sys
->>>>>>> r-rec
 from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -47,10 +44,12 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, with what mistyped options may have meant, and exit."""
-        words = (word.partition("=")[0] for word in self._given if word.startswith("--"))
+        words = [word.partition("=")[0] for word in self._given if word.startswith("--")]
         options = (word for word in words if word not in {"--", *self._option_string_actions})
         hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
-        super().error(without_keys("; ".join([message, *hints])))
+        if "--api-key" in words:  # a guess that most people make, with a key of any form behind it
+            hints = {_NO_KEYS: None}
+        super().error(without_keys("; ".join([_API_KEY.sub(r"\1[key]", message), *hints])))
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - it has overloads
         self, args: Any = None, namespace: Any = None
@@ -59,16 +58,7 @@ class Parser(ArgumentParser):
         self._given = sys.argv[1:] if args is None else args
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
-<<<<<<< HEAD
-            options = [word.partition("=")[0] for word in unknown if word.startswith("-")]
-            hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
-            if "--api-key" in options:  # a guess that most people make, with a key of any form behind it
-                hints = {_NO_KEYS: None}
-            given = _API_KEY.sub(r"\1[key]", " ".join(unknown))
-            self.error("; ".join([f"unrecognized arguments: {given}", *hints]))
-=======
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
->>>>>>> r-rec
         return known, unknown
 
     def _check_value(self, action: Action, value: Any, *more: Any) -> None:
