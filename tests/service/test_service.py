@@ -471,7 +471,7 @@ def test_what_is_larger_than_the_server_reads_is_refused_before() -> None:
         connection.putheader("content-length", str(10**9))
         connection.endheaders()
         answer = connection.getresponse()
-        assert (answer.status, answer.reason) == (413, "Request Entity Too Large")
+        assert answer.status == 413
         assert b'"code": "PAYLOAD_TOO_LARGE"' in answer.read()
         connection.close()
 

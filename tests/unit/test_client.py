@@ -761,7 +761,7 @@ class Lookalike:
         Company(id="c"),
         Lookalike(),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: repr(value).partition(" object at ")[0][:40],
 )
 def test_what_is_no_request_is_a_type_error(bad: Any) -> None:
     """What is no request is a TypeError that says what came, before anything is sent or the transport is asked."""

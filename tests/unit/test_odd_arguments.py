@@ -420,7 +420,11 @@ def test_nothing_inside_an_argument_breaks_a_method(
         assert json.loads(json.dumps(outcome)) == outcome
 
 
-@pytest.mark.parametrize("key", [SimpleLazyObject(lambda: 5), Mock(spec=str), b"a", None, ("a",), "a\0b"], ids=repr)
+@pytest.mark.parametrize(
+    "key",
+    [SimpleLazyObject(lambda: 5), Mock(spec=str), b"a", None, ("a",), "a\0b"],
+    ids=["lazy-int", "mock", "bytes", "none", "tuple", "nul"],
+)
 @pytest.mark.parametrize(
     ("method", "name"),
     [

@@ -1609,7 +1609,9 @@ BAD_SETTINGS: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value"), BAD_SETTINGS, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("field", "value"), BAD_SETTINGS, ids=lambda value: repr(value).partition(" object at ")[0][:30]
+)
 def test_a_setting_that_cannot_be_is_refused(field: str, value: Any) -> None:
     """A bad setting is refused when the transport is made, by the name of its argument, and no secret is shown."""
     settings = {"api_key": KEY, "base_url": URL, field: value}
