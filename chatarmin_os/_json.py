@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, datetime
 from itertools import chain
+from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from chatarmin_os.errors import InvalidInput, printable
@@ -138,16 +139,26 @@ def is_deeper(value: JSON, levels: int) -> bool:
     return any(isinstance(one, (dict, list)) for one in level)
 
 
-def has_many_levels(source: str | bytes, levels: int = MAX_PARSED_DEPTH) -> bool:
-    """Return whether JSON text opens so many lists and objects that it may be too deep: cheaper than to look."""
+def has_many_levels(source: str | bytes, levels: int) -> bool:
+    """Return whether JSON text opens so many lists and objects that it may be deeper: cheaper than to look."""
     if isinstance(source, bytes):
         return source.count(b"[") + source.count(b"{") > levels
     return source.count("[") + source.count("{") > levels
 
 
-def is_too_deep(source: str | bytes, parsed: JSON, levels: int = MAX_PARSED_DEPTH) -> bool:
-    """Return whether JSON that was parsed from *source* is nested deeper than so many levels."""
-    return has_many_levels(source, levels) and is_deeper(parsed, levels)
+def decode(decoder: JSONDecoder, text: str, levels: int = MAX_PARSED_DEPTH) -> JSON:
+    """Return the JSON of *text*, at most so many levels deep.
+
+    Raises:
+        ValueError: It is no JSON, or nested deeper; which of the two the interpreter refuses depends on its version.
+    """
+    try:
+        content = decoder.decode(text)
+        if not (has_many_levels(text, levels) and is_deeper(content, levels)):
+            return content
+    except RecursionError:
+        pass
+    raise ValueError("JSON nested too deep")
 
 
 def unshared(value: JSON) -> JSON:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from chatarmin_os import _clock
-from chatarmin_os._json import JSON, described, has_many_levels, instant_text, is_too_deep
+from chatarmin_os._json import JSON, described, has_many_levels, instant_text, is_deeper
 from chatarmin_os._version import __version__
 from chatarmin_os.errors import (
     ApiError,
@@ -309,7 +309,7 @@ def _parsed(text: bytes) -> JSON:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if is_too_deep(text, content, MAX_DEPTH):
+    if has_many_levels(text, MAX_DEPTH) and is_deeper(content, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return content
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
-from chatarmin_os._json import is_too_deep
+from chatarmin_os._json import decode
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.transports import _superjson
@@ -116,16 +116,10 @@ def parsed(body: bytes) -> JSON:
     Raises:
         ValueError: It is none: not UTF-8, a number that is not finite or endless, nested without end.
     """
-    try:
-        content = _decoder.decode(body.decode("utf-8-sig"))
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    if is_too_deep(body, content):
-        raise ValueError(_TOO_DEEP)
+    content = decode(_decoder, body.decode("utf-8-sig"))
     return _well_formed(content) if _SURROGATE.search(body) else content
 
 
-_TOO_DEEP = "JSON nested too deep"
 _SURROGATE, _HALF = re.compile(rb"\\u[dD][89a-fA-F]"), re.compile("[\ud800-\udfff]")
 
 

@@ -419,6 +419,27 @@ def test_it_forgets_before_it_answers(
     assert f"--forget {'0' * 16}: no such product is kept" in capsys.readouterr().err
 
 
+def test_kept_products_keep_their_catalogue(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A catalogue that is given applies to new keys only; if the file has products, that is said."""
+    monkeypatch.setattr(served.Server, "run", _ends)
+    state = tmp_path / "state.json"
+    products = served.FakeService().products
+    options = ["serve", "--port", "0", "--state", str(state), "--catalogue", _catalogue(tmp_path, GOOD)]
+
+    assert main(options) == 0
+    assert "--catalogue" not in capsys.readouterr().err
+
+    for number, expected in ((1, "1 product keeps"), (2, "2 products keep")):
+        products.of({"x-api-key": f"{KEY}{number}"}).answer(
+            "companies.create", "mutation", {"name": "a", "externalOrgId": "b"}
+        )
+        state.write_text("".join(products.state_text()), encoding="utf-8")
+        assert main(options) == 0
+        assert f"{state}: {expected} the catalogue in the file; --catalogue applies" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("given", ["x", "", "ALL", "0" * 15, "0" * 17, KEY])
 def test_a_product_to_forget_is_named_by_its_id(capsys: pytest.CaptureFixture[str], given: str) -> None:
     """Nobody's key, which would then be in the history of the shell."""

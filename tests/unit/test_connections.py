@@ -5,14 +5,19 @@ from __future__ import annotations
 import io
 import socket
 import threading
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
-from chatarmin_os import ConnectionFailed
+from chatarmin_os import ChatarminOS, ConnectionFailed
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake.server import serve_fake
 from chatarmin_os.transports import Call, HTTPTransport, _connections
 from chatarmin_os.transports._connections import Exchange
 from chatarmin_os.transports._retry import Deadline
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
 
 CALL = Call("tiers.list", "query")
 
@@ -151,3 +156,21 @@ def test_a_name_that_cannot_be_encoded_is_not_found(monkeypatch: pytest.MonkeyPa
         HTTPTransport("os_sk_9f8e7d6c5b4a", "https://nowhere.invalid/api/v1", max_retries=0).send(CALL)
 
     assert failed.value.outcome == "not_sent"
+
+
+@pytest.mark.parametrize("transformer", ["json", "superjson"])
+def test_a_body_goes_out_under_an_auth_of_ones_own(transformer: Literal["json", "superjson"]) -> None:
+    """Inputs of queries and mutations arrive whole, also where no key of ours has to be filled in."""
+
+    def authorise(request: PreparedRequest) -> PreparedRequest:
+        request.headers["x-api-key"] = "os_sk_test"
+        return request
+
+    fake = FakeTransport(demo_catalogue())
+    with serve_fake({"os_sk_test": fake}) as url:
+        transport = HTTPTransport(base_url=url, auth=authorise, transformer=transformer)
+        with ChatarminOS(transport=transport) as client:
+            result = client.sign_up(external_org_id="org_1", name="Acme 日本", starting_tier="free")
+            assert client.companies.get_by_product_link(external_org_id="org_1").name == "Acme 日本"  # type: ignore[union-attr]
+
+    assert result.tier_applied

@@ -9,10 +9,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from chatarmin_os._json import LARGEST_INTEGER, instant_text, is_too_deep
+from chatarmin_os._json import LARGEST_INTEGER, decode, instant_text
 from chatarmin_os._unset import UNSET
 
-_TOO_DEEP = "nested too deep"
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -22,13 +21,7 @@ def parsed(text: str) -> Any:
     Raises:
         ValueError: It is none, or nested without end.
     """
-    try:
-        content = _decoder.decode(text)
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    if is_too_deep(text, content):
-        raise ValueError(_TOO_DEEP)
-    return content
+    return decode(_decoder, text)
 
 
 def _number(text: str) -> float:
