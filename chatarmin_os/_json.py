@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from json import JSONDecoder
@@ -152,13 +153,13 @@ def decode(decoder: JSONDecoder, text: str, levels: int = MAX_PARSED_DEPTH) -> J
     Raises:
         ValueError: It is no JSON, or nested deeper; which of the two the interpreter refuses depends on its version.
     """
-    try:
+    content, is_too_deep = None, True
+    with suppress(RecursionError):
         content = decoder.decode(text)
-        if not (has_many_levels(text, levels) and is_deeper(content, levels)):
-            return content
-    except RecursionError:
-        pass
-    raise ValueError("JSON nested too deep")
+        is_too_deep = has_many_levels(text, levels) and is_deeper(content, levels)
+    if is_too_deep:
+        raise ValueError("JSON nested too deep")
+    return content
 
 
 def unshared(value: JSON) -> JSON:
