@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks._measure import Row, cpu_seconds, number
 from chatarmin_os.errors import without_query
-from chatarmin_os.transports import _retry, _superjson, _wire
+from chatarmin_os.transports.http import retry
+from chatarmin_os.trpc import client, superjson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ def _typed(size: int) -> Callable[[], object]:
     """Return the decoding of an answer of superjson with a type beside each value."""
     values = {str(place): ["bigint"] for place in range(size)}
     envelope = {"json": ["1"] * size, "meta": {"values": values, "v": 1}}
-    return lambda: _superjson.decode({**envelope, "json": [*envelope["json"]]})
+    return lambda: superjson.decode({**envelope, "json": [*envelope["json"]]})
 
 
 def _repeated(size: int) -> Callable[[], object]:
@@ -31,7 +32,7 @@ def _repeated(size: int) -> Callable[[], object]:
 
     def decode() -> object:
         content = [{"config": None if row else {"plan": "pro"}} for row in range(size)]
-        return _superjson.decode({"json": content, "meta": meta})
+        return superjson.decode({"json": content, "meta": meta})
 
     return decode
 
@@ -44,7 +45,7 @@ def _doubled(size: int) -> Callable[[], object]:
     def refuse() -> object:
         content = {str(place): {"a": None, "b": None} for place in range(size)}
         try:
-            return _superjson.decode({"json": content, "meta": meta})
+            return superjson.decode({"json": content, "meta": meta})
         except ValueError as error:
             return error
 
@@ -54,7 +55,7 @@ def _doubled(size: int) -> Callable[[], object]:
 def _halves(size: int) -> Callable[[], object]:
     """Return the parsing of an answer with half a surrogate pair in each of its texts."""
     body = b"[" + b",".join([rb'"\ud83d"'] * size) + b"]"
-    return lambda: _wire.parsed(body)
+    return lambda: client.parsed(body)
 
 
 def _database_message(size: int) -> Callable[[], object]:
@@ -65,7 +66,7 @@ def _database_message(size: int) -> Callable[[], object]:
 
 def _header(size: int) -> Callable[[], object]:
     """Return the reading of a Retry-After of many digits."""
-    return lambda: _retry.retry_after(429, "9" * size)
+    return lambda: retry.retry_after(429, "9" * size)
 
 
 def answer_rows() -> Iterator[Row]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks._measure import Row, cpu_seconds, number
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import FakeService, StateFile
-from chatarmin_os.fake.server._products import Products
+from chatarmin_os.server import FakeService, StateFile
+from chatarmin_os.server.products import Products
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,7 @@ from benchmarks._measure import Part, Row, cpu_seconds, interleaved, number, see
 from benchmarks._service_growth import service_rows
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports.redactors import personal_data
+from chatarmin_os.recording.redactors import personal_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

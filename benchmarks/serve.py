@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from benchmarks._measure import Part, Row, interleaved, number
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import FakeService, Server, StateFile
+from chatarmin_os.server import FakeService, Server, StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os._lazy import exports
+from chatarmin_os._lazy import lazy_exports
 from chatarmin_os._unset import UNSET
 from chatarmin_os._version import __version__
 from chatarmin_os.client import ChatarminOS
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput, ListTiersInput
 
 # Defining an attrs class takes half a millisecond: models and requests are imported when first asked for.
-__getattr__, __dir__ = exports(
+__getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "chatarmin_os._converter": ("request_from_json",),

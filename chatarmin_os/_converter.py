@@ -29,13 +29,13 @@ from attrs import NOTHING, Attribute, fields, has
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
-from chatarmin_os._input import items, keywords, within
-from chatarmin_os._json import JSON, copied, described, instant_text, unshared
+from chatarmin_os._call import Call
+from chatarmin_os._input import at_field, items, keywords
+from chatarmin_os._json import JSON, copy_json, describe, timestamp_text, to_json
+from chatarmin_os._request import Request
 from chatarmin_os._unset import UNSET
 from chatarmin_os._values import far_instant_of, instant_of, number_of
 from chatarmin_os.errors import InvalidInput, InvalidResponse
-from chatarmin_os.procedures._base import Request
-from chatarmin_os.transports.base import Call
 
 if TYPE_CHECKING:
     from chatarmin_os.models._base import Quantity
@@ -98,7 +98,7 @@ def mismatch(value: JSON, kind: Any) -> str | None:
 def _made(request: Request[Any]) -> _Codec:
     """Make the functions of a request's class; another thread that does the same at once does no harm."""
     if not (isinstance(request, Request) and has(type(request))):
-        raise TypeError(f"expected a request such as FeatureCheckInput(...), got {described(request)}")
+        raise TypeError(f"expected a request such as FeatureCheckInput(...), got {describe(request)}")
     kind: Any = type(request)
     encode = _requests.get_unstructure_hook(kind) if fields(kind) else _no_input
     decode = _lenient(kind.result) if kind.may_be_empty else _decoder_of(kind.result)
@@ -143,8 +143,8 @@ def _is_mapping(kind: Any) -> bool:
 
 
 _requests = Converter()
-_requests.register_unstructure_hook(datetime, instant_text)
-_requests.register_unstructure_hook_func(_is_mapping, copied)
+_requests.register_unstructure_hook(datetime, timestamp_text)
+_requests.register_unstructure_hook_func(_is_mapping, to_json)
 
 
 def _unstructuring(kind: Any) -> Callable[[Any], JSON]:
@@ -177,18 +177,18 @@ def request_from_json(document: Mapping[str, Any]) -> Request[Any]:
     from chatarmin_os.procedures.table import PROCEDURES  # it imports all requests
 
     if not isinstance(document, Mapping):
-        raise InvalidInput(f"expected what request.to_json() returns, got {described(document)}").inside("document")
+        raise InvalidInput(f"expected what request.to_json() returns, got {describe(document)}").at("document")
     content = keywords(document, allowed=_DOCUMENT, needed=_DOCUMENT)
     path, given = content["path"], content["input"]
     kind: Any = PROCEDURES.get(path) if isinstance(path, str) else None
     if kind is None:
-        raise InvalidInput(f"expected the path of a procedure, such as tiers.get; got {described(path)}").inside("path")
+        raise InvalidInput(f"expected the path of a procedure, such as tiers.get; got {describe(path)}").at("path")
     if not fields(kind):
         if given is not None:
-            raise InvalidInput(f"{kind.path} has none, got {described(given)}").inside("input")
+            raise InvalidInput(f"{kind.path} has none, got {describe(given)}").at("input")
         given = {}
     elif not isinstance(given, Mapping):
-        raise InvalidInput(f"expected a JSON object, got {described(given)}").inside("input")
+        raise InvalidInput(f"expected a JSON object, got {describe(given)}").at("input")
     request: Request[Any] = kind(**_arguments(kind, given))
     return request
 
@@ -202,11 +202,11 @@ def _arguments(kind: Any, value: Any) -> dict[str, Any]:
     given, types = keywords(value, allowed=tuple(wire_fields)), get_type_hints(kind)
     for key, field in wire_fields.items():
         if key not in given and (field.default is NOTHING or field.name == "idempotency_key"):
-            raise InvalidInput("is missing").inside(field.name)
+            raise InvalidInput("is missing").at(field.name)
         if key in given and given[key] is None and field.default is not UNSET:
-            raise InvalidInput("null is never sent here, leave the key out").inside(field.name)
+            raise InvalidInput("null is never sent here, leave the key out").at(field.name)
     return {
-        wire_fields[key].name: within(wire_fields[key].name, _argument_of(types[wire_fields[key].name]))(item)
+        wire_fields[key].name: at_field(wire_fields[key].name, _argument_of(types[wire_fields[key].name]))(item)
         for key, item in given.items()
     }
 
@@ -218,7 +218,9 @@ def _argument_of(kind: Any) -> Callable[[JSON], Any]:
         return partial(_arguments, kind)
     if _is_sequence(kind):
         convert = _argument_of(get_args(kind)[0])
-        return lambda value: [within(f"[{index}]", convert)(item) for index, item in enumerate(items(value, "values"))]
+        return lambda value: [
+            at_field(f"[{index}]", convert)(item) for index, item in enumerate(items(value, "values"))
+        ]
     return lambda value: value
 
 
@@ -232,11 +234,11 @@ class _Mismatch(Exception):  # noqa: N818 - never leaves this module
         super().__init__(expected, value, place)
         self.expected, self.value, self.place = expected, value, place
 
-    def inside(self, place: str) -> _Mismatch:
+    def at(self, place: str) -> _Mismatch:
         return _Mismatch(self.expected, self.value, place + self.place)
 
     def __str__(self) -> str:
-        return f"expected {self.expected} at ${self.place}, got {described(self.value)}"
+        return f"expected {self.expected} at ${self.place}, got {describe(self.value)}"
 
 
 def _text(value: JSON, _: Any = None) -> str:
@@ -296,7 +298,7 @@ def _instant(value: JSON, _: Any = None) -> datetime:
 def _mapping(value: JSON, _: Any = None) -> dict[str, Any]:
     if type(value) is not dict:
         raise _Mismatch("an object", value)
-    own: dict[str, Any] = unshared(value)
+    own: dict[str, Any] = copy_json(value)
     return own
 
 
@@ -375,7 +377,7 @@ def _model(kind: Any, *, lenient: bool = False) -> Decode:
     It is compiled, as attrs and cattrs compile theirs: a loop over the fields would take twice the time.
     """
     types = get_type_hints(kind)
-    names: dict[str, Any] = {"kind": kind, "own": unshared, "Mismatch": _Mismatch, "blamed": _blamed}
+    names: dict[str, Any] = {"kind": kind, "own": copy_json, "Mismatch": _Mismatch, "blamed": _blamed}
     steps, places = [], []
     for index, attribute in enumerate(attribute for attribute in fields(kind) if attribute.name != "extra"):
         optional = lenient or not attribute.metadata.get("required")
@@ -418,7 +420,7 @@ def _blamed(parts: Iterable[tuple[str, Decode, JSON]]) -> _Mismatch:
         try:
             decode(value)
         except _Mismatch as mismatch:
-            return mismatch.inside(place)
+            return mismatch.at(place)
     raise AssertionError("nothing to blame")  # pragma: no cover - only called where a part has failed
 
 

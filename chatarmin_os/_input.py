@@ -1,8 +1,8 @@
 """What an argument may be: converters of request fields, each from what a caller has to what the wire takes.
 
 A converter returns the value as it will travel (still as Python: a datetime, a plain str) or raises `InvalidInput`
-without a field; `within` puts a field's name in front, so the same converter serves every argument of its kind.
-`within` also resolves lazy objects before a converter sees them, and turns what a broken object raises into
+without a field; `at_field` puts a field's name in front, so the same converter serves every argument of its kind.
+`at_field` also resolves lazy objects before a converter sees them, and turns what a broken object raises into
 `InvalidInput`.
 """
 
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 from chatarmin_os._json import (
-    copied,
-    described,
+    describe,
     finite,
     integer,
     plain,
     private_repr,
-    shortened,
+    short_repr,
+    to_json,
     unicode_text,
 )
 from chatarmin_os._unset import UNSET, Unset
@@ -38,7 +38,7 @@ Number: TypeAlias = int | float
 SOURCES = ("subscription", "manual", "trial", "api")
 
 
-def hidden(value: T) -> Callable[[], T]:
+def secret(value: T) -> Callable[[], T]:
     """Return *value* behind a function: what shows the locals of a traceback, or walks attributes, does not see it.
 
     The function is none of Python's own, which would have the value among its locals while it runs.
@@ -62,17 +62,17 @@ Others pass through: those of a database or a network behind a lazy object, and 
 """
 
 
-def within(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
+def at_field(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
     """Return *convert* for values that may be lazy or broken, with *place* in front of its refusals."""
 
     def converted(value: Any) -> T:
         try:
             return convert(plain(value))
         except InvalidInput as refusal:
-            raise refusal.inside(place) from refusal.__cause__
+            raise refusal.at(place) from refusal.__cause__
         except _ERRORS_OF_VALUES as error:
             kind = type(value).__name__
-            raise InvalidInput(f"could not read the given {kind}: {shortened(error, 120)}").inside(place) from error
+            raise InvalidInput(f"could not read the given {kind}: {short_repr(error, 120)}").at(place) from error
 
     # attrs puts it into `__init__` of requests, where the text "Any" would be a name of their module.
     converted.__annotations__["value"] = Any
@@ -84,10 +84,10 @@ def private(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
     return [field.evolve(repr=private_repr) if field.repr else field for field in fields]
 
 
-def named(cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
+def name_fields_in_errors(cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
     """Let each field's refusals begin with its name, and the repr shorten e-mail addresses."""
     return [
-        field.evolve(converter=within(field.name, field.converter))
+        field.evolve(converter=at_field(field.name, field.converter))
         # An inherited one has its name already.
         if callable(field.converter) and not field.inherited  # pyright: ignore[reportAttributeAccessIssue] - not in stubs
         else field
@@ -98,7 +98,7 @@ def named(cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
 def text(value: str) -> str:
     """Text that is not blank."""
     if not isinstance(value, str):
-        raise InvalidInput(f"expected text, got {described(value)}")
+        raise InvalidInput(f"expected text, got {describe(value)}")
     unicode = unicode_text(value)
     if not unicode.strip():
         raise InvalidInput("blank text")
@@ -134,7 +134,7 @@ def identifier(value: str | UUID) -> str:
     if isinstance(value, UUID):
         return UUID.__str__(value)
     if not isinstance(value, str):
-        raise InvalidInput(f"expected an id as text or uuid.UUID, got {described(value)}")
+        raise InvalidInput(f"expected an id as text or uuid.UUID, got {describe(value)}")
     return text(value)
 
 
@@ -143,27 +143,27 @@ def optional_identifier(value: str | UUID | None) -> str | None:
     return None if value is None else identifier(value)
 
 
-def event_key(value: str | UUID | None) -> str:
+def idempotency_key(value: str | UUID | None) -> str:
     """An idempotency key; a new random one where none is given."""
     return str(uuid4()) if value is None else identifier(value)
 
 
-def flag(value: bool) -> bool:  # noqa: FBT001 - the one argument is the value
+def boolean(value: bool) -> bool:  # noqa: FBT001 - the one argument is the value
     """Return True or False and nothing that merely counts as such."""
     if value is True or value is False:
         return value
-    raise InvalidInput(f"expected True or False, got {described(value)}")
+    raise InvalidInput(f"expected True or False, got {describe(value)}")
 
 
-def optional_flag(value: bool | None) -> bool | None:  # noqa: FBT001 - the one argument is the value
+def optional_boolean(value: bool | None) -> bool | None:  # noqa: FBT001 - the one argument is the value
     """True, False, or None for not given."""
-    return None if value is None else flag(value)
+    return None if value is None else boolean(value)
 
 
 def number(value: float) -> int | float:
     """An int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; no bool, no Decimal."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidInput(f"expected an int or float, got {described(value)}")
+        raise InvalidInput(f"expected an int or float, got {describe(value)}")
     return integer(value) if isinstance(value, int) else finite(value)
 
 
@@ -171,7 +171,7 @@ def quantity(value: float) -> int | float:
     """Return a number above 0."""
     checked = number(value)
     if checked <= 0:
-        raise InvalidInput(f"expected a number above 0, got {described(value)}")
+        raise InvalidInput(f"expected a number above 0, got {describe(value)}")
     return checked
 
 
@@ -186,7 +186,7 @@ def nullable_limit(value: float | None) -> int | float | None:
         return None
     checked = number(value)
     if checked < 0:
-        raise InvalidInput(f"expected a number of at least 0, or None; got {described(value)}")
+        raise InvalidInput(f"expected a number of at least 0, or None; got {describe(value)}")
     return checked
 
 
@@ -196,7 +196,7 @@ def fraction(value: float | None) -> int | float | None:
         return None
     checked = number(value)
     if not 0 <= checked <= 1:
-        raise InvalidInput(f"expected a fraction from 0 to 1, got {described(value)}")
+        raise InvalidInput(f"expected a fraction from 0 to 1, got {describe(value)}")
     return checked
 
 
@@ -204,11 +204,11 @@ def source(value: str | None) -> str | None:
     """Return the name of a source, or None for not given."""
     name = optional_text(value)
     if name is not None and name not in SOURCES:
-        raise InvalidInput(f"expected one of {', '.join(SOURCES)}; got {described(value)}")
+        raise InvalidInput(f"expected one of {', '.join(SOURCES)}; got {describe(value)}")
     return name
 
 
-def instant(value: datetime | str) -> datetime:
+def timestamp(value: datetime | str) -> datetime:
     """An aware datetime or ISO 8601 text with an offset, in UTC; what is finer than a millisecond is cut."""
     if isinstance(value, str):
         moment = _parsed(value)
@@ -217,14 +217,14 @@ def instant(value: datetime | str) -> datetime:
     else:
         raise InvalidInput(
             f"expected an aware datetime, or ISO 8601 text with an offset such as 2024-01-15T10:30:00Z; "
-            f"got {described(value)}"
+            f"got {describe(value)}"
         )
     return _in_utc(moment, value)
 
 
-def optional_instant(value: datetime | str | None) -> datetime | None:
+def optional_timestamp(value: datetime | str | None) -> datetime | None:
     """An instant, or None for not given."""
-    return None if value is None else instant(value)
+    return None if value is None else timestamp(value)
 
 
 def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | None:
@@ -236,7 +236,7 @@ def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | No
     if isinstance(value, date) and not isinstance(value, datetime):
         value = _datetime()(value.year, value.month, value.day, tzinfo=UTC)
     try:
-        return instant(value)
+        return timestamp(value)
     except InvalidInput as refusal:
         raise InvalidInput(f"{refusal}; a day such as 2026-12-31 means its start in UTC") from None
 
@@ -257,7 +257,7 @@ def _parsed(value: str) -> datetime:
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        raise InvalidInput(f"expected ISO 8601 text such as 2024-01-15T10:30:00Z, got {described(value)}") from None
+        raise InvalidInput(f"expected ISO 8601 text such as 2024-01-15T10:30:00Z, got {describe(value)}") from None
 
 
 def _in_utc(moment: datetime, given: object) -> datetime:
@@ -276,12 +276,12 @@ def _in_utc(moment: datetime, given: object) -> datetime:
     if moment.utcoffset() is None:
         raise InvalidInput(
             f"an instant needs its offset from UTC (datetime(..., tzinfo=UTC) or text ending in Z); "
-            f"got {described(given)}"
+            f"got {describe(given)}"
         )
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise InvalidInput(f"is outside the years 1 to 9999 in UTC: {described(given)}") from None
+        raise InvalidInput(f"is outside the years 1 to 9999 in UTC: {describe(given)}") from None
 
 
 def mapping(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -289,7 +289,7 @@ def mapping(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"expected a mapping, got {described(value)}")
+        raise InvalidInput(f"expected a mapping, got {describe(value)}")
     return _checked(dict(value))
 
 
@@ -298,49 +298,49 @@ def overrides(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[s
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"expected a mapping of feature codes, got {described(value)}")
-    return _checked({code: within(_place(code), _override)(override) for code, override in value.items()})
+        raise InvalidInput(f"expected a mapping of feature codes, got {describe(value)}")
+    return _checked({code: at_field(_place(code), _override)(override) for code, override in value.items()})
 
 
 def _override(value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {described(value)}')
+        raise InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {describe(value)}')
     for key in ("included_quantity", "max_quantity"):  # what else there is, is for the service to say
-        within(key, nullable_limit)(value.get(key))
+        at_field(key, nullable_limit)(value.get(key))
     return dict(value)
 
 
 def _checked(value: dict[str, Any]) -> dict[str, Any]:
-    checked: dict[str, Any] = copied(value)
+    checked: dict[str, Any] = to_json(value)
     return checked
 
 
 def items(value: Iterable[Any], of: str) -> list[Any]:
     """Return the items of a list or another iterable; one text or one mapping is no list."""
     if isinstance(value, (str, bytes, Mapping)):
-        raise InvalidInput(f"expected a list of {of}, got one {described(value)}; put it in a list")
+        raise InvalidInput(f"expected a list of {of}, got one {describe(value)}; put it in a list")
     if not isinstance(value, Iterable):
-        raise InvalidInput(f"expected a list of {of}, got {described(value)}; one of them goes in a list too")
+        raise InvalidInput(f"expected a list of {of}, got {describe(value)}; one of them goes in a list too")
     return list(value)
 
 
 def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a mapping as keyword arguments: only what is *allowed*, and all that is *needed*."""
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"expected a mapping with {', '.join(allowed)}; got {described(value)}")
+        raise InvalidInput(f"expected a mapping with {', '.join(allowed)}; got {describe(value)}")
     for key in value:
         if key not in allowed:
-            raise InvalidInput(f"no such field; allowed: {', '.join(allowed)}").inside(_place(key))
+            raise InvalidInput(f"no such field; allowed: {', '.join(allowed)}").at(_place(key))
     for key in needed:
         if key not in value:
-            raise InvalidInput("is missing").inside(key)
+            raise InvalidInput("is missing").at(key)
     return {_place(key): given for key, given in value.items()}
 
 
 def _place(key: object) -> str:
     """Return the name of the place that a key of a mapping is."""
     key = plain(key)
-    return str.__str__(key) if isinstance(key, str) else shortened(key)
+    return str.__str__(key) if isinstance(key, str) else short_repr(key)
 
 
 def hint(value: str | None) -> str | None:
@@ -353,7 +353,7 @@ def hint(value: str | None) -> str | None:
 def hint_addresses(value: Iterable[str] | None) -> tuple[str, ...]:
     """E-mail addresses, trimmed and without the blank ones; None for none."""
     given = () if value is None else items(value, of="texts")
-    trimmed = [within(f"[{index}]", _hint_address)(entry) for index, entry in enumerate(given)]
+    trimmed = [at_field(f"[{index}]", _hint_address)(entry) for index, entry in enumerate(given)]
     return tuple(entry for entry in trimmed if entry)
 
 

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 JSON: TypeAlias = Any
 """What `json.loads` gives: dict, list, str, int, float, bool, None; `Any`, so that reading it needs no casts."""
 
-LARGEST_INTEGER = 2**53 - 1
+MAX_SAFE_INTEGER = 2**53 - 1
 """JavaScript holds integers up to here exactly; the service would round what lies beyond."""
 
-DEEPEST = 100
+MAX_DEPTH = 100
 """So deep may lists and objects be nested in an argument: whoever reads what was stored walks through it again."""
 
 FORBIDDEN_KEYS = frozenset({"__proto__", "constructor", "prototype"})
@@ -55,10 +55,10 @@ def plain(value: Any) -> Any:
         inner = getattr(value, name, value)
         if inner is not value:
             return plain(inner() if name == "_get_current_object" else inner)
-    raise InvalidInput(f"expected a value, got {described(value)}, which only poses as a {value.__class__.__name__}")
+    raise InvalidInput(f"expected a value, got {describe(value)}, which only poses as a {value.__class__.__name__}")
 
 
-def copied(value: JSON, deepest: int = DEEPEST, *, is_stored: bool = True) -> JSON:
+def to_json(value: JSON, deepest: int = MAX_DEPTH, *, is_stored: bool = True) -> JSON:
     """Return *value* as JSON would bring it to the other side: nothing shared, tuples as lists, at most *deepest* deep.
 
     Args:
@@ -71,9 +71,9 @@ def copied(value: JSON, deepest: int = DEEPEST, *, is_stored: bool = True) -> JS
         InvalidInput: Something in it cannot travel; the place is named as seen from *value* (`[3].paid_at`).
 
     Example:
-        >>> copied({"sizes": (1, 2)})
+        >>> to_json({"sizes": (1, 2)})
         {'sizes': [1, 2]}
-        >>> copied({"sizes": [1, {2}]})
+        >>> to_json({"sizes": [1, {2}]})
         Traceback (most recent call last):
         ...
         chatarmin_os.errors.InvalidInput: sizes[1]: cannot travel as JSON: set {2}
@@ -109,7 +109,7 @@ def _scalar(value: JSON, *, is_stored: bool) -> JSON:
         return integer(value)
     if isinstance(value, float):
         return finite(value)
-    raise InvalidInput(f"cannot travel as JSON: {described(value)}")
+    raise InvalidInput(f"cannot travel as JSON: {describe(value)}")
 
 
 def _located(value: JSON, is_stored: bool) -> InvalidInput | None:  # noqa: FBT001 - called for every value
@@ -125,7 +125,7 @@ def _located(value: JSON, is_stored: bool) -> InvalidInput | None:  # noqa: FBT0
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
             name = _key(place, is_stored=is_stored) if isinstance(value, dict) else f"[{place}]"
             if refusal := _located(inner, is_stored):
-                return refusal.inside(name)
+                return refusal.at(name)
     except InvalidInput as refusal:
         return refusal
     return None
@@ -162,19 +162,19 @@ def decode(decoder: JSONDecoder, text: str, levels: int = MAX_PARSED_DEPTH) -> J
     return content
 
 
-def unshared(value: JSON) -> JSON:
+def copy_json(value: JSON) -> JSON:
     """Return a copy of JSON that shares no list and no object with *value*; JSON is not looked for in it."""
     if type(value) is dict:
-        return {key: unshared(inner) if type(inner) in _NESTED else inner for key, inner in value.items()}
-    return [unshared(inner) for inner in value] if type(value) is list else value
+        return {key: copy_json(inner) if type(inner) in _NESTED else inner for key, inner in value.items()}
+    return [copy_json(inner) for inner in value] if type(value) is list else value
 
 
 def integer(value: int) -> int:
     """Return an integer that JavaScript holds exactly, as a plain int."""
     number = int.__int__(value)  # a subclass may have another idea of itself
-    if abs(number) > LARGEST_INTEGER:
+    if abs(number) > MAX_SAFE_INTEGER:
         raise InvalidInput(
-            f"an integer beyond ±(2**53 - 1) would be rounded on the way, send it as text; got {described(value)}"
+            f"an integer beyond ±(2**53 - 1) would be rounded on the way, send it as text; got {describe(value)}"
         )
     return number
 
@@ -183,7 +183,7 @@ def finite(value: float) -> float:
     """Return a float that JSON can write, as a plain float."""
     number = float.__float__(value)
     if not math.isfinite(number):
-        raise InvalidInput(f"JSON has no such number: {described(value)}")
+        raise InvalidInput(f"JSON has no such number: {describe(value)}")
     return number
 
 
@@ -193,36 +193,36 @@ def unicode_text(value: str, *, is_stored: bool = True) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise InvalidInput(f"text with half of a surrogate pair is not Unicode: {described(value)}") from None
+        raise InvalidInput(f"text with half of a surrogate pair is not Unicode: {describe(value)}") from None
     if is_stored and "\0" in text:
-        raise InvalidInput(f"a database cannot store U+0000, remove it; got {described(value)}")
+        raise InvalidInput(f"a database cannot store U+0000, remove it; got {describe(value)}")
     return text
 
 
 def _key(key: object, *, is_stored: bool) -> str:
     key = plain(key)
     if not isinstance(key, str):
-        raise InvalidInput(f"keys are text in JSON, got the key {described(key)}")
+        raise InvalidInput(f"keys are text in JSON, got the key {describe(key)}")
     name = unicode_text(key, is_stored=is_stored)
     if is_stored and name in FORBIDDEN_KEYS:
-        raise InvalidInput("JavaScript does not keep a key of this name, use another").inside(name)
+        raise InvalidInput("JavaScript does not keep a key of this name, use another").at(name)
     return name
 
 
-def instant_text(moment: datetime) -> str:
+def timestamp_text(moment: datetime) -> str:
     """Return an instant as the wire has it: UTC, milliseconds, `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def described(value: object) -> str:
+def describe(value: object) -> str:
     """Return *value* for a message: its type and a short text of it, without e-mail addresses."""
     if value is None or value is True or value is False:
         return repr(value)
-    kind, text = type(value).__name__, shortened(value, show=private_repr)
+    kind, text = type(value).__name__, short_repr(value, show=private_repr)
     return text if text.startswith(kind) else f"{kind} {text}"
 
 
-def shortened(value: object, at_most: int = 60, show: Callable[[object], str] = repr) -> str:
+def short_repr(value: object, at_most: int = 60, show: Callable[[object], str] = repr) -> str:
     """Return the repr of *value* on one line, cut in the middle to *at_most* characters; never fails."""
     try:
         text = show(value)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 
-class made_once(cached_property[T_co]):  # noqa: N801 - a decorator, named as its parent is
+class lockless_cached_property(cached_property[T_co]):  # noqa: N801 - a decorator, named as its parent is
     """A cached property without the lock of Python 3.11's, which a fork in another thread can leave locked for ever."""
 
     if not TYPE_CHECKING:  # pragma: no branch - its types are its parent's
@@ -22,7 +22,7 @@ class made_once(cached_property[T_co]):  # noqa: N801 - a decorator, named as it
             return self if instance is None else vars(instance).setdefault(self.attrname, self.func(instance))
 
 
-def exports(
+def lazy_exports(
     package: str, names_by_module: Mapping[str, tuple[str, ...]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and `__dir__` of *package*, whose names are at home in its *names_by_module*."""

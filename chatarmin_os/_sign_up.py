@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os._input import optional_text, within
-from chatarmin_os._json import described
+from chatarmin_os._input import at_field, optional_text
+from chatarmin_os._json import describe
 from chatarmin_os.errors import ChatarminError, ConflictError, InvalidInput
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.models.companies import Hints
@@ -19,10 +19,10 @@ from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from chatarmin_os._request import Request
     from chatarmin_os.client import ChatarminOS
     from chatarmin_os.models.billing import BillingStatus
     from chatarmin_os.models.features import FeatureAccess
-    from chatarmin_os.procedures._base import Request
 
 DOMAIN_CONFIDENCE = 0.9
 """A domain match has 95 percent, a name match at most 80: names are left out, whatever the service compares."""
@@ -32,10 +32,10 @@ def sign_up(
     client: ChatarminOS, *, verified_domain: str | None, starting_tier: str | None, **new_company: Any
 ) -> SignUpResult:
     """Find, link or create a company; see `ChatarminOS.sign_up`. *new_company* goes to `CreateCompanyInput`."""
-    starting_tier = within("starting_tier", optional_text)(starting_tier)
-    domain = within("verified_domain", _business_domain)(verified_domain)
+    starting_tier = at_field("starting_tier", optional_text)(starting_tier)
+    domain = at_field("verified_domain", _business_domain)(verified_domain)
     creation = CreateCompanyInput(**new_company, domain=domain)
-    within("contact_email", _email)(creation.contact_email)
+    at_field("contact_email", _email)(creation.contact_email)
 
     company_id, company_name, status = _ensure_linked(client, creation, starting_tier)
     return SignUpResult(
@@ -54,7 +54,7 @@ def _business_domain(given: str | None) -> str | None:
     normalized = addresses.domain(given)
     if normalized is None:
         raise InvalidInput(
-            f"expected a domain such as acme.com, got {described(given)}; omit it if you have not verified one"
+            f"expected a domain such as acme.com, got {describe(given)}; omit it if you have not verified one"
         )
     return addresses.telling(normalized)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from chatarmin_os._json import LARGEST_INTEGER
+from chatarmin_os._json import MAX_SAFE_INTEGER
 
 if TYPE_CHECKING:
     from chatarmin_os.models._base import Quantity
@@ -29,7 +29,7 @@ def number_of(text: str) -> Quantity | None:
     number = float(text)  # before any exact number is made of it: an exponent can ask for a billion digits
     if number - number != 0:
         return None
-    if abs(number) <= LARGEST_INTEGER:
+    if abs(number) <= MAX_SAFE_INTEGER:
         return int(number) if number.is_integer() else number
     exact = Decimal(text)
     return int(exact) if exact == exact.to_integral_value() else number

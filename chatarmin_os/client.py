@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ForwardRef, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 import chatarmin_os.resources
-from chatarmin_os._input import Number, hidden, text, within
-from chatarmin_os._json import JSON, copied, described
-from chatarmin_os._lazy import made_once
+from chatarmin_os._call import Call, copy_error
+from chatarmin_os._input import Number, at_field, secret, text
+from chatarmin_os._json import JSON, describe, to_json
+from chatarmin_os._lazy import lockless_cached_property
+from chatarmin_os._request import Kind, Request
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
-from chatarmin_os.procedures._base import Kind, Request
-from chatarmin_os.transports.base import Call, Transport, twin_of
+from chatarmin_os.transports.base import Transport
 
 if TYPE_CHECKING:
     from chatarmin_os.models.companies import Hints
@@ -94,12 +95,14 @@ class ChatarminOS:
         max_retries: int = _MAX_RETRIES,
         allow_http: bool = False,
     ) -> None:
-        key, has_key = hidden(api_key), api_key is not None
+        key, has_key = secret(api_key), api_key is not None
         del api_key
         if transport is None:
 
             def make_transport() -> Transport:
-                from chatarmin_os.transports.http import HTTPTransport  # imports requests, which a fake does not need
+                from chatarmin_os.transports.http.transport import (
+                    HTTPTransport,  # imports requests, which a fake does not need
+                )
 
                 return HTTPTransport(key(), base_url, timeout=timeout, max_retries=max_retries, allow_http=allow_http)
 
@@ -108,7 +111,7 @@ class ChatarminOS:
                 return
             transport = make_transport()
         elif not isinstance(transport, Transport):
-            raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {described(transport)}")
+            raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {describe(transport)}")
         else:
             is_given = {
                 "api_key": has_key,
@@ -125,7 +128,7 @@ class ChatarminOS:
     _is_lazy = False
     _make_transport: Callable[[], Transport]
 
-    @made_once
+    @lockless_cached_property
     def transport(self) -> Transport:
         """The transport that answers the calls; a lazy client makes it when this is first read.
 
@@ -157,7 +160,7 @@ class ChatarminOS:
                 >>> client
                 <ChatarminOS on no transport yet>
             """
-            given = hidden((args, kwargs))
+            given = secret((args, kwargs))
             del args, kwargs  # a key is among them
             client = cls.__new__(cls)
             vars(client)["_is_lazy"] = True
@@ -211,9 +214,9 @@ class ChatarminOS:
             >>> [tier.code for tier in quick.tiers.list()]
             ['free', 'trial', 'pro', 'enterprise']
         """
-        from chatarmin_os.transports import _settings
+        from chatarmin_os.transports.http import settings
 
-        _settings.options(timeout, max_retries)
+        settings.options(timeout, max_retries)
         return self._derive(lambda transport: transport.with_options(timeout=timeout, max_retries=max_retries))
 
     def _derive(self, convert: Callable[[Transport], Transport]) -> Self:
@@ -222,7 +225,9 @@ class ChatarminOS:
         derived = kind.__new__(kind)
         # What is made once is bound to this client; all else, a subclass's attributes too, is shared.
         shared = {
-            name: value for name, value in vars(self).items() if not isinstance(getattr(kind, name, None), made_once)
+            name: value
+            for name, value in vars(self).items()
+            if not isinstance(getattr(kind, name, None), lockless_cached_property)
         }
         vars(derived).update(shared)
         if "transport" in vars(self):
@@ -247,49 +252,49 @@ class ChatarminOS:
 
     # Resources, made when first needed: a program that only checks features never defines the rest.
 
-    @made_once
+    @lockless_cached_property
     def companies(self) -> Companies:
         """Companies and their links to your organisations."""
         from chatarmin_os.resources.companies import Companies
 
         return Companies(self)
 
-    @made_once
+    @lockless_cached_property
     def contacts(self) -> Contacts:
         """People at companies."""
         from chatarmin_os.resources.contacts import Contacts
 
         return Contacts(self)
 
-    @made_once
+    @lockless_cached_property
     def features(self) -> Features:
         """What companies may use."""
         from chatarmin_os.resources.features import Features
 
         return Features(self)
 
-    @made_once
+    @lockless_cached_property
     def billing(self) -> Billing:
         """Usage, checkouts and subscriptions."""
         from chatarmin_os.resources.billing import Billing
 
         return Billing(self)
 
-    @made_once
+    @lockless_cached_property
     def tiers(self) -> Tiers:
         """Subscription tiers."""
         from chatarmin_os.resources.tiers import Tiers
 
         return Tiers(self)
 
-    @made_once
+    @lockless_cached_property
     def subscriptions(self) -> Subscriptions:
         """Tiers under their other name."""
         from chatarmin_os.resources.subscriptions import Subscriptions
 
         return Subscriptions(self)
 
-    @made_once
+    @lockless_cached_property
     def links(self) -> Links:
         """Links made and deleted by hand."""
         from chatarmin_os.resources.links import Links
@@ -460,7 +465,7 @@ class ChatarminOS:
             ('Free', 'NOT_FOUND')
         """
         if not isinstance(requests, Iterable):
-            raise TypeError(f"expected several requests, such as a list of them, got {described(requests)}")
+            raise TypeError(f"expected several requests, such as a list of them, got {describe(requests)}")
         asked = list(requests)
         calls = [self._wire.to_call(request) for request in asked]
         answers = self.transport.send_many(calls) if calls else []
@@ -472,7 +477,7 @@ class ChatarminOS:
 
     def _outcome(self, request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
         if isinstance(answer, ChatarminError):
-            error = answer if answer.request is None else twin_of(answer)  # one error may stand for many calls
+            error = answer if answer.request is None else copy_error(answer)  # one error may stand for many calls
         else:
             try:
                 result: T = self._wire.from_answer(request, answer)
@@ -483,7 +488,7 @@ class ChatarminOS:
         error.request = request
         return error
 
-    @made_once
+    @lockless_cached_property
     def _wire(self) -> ModuleType:
         """The converter, imported when first needed: cattrs takes as long as all other imports together."""
         from chatarmin_os import _converter
@@ -508,8 +513,8 @@ class ChatarminOS:
             >>> client.call("tiers.list")[0]
             {'code': 'free', 'name': 'Free'}
         """
-        path, given = within("path", text)(path), within("input", copied)(input)
-        kind = within("kind", _kind)(kind)
+        path, given = at_field("path", text)(path), at_field("input", to_json)(input)
+        kind = at_field("kind", _kind)(kind)
         if kind is None:
             from chatarmin_os.procedures.table import PROCEDURES
 
@@ -524,4 +529,4 @@ def _kind(value: Any) -> Kind | None:
         return None
     if type(name) is str and name in {"query", "mutation"}:
         return "query" if name == "query" else "mutation"
-    raise InvalidInput(f"expected 'query' or 'mutation', got {described(value)}")
+    raise InvalidInput(f"expected 'query' or 'mutation', got {describe(value)}")

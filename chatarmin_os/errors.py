@@ -29,7 +29,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from chatarmin_os.procedures._base import Request
+from chatarmin_os._request import Request
 
 Outcome = Literal["not_sent", "unknown"]
 
@@ -417,7 +417,7 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name, a
         text = super().__str__()
         return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT // 2]}...{text[3 - _MAX_TEXT // 2 :]}"
 
-    def inside(self, place: str) -> InvalidInput:
+    def at(self, place: str) -> InvalidInput:
         """Return the same refusal as seen from outside *place*, whose name goes in front."""
         place, message = printable(place, _MAX_PLACE), super().__str__()
         if self.field is None:

@@ -19,8 +19,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, NoReturn
 
 from chatarmin_os import ApiError
-from chatarmin_os.fake.server import FakeService, Server
-from chatarmin_os.fake.server._products import Products
+from chatarmin_os.server import FakeService, Server
+from chatarmin_os.server.products import Products
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport

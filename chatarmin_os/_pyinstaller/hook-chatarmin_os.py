@@ -17,4 +17,4 @@ def hook(hook_api: Any) -> None:
 
 
 def _is_needed(name: str) -> bool:
-    return name != "chatarmin_os.pytest" and not name.startswith("chatarmin_os._pyinstaller")
+    return not name.endswith(".pytest") and not name.startswith("chatarmin_os._pyinstaller")

@@ -112,7 +112,7 @@ def _api_key(given: Namespace) -> str | None:
     if given.api_key_file is None and os.environ.get("OS_API_KEY", "").strip():
         return None
     if given.api_key_file == "-" and getattr(given, "input", None) == "-":
-        raise InvalidInput("standard input cannot be both the API key and the input of the call").inside("input")
+        raise InvalidInput("standard input cannot be both the API key and the input of the call").at("input")
     key = ""
     try:
         if given.api_key_file is not None and given.api_key_file != "-":
@@ -163,7 +163,7 @@ def _advice(error: ChatarminError, given: Namespace) -> list[str]:
     if isinstance(error, UnauthorizedError):
         advice.append(f"the key is in Settings, Developers, API Keys; is it that of this {option}?")
     if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
-        from chatarmin_os.transports._settings import DEFAULT_BASE_URL
+        from chatarmin_os.transports.http.settings import DEFAULT_BASE_URL
 
         asked = given.base_url or os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
         advice.append(f"is {option} right? {asked} was asked")

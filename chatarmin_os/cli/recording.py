@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift import Report
-    from chatarmin_os.transports._cassette import Recorded
+    from chatarmin_os.recording.file import Recorded
 
 _FAKE = "fake"
 _REDACTORS = ("email_addresses", "names", "metadata")
@@ -110,11 +110,11 @@ def _check(given: Namespace) -> int:
 def _reports(given: Namespace) -> Iterator[Report]:
     """Yield the report of each file, once all are known to be recordings that may be made again."""
     from chatarmin_os.drift import check_recording, refuse_mutations
-    from chatarmin_os.transports import _cassette
+    from chatarmin_os.recording import file
 
     if given.against == _FAKE:
         for path in given.files:
-            _cassette.loaded(path)
+            file.loaded(path)
         yield from map(check_recording, given.files)
         return
     with connected(given) as client:
@@ -125,9 +125,9 @@ def _reports(given: Namespace) -> Iterator[Report]:
 
 
 def _show(given: Namespace) -> int:
-    from chatarmin_os.transports import _cassette
+    from chatarmin_os.recording import file
 
-    recordings = [(path, *_cassette.loaded(path)) for path in given.files]
+    recordings = [(path, *file.loaded(path)) for path in given.files]
     if given.json:
         print_json({"recordings": [_document(*recording) for recording in recordings]})
         return 0
@@ -144,7 +144,7 @@ def _show(given: Namespace) -> int:
                         "input": "" if call.input is None else _shown(call.input),
                         "came_to": _came(call.came),
                     }
-                    for line, call in enumerate(calls, start=_cassette.FIRST_CALL)
+                    for line, call in enumerate(calls, start=file.FIRST_CALL)
                 ]
             )
     return 0
@@ -173,13 +173,14 @@ def _through(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON
 
 
 def _redact(given: Namespace) -> int:
-    from chatarmin_os.transports import _cassette, _redaction, redactors
+    from chatarmin_os.recording import file, redactors
+    from chatarmin_os.recording import redaction as _redaction
 
     if given.output is not None and len(given.files) > 1:
         raise InvalidInput("--output takes one recording; without it each is replaced")
     names = [name for name in _REDACTORS if name in (given.only or _REDACTORS)]
     redact = partial(_through, [getattr(redactors, name) for name in names])
-    recordings = [(path, *_cassette.loaded(path)) for path in given.files]
+    recordings = [(path, *file.loaded(path)) for path in given.files]
     for path, head, calls in recordings:
         try:
             redaction = _redaction.Redaction(redact)
@@ -187,9 +188,9 @@ def _redact(given: Namespace) -> int:
         except ValueError:
             raise CassetteError(f"{path}: an answer is nested too deep to be redacted") from None
         output = Path(path if given.output is None else given.output).resolve()
-        lines = [_cassette.line({**head, "redacted": True}), *map(_cassette.line, redacted)]
+        lines = [file.line({**head, "redacted": True}), *map(file.line, redacted)]
         try:
-            _cassette.write_whole(output, b"".join(lines), mode=Path(path).stat().st_mode)
+            file.write_whole(output, b"".join(lines), mode=Path(path).stat().st_mode)
         except OSError as error:
             raise CassetteError(f"{output}: {error.strerror}") from error
         changed = sum(call != before for call, before in zip(redacted, calls, strict=True))

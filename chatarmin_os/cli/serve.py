@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
     from collections.abc import Callable
 
-    from chatarmin_os.fake.server._products import Products
+    from chatarmin_os.server.products import Products
 
 _EXAMPLES = """\
 examples:
@@ -82,8 +82,8 @@ def _serve(given: Namespace) -> int:
 
 
 def _serve_until(signals: _Signals, given: Namespace) -> int:
-    from chatarmin_os.fake.server import CannotServe, FakeService, Server, StateFile
-    from chatarmin_os.fake.server._catalogue_file import load_catalogue
+    from chatarmin_os.server import CannotServe, FakeService, Server, StateFile
+    from chatarmin_os.server.catalogue_file import load_catalogue
 
     if given.forget and not given.state:
         complain("--forget: there is nothing to forget without --state")
@@ -182,7 +182,7 @@ def _product(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    from chatarmin_os.fake.server._service import host_name
+    from chatarmin_os.server.app import host_name
 
     try:
         return host_name(text)

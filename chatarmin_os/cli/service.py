@@ -140,7 +140,7 @@ def _call(client: ChatarminOS, given: Namespace) -> None:
         text = _standard_input() if given.input == "-" else given.input
         content = None if text is None else json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"no JSON: {error}").inside("input") from None
+        raise InvalidInput(f"no JSON: {error}").at("input") from None
     print_json(client.call(given.path, content, kind="mutation" if given.mutation else None))
 
 

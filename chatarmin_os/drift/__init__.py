@@ -24,12 +24,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 
-from chatarmin_os._json import described
-from chatarmin_os.drift._checking import Checked, against_a_service, against_the_fake, recorded_at
-from chatarmin_os.drift._comparing import Difference
-from chatarmin_os.drift._report import Report, RuleReport, rules_as_json, rules_of, rules_text
+from chatarmin_os._json import describe
+from chatarmin_os.drift.check import Checked, against_a_service, against_the_fake, recorded_at
+from chatarmin_os.drift.compare import Difference
+from chatarmin_os.drift.report import Report, RuleReport, rules_as_json, rules_of, rules_text
 from chatarmin_os.errors import CassetteError, InvalidInput
-from chatarmin_os.transports import Transport, _cassette
+from chatarmin_os.recording import file
+from chatarmin_os.transports import Transport
 
 __all__ = [
     "Checked",
@@ -71,10 +72,10 @@ def check_recording(
         UnauthorizedError: It refuses the key.
     """
     if against is not None and not isinstance(against, Transport):
-        raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {described(against)}")
+        raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {describe(against)}")
     if against is not None:
         refuse_mutations(path, allowed=run_mutations)
-    head, calls = _cassette.loaded(path)
+    head, calls = file.loaded(path)
     when = recorded_at(head)
     try:
         if against is None:
@@ -97,7 +98,7 @@ def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
         CassetteError: It is no recording; a broken line is named by its number.
         InvalidInput: It has mutations, and they are not allowed.
     """
-    _, calls = _cassette.loaded(path)
+    _, calls = file.loaded(path)
     counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
     if counts and not allowed:
         told = ", ".join(f"{path} {count}" for path, count in counts.items())

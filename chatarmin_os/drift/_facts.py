@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os._json import instant_text
-from chatarmin_os.drift._comparing import instant
+from chatarmin_os._json import timestamp_text
 from chatarmin_os.drift._reading import company_of, mapping, number, objects, subscription_claimed, text
+from chatarmin_os.drift.compare import instant
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.tiers import price_ids_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._catalogue import ShownCatalogue
-    from chatarmin_os.transports._cassette import Recorded
+    from chatarmin_os.recording.file import Recorded
 
 Row = dict[str, Any]
 Number = int | float
@@ -209,7 +209,7 @@ class Facts:
             **(limits if feature["hasQuantity"] else dict.fromkeys(limits)),
             "configValues": mapping(shown.get("configValues")),
             "source": text(shown.get("source")),
-            "validUntil": valid_until and instant_text(valid_until),
+            "validUntil": valid_until and timestamp_text(valid_until),
         }
 
     def is_listed(self, company: str) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.transports._cassette import Recorded
+    from chatarmin_os.recording.file import Recorded
 
 LISTINGS = frozenset({"features.listAccess", "features.getAccessByExternalOrgId"})
 _APPLYING = frozenset({"tiers.apply", "billing.linkSubscription", "onboard"})

@@ -9,7 +9,7 @@ from chatarmin_os.fake.rules.matching import EQUAL_NAME
 
 if TYPE_CHECKING:
     from chatarmin_os.drift._facts import Facts
-    from chatarmin_os.transports._cassette import Recorded
+    from chatarmin_os.recording.file import Recorded
 
 
 def unknown_fields(facts: Facts, recorded: Recorded, *, is_redacted: bool) -> frozenset[str]:

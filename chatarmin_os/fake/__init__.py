@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os._lazy import exports
+from chatarmin_os._lazy import lazy_exports
 from chatarmin_os.fake.catalogue import Catalogue, demo_catalogue
 from chatarmin_os.fake.transport import FakeTransport
 
@@ -23,4 +23,4 @@ if TYPE_CHECKING:
 __all__ = ["FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"]
 
 # A list of some thousand, which a test without domains never needs.
-__getattr__, __dir__ = exports(__name__, {"chatarmin_os.fake.rules.addresses": ("FREE_MAIL_DOMAINS",)})
+__getattr__, __dir__ = lazy_exports(__name__, {"chatarmin_os.fake.rules.addresses": ("FREE_MAIL_DOMAINS",)})

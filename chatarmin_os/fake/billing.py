@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from chatarmin_os._json import shortened
+from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
-from chatarmin_os.fake import _lookup, tiers
-from chatarmin_os.fake._router import MAPPING, QUANTITY, TEXT, Given, bad_request, not_found, optional, procedure
+from chatarmin_os.fake import lookup, tiers
 from chatarmin_os.fake.features import access_to, count_enabled, usage_of
+from chatarmin_os.fake.router import MAPPING, QUANTITY, TEXT, Given, bad_request, not_found, optional, procedure
 from chatarmin_os.fake.rules.access import is_enabled
 from chatarmin_os.fake.rules.tiers import paid_for
 from chatarmin_os.fake.rules.usage import added, as_number, passes, standing
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 )
 def track_usage(state: State, given: Given) -> JSON:
     """Count usage, once per key; a replay is answered also when the feature has since been disabled or used up."""
-    company = _lookup.company(state, given["companyId"])
-    feature = _lookup.feature(state, given["featureCode"])
+    company = lookup.company(state, given["companyId"])
+    feature = lookup.feature(state, given["featureCode"])
     if not feature["hasQuantity"]:
         raise bad_request("featureCode", f"the feature {feature['code']!r} has no quantity to track")
     key = given.get("idempotencyKey")
@@ -69,14 +69,14 @@ def _replayed(state: State, key: str, given: Given) -> JSON:
     event = state.events[key]
     for field in ("companyId", "featureCode", "quantity"):
         if event[field] != given[field]:
-            raise ApiError.from_code("CONFLICT", f"The idempotency key {shortened(key)} was used with another {field}")
+            raise ApiError.from_code("CONFLICT", f"The idempotency key {short_repr(key)} was used with another {field}")
     return event["answer"]
 
 
 @procedure("billing.claimCheckout", "mutation", companyId=TEXT, checkoutSessionId=TEXT)
 def claim_checkout(state: State, given: Given) -> JSON:
     """Give a company the subscription of a completed checkout, and the tier it pays for."""
-    company = _lookup.company(state, given["companyId"])
+    company = lookup.company(state, given["companyId"])
     subscription = bought(state, given["checkoutSessionId"])
     refuse_foreign(state, subscription, company["id"])
     already = subscription["id"] in state.claims
@@ -95,9 +95,9 @@ def claim_checkout(state: State, given: Given) -> JSON:
 )
 def link_subscription(state: State, given: Given) -> JSON:
     """Link a subscription of the caller's own; a tier is applied as given."""
-    company = _lookup.company(state, given["companyId"])
-    subscription = _lookup.subscription(state, given["stripeSubscriptionId"])
-    tier = _lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
+    company = lookup.company(state, given["companyId"])
+    subscription = lookup.subscription(state, given["stripeSubscriptionId"])
+    tier = lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
     refuse_unlinkable(subscription, given.get("stripeCustomerId"))
     refuse_foreign(state, subscription, company["id"])
     already = subscription["id"] in state.claims
@@ -108,7 +108,7 @@ def link_subscription(state: State, given: Given) -> JSON:
 @procedure("billing.getStatus", "query", companyId=TEXT)
 def get_status(state: State, given: Given) -> JSON:
     """Answer the active subscriptions in claiming order, and the number of features enabled right now."""
-    company = _lookup.company(state, given["companyId"])
+    company = lookup.company(state, given["companyId"])
     claims = state.claims_of(company["id"])
     return {
         "hasBillingProfile": bool(claims),
@@ -142,7 +142,9 @@ def refuse_unlinkable(subscription: StripeSubscription, customer_id: str | None)
     """Refuse a cancelled subscription, and a customer that is not its own."""
     _refuse_cancelled(subscription, "stripeSubscriptionId")
     if customer_id not in {None, subscription["customerId"]}:
-        raise bad_request("stripeCustomerId", f"{shortened(customer_id)} is not the customer of {subscription['id']!r}")
+        raise bad_request(
+            "stripeCustomerId", f"{short_repr(customer_id)} is not the customer of {subscription['id']!r}"
+        )
 
 
 def _refuse_cancelled(subscription: StripeSubscription, place: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NotRequired, TypedDict
 
-from chatarmin_os._input import flag, keywords, mapping, nullable_limit, text, within
-from chatarmin_os._json import described, integer, unshared
+from chatarmin_os._input import at_field, boolean, keywords, mapping, nullable_limit, text
+from chatarmin_os._json import copy_json, describe, integer
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.rules.tiers import price_ids_of
 from chatarmin_os.fake.rules.usage import Number
@@ -77,12 +77,12 @@ class Catalogue:
         Raises:
             ValueError: Blank text, or a config that is no JSON object.
         """
-        code = within("code", text)(code)
+        code = at_field("code", text)(code)
         self.features[code] = {
             "code": code,
-            "name": within("name", text)(name),
-            "hasQuantity": within("has_quantity", flag)(has_quantity),
-            "config": within("config", mapping)(config) or {},
+            "name": at_field("name", text)(name),
+            "hasQuantity": at_field("has_quantity", boolean)(has_quantity),
+            "config": at_field("config", mapping)(config) or {},
         }
 
     def add_tier(
@@ -108,15 +108,15 @@ class Catalogue:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
                 that is no int of at least 0, a price whose id another price has.
         """
-        code = within("code", text)(code)
+        code = at_field("code", text)(code)
         tier: Tier = {
             "code": code,
-            "name": within("name", text)(name),
-            "baseFee": within("base_fee", _amount)(base_fee),
-            "currency": within("currency", text)(currency),
-            "features": within("features", self._grants)(features),
+            "name": at_field("name", text)(name),
+            "baseFee": at_field("base_fee", _amount)(base_fee),
+            "currency": at_field("currency", text)(currency),
+            "features": at_field("features", self._grants)(features),
         }
-        within("code", self._refuse_taken_prices)(tier)
+        at_field("code", self._refuse_taken_prices)(tier)
         self.tiers[code] = tier
 
     def _refuse_taken_prices(self, tier: Tier) -> None:
@@ -131,18 +131,18 @@ class Catalogue:
         if features is None:
             return {}
         grants = keywords(features, allowed=tuple(self.features))
-        return {code: within(code, partial(_granted, feature=self.features[code]))(grants[code]) for code in grants}
+        return {code: at_field(code, partial(_granted, feature=self.features[code]))(grants[code]) for code in grants}
 
     def copy(self) -> Catalogue:
         """Return a catalogue that shares nothing with this one."""
         twin = type(self)()
-        twin.features, twin.tiers = unshared(self.features), unshared(self.tiers)
+        twin.features, twin.tiers = copy_json(self.features), copy_json(self.tiers)
         return twin
 
 
 def _amount(value: int | None) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise InvalidInput(f"expected minor units (cents) as an int of at least 0, got {described(value)}")
+        raise InvalidInput(f"expected minor units (cents) as an int of at least 0, got {describe(value)}")
     return None if value is None else integer(value)
 
 
@@ -153,12 +153,12 @@ def _granted(value: Mapping[str, Any], feature: Feature) -> TierFeature:
     if not feature["hasQuantity"] and not quantity_limit is included is None:
         raise InvalidInput("a feature without a quantity has no limits; add it with has_quantity=True")
     granted: TierFeature = {
-        "includedQuantity": within("included_quantity", nullable_limit)(included),
-        "config": within("config", mapping)(given.get("config")) or {},
-        "unitAmount": within("unit_amount", _amount)(given.get("unit_amount")),
+        "includedQuantity": at_field("included_quantity", nullable_limit)(included),
+        "config": at_field("config", mapping)(given.get("config")) or {},
+        "unitAmount": at_field("unit_amount", _amount)(given.get("unit_amount")),
     }
     if "quantity_limit" in given:
-        granted["quantityLimit"] = within("quantity_limit", nullable_limit)(quantity_limit)
+        granted["quantityLimit"] = at_field("quantity_limit", nullable_limit)(quantity_limit)
     return granted
 
 

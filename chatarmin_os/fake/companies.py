@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.fake import _lookup, contacts, links
-from chatarmin_os.fake._router import (
+from chatarmin_os.fake import contacts, links, lookup
+from chatarmin_os.fake.router import (
     DOMAIN,
     EMAIL,
     FRACTION,
@@ -68,7 +68,7 @@ def added(state: State, given: Given, *, name: str, domain: str | None) -> Compa
 @procedure("companies.update", "mutation", companyId=TEXT, createdAt=INSTANT)
 def update(state: State, given: Given) -> JSON:
     """Change when a company came into being."""
-    company = _lookup.company(state, given["companyId"])
+    company = lookup.company(state, given["companyId"])
     company["createdAt"] = given["createdAt"]
     return company
 

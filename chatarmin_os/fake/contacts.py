@@ -6,9 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from chatarmin_os._json import shortened
-from chatarmin_os.fake import _lookup
-from chatarmin_os.fake._router import (
+from chatarmin_os._json import short_repr
+from chatarmin_os.fake import lookup
+from chatarmin_os.fake.router import (
     EMAIL,
     FLAG,
     MAPPING,
@@ -43,13 +43,13 @@ _CONTACT = {
 @procedure("contacts.create", "mutation", companyId=TEXT, **_CONTACT)
 def create(state: State, given: Given) -> JSON:
     """Create a contact, or update the one with this address."""
-    return upsert(state, _lookup.company(state, given["companyId"])["id"], given)
+    return upsert(state, lookup.company(state, given["companyId"])["id"], given)
 
 
 @procedure("contacts.bulkUpsert", "mutation", companyId=TEXT, contacts=Field(list_of(object_of(**_CONTACT))))
 def bulk_upsert(state: State, given: Given) -> JSON:
     """Create or update contacts in order; the shape of all was checked before the first is touched."""
-    company = _lookup.company(state, given["companyId"])
+    company = lookup.company(state, given["companyId"])
     _refuse_endless_answer(state.contacts.get(company["id"], {}), given["contacts"])
     answers = [upsert(state, company["id"], contact) for contact in given["contacts"]]
     created = sum(answer["isNew"] for answer in answers)
@@ -67,7 +67,7 @@ def _refuse_endless_answer(known: dict[str, Contact], entries: list[Given]) -> N
         if repeated > MAX_REPEATED:
             raise bad_request(
                 f"contacts[{index}]",
-                f"too many entries for {shortened(entry['email'])}: each answers what those before it have given; "
+                f"too many entries for {short_repr(entry['email'])}: each answers what those before it have given; "
                 f"merge them into one",
             )
         rows: list[Mapping[str, Any]] = [entry] if address in totals else [known.get(address, {}), entry]
@@ -89,7 +89,7 @@ def _fields(contact: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 @procedure("contacts.list", "query", companyId=TEXT, primaryOnly=optional(FLAG))
 def list_contacts(state: State, given: Given) -> JSON:
     """Answer a company's contacts in order of creation."""
-    company = _lookup.company(state, given["companyId"])
+    company = lookup.company(state, given["companyId"])
     contacts = state.contacts.get(company["id"], {}).values()
     return [contact for contact in contacts if contact["isPrimary"] or not given.get("primaryOnly")]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.fake import _lookup
-from chatarmin_os.fake._router import (
+from chatarmin_os.fake import lookup
+from chatarmin_os.fake.router import (
     FLAG,
     LIMIT,
     MAPPING,
@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 @procedure("features.check", "query", companyId=TEXT, featureCode=TEXT)
 def check(state: State, given: Given) -> JSON:
     """Answer a company's access to a feature, as it is now."""
-    company = _lookup.company(state, given["companyId"])
-    return _described(state, company["id"], _lookup.feature(state, given["featureCode"]))
+    company = lookup.company(state, given["companyId"])
+    return _described(state, company["id"], lookup.feature(state, given["featureCode"]))
 
 
 @procedure("features.checkByExternalOrgId", "query", externalOrgId=TEXT, featureCode=TEXT)
 def check_by_external_org_id(state: State, given: Given) -> JSON:
     """Answer the same by link."""
-    company = _lookup.linked_company(state, given["externalOrgId"])
-    return _described(state, company["id"], _lookup.feature(state, given["featureCode"]))
+    company = lookup.linked_company(state, given["externalOrgId"])
+    return _described(state, company["id"], lookup.feature(state, given["featureCode"]))
 
 
 @procedure("features.listAccess", "query", companyId=TEXT)
 def list_access(state: State, given: Given) -> JSON:
     """Answer a company's access to all features, in catalogue order."""
-    return _all_described(state, _lookup.company(state, given["companyId"])["id"])
+    return _all_described(state, lookup.company(state, given["companyId"])["id"])
 
 
 @procedure("features.getAccessByExternalOrgId", "query", externalOrgId=TEXT)
 def get_access_by_external_org_id(state: State, given: Given) -> JSON:
     """Answer the company behind a link, with its access to all features."""
-    company = _lookup.linked_company(state, given["externalOrgId"])
+    company = lookup.linked_company(state, given["externalOrgId"])
     return {"companyId": company["id"], "features": _all_described(state, company["id"])}
 
 
@@ -72,10 +72,10 @@ def set_access(state: State, given: Given) -> JSON:
     if ("companyId" in given) == ("externalOrgId" in given):
         raise bad_request("companyId", "give exactly one of companyId and externalOrgId")
     if "companyId" in given:
-        company = _lookup.company(state, given["companyId"])
+        company = lookup.company(state, given["companyId"])
     else:
-        company = _lookup.linked_company(state, given["externalOrgId"])
-    feature = _lookup.feature(state, given["featureCode"])
+        company = lookup.linked_company(state, given["externalOrgId"])
+    feature = lookup.feature(state, given["featureCode"])
     for limit in ("quantityLimit", "includedQuantity"):
         refuse_limit(feature, given.get(limit), limit)
     access = access_to(state, company["id"], feature)

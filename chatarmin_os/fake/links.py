@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os._json import shortened
+from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
-from chatarmin_os.fake import _lookup
-from chatarmin_os.fake._router import FLAG, TEXT, Given, optional, procedure
+from chatarmin_os.fake import lookup
+from chatarmin_os.fake.router import FLAG, TEXT, Given, optional, procedure
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -18,7 +18,7 @@ def refuse_taken(state: State, external_org_id: str, company_id: str | None = No
     """Refuse an external org id that is linked, unless to *company_id*."""
     link = state.links.get(external_org_id)
     if link and link["companyId"] != company_id:
-        known = f"External org id {shortened(external_org_id)} is linked already, to company {link['companyId']}"
+        known = f"External org id {short_repr(external_org_id)} is linked already, to company {link['companyId']}"
         raise ApiError.from_code("CONFLICT", known)
 
 
@@ -38,7 +38,7 @@ def link(state: State, company_id: str, external_org_id: str) -> Link:
 )
 def create(state: State, given: Given) -> JSON:
     """Link by hand; the same link again updates its label and user."""
-    company = _lookup.company(state, given["companyId"])
+    company = lookup.company(state, given["companyId"])
     refuse_taken(state, given["externalOrgId"], company["id"])
     row = link(state, company["id"], given["externalOrgId"])
     row["label"] = given.get("label", row["label"])

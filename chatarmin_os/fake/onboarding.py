@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.fake import _lookup, billing, companies, contacts, links, tiers
-from chatarmin_os.fake._router import EMAIL, INSTANT, TEXT, Given, bad_request, optional, procedure
+from chatarmin_os.fake import billing, companies, contacts, links, lookup, tiers
+from chatarmin_os.fake.router import EMAIL, INSTANT, TEXT, Given, bad_request, optional, procedure
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -32,7 +32,7 @@ def onboard(state: State, given: Given) -> JSON:
         raise bad_request("checkoutSessionId", "give a checkout or a subscription, not both")
     if "stripeCustomerId" in given and "stripeSubscriptionId" not in given:
         raise bad_request("stripeCustomerId", "a customer goes with a stripeSubscriptionId")
-    tier = _lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
+    tier = lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
     subscription = _subscription(state, given)
     status, company = _found(state, given)
     if subscription:
@@ -53,7 +53,7 @@ def _subscription(state: State, given: Given) -> StripeSubscription | None:
     if "checkoutSessionId" in given:
         return billing.bought(state, given["checkoutSessionId"])
     if "stripeSubscriptionId" in given:
-        subscription = _lookup.subscription(state, given["stripeSubscriptionId"])
+        subscription = lookup.subscription(state, given["stripeSubscriptionId"])
         billing.refuse_unlinkable(subscription, given.get("stripeCustomerId"))
         return subscription
     return None

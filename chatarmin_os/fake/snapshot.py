@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from chatarmin_os._converter import mismatch
-from chatarmin_os._input import optional_instant, within
-from chatarmin_os._json import DEEPEST, copied, described, finite, shortened, unshared
+from chatarmin_os._input import at_field, optional_timestamp
+from chatarmin_os._json import MAX_DEPTH, copy_json, describe, finite, short_repr, to_json
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier
 from chatarmin_os.fake.state import Access, Claim, Company, Contact, Event, Link, Session, State, StripeSubscription
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _FORMAT = "chatarmin_os fake 1"
 _MICROSECOND = timedelta(microseconds=1)
-_MAX_DEPTH = DEEPEST + 20  # an argument as deep as one may be, and the tables around it
+_MAX_DEPTH = MAX_DEPTH + 20  # an argument as deep as one may be, and the tables around it
 _MAX_DIGITS = 1100  # more than any sum of floats has; from 4,300 on Python does not write an integer as text
 _MAX_BITS = 3654  # of so many digits
 _AMOUNT = re.compile(rf"(?=.{{1,{_MAX_DIGITS}}}$)[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{{1,3}})?")
@@ -85,7 +85,7 @@ def tables(state: State) -> Snapshot:
 
 def taken(state: State) -> JSON:
     """Return everything as JSON."""
-    return unshared(tables(state))
+    return copy_json(tables(state))
 
 
 def loaded(snapshot: JSON) -> State:
@@ -97,7 +97,7 @@ def loaded(snapshot: JSON) -> State:
     if not isinstance(snapshot, dict) or snapshot.get("format") != _FORMAT:
         raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
     try:
-        content = cast("Snapshot", unshared(snapshot))
+        content = cast("Snapshot", copy_json(snapshot))
         _refuse_foreign_values(content)
         problem = mismatch(content, Snapshot) or next(_contradictions(content), None)
         if problem is None:
@@ -114,11 +114,11 @@ def _loaded(content: Snapshot) -> State:
     catalogue.features = {feature["code"]: feature for feature in content["catalogue"]["features"]}
     catalogue.tiers = {tier["code"]: tier for tier in content["catalogue"]["tiers"]}
     state = State(catalogue)
-    state.clock_offset = within("clock_offset_microseconds", _offset)(content["clock_offset_microseconds"])
+    state.clock_offset = at_field("clock_offset_microseconds", _offset)(content["clock_offset_microseconds"])
     for index, tier in enumerate(content["catalogue"]["tiers"]):
-        within(f"catalogue.tiers[{index}]", _check_tier)(tier)
+        at_field(f"catalogue.tiers[{index}]", _check_tier)(tier)
     for index, company in enumerate(content["companies"]):
-        within(f"companies[{index}].createdAt", optional_instant)(company["createdAt"])
+        at_field(f"companies[{index}].createdAt", optional_timestamp)(company["createdAt"])
         state.companies[company["id"]] = company
         state.index_company(company)
     state.links = {link["externalOrgId"]: link for link in content["links"]}
@@ -127,23 +127,23 @@ def _loaded(content: Snapshot) -> State:
             state.add_contact(company_id, contact)
     for company_id, accesses in content["access"].items():
         for code, access in accesses.items():
-            within(f"access.{company_id}.{code}", _check_access)(access)
+            at_field(f"access.{company_id}.{code}", _check_access)(access)
     state.access = content["access"]
     state.tiers = content["tiers"]
     state.usage = {
-        company: {code: within(f"usage.{company}.{code}", _amount)(amount) for code, amount in usage.items()}
+        company: {code: at_field(f"usage.{company}.{code}", _amount)(amount) for code, amount in usage.items()}
         for company, usage in content["usage"].items()
     }
     for key, event in content["events"].items():
-        within(f"events.{key}", _check_event)(event)
+        at_field(f"events.{key}", _check_event)(event)
     state.events = content["events"]
     state.subscriptions = {row["id"]: row for row in content["stripe"]["subscriptions"]}
     state.sessions = {row["id"]: row for row in content["stripe"]["sessions"]}
     for index, claim in enumerate(content["claims"]):
-        within(f"claims[{index}].monthlyFee", _not_negative)(claim["monthlyFee"])
+        at_field(f"claims[{index}].monthlyFee", _not_negative)(claim["monthlyFee"])
         state.add_claim(claim)
     for company_id, revenue in content["mrr"].items():
-        within(f"mrr.{company_id}", _not_negative)(revenue)
+        at_field(f"mrr.{company_id}", _not_negative)(revenue)
     state.mrr = content["mrr"]
     return state
 
@@ -158,54 +158,56 @@ def _refuse_foreign_values(value: JSON, depth: int = 0) -> None:
         if value.bit_length() > _MAX_BITS:
             raise InvalidInput(f"expected a number of at most {_MAX_DIGITS} digits")
     elif isinstance(value, str):
-        copied(value)
+        to_json(value)
     elif isinstance(value, (dict, list)):
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            name = f"[{place}]" if isinstance(value, list) else copied(place) if isinstance(place, str) else repr(place)
+            name = (
+                f"[{place}]" if isinstance(value, list) else to_json(place) if isinstance(place, str) else repr(place)
+            )
             try:
                 _refuse_foreign_values(inner, depth + 1)
             except InvalidInput as refusal:
-                raise refusal.inside(name) from None
+                raise refusal.at(name) from None
 
 
 def _offset(microseconds: int) -> timedelta:
     if not isinstance(microseconds, int) or not 0 <= microseconds <= timedelta.max // _MICROSECOND:
-        raise InvalidInput(f"expected how far fake.advance has moved the clock, got {described(microseconds)}")
+        raise InvalidInput(f"expected how far fake.advance has moved the clock, got {describe(microseconds)}")
     return microseconds * _MICROSECOND
 
 
 def _check_tier(tier: Tier) -> None:
-    within("baseFee", _not_negative)(tier["baseFee"])
+    at_field("baseFee", _not_negative)(tier["baseFee"])
     for code, granted in tier["features"].items():
         for key in ("quantityLimit", "includedQuantity", "unitAmount"):
-            within(f"features.{code}.{key}", _not_negative)(granted.get(key))
+            at_field(f"features.{code}.{key}", _not_negative)(granted.get(key))
 
 
 def _check_access(access: Access) -> None:
-    within("quantityLimit", _not_negative)(access["quantityLimit"])
-    within("includedQuantity", _not_negative)(access["includedQuantity"])
-    within("validUntil", optional_instant)(access["validUntil"])
+    at_field("quantityLimit", _not_negative)(access["quantityLimit"])
+    at_field("includedQuantity", _not_negative)(access["includedQuantity"])
+    at_field("validUntil", optional_timestamp)(access["validUntil"])
 
 
 def _check_event(event: Event) -> None:
     answer = event["answer"]
-    within("quantity", _not_negative)(event["quantity"])
-    within("answer.currentUsage", _not_negative)(answer["currentUsage"])
-    within("answer.remaining", _not_negative)(answer["remaining"])
-    within("answer.billableQuantity", _not_negative)(answer["billableQuantity"])
+    at_field("quantity", _not_negative)(event["quantity"])
+    at_field("answer.currentUsage", _not_negative)(answer["currentUsage"])
+    at_field("answer.remaining", _not_negative)(answer["remaining"])
+    at_field("answer.billableQuantity", _not_negative)(answer["billableQuantity"])
 
 
 def _not_negative(value: Number | None) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if value is not None and not (is_number and value >= 0):
-        raise InvalidInput(f"expected a number of at least 0, got {described(value)}")
+        raise InvalidInput(f"expected a number of at least 0, got {describe(value)}")
 
 
 def _amount(text: str) -> Decimal:
     """Return an amount of usage: the text of a decimal, of no more digits than sums of quantities can have."""
     amount = Decimal(text) if _AMOUNT.fullmatch(text) else None
     if amount is None:
-        raise InvalidInput(f"expected an amount of usage, got {shortened(text)}")
+        raise InvalidInput(f"expected an amount of usage, got {short_repr(text)}")
     return amount
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 from uuid import uuid4
 
-from chatarmin_os.fake._name_index import NameIndex
+from chatarmin_os.fake.name_index import NameIndex
 from chatarmin_os.fake.rules.addresses import email_domain, telling
 from chatarmin_os.fake.rules.names import normalised, slug
 from chatarmin_os.fake.rules.usage import Number

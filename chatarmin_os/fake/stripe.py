@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from chatarmin_os._input import flag, items, optional_text, text, within
+from chatarmin_os._input import at_field, boolean, items, optional_text, text
 from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Stripe:
 
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
         """Add an active subscription and return its id (`sub_...`); without a customer it gets a new one."""
-        prices, customer = _price_ids(price_ids), within("customer_id", optional_text)(customer_id)
+        prices, customer = _price_ids(price_ids), at_field("customer_id", optional_text)(customer_id)
         with self._locked() as state:
             return _subscribed(state, prices, customer)["id"]
 
@@ -45,10 +45,10 @@ class Stripe:
         session: Session = {
             "id": _new_id("cs_test"),
             "priceIds": _price_ids(price_ids),
-            "customerName": within("customer_name", optional_text)(customer_name),
+            "customerName": at_field("customer_name", optional_text)(customer_name),
             "subscriptionId": None,
         }
-        complete = within("complete", flag)(complete)
+        complete = at_field("complete", boolean)(complete)
         with self._locked() as state:
             state.sessions[session["id"]] = session
             if complete:
@@ -122,7 +122,7 @@ def _known(table: dict[str, Any], id: str, what: str) -> Any:
 
 
 def _prices(value: Iterable[str]) -> list[str]:
-    return [within(f"[{index}]", text)(price_id) for index, price_id in enumerate(items(value, of="price ids"))]
+    return [at_field(f"[{index}]", text)(price_id) for index, price_id in enumerate(items(value, of="price ids"))]
 
 
-_price_ids = within("price_ids", _prices)
+_price_ids = at_field("price_ids", _prices)

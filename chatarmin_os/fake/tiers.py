@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.fake import _lookup
-from chatarmin_os.fake._router import (
-    TEXT,
-    Field,
-    Given,
-    bad_request,
-    limit_at,
-    object_of,
-    optional,
-    procedure,
-    shaped,
-)
+from chatarmin_os.fake import lookup
 from chatarmin_os.fake.features import refuse_limit
+from chatarmin_os.fake.router import TEXT, Field, Given, bad_request, limit_at, object_of, optional, procedure, shaped
 from chatarmin_os.fake.rules import tiers as rules
 
 if TYPE_CHECKING:
@@ -39,7 +29,7 @@ def summary(tier: Tier) -> dict[str, Any]:
 @procedure("tiers.get", "query", tierCode=TEXT)
 def get(state: State, given: Given) -> JSON:
     """Answer what a tier grants and costs."""
-    tier = _lookup.tier(state, given["tierCode"])
+    tier = lookup.tier(state, given["tierCode"])
     base = rules.base_price(tier)
     catalogue = state.catalogue.features
     return {
@@ -67,8 +57,8 @@ def _overrides(value: Any, place: str) -> Given:
 @procedure("tiers.apply", "mutation", tierCode=TEXT, companyId=TEXT, features=optional(Field(_overrides)))
 def apply(state: State, given: Given) -> JSON:
     """Grant a tier without Stripe."""
-    company = _lookup.company(state, given["companyId"])
-    tier = _lookup.tier(state, given["tierCode"])
+    company = lookup.company(state, given["companyId"])
+    tier = lookup.tier(state, given["tierCode"])
     overrides = given.get("features", {})
     for code, override in overrides.items():
         if code not in tier["features"]:

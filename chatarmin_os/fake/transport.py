@@ -9,22 +9,23 @@ from functools import partial
 from threading import RLock
 from typing import Any, TypeVar
 
-from chatarmin_os._input import flag, optional_instant, text, within
-from chatarmin_os._json import DEEPEST, JSON, copied, described, instant_text, shortened, unshared
+from chatarmin_os._call import Call, copy_error
+from chatarmin_os._input import at_field, boolean, optional_timestamp, text
+from chatarmin_os._json import JSON, MAX_DEPTH, copy_json, describe, short_repr, timestamp_text, to_json
 from chatarmin_os.errors import CODES, ApiError, ChatarminError, InvalidInput
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
-from chatarmin_os.fake._router import ROUTES, read_input
 from chatarmin_os.fake.catalogue import Catalogue
+from chatarmin_os.fake.router import ROUTES, read_input
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.state import State
 from chatarmin_os.fake.stripe import Stripe
-from chatarmin_os.transports.base import Call, Transport, twin_of
+from chatarmin_os.transports.base import Transport
 
 F = TypeVar("F", bound="FakeTransport")
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 # A whole input holds its arguments a few levels down, each as deep as an argument may be.
-_travelled = within("input", partial(copied, deepest=DEEPEST + 10, is_stored=False))
+_travelled = at_field("input", partial(to_json, deepest=MAX_DEPTH + 10, is_stored=False))
 
 
 class _Fault:
@@ -72,9 +73,9 @@ class FakeTransport(Transport):
 
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         if catalogue is not None and not isinstance(catalogue, Catalogue):
-            raise ValueError(f"catalogue: expected a Catalogue or None, got {described(catalogue)}")
+            raise ValueError(f"catalogue: expected a Catalogue or None, got {describe(catalogue)}")
         if now is not None and not callable(now):
-            raise ValueError(f"now: expected a function that returns the time, got {described(now)}")
+            raise ValueError(f"now: expected a function that returns the time, got {describe(now)}")
         self._now = _real_clock if now is None else now
         self._lock = RLock()
         self._faults: list[_Fault] = []
@@ -97,7 +98,7 @@ class FakeTransport(Transport):
     def _instant_after(self, offset: timedelta, what: str) -> datetime:
         now = self._now()
         if not isinstance(now, datetime) or now.utcoffset() is None:
-            raise ValueError(f"now: expected an aware datetime of the clock, got {described(now)}")
+            raise ValueError(f"now: expected an aware datetime of the clock, got {describe(now)}")
         try:
             return now + offset
         except OverflowError:
@@ -135,7 +136,7 @@ class FakeTransport(Transport):
                     "METHOD_NOT_SUPPORTED", f'"{call.path}" is a {route.kind} and was called as a {call.kind}'
                 )
             self._state.now = self._instant()
-            return unshared(route.handler(self._state, read_input(route, given)))
+            return copy_json(route.handler(self._state, read_input(route, given)))
         except ApiError as refusal:
             _tell_as_the_wire(refusal, call.path)
             raise
@@ -170,10 +171,10 @@ class FakeTransport(Transport):
             >>> client.companies.smart_link(external_org_id="org_1", hints={"domain": "acme.com"}).company_id == company
             True
         """
-        name, normalised = within("name", text)(name), within("domain", _domain)(domain)
-        moment = within("created_at", optional_instant)(created_at)
+        name, normalised = at_field("name", text)(name), at_field("domain", _domain)(domain)
+        moment = at_field("created_at", optional_timestamp)(created_at)
         with self._locked() as state:
-            return state.add_company(name, normalised, None if moment is None else instant_text(moment))["id"]
+            return state.add_company(name, normalised, None if moment is None else timestamp_text(moment))["id"]
 
     def advance(self, by: timedelta) -> None:
         """Move the fake's clock forward.
@@ -183,7 +184,7 @@ class FakeTransport(Transport):
             >>> fake.advance(timedelta(days=31))
         """
         if not isinstance(by, timedelta) or by < timedelta():
-            raise ValueError(f"by: expected a timedelta that is not negative, got {described(by)}")
+            raise ValueError(f"by: expected a timedelta that is not negative, got {describe(by)}")
         with self._locked() as state:
             offset = state.clock_offset + min(by, timedelta.max - state.clock_offset)
             self._instant_after(offset, what="by")
@@ -211,12 +212,12 @@ class FakeTransport(Transport):
         if isinstance(error, str):
             error = _error_of_code(error)
         if not isinstance(error, ChatarminError):
-            raise ValueError(f"error: expected a code or a ChatarminError, got {described(error)}")  # noqa: TRY004 - one error for wrong use
+            raise ValueError(f"error: expected a code or a ChatarminError, got {describe(error)}")  # noqa: TRY004 - one error for wrong use
         if isinstance(times, bool) or not isinstance(times, int) or times < 1:
-            raise ValueError(f"times: expected an int of at least 1, got {described(times)}")
+            raise ValueError(f"times: expected an int of at least 1, got {describe(times)}")
         if path is not None and (not isinstance(path, str) or path not in ROUTES):
             raise ValueError(f'path: no procedure {path!r}; paths are those of the wire, such as "billing.trackUsage"')
-        fault = _Fault(path, twin_of(error), times, after=within("after", flag)(after))
+        fault = _Fault(path, copy_error(error), times, after=at_field("after", boolean)(after))
         with self._lock:
             self._faults.append(fault)
 
@@ -270,7 +271,7 @@ def _error_of_code(code: str) -> ApiError:
 
         meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(code.strip().upper(), CODES, n=1))
         raise ValueError(
-            f"error: unknown code {shortened(code)}; {meant}"
+            f"error: unknown code {short_repr(code)}; {meant}"
             f"the wire has {', '.join(CODES)}; for another code pass ApiError(message, code=...)"
         )
     return ApiError.from_code(code)
@@ -285,7 +286,7 @@ def _domain(given: str | None) -> str | None:
         return None
     domain = addresses.domain(text(given))
     if domain is None:
-        raise InvalidInput(f"expected a domain such as acme.com, or an unambiguous URL of one; got {shortened(given)}")
+        raise InvalidInput(f"expected a domain such as acme.com, or an unambiguous URL of one; got {short_repr(given)}")
     return domain
 
 
@@ -297,7 +298,7 @@ def _tell_as_the_wire(refusal: ApiError, path: str) -> None:
 
 def _raisable(error: ChatarminError, path: str) -> ChatarminError:
     """Return an injected error for one call, so that each gets its own."""
-    error = twin_of(error)
+    error = copy_error(error)
     if isinstance(error, ApiError) and error.path is None:
         error.path = path
     return error

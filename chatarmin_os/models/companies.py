@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, frozen
 
 from chatarmin_os import _pydantic
-from chatarmin_os._input import hint, hint_addresses, named
+from chatarmin_os._input import hint, hint_addresses, name_fields_in_errors
 from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
 
@@ -29,7 +29,7 @@ class Company(AcrossVersions):
     extra: dict[str, Any] = unknown_fields()
 
 
-@frozen(field_transformer=named)
+@frozen(field_transformer=name_fields_in_errors)
 class Hints(AcrossVersions, _pydantic.Instance):
     """What is known of a company that may exist already; blank text counts as not given.
 

@@ -7,20 +7,20 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from chatarmin_os._input import (
-    event_key,
+    idempotency_key,
     identifier,
     mapping,
-    named,
+    name_fields_in_errors,
     optional_identifier,
     optional_text,
     quantity,
     text,
 )
+from chatarmin_os._request import Request
 from chatarmin_os.models.billing import BillingStatus, ClaimResult, LinkSubscriptionResult, UsageResult
-from chatarmin_os.procedures._base import Request
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class TrackUsageInput(Request[UsageResult]):
     """Count usage; one object is one event, however often it is sent.
 
@@ -41,11 +41,11 @@ class TrackUsageInput(Request[UsageResult]):
     company_id: str = field(converter=identifier)
     feature_code: str = field(converter=text)
     quantity: float = field(converter=quantity)
-    idempotency_key: str = field(default=None, converter=event_key)
+    idempotency_key: str = field(default=None, converter=idempotency_key)
     metadata: dict[str, Any] | None = field(default=None, converter=mapping)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ClaimCheckoutInput(Request[ClaimResult]):
     """Claim the subscription of a completed Stripe checkout."""
 
@@ -57,7 +57,7 @@ class ClaimCheckoutInput(Request[ClaimResult]):
     checkout_session_id: str = field(converter=identifier)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
     """Link a Stripe subscription that exists already."""
 
@@ -72,7 +72,7 @@ class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
     display_name: str | None = field(default=None, converter=optional_text)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetStatusInput(Request[BillingStatus]):
     """How does a company's billing stand?"""
 

@@ -11,16 +11,16 @@ from attrs import field, fields, frozen
 from chatarmin_os._input import (
     fraction,
     identifier,
-    instant,
     keywords,
-    named,
+    name_fields_in_errors,
     optional_address,
-    optional_instant,
     optional_text,
+    optional_timestamp,
     text,
+    timestamp,
 )
+from chatarmin_os._request import Request
 from chatarmin_os.models.companies import Company, Hints, SmartLinkResult
-from chatarmin_os.procedures._base import Request
 
 
 def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
@@ -32,7 +32,7 @@ def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
     return None if value == Hints() else value
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetByProductLinkInput(Request[Company | None]):
     """Which company is linked to an external organisation id?"""
 
@@ -43,7 +43,7 @@ class GetByProductLinkInput(Request[Company | None]):
     external_org_id: str = field(converter=identifier)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateCompanyInput(Request[Company]):
     """Create a company and its link."""
 
@@ -57,10 +57,10 @@ class CreateCompanyInput(Request[Company]):
     domain: str | None = field(default=None, converter=optional_text)
     contact_email: str | None = field(default=None, converter=optional_address)
     contact_name: str | None = field(default=None, converter=optional_text)
-    created_at: datetime | None = field(default=None, converter=optional_instant)
+    created_at: datetime | None = field(default=None, converter=optional_timestamp)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class UpdateCompanyInput(Request[Company]):
     """Change what is known about a company."""
 
@@ -70,10 +70,10 @@ class UpdateCompanyInput(Request[Company]):
     may_be_empty: ClassVar = True
 
     company_id: str = field(converter=identifier)
-    created_at: datetime = field(converter=instant)
+    created_at: datetime = field(converter=timestamp)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class SmartLinkInput(Request[SmartLinkResult]):
     """Find the company that hints describe, and link it where that is safe."""
 

@@ -10,27 +10,27 @@ from attrs import field, fields, frozen
 from chatarmin_os import _pydantic
 from chatarmin_os._input import (
     address,
-    flag,
+    at_field,
+    boolean,
     identifier,
     items,
     keywords,
     mapping,
-    named,
-    optional_flag,
+    name_fields_in_errors,
+    optional_boolean,
     optional_text,
-    within,
 )
 from chatarmin_os._pickling import AcrossVersions
+from chatarmin_os._request import Request
 from chatarmin_os.models.contacts import BulkUpsertResult, Contact
-from chatarmin_os.procedures._base import Request
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class _ContactFields(AcrossVersions):
     email: str = field(converter=address)
     name: str | None = field(default=None, converter=optional_text)
     role: str | None = field(default=None, converter=optional_text)
-    is_primary: bool | None = field(default=None, converter=optional_flag)
+    is_primary: bool | None = field(default=None, converter=optional_boolean)
     avatar_url: str | None = field(default=None, converter=optional_text)
     metadata: dict[str, Any] | None = field(default=None, converter=mapping)
 
@@ -48,7 +48,7 @@ class ContactInput(_pydantic.Instance, _ContactFields):
 def contact_inputs(value: Iterable[ContactInput | Mapping[str, Any]]) -> tuple[ContactInput, ...]:
     """Contacts from an iterable of `ContactInput` or mappings with its keys."""
     given = items(value, of="contacts")
-    return tuple(within(f"[{index}]", _contact_input)(contact) for index, contact in enumerate(given))
+    return tuple(at_field(f"[{index}]", _contact_input)(contact) for index, contact in enumerate(given))
 
 
 def _contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:
@@ -58,7 +58,7 @@ def _contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:
     return ContactInput(**keywords(value, allowed=names, needed=("email",)))
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateContactInput(Request[Contact], _ContactFields):
     """Create a contact, or update the one with this e-mail address."""
 
@@ -69,7 +69,7 @@ class CreateContactInput(Request[Contact], _ContactFields):
     company_id: str = field(converter=identifier)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class BulkUpsertInput(Request[BulkUpsertResult]):
     """Create or update many contacts, all or none."""
 
@@ -81,7 +81,7 @@ class BulkUpsertInput(Request[BulkUpsertResult]):
     contacts: tuple[ContactInput, ...] = field(converter=contact_inputs)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ListContactsInput(Request[list[Contact]]):
     """Which contacts does a company have?"""
 
@@ -90,4 +90,4 @@ class ListContactsInput(Request[list[Contact]]):
     result: ClassVar = list[Contact]
 
     company_id: str = field(converter=identifier)
-    primary_only: bool = field(default=False, converter=flag)
+    primary_only: bool = field(default=False, converter=boolean)

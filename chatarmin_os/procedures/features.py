@@ -12,19 +12,19 @@ from chatarmin_os._input import (
     identifier,
     limit,
     mapping,
-    named,
-    optional_flag,
+    name_fields_in_errors,
+    optional_boolean,
     optional_identifier,
     source,
     text,
 )
+from chatarmin_os._request import Request
 from chatarmin_os._unset import UNSET, Unset
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.models.features import FeatureAccess, OrgFeatures
-from chatarmin_os.procedures._base import Request
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureCheckInput(Request[FeatureAccess]):
     """May a company use a feature now?"""
 
@@ -36,7 +36,7 @@ class FeatureCheckInput(Request[FeatureAccess]):
     feature_code: str = field(converter=text)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ListAccessInput(Request[list[FeatureAccess]]):
     """What may a company use?"""
 
@@ -47,7 +47,7 @@ class ListAccessInput(Request[list[FeatureAccess]]):
     company_id: str = field(converter=identifier)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureSetAccessInput(Request[FeatureAccess]):
     """Change a company's access to a feature; what is not given stays."""
 
@@ -59,7 +59,7 @@ class FeatureSetAccessInput(Request[FeatureAccess]):
     company_id: str | None = field(default=None, converter=optional_identifier)
     external_org_id: str | None = field(default=None, converter=optional_identifier)
     feature_code: str = field(converter=text)
-    is_enabled: bool | None = field(default=None, converter=optional_flag)
+    is_enabled: bool | None = field(default=None, converter=optional_boolean)
     quantity_limit: float | Unset | None = field(default=UNSET, converter=limit)
     included_quantity: float | Unset | None = field(default=UNSET, converter=limit)
     config: dict[str, Any] | None = field(default=None, converter=mapping)
@@ -69,10 +69,10 @@ class FeatureSetAccessInput(Request[FeatureAccess]):
     def __attrs_post_init__(self) -> None:
         if (self.company_id is None) == (self.external_org_id is None):
             given = "neither" if self.company_id is None else "both"
-            raise InvalidInput(f"give exactly one of company_id and external_org_id; got {given}").inside("company_id")
+            raise InvalidInput(f"give exactly one of company_id and external_org_id; got {given}").at("company_id")
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
     """What may the company behind an external organisation id use?"""
 
@@ -83,7 +83,7 @@ class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
     external_org_id: str = field(converter=identifier)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CheckByExternalOrgIdInput(Request[FeatureAccess]):
     """May the company behind an external organisation id use a feature now?"""
 

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from chatarmin_os._input import flag, identifier, named, optional_identifier, optional_text
+from chatarmin_os._input import boolean, identifier, name_fields_in_errors, optional_identifier, optional_text
+from chatarmin_os._request import Request
 from chatarmin_os.models.links import Link, ResetResult
-from chatarmin_os.procedures._base import Request
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateLinkInput(Request[Link]):
     """Link an external organisation id to a company by hand."""
 
@@ -27,7 +27,7 @@ class CreateLinkInput(Request[Link]):
     external_user_id: str | None = field(default=None, converter=optional_identifier)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ResetLinksInput(Request[ResetResult]):
     """Delete all links of the product."""
 
@@ -36,5 +36,5 @@ class ResetLinksInput(Request[ResetResult]):
     result: ClassVar = ResetResult
     safe_to_repeat: ClassVar = False
 
-    delete_contacts: bool = field(default=False, converter=flag)
-    reset_mrr: bool = field(default=False, converter=flag)
+    delete_contacts: bool = field(default=False, converter=boolean)
+    reset_mrr: bool = field(default=False, converter=boolean)

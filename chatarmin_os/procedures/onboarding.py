@@ -9,20 +9,20 @@ from attrs import field, frozen
 
 from chatarmin_os._input import (
     identifier,
-    named,
+    name_fields_in_errors,
     optional_address,
     optional_identifier,
-    optional_instant,
     optional_text,
+    optional_timestamp,
 )
+from chatarmin_os._request import Request
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.models.companies import Hints
 from chatarmin_os.models.onboarding import OnboardResult
-from chatarmin_os.procedures._base import Request
 from chatarmin_os.procedures.companies import hints
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class OnboardInput(Request[OnboardResult]):
     """Match or create a company, link it, claim or link its subscription, apply a tier: all or nothing."""
 
@@ -35,13 +35,13 @@ class OnboardInput(Request[OnboardResult]):
     tier_code: str | None = field(default=None, converter=optional_text)
     contact_email: str | None = field(default=None, converter=optional_address)
     contact_name: str | None = field(default=None, converter=optional_text)
-    created_at: datetime | None = field(default=None, converter=optional_instant)
+    created_at: datetime | None = field(default=None, converter=optional_timestamp)
     checkout_session_id: str | None = field(default=None, converter=optional_identifier)
     stripe_subscription_id: str | None = field(default=None, converter=optional_identifier)
     stripe_customer_id: str | None = field(default=None, converter=optional_identifier)
 
     def __attrs_post_init__(self) -> None:
         if self.checkout_session_id is not None and self.stripe_subscription_id is not None:
-            raise InvalidInput("give a checkout or a subscription, not both").inside("checkout_session_id")
+            raise InvalidInput("give a checkout or a subscription, not both").at("checkout_session_id")
         if self.stripe_customer_id is not None and self.stripe_subscription_id is None:
-            raise InvalidInput("a customer goes with a stripe_subscription_id").inside("stripe_customer_id")
+            raise InvalidInput("a customer goes with a stripe_subscription_id").at("stripe_customer_id")

@@ -27,7 +27,7 @@ from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput, ListTier
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from chatarmin_os.procedures._base import Request
+    from chatarmin_os._request import Request
 
 PROCEDURES: Mapping[str, type[Request[Any]]] = MappingProxyType(
     {

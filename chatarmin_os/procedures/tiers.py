@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from chatarmin_os._input import identifier, named, overrides, text
+from chatarmin_os._input import identifier, name_fields_in_errors, overrides, text
+from chatarmin_os._request import Request
 from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
-from chatarmin_os.procedures._base import Request
 
 
 @frozen(kw_only=True)
@@ -20,7 +20,7 @@ class ListTiersInput(Request[list[TierSummary]]):
     result: ClassVar = list[TierSummary]
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetTierInput(Request[Tier]):
     """What does a tier grant, and what does it cost?"""
 
@@ -31,7 +31,7 @@ class GetTierInput(Request[Tier]):
     tier_code: str = field(converter=text)
 
 
-@frozen(kw_only=True, field_transformer=named)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ApplyTierInput(Request[ApplyTierResult]):
     """Grant a company a tier's features, without Stripe."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os._lazy import exports
+from chatarmin_os._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from chatarmin_os.resources.billing import Billing
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chatarmin_os.resources.tiers import Tiers
 
 # A program that only checks features never defines the rest.
-__getattr__, __dir__ = exports(
+__getattr__, __dir__ = lazy_exports(
     __name__,
     {
         "chatarmin_os.resources.billing": ("Billing",),

@@ -1,48 +1,18 @@
-"""The seam of the package: a `Call` goes in, JSON or an error of the tree comes out."""
+"""The interface of transports: a `Call` goes in, JSON or an error of the tree comes out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import field, frozen
-
+from chatarmin_os._call import Call
 from chatarmin_os._input import Number
-from chatarmin_os._json import JSON, private_repr, unshared
-from chatarmin_os._lazy import made_once
+from chatarmin_os._json import JSON
+from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os.errors import ChatarminError
-from chatarmin_os.procedures._base import Kind
 
 T = TypeVar("T", bound="Transport")
-
-
-@frozen
-class Call:
-    """One call as it travels, in the wire's names.
-
-    Attributes:
-        path: The procedure's path, such as `"features.check"`.
-        kind: `"query"` reads, `"mutation"` changes.
-        input: The input as JSON; None where the procedure has none. A repr shortens e-mail addresses in it.
-        safe_to_repeat: Whether carrying it out twice is as good as once.
-    """
-
-    path: str
-    kind: Kind
-    input: JSON = field(default=None, repr=private_repr)
-    safe_to_repeat: bool = False
-
-
-def twin_of(error: ChatarminError) -> ChatarminError:
-    """Return an error that tells the same, of no request yet; what a user may change in one does not change in both."""
-    twin = copy(error)
-    twin.request = None
-    twin.__dict__.update({name: unshared(value) for name, value in vars(twin).items()})
-    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
-    twin.__suppress_context__ = error.__suppress_context__
-    return twin
 
 
 class Transport(ABC):
@@ -75,7 +45,7 @@ class Transport(ABC):
         name: str
     else:
 
-        @made_once  # and no property: a subclass may assign it
+        @lockless_cached_property  # and no property: a subclass may assign it
         def name(self) -> str:
             """The name of the class."""
             return type(self).__name__
@@ -106,9 +76,9 @@ class Transport(ABC):
         Raises:
             InvalidInput: An invalid value; the argument is named.
         """
-        from chatarmin_os.transports import _settings
+        from chatarmin_os.transports.http import settings
 
-        _settings.options(timeout, max_retries)
+        settings.options(timeout, max_retries)
         return self
 
     def fingerprint(self) -> str | None:

@@ -12,7 +12,7 @@ import requests
 
 from chatarmin_os import ChatarminOS, UsageLimitError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import FakeService, Server, serve_fake
+from chatarmin_os.server import FakeService, Server, serve_fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -16,9 +16,10 @@ from terminal import Terminal
 from chatarmin_os import ApiError, ChatarminError, ChatarminOS, ConnectionFailed, TimedOut
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import serve_fake
-from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport, _cassette
-from chatarmin_os.transports.redactors import personal_data
+from chatarmin_os.recording import file as _cassette
+from chatarmin_os.recording.redactors import personal_data
+from chatarmin_os.server import serve_fake
+from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

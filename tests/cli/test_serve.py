@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatarmin_os import ChatarminOS, NotFoundError, ServerError, TransportError, UnauthorizedError
+from chatarmin_os import server as served
 from chatarmin_os.cli import main
-from chatarmin_os.fake import server as served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -375,7 +375,7 @@ def test_a_signal_while_it_starts_ends_it_without_a_traceback(
     """Ctrl-C is 130 as for every command, whatever it interrupts; the state that is there stays, and can be used."""
     state = tmp_path / "state.json"
     state.write_text('{"format": "chatarmin_os serve 1", "products": []}', encoding="utf-8")
-    where = "chatarmin_os.fake.server._catalogue_file" if moment == "load_catalogue" else "chatarmin_os.fake.server"
+    where = "chatarmin_os.server.catalogue_file" if moment == "load_catalogue" else "chatarmin_os.fake.server"
     program = (
         f"import os, signal, sys, {where} as module\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -20,7 +20,7 @@ from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, NotFoundError,
 from chatarmin_os._table import display_width
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import serve_fake
+from chatarmin_os.server import serve_fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

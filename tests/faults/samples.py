@@ -12,7 +12,7 @@ import attrs
 from chatarmin_os import PROCEDURES
 
 if TYPE_CHECKING:
-    from chatarmin_os.procedures._base import Request
+    from chatarmin_os._request import Request
 
 _INSTANT = "2024-01-15T10:30:00.000Z"
 _COMPANY = {"id": "c1", "shortId": "acme", "name": "Acme", "domain": "acme.com", "createdAt": _INSTANT, "new": [1]}

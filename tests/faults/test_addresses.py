@@ -13,7 +13,7 @@ import pytest
 from fault_server import Backlog, FaultServer, client_of, dead_port
 
 from chatarmin_os import ConnectionFailed, TimedOut
-from chatarmin_os.transports import _connecting
+from chatarmin_os.transports.http import happy_eyeballs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def _entry(port: int, host: str = "127.0.0.1") -> Any:
 def _resolved(*ports: int) -> Iterator[list[int]]:
     """Let the name have addresses with these ports; collect the ports that are tried."""
     tried: list[int] = []
-    _connecting._answered.clear()
+    happy_eyeballs._answered.clear()
 
     class Socket(socket.socket):
         def connect(self, address: Any) -> None:
@@ -118,7 +118,7 @@ def test_an_address_that_refuses_is_passed_over_at_once() -> None:
     """The next does not wait; the one that is remembered gives way to it."""
     refusing = dead_port()
     with FaultServer() as server, _resolved(refusing, server.port) as tried:
-        _connecting._answered["service.test", 80] = ("127.0.0.1", refusing)
+        happy_eyeballs._answered["service.test", 80] = ("127.0.0.1", refusing)
         started = time.monotonic()
         for _ in range(2):
             with client_of(URL, allow_http=True) as client:
@@ -126,7 +126,7 @@ def test_an_address_that_refuses_is_passed_over_at_once() -> None:
         took = time.monotonic() - started
 
     assert tried == [refusing, server.port, server.port]
-    assert took < 2 * _connecting.NEXT_AFTER
+    assert took < 2 * happy_eyeballs.NEXT_AFTER
 
 
 def test_where_no_address_answers_the_reason_of_the_last_is_told() -> None:
@@ -180,6 +180,6 @@ def test_the_families_take_turns() -> None:
     six = [(IPV6, socket.SOCK_STREAM, 6, "", (f"::{number}", 443, 0, 0)) for number in (1, 2, 3)]
     four = [_entry(443, f"127.0.0.{number}") for number in (1, 2)]
 
-    assert _connecting._in_order([*six, *four], None) == [six[0], four[0], six[1], four[1], six[2]]
-    assert _connecting._in_order([*six, *four], four[1][4]) == [four[1], six[0], four[0], six[1], six[2]]
-    assert _connecting._in_order([*six, *four], ("192.0.2.1", 443))[0] == six[0]
+    assert happy_eyeballs._in_order([*six, *four], None) == [six[0], four[0], six[1], four[1], six[2]]
+    assert happy_eyeballs._in_order([*six, *four], four[1][4]) == [four[1], six[0], four[0], six[1], six[2]]
+    assert happy_eyeballs._in_order([*six, *four], ("192.0.2.1", 443))[0] == six[0]

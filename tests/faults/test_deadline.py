@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from chatarmin_os.procedures._base import Request
+    from chatarmin_os._request import Request
 
 DEADLINE = 0.6
 MOST = DEADLINE * 1.05

@@ -76,7 +76,7 @@ from chatarmin_os import (
     UnauthorizedError,
     UsageLimitError,
 )
-from chatarmin_os.transports import _retry
+from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def _context(authority: Authority, host: str = "127.0.0.1", **certificate: Any) 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat without a wait, and let the environment say nothing of proxies and authorities."""
-    monkeypatch.setattr(_retry, "longest_wait", lambda _: 0.0)
+    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

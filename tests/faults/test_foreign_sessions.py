@@ -14,7 +14,8 @@ from samples import request_of
 from urllib3.util import Retry
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, InvalidResponse, NotFoundError
-from chatarmin_os.transports import HTTPTransport, _courier
+from chatarmin_os.transports import HTTPTransport
+from chatarmin_os.transports.http import exchange
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +134,7 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
 def test_what_a_hook_has_read_is_bounded_too(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is larger than any may be is none, whoever has read it."""
     seen: list[str] = []
-    monkeypatch.setattr(_courier, "LARGEST_ANSWER", 10)
+    monkeypatch.setattr(exchange, "LARGEST_ANSWER", 10)
     server.will(chunked)
 
     with requests.Session() as session, _client(server.url, session) as client:

@@ -21,7 +21,9 @@ from fault_server import FaultServer, client_of, dripped, refused, stalled, stal
 import chatarmin_os
 from chatarmin_os import ChatarminOS, RateLimitError, TimedOut, _clock
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import RecordingTransport, _connections, _retry
+from chatarmin_os.transports import RecordingTransport
+from chatarmin_os.transports.http import connections as _connections
+from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +164,7 @@ def test_the_package_asks_one_clock() -> None:
         path.relative_to(package).as_posix() for path in package.rglob("*.py") if uses.search(path.read_text("utf-8"))
     }
 
-    assert found == {"_clock.py", "drift/_checking.py", "fake/transport.py"}
+    assert found == {"_clock.py", "drift/check.py", "fake/transport.py"}
 
 
 def test_waits_leave_the_generator_of_the_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,15 +181,15 @@ def test_waits_leave_the_generator_of_the_caller_alone(monkeypatch: pytest.Monke
 
     assert random.getstate() == before
     assert len(set(waits)) == len(waits) == 4
-    assert all(0 <= wait <= _retry.longest_wait(2) for wait in waits)
+    assert all(0 <= wait <= retry.longest_wait(2) for wait in waits)
 
 
 FORKS = """
 import os, random
-from chatarmin_os.transports import _retry
+from chatarmin_os.transports.http import retry
 for _ in range(2):
     if os.fork() == 0:
-        print(_retry.random.random(), random.Random(1).random(), flush=True)
+        print(retry.random.random(), random.Random(1).random(), flush=True)
         os._exit(0)
     os.wait()
 """

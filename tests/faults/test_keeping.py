@@ -13,7 +13,7 @@ from fault_server import FaultServer, client_of, closed, fine, stalled
 from samples import request_of
 
 from chatarmin_os import ConnectionFailed
-from chatarmin_os.transports import _connections
+from chatarmin_os.transports.http import connections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_connections_of_a_burst_are_closed_when_they_are_too_old(
         assert len(_kept(client)) == THREADS
 
         oldest = _kept(client)
-        monkeypatch.setattr(_connections, "MOST_IDLE", -1.0)
+        monkeypatch.setattr(connections, "MOST_IDLE", -1.0)
         client.tiers.list()
 
         assert _kept(client) == []
@@ -72,7 +72,7 @@ def test_closing_old_connections_ends_where_another_thread_has_taken_the_last() 
             """Say that there is one."""
             return True
 
-    idle = _connections._Idle(0)
+    idle = connections._Idle(0)
     idle.queue = Taken()
 
     idle.close_old()

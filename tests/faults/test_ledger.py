@@ -13,11 +13,11 @@ import pytest
 from fault_server import FaultServer, Visit, client_of, closed, fine, reset_before_executing
 
 from chatarmin_os import ChatarminError, TrackUsageInput, TransportError
-from chatarmin_os.transports import _retry
+from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from chatarmin_os import UsageResult
-    from chatarmin_os.procedures._base import Request
+    from chatarmin_os._request import Request
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class _Lossy:
 @pytest.mark.parametrize("retries", [2, 0])
 def test_the_ledger_is_exact(monkeypatch: pytest.MonkeyPatch, retries: int) -> None:
     """However many answers are lost, each event counts once when all failures have been sent again."""
-    monkeypatch.setattr(_retry, "longest_wait", lambda _: 0.002)
+    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.002)
     failed: list[ChatarminError] = []
     quantities = [1 + number % 7 for number in range(EVENTS)]
 

@@ -14,7 +14,8 @@ from samples import request_of
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport, Transport, _retry
+from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport, Transport
+from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,7 @@ URL = "https://os.example.com/api/v1"
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat without a wait."""
-    monkeypatch.setattr(_retry, "longest_wait", lambda _: 0.0)
+    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
 
 
 @pytest.fixture

@@ -40,12 +40,13 @@ from chatarmin_os import (
     ServerError,
     TransportError,
 )
-from chatarmin_os.transports import _connections, _retry
+from chatarmin_os.transports.http import connections as _connections
+from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from chatarmin_os.procedures._base import Request
+    from chatarmin_os._request import Request
 
 RETRIES = 2
 PATHS = [*PROCEDURES, "made.up"]  # the last is a mutation that the SDK does not know
@@ -123,7 +124,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, bundle: str) -> None:
     """Repeat without a wait."""
-    monkeypatch.setattr(_retry, "longest_wait", lambda _: 0.0)
+    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
 
 

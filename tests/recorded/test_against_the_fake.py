@@ -11,14 +11,14 @@ import pytest
 from arranging import arranged
 
 from chatarmin_os import ApiError, InvalidInput, UnauthorizedError
-from chatarmin_os._json import unshared
+from chatarmin_os._json import copy_json
 from chatarmin_os.drift import check_recording, rules_of
 from chatarmin_os.fake import billing, contacts, features
-from chatarmin_os.fake._router import ROUTES, TEXT, optional
+from chatarmin_os.fake.router import ROUTES, TEXT, optional
 from chatarmin_os.fake.rules import addresses, matching
 from chatarmin_os.fake.rules import tiers as tier_rules
 from chatarmin_os.fake.rules.usage import Standing
-from chatarmin_os.pytest import assert_no_drift
+from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.transports import HTTPTransport
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _answering(path: str, change: Callable[[Any], Any]) -> Callable[[pytest.Monk
 
     def tell(patch: pytest.MonkeyPatch) -> None:
         def handler(state: Any, given: Any) -> JSON:
-            return change(unshared(route.handler(state, given)))
+            return change(copy_json(route.handler(state, given)))
 
         patch.setitem(ROUTES, path, route._replace(handler=handler))
 
@@ -208,7 +208,7 @@ def _leaves(content: JSON, place: tuple[str | int, ...] = ()) -> Iterator[tuple[
 
 def _changed(content: JSON, place: tuple[str | int, ...]) -> JSON:
     """Return an answer with another value of the same type at one place."""
-    content = unshared(content)
+    content = copy_json(content)
     inner = content
     for key in place[:-1]:
         inner = inner[key]

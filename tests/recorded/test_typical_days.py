@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from chatarmin_os import ApiError, ChatarminOS
 from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.recording.redactors import personal_data
 from chatarmin_os.transports import RecordingTransport
-from chatarmin_os.transports.redactors import personal_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable

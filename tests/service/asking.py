@@ -15,7 +15,7 @@ from wsgiref.validate import validator
 from werkzeug.test import Client, EnvironBuilder
 
 from chatarmin_os.errors import CODES
-from chatarmin_os.fake.server import FakeService, serve_fake
+from chatarmin_os.server import FakeService, serve_fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

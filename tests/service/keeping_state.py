@@ -9,10 +9,10 @@ import sys
 from itertools import count
 
 from chatarmin_os.fake import snapshot  # noqa: F401 - or the first writing would import it, and be killed meanwhile
-from chatarmin_os.fake.server import StateFile, _state_file
-from chatarmin_os.fake.server._products import Products
+from chatarmin_os.server import StateFile, state
+from chatarmin_os.server.products import Products
 
-_state_file._PAUSE = 0.001  # so that it is killed while it writes, mostly
+state._PAUSE = 0.001  # so that it is killed while it writes, mostly
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from asking import KEY, UNSAID, Reply, asked, mutate, query, sent
 
 from chatarmin_os import ChatarminOS, NotFoundError, RateLimitError
 from chatarmin_os.fake import FakeTransport
-from chatarmin_os.fake.server import FakeService, _door, serve_fake
-from chatarmin_os.fake.server._call_log import MAX_MESSAGE, CallLog
-from chatarmin_os.fake.server._products import Products
+from chatarmin_os.server import FakeService, control, serve_fake
+from chatarmin_os.server.call_log import MAX_MESSAGE, CallLog
+from chatarmin_os.server.products import Products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,10 +120,10 @@ def shared_door() -> Iterator[Door]:
 
 def test_these_are_all_handles() -> None:
     """So the tests below are about each of them."""
-    known = {"products", "forget", *_door._QUERIES, *_door._MUTATIONS}
+    known = {"products", "forget", *control._QUERIES, *control._MUTATIONS}
 
     assert known == {*QUERIES, *MUTATIONS}
-    assert all(_door.procedure(Products(), {}, name) for name in known)
+    assert all(control.procedure(Products(), {}, name) for name in known)
 
 
 def test_its_handles_are_those_of_the_fake() -> None:
@@ -607,7 +607,7 @@ def test_a_failure_needs_a_code_that_there_is(door: Door, error: Any, told: str)
 
 def test_the_number_of_waiting_failures_is_limited(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop that arranges failures does not fill the memory; a reset makes space."""
-    monkeypatch.setattr(_door, "_MOST_FAULTS", 3)
+    monkeypatch.setattr(control, "_MOST_FAULTS", 3)
 
     assert [door("fail", {"error": "CONFLICT"}).status for _ in range(4)] == [200, 200, 200, 400]
     assert "`reset` forgets them" in door("fail", {"error": "CONFLICT"}).error["message"]

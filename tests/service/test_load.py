@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import serve_fake
+from chatarmin_os.server import serve_fake
 
 KEY = "os_sk_load"
 CLIENTS = 8

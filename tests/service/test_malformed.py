@@ -15,7 +15,7 @@ import pytest
 from asking import KEY, Reply, asked, is_envelope, query
 
 from chatarmin_os import PROCEDURES
-from chatarmin_os.fake.server import FakeService, serve_fake
+from chatarmin_os.server import FakeService, serve_fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

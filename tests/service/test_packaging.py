@@ -56,7 +56,7 @@ def test_the_page_comes_out_of_a_zip_file(program: Path) -> None:
         assert process.stdout
         url = process.stdout.readline().strip()
         root = url.removesuffix("/api/v1")
-        page = Path(chatarmin_os.__file__).parent / "fake" / "server" / "page"
+        page = Path(chatarmin_os.__file__).parent / "server" / "page"
         try:
             for path, name in (("/", "index.html"), ("/page.css", "page.css"), ("/page.js", "page.js")):
                 answer = requests.get(root + path)  # noqa: S113 - waits for no one
@@ -116,7 +116,7 @@ def test_a_program_of_pyinstaller_has_all_modules_and_the_page(monkeypatch: pyte
     runpy.run_path(str(Path(folder) / "hook-chatarmin_os.py"))["hook"](api)
 
     left_out = {*_modules()} - {*added["imports"]}
-    assert left_out == {"chatarmin_os.pytest", "chatarmin_os._pyinstaller"}
-    assert "chatarmin_os.fake.server._listener" in added["imports"]
-    page = {Path(file).name for file, where in added["datas"] if where == "chatarmin_os/fake/server/page"}
+    assert left_out == {"chatarmin_os.pytest", "chatarmin_os.integrations.pytest", "chatarmin_os._pyinstaller"}
+    assert "chatarmin_os.server.waitress" in added["imports"]
+    page = {Path(file).name for file, where in added["datas"] if where == "chatarmin_os/server/page"}
     assert page == {"index.html", "page.css", "page.js"}

@@ -24,7 +24,8 @@ from asking import KEY, is_envelope, mutate, query, sent
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import CannotServe, FakeService, Server, _listener, serve_fake
+from chatarmin_os.server import CannotServe, FakeService, Server, serve_fake
+from chatarmin_os.server import waitress as _listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,7 +132,7 @@ def test_requests_that_wait_do_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> N
         waiting.set()
         ended.wait()
 
-    monkeypatch.setattr("chatarmin_os.fake.server._service.time.sleep", wait)
+    monkeypatch.setattr("chatarmin_os.server.app.time.sleep", wait)
     server = Server(FakeService(latency=1))
     connection = HTTPConnection("127.0.0.1", server.port)
     with _running(server):

@@ -19,9 +19,10 @@ from werkzeug.test import Client
 
 from chatarmin_os import ApiError, ChatarminOS
 from chatarmin_os.fake import Catalogue, FakeTransport
-from chatarmin_os.fake.server import FakeService, _products, _service, serve_fake
-from chatarmin_os.fake.server._products import Products
-from chatarmin_os.fake.server._service import LARGEST_BODY, AnswerLost
+from chatarmin_os.server import FakeService, app, serve_fake
+from chatarmin_os.server import products as _products
+from chatarmin_os.server.app import LARGEST_BODY, AnswerLost
+from chatarmin_os.server.products import Products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -314,7 +315,7 @@ def test_unknown_procedures_are_refused_as_trpc_does(ask: Callable[..., Reply], 
 def test_the_page_is_served() -> None:
     """To be read, and with a policy that lets nothing of others run in it or around it."""
     kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
-    for file in (Path(_service.__file__).parent / "page").iterdir():
+    for file in (Path(app.__file__).parent / "page").iterdir():
         path = "/" if file.name == "index.html" else f"/{file.name}"
         reply = asked(FakeService(), "GET", path, UNSAID)
         assert (reply.status, reply.body) == (200, file.read_bytes())
@@ -331,7 +332,7 @@ def test_files_of_the_page_and_no_others_are_served(monkeypatch: pytest.MonkeyPa
     """By their names, of the kinds a page is made of; HEAD tells the same without them."""
     for name in ("index.html", "page.css", "page.js", "notes.txt", ".page.js.swp"):
         (tmp_path / name).write_text(name, encoding="utf-8")
-    monkeypatch.setattr(_service, "_PAGE", tmp_path)
+    monkeypatch.setattr(app, "_PAGE", tmp_path)
     service = FakeService()
 
     for path, name in {"/": "index.html", "/page.css": "page.css", "/page.js?v=1": "page.js"}.items():
@@ -375,7 +376,7 @@ def test_a_refused_head_has_no_body() -> None:
 )
 def test_a_target_may_be_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, status: int) -> None:
     """As proxies are sent it; what follows a # is not sent, and left out where it is."""
-    monkeypatch.setattr(_service, "_PAGE", tmp_path)  # where there is no page
+    monkeypatch.setattr(app, "_PAGE", tmp_path)  # where there is no page
     for name in ("REQUEST_URI", "RAW_URI"):
         assert asked(FakeService(), "GET", "/", environ={name: target}).status == status
 
@@ -503,7 +504,7 @@ def test_a_transformer_may_be_set(transformer: Literal["json", "superjson"]) -> 
 def test_latency_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before each request to the endpoint, and to nothing else."""
     waits: list[float] = []
-    monkeypatch.setattr("chatarmin_os.fake.server._service.time.sleep", waits.append)
+    monkeypatch.setattr("chatarmin_os.server.app.time.sleep", waits.append)
     service = FakeService(latency=0.25)
     for target in ("/api/v1/tiers.list", "/api/v1/no.such", "/__fake__/products", "/elsewhere"):
         asked(service, "GET", target)
@@ -513,7 +514,7 @@ def test_latency_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_some_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of those are refused and nothing ran; half ran, and their answer is lost."""
-    monkeypatch.setattr("chatarmin_os.fake.server._service.random", random.Random(7))  # noqa: S311 - nothing secret
+    monkeypatch.setattr("chatarmin_os.server.app.random", random.Random(7))  # noqa: S311 - nothing secret
     service = FakeService(fail_rate=0.5)
     came = {"answered": 0, "refused": 0, "lost": 0}
     for number in range(400):

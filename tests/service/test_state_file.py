@@ -22,14 +22,15 @@ import pytest
 
 from chatarmin_os import ApiError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import CannotServe, StateFile, _state_file
-from chatarmin_os.fake.server._products import Products
-from chatarmin_os.fake.server._view import view
+from chatarmin_os.server import CannotServe, StateFile
+from chatarmin_os.server import state as _state_file
+from chatarmin_os.server.products import Products
+from chatarmin_os.server.view import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chatarmin_os.fake.server._products import Product
+    from chatarmin_os.server.products import Product
 
 KEY = "os_sk_live_secret_of_the_tests"
 SCRIPT = Path(__file__).with_name("keeping_state.py")

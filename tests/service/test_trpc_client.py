@@ -16,7 +16,7 @@ from serving import node_missing
 
 from chatarmin_os import PROCEDURES
 from chatarmin_os.errors import CODES
-from chatarmin_os.fake.server import serve_fake
+from chatarmin_os.server import serve_fake
 
 TRPC_CLIENT = Path(__file__).parents[1] / "trpc_client"
 LINKS: dict[Literal[10, 11], tuple[str, ...]] = {

@@ -31,10 +31,11 @@ from chatarmin_os import (
     TimedOut,
     TrackUsageInput,
 )
-from chatarmin_os._input import hidden
-from chatarmin_os._json import shortened
+from chatarmin_os._input import secret
+from chatarmin_os._json import short_repr
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import Call, HTTPTransport, Transport, _settings
+from chatarmin_os.transports import Call, HTTPTransport, Transport
+from chatarmin_os.transports.http import settings as _settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,14 +126,14 @@ def test_the_key_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OS_API_KEY", KEY)
 
     accepted()
-    assert _settings.api_key(hidden(None))() == KEY
+    assert _settings.api_key(secret(None))() == KEY
 
 
 def test_an_argument_counts_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that is given is the key."""
     monkeypatch.setenv("OS_API_KEY", "os_sk_of_the_environment")
 
-    assert _settings.api_key(hidden(KEY))() == KEY
+    assert _settings.api_key(secret(KEY))() == KEY
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n", "\t \r\n", "\u00a0"])
@@ -168,8 +169,8 @@ def test_white_space_around_a_key_is_stripped(monkeypatch: pytest.MonkeyPatch, a
 
     accepted(padded)
     accepted()
-    assert _settings.api_key(hidden(padded))() == KEY
-    assert _settings.api_key(hidden(None))() == KEY
+    assert _settings.api_key(secret(padded))() == KEY
+    assert _settings.api_key(secret(None))() == KEY
 
 
 @pytest.mark.parametrize("bad", ["\n", "\x00", "\x7f", "\x1b", "\r\nX-Other: 1", "ä", "\u2013", "\U0001f511", "\ud800"])
@@ -266,7 +267,7 @@ def test_a_timeout_is_a_number_of_seconds(timeout: float) -> None:
 @pytest.mark.parametrize(
     "timeout",
     [0, 0.0, -1, -0.5, float("nan"), float("inf"), float("-inf"), True, "10", None, (1, 1), 10**400],
-    ids=shortened,
+    ids=short_repr,
 )
 def test_a_timeout_is_finite_and_above_zero(timeout: Any) -> None:
     """A timeout that is none is refused by its name."""

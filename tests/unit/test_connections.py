@@ -11,10 +11,11 @@ import pytest
 
 from chatarmin_os import ChatarminOS, ConnectionFailed
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import serve_fake
-from chatarmin_os.transports import Call, HTTPTransport, _connections
-from chatarmin_os.transports._connections import Exchange
-from chatarmin_os.transports._retry import Deadline
+from chatarmin_os.server import serve_fake
+from chatarmin_os.transports import Call, HTTPTransport
+from chatarmin_os.transports.http import connections
+from chatarmin_os.transports.http.connections import Exchange
+from chatarmin_os.transports.http.retry import Deadline
 
 if TYPE_CHECKING:
     from requests import PreparedRequest
@@ -55,9 +56,9 @@ def _exchange(seconds: float) -> Exchange:
 
 def test_no_time_is_left_when_the_deadline_has_passed() -> None:
     """What would wait then is told that the time is up, not to wait for nothing."""
-    assert 0 < _connections._time_left(_exchange(1000)) <= 1000
+    assert 0 < connections._time_left(_exchange(1000)) <= 1000
     with pytest.raises(TimeoutError):
-        _connections._time_left(_exchange(0))
+        connections._time_left(_exchange(0))
 
 
 def test_a_socket_that_cannot_be_had_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ def test_an_interrupted_connect_closes_its_socket(monkeypatch: pytest.MonkeyPatc
 
 def test_a_connection_is_closed_by_the_call_that_has_it() -> None:
     """Another call, which an exception has interrupted and which thinks that it has it still, does not close it."""
-    connection = _connections._Connection("127.0.0.1", 9)
+    connection = connections._Connection("127.0.0.1", 9)
     ours, theirs = socket.socketpair()
     connection.sock, connection.exchange = ours, _exchange(1)
 
@@ -103,7 +104,7 @@ def test_an_answer_may_be_closed_again() -> None:
     """What was left in it is looked at once."""
     exchange, raw = _exchange(1), io.BytesIO(b"more than the answer")
     near, far = socket.socketpair()
-    reader = _connections._Reader(_connections._TimedIO(cast("io.RawIOBase", raw), near, exchange), exchange)
+    reader = connections._Reader(connections._TimedIO(cast("io.RawIOBase", raw), near, exchange), exchange)
 
     assert reader.read(4) == b"more"
     reader.close()

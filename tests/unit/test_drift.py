@@ -15,8 +15,9 @@ import pytest
 from chatarmin_os import CassetteError, ChatarminOS, NotFoundError, TimedOut
 from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.pytest import assert_no_drift
-from chatarmin_os.transports import Call, RecordingTransport, Transport, _cassette
+from chatarmin_os.integrations.pytest import assert_no_drift
+from chatarmin_os.recording import file
+from chatarmin_os.transports import Call, RecordingTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def check(tmp_path: Path) -> Callable[..., Report]:
 
     def checked(*calls: dict[str, Any], **head: Any) -> Report:
         path = tmp_path / "recording.jsonl"
-        first = {**_cassette.head("https://os.example", is_redacted=False), **head}
+        first = {**file.head("https://os.example", is_redacted=False), **head}
         path.write_text("".join(json.dumps(line) + "\n" for line in [first, *calls]), encoding="utf-8")
         return check_recording(path)
 
@@ -1042,7 +1043,7 @@ def test_the_time_grows_with_the_recording(tmp_path: Path, calls: Callable[[int]
 
     def taken(size: int) -> float:
         path = tmp_path / f"{size}.jsonl"
-        path.write_text("\n".join(map(json.dumps, [_cassette.head("x", is_redacted=False), *calls(size)])))
+        path.write_text("\n".join(map(json.dumps, [file.head("x", is_redacted=False), *calls(size)])))
         started = process_time()
         check_recording(path)
         return process_time() - started

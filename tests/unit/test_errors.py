@@ -294,7 +294,7 @@ def test_refused_input_is_a_value_error() -> None:
 
 def test_refused_input_names_its_place() -> None:
     """Seen from outside, a refusal begins with the place, which is also its field; indices need no dot."""
-    refusal = InvalidInput("blank text").inside("email").inside("[3]").inside("contacts")
+    refusal = InvalidInput("blank text").at("email").at("[3]").at("contacts")
 
     assert str(refusal) == "contacts[3].email: blank text"
     assert refusal.field == "contacts[3].email"
@@ -600,7 +600,7 @@ def test_the_repr_of_an_error_is_short(kind: type[Any]) -> None:
 
 def test_the_repr_of_an_error_has_its_text() -> None:
     """The repr is the class and the text."""
-    assert repr(InvalidInput("blank text").inside("name")) == "InvalidInput('name: blank text')"
+    assert repr(InvalidInput("blank text").at("name")) == "InvalidInput('name: blank text')"
     assert repr(ApiError.from_code("NOT_FOUND", "No such tier")) == "NotFoundError('NOT_FOUND: No such tier')"
 
 
@@ -608,8 +608,8 @@ def test_refused_input_is_short_however_long_its_place() -> None:
     """Keys of any length and depth leave the argument at the beginning and the reason at the end."""
     refusal = InvalidInput("blank text")
     for _ in range(100):
-        refusal = refusal.inside("k" * 100_000)
-    refusal = refusal.inside("metadata")
+        refusal = refusal.at("k" * 100_000)
+    refusal = refusal.at("metadata")
 
     assert str(refusal).startswith("metadata.kkk")
     assert str(refusal).endswith("kkk...: blank text")
@@ -619,7 +619,7 @@ def test_refused_input_is_short_however_long_its_place() -> None:
 
 def test_a_place_is_printable() -> None:
     """A key with control characters does not break the line of a log."""
-    refusal = InvalidInput("blank text").inside("a\n\x1b[31mb").inside("metadata")
+    refusal = InvalidInput("blank text").at("a\n\x1b[31mb").at("metadata")
 
     assert str(refusal) == "metadata.a  [31mb: blank text"
 

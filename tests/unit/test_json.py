@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 
 from chatarmin_os import InvalidInput
 from chatarmin_os._json import (
-    DEEPEST,
     FORBIDDEN_KEYS,
-    LARGEST_INTEGER,
-    copied,
-    described,
-    instant_text,
+    MAX_DEPTH,
+    MAX_SAFE_INTEGER,
+    copy_json,
+    describe,
     private_repr,
-    shortened,
-    unshared,
+    short_repr,
+    timestamp_text,
+    to_json,
 )
 
 
@@ -88,14 +88,14 @@ class Rude:
 
 unhurried = settings(deadline=None)  # a slow machine is no failure
 
-SCALARS = st.none() | st.booleans() | st.integers(-LARGEST_INTEGER, LARGEST_INTEGER) | st.text()
+SCALARS = st.none() | st.booleans() | st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER) | st.text()
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(SCALARS | NUMBERS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
 
 def _refused(value: Any) -> InvalidInput:
     with pytest.raises(InvalidInput) as refused:
-        copied(value)
+        to_json(value)
     return refused.value
 
 
@@ -112,7 +112,7 @@ def _containers(value: Any) -> list[int]:
     return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
 
 
-@pytest.mark.parametrize("copy", [partial(copied, is_stored=False), unshared], ids=["copied", "unshared"])
+@pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["copied", "unshared"])
 @unhurried
 @given(value=JSON)
 def test_json_travels_as_it_is(copy: Any, value: Any) -> None:
@@ -148,7 +148,7 @@ def test_json_travels_as_it_is(copy: Any, value: Any) -> None:
 )
 def test_what_json_writes_becomes_plain(value: Any, expected: Any) -> None:
     """Tuples become lists; text, numbers and objects of classes of their own become plain ones."""
-    twin = copied(value)
+    twin = to_json(value)
 
     assert expected == twin
     assert [type(part) for part in _parts(expected)] == [type(part) for part in _parts(twin)]
@@ -161,10 +161,10 @@ def _parts(value: Any) -> list[Any]:
     return [value, *(part for one in inner for part in _parts(one))]
 
 
-@pytest.mark.parametrize("value", [True, False, None, 0, -0.0, "", [], {}, 1e308, 5e-324, LARGEST_INTEGER], ids=repr)
+@pytest.mark.parametrize("value", [True, False, None, 0, -0.0, "", [], {}, 1e308, 5e-324, MAX_SAFE_INTEGER], ids=repr)
 def test_single_values_stay_what_they_are(value: Any) -> None:
     """A value that JSON has is the same value, of the same type."""
-    twin = copied(value)
+    twin = to_json(value)
 
     assert repr(value) == repr(twin)
     assert type(value) is type(twin)
@@ -172,14 +172,14 @@ def test_single_values_stay_what_they_are(value: Any) -> None:
 
 def test_an_object_keeps_the_order_of_its_keys() -> None:
     """Keys come out as they went in."""
-    assert list(copied({"b": 1, "a": 2, "c": 3})) == ["b", "a", "c"]
+    assert list(to_json({"b": 1, "a": 2, "c": 3})) == ["b", "a", "c"]
 
 
 def test_what_is_there_twice_is_copied_twice() -> None:
     """A list that stands in two places becomes two lists."""
     one: list[int] = [1]
 
-    first, second = copied([one, one])
+    first, second = to_json([one, one])
 
     assert first == second == one
     assert first is not second
@@ -212,7 +212,7 @@ def test_nothing_else_is_converted(value: Any) -> None:
     """What JSON does not write is refused with its type, alone and at its place."""
     alone, inside = _refused(value), _refused({"rows": [0, {"it": value}]})
 
-    assert str(alone) == f"cannot travel as JSON: {described(value)}"
+    assert str(alone) == f"cannot travel as JSON: {describe(value)}"
     assert type(value).__name__ in str(alone)
     assert alone.field is None
     assert str(inside) == f"rows[1].it: {alone}"
@@ -227,7 +227,7 @@ def test_json_has_no_such_numbers(value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [LARGEST_INTEGER + 1, -LARGEST_INTEGER - 1, 10**4000, 10**5000, Whole(2**53)], ids=shortened
+    "value", [MAX_SAFE_INTEGER + 1, -MAX_SAFE_INTEGER - 1, 10**4000, 10**5000, Whole(2**53)], ids=short_repr
 )
 def test_integers_that_would_be_rounded_are_refused(value: int) -> None:
     """An integer that JavaScript cannot hold exactly is refused, however long it is to write."""
@@ -238,10 +238,10 @@ def test_integers_that_would_be_rounded_are_refused(value: int) -> None:
     assert len(str(refusal)) < 250
 
 
-@pytest.mark.parametrize("value", [LARGEST_INTEGER, -LARGEST_INTEGER])
+@pytest.mark.parametrize("value", [MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER])
 def test_integers_up_to_the_largest_travel(value: int) -> None:
     """The largest integers that JavaScript holds are fine on both sides of zero."""
-    assert value == copied(value)
+    assert value == to_json(value)
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\udfff", "\udc00\ud800", Text("\ud83d")])
@@ -257,7 +257,7 @@ def test_half_a_surrogate_pair_is_no_text(half: str) -> None:
 
 def test_a_whole_surrogate_pair_is_text() -> None:
     """A character beyond the first plane travels."""
-    assert copied({"\U0001f511": "\U0001f511"}) == {"\U0001f511": "\U0001f511"}
+    assert to_json({"\U0001f511": "\U0001f511"}) == {"\U0001f511": "\U0001f511"}
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0", "\0é", Text("a\0b")], ids=repr)
@@ -269,7 +269,7 @@ def test_nul_is_refused_where_it_is(text: str) -> None:
     assert "U+0000" in str(value)
     assert "U+0000" in str(key)
     assert str(value).isprintable()
-    assert copied({"a": [text], text: 1}, is_stored=False) == {"a": [str.__str__(text)], str.__str__(text): 1}
+    assert to_json({"a": [text], text: 1}, is_stored=False) == {"a": [str.__str__(text)], str.__str__(text): 1}
 
 
 @pytest.mark.parametrize("key", ["__proto__", "constructor", "prototype", Text("__proto__")], ids=repr)
@@ -288,7 +288,7 @@ def test_keys_that_javascript_treats_specially_are_refused(make: Any, place: str
 
     assert refusal.field == place + str.__str__(key)
     assert str(refusal) == f"{refusal.field}: JavaScript does not keep a key of this name, use another"
-    assert json.dumps(copied(make(key), is_stored=False)) == json.dumps(make(key))
+    assert json.dumps(to_json(make(key), is_stored=False)) == json.dumps(make(key))
 
 
 @pytest.mark.parametrize("word", sorted(FORBIDDEN_KEYS))
@@ -296,7 +296,7 @@ def test_the_names_of_such_keys_are_fine_as_values_and_in_others(word: str) -> N
     """Only a key of exactly this name is refused."""
     value = {"kind": word, word.upper(): word, f"{word}_": [word], f" {word}": 1}
 
-    assert copied(value) == value
+    assert to_json(value) == value
 
 
 @pytest.mark.parametrize("key", [5, None, True, 1.5, (1, 2), b"key"], ids=repr)
@@ -305,7 +305,7 @@ def test_keys_are_text(key: Any) -> None:
     refusal = _refused({"map": {key: 1}})
 
     assert refusal.field == "map"
-    assert str(refusal) == f"map: keys are text in JSON, got the key {described(key)}"
+    assert str(refusal) == f"map: keys are text in JSON, got the key {describe(key)}"
 
 
 @pytest.mark.parametrize(
@@ -333,15 +333,15 @@ def test_the_place_of_what_cannot_travel_is_named(value: Any, place: str) -> Non
     assert str(refusal).startswith(f"{place}: cannot travel as JSON: set ")
 
 
-@pytest.mark.parametrize("depth", [1, 10, DEEPEST - 1])
+@pytest.mark.parametrize("depth", [1, 10, MAX_DEPTH - 1])
 def test_depth_travels(depth: int) -> None:
     """Lists in lists are fine as deep as anybody nests them."""
     value = _nested(depth)
 
-    assert value == copied(value) == unshared(value)
+    assert value == to_json(value) == copy_json(value)
 
 
-@pytest.mark.parametrize("depth", [DEEPEST, 490, 100_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH, 490, 100_000])
 def test_too_deep_is_refused(depth: int) -> None:
     """What is nested deeper than the bound is refused, however deep Python could go from here."""
     refusal = _refused(_nested(depth))
@@ -352,10 +352,10 @@ def test_too_deep_is_refused(depth: int) -> None:
 def test_a_culprit_is_located_without_looking_twice() -> None:
     """Naming the place of what cannot travel takes one walk, also in a value that branches at each level."""
     value: Any = [{1}]
-    for _ in range(DEEPEST - 1):
+    for _ in range(MAX_DEPTH - 1):
         value = [value, value]
 
-    assert str(_refused(value)).startswith("[0]" * DEEPEST + ": cannot travel")
+    assert str(_refused(value)).startswith("[0]" * MAX_DEPTH + ": cannot travel")
     assert _refused([[1], {"a": {}}, {"b": {1}}]).field == "[2].b"
 
 
@@ -383,12 +383,12 @@ def test_unshared_is_for_json_alone() -> None:
     """What is no list and no object is handed on as it is, for JSON has nothing else that could change."""
     pair, mine = (1, [2]), Mine(a=1)
 
-    twin = unshared({"pair": pair, "mine": mine, "list": [pair]})
+    twin = copy_json({"pair": pair, "mine": mine, "list": [pair]})
 
     assert twin["pair"] is pair
     assert twin["mine"] is mine
     assert twin["list"][0] is pair
-    assert unshared(pair) is pair
+    assert copy_json(pair) is pair
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_unshared_is_for_json_alone() -> None:
 )
 def test_an_instant_is_written_in_utc(moment: datetime, expected: str) -> None:
     """An instant is text in UTC with milliseconds and Z; what is finer is cut."""
-    assert expected == instant_text(moment)
+    assert expected == timestamp_text(moment)
 
 
 # Messages
@@ -428,11 +428,11 @@ def test_an_instant_is_written_in_utc(moment: datetime, expected: str) -> None:
         ("ask ann.smith@acme.com", "str 'ask a...@acme.com'"),
         (["a\nb"], r"list ['a\nb']"),
     ],
-    ids=lambda value: shortened(value, 30),
+    ids=lambda value: short_repr(value, 30),
 )
 def test_a_value_is_described_by_type_and_text(value: Any, expected: str) -> None:
     """A message names the type, once, and the value, and does not fail over what cannot be shown."""
-    assert expected == described(value)
+    assert expected == describe(value)
 
 
 @pytest.mark.parametrize("length", [0, 1, 57, 58])
@@ -440,7 +440,7 @@ def test_a_short_text_is_shown_whole(length: int) -> None:
     """What fits is shown as it is."""
     value = "x" * length
 
-    assert repr(value) == shortened(value)
+    assert repr(value) == short_repr(value)
 
 
 @pytest.mark.parametrize("at_most", [20, 21, 60, 61])
@@ -449,7 +449,7 @@ def test_a_long_text_is_cut_in_the_middle(length: int, at_most: int) -> None:
     """What does not fit keeps its beginning and its end, and never more than was asked for."""
     value = "a" * length + "z"
 
-    text = shortened(value, at_most)
+    text = short_repr(value, at_most)
 
     assert len(text) <= at_most
     assert re.fullmatch(r"'a+\.\.\.a*z'", text)
@@ -458,14 +458,14 @@ def test_a_long_text_is_cut_in_the_middle(length: int, at_most: int) -> None:
 @pytest.mark.parametrize("value", [Rude(), _nested(100_000), {"a": Rude()}], ids=["rude", "deep", "rude inside"])
 def test_a_value_that_cannot_be_shown_breaks_no_message(value: Any) -> None:
     """A repr that fails, for whatever reason, is said to fail."""
-    assert shortened(value) == "(its repr fails)"
+    assert short_repr(value) == "(its repr fails)"
 
 
 @unhurried
 @given(value=JSON)
 def test_no_message_is_long(value: Any) -> None:
     """However large a value is, its text is short."""
-    assert len(shortened(value)) <= 60
+    assert len(short_repr(value)) <= 60
 
 
 # Addresses

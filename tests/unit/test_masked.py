@@ -8,14 +8,14 @@ from pprint import pformat
 
 from requests.structures import CaseInsensitiveDict
 
-from chatarmin_os._input import hidden
-from chatarmin_os.transports._masked import MASK, Masked, MaskedHeaders
+from chatarmin_os._input import secret
+from chatarmin_os.transports.http.masked import MASK, Masked, MaskedHeaders
 
 SECRET = "Bearer os_sk_canary4f1c"  # noqa: S105 - of a test
 
 
 def _headers() -> MaskedHeaders:
-    return MaskedHeaders({"Accept": "application/json"}, Authorization=hidden(SECRET))
+    return MaskedHeaders({"Accept": "application/json"}, Authorization=secret(SECRET))
 
 
 def test_a_masked_text_is_the_text_itself_and_shows_it_in_no_repr() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.server import serve_fake
-from chatarmin_os.pytest import assert_same_state
+from chatarmin_os.integrations.pytest import assert_same_state
+from chatarmin_os.server import serve_fake
 
 if TYPE_CHECKING:
     from pathlib import Path

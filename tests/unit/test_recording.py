@@ -29,8 +29,9 @@ from chatarmin_os import (
     TransportError,
 )
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport, _cassette
-from chatarmin_os.transports.redactors import personal_data
+from chatarmin_os.recording import file as _cassette
+from chatarmin_os.recording.redactors import personal_data
+from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,10 +11,10 @@ import pytest
 
 from chatarmin_os import BadRequestError, ChatarminOS, ConflictError, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.recording.file import Recorded
+from chatarmin_os.recording.redaction import Redaction
+from chatarmin_os.recording.redactors import email_addresses, metadata, names, personal_data
 from chatarmin_os.transports import RecordingTransport, ReplayTransport
-from chatarmin_os.transports._cassette import Recorded
-from chatarmin_os.transports._redaction import Redaction
-from chatarmin_os.transports.redactors import email_addresses, metadata, names, personal_data
 
 if TYPE_CHECKING:
     from pathlib import Path

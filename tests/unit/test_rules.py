@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from chatarmin_os import BadRequestError, ChatarminOS
 from chatarmin_os.fake import FREE_MAIL_DOMAINS, FakeTransport, demo_catalogue
-from chatarmin_os.fake._name_index import NameIndex
+from chatarmin_os.fake.name_index import NameIndex
 from chatarmin_os.fake.rules import addresses, matching, tiers, usage
 from chatarmin_os.fake.rules.matching import Candidate, Outcome
 from chatarmin_os.fake.rules.names import LEGAL_FORMS, name_confidence, normalised, slug, trigrams

@@ -13,7 +13,9 @@ import pytest
 import responses
 
 from chatarmin_os import ApiError, ChatarminOS, Company, FeatureAccess, InvalidResponse, NotFoundError
-from chatarmin_os.transports import HTTPTransport, _superjson, _wire
+from chatarmin_os.transports import HTTPTransport
+from chatarmin_os.trpc import client as _wire
+from chatarmin_os.trpc import superjson
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +102,7 @@ def test_what_superjson_decodes_has_no_half_of_a_surrogate_pair() -> None:
     types = f'{{"m": ["map", {{"0.1": ["bigint"]}}], "{LOW}": ["bigint"]}}'
     body = f'{{"json": {{"m": [["{HIGH}", "1"]], "{LOW}": "2"}}, "meta": {{"values": {types}}}}}'
 
-    assert _superjson.decode(_wire.parsed(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
+    assert superjson.decode(_wire.parsed(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
 
 
 def test_a_text_alone_is_mended() -> None:
@@ -229,7 +231,7 @@ def test_repeats_of_repeats_are_refused_before_they_cost_memory(times: int) -> N
 
     def refused() -> None:
         with pytest.raises(ValueError, match="repeats"):
-            _superjson.decode(_doubled(times))
+            superjson.decode(_doubled(times))
 
     assert len(json.dumps(_doubled(times))) < 2500
     assert _peak(refused) < 4 * 2**20
@@ -247,7 +249,7 @@ def test_an_answer_of_repeats_without_end_is_an_invalid_response(mocked: Mock) -
 def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
     """Many small answers whose repeats double cost memory in proportion to all of them, up to a bound."""
     body = json.dumps([{"result": {"data": _doubled(20)}}] * count)
-    items, repeats = json.loads(body), _superjson.Repeats(len(body))
+    items, repeats = json.loads(body), superjson.Repeats(len(body))
 
     def decode() -> None:
         for item in items:
@@ -264,7 +266,7 @@ def test_a_listing_that_says_an_object_once_is_read(rows: int, letters: int) -> 
     content = [{"code": f"f{row}", "config": shared if row == 0 else None} for row in range(rows)]
     repeats = {"0.config": [f"{row}.config" for row in range(1, rows)]}
 
-    decoded = _superjson.decode({"json": content, "meta": {"referentialEqualities": repeats, "v": 1}})
+    decoded = superjson.decode({"json": content, "meta": {"referentialEqualities": repeats, "v": 1}})
 
     assert [row["config"] for row in decoded] == [shared] * rows
     assert len({id(row["config"]) for row in decoded}) == rows
@@ -322,9 +324,9 @@ def test_decoding_takes_time_and_memory_in_proportion(envelope: Callable[[int], 
         for _ in range(3):
             given = envelope(size)
             started = process_time()
-            _superjson.decode(given)
+            superjson.decode(given)
             times.append(process_time() - started)
-        return min(times), _peak(lambda: _superjson.decode(envelope(size)))
+        return min(times), _peak(lambda: superjson.decode(envelope(size)))
 
     (less, small), (more, large) = taken(1_000), taken(16_000)
 
@@ -360,7 +362,7 @@ def test_mending_takes_time_in_proportion() -> None:
 
 def test_instants_stay_text() -> None:
     """What a date of superjson says is read where an instant is expected."""
-    decoded = _superjson.decode({"json": "2027-01-01T00:00:00.000Z", "meta": {"values": ["Date"]}})
+    decoded = superjson.decode({"json": "2027-01-01T00:00:00.000Z", "meta": {"values": ["Date"]}})
 
     assert datetime.fromisoformat(decoded).year == 2027
     assert not isinstance(decoded, ApiError)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chatarmin_os import ApiError, InvalidResponse, RateLimitError, ServerError, TransportError
-from chatarmin_os.transports._retry import (
+from chatarmin_os.transports.http.retry import (
     FIRST_WAIT,
     LONGEST_WAIT,
     Budget,

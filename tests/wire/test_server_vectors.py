@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatarmin_os import UNSET, ApiError, ConnectionFailed
-from chatarmin_os.fake.server._trpc import Answer, Dialect, Procedure, Request, answered
-from chatarmin_os.transports import _superjson
+from chatarmin_os.trpc import superjson
+from chatarmin_os.trpc.server import Answer, Dialect, Procedure, Request, answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -351,7 +351,7 @@ def _comparable(value: Any, *, has_types: bool) -> Any:
     if not isinstance(value, dict):
         return value
     if has_types and "echo" in (value.get("json") or ()):  # an input is JSON once it is read
-        return _parsed(json.dumps(_superjson.decode(value)["echo"]))
+        return _parsed(json.dumps(superjson.decode(value)["echo"]))
     left_out = {"stack", "referentialEqualities"}
     kept = {key: _comparable(one, has_types=has_types) for key, one in value.items() if key not in left_out}
     return {key: one for key, one in kept.items() if one != {"v": 1}}

@@ -54,7 +54,7 @@ from chatarmin_os import (
     __version__,
 )
 from chatarmin_os.transports import Call, HTTPTransport
-from chatarmin_os.transports._retry import longest_wait
+from chatarmin_os.transports.http.retry import longest_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

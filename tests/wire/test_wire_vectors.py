@@ -32,7 +32,8 @@ from chatarmin_os import (
     UnauthorizedError,
     UsageLimitError,
 )
-from chatarmin_os.transports import Call, HTTPTransport, _superjson, _wire
+from chatarmin_os.transports import Call, HTTPTransport
+from chatarmin_os.trpc import client, superjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,9 +208,9 @@ def test_an_answer_means_what_its_body_says(mocked: Mock, name: str) -> None:
 def test_a_batch_of_one_has_an_envelope(name: str) -> None:
     """The item of a batch of one is an ordinary envelope."""
     sample = ANSWERS[name]
-    content = _wire.parsed(sample["body"].encode())
+    content = client.parsed(sample["body"].encode())
     items = content if isinstance(content, list) else [content]
-    said = [_wire.envelope(item) for item in items]
+    said = [client.envelope(item) for item in items]
 
     (expected,) = _expected({**sample, "batch": None, "body": json.dumps(items[0]), "decoded": _Nothing})
     if expected is InvalidResponse:
@@ -326,7 +327,7 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
     shared = told == "number" and code["number"] == -32603
     name = "INTERNAL_SERVER_ERROR" if shared else code["code"]
 
-    refusal = _wire.refusal(error, status=207, path="a.b", request_id=None)
+    refusal = client.refusal(error, status=207, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (name, STATUSES[name])
     assert type(refusal) is CLASSES.get(name, ServerError if code["status"] >= 500 else ApiError)
@@ -353,7 +354,7 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
 )
 def test_what_tells_the_code(error: dict[str, Any], status: int, code: str, http_status: int) -> None:
     """The name in the data counts first, then the status there, then that of the answer, then the number."""
-    refusal = _wire.refusal(error, status=status, path="a.b", request_id=None)
+    refusal = client.refusal(error, status=status, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (code, http_status)
 
@@ -363,7 +364,7 @@ def test_an_unknown_code_is_a_failure_of_the_service_from_500_on(status: int) ->
     """A code that nobody knows is a server's error where its status says so, else an error of no special kind."""
     error = {"message": "m", "data": {"code": "TEAPOT"}}
 
-    refusal = _wire.refusal(error, status=status, path="a.b", request_id=None)
+    refusal = client.refusal(error, status=status, path="a.b", request_id=None)
 
     assert type(refusal) is (ServerError if status >= 500 else ApiError)
 
@@ -395,7 +396,7 @@ NOT_TRPC = [
 @pytest.mark.parametrize("item", NOT_TRPC, ids=json.dumps)
 def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
     """JSON that is no envelope of tRPC is none of superjson either."""
-    assert _wire.envelope(item) is None
+    assert client.envelope(item) is None
 
 
 @pytest.mark.parametrize(
@@ -430,7 +431,7 @@ def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
 )
 def test_an_envelope_tells_its_transformer(item: Any, error: Any, data: Any, transformer: str | None) -> None:
     """An error counts more than a result; what a server writes its values with is seen where it shows."""
-    assert _wire.envelope(item) == (error, data, transformer)
+    assert client.envelope(item) == (error, data, transformer)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +458,7 @@ def test_an_envelope_tells_its_transformer(item: Any, error: Any, data: Any, tra
 def test_a_body_that_is_no_json_is_a_value_error(body: bytes) -> None:
     """What is not finite, not UTF-8, not complete or nested without end is refused, with no other exception."""
     with pytest.raises(ValueError, match=r"."):
-        _wire.parsed(body)
+        client.parsed(body)
 
 
 # What this client makes of hand-made replies where it differs from the official one: kinder, or stricter.
@@ -518,7 +519,7 @@ def test_superjson_is_read_as_it_is_meant(name: str) -> None:
     if name == "decode/leaf-to-nothing":
         expected = {"a": 1}  # a path that leads nowhere is ignored; superjson makes an invalid date of it
 
-    decoded = _superjson.decode(envelope)
+    decoded = superjson.decode(envelope)
 
     assert decoded == expected
     assert [type(part) for part in _parts(decoded)] == [type(part) for part in _parts(expected)]
@@ -595,7 +596,7 @@ def test_superjson_is_written_as_superjson_writes_it(name: str) -> None:
     meta = expected.get("meta", {})
     meta.pop("referentialEqualities", None)
 
-    assert _superjson.encode(_in_python(sample["value"])) == expected
+    assert superjson.encode(_in_python(sample["value"])) == expected
 
 
 def test_most_values_of_superjson_have_a_counterpart_in_python() -> None:
@@ -611,9 +612,9 @@ def test_a_key_that_is_dangerous_in_javascript_is_refused(key: str, wrapped: boo
     value = {key: [{"at": UNSET}]} if wrapped else {"a": {key: UNSET}}
 
     with pytest.raises(InvalidInput, match=key):
-        _superjson.encode(value)
+        superjson.encode(value)
 
-    assert _superjson.encode({key: 1}) == {"json": {key: 1}}
+    assert superjson.encode({key: 1}) == {"json": {key: 1}}
 
 
 @pytest.mark.parametrize(
@@ -638,8 +639,8 @@ def test_values_are_written(value: Any, plain: Any, node: Any) -> None:
     """What JSON cannot say is said beside it, with the path to it from the next map or set."""
     expected = {"json": plain} if node is None else {"json": plain, "meta": {"values": node, "v": 1}}
 
-    assert _superjson.encode(value) == expected
-    assert json.dumps(_superjson.encode(value)) == json.dumps(expected)
+    assert superjson.encode(value) == expected
+    assert json.dumps(superjson.encode(value)) == json.dumps(expected)
 
 
 @pytest.mark.parametrize(
@@ -682,12 +683,12 @@ def test_values_are_written(value: Any, plain: Any, node: Any) -> None:
 )
 def test_odd_envelopes_are_read_as_far_as_they_are_understood(envelope: Any, expected: Any) -> None:
     """A type, a path or a table that makes no sense changes nothing and raises nothing."""
-    assert _superjson.decode(envelope) == expected
+    assert superjson.decode(envelope) == expected
 
 
 def test_repeats_share_nothing() -> None:
     """What was left out because it stands elsewhere already comes back as a copy."""
-    decoded = _superjson.decode(
+    decoded = superjson.decode(
         {"json": {"a": {"x": []}, "b": None, "c": None}, "meta": {"referentialEqualities": {"a": ["b", "c"]}}}
     )
     decoded["a"]["x"].append(1)
@@ -742,7 +743,7 @@ def _recorded(name: str) -> tuple[str, str, str | None]:
 
 
 def _message(calls: list[Call], transformer: Literal["json", "superjson"]) -> tuple[str, str, str | None]:
-    method, target, body = _wire.message(calls, transformer, {})
+    method, target, body = client.message(calls, transformer, {})
     return method, target, None if body is None else body.decode()
 
 
@@ -808,7 +809,7 @@ def test_every_input_is_written_as_a_browser_writes_it(text: str) -> None:
     """Each character but those that `encodeURIComponent` leaves alone is percent-encoded, whatever there is."""
     written = json.dumps(text, ensure_ascii=False)
 
-    target = _wire.message([Call("a.b", "query", text)], "json", {}).target
+    target = client.message([Call("a.b", "query", text)], "json", {}).target
 
     assert target == f"/a.b?input={quote(written, safe='-_.!~*()')}"
     assert parse_qs(urlsplit(target).query) == {"input": [written]}
@@ -818,8 +819,8 @@ def test_paths_are_replaced_and_escaped() -> None:
     """A procedure goes by the path that it has there, and no path can leave its place in the URL."""
     paths = {"tiers.get": "plans.get", "odd": "a/b?c,d%e ü"}
 
-    assert _wire.message([GET, LIST], "json", paths).target.startswith("/plans.get,tiers.list?batch=1&input=")
-    assert _wire.message([Call("odd", "query")], "json", paths).target == "/a%2Fb%3Fc%2Cd%25e%20%C3%BC"
+    assert client.message([GET, LIST], "json", paths).target.startswith("/plans.get,tiers.list?batch=1&input=")
+    assert client.message([Call("odd", "query")], "json", paths).target == "/a%2Fb%3Fc%2Cd%25e%20%C3%BC"
 
 
 def test_only_the_argument_that_is_a_date_is_one_in_superjson() -> None:
@@ -830,5 +831,5 @@ def test_only_the_argument_that_is_a_date_is_one_in_superjson() -> None:
         {"json": given}, separators=(",", ":")
     )
     access = Call("features.setAccess", "mutation", {"validUntil": AT})
-    (body,) = {_wire.message([access], "superjson", paths).body for paths in ({}, {"features.setAccess": "x"})}
+    (body,) = {client.message([access], "superjson", paths).body for paths in ({}, {"features.setAccess": "x"})}
     assert json.loads(body or b"")["meta"] == {"values": {"validUntil": ["Date"]}, "v": 1}

@@ -1,0 +1,5 @@
+"""The public path of `chatarmin_os.server`."""
+
+from chatarmin_os.server import CannotServe, FakeService, Server, StateFile, serve_fake
+
+__all__ = ["CannotServe", "FakeService", "Server", "StateFile", "serve_fake"]

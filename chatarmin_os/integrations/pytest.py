@@ -1,0 +1,325 @@
+"""A plugin for pytest: clients on a fresh fake, and on recordings that lie beside the tests.
+
+It is not loaded by itself: say `pytest_plugins = ["chatarmin_os.pytest"]` in the conftest.py of your project's root, or
+run `pytest -p chatarmin_os.pytest`.
+
+    def test_upgrade(recorded_os):                 replays recordings/test_billing.test_upgrade.jsonl
+        assert recorded_os.tiers.get("pro")
+
+    pytest --os-record test_billing.py             records it from OS_BASE_URL, with the key in OS_API_KEY
+    pytest --os-record=fake test_billing.py        records the in-memory service
+    pytest --os-record=production test_billing.py  records the production service
+
+A recording is replaced when its test has passed, and not before.
+
+PYTEST_DONT_REWRITE: there is no assert statement in it, and a conftest.py may import from it before it is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Generator, Iterator
+from datetime import timedelta
+from hashlib import sha256
+from itertools import dropwhile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import pytest
+
+from chatarmin_os import CassetteError, ChatarminOS, InvalidInput, _clock
+from chatarmin_os._json import JSON
+from chatarmin_os.fake import Catalogue, FakeTransport, demo_catalogue
+from chatarmin_os.recording import file
+from chatarmin_os.transports import Call, RecordingTransport, ReplayTransport, Transport
+
+_SERVICE, _PRODUCTION, _FAKE = "service", "production", "fake"
+_SOURCES = {
+    _SERVICE: "record the tests that use recorded_os anew, from the service at OS_BASE_URL, with the key in OS_API_KEY",
+    _PRODUCTION: "the same from the production service, whatever OS_BASE_URL is",
+    _FAKE: "the same from the in-memory fake, with the catalogue of the fixture os_catalogue",
+}
+_NO_URL = (
+    "--os-record: OS_BASE_URL is not set, so the calls would go to the production service; set it to the service to "
+    f"record, or pass --os-record={_PRODUCTION} or --os-record={_FAKE}"
+)
+_MOST_SHOWN = 40
+_MAX_NAME = 150  # bytes, so that a digest, a suffix and a path fit around it on every file system
+_MAX_FORMER_NAME = 255
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.,=-]+")
+
+_has_passed = pytest.StashKey[bool | None]()
+"""Of the current attempt at a test; None until its call has ended."""
+_recorded = pytest.StashKey[bytes | None]()
+"""The recording of a test, complete, from the end of its fixture to that of all others."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options.
+
+    Each form of `--os-record` is an option of its own: one with an optional value would take the path that follows.
+    """
+    group = parser.getgroup("chatarmin-os", "ChatarminOS")
+    for source, what in _SOURCES.items():
+        options = ["--os-record"] * (source == _SERVICE) + [f"--os-record={source}"]
+        group.addoption(*options, dest="os_record", action="store_const", const=source, help=what)
+    group.addoption("--os-max-age", type=int, metavar="DAYS", help="warn of recordings that are older")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Remember that a test has passed; pytest-retry makes no report of its further attempts."""
+    yield
+    if item.stash.get(_has_passed, None) is None:
+        item.stash[_has_passed] = True
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test, or a subtest of it, has failed, was skipped, or was expected to fail."""
+    report = yield
+    if not report.passed:
+        item.stash[_has_passed] = False
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
+    """Keep the recording of a test that has passed, once all its fixtures have ended without an error."""
+    item.stash[_recorded] = None
+    yield
+    if (content := item.stash[_recorded]) is not None:
+        path = _Place.of(item).path
+        try:
+            path.parent.mkdir(exist_ok=True)
+            file.write_whole(path, content)
+        except OSError as error:
+            pytest.fail(f"{path}: {error.strerror}", pytrace=False)
+
+
+@pytest.fixture
+def os_catalogue() -> Catalogue | None:
+    """The features and tiers of `fake_os`, and of `--os-record=fake`; override it in your conftest.py."""
+    return demo_catalogue()
+
+
+@pytest.fixture
+def os_fake(os_catalogue: Catalogue | None) -> FakeTransport:
+    """The fake behind `fake_os`: what a test arranges and looks up on the service's own side."""
+    return FakeTransport(os_catalogue)
+
+
+@pytest.fixture
+def fake_os(os_fake: FakeTransport) -> ChatarminOS:
+    """A client on a fresh fake, which is `os_fake`."""
+    return ChatarminOS(transport=os_fake)
+
+
+@pytest.fixture
+def os_redact() -> Callable[[JSON], JSON] | None:
+    """What redacts recordings; override it in your conftest.py, such as by `personal_data`."""
+    return None
+
+
+@pytest.fixture
+def recorded_os(
+    request: pytest.FixtureRequest, os_redact: Callable[[JSON], JSON] | None, os_catalogue: Catalogue | None
+) -> Iterator[ChatarminOS]:
+    """A client that replays the test's recording; with `--os-record`, one that makes it."""
+    test: pytest.Item = request.node
+    test.stash[_has_passed] = None
+    if source := request.config.getoption("os_record"):
+        service = FakeTransport(os_catalogue) if source == _FAKE else _service(source)
+        yield from _record(test, service, os_redact)
+    else:
+        yield from _replay(test, os_redact)
+
+
+def _record(test: pytest.Item, service: Transport, redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
+    """Record a test elsewhere, so that the recording it has stays until it has passed, also if the process ends."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "recording.jsonl"
+        recording = RecordingTransport(service, path, redact=redact)
+        with ChatarminOS(transport=recording) as client:
+            yield client
+        if test.stash[_has_passed]:
+            if recording.problem:  # the test may have caught it
+                pytest.fail(str(recording.problem), pytrace=False)
+            _warn_of_failures(test, path)
+            test.stash[_recorded] = path.read_bytes()
+
+
+def _service(source: str) -> Transport:
+    from chatarmin_os.transports.http.settings import DEFAULT_BASE_URL
+
+    try:
+        client = ChatarminOS(base_url=DEFAULT_BASE_URL if source == _PRODUCTION else None)
+    except InvalidInput as error:
+        pytest.fail(f"--os-record: {error}", pytrace=False)
+    if source == _SERVICE and not os.environ.get("OS_BASE_URL"):
+        pytest.fail(_NO_URL, pytrace=False)
+    return client.transport
+
+
+def _warn_of_failures(test: pytest.Item, path: Path) -> None:
+    """Warn of calls that had no answer: the test may have caught that, and would replay it for ever."""
+    failures = [call.path for call in file.loaded(path)[1] if "failure" in call.came]
+    if failures:
+        test.warn(pytest.PytestWarning(f"recorded without an answer, as they had none: {', '.join(failures)}"))
+
+
+def _replay(test: pytest.Item, redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
+    place = _Place.of(test)
+    path, command = place.found(), place.command
+    if path is None:
+        pytest.fail(f"{place.path} is not there; this records it: {command}", pytrace=False)
+    try:
+        head = file.head_of(path)
+        if head.get("from") == FakeTransport.__name__:
+            command += f"={_FAKE}"
+        _warn_of_age(test, path, head, command)
+        transport = _Replay(path, command, redact)
+    except CassetteError as error:
+        pytest.fail(f"{error}; this records it anew: {command}", pytrace=False)
+    yield ChatarminOS(transport=transport)
+    if test.stash[_has_passed] and (problem := transport.problem()):
+        pytest.fail(f"{problem}\nThis records it anew: {command}", pytrace=False)
+
+
+def _warn_of_age(test: pytest.Item, path: Path, head: dict[str, Any], command: str) -> None:
+    most, recorded_at = test.config.getoption("--os-max-age"), file.recorded_at(head)
+    age = _clock.now() - (recorded_at or _clock.now())
+    if most is not None and age > timedelta(days=most):
+        test.warn(pytest.PytestWarning(f"{path} is {age.days} days old; this records it anew: {command}"))
+
+
+class _Replay(ReplayTransport):
+    """Tells how to record a test anew; a call without a recording is told at the end too, if its error was caught."""
+
+    def __init__(self, path: Path, command: str, redact: Callable[[JSON], JSON] | None) -> None:
+        super().__init__(path, redact=redact)
+        self._command = command
+        self._missing: CassetteError | None = None
+
+    def send(self, call: Call) -> JSON:
+        try:
+            return super().send(call)
+        except CassetteError as error:
+            self._missing = self._missing or error
+            raise CassetteError(f"{error}\nThis records it anew: {self._command}") from None
+
+    def problem(self) -> CassetteError | None:
+        """Return what is wrong at the end, None where nothing is."""
+        if self._missing:
+            return self._missing
+        try:
+            self.close()
+        except CassetteError as error:
+            return error
+        return None
+
+
+class _Place(NamedTuple):
+    """Where the recording of a test is: where it is written, and what else it may be called; and what records it."""
+
+    path: Path
+    others: tuple[Path, ...]
+    command: str
+
+    @classmethod
+    def of(cls, test: pytest.Item) -> _Place:
+        # Not by `nodeid`, to which pytest-xdist adds the group of a test.
+        nodes = [*dropwhile(lambda node: not isinstance(node, pytest.File), test.listchain())][1:]
+        names = [node.name for node in nodes]
+        folder, whole = test.path.parent / "recordings", f"{test.path.stem}.{'.'.join(names)}"
+        plain = f"{test.path.stem}.{_UNSAFE.sub('_', '.'.join(names))}"
+        digest = sha256(whole.encode(errors="surrogatepass")).hexdigest()[:8]
+        cut = plain.encode(errors="ignore")[:_MAX_NAME].decode(errors="ignore")
+        paths = [folder / f"{name}.jsonl" for name in (plain, f"{cut}-{digest}")]
+        if len(paths[0].name.encode()) > _MAX_FORMER_NAME:
+            del paths[0]
+        elif whole != plain or cut != plain or any(map(_has_twin, nodes)):
+            paths.reverse()
+        told = "::".join([test.nodeid.partition("::")[0], *names]).replace("'", "'\"'\"'")
+        return cls(paths[0], tuple(paths[1:]), f"pytest '{told}' --os-record")
+
+    def found(self) -> Path | None:
+        """Return the recording that is there."""
+        return next((path for path in (self.path, *self.others) if path.exists()), None)
+
+
+def _has_twin(node: Any) -> bool:
+    """Return whether something beside a class or test differs from it in letter case alone.
+
+    Some file systems would keep their recordings in one file.
+    """
+    name = getattr(node, "originalname", None) or node.name
+    beside = dir(getattr(node.parent, "obj", None))
+    return len([other for other in beside if other.lower() == name.lower()]) > 1
+
+
+def assert_same_state(left: FakeTransport | JSON, right: FakeTransport | JSON) -> None:
+    """Assert that two fakes, or snapshots of them, know the same; the failure says what differs, place by place.
+
+    Example:
+        >>> before = fake.snapshot()
+        >>> company = fake.add_company("Acme Inc")
+        >>> assert_same_state(before, fake)
+        Traceback (most recent call last):
+        ...
+        AssertionError: the states differ at 6 places:
+        - companies: []
+        + companies[0].createdAt: None
+        ...
+    """
+    before, after = _flat(_snapshot(left)), _flat(_snapshot(right))
+    lines = []
+    for place in sorted(before.keys() | after.keys()):
+        if place not in after:
+            lines.append(f"- {place}: {before[place]!r}")
+        elif place not in before:
+            lines.append(f"+ {place}: {after[place]!r}")
+        elif before[place] != after[place]:
+            lines.append(f"~ {place}: {before[place]!r} -> {after[place]!r}")
+    if lines:
+        more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
+        told = f"the states differ at {len(lines)} place{'' if len(lines) == 1 else 's'}:"
+        raise AssertionError("\n".join([told, *lines[:_MOST_SHOWN], *more]))
+
+
+def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
+    """Assert that the fake still answers as recordings do; the failure is the table of what differs.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from chatarmin_os import ChatarminOS
+        >>> from chatarmin_os.transports import RecordingTransport
+        >>> path = f"{mkdtemp()}/tiers.jsonl"
+        >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
+        ...     tiers = client.tiers.list()
+        >>> assert_no_drift(path)
+    """
+    if not paths:
+        raise ValueError("no recordings to check: is the folder right?")
+    from chatarmin_os.drift import check_recording  # takes as long as the rest, and few tests need it
+
+    drifted = [str(report) for report in map(check_recording, paths) if report.is_drift]
+    if drifted:
+        raise AssertionError("the fake does not do as recorded:\n" + "\n".join(drifted))
+
+
+def _snapshot(state: FakeTransport | JSON) -> JSON:
+    return state.snapshot() if isinstance(state, FakeTransport) else state
+
+
+def _flat(content: JSON, place: str = "") -> dict[str, Any]:
+    """Return the values inside JSON by their places."""
+    if isinstance(content, dict) and content:
+        parts = [(f"{place}.{key}" if place else str(key), value) for key, value in content.items()]
+    elif isinstance(content, list) and content:
+        parts = [(f"{place}[{index}]", value) for index, value in enumerate(content)]
+    else:
+        return {place: content}
+    return {below: value for name, part in parts for below, value in _flat(part, name).items()}

@@ -1,0 +1,98 @@
+"""The calls that products received, as a log that is bounded in bytes."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict, deque
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os._request import Kind
+
+MAX_LOG_BYTES = 16 * 2**20
+"""The bound on the calls of all products together; beyond it the oldest call is dropped, whosever it is."""
+MAX_VALUE_BYTES = 64 * 2**10
+"""JSON of an input or an answer that is longer is not kept."""
+MAX_MESSAGE = 1_000
+"""Characters of an error's message."""
+MAX_CALLS = 500
+"""The calls that are kept of one product."""
+
+_ENTRY_BYTES = 1_000  # an entry without its texts: measured 700 to 900
+
+
+class Received(TypedDict):
+    """A received call and its answer."""
+
+    number: int
+    at: str
+    path: str
+    kind: Kind
+    input: JSON
+    answer: JSON
+    error: dict[str, str] | None
+    ms: float
+
+
+class CallLog:
+    """Keeps the last calls of several owners; inputs and answers are kept as text, whose size is known.
+
+    Parsed JSON takes up to twenty times the bytes it came in, so that a dozen small requests could fill the memory.
+    """
+
+    def __init__(self, max_bytes: int = MAX_LOG_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._entries: OrderedDict[int, tuple[deque[int], int, dict[str, Any]]] = OrderedDict()
+        self._serials = count()
+        self._lock = threading.Lock()
+        self.bytes = 0
+
+    def append(self, owner: deque[int], call: Received) -> None:
+        """Keep a call of the owner of *owner*, which lists its entries."""
+        kept: dict[str, Any] = {**call, "input": _text(call["input"]), "answer": _text(call["answer"])}
+        size = _ENTRY_BYTES + len(kept["input"]) + len(kept["answer"])
+        if call["error"]:
+            kept["error"] = {name: text[:MAX_MESSAGE] for name, text in call["error"].items()}
+            size += len(kept["error"]["message"])
+        with self._lock:
+            serial = next(self._serials)
+            self._entries[serial] = (owner, size, kept)
+            owner.append(serial)
+            self.bytes += size
+            if len(owner) > MAX_CALLS:
+                self._drop(owner[0])
+            while self.bytes > self._max_bytes:
+                self._drop(next(iter(self._entries)))
+
+    def read(self, owner: deque[int], after: float = 0, last: int = MAX_CALLS) -> list[Received]:
+        """Return an owner's calls with a higher number than *after*, oldest first, at most the *last* ones."""
+        with self._lock:
+            kept = [self._entries[serial][2] for serial in owner]
+        return [_parsed(call) for call in kept[-last:] if call["number"] > after]
+
+    def clear(self, owner: deque[int]) -> None:
+        """Drop all calls of an owner."""
+        with self._lock:
+            while owner:
+                self._drop(owner[0])
+
+    def _drop(self, serial: int) -> None:
+        """Drop an entry, which is the oldest one of its owner."""
+        owner, size, _ = self._entries.pop(serial)
+        owner.popleft()
+        self.bytes -= size
+
+
+def _text(value: JSON) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= MAX_VALUE_BYTES else json.dumps(f"({len(text):,} bytes of JSON, not kept)")
+
+
+def _parsed(call: Mapping[str, Any]) -> Received:
+    parsed: Any = {**call, "input": json.loads(call["input"]), "answer": json.loads(call["answer"])}
+    return parsed  # type: ignore[no-any-return]

@@ -1,0 +1,182 @@
+"""The control door: what a test in another language arranges, with the same handles as in Python.
+
+It speaks tRPC as the service does, at `/__fake__/`: queries by GET, mutations by POST, names and arguments as those of
+`FakeTransport`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from difflib import get_close_matches
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING
+
+from chatarmin_os._json import describe, short_repr
+from chatarmin_os._unset import UNSET
+from chatarmin_os.errors import CODES, ApiError, ConnectionFailed
+from chatarmin_os.fake.router import ROUTES
+from chatarmin_os.server.view import view
+from chatarmin_os.trpc.server import Procedure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.server.products import Product, Products
+
+_MOST_FAULTS = 1_000
+
+PRODUCT_HEADER = "x-fake-product"
+"""Names a product by its id, where the API key is not at hand."""
+
+
+def procedure(products: Products, headers: Mapping[str, str], name: str) -> Procedure | None:
+    """Return what answers at the door under *name*, None where nothing does."""
+    if name == "products":
+        return Procedure("query", lambda _: [_summary(product) for product in products])
+    if name == "forget":
+        return Procedure(
+            "mutation", lambda read: _run(partial(_forgetter, products), _product(products, headers), read())
+        )
+    if name in _QUERIES:
+        return Procedure("query", lambda read: _run(_QUERIES[name], _product(products, headers), read()))
+    if name in _MUTATIONS:
+        return Procedure("mutation", lambda read: _changed(_MUTATIONS[name], _product(products, headers), read()))
+    return None
+
+
+def _product(products: Products, headers: Mapping[str, str]) -> Product:
+    return products.with_id(headers[PRODUCT_HEADER]) if PRODUCT_HEADER in headers else products.of(headers)
+
+
+def _summary(product: Product) -> JSON:
+    with product.fake._locked() as state:
+        return {
+            "id": product.id,
+            "key": product.name,
+            "companies": len(state.companies),
+            "calls": product.count,
+        }
+
+
+def _forgetter(products: Products, product: Product) -> Callable[[], None]:
+    def forget() -> None:
+        if product.is_given:
+            raise ValueError("this product was given in Python, which alone may take it back; `reset` empties it")
+        products.forget_id(product.id)
+
+    return forget
+
+
+def _changed(handle: Callable[[Product], Callable[..., JSON]], product: Product, given: JSON) -> JSON:
+    try:
+        return _run(handle, product, given)
+    finally:
+        product.happened()
+
+
+def _run(handle: Callable[[Product], Callable[..., JSON]], product: Product, given: JSON) -> JSON:
+    """Call a handle with the arguments of an input.
+
+    Raises:
+        ApiError: They are not those that it takes.
+    """
+    function = handle(product)
+    arguments = {} if given in (UNSET, None) else given
+    if not isinstance(arguments, dict):
+        raise ApiError.from_code("BAD_REQUEST", f"expected an object of arguments, got {describe(given)}")
+    problem = _wrong_arguments(function, arguments)
+    if problem:
+        raise ApiError.from_code("BAD_REQUEST", f"{problem}; it takes {_parameters(function)}")
+    try:
+        return function(**arguments)
+    except ValueError as error:
+        raise ApiError.from_code("BAD_REQUEST", str(error)) from None
+
+
+def _wrong_arguments(function: Callable[..., JSON], arguments: Mapping[str, JSON]) -> str | None:
+    """Return which argument is unknown or missing, None if none is."""
+    parameters = signature(function).parameters
+    for name in arguments:
+        if name not in parameters:
+            return f"no such argument: {short_repr(name)}"
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in arguments:
+            return f"missing a required argument: {name!r}"
+    return None
+
+
+def _parameters(function: Callable[..., JSON]) -> str:
+    names = [
+        name if parameter.default is parameter.empty else f"{name} (optional)"
+        for name, parameter in signature(function).parameters.items()
+    ]
+    return ", ".join(names) or "no arguments"
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name}: expected an integer of at least 0, got {describe(value)}")
+    return value
+
+
+def _calls(product: Product, *, after: int = 0) -> JSON:
+    return product.calls(_whole("after", after))
+
+
+def _view(product: Product, *, since: int | None = None, search: str = "", limit: int = 50) -> JSON:
+    if not isinstance(search, str):
+        raise ValueError(f"search: expected text, got {describe(search)}")  # noqa: TRY004 - one error for wrong use
+    since = None if since is None else _whole("since", since)
+    return view(product, since=since, search=search, limit=_whole("limit", limit))
+
+
+def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> JSON:
+    try:
+        by = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except (TypeError, OverflowError) as error:
+        raise ValueError(f"expected numbers of days, hours, minutes and seconds: {error}") from None
+    product.fake.advance(by)
+
+
+def _fail(product: Product, *, error: str, path: str | None = None, times: int = 1, after: bool = False) -> JSON:
+    if error != "lost" and (not isinstance(error, str) or error not in CODES):
+        near = get_close_matches(error[:60].upper(), CODES, n=1) if isinstance(error, str) else []
+        hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
+        raise ValueError(f"error: expected a code of tRPC, or lost, got {describe(error)}; {hint}")
+    if len(product.fake._faults) >= _MOST_FAULTS:
+        raise ValueError(f"{_MOST_FAULTS} failures wait for their calls already; `reset` forgets them")
+    lost = ConnectionFailed("the answer was lost on purpose")
+    product.fake.fail(path, error=lost if error == "lost" else error, times=times, after=after)
+
+
+def _call(product: Product, *, path: str, input: JSON = UNSET) -> JSON:
+    route = ROUTES.get(path) if isinstance(path, str) else None
+    if route is None:
+        raise ValueError(f"path: no procedure {describe(path)}")
+    return product.answer(path, route.kind, input)
+
+
+_QUERIES: dict[str, Callable[[Product], Callable[..., JSON]]] = {
+    "calls": lambda product: partial(_calls, product),
+    "mrr": lambda product: product.fake.mrr,
+    "snapshot": lambda product: product.fake.snapshot,
+    "view": lambda product: partial(_view, product),
+}
+
+_MUTATIONS: dict[str, Callable[[Product], Callable[..., JSON]]] = {
+    "add_company": lambda product: product.fake.add_company,
+    "add_feature": lambda product: product.fake.add_feature,
+    "add_tier": lambda product: product.fake.add_tier,
+    "advance": lambda product: partial(_advance, product),
+    "call": lambda product: partial(_call, product),
+    "fail": lambda product: partial(_fail, product),
+    "reset": lambda product: product.reset,
+    "restore": lambda product: product.restore,
+    "stripe.add_checkout_session": lambda product: product.fake.stripe.add_checkout_session,
+    "stripe.add_subscription": lambda product: product.fake.stripe.add_subscription,
+    "stripe.cancel": lambda product: product.fake.stripe.cancel,
+    "stripe.complete": lambda product: product.fake.stripe.complete,
+    "stripe.renew": lambda product: product.fake.stripe.renew,
+}

@@ -1,0 +1,1 @@
+"""tRPC without I/O: what both ends read and write."""
