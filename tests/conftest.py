@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what a transport is marked to do otherwise; the markers are the list of known differences."""
     for item in items:
         transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
-        for marker in item.iter_markers("differs"):
+        for marker in item.iter_markers("known_difference"):
             if transport and transport.startswith(marker.args[0]):
                 item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
 
@@ -61,23 +61,23 @@ def trpc_server(fake_server: FakeServer) -> Iterator[TrpcServer]:
 
 
 @pytest.fixture
-def arrange() -> FakeTransport:
+def service() -> FakeTransport:
     """The service's own side: the handles with which a test arranges what no client could (demo catalogue)."""
     return FakeTransport(demo_catalogue())
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[ChatarminOS]:
-    """A client of the service that `arrange` arranges: on the fake itself, or on the transport that is asked for.
+def client(request: pytest.FixtureRequest, service: FakeTransport) -> Iterator[ChatarminOS]:
+    """A client of the service behind `service`: on the fake itself, or on the transport that is asked for.
 
     The transformer is told: finding it out makes calls of its own, which tests of the calls made would see.
     """
     transport = getattr(request, "param", "fake")
     if transport == "fake":
-        yield ChatarminOS(transport=arrange)
+        yield ChatarminOS(transport=service)
         return
     if transport == "recorded":
-        yield from _recorded(request, arrange)
+        yield from _recorded(request, service)
         return
     server: FakeServer = request.getfixturevalue("fake_server")
     url = server.url
@@ -85,7 +85,7 @@ def client(request: pytest.FixtureRequest, arrange: FakeTransport) -> Iterator[C
         trpc: TrpcServer = request.getfixturevalue("trpc_server")
         url = trpc.urls[transport.replace("http-trpc-", "v")]
     transformer: Literal["json", "superjson"] = "superjson" if transport.endswith("superjson") else "json"
-    api_key = server.add(arrange)
+    api_key = server.add(service)
     http = HTTPTransport(api_key, url, transformer=transformer)
     if transport == "http-trpc-11-superjson":
         yield from _recorded(request, http)
@@ -101,7 +101,7 @@ def _recorded(request: pytest.FixtureRequest, service: Transport) -> Iterator[Ch
     with ChatarminOS(transport=RecordingTransport(service, path)) as client:
         yield client
     _replay(path)
-    if request.node.get_closest_marker("unseen") is None:
+    if request.node.get_closest_marker("outside_changes") is None:
         assert_no_drift(path)
 
 

@@ -389,12 +389,12 @@ def test_a_lost_look_up_has_changed_nothing(run: Callable[..., Output], fake: Fa
     assert "billing.trackUsage" not in [call.path for call in fake.calls]
 
 
-@pytest.mark.parametrize("said", ['No procedure found on path "a"', 'No "query"-procedure on path "a"'])
+@pytest.mark.parametrize("received", ['No procedure found on path "a"', 'No "query"-procedure on path "a"'])
 def test_a_missing_procedure_names_the_service_that_was_asked(
-    run: Callable[..., Output], fake: FakeTransport, said: str
+    run: Callable[..., Output], fake: FakeTransport, received: str
 ) -> None:
     """Both versions of tRPC are understood; the base URL is told."""
-    fake.fail("tiers.list", error=NotFoundError(said, code="NOT_FOUND"))
+    fake.fail("tiers.list", error=NotFoundError(received, code="NOT_FOUND"))
 
     output = run("call", "tiers.list")
 

@@ -26,8 +26,8 @@ ENTERPRISE = ["price_enterprise_base", "price_enterprise_ai_credit", "price_ente
 UNTOUCHED = BillingStatus(has_billing_profile=False, active_subscriptions=(), enabled_features_count=0)
 
 
-def _claim(client: ChatarminOS, arrange: FakeTransport, company_id: str, prices: list[str]) -> str:
-    session_id = arrange.stripe.add_checkout_session(prices)
+def _claim(client: ChatarminOS, service: FakeTransport, company_id: str, prices: list[str]) -> str:
+    session_id = service.stripe.add_checkout_session(prices)
     subscription_id = client.billing.claim_checkout(
         company_id=company_id, checkout_session_id=session_id
     ).subscription_id
@@ -35,8 +35,8 @@ def _claim(client: ChatarminOS, arrange: FakeTransport, company_id: str, prices:
     return subscription_id
 
 
-def _link(client: ChatarminOS, arrange: FakeTransport, company_id: str, prices: list[str]) -> str:
-    subscription_id = arrange.stripe.add_subscription(prices)
+def _link(client: ChatarminOS, service: FakeTransport, company_id: str, prices: list[str]) -> str:
+    subscription_id = service.stripe.add_subscription(prices)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
     return subscription_id
 
@@ -53,12 +53,12 @@ def _enabled(client: ChatarminOS, company_id: str) -> list[str | None]:
     return [access.feature_code for access in client.features.list_access(company_id) if access.is_enabled]
 
 
-def test_claim_gives_profile_subscription_and_tier(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_claim_gives_profile_subscription_and_tier(client: ChatarminOS, service: FakeTransport) -> None:
     """A claimed checkout gives a billing profile, an active subscription and the features of its tier."""
     # Given a company like another that has the tier
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.tiers.apply("pro", company_id=globex)
-    session_id = arrange.stripe.add_checkout_session(PRO)
+    session_id = service.stripe.add_checkout_session(PRO)
 
     # When it claims a completed checkout
     result = client.billing.claim_checkout(company_id=acme, checkout_session_id=session_id)
@@ -72,11 +72,11 @@ def test_claim_gives_profile_subscription_and_tier(client: ChatarminOS, arrange:
     assert client.features.list_access(acme) == client.features.list_access(globex)
 
 
-def test_claim_answers_the_subscription_of_stripe(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_claim_answers_the_subscription_of_stripe(client: ChatarminOS, service: FakeTransport) -> None:
     """The subscription id of an answer is Stripe's, and the subscription has another of the service's own."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
-    subscription_id = _claim(client, arrange, company_id, PRO)
+    subscription_id = _claim(client, service, company_id, PRO)
 
     (subscription,) = client.billing.get_status(company_id).active_subscriptions
     assert subscription_id.startswith("sub_")
@@ -85,9 +85,9 @@ def test_claim_answers_the_subscription_of_stripe(client: ChatarminOS, arrange: 
     assert subscription_id != subscription.id
 
 
-def test_claim_of_an_unknown_session_is_not_found(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_claim_of_an_unknown_session_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
     """A session that Stripe does not know is not found, and changes nothing."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
         client.billing.claim_checkout(company_id=company_id, checkout_session_id="cs_test_unknown")
@@ -95,18 +95,18 @@ def test_claim_of_an_unknown_session_is_not_found(client: ChatarminOS, arrange: 
     assert client.billing.get_status(company_id) == UNTOUCHED
 
 
-@pytest.mark.unseen("a checkout was completed")
-def test_claim_of_an_incomplete_session_is_a_bad_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a checkout was completed")
+def test_claim_of_an_incomplete_session_is_a_bad_request(client: ChatarminOS, service: FakeTransport) -> None:
     """A session can be claimed once it is complete and not before."""
     # Given a session that is not complete
-    company_id = arrange.add_company("Acme Inc")
-    session_id = arrange.stripe.add_checkout_session(PRO, complete=False)
+    company_id = service.add_company("Acme Inc")
+    session_id = service.stripe.add_checkout_session(PRO, complete=False)
 
     # When it is claimed, and again after its completion
     with pytest.raises(BadRequestError):
         client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
     before = client.billing.get_status(company_id)
-    arrange.stripe.complete(session_id)
+    service.stripe.complete(session_id)
     result = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
 
     # Then only the second claim counts
@@ -115,10 +115,10 @@ def test_claim_of_an_incomplete_session_is_a_bad_request(client: ChatarminOS, ar
     assert [(result.subscription_id, "Pro")] == _subscriptions(client, company_id)
 
 
-def test_claim_of_another_companys_session_is_a_conflict(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_claim_of_another_companys_session_is_a_conflict(client: ChatarminOS, service: FakeTransport) -> None:
     """A session belongs to the company that claimed it first."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
-    session_id = arrange.stripe.add_checkout_session(PRO)
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
+    session_id = service.stripe.add_checkout_session(PRO)
     first = client.billing.claim_checkout(company_id=acme, checkout_session_id=session_id)
 
     with pytest.raises(ConflictError):
@@ -128,11 +128,11 @@ def test_claim_of_another_companys_session_is_a_conflict(client: ChatarminOS, ar
     assert [(first.subscription_id, "Pro")] == _subscriptions(client, acme)
 
 
-def test_claiming_again_changes_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_claiming_again_changes_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """A repeated claim answers the same subscription, and leaves accesses as they have become since."""
     # Given a claimed session, and an access changed by hand since
-    company_id = arrange.add_company("Acme Inc")
-    session_id = arrange.stripe.add_checkout_session(PRO)
+    company_id = service.add_company("Acme Inc")
+    session_id = service.stripe.add_checkout_session(PRO)
     first = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
     client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=99, source="manual")
     client.features.set_access(company_id=company_id, feature_code="api_access", is_enabled=False)
@@ -146,7 +146,7 @@ def test_claiming_again_changes_nothing(client: ChatarminOS, arrange: FakeTransp
     assert ClaimResult(already_claimed=True, subscription_id=first.subscription_id) == again
     assert accesses == client.features.list_access(company_id)
     assert status == client.billing.get_status(company_id)
-    assert arrange.mrr(company_id) == 4900
+    assert service.mrr(company_id) == 4900
 
 
 @pytest.mark.parametrize(
@@ -167,23 +167,23 @@ def test_claiming_again_changes_nothing(client: ChatarminOS, arrange: FakeTransp
     ],
 )
 def test_the_tier_is_found_by_its_prices(
-    client: ChatarminOS, arrange: FakeTransport, prices: list[str], tier_name: str | None
+    client: ChatarminOS, service: FakeTransport, prices: list[str], tier_name: str | None
 ) -> None:
     """The tier is the one with most prices of those that have any and whose prices the subscription has all."""
-    arrange.add_tier("mini", name="Mini", base_fee=100, features={"seats": {"quantity_limit": 1}})
-    company_id = arrange.add_company("Acme Inc")
+    service.add_tier("mini", name="Mini", base_fee=100, features={"seats": {"quantity_limit": 1}})
+    company_id = service.add_company("Acme Inc")
 
-    claimed = _claim(client, arrange, company_id, prices)
-    linked = _link(client, arrange, company_id, prices)
+    claimed = _claim(client, service, company_id, prices)
+    linked = _link(client, service, company_id, prices)
 
     assert [(claimed, tier_name), (linked, tier_name)] == _subscriptions(client, company_id)
 
 
-def test_claim_without_a_tier_applies_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_claim_without_a_tier_applies_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription whose prices make no tier is claimed all the same and gives no feature."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
-    subscription_id = _claim(client, arrange, company_id, ["price_of_something_else"])
+    subscription_id = _claim(client, service, company_id, ["price_of_something_else"])
 
     status = client.billing.get_status(company_id)
     assert (status.has_billing_profile, status.enabled_features_count) == (True, 0)
@@ -191,10 +191,10 @@ def test_claim_without_a_tier_applies_nothing(client: ChatarminOS, arrange: Fake
 
 
 @pytest.mark.parametrize("company_id", [NOBODY, "not-a-company-id"])
-def test_an_unknown_company_is_not_found(client: ChatarminOS, arrange: FakeTransport, company_id: str) -> None:
+def test_an_unknown_company_is_not_found(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
     """A company id that does not exist, malformed or not, is not found by any procedure of billing."""
-    session_id = arrange.stripe.add_checkout_session(PRO)
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    session_id = service.stripe.add_checkout_session(PRO)
+    subscription_id = service.stripe.add_subscription(PRO)
 
     with pytest.raises(NotFoundError):
         client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
@@ -204,18 +204,18 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, arrange: FakeTrans
         client.billing.get_status(company_id)
 
 
-def test_the_company_is_looked_for_before_the_sessions_completion(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_company_is_looked_for_before_the_sessions_completion(client: ChatarminOS, service: FakeTransport) -> None:
     """An incomplete session for an unknown company is not found."""
-    session_id = arrange.stripe.add_checkout_session(PRO, complete=False)
+    session_id = service.stripe.add_checkout_session(PRO, complete=False)
 
     with pytest.raises(NotFoundError):
         client.billing.claim_checkout(company_id=NOBODY, checkout_session_id=session_id)
 
 
-def test_link_without_a_tier_code_applies_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_link_without_a_tier_code_applies_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Linking gives a billing profile and a subscription with the tier of its prices, and no feature."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(PRO)
 
     result = client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
@@ -229,13 +229,13 @@ def test_link_without_a_tier_code_applies_nothing(client: ChatarminOS, arrange: 
     ("tier_code", "tier_name", "count"), [("free", "Free", 2), ("pro", "Pro", 4), ("enterprise", "Enterprise", 5)]
 )
 def test_link_with_a_tier_code_applies_that_tier(
-    client: ChatarminOS, arrange: FakeTransport, tier_code: str, tier_name: str, count: int
+    client: ChatarminOS, service: FakeTransport, tier_code: str, tier_name: str, count: int
 ) -> None:
     """The given tier becomes the subscription's and is applied, whatever was paid for."""
     # Given a subscription with the prices of one tier, and another company with the tier to be
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.tiers.apply(tier_code, company_id=globex)
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    subscription_id = service.stripe.add_subscription(PRO)
 
     # When it is linked with a tier code
     result = client.billing.link_subscription(
@@ -250,11 +250,11 @@ def test_link_with_a_tier_code_applies_that_tier(
     assert client.features.list_access(globex) == client.features.list_access(acme)
 
 
-def test_link_takes_the_customer_of_the_subscription(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_link_takes_the_customer_of_the_subscription(client: ChatarminOS, service: FakeTransport) -> None:
     """The customer may be left out or told rightly, and no other is accepted."""
-    company_id = arrange.add_company("Acme Inc")
-    first = arrange.stripe.add_subscription(PRO, customer_id="cus_acme")
-    second = arrange.stripe.add_subscription(PRO, customer_id="cus_acme")
+    company_id = service.add_company("Acme Inc")
+    first = service.stripe.add_subscription(PRO, customer_id="cus_acme")
+    second = service.stripe.add_subscription(PRO, customer_id="cus_acme")
 
     with pytest.raises(BadRequestError):
         client.billing.link_subscription(
@@ -270,9 +270,9 @@ def test_link_takes_the_customer_of_the_subscription(client: ChatarminOS, arrang
     assert [(first, "Pro"), (second, "Pro")] == _subscriptions(client, company_id)
 
 
-def test_link_of_an_unknown_subscription_is_not_found(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_link_of_an_unknown_subscription_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription that Stripe does not know is not found, and changes nothing."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
         client.billing.link_subscription(company_id=company_id, stripe_subscription_id="sub_unknown", tier_code="pro")
@@ -280,10 +280,10 @@ def test_link_of_an_unknown_subscription_is_not_found(client: ChatarminOS, arran
     assert client.billing.get_status(company_id) == UNTOUCHED
 
 
-def test_link_with_an_unknown_tier_is_not_found(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_link_with_an_unknown_tier_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
     """An unknown tier leaves the subscription unlinked."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(PRO)
 
     with pytest.raises(NotFoundError):
         client.billing.link_subscription(
@@ -291,14 +291,14 @@ def test_link_with_an_unknown_tier_is_not_found(client: ChatarminOS, arrange: Fa
         )
 
     assert client.billing.get_status(company_id) == UNTOUCHED
-    assert arrange.mrr(company_id) == 0
+    assert service.mrr(company_id) == 0
 
 
-def test_link_of_another_companys_subscription_is_a_conflict(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_link_of_another_companys_subscription_is_a_conflict(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription belongs to the company that linked or claimed it first."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
-    linked = _link(client, arrange, acme, PRO)
-    claimed = _claim(client, arrange, acme, PRO)
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
+    linked = _link(client, service, acme, PRO)
+    claimed = _claim(client, service, acme, PRO)
 
     with pytest.raises(ConflictError):
         client.billing.link_subscription(company_id=globex, stripe_subscription_id=linked, tier_code="pro")
@@ -309,10 +309,10 @@ def test_link_of_another_companys_subscription_is_a_conflict(client: ChatarminOS
     assert [(linked, "Pro"), (claimed, "Pro")] == _subscriptions(client, acme)
 
 
-def test_checks_of_link_have_an_order(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_checks_of_link_have_an_order(client: ChatarminOS, service: FakeTransport) -> None:
     """An unknown tier goes before a wrong customer, and a wrong customer before another company's subscription."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
-    subscription_id = _link(client, arrange, acme, PRO)
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
+    subscription_id = _link(client, service, acme, PRO)
 
     with pytest.raises(NotFoundError):
         client.billing.link_subscription(
@@ -327,10 +327,10 @@ def test_checks_of_link_have_an_order(client: ChatarminOS, arrange: FakeTranspor
         )
 
 
-def test_linking_again_is_harmless(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_again_is_harmless(client: ChatarminOS, service: FakeTransport) -> None:
     """A repeated link says so, and makes no second subscription."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = _link(client, arrange, company_id, PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = _link(client, service, company_id, PRO)
 
     again = client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
@@ -338,10 +338,10 @@ def test_linking_again_is_harmless(client: ChatarminOS, arrange: FakeTransport) 
     assert [(subscription_id, "Pro")] == _subscriptions(client, company_id)
 
 
-def test_linking_a_claimed_subscription_is_linking_again(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_a_claimed_subscription_is_linking_again(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription that the company has claimed is already linked."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = _claim(client, arrange, company_id, PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = _claim(client, service, company_id, PRO)
 
     result = client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
@@ -349,10 +349,10 @@ def test_linking_a_claimed_subscription_is_linking_again(client: ChatarminOS, ar
     assert [(subscription_id, "Pro")] == _subscriptions(client, company_id)
 
 
-def test_linking_again_updates_the_display_name(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_again_updates_the_display_name(client: ChatarminOS, service: FakeTransport) -> None:
     """The display name is the one told last."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(PRO)
 
     names = []
     for name in ("Store Vienna", "Store Graz"):
@@ -365,11 +365,11 @@ def test_linking_again_updates_the_display_name(client: ChatarminOS, arrange: Fa
     assert names == ["Store Vienna", "Store Graz"]
 
 
-def test_linking_again_with_a_tier_code_applies_it_again(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_again_with_a_tier_code_applies_it_again(client: ChatarminOS, service: FakeTransport) -> None:
     """With a tier code the tier is written anew, and without one accesses stay as they have become."""
     # Given a linked subscription, and an access changed by hand since
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(PRO)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
     client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=99, source="manual")
 
@@ -388,10 +388,10 @@ def test_linking_again_with_a_tier_code_applies_it_again(client: ChatarminOS, ar
     assert (after.quantity_limit, after.source) == (25, "subscription")
 
 
-def test_linking_again_with_another_tier_code_changes_the_tier(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_again_with_another_tier_code_changes_the_tier(client: ChatarminOS, service: FakeTransport) -> None:
     """The tier given last is the subscription's, and the revenue stays that of the tier it became active with."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(PRO)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
 
     result = client.billing.link_subscription(
@@ -400,33 +400,33 @@ def test_linking_again_with_another_tier_code_changes_the_tier(client: Chatarmin
 
     assert (result.already_linked, result.features_applied) == (True, 5)
     assert [(subscription_id, "Enterprise")] == _subscriptions(client, company_id)
-    assert arrange.mrr(company_id) == 4900
+    assert service.mrr(company_id) == 4900
 
 
-def test_a_cancelled_subscription_cannot_be_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_cancelled_subscription_cannot_be_linked(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription that was cancelled before it was linked is a bad request, and changes nothing."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(PRO)
-    arrange.stripe.cancel(subscription_id)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(PRO)
+    service.stripe.cancel(subscription_id)
 
     with pytest.raises(BadRequestError):
         client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
 
     assert client.billing.get_status(company_id) == UNTOUCHED
-    assert arrange.mrr(company_id) == 0
+    assert service.mrr(company_id) == 0
 
 
-@pytest.mark.unseen("a subscription was cancelled")
-def test_cancelling_changes_no_access(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a subscription was cancelled")
+def test_cancelling_changes_no_access(client: ChatarminOS, service: FakeTransport) -> None:
     """After a cancellation features and usage are as before, and can be used on."""
     # Given a company that uses what it subscribed to
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = _claim(client, arrange, company_id, PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = _claim(client, service, company_id, PRO)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=5)
     before = client.features.list_access(company_id)
 
     # When the subscription is cancelled
-    arrange.stripe.cancel(subscription_id)
+    service.stripe.cancel(subscription_id)
 
     # Then nothing but the subscription is gone
     assert before == client.features.list_access(company_id)
@@ -435,19 +435,19 @@ def test_cancelling_changes_no_access(client: ChatarminOS, arrange: FakeTranspor
     assert client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=1).current_usage == 6
 
 
-def test_status_of_a_company_without_billing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_status_of_a_company_without_billing(client: ChatarminOS, service: FakeTransport) -> None:
     """Without a claim or a link there is no billing profile, no subscription and no feature."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     status = client.billing.get_status(company_id)
 
     assert status == UNTOUCHED
 
 
-def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, service: FakeTransport) -> None:
     """Features at their limit count, and those that are disabled or have expired do not."""
     # Given an enabled feature, one at its limit, a disabled one, and one that is about to expire
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     soon = datetime.now(UTC) + timedelta(hours=1)
     client.features.set_access(company_id=company_id, feature_code="api_access", is_enabled=True)
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=0)
@@ -456,7 +456,7 @@ def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, arran
 
     # When the last one expires
     before = client.billing.get_status(company_id)
-    arrange.advance(timedelta(hours=1))
+    service.advance(timedelta(hours=1))
     after = client.billing.get_status(company_id)
 
     # Then it no longer counts
@@ -464,45 +464,45 @@ def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, arran
     assert after.enabled_features_count == 2
 
 
-@pytest.mark.unseen("a subscription was cancelled")
-def test_status_tells_active_subscriptions_in_claiming_order(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a subscription was cancelled")
+def test_status_tells_active_subscriptions_in_claiming_order(client: ChatarminOS, service: FakeTransport) -> None:
     """Subscriptions come as they were claimed or linked, not as Stripe made them, and cancelled ones are left out."""
     # Given subscriptions that are linked in another order than they were made in
-    company_id = arrange.add_company("Acme Inc")
-    made_first = arrange.stripe.add_subscription(PRO)
-    made_second = arrange.stripe.add_subscription(ENTERPRISE)
+    company_id = service.add_company("Acme Inc")
+    made_first = service.stripe.add_subscription(PRO)
+    made_second = service.stripe.add_subscription(ENTERPRISE)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=made_second)
-    claimed = _claim(client, arrange, company_id, PRO)
+    claimed = _claim(client, service, company_id, PRO)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=made_first)
     before = _subscriptions(client, company_id)
 
     # When one in the middle is cancelled
-    arrange.stripe.cancel(claimed)
+    service.stripe.cancel(claimed)
 
     # Then the others stay in their order
     assert [(made_second, "Enterprise"), (claimed, "Pro"), (made_first, "Pro")] == before
     assert [(made_second, "Enterprise"), (made_first, "Pro")] == _subscriptions(client, company_id)
 
 
-def test_status_is_each_companys_own(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_status_is_each_companys_own(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription shows at its company only."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
 
-    _claim(client, arrange, acme, PRO)
+    _claim(client, service, acme, PRO)
 
     assert client.billing.get_status(globex) == UNTOUCHED
-    assert arrange.mrr(globex) == 0
+    assert service.mrr(globex) == 0
 
 
-def test_revenue_is_raised_by_the_base_fee_of_a_claim(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_is_raised_by_the_base_fee_of_a_claim(client: ChatarminOS, service: FakeTransport) -> None:
     """A claimed subscription brings the base fee of its tier."""
-    company_id = arrange.add_company("Acme Inc")
-    before = arrange.mrr(company_id)
+    company_id = service.add_company("Acme Inc")
+    before = service.mrr(company_id)
 
-    _claim(client, arrange, company_id, PRO)
+    _claim(client, service, company_id, PRO)
 
     assert before == 0
-    assert arrange.mrr(company_id) == 4900
+    assert service.mrr(company_id) == 4900
 
 
 @pytest.mark.parametrize(
@@ -517,113 +517,113 @@ def test_revenue_is_raised_by_the_base_fee_of_a_claim(client: ChatarminOS, arran
     ],
 )
 def test_revenue_is_raised_by_the_base_fee_of_a_link(
-    client: ChatarminOS, arrange: FakeTransport, prices: list[str], tier_code: str | None, mrr: int
+    client: ChatarminOS, service: FakeTransport, prices: list[str], tier_code: str | None, mrr: int
 ) -> None:
     """A linked subscription brings the base fee of its tier, told or found by its prices, if it has any."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = arrange.stripe.add_subscription(prices)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = service.stripe.add_subscription(prices)
 
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code=tier_code)
 
-    assert mrr == arrange.mrr(company_id)
+    assert mrr == service.mrr(company_id)
 
 
-def test_revenue_is_raised_once_by_each_subscription(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_is_raised_once_by_each_subscription(client: ChatarminOS, service: FakeTransport) -> None:
     """Claiming or linking again raises nothing."""
-    company_id = arrange.add_company("Acme Inc")
-    session_id = arrange.stripe.add_checkout_session(PRO)
+    company_id = service.add_company("Acme Inc")
+    session_id = service.stripe.add_checkout_session(PRO)
     claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id).subscription_id
     assert claimed is not None
 
     client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=claimed, tier_code="pro")
 
-    assert arrange.mrr(company_id) == 4900
+    assert service.mrr(company_id) == 4900
 
 
-def test_revenue_adds_up_and_is_lowered_by_cancelling(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_adds_up_and_is_lowered_by_cancelling(client: ChatarminOS, service: FakeTransport) -> None:
     """Each subscription brings its fee when it becomes active and takes it along when it is cancelled."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     revenues = []
-    pro = _claim(client, arrange, company_id, PRO)
-    revenues.append(arrange.mrr(company_id))
-    enterprise = _link(client, arrange, company_id, ENTERPRISE)
-    revenues.append(arrange.mrr(company_id))
-    arrange.stripe.cancel(pro)
-    revenues.append(arrange.mrr(company_id))
-    arrange.stripe.cancel(enterprise)
-    revenues.append(arrange.mrr(company_id))
+    pro = _claim(client, service, company_id, PRO)
+    revenues.append(service.mrr(company_id))
+    enterprise = _link(client, service, company_id, ENTERPRISE)
+    revenues.append(service.mrr(company_id))
+    service.stripe.cancel(pro)
+    revenues.append(service.mrr(company_id))
+    service.stripe.cancel(enterprise)
+    revenues.append(service.mrr(company_id))
 
     assert revenues == [4900, 54800, 49900, 0]
 
 
-def test_a_cancelled_subscription_takes_along_what_it_brought(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_cancelled_subscription_takes_along_what_it_brought(client: ChatarminOS, service: FakeTransport) -> None:
     """The fee is that of the tier the subscription had when it became active, whatever tier it has now."""
     # Given a subscription whose tier has changed, beside another
-    company_id = arrange.add_company("Acme Inc")
-    _claim(client, arrange, company_id, ENTERPRISE)
-    changed = _claim(client, arrange, company_id, PRO)
+    company_id = service.add_company("Acme Inc")
+    _claim(client, service, company_id, ENTERPRISE)
+    changed = _claim(client, service, company_id, PRO)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=changed, tier_code="enterprise")
 
     # When it is cancelled
-    arrange.stripe.cancel(changed)
+    service.stripe.cancel(changed)
 
     # Then the fee of its first tier is gone
-    assert arrange.mrr(company_id) == 49900
+    assert service.mrr(company_id) == 49900
 
 
-def test_revenue_ignores_currencies(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_ignores_currencies(client: ChatarminOS, service: FakeTransport) -> None:
     """Fees in different currencies are added as numbers."""
-    arrange.add_tier("us", name="US", base_fee=1000, currency="usd")
-    company_id = arrange.add_company("Acme Inc")
+    service.add_tier("us", name="US", base_fee=1000, currency="usd")
+    company_id = service.add_company("Acme Inc")
 
-    _claim(client, arrange, company_id, PRO)
-    _claim(client, arrange, company_id, ["price_us_base"])
+    _claim(client, service, company_id, PRO)
+    _claim(client, service, company_id, ["price_us_base"])
 
-    assert arrange.mrr(company_id) == 5900
+    assert service.mrr(company_id) == 5900
 
 
-def test_reset_of_links_sets_revenue_to_nothing_if_asked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_reset_of_links_sets_revenue_to_nothing_if_asked(client: ChatarminOS, service: FakeTransport) -> None:
     """Revenue survives a reset of the links unless reset_mrr is said, and then it is 0 for every company."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
-    _claim(client, arrange, acme, PRO)
-    _claim(client, arrange, globex, ENTERPRISE)
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
+    _claim(client, service, acme, PRO)
+    _claim(client, service, globex, ENTERPRISE)
 
     client.links.reset()
-    kept = (arrange.mrr(acme), arrange.mrr(globex))
+    kept = (service.mrr(acme), service.mrr(globex))
     client.links.reset(reset_mrr=True)
 
     assert kept == (4900, 49900)
-    assert (arrange.mrr(acme), arrange.mrr(globex)) == (0, 0)
+    assert (service.mrr(acme), service.mrr(globex)) == (0, 0)
 
 
-def test_revenue_is_never_below_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_is_never_below_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Cancelling after a reset takes no more than there is."""
     # Given a subscription from before a reset and a smaller one from after it
-    arrange.add_tier("mini", name="Mini", base_fee=100)
-    company_id = arrange.add_company("Acme Inc")
-    pro = _claim(client, arrange, company_id, PRO)
+    service.add_tier("mini", name="Mini", base_fee=100)
+    company_id = service.add_company("Acme Inc")
+    pro = _claim(client, service, company_id, PRO)
     client.links.reset(reset_mrr=True)
-    mini = _claim(client, arrange, company_id, ["price_mini_base"])
-    after_reset = arrange.mrr(company_id)
+    mini = _claim(client, service, company_id, ["price_mini_base"])
+    after_reset = service.mrr(company_id)
 
     # When both are cancelled
-    arrange.stripe.cancel(pro)
-    without_pro = arrange.mrr(company_id)
-    arrange.stripe.cancel(mini)
+    service.stripe.cancel(pro)
+    without_pro = service.mrr(company_id)
+    service.stripe.cancel(mini)
 
     # Then nothing is left and nothing is owed
     assert after_reset == 100
     assert without_pro == 0
-    assert arrange.mrr(company_id) == 0
+    assert service.mrr(company_id) == 0
 
 
-def test_a_reset_of_links_keeps_accesses_usage_and_subscriptions(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_reset_of_links_keeps_accesses_usage_and_subscriptions(client: ChatarminOS, service: FakeTransport) -> None:
     """Companies keep what they have when their links are deleted."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.links.create(company_id=company_id, external_org_id="org_1")
-    _claim(client, arrange, company_id, PRO)
+    _claim(client, service, company_id, PRO)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=5)
     accesses = client.features.list_access(company_id)
     status = client.billing.get_status(company_id)
@@ -635,19 +635,19 @@ def test_a_reset_of_links_keeps_accesses_usage_and_subscriptions(client: Chatarm
     assert status == client.billing.get_status(company_id)
 
 
-@pytest.mark.unseen("a billing period ended")
-def test_a_renewal_starts_the_usage_of_its_company_anew(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a billing period ended")
+def test_a_renewal_starts_the_usage_of_its_company_anew(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage of every feature of the company is 0 again, and of no other company."""
     # Given two companies with usage
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
-    subscription_id = _claim(client, arrange, acme, PRO)
-    _claim(client, arrange, globex, PRO)
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
+    subscription_id = _claim(client, service, acme, PRO)
+    _claim(client, service, globex, PRO)
     for company_id in (acme, globex):
         client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=25)
         client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=1.5)
 
     # When the subscription of one renews
-    arrange.stripe.renew(subscription_id)
+    service.stripe.renew(subscription_id)
 
     # Then its usage starts anew and the other's goes on
     usages = {
@@ -658,26 +658,26 @@ def test_a_renewal_starts_the_usage_of_its_company_anew(client: ChatarminOS, arr
     assert client.features.check(company_id=acme, feature_code="seats").can_use is True
 
 
-def test_a_renewal_changes_nothing_but_usage(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_renewal_changes_nothing_but_usage(client: ChatarminOS, service: FakeTransport) -> None:
     """Accesses, subscriptions and revenue are the same in the next billing period."""
-    company_id = arrange.add_company("Acme Inc")
-    subscription_id = _claim(client, arrange, company_id, PRO)
+    company_id = service.add_company("Acme Inc")
+    subscription_id = _claim(client, service, company_id, PRO)
     client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=7, source="manual")
     accesses = client.features.list_access(company_id)
     status = client.billing.get_status(company_id)
 
-    arrange.stripe.renew(subscription_id)
+    service.stripe.renew(subscription_id)
 
     assert accesses == client.features.list_access(company_id)
     assert status == client.billing.get_status(company_id)
-    assert arrange.mrr(company_id) == 4900
+    assert service.mrr(company_id) == 4900
 
 
 @pytest.mark.parametrize("field", ["companyId", "checkoutSessionId"])
-def test_the_service_refuses_blank_ids(client: ChatarminOS, arrange: FakeTransport, field: str) -> None:
+def test_the_service_refuses_blank_ids(client: ChatarminOS, service: FakeTransport, field: str) -> None:
     """A blank id is a bad request that names its field."""
-    company_id = arrange.add_company("Acme Inc")
-    given = {"companyId": company_id, "checkoutSessionId": arrange.stripe.add_checkout_session(PRO)}
+    company_id = service.add_company("Acme Inc")
+    given = {"companyId": company_id, "checkoutSessionId": service.stripe.add_checkout_session(PRO)}
 
     with pytest.raises(BadRequestError, match=field):
         client.call("billing.claimCheckout", {**given, field: " "})

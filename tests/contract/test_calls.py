@@ -44,33 +44,33 @@ def _checks(company_id: str, codes: list[str]) -> list[FeatureCheckInput]:
     return [FeatureCheckInput(company_id=company_id, feature_code=code) for code in codes]
 
 
-def _company(client: ChatarminOS, arrange: FakeTransport) -> str:
-    company_id = arrange.add_company("Acme Inc")
+def _company(client: ChatarminOS, service: FakeTransport) -> str:
+    company_id = service.add_company("Acme Inc")
     client.tiers.apply("pro", company_id=company_id)
     return company_id
 
 
-def _used_key(client: ChatarminOS, arrange: FakeTransport) -> TrackUsageInput:
-    company_id = _company(client, arrange)
+def _used_key(client: ChatarminOS, service: FakeTransport) -> TrackUsageInput:
+    company_id = _company(client, service)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=1, idempotency_key="k")
     return TrackUsageInput(company_id=company_id, feature_code="seats", quantity=2, idempotency_key="k")
 
 
-def _over_the_limit(client: ChatarminOS, arrange: FakeTransport) -> TrackUsageInput:
-    return TrackUsageInput(company_id=_company(client, arrange), feature_code="seats", quantity=26)
+def _over_the_limit(client: ChatarminOS, service: FakeTransport) -> TrackUsageInput:
+    return TrackUsageInput(company_id=_company(client, service), feature_code="seats", quantity=26)
 
 
-def _not_enabled(client: ChatarminOS, arrange: FakeTransport) -> TrackUsageInput:
+def _not_enabled(client: ChatarminOS, service: FakeTransport) -> TrackUsageInput:
     del client
-    return TrackUsageInput(company_id=arrange.add_company("Acme Inc"), feature_code="seats", quantity=1)
+    return TrackUsageInput(company_id=service.add_company("Acme Inc"), feature_code="seats", quantity=1)
 
 
-def _without_a_quantity(client: ChatarminOS, arrange: FakeTransport) -> TrackUsageInput:
-    return TrackUsageInput(company_id=_company(client, arrange), feature_code="api_access", quantity=1)
+def _without_a_quantity(client: ChatarminOS, service: FakeTransport) -> TrackUsageInput:
+    return TrackUsageInput(company_id=_company(client, service), feature_code="api_access", quantity=1)
 
 
-def _of_nobody(client: ChatarminOS, arrange: FakeTransport) -> TrackUsageInput:
-    del client, arrange
+def _of_nobody(client: ChatarminOS, service: FakeTransport) -> TrackUsageInput:
+    del client, service
     return TrackUsageInput(company_id=NOBODY, feature_code="seats", quantity=1)
 
 
@@ -83,9 +83,9 @@ REFUSALS = [
 ]
 
 
-def test_send_answers_the_model_of_the_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_send_answers_the_model_of_the_request(client: ChatarminOS, service: FakeTransport) -> None:
     """A request that is sent answers what the method of the same name answers."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     expected = client.features.check(company_id=company_id, feature_code="seats")
 
     access = client.send(FeatureCheckInput(company_id=company_id, feature_code="seats"))
@@ -94,15 +94,15 @@ def test_send_answers_the_model_of_the_request(client: ChatarminOS, arrange: Fak
     assert expected == access
 
 
-def test_a_method_sends_one_call(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_method_sends_one_call(client: ChatarminOS, service: FakeTransport) -> None:
     """A method is one call with a path, a kind and the input in wire names."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     client.features.check(company_id=company_id, feature_code="seats")
     client.tiers.list()
     client.links.reset()
 
-    assert [(call.path, call.kind, call.input) for call in arrange.calls] == [
+    assert [(call.path, call.kind, call.input) for call in service.calls] == [
         ("features.check", "query", {"companyId": company_id, "featureCode": "seats"}),
         ("tiers.list", "query", None),
         ("links.reset", "mutation", {}),
@@ -114,17 +114,17 @@ def test_a_method_sends_one_call(client: ChatarminOS, arrange: FakeTransport) ->
     [None, "features.check", 5, {}, [], object(), FeatureCheckInput, ContactInput(email="ana@acme.com")],
     ids=["None", "text", "int", "mapping", "list", "object", "class", "contact"],
 )
-def test_what_is_no_request_is_never_sent(client: ChatarminOS, arrange: FakeTransport, bad: object) -> None:
+def test_what_is_no_request_is_never_sent(client: ChatarminOS, service: FakeTransport, bad: object) -> None:
     """What is no request is a TypeError, alone or in a batch, before anything is sent."""
     with pytest.raises(TypeError):
         client.send(cast("Any", bad))
     with pytest.raises(TypeError):
         client.batch([ListTiersInput(), cast("Any", bad)])
 
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_a_batch_from_a_generator_is_checked_before_it_is_sent(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_batch_from_a_generator_is_checked_before_it_is_sent(client: ChatarminOS, service: FakeTransport) -> None:
     """What comes last of an iterable is looked at before the first call goes out."""
 
     def requests() -> Iterator[Any]:
@@ -134,12 +134,12 @@ def test_a_batch_from_a_generator_is_checked_before_it_is_sent(client: Chatarmin
     with pytest.raises(TypeError):
         client.batch(requests())
 
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_a_batch_keeps_the_order_of_its_list(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_batch_keeps_the_order_of_its_list(client: ChatarminOS, service: FakeTransport) -> None:
     """Each answer stands where its request stood."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     codes = ["sso", "ai_credit", "seats", "ai_credit", "team_seats"]
     expected = [client.features.check(company_id=company_id, feature_code=code) for code in codes]
 
@@ -148,10 +148,10 @@ def test_a_batch_keeps_the_order_of_its_list(client: ChatarminOS, arrange: FakeT
     assert expected == answers
 
 
-def test_a_batch_mixes_queries_and_mutations(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_batch_mixes_queries_and_mutations(client: ChatarminOS, service: FakeTransport) -> None:
     """Queries and mutations of all kinds share a list and keep its order."""
     # Given two companies, so that no call depends on another
-    acme, globex = arrange.add_company("Acme Inc"), _company(client, arrange)
+    acme, globex = service.add_company("Acme Inc"), _company(client, service)
 
     # When they are asked and changed in one batch
     answers = client.batch(
@@ -175,23 +175,23 @@ def test_a_batch_mixes_queries_and_mutations(client: ChatarminOS, arrange: FakeT
     assert len(answers) == 6
 
 
-def test_a_long_batch_answers_all(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_long_batch_answers_all(client: ChatarminOS, service: FakeTransport) -> None:
     """A batch of more calls than fit into one round trip keeps its order and sends each once."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     codes = FEATURES * 26
     requests = _checks(company_id, codes)
-    sent_before = len(arrange.calls)
+    sent_before = len(service.calls)
 
     answers = client.batch(requests)
 
     assert codes == [answer.feature_code for answer in answers if isinstance(answer, FeatureAccess)]
-    assert len(codes) == len(arrange.calls) - sent_before
+    assert len(codes) == len(service.calls) - sent_before
 
 
-def test_a_batch_of_long_inputs_answers_all(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_batch_of_long_inputs_answers_all(client: ChatarminOS, service: FakeTransport) -> None:
     """Inputs that together are longer than a URL may be are all answered in order."""
     ids = [f"org_{number}_{'x' * 900}" for number in range(30)]
-    linked = {external_org_id: arrange.add_company(f"Company {external_org_id[:6]}") for external_org_id in ids[::3]}
+    linked = {external_org_id: service.add_company(f"Company {external_org_id[:6]}") for external_org_id in ids[::3]}
     for external_org_id, company_id in linked.items():
         client.links.create(company_id=company_id, external_org_id=external_org_id)
 
@@ -202,10 +202,10 @@ def test_a_batch_of_long_inputs_answers_all(client: ChatarminOS, arrange: FakeTr
     ]
 
 
-def test_one_refusal_hides_no_other_answer(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_one_refusal_hides_no_other_answer(client: ChatarminOS, service: FakeTransport) -> None:
     """A refusal takes the place of its own call, as a value with its own request, and no other."""
     # Given requests of which two are refused in different ways
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     requests = [
         FeatureCheckInput(company_id=company_id, feature_code="seats"),
         FeatureCheckInput(company_id=company_id, feature_code="teleport"),
@@ -229,10 +229,10 @@ def test_one_refusal_hides_no_other_answer(client: ChatarminOS, arrange: FakeTra
     assert [requests[1], requests[3]] == [answer.request for answer in answers if isinstance(answer, ChatarminError)]
 
 
-def test_one_refused_mutation_stops_no_other(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_one_refused_mutation_stops_no_other(client: ChatarminOS, service: FakeTransport) -> None:
     """Mutations of a batch are carried out whatever becomes of the others."""
     # Given usage of three features, of which one is too much and one is no usage at all
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     requests = [
         TrackUsageInput(company_id=company_id, feature_code="seats", quantity=26),
         TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=3),
@@ -253,12 +253,12 @@ def test_one_refused_mutation_stops_no_other(client: ChatarminOS, arrange: FakeT
 @pytest.mark.parametrize(("build", "expected"), REFUSALS)
 def test_a_refusal_in_a_batch_is_what_it_is_alone(
     client: ChatarminOS,
-    arrange: FakeTransport,
+    service: FakeTransport,
     build: Callable[[ChatarminOS, FakeTransport], TrackUsageInput],
     expected: tuple[type[ApiError], str, int],
 ) -> None:
     """A refusal in a batch carries what it would carry if its call were sent alone."""
-    request = build(client, arrange)
+    request = build(client, service)
 
     answer, _ = client.batch([request, TrackUsageInput(company_id=NOBODY, feature_code="sso", quantity=1)])
 
@@ -268,12 +268,12 @@ def test_a_refusal_in_a_batch_is_what_it_is_alone(
     assert request == answer.request
 
 
-@pytest.mark.unseen("a fault")
-def test_a_fault_hits_one_call_of_a_batch(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a fault")
+def test_a_fault_hits_one_call_of_a_batch(client: ChatarminOS, service: FakeTransport) -> None:
     """Where one call of a batch fails, the others have their answers, and the error has the failed call's request."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     requests = _checks(company_id, FEATURES)
-    arrange.fail("features.check", error="FORBIDDEN")
+    service.fail("features.check", error="FORBIDDEN")
 
     answers = client.batch(requests)
 
@@ -286,29 +286,29 @@ def test_a_fault_hits_one_call_of_a_batch(client: ChatarminOS, arrange: FakeTran
     ]
 
 
-def test_an_empty_batch_sends_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_empty_batch_sends_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """A batch of nothing has no answers and makes no call."""
     answers = client.batch([])
 
     assert answers == []
-    assert arrange.calls == []
+    assert service.calls == []
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, deque], ids=["list", "tuple", "iterator", "deque"])
 def test_a_batch_takes_any_iterable(
-    client: ChatarminOS, arrange: FakeTransport, kind: Callable[[list[Any]], Any]
+    client: ChatarminOS, service: FakeTransport, kind: Callable[[list[Any]], Any]
 ) -> None:
     """Requests may come from any iterable, and their answers are a list."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
 
     answers = client.batch(kind([ListAccessInput(company_id=company_id), ListTiersInput()]))
 
     assert [client.features.list_access(company_id), client.tiers.list()] == answers
 
 
-def test_call_takes_and_answers_wire_names(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_call_takes_and_answers_wire_names(client: ChatarminOS, service: FakeTransport) -> None:
     """A procedure called by its path answers the service's own JSON."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
         feature_code="ai_credit",
@@ -336,12 +336,12 @@ def test_call_takes_and_answers_wire_names(client: ChatarminOS, arrange: FakeTra
     }
 
 
-def test_call_may_have_no_input(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_call_may_have_no_input(client: ChatarminOS, service: FakeTransport) -> None:
     """A procedure without input is called by its path alone."""
     answer = client.call("tiers.list")
 
     assert [{"code": tier.code, "name": tier.name} for tier in client.tiers.list()] == answer
-    assert [call.input for call in arrange.calls] == [None, None]
+    assert [call.input for call in service.calls] == [None, None]
 
 
 def test_call_may_answer_null(client: ChatarminOS) -> None:
@@ -353,20 +353,20 @@ def test_call_may_answer_null(client: ChatarminOS) -> None:
 
 @pytest.mark.parametrize("kind", [None, "mutation"])
 def test_call_knows_the_kind_of_a_known_path(
-    client: ChatarminOS, arrange: FakeTransport, kind: Literal["mutation"] | None
+    client: ChatarminOS, service: FakeTransport, kind: Literal["mutation"] | None
 ) -> None:
     """Without a kind the path says whether it is a query or a mutation."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
 
     answer = client.call(
         "billing.trackUsage", {"companyId": company_id, "featureCode": "seats", "quantity": 2}, kind=kind
     )
 
     assert answer["currentUsage"] == 2
-    assert arrange.calls[-1].kind == "mutation"
+    assert service.calls[-1].kind == "mutation"
 
 
-@pytest.mark.differs("http-trpc-10", reason="tRPC 10 words it otherwise, and takes a wrong kind for a wrong path")
+@pytest.mark.known_difference("http-trpc-10", reason="tRPC 10 has other words, and takes a wrong kind for a wrong path")
 @pytest.mark.parametrize("path", ["companies.teleport", "teleport", "Features.check", "features.check.now"])
 def test_an_unknown_path_is_not_found(client: ChatarminOS, path: str) -> None:
     """A path that no procedure has is refused in the words of the wire, as a query and as a mutation."""
@@ -382,10 +382,10 @@ def test_an_unknown_path_is_not_found(client: ChatarminOS, path: str) -> None:
         assert refused.request is None
 
 
-@pytest.mark.differs("http-trpc-10", reason="tRPC 10 words it otherwise, and takes a wrong kind for a wrong path")
-def test_a_query_is_no_mutation(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.known_difference("http-trpc-10", reason="tRPC 10 has other words, and takes a wrong kind for a wrong path")
+def test_a_query_is_no_mutation(client: ChatarminOS, service: FakeTransport) -> None:
     """A query that is called as a mutation is refused for its method."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(ApiError) as refused:
         client.call("features.check", {"companyId": company_id, "featureCode": "seats"}, kind="mutation")
@@ -395,10 +395,10 @@ def test_a_query_is_no_mutation(client: ChatarminOS, arrange: FakeTransport) -> 
     assert refused.value.path == "features.check"
 
 
-@pytest.mark.differs("http-trpc-10", reason="tRPC 10 words it otherwise, and takes a wrong kind for a wrong path")
-def test_a_mutation_is_no_query(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.known_difference("http-trpc-10", reason="tRPC 10 has other words, and takes a wrong kind for a wrong path")
+def test_a_mutation_is_no_query(client: ChatarminOS, service: FakeTransport) -> None:
     """A mutation that is called as a query is refused for its method and not carried out."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
 
     with pytest.raises(ApiError) as refused:
         client.call(
@@ -409,9 +409,9 @@ def test_a_mutation_is_no_query(client: ChatarminOS, arrange: FakeTransport) -> 
     assert client.features.check(company_id=company_id, feature_code="seats").current_usage == 0
 
 
-def test_an_unknown_input_key_is_a_bad_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_unknown_input_key_is_a_bad_request(client: ChatarminOS, service: FakeTransport) -> None:
     """A key that the procedure does not know is named, and nothing is done."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="colour"):
         client.call(
@@ -431,12 +431,12 @@ def test_an_input_of_another_shape_is_a_bad_request(client: ChatarminOS, bad: ob
 @pytest.mark.parametrize(("build", "expected"), REFUSALS)
 def test_a_refusal_tells_what_where_and_of_which_request(
     client: ChatarminOS,
-    arrange: FakeTransport,
+    service: FakeTransport,
     build: Callable[[ChatarminOS, FakeTransport], TrackUsageInput],
     expected: tuple[type[ApiError], str, int],
 ) -> None:
     """A refusal is of the class of its code and carries code, status, path, message and the typed request."""
-    request = build(client, arrange)
+    request = build(client, service)
 
     with pytest.raises(ApiError) as refused:
         client.send(request)
@@ -477,12 +477,12 @@ def test_a_refusal_of_call_has_no_request(client: ChatarminOS) -> None:
         ("UNPROCESSABLE_CONTENT", (ApiError, 422)),
     ],
 )
-@pytest.mark.unseen("a fault")
+@pytest.mark.outside_changes("a fault")
 def test_a_refusal_may_come_at_any_time(
-    client: ChatarminOS, arrange: FakeTransport, code: str, expected: tuple[type[ApiError], int]
+    client: ChatarminOS, service: FakeTransport, code: str, expected: tuple[type[ApiError], int]
 ) -> None:
     """Whatever code the service answers is an error of its class, and only for as long as it answers so."""
-    arrange.fail(error=code)
+    service.fail(error=code)
 
     with pytest.raises(ApiError) as refused:
         client.tiers.list()
@@ -494,10 +494,10 @@ def test_a_refusal_may_come_at_any_time(
     assert client.tiers.list()
 
 
-def test_a_refused_event_is_repeated_by_its_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_refused_event_is_repeated_by_its_request(client: ChatarminOS, service: FakeTransport) -> None:
     """The request of an error is the same usage event, which counts once however often it is sent."""
     # Given usage that was refused at the limit
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     with pytest.raises(UsageLimitError) as refused:
         client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=26)
     client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=100)
@@ -512,12 +512,12 @@ def test_a_refused_event_is_repeated_by_its_request(client: ChatarminOS, arrange
     assert client.features.check(company_id=company_id, feature_code="seats").current_usage == 26
 
 
-@pytest.mark.unseen("a fault")
-def test_an_event_whose_answer_was_lost_is_repeated_by_its_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a fault")
+def test_an_event_whose_answer_was_lost_is_repeated_by_its_request(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage that was counted although the call failed is not counted twice by sending it again."""
     # Given usage that was counted, and an error instead of its answer
-    company_id = _company(client, arrange)
-    arrange.fail("billing.trackUsage", error="FORBIDDEN", after=True)
+    company_id = _company(client, service)
+    service.fail("billing.trackUsage", error="FORBIDDEN", after=True)
     with pytest.raises(ForbiddenError) as lost:
         client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=5)
 
@@ -531,11 +531,11 @@ def test_an_event_whose_answer_was_lost_is_repeated_by_its_request(client: Chata
     assert client.features.check(company_id=company_id, feature_code="seats").current_usage == 5
 
 
-@pytest.mark.unseen("a fault")
-def test_an_event_of_a_batch_is_repeated_by_its_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a fault")
+def test_an_event_of_a_batch_is_repeated_by_its_request(client: ChatarminOS, service: FakeTransport) -> None:
     """The request of an error in a batch is the same usage event too."""
-    company_id = _company(client, arrange)
-    arrange.fail("billing.trackUsage", error="FORBIDDEN", after=True)
+    company_id = _company(client, service)
+    service.fail("billing.trackUsage", error="FORBIDDEN", after=True)
     answers = client.batch(
         [
             TrackUsageInput(company_id=company_id, feature_code="seats", quantity=5),
@@ -551,7 +551,7 @@ def test_an_event_of_a_batch_is_repeated_by_its_request(client: ChatarminOS, arr
     assert usages == {"ai_credit": 7, "seats": 5, "team_seats": 0, "api_access": 0, "sso": 0}
 
 
-def test_bad_input_is_never_sent(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_bad_input_is_never_sent(client: ChatarminOS, service: FakeTransport) -> None:
     """What is refused before it is sent names its field, has no request and is a ValueError of the project's own."""
     with pytest.raises(InvalidInput) as refused:
         client.features.check(company_id=" ", feature_code="seats")
@@ -560,15 +560,15 @@ def test_bad_input_is_never_sent(client: ChatarminOS, arrange: FakeTransport) ->
     assert refused.value.request is None
     assert isinstance(refused.value, ValueError)
     assert isinstance(refused.value, ChatarminError)
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_failed_calls_reach_the_service(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_failed_calls_reach_the_service(client: ChatarminOS, service: FakeTransport) -> None:
     """A call that the service refuses is among the calls that it received."""
     with pytest.raises(NotFoundError):
         client.features.list_access(NOBODY)
 
-    assert [(call.path, call.input) for call in arrange.calls] == [("features.listAccess", {"companyId": NOBODY})]
+    assert [(call.path, call.input) for call in service.calls] == [("features.listAccess", {"companyId": NOBODY})]
 
 
 def test_a_client_is_a_context_manager(client: ChatarminOS) -> None:

@@ -44,9 +44,9 @@ def test_a_company_without_a_domain_has_none(client: ChatarminOS) -> None:
     assert company.domain is None
 
 
-def test_an_unlinked_id_has_no_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_unlinked_id_has_no_company(client: ChatarminOS, service: FakeTransport) -> None:
     """An external org id without a link is answered with None, never with an error."""
-    arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Acme", domain="acme.com")
 
     assert client.companies.get_by_product_link(external_org_id="org_1") is None
 
@@ -106,9 +106,9 @@ def test_a_taken_slug_gets_the_first_free_number(client: ChatarminOS, names: lis
     assert expected == short_ids(client, *names)
 
 
-def test_a_slug_of_a_company_not_linked_is_taken_too(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_slug_of_a_company_not_linked_is_taken_too(client: ChatarminOS, service: FakeTransport) -> None:
     """A company that the service knows already has a slug, linked or not."""
-    arrange.add_company("Acme")
+    service.add_company("Acme")
 
     expected = ["acme-2"]
     assert expected == short_ids(client, "Acme")
@@ -169,15 +169,15 @@ def test_a_domain_is_stored_in_its_normal_form(client: ChatarminOS, domain: str,
         "acme.com\uff0f.evil.example",
     ],
 )
-def test_what_is_no_domain_is_refused(client: ChatarminOS, arrange: FakeTransport, domain: str) -> None:
+def test_what_is_no_domain_is_refused(client: ChatarminOS, service: FakeTransport, domain: str) -> None:
     """Text without a dot, with a space or with an empty label is no domain, and no company is made."""
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.companies.create(name="Acme", external_org_id="org_1", domain=domain)
 
     assert "domain" in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize(
@@ -298,22 +298,22 @@ def test_a_contact_email_is_no_domain(client: ChatarminOS) -> None:
         "ann@acme.com#.evil.example",
     ],
 )
-def test_a_malformed_contact_email_is_refused(client: ChatarminOS, arrange: FakeTransport, email: str) -> None:
+def test_a_malformed_contact_email_is_refused(client: ChatarminOS, service: FakeTransport, email: str) -> None:
     """A malformed e-mail address is refused by name, and neither company nor link is made."""
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.companies.create(name="Acme", external_org_id="org_1", contact_email=email)
 
     assert "contactEmail" in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
-def test_a_linked_id_gets_no_second_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_linked_id_gets_no_second_company(client: ChatarminOS, service: FakeTransport) -> None:
     """Creating for an external org id that is linked already is a conflict and creates nothing."""
     # Given
     acme = client.companies.create(name="Acme", external_org_id="org_1")
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     # When
     with pytest.raises(ConflictError):
@@ -322,7 +322,7 @@ def test_a_linked_id_gets_no_second_company(client: ChatarminOS, arrange: FakeTr
         )
 
     # Then
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
     assert acme == client.companies.get_by_product_link(external_org_id="org_1")
 
 
@@ -357,16 +357,16 @@ def test_the_same_company_twice_is_two_companies(client: ChatarminOS) -> None:
     ],
 )
 def test_the_service_refuses_bad_input(
-    client: ChatarminOS, arrange: FakeTransport, payload: dict[str, Any], field: str
+    client: ChatarminOS, service: FakeTransport, payload: dict[str, Any], field: str
 ) -> None:
     """Missing, blank, mistyped and unknown fields are refused by name, and nothing is created."""
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.call("companies.create", payload)
 
     assert field in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize("external_org_id", ["", "   "])
@@ -379,14 +379,14 @@ def test_the_service_refuses_a_blank_id(client: ChatarminOS, external_org_id: st
     assert field in refusal.value.message
 
 
-def test_a_blank_name_is_not_even_sent(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_blank_name_is_not_even_sent(client: ChatarminOS, service: FakeTransport) -> None:
     """The client refuses a blank name itself and names it."""
     with pytest.raises(InvalidInput) as refusal:
         client.companies.create(name="  ", external_org_id="org_1")
 
     expected = "name"
     assert expected == refusal.value.field
-    assert not arrange.calls
+    assert not service.calls
 
 
 def test_an_update_changes_the_moment_of_creation_only(client: ChatarminOS) -> None:
@@ -415,31 +415,31 @@ def test_an_update_keeps_to_its_company(client: ChatarminOS) -> None:
 
 
 @pytest.mark.parametrize("company_id", ["00000000-0000-4000-8000-000000000000", "not-a-uuid", "acme"])
-def test_an_unknown_company_cannot_be_updated(client: ChatarminOS, arrange: FakeTransport, company_id: str) -> None:
+def test_an_unknown_company_cannot_be_updated(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
     """A company id that does not exist is not found, no more is a malformed one or a slug."""
     client.companies.create(name="Acme", external_org_id="org_1")
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(NotFoundError):
         client.companies.update(company_id=company_id, created_at="2020-01-01T00:00:00Z")
 
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize("created_at", ["", "yesterday", "2023-02-29T00:00:00Z", 5])
 def test_an_update_with_a_bad_date_changes_nothing(
-    client: ChatarminOS, arrange: FakeTransport, created_at: str | int
+    client: ChatarminOS, service: FakeTransport, created_at: str | int
 ) -> None:
     """A date that cannot be read is refused by name and leaves the company as it was."""
     company = client.companies.create(name="Acme", external_org_id="org_1", created_at="2024-01-02T03:04:05Z")
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.call("companies.update", {"companyId": company.id, "createdAt": created_at})
 
     field = "createdAt"
     assert field in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 def test_bad_input_is_told_before_a_missing_company(client: ChatarminOS) -> None:

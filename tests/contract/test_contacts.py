@@ -55,9 +55,9 @@ def _without_ids(contacts: tuple[Contact, ...]) -> list[Contact]:
     return [attrs.evolve(contact, id="any") for contact in contacts]
 
 
-def test_create_answers_a_new_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_create_answers_a_new_contact(client: ChatarminOS, service: FakeTransport) -> None:
     """The first contact of an address is new and carries what was given."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(
         company_id=company_id,
@@ -79,19 +79,19 @@ def test_create_answers_a_new_contact(client: ChatarminOS, arrange: FakeTranspor
     assert contact.metadata == {"plan": "gold"}
 
 
-def test_create_sends_only_what_is_given(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_create_sends_only_what_is_given(client: ChatarminOS, service: FakeTransport) -> None:
     """An argument left at None is left out on the wire."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id, "email": "ana@acme.com"}
 
     client.contacts.create(company_id=company_id, email="ana@acme.com")
 
-    assert expected == arrange.calls[-1].input
+    assert expected == service.calls[-1].input
 
 
-def test_create_leaves_untold_texts_empty(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_create_leaves_untold_texts_empty(client: ChatarminOS, service: FakeTransport) -> None:
     """What was not told of a new contact is None."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(company_id=company_id, email="ana@acme.com")
 
@@ -100,9 +100,9 @@ def test_create_leaves_untold_texts_empty(client: ChatarminOS, arrange: FakeTran
     assert contact.avatar_url is None
 
 
-def test_create_again_updates_the_same_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_create_again_updates_the_same_contact(client: ChatarminOS, service: FakeTransport) -> None:
     """The same address in the same company is the same contact, and not new."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     first = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana")
 
     second = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana Weber")
@@ -115,10 +115,10 @@ def test_create_again_updates_the_same_contact(client: ChatarminOS, arrange: Fak
 
 @pytest.mark.parametrize("again", ["ANA@ACME.COM", "ana@acme.com", "  Ana@Acme.com", "ana@acme.com\n"])
 def test_an_address_is_compared_without_case_and_outer_space(
-    client: ChatarminOS, arrange: FakeTransport, again: str
+    client: ChatarminOS, service: FakeTransport, again: str
 ) -> None:
     """Case and outer white space make no other address, and the address stays as it was first given."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     first = client.contacts.create(company_id=company_id, email="Ana@Acme.com")
 
     second = client.contacts.create(company_id=company_id, email=again)
@@ -128,18 +128,18 @@ def test_an_address_is_compared_without_case_and_outer_space(
     assert second.email == "Ana@Acme.com"
 
 
-def test_an_address_is_trimmed_when_stored(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_address_is_trimmed_when_stored(client: ChatarminOS, service: FakeTransport) -> None:
     """Outer white space of an address is not stored."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(company_id=company_id, email="  Ana@Acme.com ")
 
     assert contact.email == "Ana@Acme.com"
 
 
-def test_the_same_address_in_another_company_is_another_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_same_address_in_another_company_is_another_contact(client: ChatarminOS, service: FakeTransport) -> None:
     """Contacts are told apart by company and address together."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     first = client.contacts.create(company_id=acme, email="ana@acme.com", name="Ana")
 
     second = client.contacts.create(company_id=globex, email="ana@acme.com")
@@ -162,10 +162,10 @@ def test_the_same_address_in_another_company_is_another_contact(client: Chatarmi
     ],
 )
 def test_an_update_changes_only_the_given_fields(
-    client: ChatarminOS, arrange: FakeTransport, given: dict[str, Any], expected: dict[str, Any]
+    client: ChatarminOS, service: FakeTransport, given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     """Fields that an update does not give stay as they were."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     before = client.contacts.create(
         company_id=company_id,
         email="ana@acme.com",
@@ -181,9 +181,9 @@ def test_an_update_changes_only_the_given_fields(
     assert attrs.evolve(before, is_new=False, **expected) == after
 
 
-def test_metadata_is_merged_key_by_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_metadata_is_merged_key_by_key(client: ChatarminOS, service: FakeTransport) -> None:
     """Metadata keys that are given replace, the others stay."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com", metadata={"plan": "gold", "seats": 3})
 
     contact = client.contacts.create(company_id=company_id, email="ana@acme.com", metadata={"seats": 4, "vip": True})
@@ -191,9 +191,9 @@ def test_metadata_is_merged_key_by_key(client: ChatarminOS, arrange: FakeTranspo
     assert contact.metadata == {"plan": "gold", "seats": 4, "vip": True}
 
 
-def test_metadata_keys_are_never_renamed(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_metadata_keys_are_never_renamed(client: ChatarminOS, service: FakeTransport) -> None:
     """Keys of metadata are the customer's and come back as they went in."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     metadata = {"snake_case": 1, "camelCase": {"inner_key": [1, 2.5, None, "x"]}, "With Space": False}
 
     contact = client.contacts.create(company_id=company_id, email="ana@acme.com", metadata=metadata)
@@ -201,9 +201,9 @@ def test_metadata_keys_are_never_renamed(client: ChatarminOS, arrange: FakeTrans
     assert metadata == contact.metadata
 
 
-def test_making_one_primary_demotes_the_other(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_making_one_primary_demotes_the_other(client: ChatarminOS, service: FakeTransport) -> None:
     """A company has at most one primary contact, the last one made so."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=True)
     client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
 
@@ -212,10 +212,10 @@ def test_making_one_primary_demotes_the_other(client: ChatarminOS, arrange: Fake
     assert primaries == ["ben@acme.com"]
 
 
-def test_an_update_can_make_a_contact_primary(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_update_can_make_a_contact_primary(client: ChatarminOS, service: FakeTransport) -> None:
     """Making an older contact primary demotes the newer one."""
     # Given two contacts, the second of them primary
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com")
     client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
 
@@ -226,9 +226,9 @@ def test_an_update_can_make_a_contact_primary(client: ChatarminOS, arrange: Fake
     assert _emails(client.contacts.list(company_id, primary_only=True)) == ["ana@acme.com"]
 
 
-def test_a_company_may_have_no_primary_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_company_may_have_no_primary_contact(client: ChatarminOS, service: FakeTransport) -> None:
     """A primary contact can be demoted without another taking its place."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=True)
     client.contacts.create(company_id=company_id, email="ben@acme.com")
 
@@ -237,9 +237,9 @@ def test_a_company_may_have_no_primary_contact(client: ChatarminOS, arrange: Fak
     assert client.contacts.list(company_id, primary_only=True) == []
 
 
-def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, service: FakeTransport) -> None:
     """Each company has a primary contact of its own."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.contacts.create(company_id=acme, email="ana@acme.com", is_primary=True)
 
     client.contacts.create(company_id=globex, email="gus@globex.com", is_primary=True)
@@ -248,9 +248,9 @@ def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, arrange
 
 
 @pytest.mark.parametrize("email", MALFORMED_EMAILS)
-def test_create_refuses_a_malformed_address(client: ChatarminOS, arrange: FakeTransport, email: str) -> None:
+def test_create_refuses_a_malformed_address(client: ChatarminOS, service: FakeTransport, email: str) -> None:
     """A malformed e-mail address is refused by name of its field, and nothing is created."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="email"):
         client.contacts.create(company_id=company_id, email=email)
@@ -259,9 +259,9 @@ def test_create_refuses_a_malformed_address(client: ChatarminOS, arrange: FakeTr
 
 
 @pytest.mark.parametrize("url", NO_URLS)
-def test_an_avatar_that_is_no_url_is_refused(client: ChatarminOS, arrange: FakeTransport, url: str) -> None:
+def test_an_avatar_that_is_no_url_is_refused(client: ChatarminOS, service: FakeTransport, url: str) -> None:
     """What JavaScript's `new URL()` does not parse is refused by name, one by one and among many contacts."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     contact = {"email": "ana@acme.com", "avatarUrl": url}
 
     with pytest.raises(BadRequestError, match="avatarUrl"):
@@ -273,9 +273,9 @@ def test_an_avatar_that_is_no_url_is_refused(client: ChatarminOS, arrange: FakeT
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_an_avatar_is_any_url(client: ChatarminOS, arrange: FakeTransport, url: str) -> None:
+def test_an_avatar_is_any_url(client: ChatarminOS, service: FakeTransport, url: str) -> None:
     """What JavaScript's `new URL()` parses is stored as it was given, of whatever scheme."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(company_id=company_id, email="ana@acme.com", avatar_url=url)
 
@@ -295,10 +295,10 @@ def test_an_avatar_is_any_url(client: ChatarminOS, arrange: FakeTransport, url: 
     ids=ascii,
 )
 def test_what_a_database_or_javascript_cannot_hold_is_refused(
-    client: ChatarminOS, arrange: FakeTransport, change: dict[str, Any], field: str
+    client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
     """U+0000 anywhere and keys with a meaning in JavaScript are refused by name, and nothing is stored."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises((BadRequestError, InvalidInput), match=field):
         client.call("contacts.create", {"companyId": company_id, "email": "ana@acme.com", **change})
@@ -308,9 +308,9 @@ def test_what_a_database_or_javascript_cannot_hold_is_refused(
 
 @pytest.mark.parametrize("field", ["companyId", "email"])
 @pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
-def test_the_service_refuses_blank_texts(client: ChatarminOS, arrange: FakeTransport, field: str, blank: str) -> None:
+def test_the_service_refuses_blank_texts(client: ChatarminOS, service: FakeTransport, field: str, blank: str) -> None:
     """A required text that is blank is refused by name of its field."""
-    given = {"companyId": arrange.add_company("Acme Inc"), "email": "ana@acme.com"}
+    given = {"companyId": service.add_company("Acme Inc"), "email": "ana@acme.com"}
 
     with pytest.raises(BadRequestError, match=field):
         client.call("contacts.create", {**given, field: blank})
@@ -337,9 +337,9 @@ def test_the_shape_is_checked_before_the_company(client: ChatarminOS) -> None:
         client.contacts.bulk_upsert(company_id=str(uuid.uuid4()), contacts=[{"email": "ana"}])
 
 
-def test_bulk_upsert_counts_created_and_updated(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_bulk_upsert_counts_created_and_updated(client: ChatarminOS, service: FakeTransport) -> None:
     """Each entry is counted as created or updated and comes back with its id and whether it is new."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     known = client.contacts.create(company_id=company_id, email="ana@acme.com")
 
     result = client.contacts.bulk_upsert(
@@ -372,11 +372,11 @@ def test_bulk_upsert_counts_created_and_updated(client: ChatarminOS, arrange: Fa
     ],
 )
 def test_bulk_upsert_is_the_sequence_of_its_creates(
-    client: ChatarminOS, arrange: FakeTransport, entries: list[dict[str, Any]]
+    client: ChatarminOS, service: FakeTransport, entries: list[dict[str, Any]]
 ) -> None:
     """A bulk upsert answers and leaves behind what its creates would, one after the other."""
     # Given two companies with the same contact
-    one_by_one, at_once = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    one_by_one, at_once = service.add_company("Acme Inc"), service.add_company("Globex")
     for company_id in (one_by_one, at_once):
         client.contacts.create(company_id=company_id, email="old@acme.com", is_primary=True, metadata={"a": 1})
 
@@ -391,9 +391,9 @@ def test_bulk_upsert_is_the_sequence_of_its_creates(
     assert _without_ids(tuple(client.contacts.list(one_by_one))) == _without_ids(tuple(client.contacts.list(at_once)))
 
 
-def test_bulk_upsert_takes_the_same_address_twice(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_bulk_upsert_takes_the_same_address_twice(client: ChatarminOS, service: FakeTransport) -> None:
     """The second entry of an address updates what the first one created."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     result = client.contacts.bulk_upsert(
         company_id=company_id,
@@ -408,9 +408,9 @@ def test_bulk_upsert_takes_the_same_address_twice(client: ChatarminOS, arrange: 
     ]
 
 
-def test_bulk_upsert_takes_any_iterable_of_either_kind(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_bulk_upsert_takes_any_iterable_of_either_kind(client: ChatarminOS, service: FakeTransport) -> None:
     """Contacts come as mappings or as ContactInput, from any iterable."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     entries = [ContactInput(email="ana@acme.com", name="Ana"), ContactInput(email="ben@acme.com")]
 
     first = client.contacts.bulk_upsert(company_id=company_id, contacts=(entry for entry in entries))
@@ -422,10 +422,10 @@ def test_bulk_upsert_takes_any_iterable_of_either_kind(client: ChatarminOS, arra
 
 @pytest.mark.parametrize("email", MALFORMED_EMAILS)
 def test_one_invalid_entry_rejects_the_whole_bulk_upsert(
-    client: ChatarminOS, arrange: FakeTransport, email: str
+    client: ChatarminOS, service: FakeTransport, email: str
 ) -> None:
     """An invalid entry is named by its index, and no entry before or after it counts."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     before = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana")
     entries = [
         {"email": "ana@acme.com", "name": "Changed"},
@@ -441,39 +441,39 @@ def test_one_invalid_entry_rejects_the_whole_bulk_upsert(
     assert [attrs.evolve(before, is_new=None)] == client.contacts.list(company_id)
 
 
-def test_an_entry_that_could_not_be_sent_is_named(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_entry_that_could_not_be_sent_is_named(client: ChatarminOS, service: FakeTransport) -> None:
     """An entry that is refused before anything is sent is named with its index."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(InvalidInput) as refused:
         client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "ana@acme.com"}, {"email": " "}])
 
     assert refused.value.field == "contacts[1].email"
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_an_unknown_key_of_an_entry_is_named(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_unknown_key_of_an_entry_is_named(client: ChatarminOS, service: FakeTransport) -> None:
     """A key that no contact has is refused by its name, before anything is sent."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(InvalidInput, match="nickname"):
         client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "ana@acme.com", "nickname": "A"}])
 
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_an_empty_bulk_upsert_is_fine(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_empty_bulk_upsert_is_fine(client: ChatarminOS, service: FakeTransport) -> None:
     """No contacts at all are none created and none updated."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     result = client.contacts.bulk_upsert(company_id=company_id, contacts=[])
 
     assert (result.created, result.updated, result.contacts) == (0, 0, ())
 
 
-def test_list_answers_contacts_in_creation_order(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_answers_contacts_in_creation_order(client: ChatarminOS, service: FakeTransport) -> None:
     """Contacts are listed as they were created, whatever was updated since."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     for email in ("zoe@acme.com", "ana@acme.com", "max@acme.com"):
         client.contacts.create(company_id=company_id, email=email)
     client.contacts.create(company_id=company_id, email="zoe@acme.com", name="Zoe", is_primary=True)
@@ -483,9 +483,9 @@ def test_list_answers_contacts_in_creation_order(client: ChatarminOS, arrange: F
     assert _emails(contacts) == ["zoe@acme.com", "ana@acme.com", "max@acme.com"]
 
 
-def test_list_is_empty_for_a_company_without_contacts(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_is_empty_for_a_company_without_contacts(client: ChatarminOS, service: FakeTransport) -> None:
     """A company without contacts has an empty list, whoever else has some."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.contacts.create(company_id=acme, email="ana@acme.com")
 
     contacts = client.contacts.list(globex)
@@ -493,9 +493,9 @@ def test_list_is_empty_for_a_company_without_contacts(client: ChatarminOS, arran
     assert contacts == []
 
 
-def test_list_tells_what_create_told_but_for_is_new(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_tells_what_create_told_but_for_is_new(client: ChatarminOS, service: FakeTransport) -> None:
     """A listed contact is the created one without word of being new."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     created = client.contacts.create(
         company_id=company_id, email="ana@acme.com", name="Ana", is_primary=True, metadata={"plan": "gold"}
     )
@@ -506,9 +506,9 @@ def test_list_tells_what_create_told_but_for_is_new(client: ChatarminOS, arrange
     assert "isNew" not in client.call("contacts.list", {"companyId": company_id})[0]
 
 
-def test_list_can_be_of_the_primary_contact_only(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_can_be_of_the_primary_contact_only(client: ChatarminOS, service: FakeTransport) -> None:
     """With primary_only the list has the primary contact and no other."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com")
     client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
     client.contacts.create(company_id=company_id, email="cleo@acme.com")
@@ -516,22 +516,22 @@ def test_list_can_be_of_the_primary_contact_only(client: ChatarminOS, arrange: F
     contacts = client.contacts.list(company_id, primary_only=True)
 
     assert _emails(contacts) == ["ben@acme.com"]
-    assert arrange.calls[-1].input == {"companyId": company_id, "primaryOnly": True}
+    assert service.calls[-1].input == {"companyId": company_id, "primaryOnly": True}
 
 
-def test_list_of_all_sends_no_flag(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_of_all_sends_no_flag(client: ChatarminOS, service: FakeTransport) -> None:
     """A primary_only that is False is left out on the wire."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id}
 
     client.contacts.list(company_id, primary_only=False)
 
-    assert expected == arrange.calls[-1].input
+    assert expected == service.calls[-1].input
 
 
-def test_the_primary_list_is_empty_without_a_primary_contact(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_primary_list_is_empty_without_a_primary_contact(client: ChatarminOS, service: FakeTransport) -> None:
     """No contact is primary unless it was made so."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com")
 
     contacts = client.contacts.list(company_id, primary_only=True)

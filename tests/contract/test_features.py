@@ -28,15 +28,15 @@ CATALOGUE = ["ai_credit", "seats", "team_seats", "api_access", "sso"]
 NOBODY = "5f0c2c1e-0000-4000-8000-000000000000"
 
 
-def _linked(client: ChatarminOS, arrange: FakeTransport, external_org_id: str = "org_1") -> str:
-    company_id = arrange.add_company("Acme Inc")
+def _linked(client: ChatarminOS, service: FakeTransport, external_org_id: str = "org_1") -> str:
+    company_id = service.add_company("Acme Inc")
     client.links.create(company_id=company_id, external_org_id=external_org_id)
     return company_id
 
 
-def test_check_of_a_feature_never_given(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_check_of_a_feature_never_given(client: ChatarminOS, service: FakeTransport) -> None:
     """Without an access a feature with a quantity is disabled and has a limit of nothing."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.check(company_id=company_id, feature_code="ai_credit")
 
@@ -59,9 +59,9 @@ def test_check_of_a_feature_never_given(client: ChatarminOS, arrange: FakeTransp
     )
 
 
-def test_check_of_a_feature_without_a_quantity_never_given(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_check_of_a_feature_without_a_quantity_never_given(client: ChatarminOS, service: FakeTransport) -> None:
     """Without an access a feature without a quantity is disabled and has no limits at all."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.check(company_id=company_id, feature_code="api_access")
 
@@ -84,10 +84,10 @@ def test_check_of_a_feature_without_a_quantity_never_given(client: ChatarminOS, 
     )
 
 
-def test_a_feature_never_given_has_its_default_config(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_feature_never_given_has_its_default_config(client: ChatarminOS, service: FakeTransport) -> None:
     """Without an access the config values are the feature's own, keys as they were written."""
-    arrange.add_feature("reports", name="Reports", config={"maxRows": 10, "file_format": "csv"})
-    company_id = arrange.add_company("Acme Inc")
+    service.add_feature("reports", name="Reports", config={"maxRows": 10, "file_format": "csv"})
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.check(company_id=company_id, feature_code="reports")
 
@@ -109,14 +109,14 @@ def test_a_feature_never_given_has_its_default_config(client: ChatarminOS, arran
 )
 def test_an_enabled_feature_can_be_used_below_its_limit(
     client: ChatarminOS,
-    arrange: FakeTransport,
+    service: FakeTransport,
     limit: float | None,
     usage: int,
     expected: tuple[bool, float | None],
 ) -> None:
     """What is left is never negative, None where there is no limit, and can be used while usage is below the limit."""
     # Given a usage
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=None)
     if usage:
         client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=usage)
@@ -131,18 +131,18 @@ def test_an_enabled_feature_can_be_used_below_its_limit(
     assert usage == access.current_usage
 
 
-def test_a_disabled_feature_cannot_be_used(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_disabled_feature_cannot_be_used(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature below its limit cannot be used while it is disabled."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=False, quantity_limit=5)
 
     assert (access.is_enabled, access.can_use) == (False, False)
 
 
-def test_an_enabled_feature_without_a_quantity_can_be_used(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_enabled_feature_without_a_quantity_can_be_used(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature without a quantity needs no limit to be used, and shows none."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True)
 
@@ -151,11 +151,11 @@ def test_an_enabled_feature_without_a_quantity_can_be_used(client: ChatarminOS, 
     assert access.current_usage == 0
 
 
-@pytest.mark.unseen("time passed")
-def test_an_access_ends_at_its_instant(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("time passed")
+def test_an_access_ends_at_its_instant(client: ChatarminOS, service: FakeTransport) -> None:
     """An access is enabled before valid_until, and neither enabled nor usable from then on."""
     # Given an access for an hour
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
         feature_code="seats",
@@ -165,9 +165,9 @@ def test_an_access_ends_at_its_instant(client: ChatarminOS, arrange: FakeTranspo
     )
 
     # When most of the hour has gone, and then the rest
-    arrange.advance(timedelta(minutes=58))
+    service.advance(timedelta(minutes=58))
     before = client.features.check(company_id=company_id, feature_code="seats")
-    arrange.advance(timedelta(minutes=2))
+    service.advance(timedelta(minutes=2))
     after = client.features.check(company_id=company_id, feature_code="seats")
 
     # Then it ended in between
@@ -175,22 +175,22 @@ def test_an_access_ends_at_its_instant(client: ChatarminOS, arrange: FakeTranspo
     assert (after.is_enabled, after.can_use) == (False, False)
 
 
-@pytest.mark.unseen("time passed")
-def test_an_access_of_a_feature_without_a_quantity_ends_too(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("time passed")
+def test_an_access_of_a_feature_without_a_quantity_ends_too(client: ChatarminOS, service: FakeTransport) -> None:
     """What has no quantity expires as well."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=tomorrow)
 
-    arrange.advance(timedelta(days=1))
+    service.advance(timedelta(days=1))
 
     access = client.features.check(company_id=company_id, feature_code="sso")
     assert (access.is_enabled, access.can_use) == (False, False)
 
 
-def test_enabling_leaves_an_expired_access_expired(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_enabling_leaves_an_expired_access_expired(client: ChatarminOS, service: FakeTransport) -> None:
     """An access that has expired is not enabled by saying so, only with another valid_until."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     past = datetime(2020, 1, 1, tzinfo=UTC)
     expired = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=past)
 
@@ -214,9 +214,9 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, company_id: str) -
         client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True)
 
 
-def test_a_code_outside_the_catalogue_is_not_found(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_code_outside_the_catalogue_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature that the product does not have is not found by any procedure of features."""
-    company_id = _linked(client, arrange)
+    company_id = _linked(client, service)
 
     with pytest.raises(NotFoundError):
         client.features.check(company_id=company_id, feature_code="teleport")
@@ -236,9 +236,9 @@ def test_an_unlinked_id_is_not_found(client: ChatarminOS) -> None:
         client.features.set_access(external_org_id="org_unknown", feature_code="seats", is_enabled=True)
 
 
-def test_list_access_lists_all_features_in_catalogue_order(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_access_lists_all_features_in_catalogue_order(client: ChatarminOS, service: FakeTransport) -> None:
     """All features are listed with their status, given or not, in the order of the catalogue."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True)
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=3)
 
@@ -248,9 +248,9 @@ def test_list_access_lists_all_features_in_catalogue_order(client: ChatarminOS, 
     assert [access.is_enabled for access in accesses] == [False, True, False, False, True]
 
 
-def test_list_access_tells_of_each_feature_what_check_tells(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_access_tells_of_each_feature_what_check_tells(client: ChatarminOS, service: FakeTransport) -> None:
     """The list is the check of each feature."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.tiers.apply("trial", company_id=company_id)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=5)
     checked = [client.features.check(company_id=company_id, feature_code=code) for code in CATALOGUE]
@@ -260,19 +260,19 @@ def test_list_access_tells_of_each_feature_what_check_tells(client: ChatarminOS,
     assert checked == accesses
 
 
-def test_a_feature_added_later_is_listed_last(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_feature_added_later_is_listed_last(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature that the product gets later is part of every company's list."""
-    company_id = arrange.add_company("Acme Inc")
-    arrange.add_feature("reports", name="Reports", has_quantity=True)
+    company_id = service.add_company("Acme Inc")
+    service.add_feature("reports", name="Reports", has_quantity=True)
 
     accesses = client.features.list_access(company_id)
 
     assert [*CATALOGUE, "reports"] == [access.feature_code for access in accesses]
 
 
-def test_get_access_by_external_org_id_is_the_list_by_link(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_get_access_by_external_org_id_is_the_list_by_link(client: ChatarminOS, service: FakeTransport) -> None:
     """The list by link tells the company too."""
-    company_id = _linked(client, arrange)
+    company_id = _linked(client, service)
     client.tiers.apply("free", company_id=company_id)
     expected = OrgFeatures(company_id=company_id, features=tuple(client.features.list_access(company_id)))
 
@@ -281,9 +281,9 @@ def test_get_access_by_external_org_id_is_the_list_by_link(client: ChatarminOS, 
     assert expected == features
 
 
-def test_check_by_external_org_id_is_the_check_by_link(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_check_by_external_org_id_is_the_check_by_link(client: ChatarminOS, service: FakeTransport) -> None:
     """Every link of a company shows its features."""
-    company_id = _linked(client, arrange)
+    company_id = _linked(client, service)
     client.links.create(company_id=company_id, external_org_id="org_2")
     client.tiers.apply("free", company_id=company_id)
     expected = client.features.check(company_id=company_id, feature_code="ai_credit")
@@ -295,9 +295,9 @@ def test_check_by_external_org_id_is_the_check_by_link(client: ChatarminOS, arra
     assert expected == by_second
 
 
-def test_set_access_answers_what_check_answers(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_set_access_answers_what_check_answers(client: ChatarminOS, service: FakeTransport) -> None:
     """Everything that is set is answered, and found again by check."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(
         company_id=company_id,
@@ -330,9 +330,9 @@ def test_set_access_answers_what_check_answers(client: ChatarminOS, arrange: Fak
     assert client.features.check(company_id=company_id, feature_code="ai_credit") == access
 
 
-def test_set_access_touches_no_other_feature_or_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_set_access_touches_no_other_feature_or_company(client: ChatarminOS, service: FakeTransport) -> None:
     """An access is one company's and one feature's."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
 
     client.features.set_access(company_id=acme, feature_code="seats", is_enabled=True, quantity_limit=3)
 
@@ -340,9 +340,9 @@ def test_set_access_touches_no_other_feature_or_company(client: ChatarminOS, arr
     assert [access.feature_code for access in client.features.list_access(globex) if access.is_enabled] == []
 
 
-def test_set_access_by_external_org_id(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_set_access_by_external_org_id(client: ChatarminOS, service: FakeTransport) -> None:
     """An access is set by link as it is by company."""
-    company_id = _linked(client, arrange)
+    company_id = _linked(client, service)
 
     access = client.features.set_access(
         external_org_id="org_1", feature_code="seats", is_enabled=True, quantity_limit=7
@@ -352,9 +352,9 @@ def test_set_access_by_external_org_id(client: ChatarminOS, arrange: FakeTranspo
     assert client.features.check(company_id=company_id, feature_code="seats") == access
 
 
-def test_set_access_takes_exactly_one_id(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_set_access_takes_exactly_one_id(client: ChatarminOS, service: FakeTransport) -> None:
     """Neither id, or both, is refused before anything is sent."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(InvalidInput):
         client.features.set_access(feature_code="seats", is_enabled=True)
@@ -363,12 +363,12 @@ def test_set_access_takes_exactly_one_id(client: ChatarminOS, arrange: FakeTrans
             company_id=company_id, external_org_id="org_1", feature_code="seats", is_enabled=True
         )
 
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_the_service_takes_exactly_one_id(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_service_takes_exactly_one_id(client: ChatarminOS, service: FakeTransport) -> None:
     """Neither id, or both, is a bad request, even where both mean the same company."""
-    company_id = _linked(client, arrange)
+    company_id = _linked(client, service)
     given = {"featureCode": "seats", "isEnabled": True}
 
     with pytest.raises(BadRequestError):
@@ -379,9 +379,9 @@ def test_the_service_takes_exactly_one_id(client: ChatarminOS, arrange: FakeTran
     assert client.features.check(company_id=company_id, feature_code="seats").is_enabled is False
 
 
-def test_a_call_that_only_sets_config_grants_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_call_that_only_sets_config_grants_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """A new access is disabled, without a quantity, and its source is the api."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="ai_credit", config={"model": "large"})
 
@@ -404,27 +404,27 @@ def test_a_call_that_only_sets_config_grants_nothing(client: ChatarminOS, arrang
     )
 
 
-def test_a_call_that_sets_nothing_makes_a_disabled_access(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_call_that_sets_nothing_makes_a_disabled_access(client: ChatarminOS, service: FakeTransport) -> None:
     """A new access without any word of it is disabled and from the api."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso")
 
     assert (access.is_enabled, access.can_use, access.source) == (False, False, "api")
 
 
-def test_a_limit_alone_does_not_enable(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_limit_alone_does_not_enable(client: ChatarminOS, service: FakeTransport) -> None:
     """A new access with a limit is still disabled."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=10)
 
     assert (access.is_enabled, access.can_use, access.quantity_limit) == (False, False, 10)
 
 
-def test_enabling_alone_gives_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_enabling_alone_gives_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """A new access to a feature with a quantity has a limit of 0 until another is said."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True)
 
@@ -434,19 +434,19 @@ def test_enabling_alone_gives_nothing(client: ChatarminOS, arrange: FakeTranspor
         client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=1)
 
 
-def test_a_new_access_starts_with_the_default_config(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_new_access_starts_with_the_default_config(client: ChatarminOS, service: FakeTransport) -> None:
     """The first config is merged into the feature's default config."""
-    arrange.add_feature("reports", name="Reports", config={"rows": 10, "format": "csv"})
-    company_id = arrange.add_company("Acme Inc")
+    service.add_feature("reports", name="Reports", config={"rows": 10, "format": "csv"})
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="reports", config={"rows": 99})
 
     assert access.config_values == {"rows": 99, "format": "csv"}
 
 
-def test_config_is_merged_by_its_top_level_keys(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_config_is_merged_by_its_top_level_keys(client: ChatarminOS, service: FakeTransport) -> None:
     """Config keys that are given replace as a whole, the others stay."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     first = {"model": "small", "limits": {"perDay": 1, "perHour": 2}, "tags": ["a"]}
     client.features.set_access(company_id=company_id, feature_code="sso", config=first)
 
@@ -457,9 +457,9 @@ def test_config_is_merged_by_its_top_level_keys(client: ChatarminOS, arrange: Fa
     assert access.config_values == {"model": "small", "limits": {"perDay": 5}, "tags": ["b", "c"]}
 
 
-def test_config_of_no_keys_changes_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_config_of_no_keys_changes_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Merging an empty config leaves the config as it was."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", config={"idp": "okta"})
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", config={})
@@ -467,30 +467,30 @@ def test_config_of_no_keys_changes_nothing(client: ChatarminOS, arrange: FakeTra
     assert access.config_values == {"idp": "okta"}
 
 
-def test_config_keys_are_never_renamed(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_config_keys_are_never_renamed(client: ChatarminOS, service: FakeTransport) -> None:
     """Keys of a config are the customer's and come back as they went in."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     config = {"snake_case": {"inner_key": 1}, "camelCase": {"innerKey": [None, 2.5]}, "is_enabled": "x"}
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", config=config)
 
     assert config == access.config_values
-    assert arrange.calls[-1].input == {"companyId": company_id, "featureCode": "sso", "config": config}
+    assert service.calls[-1].input == {"companyId": company_id, "featureCode": "sso", "config": config}
 
 
 @pytest.mark.parametrize("source", ["subscription", "manual", "trial", "api"])
-def test_the_source_is_as_told(client: ChatarminOS, arrange: FakeTransport, source: str) -> None:
+def test_the_source_is_as_told(client: ChatarminOS, service: FakeTransport, source: str) -> None:
     """The four sources are kept as told."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, source=source)
 
     assert source == access.source
 
 
-def test_a_source_outside_the_four_is_refused(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_source_outside_the_four_is_refused(client: ChatarminOS, service: FakeTransport) -> None:
     """An unknown source is refused before it is sent, and by the service."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(InvalidInput) as refused:
         client.features.set_access(company_id=company_id, feature_code="sso", source="gift")
@@ -521,11 +521,11 @@ def test_a_source_outside_the_four_is_refused(client: ChatarminOS, arrange: Fake
     ],
 )
 def test_only_what_is_given_changes(
-    client: ChatarminOS, arrange: FakeTransport, given: dict[str, Any], changed: dict[str, Any]
+    client: ChatarminOS, service: FakeTransport, given: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     """A field that is absent stays as it was, and None is a value where null is known."""
     # Given an access of which everything has been said
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
         feature_code="ai_credit",
@@ -567,21 +567,21 @@ def test_only_what_is_given_changes(
     ],
 )
 def test_null_is_sent_only_where_it_is_known(
-    client: ChatarminOS, arrange: FakeTransport, given: dict[str, Any], sent: dict[str, Any]
+    client: ChatarminOS, service: FakeTransport, given: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     """None travels as null for the three fields that know it, and is left out everywhere else."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id, "featureCode": "seats", **sent}
 
     client.features.set_access(company_id=company_id, feature_code="seats", **given)
 
-    assert expected == arrange.calls[-1].input
+    assert expected == service.calls[-1].input
 
 
 @pytest.mark.parametrize("field", ["isEnabled", "config", "source"])
-def test_the_service_refuses_null_elsewhere(client: ChatarminOS, arrange: FakeTransport, field: str) -> None:
+def test_the_service_refuses_null_elsewhere(client: ChatarminOS, service: FakeTransport, field: str) -> None:
     """Null where the service expects none is a bad request."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match=field):
         client.call("features.setAccess", {"companyId": company_id, "featureCode": "seats", field: None})
@@ -604,10 +604,10 @@ def test_the_service_refuses_null_elsewhere(client: ChatarminOS, arrange: FakeTr
     ],
 )
 def test_valid_until_is_an_instant_in_utc(
-    client: ChatarminOS, arrange: FakeTransport, given: str | date, expected: datetime
+    client: ChatarminOS, service: FakeTransport, given: str | date, expected: datetime
 ) -> None:
     """Instants come out in UTC, cut to milliseconds, and a date is the start of its day in UTC."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=given)
 
@@ -616,14 +616,14 @@ def test_valid_until_is_an_instant_in_utc(
     assert access.valid_until.utcoffset() == timedelta(0)
 
 
-def test_valid_until_travels_in_utc_with_milliseconds(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_valid_until_travels_in_utc_with_milliseconds(client: ChatarminOS, service: FakeTransport) -> None:
     """An instant is sent in UTC with milliseconds and Z."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id, "featureCode": "sso", "validUntil": "2099-02-28T23:00:00.000Z"}
 
     client.features.set_access(company_id=company_id, feature_code="sso", valid_until="2099-03-01T01:00:00+02:00")
 
-    assert expected == arrange.calls[-1].input
+    assert expected == service.calls[-1].input
 
 
 @pytest.mark.parametrize(
@@ -634,30 +634,30 @@ def test_valid_until_travels_in_utc_with_milliseconds(client: ChatarminOS, arran
         "soon",
     ],
 )
-def test_valid_until_needs_an_offset(client: ChatarminOS, arrange: FakeTransport, naive: str | datetime) -> None:
+def test_valid_until_needs_an_offset(client: ChatarminOS, service: FakeTransport, naive: str | datetime) -> None:
     """A datetime or text without an offset is refused before anything is sent."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(InvalidInput) as refused:
         client.features.set_access(company_id=company_id, feature_code="sso", valid_until=naive)
 
     assert refused.value.field == "valid_until"
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-def test_the_service_refuses_an_unparseable_instant(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_service_refuses_an_unparseable_instant(client: ChatarminOS, service: FakeTransport) -> None:
     """A text that is no instant is a bad request that names its field."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="validUntil"):
         client.call("features.setAccess", {"companyId": company_id, "featureCode": "sso", "validUntil": "soon"})
 
 
-@pytest.mark.unseen("time passed")
-def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("time passed")
+def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, service: FakeTransport) -> None:
     """A date ends the access at the start of its day in UTC, not at the end."""
     # Given one access until today and another until the day after tomorrow
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     today = datetime.now(UTC).date()
     until_today = client.features.set_access(
         company_id=company_id, feature_code="sso", is_enabled=True, valid_until=today
@@ -667,7 +667,7 @@ def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, ar
     )
 
     # When that day has come
-    arrange.advance(timedelta(days=2))
+    service.advance(timedelta(days=2))
 
     # Then the first was over at once and the second is over now
     assert until_today.is_enabled is False
@@ -682,26 +682,26 @@ def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, ar
     ids=["-1", "-0.5", "nan", "inf", "True", "text", "Decimal", "2**53"],
 )
 def test_a_limit_that_is_no_limit_is_refused(
-    client: ChatarminOS, arrange: FakeTransport, field: str, value: object
+    client: ChatarminOS, service: FakeTransport, field: str, value: object
 ) -> None:
     """Limits below 0 and what is no JSON number are refused by name, before anything is sent."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     given: dict[str, Any] = {field: value}
 
     with pytest.raises(InvalidInput) as refused:
         client.features.set_access(company_id=company_id, feature_code="seats", **given)
 
     assert field == refused.value.field
-    assert arrange.calls == []
+    assert service.calls == []
 
 
 @pytest.mark.parametrize("field", ["quantityLimit", "includedQuantity"])
 @pytest.mark.parametrize("value", [-1, -0.5, "5", True])
 def test_the_service_refuses_a_limit_that_is_no_limit(
-    client: ChatarminOS, arrange: FakeTransport, field: str, value: object
+    client: ChatarminOS, service: FakeTransport, field: str, value: object
 ) -> None:
     """Negative limits and what is no number are bad requests, and nothing is set."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     given = {"companyId": company_id, "featureCode": "seats", "isEnabled": True}
 
     with pytest.raises(BadRequestError, match=field):
@@ -713,10 +713,10 @@ def test_the_service_refuses_a_limit_that_is_no_limit(
 
 @pytest.mark.parametrize("limits", [{"quantity_limit": 5}, {"quantity_limit": 0}, {"included_quantity": 5}])
 def test_a_feature_without_a_quantity_takes_no_limit(
-    client: ChatarminOS, arrange: FakeTransport, limits: dict[str, Any]
+    client: ChatarminOS, service: FakeTransport, limits: dict[str, Any]
 ) -> None:
     """Any number as a limit of a feature without a quantity is a bad request, and nothing is set."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError):
         client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, **limits)
@@ -725,9 +725,9 @@ def test_a_feature_without_a_quantity_takes_no_limit(
     assert (access.is_enabled, access.source) == (False, None)
 
 
-def test_a_feature_without_a_quantity_takes_no_limit_as_null(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_feature_without_a_quantity_takes_no_limit_as_null(client: ChatarminOS, service: FakeTransport) -> None:
     """Null is no limit and fine for a feature without a quantity."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(
         company_id=company_id, feature_code="sso", is_enabled=True, quantity_limit=None, included_quantity=None
@@ -751,10 +751,10 @@ def test_the_shape_is_checked_before_the_company(client: ChatarminOS) -> None:
         client.call("features.setAccess", {"companyId": NOBODY, "featureCode": "teleport", "quantityLimit": -1})
 
 
-def test_a_limit_below_the_usage_is_accepted(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_limit_below_the_usage_is_accepted(client: ChatarminOS, service: FakeTransport) -> None:
     """A limit below the current usage puts the company at its limit and changes no usage."""
     # Given a usage of 8
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=10)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=8)
 
@@ -768,10 +768,10 @@ def test_a_limit_below_the_usage_is_accepted(client: ChatarminOS, arrange: FakeT
         client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=1)
 
 
-def test_disabling_keeps_the_rest_of_the_access(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_disabling_keeps_the_rest_of_the_access(client: ChatarminOS, service: FakeTransport) -> None:
     """An access that is disabled and enabled again is what it was."""
     # Given an access in use
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=10, config={"a": 1}, source="trial"
     )
@@ -787,9 +787,9 @@ def test_disabling_keeps_the_rest_of_the_access(client: ChatarminOS, arrange: Fa
     assert client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True) == before
 
 
-def test_ids_may_be_uuids(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_ids_may_be_uuids(client: ChatarminOS, service: FakeTransport) -> None:
     """An id may be given as a UUID as well as its text."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     access = client.features.check(company_id=uuid.UUID(company_id), feature_code="seats")
 

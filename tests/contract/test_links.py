@@ -21,9 +21,9 @@ def linked_id(client: ChatarminOS, external_org_id: str) -> str | None:
     return None if company is None else company.id
 
 
-def test_a_link_by_hand_leads_to_its_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_link_by_hand_leads_to_its_company(client: ChatarminOS, service: FakeTransport) -> None:
     """A link made by hand is answered with all it was given, and the company is found by it."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
     link = client.links.create(
         company_id=company_id, external_org_id="org_1", label="Store Vienna", external_user_id="user_1"
@@ -34,9 +34,9 @@ def test_a_link_by_hand_leads_to_its_company(client: ChatarminOS, arrange: FakeT
     assert company_id == linked_id(client, "org_1")
 
 
-def test_label_and_user_may_be_missing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_label_and_user_may_be_missing(client: ChatarminOS, service: FakeTransport) -> None:
     """A link needs neither label nor user, and answers None for them."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
     link = client.links.create(company_id=company_id, external_org_id="org_1")
 
@@ -54,10 +54,10 @@ def test_a_company_may_have_many_links(client: ChatarminOS) -> None:
     assert expected == [linked_id(client, external_org_id) for external_org_id in ("org_1", "org_2", "org_3")]
 
 
-def test_the_same_link_again_updates_label_and_user(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_same_link_again_updates_label_and_user(client: ChatarminOS, service: FakeTransport) -> None:
     """Making a link again is harmless: it takes the new label and user and stays one link."""
     # Given
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     client.links.create(company_id=company_id, external_org_id="org_1", label="Vienna", external_user_id="user_1")
 
     # When
@@ -69,35 +69,35 @@ def test_the_same_link_again_updates_label_and_user(client: ChatarminOS, arrange
     assert ResetResult(links_deleted=1, contacts_deleted=0) == client.links.reset()
 
 
-def test_an_id_linked_to_another_company_is_a_conflict(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_id_linked_to_another_company_is_a_conflict(client: ChatarminOS, service: FakeTransport) -> None:
     """A link is never moved to another company."""
     # Given
     acme = client.companies.create(name="Acme", external_org_id="org_1")
-    globex_id = arrange.add_company("Globex")
-    before = arrange.snapshot()
+    globex_id = service.add_company("Globex")
+    before = service.snapshot()
 
     # When
     with pytest.raises(ConflictError):
         client.links.create(company_id=globex_id, external_org_id="org_1", label="Vienna")
 
     # Then
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
     assert acme.id == linked_id(client, "org_1")
 
 
 @pytest.mark.parametrize("company_id", ["00000000-0000-4000-8000-000000000000", "not-a-uuid"])
 @pytest.mark.parametrize("external_org_id", ["org_free", "org_taken"])
 def test_an_unknown_company_cannot_be_linked(
-    client: ChatarminOS, arrange: FakeTransport, company_id: str, external_org_id: str
+    client: ChatarminOS, service: FakeTransport, company_id: str, external_org_id: str
 ) -> None:
     """An unknown or malformed company id is not found, whether the external org id is free or not."""
     client.companies.create(name="Acme", external_org_id="org_taken")
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(NotFoundError):
         client.links.create(company_id=company_id, external_org_id=external_org_id)
 
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize(
@@ -113,21 +113,21 @@ def test_an_unknown_company_cannot_be_linked(
     ],
 )
 def test_the_service_refuses_a_bad_link(
-    client: ChatarminOS, arrange: FakeTransport, change: dict[str, Any], field: str
+    client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
     """Blank, mistyped and unknown fields of a link are refused by name, and no link is made."""
-    company_id = arrange.add_company("Acme")
-    before = arrange.snapshot()
+    company_id = service.add_company("Acme")
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.call("links.create", {"companyId": company_id, "externalOrgId": "org_1", **change})
 
     assert field in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize("field", ["company_id", "external_org_id", "label", "external_user_id"])
-def test_blank_text_is_not_even_sent(client: ChatarminOS, arrange: FakeTransport, field: str) -> None:
+def test_blank_text_is_not_even_sent(client: ChatarminOS, service: FakeTransport, field: str) -> None:
     """The client refuses blank text itself and names the argument."""
     arguments = {"company_id": "c", "external_org_id": "org_1", "label": "Vienna", "external_user_id": "user_1"}
 
@@ -135,15 +135,15 @@ def test_blank_text_is_not_even_sent(client: ChatarminOS, arrange: FakeTransport
         client.links.create(**{**arguments, field: "  "})
 
     assert field == refusal.value.field
-    assert not arrange.calls
+    assert not service.calls
 
 
-def test_a_reset_deletes_every_link(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_reset_deletes_every_link(client: ChatarminOS, service: FakeTransport) -> None:
     """A reset counts and deletes the links of the product, however they were made."""
     # Given
     acme = client.companies.create(name="Acme", external_org_id="org_1", domain="acme.com")
     client.links.create(company_id=acme.id, external_org_id="org_2")
-    client.links.create(company_id=arrange.add_company("Globex"), external_org_id="org_3")
+    client.links.create(company_id=service.add_company("Globex"), external_org_id="org_3")
     client.companies.smart_link(external_org_id="org_4", hints={"domain": "acme.com"})
 
     # When
@@ -162,10 +162,10 @@ def test_a_reset_of_nothing_deletes_nothing(client: ChatarminOS) -> None:
     assert ResetResult(links_deleted=0, contacts_deleted=0) == client.links.reset(delete_contacts=True, reset_mrr=True)
 
 
-def test_a_reset_frees_the_ids(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_reset_frees_the_ids(client: ChatarminOS, service: FakeTransport) -> None:
     """After a reset an external org id may be linked to any company."""
     client.companies.create(name="Acme", external_org_id="org_1")
-    globex_id = arrange.add_company("Globex")
+    globex_id = service.add_company("Globex")
     client.links.reset()
 
     client.links.create(company_id=globex_id, external_org_id="org_1")
@@ -195,10 +195,10 @@ def test_companies_accesses_and_usage_stay(client: ChatarminOS) -> None:
     assert company == client.companies.get_by_product_link(external_org_id="org_9")
 
 
-def test_billing_stays(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_billing_stays(client: ChatarminOS, service: FakeTransport) -> None:
     """A reset leaves billing profile and subscriptions of a company as they are."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
     before = client.billing.get_status(company.id)
 
@@ -247,24 +247,24 @@ def test_a_deleted_contact_is_new_again(client: ChatarminOS) -> None:
     assert contact.name is None
 
 
-def test_mrr_stays_unless_asked_for(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_mrr_stays_unless_asked_for(client: ChatarminOS, service: FakeTransport) -> None:
     """A plain reset leaves the monthly revenue of a company as it is."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
 
     client.links.reset(delete_contacts=True)
 
     expected = 4900
-    assert expected == arrange.mrr(company.id)
+    assert expected == service.mrr(company.id)
 
 
-def test_mrr_is_zero_after_its_reset(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_mrr_is_zero_after_its_reset(client: ChatarminOS, service: FakeTransport) -> None:
     """A reset that is told so sets the monthly revenue of every company to zero."""
     # Given
     companies = [client.companies.create(name="Acme", external_org_id=f"org_{number}") for number in (1, 2)]
     for company in companies:
-        session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+        session_id = service.stripe.add_checkout_session(PRO_PRICES)
         client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
 
     # When
@@ -272,91 +272,91 @@ def test_mrr_is_zero_after_its_reset(client: ChatarminOS, arrange: FakeTransport
 
     # Then
     expected = [0, 0]
-    assert expected == [arrange.mrr(company.id) for company in companies]
+    assert expected == [service.mrr(company.id) for company in companies]
 
 
-def test_mrr_follows_the_subscriptions(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_mrr_follows_the_subscriptions(client: ChatarminOS, service: FakeTransport) -> None:
     """Monthly revenue rises by the base fee of each subscription's tier and falls when one is cancelled."""
-    company_id = arrange.add_company("Acme")
-    first = arrange.stripe.add_subscription(PRO_PRICES)
-    second = arrange.stripe.add_subscription([])
-    seen = [arrange.mrr(company_id)]
+    company_id = service.add_company("Acme")
+    first = service.stripe.add_subscription(PRO_PRICES)
+    second = service.stripe.add_subscription([])
+    seen = [service.mrr(company_id)]
 
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=first)
-    seen.append(arrange.mrr(company_id))
+    seen.append(service.mrr(company_id))
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=second, tier_code="enterprise")
-    seen.append(arrange.mrr(company_id))
-    arrange.stripe.cancel(first)
-    seen.append(arrange.mrr(company_id))
-    arrange.stripe.cancel(second)
-    seen.append(arrange.mrr(company_id))
+    seen.append(service.mrr(company_id))
+    service.stripe.cancel(first)
+    seen.append(service.mrr(company_id))
+    service.stripe.cancel(second)
+    seen.append(service.mrr(company_id))
 
     expected = [0, 4900, 54800, 49900, 0]
     assert expected == seen
 
 
-def test_a_tier_without_subscription_raises_no_mrr(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_without_subscription_raises_no_mrr(client: ChatarminOS, service: FakeTransport) -> None:
     """A tier that is applied without a subscription brings no monthly revenue."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
     client.tiers.apply("pro", company_id=company_id)
 
     expected = 0
-    assert expected == arrange.mrr(company_id)
+    assert expected == service.mrr(company_id)
 
 
-def test_linking_again_raises_no_mrr(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_again_raises_no_mrr(client: ChatarminOS, service: FakeTransport) -> None:
     """The fee that counts is that of the tier a subscription had when it became active, counted once."""
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     seen = []
 
     for tier_code in ("pro", "pro", "enterprise"):
         client.billing.link_subscription(
             company_id=company_id, stripe_subscription_id=subscription_id, tier_code=tier_code
         )
-        seen.append(arrange.mrr(company_id))
-    arrange.stripe.cancel(subscription_id)
-    seen.append(arrange.mrr(company_id))
+        seen.append(service.mrr(company_id))
+    service.stripe.cancel(subscription_id)
+    seen.append(service.mrr(company_id))
 
     expected = [4900, 4900, 4900, 0]
     assert expected == seen
 
 
-def test_mrr_is_never_below_zero(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_mrr_is_never_below_zero(client: ChatarminOS, service: FakeTransport) -> None:
     """Cancelling after a reset of the monthly revenue leaves it at zero."""
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
     client.links.reset(reset_mrr=True)
 
-    arrange.stripe.cancel(subscription_id)
+    service.stripe.cancel(subscription_id)
 
     expected = 0
-    assert expected == arrange.mrr(company_id)
+    assert expected == service.mrr(company_id)
 
 
-def test_a_subscription_after_the_reset_counts(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_after_the_reset_counts(client: ChatarminOS, service: FakeTransport) -> None:
     """Monthly revenue starts anew after its reset."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     client.links.reset(reset_mrr=True)
 
     client.billing.link_subscription(
-        company_id=company_id, stripe_subscription_id=arrange.stripe.add_subscription(PRO_PRICES)
+        company_id=company_id, stripe_subscription_id=service.stripe.add_subscription(PRO_PRICES)
     )
 
     expected = 4900
-    assert expected == arrange.mrr(company_id)
+    assert expected == service.mrr(company_id)
 
 
 @pytest.mark.parametrize("payload", [{"deleteContacts": "yes"}, {"resetMrr": 1}, {"deleteContact": True}])
-def test_a_bad_reset_deletes_nothing(client: ChatarminOS, arrange: FakeTransport, payload: dict[str, Any]) -> None:
+def test_a_bad_reset_deletes_nothing(client: ChatarminOS, service: FakeTransport, payload: dict[str, Any]) -> None:
     """Mistyped and unknown flags are refused by name, and every link stays."""
     client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.call("links.reset", payload)
 
     assert next(iter(payload)) in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()

@@ -78,9 +78,9 @@ def test_a_newcomer_gets_a_company_and_its_link(client: ChatarminOS) -> None:
     "hints",
     [Hints(domain="acme.com"), Hints(company_name="ACME GmbH"), Hints(emails=("anna@acme.com",))],
 )
-def test_a_match_is_linked(client: ChatarminOS, arrange: FakeTransport, hints: Hints) -> None:
+def test_a_match_is_linked(client: ChatarminOS, service: FakeTransport, hints: Hints) -> None:
     """An id whose hints lead to a company is linked to it, and the company keeps its name."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = client.onboard(external_org_id="org_1", hints=hints)
 
@@ -89,10 +89,10 @@ def test_a_match_is_linked(client: ChatarminOS, arrange: FakeTransport, hints: H
     assert company_id == linked_id(client)
 
 
-def test_a_link_is_found_again(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_link_is_found_again(client: ChatarminOS, service: FakeTransport) -> None:
     """An id that is linked stays with its company, whatever company the hints mean."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
-    arrange.add_company("Globex", domain="globex.com")
+    service.add_company("Globex", domain="globex.com")
 
     result = client.onboard(external_org_id="org_1", hints=Hints(company_name="Globex", domain="globex.com"))
 
@@ -111,9 +111,9 @@ def test_a_link_is_found_again(client: ChatarminOS, arrange: FakeTransport) -> N
         Hints(emails=("anna@partner.com",)),
     ],
 )
-def test_a_suggestion_is_no_match(client: ChatarminOS, arrange: FakeTransport, hints: Hints) -> None:
+def test_a_suggestion_is_no_match(client: ChatarminOS, service: FakeTransport, hints: Hints) -> None:
     """Where smart linking would only suggest a company, a new one is created."""
-    known_id = arrange.add_company("Acme Foods", domain="acme.com")
+    known_id = service.add_company("Acme Foods", domain="acme.com")
     client.contacts.create(company_id=known_id, email="paula@partner.com")
 
     result = client.onboard(external_org_id="org_1", hints=hints)
@@ -124,9 +124,9 @@ def test_a_suggestion_is_no_match(client: ChatarminOS, arrange: FakeTransport, h
     assert result.company_id == linked_id(client)
 
 
-def test_between_equals_a_new_company_is_created(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_between_equals_a_new_company_is_created(client: ChatarminOS, service: FakeTransport) -> None:
     """Two companies that match equally well are both passed over."""
-    known_ids = [arrange.add_company("Acme", domain="acme.com") for _ in range(2)]
+    known_ids = [service.add_company("Acme", domain="acme.com") for _ in range(2)]
 
     result = client.onboard(external_org_id="org_1", hints=Hints(domain="acme.com"))
 
@@ -147,9 +147,9 @@ def test_an_onboarded_company_can_be_matched(client: ChatarminOS) -> None:
     assert expected == second
 
 
-def test_a_contact_email_is_no_evidence(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_contact_email_is_no_evidence(client: ChatarminOS, service: FakeTransport) -> None:
     """The domain of the contact's e-mail address matches no company; only hints do."""
-    arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Acme", domain="acme.com")
 
     result = client.onboard(external_org_id="org_1", contact_email="anna@acme.com", contact_name="Acme")
 
@@ -157,10 +157,10 @@ def test_a_contact_email_is_no_evidence(client: ChatarminOS, arrange: FakeTransp
     assert expected == result.link_status
 
 
-def test_a_checkouts_customer_is_no_evidence(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_checkouts_customer_is_no_evidence(client: ChatarminOS, service: FakeTransport) -> None:
     """The customer name of a checkout names a new company, but matches none."""
-    known_id = arrange.add_company("Acme")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, customer_name="Acme")
+    known_id = service.add_company("Acme")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, customer_name="Acme")
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
@@ -184,10 +184,10 @@ def test_a_checkouts_customer_is_no_evidence(client: ChatarminOS, arrange: FakeT
     ],
 )
 def test_a_new_company_is_named_by_the_best_at_hand(
-    client: ChatarminOS, arrange: FakeTransport, hints: Hints | None, customer_name: str | None, expected: str
+    client: ChatarminOS, service: FakeTransport, hints: Hints | None, customer_name: str | None, expected: str
 ) -> None:
     """A new company is named by the hint, else the checkout's customer, else the domain, else the external org id."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, customer_name=customer_name)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, customer_name=customer_name)
 
     result = client.onboard(external_org_id="org_1", hints=hints, checkout_session_id=session_id)
 
@@ -263,9 +263,9 @@ def test_a_billing_status_travels_whole(client: ChatarminOS) -> None:
     assert expected == answer
 
 
-def test_a_subscription_of_before_makes_no_billing_status(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_of_before_makes_no_billing_status(client: ChatarminOS, service: FakeTransport) -> None:
     """The billing status tells of what the call asked for, not of what the company has besides."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
     result = client.onboard(external_org_id="org_1")
@@ -284,9 +284,9 @@ def test_a_tier_alone_is_applied(client: ChatarminOS) -> None:
     assert not status.active_subscriptions
 
 
-def test_a_checkout_is_claimed_and_brings_its_tier(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_checkout_is_claimed_and_brings_its_tier(client: ChatarminOS, service: FakeTransport) -> None:
     """A completed checkout is claimed for the company, and the tier of its prices applied."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
@@ -302,9 +302,9 @@ def test_a_checkout_is_claimed_and_brings_its_tier(client: ChatarminOS, arrange:
     assert tiers == tier_names(client, result.company_id)
 
 
-def test_the_subscription_of_a_checkout_is_stripes(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_subscription_of_a_checkout_is_stripes(client: ChatarminOS, service: FakeTransport) -> None:
     """The subscription id of a claimed checkout is the one that claiming it again answers."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
@@ -315,9 +315,9 @@ def test_the_subscription_of_a_checkout_is_stripes(client: ChatarminOS, arrange:
     assert str(claim.subscription_id).startswith("sub_")
 
 
-def test_a_checkout_without_a_tier_is_claimed(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_checkout_without_a_tier_is_claimed(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout whose prices make up no tier is claimed, and no tier is applied."""
-    session_id = arrange.stripe.add_checkout_session(["price_elsewhere"])
+    session_id = service.stripe.add_checkout_session(["price_elsewhere"])
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
@@ -331,10 +331,10 @@ def test_a_checkout_without_a_tier_is_claimed(client: ChatarminOS, arrange: Fake
 
 @pytest.mark.parametrize("tier_code", ["enterprise", "free"])
 def test_with_a_checkout_the_tier_code_is_applied_last(
-    client: ChatarminOS, arrange: FakeTransport, tier_code: str
+    client: ChatarminOS, service: FakeTransport, tier_code: str
 ) -> None:
     """A tier code beside a checkout has the last word, be it more or less than what was bought."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id, tier_code=tier_code)
 
@@ -345,9 +345,9 @@ def test_with_a_checkout_the_tier_code_is_applied_last(
     assert LIMITS[tier_code] == enabled(client, result.company_id)
 
 
-def test_a_tier_code_makes_up_for_a_checkout_without_one(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_code_makes_up_for_a_checkout_without_one(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout whose prices make up no tier may come with a tier code, which is applied."""
-    session_id = arrange.stripe.add_checkout_session(["price_elsewhere"])
+    session_id = service.stripe.add_checkout_session(["price_elsewhere"])
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id, tier_code="free")
 
@@ -357,9 +357,9 @@ def test_a_tier_code_makes_up_for_a_checkout_without_one(client: ChatarminOS, ar
     assert LIMITS["free"] == enabled(client, result.company_id)
 
 
-def test_a_subscription_is_linked_with_its_tier(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_is_linked_with_its_tier(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription with a tier code is linked, and the tier applied as given, whatever its prices."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription_id, tier_code="enterprise")
 
@@ -371,9 +371,9 @@ def test_a_subscription_is_linked_with_its_tier(client: ChatarminOS, arrange: Fa
     assert tiers == tier_names(client, result.company_id)
 
 
-def test_a_subscription_without_a_tier_code_applies_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_without_a_tier_code_applies_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription alone is linked, its tier found by its prices, and nothing applied."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription_id)
 
@@ -384,9 +384,9 @@ def test_a_subscription_without_a_tier_code_applies_nothing(client: ChatarminOS,
     assert tiers == tier_names(client, result.company_id)
 
 
-def test_a_subscription_may_come_with_its_customer(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_may_come_with_its_customer(client: ChatarminOS, service: FakeTransport) -> None:
     """The customer of a subscription may be given with it."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
 
     result = client.onboard(
         external_org_id="org_1",
@@ -399,10 +399,10 @@ def test_a_subscription_may_come_with_its_customer(client: ChatarminOS, arrange:
     assert expected == result.billing_status
 
 
-def test_a_matched_company_gets_the_billing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_matched_company_gets_the_billing(client: ChatarminOS, service: FakeTransport) -> None:
     """Billing goes to the company that was matched, not to a new one."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, customer_name="Somebody")
+    company_id = service.add_company("Acme", domain="acme.com")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, customer_name="Somebody")
 
     result = client.onboard(external_org_id="org_1", hints=Hints(domain="acme.com"), checkout_session_id=session_id)
 
@@ -411,13 +411,13 @@ def test_a_matched_company_gets_the_billing(client: ChatarminOS, arrange: FakeTr
     assert LIMITS["pro"] == enabled(client, company_id)
 
 
-@pytest.mark.unseen("a checkout was completed")
-def test_a_checkout_that_is_completed_later_can_be_onboarded(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a checkout was completed")
+def test_a_checkout_that_is_completed_later_can_be_onboarded(client: ChatarminOS, service: FakeTransport) -> None:
     """What is refused for an open checkout succeeds once the checkout is complete."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, complete=False)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, complete=False)
     with pytest.raises(BadRequestError):
         client.onboard(external_org_id="org_1", checkout_session_id=session_id)
-    arrange.stripe.complete(session_id)
+    service.stripe.complete(session_id)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
@@ -426,10 +426,10 @@ def test_a_checkout_that_is_completed_later_can_be_onboarded(client: ChatarminOS
     assert LIMITS["pro"] == enabled(client, result.company_id)
 
 
-def test_a_checkout_the_company_has_claimed_is_told_as_claimed(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_checkout_the_company_has_claimed_is_told_as_claimed(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout that the company itself claimed before is claimed still, its tier applied still."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     claim = client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
@@ -440,9 +440,9 @@ def test_a_checkout_the_company_has_claimed_is_told_as_claimed(client: Chatarmin
     assert claim.subscription_id == result.billing_status.subscription_id
 
 
-def test_a_tier_applied_by_hand_since_is_another(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_applied_by_hand_since_is_another(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout whose tier gave way to another is claimed still, and its tier no longer the one applied."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     company_id = client.onboard(external_org_id="org_1", checkout_session_id=session_id).company_id
     client.tiers.apply("free", company_id=company_id)
 
@@ -453,10 +453,10 @@ def test_a_tier_applied_by_hand_since_is_another(client: ChatarminOS, arrange: F
     assert LIMITS["free"] == enabled(client, company_id)
 
 
-def test_a_subscription_the_company_has_linked_is_told_as_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_the_company_has_linked_is_told_as_linked(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription that the company itself linked before is linked still."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company.id, stripe_subscription_id=subscription_id)
 
     result = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription_id, tier_code="pro")
@@ -546,51 +546,51 @@ def test_a_known_contact_is_updated(client: ChatarminOS) -> None:
 # All or nothing
 
 
-def other_companys_checkout(client: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def other_companys_checkout(client: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a checkout that another company has claimed."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, customer_name="Globex")
-    client.billing.claim_checkout(company_id=arrange.add_company("Globex"), checkout_session_id=session_id)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, customer_name="Globex")
+    client.billing.claim_checkout(company_id=service.add_company("Globex"), checkout_session_id=session_id)
     return {"checkout_session_id": session_id}
 
 
-def other_companys_subscription(client: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def other_companys_subscription(client: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a subscription that another company has linked."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
-    client.billing.link_subscription(company_id=arrange.add_company("Globex"), stripe_subscription_id=subscription_id)
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
+    client.billing.link_subscription(company_id=service.add_company("Globex"), stripe_subscription_id=subscription_id)
     return {"stripe_subscription_id": subscription_id}
 
 
-def open_checkout(_: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def open_checkout(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a checkout that is not complete."""
-    return {"checkout_session_id": arrange.stripe.add_checkout_session(PRO_PRICES, complete=False)}
+    return {"checkout_session_id": service.stripe.add_checkout_session(PRO_PRICES, complete=False)}
 
 
-def cancelled_subscription(_: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def cancelled_subscription(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a subscription that was cancelled."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
-    arrange.stripe.cancel(subscription_id)
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
+    service.stripe.cancel(subscription_id)
     return {"stripe_subscription_id": subscription_id, "tier_code": "pro"}
 
 
-def strangers_customer(_: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def strangers_customer(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a subscription with a customer that is not its own."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
     return {"stripe_subscription_id": subscription_id, "stripe_customer_id": "cus_2", "tier_code": "pro"}
 
 
-def checkout_with_unknown_tier(_: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def checkout_with_unknown_tier(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a good checkout with a tier code that does not exist."""
-    return {"checkout_session_id": arrange.stripe.add_checkout_session(PRO_PRICES), "tier_code": "platinum"}
+    return {"checkout_session_id": service.stripe.add_checkout_session(PRO_PRICES), "tier_code": "platinum"}
 
 
-def subscription_with_unknown_tier(_: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def subscription_with_unknown_tier(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a good subscription with a tier code that does not exist."""
-    return {"stripe_subscription_id": arrange.stripe.add_subscription(PRO_PRICES), "tier_code": "platinum"}
+    return {"stripe_subscription_id": service.stripe.add_subscription(PRO_PRICES), "tier_code": "platinum"}
 
 
-def checkout_with_malformed_email(_: ChatarminOS, arrange: FakeTransport) -> dict[str, Any]:
+def checkout_with_malformed_email(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
     """Return a good checkout and tier with an e-mail address that is none."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     return {"checkout_session_id": session_id, "tier_code": "pro", "contact_email": "anna"}
 
 
@@ -619,31 +619,31 @@ def always(**arguments: str) -> Callable[[ChatarminOS, FakeTransport], dict[str,
 )
 def test_a_refused_call_leaves_nothing_behind(
     client: ChatarminOS,
-    arrange: FakeTransport,
+    service: FakeTransport,
     prepare: Callable[[ChatarminOS, FakeTransport], dict[str, Any]],
     error: type[ChatarminError],
     known: str,
 ) -> None:
     """Whatever is refused leaves no company, link, contact, access or claim, be the company new, matched or linked."""
     # Given
-    arguments = {"hints": Hints(domain="acme.com"), "contact_email": "anna@acme.com", **prepare(client, arrange)}
+    arguments = {"hints": Hints(domain="acme.com"), "contact_email": "anna@acme.com", **prepare(client, service)}
     if known == "matched":
-        arrange.add_company("Acme", domain="acme.com")
+        service.add_company("Acme", domain="acme.com")
     if known == "linked":
         client.companies.create(name="Acme", external_org_id="org_1")
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     # When
     with pytest.raises(error):
         client.onboard(external_org_id="org_1", contact_name="Anna", **arguments)
 
     # Then
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
-def test_what_was_refused_can_be_onboarded_after_all(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_what_was_refused_can_be_onboarded_after_all(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout of a refused call is still free to be claimed."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     with pytest.raises(NotFoundError):
         client.onboard(external_org_id="org_1", checkout_session_id=session_id, tier_code="platinum")
 
@@ -657,15 +657,15 @@ def test_what_was_refused_can_be_onboarded_after_all(client: ChatarminOS, arrang
 @pytest.mark.parametrize(
     ("hints", "field"), [(Hints(domain="acme"), "domain"), (Hints(emails=("anna@acme.com", "anna")), "emails")]
 )
-def test_malformed_hints_are_refused(client: ChatarminOS, arrange: FakeTransport, hints: Hints, field: str) -> None:
+def test_malformed_hints_are_refused(client: ChatarminOS, service: FakeTransport, hints: Hints, field: str) -> None:
     """A hint that is malformed is refused by name, and nothing is created."""
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.onboard(external_org_id="org_1", hints=hints, tier_code="pro")
 
     assert field in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize(
@@ -678,27 +678,27 @@ def test_malformed_hints_are_refused(client: ChatarminOS, arrange: FakeTransport
     ],
 )
 def test_contradictory_billing_is_not_even_sent(
-    client: ChatarminOS, arrange: FakeTransport, arguments: dict[str, Any]
+    client: ChatarminOS, service: FakeTransport, arguments: dict[str, Any]
 ) -> None:
     """The client refuses a checkout with a subscription, and a customer without a subscription, itself."""
     with pytest.raises(InvalidInput):
         client.onboard(external_org_id="org_1", **arguments)
 
-    assert not arrange.calls
+    assert not service.calls
 
 
 @pytest.mark.parametrize("extra", [{"stripeSubscriptionId": "sub_1"}, {"stripeCustomerId": "cus_1"}])
 def test_the_service_refuses_contradictory_billing(
-    client: ChatarminOS, arrange: FakeTransport, extra: dict[str, str]
+    client: ChatarminOS, service: FakeTransport, extra: dict[str, str]
 ) -> None:
     """The service refuses a good checkout with a subscription, or a customer without a subscription."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
-    before = arrange.snapshot()
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError):
         client.call(OnboardInput.path, {"externalOrgId": "org_1", "checkoutSessionId": session_id, **extra})
 
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize(
@@ -723,16 +723,16 @@ def test_the_service_refuses_contradictory_billing(
     ],
 )
 def test_the_service_refuses_bad_input(
-    client: ChatarminOS, arrange: FakeTransport, change: dict[str, Any], field: str
+    client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
     """Blank, mistyped and unknown fields are refused by name, and nothing is created."""
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.call(OnboardInput.path, {"externalOrgId": "org_1", **change})
 
     assert field in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 def test_bad_input_is_told_before_what_is_missing(client: ChatarminOS) -> None:
@@ -741,9 +741,9 @@ def test_bad_input_is_told_before_what_is_missing(client: ChatarminOS) -> None:
         client.onboard(external_org_id="org_1", contact_email="anna", tier_code="platinum")
 
 
-def test_what_is_missing_is_told_before_what_is_taken(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_what_is_missing_is_told_before_what_is_taken(client: ChatarminOS, service: FakeTransport) -> None:
     """A tier that does not exist is told before a checkout that another company has claimed."""
-    arguments = other_companys_checkout(client, arrange)
+    arguments = other_companys_checkout(client, service)
 
     with pytest.raises(NotFoundError):
         client.onboard(external_org_id="org_1", tier_code="platinum", **arguments)
@@ -768,16 +768,16 @@ def test_without_billing_it_can_be_repeated(client: ChatarminOS) -> None:
 
 
 @pytest.mark.parametrize("billing", ["tier", "checkout", "checkout and tier", "subscription", "subscription and tier"])
-def test_with_billing_it_can_be_repeated(client: ChatarminOS, arrange: FakeTransport, billing: str) -> None:
+def test_with_billing_it_can_be_repeated(client: ChatarminOS, service: FakeTransport, billing: str) -> None:
     """The second call answers the same billing status and leaves accesses, usage, billing and revenue as they were."""
     # Given
     arguments: dict[str, Any] = {"external_org_id": "org_1", "contact_email": "anna@acme.com"}
     if "tier" in billing:
         arguments["tier_code"] = "enterprise"
     if "checkout" in billing:
-        arguments["checkout_session_id"] = arrange.stripe.add_checkout_session(PRO_PRICES)
+        arguments["checkout_session_id"] = service.stripe.add_checkout_session(PRO_PRICES)
     if "subscription" in billing:
-        arguments["stripe_subscription_id"] = arrange.stripe.add_subscription(PRO_PRICES)
+        arguments["stripe_subscription_id"] = service.stripe.add_subscription(PRO_PRICES)
     first = client.onboard(**arguments)
     if billing != "subscription":
         client.billing.track_usage(company_id=first.company_id, feature_code="ai_credit", quantity=7)
@@ -785,7 +785,7 @@ def test_with_billing_it_can_be_repeated(client: ChatarminOS, arrange: FakeTrans
         client.features.list_access(first.company_id),
         client.billing.get_status(first.company_id),
         client.contacts.list(first.company_id),
-        arrange.mrr(first.company_id),
+        service.mrr(first.company_id),
     ]
 
     # When
@@ -802,15 +802,15 @@ def test_with_billing_it_can_be_repeated(client: ChatarminOS, arrange: FakeTrans
         client.features.list_access(first.company_id),
         client.billing.get_status(first.company_id),
         client.contacts.list(first.company_id),
-        arrange.mrr(first.company_id),
+        service.mrr(first.company_id),
     ]
     assert expected == again
     assert before == after
 
 
-def test_a_second_id_may_bring_the_same_checkout(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_second_id_may_bring_the_same_checkout(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout may come again with another id that leads to the company that claimed it."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     hints = Hints(company_name="Acme")
     first = client.onboard(external_org_id="org_1", hints=hints, checkout_session_id=session_id)
 

@@ -47,9 +47,9 @@ def test_a_name_and_an_id_are_enough(client: ChatarminOS) -> None:
     assert client.billing.get_status(result.company_id).enabled_features_count == 0
 
 
-def test_a_verified_domain_links_the_known_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_verified_domain_links_the_known_company(client: ChatarminOS, service: FakeTransport) -> None:
     """The company that has the domain is linked, keeps its name, and gets tier and first contact if it has none."""
-    known = arrange.add_company("Acme GmbH", domain="acme.com")
+    known = service.add_company("Acme GmbH", domain="acme.com")
 
     result = client.sign_up(
         external_org_id="org_1",
@@ -93,10 +93,10 @@ def test_a_colleague_does_not_downgrade_a_paying_customer(client: ChatarminOS) -
     ]
 
 
-def test_a_subscription_keeps_the_starting_tier_away(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_keeps_the_starting_tier_away(client: ChatarminOS, service: FakeTransport) -> None:
     """A company with an active subscription has no feature enabled, and still is not put on the starting tier."""
     company = client.companies.create(name="Acme Inc", external_org_id="org_1")
-    subscription = arrange.stripe.add_subscription(["price_of_something_else"])
+    subscription = service.stripe.add_subscription(["price_of_something_else"])
     client.billing.link_subscription(company_id=company.id, stripe_subscription_id=subscription)
 
     result = client.sign_up(external_org_id="org_1", name="Acme Inc", starting_tier="free")
@@ -105,9 +105,9 @@ def test_a_subscription_keeps_the_starting_tier_away(client: ChatarminOS, arrang
     assert client.billing.get_status(company.id).enabled_features_count == 0
 
 
-def test_an_equal_name_matches_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_equal_name_matches_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Two customers may have the same name: the second gets a company of its own."""
-    known = arrange.add_company("Acme Inc", domain="acme.com")
+    known = service.add_company("Acme Inc", domain="acme.com")
 
     for number, domain in enumerate((None, "acme.example")):
         result = client.sign_up(external_org_id=f"org_{number}", name="Acme Inc", verified_domain=domain)
@@ -128,9 +128,9 @@ def test_a_free_mail_provider_links_nothing(client: ChatarminOS, domain: str) ->
     assert company.domain is None
 
 
-def test_two_companies_with_the_domain_are_not_guessed_between(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_two_companies_with_the_domain_are_not_guessed_between(client: ChatarminOS, service: FakeTransport) -> None:
     """Where the domain is ambiguous a new company is made: nobody is handed the wrong one."""
-    known = {arrange.add_company(name, domain="acme.com") for name in ("Acme One", "Acme Two")}
+    known = {service.add_company(name, domain="acme.com") for name in ("Acme One", "Acme Two")}
 
     result = client.sign_up(external_org_id="org_1", name="Acme One", verified_domain="acme.com")
 
@@ -138,7 +138,7 @@ def test_two_companies_with_the_domain_are_not_guessed_between(client: Chatarmin
     assert result.company_id not in known
 
 
-def test_signing_up_again_changes_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_signing_up_again_changes_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """The same sign-up again is already_linked, whatever has been changed since; the service's state stays as it is."""
 
     def sign_up(name: str = "Acme Inc") -> tuple[str, bool]:
@@ -159,17 +159,17 @@ def test_signing_up_again_changes_nothing(client: ChatarminOS, arrange: FakeTran
         email="ANN@acme.com",
         name="Ann of Acme",
     )
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     assert sign_up() == ("already_linked", False)
     assert sign_up("Another name") == ("already_linked", False)
 
-    assert arrange.snapshot() == before
+    assert service.snapshot() == before
     assert contact.is_primary
 
 
-@pytest.mark.unseen("time passes")
-def test_an_access_that_ended_is_not_granted_again(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("time passes")
+def test_an_access_that_ended_is_not_granted_again(client: ChatarminOS, service: FakeTransport) -> None:
     """Who signs up again after a trial gets no second one, and who was suspended stays so."""
     for number, end in enumerate(("expires", "is disabled")):
         org = f"org_{number}"
@@ -181,20 +181,20 @@ def test_an_access_that_ended_is_not_granted_again(client: ChatarminOS, arrange:
             source="trial",
             valid_until="2100-01-01" if end == "expires" else None,
         )
-    arrange.advance(timedelta(days=100 * 366))
+    service.advance(timedelta(days=100 * 366))
 
     for number in range(2):
         assert not client.sign_up(external_org_id=f"org_{number}", name="Acme Inc", starting_tier="trial").tier_applied
 
 
-def test_an_unknown_tier_is_refused_before_anything_is_made(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_unknown_tier_is_refused_before_anything_is_made(client: ChatarminOS, service: FakeTransport) -> None:
     """No company, link or contact is left behind."""
-    before = arrange.snapshot()
+    before = service.snapshot()
 
     with pytest.raises(NotFoundError):
         client.sign_up(external_org_id="org_1", name="Acme Inc", starting_tier="gold", contact_email="ann@acme.com")
 
-    assert arrange.snapshot() == before
+    assert service.snapshot() == before
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_an_unknown_tier_is_refused_before_anything_is_made(client: ChatarminOS,
     ],
 )
 def test_an_invalid_argument_is_named_before_anything_is_sent(
-    client: ChatarminOS, arrange: FakeTransport, field: str, value: object
+    client: ChatarminOS, service: FakeTransport, field: str, value: object
 ) -> None:
     """Each argument is checked under its own name, and no call is made."""
     arguments = {"external_org_id": "org_1", "name": "Acme Inc", field: value}
@@ -224,13 +224,13 @@ def test_an_invalid_argument_is_named_before_anything_is_sent(
 
     assert refused.value.field == field
     assert str(refused.value).startswith(f"{field}: ")
-    assert arrange.calls == []
+    assert service.calls == []
 
 
-@pytest.mark.unseen("a call is made to fail")
-def test_a_refusal_of_one_call_says_which(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a call is made to fail")
+def test_a_refusal_of_one_call_says_which(client: ChatarminOS, service: FakeTransport) -> None:
     """The error that ends a sign-up is that of the call, with its request."""
-    arrange.fail("companies.create", error="BAD_REQUEST")
+    service.fail("companies.create", error="BAD_REQUEST")
 
     with pytest.raises(BadRequestError) as refused:
         client.sign_up(external_org_id="org_1", name="Acme Inc")

@@ -89,9 +89,9 @@ def linked_id(client: ChatarminOS) -> str | None:
 # What each hint is worth
 
 
-def test_a_domain_match_is_linked_with_95(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_domain_match_is_linked_with_95(client: ChatarminOS, service: FakeTransport) -> None:
     """The company of the hinted domain is linked with 95 per cent, and found by its new link."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, domain="acme.com")
 
@@ -99,9 +99,9 @@ def test_a_domain_match_is_linked_with_95(client: ChatarminOS, arrange: FakeTran
     assert company_id == linked_id(client)
 
 
-def test_an_equal_name_is_linked_with_80(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_equal_name_is_linked_with_80(client: ChatarminOS, service: FakeTransport) -> None:
     """The company of the hinted name is linked with 80 per cent, and found by its new link."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
     result = smart_link(client, company_name="Acme")
 
@@ -109,9 +109,9 @@ def test_an_equal_name_is_linked_with_80(client: ChatarminOS, arrange: FakeTrans
     assert company_id == linked_id(client)
 
 
-def test_an_email_of_the_companys_domain_is_linked_with_70(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_email_of_the_companys_domain_is_linked_with_70(client: ChatarminOS, service: FakeTransport) -> None:
     """The company whose own domain a hinted e-mail address has is linked with 70 per cent."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, emails=["anna@acme.com"])
 
@@ -119,9 +119,9 @@ def test_an_email_of_the_companys_domain_is_linked_with_70(client: ChatarminOS, 
     assert company_id == linked_id(client)
 
 
-def test_an_email_of_a_contacts_domain_is_only_suggested(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_email_of_a_contacts_domain_is_only_suggested(client: ChatarminOS, service: FakeTransport) -> None:
     """The company of a contact with the hinted e-mail domain is suggested with 70 per cent, and not linked."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     client.contacts.create(company_id=company_id, email="anna@acme.com")
 
     result = smart_link(client, emails=["berta@acme.com"])
@@ -150,9 +150,9 @@ def test_an_email_of_own_and_contacts_domain_is_linked(client: ChatarminOS) -> N
     assert found("linked", company.id, "Acme", 70) == result
 
 
-def test_a_similar_name_is_only_suggested(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_similar_name_is_only_suggested(client: ChatarminOS, service: FakeTransport) -> None:
     """A name that is similar but not equal is suggested, and not linked, even as the only candidate."""
-    company_id = arrange.add_company("SE Bordnetze")
+    company_id = service.add_company("SE Bordnetze")
 
     result = smart_link(client, company_name="Bordnetze")
 
@@ -160,27 +160,27 @@ def test_a_similar_name_is_only_suggested(client: ChatarminOS, arrange: FakeTran
     assert linked_id(client) is None
 
 
-def test_the_highest_evidence_counts(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_highest_evidence_counts(client: ChatarminOS, service: FakeTransport) -> None:
     """A company that domain, name and e-mail domain all speak for is one candidate, with the domain's 95."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", domain="acme.com", emails=["anna@acme.com"])
 
     assert found("linked", company_id, "Acme", 95) == result
 
 
-def test_a_name_counts_more_than_an_email(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_name_counts_more_than_an_email(client: ChatarminOS, service: FakeTransport) -> None:
     """A company that name and e-mail domain speak for has the name's 80."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", emails=["anna@acme.com"])
 
     assert found("linked", company_id, "Acme", 80) == result
 
 
-def test_any_of_several_emails_may_match(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_any_of_several_emails_may_match(client: ChatarminOS, service: FakeTransport) -> None:
     """Each hinted e-mail address is looked at, those without a match speak against nothing."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, emails=["anna@gmail.com", "anna@elsewhere.com", "anna@acme.com", "berta@acme.com"])
 
@@ -209,10 +209,10 @@ def test_a_deleted_contact_is_no_evidence(client: ChatarminOS) -> None:
 # What an id that is linked, or no hint, is answered with
 
 
-def test_a_linked_id_is_answered_at_once(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_linked_id_is_answered_at_once(client: ChatarminOS, service: FakeTransport) -> None:
     """An id that is linked answers its company with 100 per cent, whatever company the hints mean."""
     company = client.companies.create(name="Acme", external_org_id="org_new", domain="acme.com")
-    arrange.add_company("Globex", domain="globex.com")
+    service.add_company("Globex", domain="globex.com")
 
     result = smart_link(client, company_name="Globex", domain="globex.com", emails=["hank@globex.com"])
 
@@ -229,9 +229,9 @@ def test_a_linked_id_needs_no_hint_and_no_confidence(client: ChatarminOS) -> Non
     assert found("already_linked", company.id, "Acme", 100) == result
 
 
-def test_linking_twice_is_already_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_linking_twice_is_already_linked(client: ChatarminOS, service: FakeTransport) -> None:
     """The second call finds the link that the first one made."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     smart_link(client, domain="acme.com")
     again = smart_link(client, domain="acme.com")
@@ -252,19 +252,19 @@ def test_a_linked_company_may_be_linked_again(client: ChatarminOS) -> None:
 
 @pytest.mark.parametrize("hints", [None, Hints(), {}, {"company_name": "  ", "domain": "", "emails": []}])
 def test_no_hint_is_no_match(
-    client: ChatarminOS, arrange: FakeTransport, hints: Hints | dict[str, str | list[str]] | None
+    client: ChatarminOS, service: FakeTransport, hints: Hints | dict[str, str | list[str]] | None
 ) -> None:
     """Without any hint an id that is not linked matches nothing."""
-    arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Acme", domain="acme.com")
 
     result = client.companies.smart_link(external_org_id="org_new", hints=hints, min_confidence=0)
 
     assert unlinked() == result
 
 
-def test_hints_without_a_match_are_no_match(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_hints_without_a_match_are_no_match(client: ChatarminOS, service: FakeTransport) -> None:
     """Hints that fit no company link nothing and suggest nothing."""
-    arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Globex", domain="globex.com", emails=["hank@globex.com"])
 
@@ -303,10 +303,10 @@ def test_hints_without_a_match_are_no_match(client: ChatarminOS, arrange: FakeTr
     ],
 )
 def test_names_are_equal_in_their_normal_form(
-    client: ChatarminOS, arrange: FakeTransport, name: str, hint: str
+    client: ChatarminOS, service: FakeTransport, name: str, hint: str
 ) -> None:
     """Accents, case, width, dots, apostrophes, punctuation and runs of space do not tell names apart."""
-    company_id = arrange.add_company(name)
+    company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint)
 
@@ -314,9 +314,9 @@ def test_names_are_equal_in_their_normal_form(
 
 
 @pytest.mark.parametrize("form", LEGAL_FORMS)
-def test_a_legal_form_at_the_end_is_dropped(client: ChatarminOS, arrange: FakeTransport, form: str) -> None:
+def test_a_legal_form_at_the_end_is_dropped(client: ChatarminOS, service: FakeTransport, form: str) -> None:
     """A name with a legal form at its end equals the name without it."""
-    company_id = arrange.add_company(f"Acme {form.upper()}")
+    company_id = service.add_company(f"Acme {form.upper()}")
 
     result = smart_link(client, company_name="Acme")
 
@@ -341,10 +341,10 @@ def test_a_legal_form_at_the_end_is_dropped(client: ChatarminOS, arrange: FakeTr
     ],
 )
 def test_legal_forms_are_dropped_again_and_again(
-    client: ChatarminOS, arrange: FakeTransport, name: str, hint: str
+    client: ChatarminOS, service: FakeTransport, name: str, hint: str
 ) -> None:
     """Legal forms at the end go one after the other, but never the last word that is left."""
-    company_id = arrange.add_company(name)
+    company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint)
 
@@ -363,10 +363,10 @@ def test_legal_forms_are_dropped_again_and_again(
     ],
 )
 def test_other_differences_stay(
-    client: ChatarminOS, arrange: FakeTransport, name: str, hint: str, confidence: int
+    client: ChatarminOS, service: FakeTransport, name: str, hint: str, confidence: int
 ) -> None:
     """A legal form elsewhere than at the end, or as the only word, and another spelling make another name."""
-    company_id = arrange.add_company(name)
+    company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint, min_confidence=0)
 
@@ -393,10 +393,10 @@ def test_other_differences_stay(
     ],
 )
 def test_a_similar_name_has_80_times_its_similarity(
-    client: ChatarminOS, arrange: FakeTransport, name: str, hint: str, confidence: int
+    client: ChatarminOS, service: FakeTransport, name: str, hint: str, confidence: int
 ) -> None:
     """The confidence of a similar name is 80 times the share of trigrams that both have, cut to an integer."""
-    company_id = arrange.add_company(name)
+    company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint, min_confidence=0)
 
@@ -407,10 +407,10 @@ def test_a_similar_name_has_80_times_its_similarity(
     ("name", "hint"), [("Acme Foods", "Foods Acme"), ("Acme", "Acme Acme"), ("aaaa", "aaaaaa"), ("Haha", "Hahaha")]
 )
 def test_a_name_that_is_not_equal_has_79_at_most(
-    client: ChatarminOS, arrange: FakeTransport, name: str, hint: str
+    client: ChatarminOS, service: FakeTransport, name: str, hint: str
 ) -> None:
     """Names of the same trigrams that are not the same name stay one point below, and are only suggested."""
-    company_id = arrange.add_company(name)
+    company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint)
 
@@ -421,18 +421,18 @@ def test_a_name_that_is_not_equal_has_79_at_most(
     ("name", "hint"),
     [("???", "!!!"), ("???", "???"), ("...", "Acme"), ("Acme", "&"), ("Acme", "Globex"), ("---", "GmbH"), ("AG", "KG")],
 )
-def test_a_name_of_nothing_matches_nothing(client: ChatarminOS, arrange: FakeTransport, name: str, hint: str) -> None:
+def test_a_name_of_nothing_matches_nothing(client: ChatarminOS, service: FakeTransport, name: str, hint: str) -> None:
     """Names without letters, and names that share nothing, are no match at any confidence."""
-    arrange.add_company(name)
+    service.add_company(name)
 
     result = smart_link(client, company_name=hint, min_confidence=0)
 
     assert unlinked() == result
 
 
-def test_a_similarity_that_is_cut_to_nothing_is_no_match(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_similarity_that_is_cut_to_nothing_is_no_match(client: ChatarminOS, service: FakeTransport) -> None:
     """A candidate at 0 is dropped even where no confidence is asked for."""
-    arrange.add_company(f"{ascii_lowercase} {ascii_lowercase[::-1]} {ODD_LETTERS}")
+    service.add_company(f"{ascii_lowercase} {ascii_lowercase[::-1]} {ODD_LETTERS}")
 
     result = smart_link(client, company_name="a", min_confidence=0)
 
@@ -453,10 +453,10 @@ def test_a_similarity_that_is_cut_to_nothing_is_no_match(client: ChatarminOS, ar
     ],
 )
 def test_domains_are_compared_in_their_normal_form(
-    client: ChatarminOS, arrange: FakeTransport, domain: str, hint: str
+    client: ChatarminOS, service: FakeTransport, domain: str, hint: str
 ) -> None:
     """However company and hint write the same domain, it is a match."""
-    company_id = arrange.add_company("Acme", domain=domain)
+    company_id = service.add_company("Acme", domain=domain)
 
     result = smart_link(client, domain=hint)
 
@@ -473,9 +473,9 @@ def test_domains_are_compared_in_their_normal_form(
         ("straße.de", "strasse.de"),
     ],
 )
-def test_another_domain_is_no_match(client: ChatarminOS, arrange: FakeTransport, domain: str, hint: str) -> None:
+def test_another_domain_is_no_match(client: ChatarminOS, service: FakeTransport, domain: str, hint: str) -> None:
     """Only the same domain matches: no part of it, no other ending, no lookalike."""
-    arrange.add_company("Acme", domain=domain)
+    service.add_company("Acme", domain=domain)
 
     result = smart_link(client, domain=hint, emails=[f"anna@{hint}"], min_confidence=0)
 
@@ -492,10 +492,10 @@ def test_another_domain_is_no_match(client: ChatarminOS, arrange: FakeTransport,
     ],
 )
 def test_an_email_domain_is_compared_in_its_normal_form(
-    client: ChatarminOS, arrange: FakeTransport, domain: str, email: str
+    client: ChatarminOS, service: FakeTransport, domain: str, email: str
 ) -> None:
     """However an e-mail address writes the company's domain, it is a match."""
-    company_id = arrange.add_company("Acme", domain=domain)
+    company_id = service.add_company("Acme", domain=domain)
 
     result = smart_link(client, emails=[email])
 
@@ -526,9 +526,9 @@ def test_a_free_mail_domain_is_no_evidence(client: ChatarminOS, provider: str) -
 
 
 @pytest.mark.parametrize("hint", ["https://www.GMail.com/", "GMAIL.COM", "gmail.com."])
-def test_a_free_mail_domain_is_known_in_any_form(client: ChatarminOS, arrange: FakeTransport, hint: str) -> None:
+def test_a_free_mail_domain_is_known_in_any_form(client: ChatarminOS, service: FakeTransport, hint: str) -> None:
     """A free mail provider is recognised however its domain is written."""
-    arrange.add_company("Acme", domain="gmail.com")
+    service.add_company("Acme", domain="gmail.com")
 
     result = smart_link(client, domain=hint, emails=["Anna@GMAIL.com"], min_confidence=0)
 
@@ -537,10 +537,10 @@ def test_a_free_mail_domain_is_known_in_any_form(client: ChatarminOS, arrange: F
 
 @pytest.mark.parametrize(("own", "hint"), [("acme.com", "gmail.com"), ("gmail.com", "acme.com"), ("gmx.de", "web.de")])
 def test_a_free_mail_domain_contradicts_nothing(
-    client: ChatarminOS, arrange: FakeTransport, own: str, hint: str
+    client: ChatarminOS, service: FakeTransport, own: str, hint: str
 ) -> None:
     """Where one of two different domains is a free mail provider's, an equal name is still linked."""
-    company_id = arrange.add_company("Acme", domain=own)
+    company_id = service.add_company("Acme", domain=own)
 
     result = smart_link(client, company_name="Acme", domain=hint)
 
@@ -550,9 +550,9 @@ def test_a_free_mail_domain_contradicts_nothing(
 # Domains that contradict
 
 
-def test_an_equal_name_of_another_domain_is_only_suggested(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_equal_name_of_another_domain_is_only_suggested(client: ChatarminOS, service: FakeTransport) -> None:
     """A company whose known domain differs from the hinted one is not linked for its name."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", domain="acme.de")
 
@@ -561,10 +561,10 @@ def test_an_equal_name_of_another_domain_is_only_suggested(client: ChatarminOS, 
 
 
 def test_an_email_of_the_company_against_another_domain_is_only_suggested(
-    client: ChatarminOS, arrange: FakeTransport
+    client: ChatarminOS, service: FakeTransport
 ) -> None:
     """A company whose known domain differs from the hinted one is not linked for an e-mail address either."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, domain="acme.de", emails=["anna@acme.com"])
 
@@ -572,27 +572,27 @@ def test_an_email_of_the_company_against_another_domain_is_only_suggested(
     assert linked_id(client) is None
 
 
-def test_a_company_without_a_domain_contradicts_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_company_without_a_domain_contradicts_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """An equal name is linked where the company's domain is not known."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
     result = smart_link(client, company_name="Acme", domain="acme.com")
 
     assert found("linked", company_id, "Acme", 80) == result
 
 
-def test_an_email_of_another_domain_contradicts_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_email_of_another_domain_contradicts_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Only the hinted domain can contradict a company's, a hinted e-mail address cannot."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", emails=["anna@elsewhere.com"])
 
     assert found("linked", company_id, "Acme", 80) == result
 
 
-def test_the_same_domain_written_otherwise_contradicts_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_same_domain_written_otherwise_contradicts_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Two spellings of one domain are no contradiction."""
-    company_id = arrange.add_company("Acme", domain="müller.de")
+    company_id = service.add_company("Acme", domain="müller.de")
 
     result = smart_link(client, company_name="Acme", domain="https://www.xn--mller-kva.de/")
 
@@ -602,9 +602,9 @@ def test_the_same_domain_written_otherwise_contradicts_nothing(client: Chatarmin
 # Evidence that may link
 
 
-def test_any_evidence_may_link_the_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_any_evidence_may_link_the_company(client: ChatarminOS, service: FakeTransport) -> None:
     """A similar name gives the confidence, and the company's own e-mail domain makes it one that is linked."""
-    company_id = arrange.add_company("Foods Acme", domain="acme.com")
+    company_id = service.add_company("Foods Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme Foods", emails=["anna@acme.com"])
 
@@ -612,9 +612,9 @@ def test_any_evidence_may_link_the_company(client: ChatarminOS, arrange: FakeTra
     assert company_id == linked_id(client)
 
 
-def test_two_weak_pieces_of_evidence_do_not_link(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_two_weak_pieces_of_evidence_do_not_link(client: ChatarminOS, service: FakeTransport) -> None:
     """A similar name and a contact's e-mail domain together are still only suggested."""
-    company_id = arrange.add_company("Foods Acme")
+    company_id = service.add_company("Foods Acme")
     client.contacts.create(company_id=company_id, email="anna@acme.com")
 
     result = smart_link(client, company_name="Acme Foods", emails=["anna@acme.com"])
@@ -623,9 +623,9 @@ def test_two_weak_pieces_of_evidence_do_not_link(client: ChatarminOS, arrange: F
     assert linked_id(client) is None
 
 
-def test_an_equal_name_links_whatever_contacts_there_are(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_equal_name_links_whatever_contacts_there_are(client: ChatarminOS, service: FakeTransport) -> None:
     """A contact's e-mail domain takes nothing away from an equal name."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     client.contacts.create(company_id=company_id, email="anna@acme.com")
 
     result = smart_link(client, company_name="Acme", emails=["anna@acme.com"])
@@ -641,10 +641,10 @@ def test_an_equal_name_links_whatever_contacts_there_are(client: ChatarminOS, ar
     [(1, 9, 7), (2, 9, 14), (5, 12, 28), (4, 9, 29), (11, 14, 55), (7, 8, 56), (10, 12, 57), (8, 9, 58), (22, 23, 70)],
 )
 def test_exactly_the_least_confidence_stays(
-    client: ChatarminOS, arrange: FakeTransport, shorter: int, longer: int, confidence: int
+    client: ChatarminOS, service: FakeTransport, shorter: int, longer: int, confidence: int
 ) -> None:
     """A candidate at exactly the least confidence stays, also where its hundredth is no exact float."""
-    company_id = arrange.add_company(stem(shorter))
+    company_id = service.add_company(stem(shorter))
 
     result = smart_link(client, company_name=stem(longer), min_confidence=confidence / 100)
 
@@ -656,20 +656,20 @@ def test_exactly_the_least_confidence_stays(
     [(11, 14, 0.56), (10, 12, 0.58), (10, 12, 0.571), (8, 9, 0.59), (25, 26, 0.72), (11, 14, 1)],
 )
 def test_below_the_least_confidence_is_no_match(
-    client: ChatarminOS, arrange: FakeTransport, shorter: int, longer: int, min_confidence: float
+    client: ChatarminOS, service: FakeTransport, shorter: int, longer: int, min_confidence: float
 ) -> None:
     """A candidate below the least confidence is dropped, if only by a fraction of a point."""
-    arrange.add_company(stem(shorter))
+    service.add_company(stem(shorter))
 
     result = smart_link(client, company_name=stem(longer), min_confidence=min_confidence)
 
     assert unlinked() == result
 
 
-def test_the_least_confidence_is_60_per_cent_where_absent(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_least_confidence_is_60_per_cent_where_absent(client: ChatarminOS, service: FakeTransport) -> None:
     """Without a least confidence a candidate at 60 stays and one at 59 is dropped."""
-    at_60 = arrange.add_company(stem(9))
-    arrange.add_company(ascii_lowercase[5:22])
+    at_60 = service.add_company(stem(9))
+    service.add_company(ascii_lowercase[5:22])
 
     at_once = smart_link(client, company_name=stem(10))
     too_little = smart_link(client, company_name=ascii_lowercase[5:26])
@@ -687,10 +687,10 @@ def test_the_least_confidence_is_60_per_cent_where_absent(client: ChatarminOS, a
     ],
 )
 def test_a_link_needs_the_least_confidence_too(
-    client: ChatarminOS, arrange: FakeTransport, hints: Hints, confidence: int
+    client: ChatarminOS, service: FakeTransport, hints: Hints, confidence: int
 ) -> None:
     """What may be linked is dropped one point above its confidence and linked exactly at it."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     above = client.companies.smart_link(external_org_id="org_new", hints=hints, min_confidence=(confidence + 1) / 100)
     exactly = client.companies.smart_link(external_org_id="org_new", hints=hints, min_confidence=confidence / 100)
@@ -702,30 +702,30 @@ def test_a_link_needs_the_least_confidence_too(
 # Several candidates
 
 
-def test_the_best_of_several_is_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_best_of_several_is_linked(client: ChatarminOS, service: FakeTransport) -> None:
     """A domain match leads an equal name by enough to be linked."""
-    arrange.add_company("Globex")
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Globex")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Globex", domain="acme.com")
 
     assert found("linked", company_id, "Acme", 95) == result
 
 
-def test_a_contradicted_company_does_not_hold_the_best_back(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_contradicted_company_does_not_hold_the_best_back(client: ChatarminOS, service: FakeTransport) -> None:
     """The company of the hinted domain is linked beside a namesake of another domain."""
-    arrange.add_company("Acme", domain="acme.de")
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Acme", domain="acme.de")
+    company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", domain="acme.com")
 
     assert found("linked", company_id, "Acme", 95) == result
 
 
-def test_a_lead_of_10_points_is_enough(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_lead_of_10_points_is_enough(client: ChatarminOS, service: FakeTransport) -> None:
     """An equal name is linked beside a company of the hinted e-mail domain, 10 points behind."""
-    arrange.add_company("Globex", domain="globex.com")
-    company_id = arrange.add_company("Acme")
+    service.add_company("Globex", domain="globex.com")
+    company_id = service.add_company("Acme")
 
     result = smart_link(client, company_name="Acme", emails=["hank@globex.com"])
 
@@ -733,10 +733,10 @@ def test_a_lead_of_10_points_is_enough(client: ChatarminOS, arrange: FakeTranspo
     assert company_id == linked_id(client)
 
 
-def test_a_lead_of_9_points_is_not_enough(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_lead_of_9_points_is_not_enough(client: ChatarminOS, service: FakeTransport) -> None:
     """An equal name is not linked beside a similar one, 9 points behind."""
-    similar = arrange.add_company(stem(25))
-    equal = arrange.add_company(stem(24))
+    similar = service.add_company(stem(25))
+    equal = service.add_company(stem(24))
 
     result = smart_link(client, company_name=stem(24))
 
@@ -744,10 +744,10 @@ def test_a_lead_of_9_points_is_not_enough(client: ChatarminOS, arrange: FakeTran
     assert linked_id(client) is None
 
 
-def test_a_dropped_candidate_does_not_hold_the_best_back(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_dropped_candidate_does_not_hold_the_best_back(client: ChatarminOS, service: FakeTransport) -> None:
     """Of a close pair the better one is linked where the other is below the least confidence."""
-    arrange.add_company(stem(25))
-    equal = arrange.add_company(stem(24))
+    service.add_company(stem(25))
+    equal = service.add_company(stem(24))
 
     result = smart_link(client, company_name=stem(24), min_confidence=0.72)
 
@@ -765,10 +765,10 @@ def test_a_dropped_candidate_does_not_hold_the_best_back(client: ChatarminOS, ar
     ],
 )
 def test_equals_are_suggested_with_their_reason(
-    client: ChatarminOS, arrange: FakeTransport, hints: Hints, confidence: int, reason: str
+    client: ChatarminOS, service: FakeTransport, hints: Hints, confidence: int, reason: str
 ) -> None:
     """Of two companies with the same evidence none is linked; both are suggested, in order of creation."""
-    company_ids = [arrange.add_company("Acme", domain="acme.com") for _ in range(2)]
+    company_ids = [service.add_company("Acme", domain="acme.com") for _ in range(2)]
 
     result = client.companies.smart_link(external_org_id="org_new", hints=hints)
 
@@ -776,10 +776,10 @@ def test_equals_are_suggested_with_their_reason(
     assert linked_id(client) is None
 
 
-def test_the_reason_is_the_first_that_gives_the_confidence(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_reason_is_the_first_that_gives_the_confidence(client: ChatarminOS, service: FakeTransport) -> None:
     """Where name and e-mail domain give the same confidence the reason is the name, else the higher of them."""
-    at_70 = arrange.add_company(stem(21))
-    at_66 = arrange.add_company(stem(20))
+    at_70 = service.add_company(stem(21))
+    at_66 = service.add_company(stem(20))
     for company_id in (at_70, at_66):
         client.contacts.create(company_id=company_id, email="anna@acme.com")
 
@@ -788,10 +788,10 @@ def test_the_reason_is_the_first_that_gives_the_confidence(client: ChatarminOS, 
     assert unlinked((at_70, stem(21), 70, "name"), (at_66, stem(20), 70, "email_domain")) == result
 
 
-def test_a_best_that_may_not_be_linked_holds_the_others_back(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_best_that_may_not_be_linked_holds_the_others_back(client: ChatarminOS, service: FakeTransport) -> None:
     """Where the best candidate may only be suggested, the next is not linked in its place."""
-    second = arrange.add_company("Globex", domain="globex.com")
-    best = arrange.add_company("Foods Acme")
+    second = service.add_company("Globex", domain="globex.com")
+    best = service.add_company("Foods Acme")
 
     result = smart_link(client, company_name="Acme Foods", emails=["hank@globex.com"])
 
@@ -799,10 +799,10 @@ def test_a_best_that_may_not_be_linked_holds_the_others_back(client: ChatarminOS
     assert linked_id(client) is None
 
 
-def test_a_lead_does_not_make_a_suggestion_a_link(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_lead_does_not_make_a_suggestion_a_link(client: ChatarminOS, service: FakeTransport) -> None:
     """A company that may only be suggested is not linked for leading the next by 10 points."""
-    contradicted = arrange.add_company("Acme", domain="acme.de")
-    second = arrange.add_company("Globex")
+    contradicted = service.add_company("Acme", domain="acme.de")
+    second = service.add_company("Globex")
     client.contacts.create(company_id=second, email="hank@globex.com")
 
     result = smart_link(client, company_name="Acme", domain="acme.com", emails=["hank@globex.com"])
@@ -810,12 +810,12 @@ def test_a_lead_does_not_make_a_suggestion_a_link(client: ChatarminOS, arrange: 
     assert unlinked((contradicted, "Acme", 80, "name"), (second, "Globex", 70, "email_domain")) == result
 
 
-def test_suggestions_come_best_first_and_equals_by_creation(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_suggestions_come_best_first_and_equals_by_creation(client: ChatarminOS, service: FakeTransport) -> None:
     """Suggestions are ordered by confidence, those of the same confidence as the companies were created."""
-    at_62 = arrange.add_company(stem(25))
-    by_mail = arrange.add_company("Zulu", domain="zulu.com")
-    by_name = arrange.add_company(stem(22))
-    at_67 = arrange.add_company(stem(23))
+    at_62 = service.add_company(stem(25))
+    by_mail = service.add_company("Zulu", domain="zulu.com")
+    by_name = service.add_company(stem(22))
+    at_67 = service.add_company(stem(23))
 
     result = smart_link(client, company_name=stem(21), emails=["anna@zulu.com"])
 
@@ -828,19 +828,19 @@ def test_suggestions_come_best_first_and_equals_by_creation(client: ChatarminOS,
     assert expected == result
 
 
-def test_at_most_five_are_suggested(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_at_most_five_are_suggested(client: ChatarminOS, service: FakeTransport) -> None:
     """Of more than five equal candidates the five created first are suggested."""
-    company_ids = [arrange.add_company("Acme") for _ in range(7)]
+    company_ids = [service.add_company("Acme") for _ in range(7)]
 
     result = smart_link(client, company_name="Acme")
 
     assert unlinked(*((company_id, "Acme", 80, "name") for company_id in company_ids[:5])) == result
 
 
-def test_the_best_are_suggested_however_late_they_came(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_best_are_suggested_however_late_they_came(client: ChatarminOS, service: FakeTransport) -> None:
     """Of more than five candidates the best are suggested, not the first."""
-    similar = [arrange.add_company("Foods Acme") for _ in range(6)]
-    equal = [arrange.add_company("Acme Foods") for _ in range(2)]
+    similar = [service.add_company("Foods Acme") for _ in range(6)]
+    equal = [service.add_company("Acme Foods") for _ in range(2)]
 
     result = smart_link(client, company_name="Acme Foods")
 
@@ -851,10 +851,10 @@ def test_the_best_are_suggested_however_late_they_came(client: ChatarminOS, arra
     assert expected == result
 
 
-@pytest.mark.unseen("the order in which companies were created")
-def test_companies_found_by_their_contacts_come_by_creation(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("the order in which companies were created")
+def test_companies_found_by_their_contacts_come_by_creation(client: ChatarminOS, service: FakeTransport) -> None:
     """Each company is suggested once, in order of its own creation, however many and early its contacts."""
-    company_ids = [arrange.add_company(f"Store {number}") for number in range(8)]
+    company_ids = [service.add_company(f"Store {number}") for number in range(8)]
     for company_id in reversed(company_ids):
         for number in range(8):
             client.contacts.create(company_id=company_id, email=f"anna{number}@acme.com")
@@ -868,13 +868,13 @@ def test_companies_found_by_their_contacts_come_by_creation(client: ChatarminOS,
 
 
 def test_the_only_company_of_many_contacts_is_linked_for_its_domain(
-    client: ChatarminOS, arrange: FakeTransport
+    client: ChatarminOS, service: FakeTransport
 ) -> None:
     """Contacts of other domains, however many, do not stand in the way of the company's own domain."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
     for number in range(8):
         client.contacts.create(company_id=company_id, email=f"anna{number}@acme.com")
-        client.contacts.create(company_id=arrange.add_company("Globex"), email=f"hank{number}@globex.com")
+        client.contacts.create(company_id=service.add_company("Globex"), email=f"hank{number}@globex.com")
 
     result = smart_link(client, emails=["berta@acme.com"])
 
@@ -884,13 +884,13 @@ def test_the_only_company_of_many_contacts_is_linked_for_its_domain(
 @pytest.mark.parametrize("hint", ["bananas", "Lina Bana", "orogano", "Tor", "Ba Bababa", "Zanaro Linabo"])
 @pytest.mark.parametrize("min_confidence", [0, 0.3, 0.45])
 def test_among_many_the_most_similar_are_suggested(
-    client: ChatarminOS, arrange: FakeTransport, hint: str, min_confidence: float
+    client: ChatarminOS, service: FakeTransport, hint: str, min_confidence: float
 ) -> None:
     """Among thousands of names those are suggested that a look at each and every one would find."""
     # Given
     syllables = ("ba", "na", "li", "tor", "o", "ga", "na ", "bo ", "zan", "ro", "x", "gan")
     names = ["".join(parts).strip() for parts in product(syllables, repeat=3)]
-    companies = [(arrange.add_company(name), name, similarity(name, hint.lower())) for name in names]
+    companies = [(service.add_company(name), name, similarity(name, hint.lower())) for name in names]
 
     # When
     result = smart_link(client, company_name=hint, min_confidence=min_confidence)
@@ -901,17 +901,17 @@ def test_among_many_the_most_similar_are_suggested(
     assert unlinked(*((*company, "name") for company in likely[:5])) == result
 
 
-def test_suggestions_leave_everything_as_it_was(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_suggestions_leave_everything_as_it_was(client: ChatarminOS, service: FakeTransport) -> None:
     """A call that only suggests can be repeated and changes nothing."""
     for _ in range(2):
-        arrange.add_company("Acme", domain="acme.com")
-    before = arrange.snapshot()
+        service.add_company("Acme", domain="acme.com")
+    before = service.snapshot()
 
     first = smart_link(client, domain="acme.com")
     again = smart_link(client, domain="acme.com")
 
     assert first == again
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 # The answer as it travels
@@ -919,10 +919,10 @@ def test_suggestions_leave_everything_as_it_was(client: ChatarminOS, arrange: Fa
 
 @pytest.mark.parametrize(("status", "confidence"), [("linked", 95), ("already_linked", 100)])
 def test_a_linked_company_travels_with_no_suggestions(
-    client: ChatarminOS, arrange: FakeTransport, status: str, confidence: int
+    client: ChatarminOS, service: FakeTransport, status: str, confidence: int
 ) -> None:
     """The answer that names a company carries an empty list of suggestions, not null."""
-    company_id = arrange.add_company("Acme", domain="acme.com")
+    company_id = service.add_company("Acme", domain="acme.com")
     if status == "already_linked":
         client.links.create(company_id=company_id, external_org_id="org_new")
 
@@ -952,9 +952,9 @@ def test_no_match_travels_with_nulls(client: ChatarminOS) -> None:
     assert expected == answer
 
 
-def test_suggestions_travel_with_nulls(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_suggestions_travel_with_nulls(client: ChatarminOS, service: FakeTransport) -> None:
     """The answer with suggestions carries nulls where a linked company would be."""
-    company_id = arrange.add_company("Foods Acme")
+    company_id = service.add_company("Foods Acme")
 
     answer = client.call("companies.smartLink", {"externalOrgId": "org_new", "hints": {"companyName": "Acme Foods"}})
 
@@ -988,9 +988,9 @@ def test_suggestions_travel_with_nulls(client: ChatarminOS, arrange: FakeTranspo
         "x@acme.com\\.evil.example",
     ],
 )
-def test_a_malformed_email_hint_is_refused(client: ChatarminOS, arrange: FakeTransport, email: str) -> None:
+def test_a_malformed_email_hint_is_refused(client: ChatarminOS, service: FakeTransport, email: str) -> None:
     """A malformed e-mail address among the hints is refused by name, and nothing is linked."""
-    arrange.add_company("Acme", domain="acme.com")
+    service.add_company("Acme", domain="acme.com")
 
     with pytest.raises(BadRequestError) as refusal:
         smart_link(client, domain="acme.com", emails=["anna@acme.com", email])
@@ -1014,9 +1014,9 @@ def test_a_malformed_email_hint_is_refused(client: ChatarminOS, arrange: FakeTra
         "acme.com?.evil.example",
     ],
 )
-def test_a_malformed_domain_hint_is_refused(client: ChatarminOS, arrange: FakeTransport, domain: str) -> None:
+def test_a_malformed_domain_hint_is_refused(client: ChatarminOS, service: FakeTransport, domain: str) -> None:
     """A hinted domain that is none is refused by name, and nothing is linked."""
-    arrange.add_company("Acme")
+    service.add_company("Acme")
 
     with pytest.raises(BadRequestError) as refusal:
         smart_link(client, company_name="Acme", domain=domain)
@@ -1051,22 +1051,22 @@ def test_a_malformed_domain_hint_is_refused(client: ChatarminOS, arrange: FakeTr
     ],
 )
 def test_the_service_refuses_bad_input(
-    client: ChatarminOS, arrange: FakeTransport, change: dict[str, Any], field: str
+    client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
     """Blank, mistyped, unknown and out of range input is refused by name, and nothing is linked."""
-    arrange.add_company("Acme")
-    before = arrange.snapshot()
+    service.add_company("Acme")
+    before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
         client.call("companies.smartLink", {"externalOrgId": "org_new", "hints": {"companyName": "Acme"}, **change})
 
     assert field in refusal.value.message
-    assert before == arrange.snapshot()
+    assert before == service.snapshot()
 
 
 @pytest.mark.parametrize("min_confidence", [-0.01, 1.01, 60, float("nan"), float("inf")])
 def test_a_confidence_out_of_range_is_not_even_sent(
-    client: ChatarminOS, arrange: FakeTransport, min_confidence: float
+    client: ChatarminOS, service: FakeTransport, min_confidence: float
 ) -> None:
     """The client refuses a least confidence outside 0 to 1 itself and names it."""
     with pytest.raises(InvalidInput) as refusal:
@@ -1074,4 +1074,4 @@ def test_a_confidence_out_of_range_is_not_even_sent(
 
     expected = "min_confidence"
     assert expected == refusal.value.field
-    assert not arrange.calls
+    assert not service.calls

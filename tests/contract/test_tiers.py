@@ -70,11 +70,11 @@ def test_list_names_every_tier(client: ChatarminOS) -> None:
     assert len(tiers) == 4
 
 
-def test_list_sends_no_input(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_list_sends_no_input(client: ChatarminOS, service: FakeTransport) -> None:
     """The list of tiers has no input at all."""
     client.tiers.list()
 
-    assert arrange.calls[-1].input is None
+    assert service.calls[-1].input is None
 
 
 @pytest.mark.parametrize(
@@ -142,9 +142,9 @@ def test_get_lists_the_price_of_the_base_fee_first(
     assert [*expected[:1], *of_features] == list(tier.stripe_price_ids)
 
 
-def test_a_tier_without_a_base_fee_lists_the_features_prices(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_without_a_base_fee_lists_the_features_prices(client: ChatarminOS, service: FakeTransport) -> None:
     """Without a base fee the price ids are the features' alone."""
-    arrange.add_tier("metered", name="Metered", features={"ai_credit": {"quantity_limit": None, "unit_amount": 3}})
+    service.add_tier("metered", name="Metered", features={"ai_credit": {"quantity_limit": None, "unit_amount": 3}})
 
     tier = client.tiers.get("metered")
 
@@ -152,9 +152,9 @@ def test_a_tier_without_a_base_fee_lists_the_features_prices(client: ChatarminOS
     assert tier.stripe_price_ids == ("price_metered_ai_credit",)
 
 
-def test_a_tier_tells_its_currency(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_tells_its_currency(client: ChatarminOS, service: FakeTransport) -> None:
     """Prices are in the currency of their tier."""
-    arrange.add_tier("us", name="US", base_fee=5000, currency="usd", features={"seats": {"unit_amount": 7}})
+    service.add_tier("us", name="US", base_fee=5000, currency="usd", features={"seats": {"unit_amount": 7}})
 
     tier = client.tiers.get("us")
 
@@ -164,11 +164,11 @@ def test_a_tier_tells_its_currency(client: ChatarminOS, arrange: FakeTransport) 
     ]
 
 
-def test_config_values_are_the_defaults_with_the_tiers_on_top(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_config_values_are_the_defaults_with_the_tiers_on_top(client: ChatarminOS, service: FakeTransport) -> None:
     """A tier's config replaces the default config by key, and the limits come with it."""
-    arrange.add_feature("exports", name="Exports", has_quantity=True, config={"maxRows": 10, "file_format": "csv"})
-    arrange.add_feature("reports", name="Reports", config={"pages": 1, "logo": False})
-    arrange.add_tier(
+    service.add_feature("exports", name="Exports", has_quantity=True, config={"maxRows": 10, "file_format": "csv"})
+    service.add_feature("reports", name="Reports", config={"pages": 1, "logo": False})
+    service.add_tier(
         "plus",
         name="Plus",
         features={
@@ -185,9 +185,9 @@ def test_config_values_are_the_defaults_with_the_tiers_on_top(client: ChatarminO
     }
 
 
-def test_an_unknown_tier_is_not_found(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_unknown_tier_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
     """A code that no tier has is not found, and nothing is applied."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
         client.tiers.get("platinum")
@@ -205,9 +205,9 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, company_id: str) -
 
 
 @pytest.mark.parametrize("tier_code", FEATURES)
-def test_apply_gives_the_features_of_the_tier(client: ChatarminOS, arrange: FakeTransport, tier_code: str) -> None:
+def test_apply_gives_the_features_of_the_tier(client: ChatarminOS, service: FakeTransport, tier_code: str) -> None:
     """Each feature of the tier is enabled with the tier's limits, and the others stay as they were."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     features = FEATURES[tier_code]
     before = client.features.list_access(company_id)
 
@@ -238,23 +238,23 @@ def test_apply_gives_the_features_of_the_tier(client: ChatarminOS, arrange: Fake
         assert expected == _access(client, company_id, code)
 
 
-def test_apply_needs_no_stripe(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_apply_needs_no_stripe(client: ChatarminOS, service: FakeTransport) -> None:
     """Applying a tier makes neither a billing profile nor a subscription, and no revenue."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     client.tiers.apply("pro", company_id=company_id)
 
     status = client.billing.get_status(company_id)
     assert (status.has_billing_profile, status.active_subscriptions) == (False, ())
     assert status.enabled_features_count == 4
-    assert arrange.mrr(company_id) == 0
+    assert service.mrr(company_id) == 0
 
 
 @pytest.mark.parametrize("source", ["subscription", "manual", "trial", "api"])
-def test_apply_writes_accesses_of_the_tier_anew(client: ChatarminOS, arrange: FakeTransport, source: str) -> None:
+def test_apply_writes_accesses_of_the_tier_anew(client: ChatarminOS, service: FakeTransport, source: str) -> None:
     """Whatever an access of a feature of the tier was, it becomes the tier's."""
     # Given an access that was set by hand in every respect
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
         feature_code="ai_credit",
@@ -286,15 +286,15 @@ def test_apply_writes_accesses_of_the_tier_anew(client: ChatarminOS, arrange: Fa
     ) == _access(client, company_id, "ai_credit")
 
 
-def test_apply_writes_config_from_defaults_and_tier(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_apply_writes_config_from_defaults_and_tier(client: ChatarminOS, service: FakeTransport) -> None:
     """An applied access has the default config with the tier's on top, and nothing set by hand before."""
-    arrange.add_feature("exports", name="Exports", has_quantity=True, config={"maxRows": 10, "file_format": "csv"})
-    arrange.add_tier(
+    service.add_feature("exports", name="Exports", has_quantity=True, config={"maxRows": 10, "file_format": "csv"})
+    service.add_tier(
         "plus",
         name="Plus",
         features={"exports": {"quantity_limit": 5, "included_quantity": 2, "config": {"maxRows": 50}}},
     )
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id, feature_code="exports", config={"maxRows": 1, "file_format": "pdf", "extra": True}
     )
@@ -304,9 +304,9 @@ def test_apply_writes_config_from_defaults_and_tier(client: ChatarminOS, arrange
     assert _access(client, company_id, "exports").config_values == {"maxRows": 50, "file_format": "csv"}
 
 
-def test_a_smaller_tier_disables_what_it_lacks(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_smaller_tier_disables_what_it_lacks(client: ChatarminOS, service: FakeTransport) -> None:
     """Features that came with a subscription go with it."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.tiers.apply("enterprise", company_id=company_id)
     all_of_them = _enabled(client, company_id)
 
@@ -318,9 +318,9 @@ def test_a_smaller_tier_disables_what_it_lacks(client: ChatarminOS, arrange: Fak
 
 
 @pytest.mark.parametrize("source", ["manual", "trial", "api"])
-def test_what_came_from_elsewhere_stays(client: ChatarminOS, arrange: FakeTransport, source: str) -> None:
+def test_what_came_from_elsewhere_stays(client: ChatarminOS, service: FakeTransport, source: str) -> None:
     """A feature that the tier lacks stays as it is where its source is no subscription."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     before = client.features.set_access(
         company_id=company_id,
         feature_code="team_seats",
@@ -337,9 +337,9 @@ def test_what_came_from_elsewhere_stays(client: ChatarminOS, arrange: FakeTransp
     assert before == _access(client, company_id, "team_seats")
 
 
-def test_what_was_set_as_a_subscription_goes(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_what_was_set_as_a_subscription_goes(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature that the tier lacks is disabled where its source is a subscription, whoever set it."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, source="subscription")
 
     client.tiers.apply("pro", company_id=company_id)
@@ -348,10 +348,10 @@ def test_what_was_set_as_a_subscription_goes(client: ChatarminOS, arrange: FakeT
     assert (access.is_enabled, access.can_use) == (False, False)
 
 
-def test_usage_stays_when_a_tier_is_applied(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_usage_stays_when_a_tier_is_applied(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage counts on in the new tier, and may be at its limit there."""
     # Given a usage of 20 seats
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.tiers.apply("pro", company_id=company_id)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=20)
 
@@ -380,12 +380,12 @@ def test_usage_stays_when_a_tier_is_applied(client: ChatarminOS, arrange: FakeTr
 )
 def test_overrides_go_on_top_of_the_limits_of_the_tier(
     client: ChatarminOS,
-    arrange: FakeTransport,
+    service: FakeTransport,
     overrides: dict[str, dict[str, float | None]],
     expected: list[tuple[float | None, float | None]],
 ) -> None:
     """An override replaces the limit or the included quantity of its feature, and None says there is none."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     result = client.tiers.apply("pro", company_id=company_id, features=overrides)
 
@@ -394,9 +394,9 @@ def test_overrides_go_on_top_of_the_limits_of_the_tier(
     assert result.features_applied == 4
 
 
-def test_overrides_are_of_one_call_only(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_overrides_are_of_one_call_only(client: ChatarminOS, service: FakeTransport) -> None:
     """Applying a tier again without overrides brings back its own limits."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.tiers.apply("pro", company_id=company_id, features={"seats": {"max_quantity": 99}})
 
     client.tiers.apply("pro", company_id=company_id)
@@ -404,15 +404,15 @@ def test_overrides_are_of_one_call_only(client: ChatarminOS, arrange: FakeTransp
     assert _access(client, company_id, "seats").quantity_limit == 25
 
 
-def test_override_keys_are_never_renamed(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_override_keys_are_never_renamed(client: ChatarminOS, service: FakeTransport) -> None:
     """Feature codes and override keys travel in snake case as they are."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     overrides = {"ai_credit": {"included_quantity": 100}, "team_seats": {"max_quantity": 10}}
     expected = {"tierCode": "pro", "companyId": company_id, "features": overrides}
 
     client.tiers.apply("pro", company_id=company_id, features=overrides)
 
-    assert expected == arrange.calls[-1].input
+    assert expected == service.calls[-1].input
 
 
 @pytest.mark.parametrize(
@@ -425,10 +425,10 @@ def test_override_keys_are_never_renamed(client: ChatarminOS, arrange: FakeTrans
     ],
 )
 def test_an_unknown_override_key_is_named(
-    client: ChatarminOS, arrange: FakeTransport, overrides: dict[str, Any], named: str
+    client: ChatarminOS, service: FakeTransport, overrides: dict[str, Any], named: str
 ) -> None:
     """An override key that is none of the two is a bad request that names it, and nothing is applied."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match=named):
         client.call("tiers.apply", {"tierCode": "pro", "companyId": company_id, "features": overrides})
@@ -439,10 +439,10 @@ def test_an_unknown_override_key_is_named(
 @pytest.mark.parametrize("key", ["included_quantity", "max_quantity"])
 @pytest.mark.parametrize("value", [-1, -0.5, "5", True, [5]])
 def test_an_override_is_a_number_of_at_least_nothing(
-    client: ChatarminOS, arrange: FakeTransport, key: str, value: object
+    client: ChatarminOS, service: FakeTransport, key: str, value: object
 ) -> None:
     """An override that is negative or no number is a bad request, and nothing is applied."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     overrides = {"seats": {key: value}}
 
     with pytest.raises(BadRequestError):
@@ -451,9 +451,9 @@ def test_an_override_is_a_number_of_at_least_nothing(
     assert _enabled(client, company_id) == []
 
 
-def test_an_override_outside_the_tier_is_a_bad_request(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_override_outside_the_tier_is_a_bad_request(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature that the tier lacks cannot be overridden into it, and nothing is applied."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError):
         client.tiers.apply("free", company_id=company_id, features={"team_seats": {"max_quantity": 5}})
@@ -462,9 +462,9 @@ def test_an_override_outside_the_tier_is_a_bad_request(client: ChatarminOS, arra
 
 
 @pytest.mark.parametrize("key", ["included_quantity", "max_quantity"])
-def test_a_feature_without_a_quantity_takes_no_override(client: ChatarminOS, arrange: FakeTransport, key: str) -> None:
+def test_a_feature_without_a_quantity_takes_no_override(client: ChatarminOS, service: FakeTransport, key: str) -> None:
     """A number as an override of a feature without a quantity is a bad request, and nothing is applied."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError):
         client.tiers.apply("pro", company_id=company_id, features={"api_access": {key: 5}})
@@ -472,9 +472,9 @@ def test_a_feature_without_a_quantity_takes_no_override(client: ChatarminOS, arr
     assert _enabled(client, company_id) == []
 
 
-def test_existence_goes_before_what_an_override_is_for(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_existence_goes_before_what_an_override_is_for(client: ChatarminOS, service: FakeTransport) -> None:
     """An unknown company or tier is not found, also with an override that no tier has a feature for."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
         client.tiers.apply("free", company_id=NOBODY, features={"team_seats": {"max_quantity": 5}})
@@ -490,35 +490,35 @@ def test_the_shape_goes_before_existence(client: ChatarminOS) -> None:
         )
 
 
-def test_a_tier_touches_no_other_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_touches_no_other_company(client: ChatarminOS, service: FakeTransport) -> None:
     """A tier is applied to one company."""
-    acme, globex = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
 
     client.tiers.apply("pro", company_id=acme)
 
     assert _enabled(client, globex) == []
 
 
-def test_subscriptions_create_is_another_name_of_apply(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_subscriptions_create_is_another_name_of_apply(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription is created by the same call, with the same answer and the same accesses."""
     # Given two companies
-    applied, created = arrange.add_company("Acme Inc"), arrange.add_company("Globex")
+    applied, created = service.add_company("Acme Inc"), service.add_company("Globex")
 
     # When one gets a tier applied and the other a subscription created
     by_apply = client.tiers.apply("pro", company_id=applied, features={"seats": {"max_quantity": 10}})
     by_create = client.subscriptions.create("pro", company_id=created, features={"seats": {"max_quantity": 10}})
 
     # Then both were the same call with the same result
-    first, second = arrange.calls
+    first, second = service.calls
     assert by_apply == by_create
     assert (first.path, first.kind) == (second.path, second.kind)
     assert second.path == "tiers.apply"
     assert client.features.list_access(applied) == client.features.list_access(created)
 
 
-def test_subscriptions_create_refuses_what_apply_refuses(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_subscriptions_create_refuses_what_apply_refuses(client: ChatarminOS, service: FakeTransport) -> None:
     """An unknown tier or an override outside the tier is refused by its other name too."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
         client.subscriptions.create("platinum", company_id=company_id)

@@ -31,9 +31,9 @@ NOBODY = "5f0c2c1e-0000-4000-8000-000000000000"
 
 
 def _company(
-    client: ChatarminOS, arrange: FakeTransport, *, limit: float | None = None, included: float | None = None
+    client: ChatarminOS, service: FakeTransport, *, limit: float | None = None, included: float | None = None
 ) -> str:
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
         feature_code="ai_credit",
@@ -54,31 +54,31 @@ def _usage(client: ChatarminOS, company_id: str, feature_code: str = "ai_credit"
     return client.features.check(company_id=company_id, feature_code=feature_code).current_usage
 
 
-def _disable(client: ChatarminOS, arrange: FakeTransport, company_id: str) -> None:
-    del arrange
+def _disable(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
+    del service
     client.features.set_access(company_id=company_id, feature_code="ai_credit", is_enabled=False)
 
 
-def _expire(client: ChatarminOS, arrange: FakeTransport, company_id: str) -> None:
+def _expire(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
     soon = datetime.now(UTC) + timedelta(hours=1)
     client.features.set_access(company_id=company_id, feature_code="ai_credit", valid_until=soon)
-    arrange.advance(timedelta(hours=1))
+    service.advance(timedelta(hours=1))
 
 
-def _use_up(client: ChatarminOS, arrange: FakeTransport, company_id: str) -> None:
-    del arrange
+def _use_up(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
+    del service
     usage = _usage(client, company_id)
     client.features.set_access(company_id=company_id, feature_code="ai_credit", quantity_limit=usage)
 
 
-def _lower_the_limit(client: ChatarminOS, arrange: FakeTransport, company_id: str) -> None:
-    del arrange
+def _lower_the_limit(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
+    del service
     client.features.set_access(company_id=company_id, feature_code="ai_credit", quantity_limit=0)
 
 
-def test_usage_is_counted(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_usage_is_counted(client: ChatarminOS, service: FakeTransport) -> None:
     """The answer tells usage, what remains and what is billable so far, and check agrees."""
-    company_id = _company(client, arrange, limit=10, included=4)
+    company_id = _company(client, service, limit=10, included=4)
     expected = UsageResult(current_usage=6, remaining=4, billable_quantity=2, is_at_limit=False)
 
     result = _track(client, company_id, 6)
@@ -88,9 +88,9 @@ def test_usage_is_counted(client: ChatarminOS, arrange: FakeTransport) -> None:
     assert (access.current_usage, access.remaining, access.can_use) == (6, 4, True)
 
 
-def test_usage_adds_up(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_usage_adds_up(client: ChatarminOS, service: FakeTransport) -> None:
     """Each call adds its quantity to what was used before."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
 
     results = [_track(client, company_id, quantity) for quantity in (1, 2, 4)]
 
@@ -98,9 +98,9 @@ def test_usage_adds_up(client: ChatarminOS, arrange: FakeTransport) -> None:
     assert [result.remaining for result in results] == [9, 7, 3]
 
 
-def test_usage_is_counted_per_company_and_feature(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_usage_is_counted_per_company_and_feature(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage of one feature of one company counts nowhere else."""
-    acme, globex = _company(client, arrange), _company(client, arrange)
+    acme, globex = _company(client, service), _company(client, service)
     client.features.set_access(company_id=acme, feature_code="seats", is_enabled=True, quantity_limit=5)
 
     _track(client, acme, 3)
@@ -125,10 +125,10 @@ def test_usage_is_counted_per_company_and_feature(client: ChatarminOS, arrange: 
     ],
 )
 def test_quantities_add_up_as_decimal_numbers(
-    client: ChatarminOS, arrange: FakeTransport, quantities: list[float], total: float
+    client: ChatarminOS, service: FakeTransport, quantities: list[float], total: float
 ) -> None:
     """Quantities are added as they are written, and a whole total is an int."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
 
     for quantity in quantities:
         result = _track(client, company_id, quantity)
@@ -138,9 +138,9 @@ def test_quantities_add_up_as_decimal_numbers(
     assert total == _usage(client, company_id)
 
 
-def test_what_remains_and_what_is_billable_are_decimal_numbers_too(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_what_remains_and_what_is_billable_are_decimal_numbers_too(client: ChatarminOS, service: FakeTransport) -> None:
     """Nothing of binary fractions shows in what remains or in what is billable."""
-    company_id = _company(client, arrange, limit=1, included=0.1)
+    company_id = _company(client, service, limit=1, included=0.1)
     expected = UsageResult(current_usage=0.3, remaining=0.7, billable_quantity=0.2, is_at_limit=False)
 
     _track(client, company_id, 0.2)
@@ -160,19 +160,19 @@ def test_what_remains_and_what_is_billable_are_decimal_numbers_too(client: Chata
     ],
 )
 def test_billable_is_what_exceeds_the_included_quantity_so_far(
-    client: ChatarminOS, arrange: FakeTransport, included: float | None, billable: list[float]
+    client: ChatarminOS, service: FakeTransport, included: float | None, billable: list[float]
 ) -> None:
     """Billable is all usage above what is included, and nothing where usage is not billed."""
-    company_id = _company(client, arrange, included=included)
+    company_id = _company(client, service, included=included)
 
     results = [_track(client, company_id, quantity) for quantity in (4, 6, 5, 1)]
 
     assert billable == [result.billable_quantity for result in results]
 
 
-def test_the_limit_can_be_reached_exactly(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_limit_can_be_reached_exactly(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage up to the limit is counted and says that the company is at its limit."""
-    company_id = _company(client, arrange, limit=10, included=0)
+    company_id = _company(client, service, limit=10, included=0)
 
     below = _track(client, company_id, 9)
     reached = _track(client, company_id, 1)
@@ -183,9 +183,9 @@ def test_the_limit_can_be_reached_exactly(client: ChatarminOS, arrange: FakeTran
     assert (access.is_enabled, access.can_use, access.remaining) == (True, False, 0)
 
 
-def test_a_limit_with_fractions_can_be_reached_exactly(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_limit_with_fractions_can_be_reached_exactly(client: ChatarminOS, service: FakeTransport) -> None:
     """Three times 0.1 reaches a limit of 0.3 and does not exceed it."""
-    company_id = _company(client, arrange, limit=0.3)
+    company_id = _company(client, service, limit=0.3)
 
     results = [_track(client, company_id, 0.1) for _ in range(3)]
 
@@ -195,10 +195,10 @@ def test_a_limit_with_fractions_can_be_reached_exactly(client: ChatarminOS, arra
 
 @pytest.mark.parametrize(("used", "quantity"), [(0, 11), (8, 3), (10, 1), (10, 0.001), (9.5, 0.6)])
 def test_usage_over_the_limit_is_refused_and_not_counted(
-    client: ChatarminOS, arrange: FakeTransport, used: float, quantity: float
+    client: ChatarminOS, service: FakeTransport, used: float, quantity: float
 ) -> None:
     """Of usage that would exceed the limit nothing is counted, not even what would fit."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     if used:
         _track(client, company_id, used)
 
@@ -209,9 +209,9 @@ def test_usage_over_the_limit_is_refused_and_not_counted(
     assert used == _usage(client, company_id)
 
 
-def test_what_fits_is_counted_after_a_refusal(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_what_fits_is_counted_after_a_refusal(client: ChatarminOS, service: FakeTransport) -> None:
     """A refusal leaves the rest of the limit to be used."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     _track(client, company_id, 8)
     with pytest.raises(UsageLimitError):
         _track(client, company_id, 5)
@@ -221,18 +221,18 @@ def test_what_fits_is_counted_after_a_refusal(client: ChatarminOS, arrange: Fake
     assert (result.current_usage, result.is_at_limit) == (10, True)
 
 
-def test_unlimited_usage_is_never_at_its_limit(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_unlimited_usage_is_never_at_its_limit(client: ChatarminOS, service: FakeTransport) -> None:
     """Without a limit nothing remains to be told and no usage is too much."""
-    company_id = _company(client, arrange, limit=None)
+    company_id = _company(client, service, limit=None)
 
     result = _track(client, company_id, 1_000_000)
 
     assert (result.current_usage, result.remaining, result.is_at_limit) == (1_000_000, None, False)
 
 
-def test_a_raised_limit_lets_usage_go_on(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_raised_limit_lets_usage_go_on(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage goes on from where it was when the limit is raised."""
-    company_id = _company(client, arrange, limit=5)
+    company_id = _company(client, service, limit=5)
     _track(client, company_id, 5)
     client.features.set_access(company_id=company_id, feature_code="ai_credit", quantity_limit=8)
 
@@ -241,9 +241,9 @@ def test_a_raised_limit_lets_usage_go_on(client: ChatarminOS, arrange: FakeTrans
     assert (result.current_usage, result.remaining, result.is_at_limit) == (6, 2, False)
 
 
-def test_a_feature_without_an_access_is_forbidden(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_feature_without_an_access_is_forbidden(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage of a feature that a company was never given is forbidden and not counted."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(ForbiddenError) as refused:
         _track(client, company_id, 1)
@@ -253,14 +253,14 @@ def test_a_feature_without_an_access_is_forbidden(client: ChatarminOS, arrange: 
 
 
 @pytest.mark.parametrize("end", [_disable, _expire])
-@pytest.mark.unseen("time passed")
+@pytest.mark.outside_changes("time passed")
 def test_a_feature_that_is_disabled_or_expired_is_forbidden(
-    client: ChatarminOS, arrange: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
+    client: ChatarminOS, service: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
     """Usage of a feature that is disabled or has expired is forbidden and not counted."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     _track(client, company_id, 3)
-    end(client, arrange, company_id)
+    end(client, service, company_id)
 
     with pytest.raises(ForbiddenError):
         _track(client, company_id, 1)
@@ -272,10 +272,10 @@ def test_a_feature_that_is_disabled_or_expired_is_forbidden(
     "given", [None, {"is_enabled": True}, {"is_enabled": False}], ids=["no access", "enabled", "disabled"]
 )
 def test_a_feature_without_a_quantity_is_a_bad_request(
-    client: ChatarminOS, arrange: FakeTransport, given: dict[str, bool] | None
+    client: ChatarminOS, service: FakeTransport, given: dict[str, bool] | None
 ) -> None:
     """A feature without a quantity has no usage to count, enabled or not."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     if given is not None:
         client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=given["is_enabled"])
 
@@ -288,24 +288,24 @@ def test_a_feature_without_a_quantity_is_a_bad_request(
     [0, -1, -0.5, float("nan"), float("inf"), True, None, "5", Decimal(5), 2**53],
     ids=["0", "-1", "-0.5", "nan", "inf", "True", "None", "text", "Decimal", "2**53"],
 )
-def test_a_quantity_that_is_none_is_never_sent(client: ChatarminOS, arrange: FakeTransport, quantity: object) -> None:
+def test_a_quantity_that_is_none_is_never_sent(client: ChatarminOS, service: FakeTransport, quantity: object) -> None:
     """A quantity that is no finite number above 0 is refused by name, before anything is sent."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
     given: dict[str, Any] = {"quantity": quantity}
 
     with pytest.raises(InvalidInput) as refused:
         client.billing.track_usage(company_id=company_id, feature_code="ai_credit", **given)
 
     assert refused.value.field == "quantity"
-    assert arrange.calls == []
+    assert service.calls == []
 
 
 @pytest.mark.parametrize("quantity", [0, -1, -0.5, True, None, "5", [5]])
 def test_the_service_refuses_a_quantity_that_is_none(
-    client: ChatarminOS, arrange: FakeTransport, quantity: object
+    client: ChatarminOS, service: FakeTransport, quantity: object
 ) -> None:
     """A quantity that is no number above 0 is a bad request that names the field."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     given = {"companyId": company_id, "featureCode": "ai_credit"}
 
     with pytest.raises(BadRequestError, match="quantity"):
@@ -321,17 +321,17 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, company_id: str) -
         _track(client, company_id, 1)
 
 
-def test_an_unknown_feature_is_not_found(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_unknown_feature_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature outside the catalogue is not found."""
-    company_id = arrange.add_company("Acme Inc")
+    company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
         client.billing.track_usage(company_id=company_id, feature_code="teleport", quantity=1)
 
 
-def test_usage_may_carry_metadata(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_usage_may_carry_metadata(client: ChatarminOS, service: FakeTransport) -> None:
     """Metadata of an event travels as it is, its keys never renamed."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
 
     result = client.billing.track_usage(
         company_id=company_id,
@@ -342,7 +342,7 @@ def test_usage_may_carry_metadata(client: ChatarminOS, arrange: FakeTransport) -
     )
 
     assert result.current_usage == 2
-    assert arrange.calls[-1].input == {
+    assert service.calls[-1].input == {
         "companyId": company_id,
         "featureCode": "ai_credit",
         "quantity": 2,
@@ -351,10 +351,10 @@ def test_usage_may_carry_metadata(client: ChatarminOS, arrange: FakeTransport) -
     }
 
 
-def test_the_same_key_answers_the_first_answer_again(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_same_key_answers_the_first_answer_again(client: ChatarminOS, service: FakeTransport) -> None:
     """A repeated event is answered as it was the first time, whatever was used since, and counts nothing."""
     # Given an event and another one after it
-    company_id = _company(client, arrange, limit=100, included=2)
+    company_id = _company(client, service, limit=100, included=2)
     first = _track(client, company_id, 5, "event-1")
     _track(client, company_id, 7, "event-2")
 
@@ -367,9 +367,9 @@ def test_the_same_key_answers_the_first_answer_again(client: ChatarminOS, arrang
     assert _usage(client, company_id) == 12
 
 
-def test_a_key_is_told_by_its_number_not_its_spelling(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_key_is_told_by_its_number_not_its_spelling(client: ChatarminOS, service: FakeTransport) -> None:
     """The quantities 5 and 5.0 are the same."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     first = _track(client, company_id, 5, "event-1")
 
     again = _track(client, company_id, 5.0, "event-1")
@@ -380,10 +380,10 @@ def test_a_key_is_told_by_its_number_not_its_spelling(client: ChatarminOS, arran
 
 @pytest.mark.parametrize("metadata", [None, {}, {"job": 2}])
 def test_metadata_makes_no_other_event(
-    client: ChatarminOS, arrange: FakeTransport, metadata: dict[str, Any] | None
+    client: ChatarminOS, service: FakeTransport, metadata: dict[str, Any] | None
 ) -> None:
     """The same key with other metadata is the same event."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     first = client.billing.track_usage(
         company_id=company_id, feature_code="ai_credit", quantity=5, idempotency_key="event-1", metadata={"job": 1}
     )
@@ -398,10 +398,10 @@ def test_metadata_makes_no_other_event(
 
 @pytest.mark.parametrize("quantity", [4, 6, 5.000001, 1000])
 def test_the_same_key_with_another_quantity_is_a_conflict(
-    client: ChatarminOS, arrange: FakeTransport, quantity: float
+    client: ChatarminOS, service: FakeTransport, quantity: float
 ) -> None:
     """A key means its quantity, also where the other one would exceed the limit."""
-    company_id = _company(client, arrange, limit=100)
+    company_id = _company(client, service, limit=100)
     _track(client, company_id, 5, "event-1")
 
     with pytest.raises(ConflictError) as refused:
@@ -411,9 +411,9 @@ def test_the_same_key_with_another_quantity_is_a_conflict(
     assert _usage(client, company_id) == 5
 
 
-def test_the_same_key_with_another_feature_is_a_conflict(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_same_key_with_another_feature_is_a_conflict(client: ChatarminOS, service: FakeTransport) -> None:
     """A key means its feature."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=None)
     _track(client, company_id, 5, "event-1")
 
@@ -423,9 +423,9 @@ def test_the_same_key_with_another_feature_is_a_conflict(client: ChatarminOS, ar
     assert _usage(client, company_id, "seats") == 0
 
 
-def test_the_same_key_of_another_company_is_a_conflict(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_same_key_of_another_company_is_a_conflict(client: ChatarminOS, service: FakeTransport) -> None:
     """Keys are the product's, not each company's."""
-    acme, globex = _company(client, arrange), _company(client, arrange)
+    acme, globex = _company(client, service), _company(client, service)
     _track(client, acme, 5, "event-1")
 
     with pytest.raises(ConflictError):
@@ -434,9 +434,9 @@ def test_the_same_key_of_another_company_is_a_conflict(client: ChatarminOS, arra
     assert _usage(client, globex) == 0
 
 
-def test_a_conflict_leaves_the_first_event_as_it_was(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_conflict_leaves_the_first_event_as_it_was(client: ChatarminOS, service: FakeTransport) -> None:
     """After a conflict the key still answers its first answer."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     first = _track(client, company_id, 5, "event-1")
     with pytest.raises(ConflictError):
         _track(client, company_id, 6, "event-1")
@@ -446,9 +446,9 @@ def test_a_conflict_leaves_the_first_event_as_it_was(client: ChatarminOS, arrang
     assert first == again
 
 
-def test_a_refusal_at_the_limit_uses_no_key_up(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_refusal_at_the_limit_uses_no_key_up(client: ChatarminOS, service: FakeTransport) -> None:
     """The key of usage that was refused at the limit can be used, even for another quantity."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     with pytest.raises(UsageLimitError):
         _track(client, company_id, 11, "event-1")
 
@@ -458,13 +458,13 @@ def test_a_refusal_at_the_limit_uses_no_key_up(client: ChatarminOS, arrange: Fak
 
 
 @pytest.mark.parametrize("end", [_disable, _expire])
-@pytest.mark.unseen("time passed")
+@pytest.mark.outside_changes("time passed")
 def test_a_forbidden_call_uses_no_key_up(
-    client: ChatarminOS, arrange: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
+    client: ChatarminOS, service: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
     """The key of usage that was forbidden can be used once the feature is enabled."""
-    company_id = _company(client, arrange, limit=10)
-    end(client, arrange, company_id)
+    company_id = _company(client, service, limit=10)
+    end(client, service, company_id)
     with pytest.raises(ForbiddenError):
         _track(client, company_id, 3, "event-1")
     client.features.set_access(company_id=company_id, feature_code="ai_credit", is_enabled=True, valid_until=None)
@@ -476,10 +476,10 @@ def test_a_forbidden_call_uses_no_key_up(
 
 @pytest.mark.parametrize("feature_code", ["sso", "teleport"])
 def test_a_call_for_the_wrong_feature_uses_no_key_up(
-    client: ChatarminOS, arrange: FakeTransport, feature_code: str
+    client: ChatarminOS, service: FakeTransport, feature_code: str
 ) -> None:
     """The key of usage that named the wrong feature can be used for the right one."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     with pytest.raises((BadRequestError, NotFoundError)):
         client.billing.track_usage(
             company_id=company_id, feature_code=feature_code, quantity=3, idempotency_key="event-1"
@@ -491,14 +491,14 @@ def test_a_call_for_the_wrong_feature_uses_no_key_up(
 
 
 @pytest.mark.parametrize("change", [_disable, _expire, _use_up, _lower_the_limit])
-@pytest.mark.unseen("time passed")
+@pytest.mark.outside_changes("time passed")
 def test_a_repeated_event_is_answered_whatever_became_of_the_feature(
-    client: ChatarminOS, arrange: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
+    client: ChatarminOS, service: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
     """The first answer comes again after the feature was disabled, expired or used up."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     first = _track(client, company_id, 5, "event-1")
-    change(client, arrange, company_id)
+    change(client, service, company_id)
 
     again = _track(client, company_id, 5, "event-1")
 
@@ -508,20 +508,20 @@ def test_a_repeated_event_is_answered_whatever_became_of_the_feature(
 
 @pytest.mark.parametrize("change", [_disable, _expire, _use_up, _lower_the_limit])
 def test_a_conflict_of_keys_goes_before_state_and_limit(
-    client: ChatarminOS, arrange: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
+    client: ChatarminOS, service: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
     """A used key with another quantity is a conflict, also where the feature could not be used at all."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     _track(client, company_id, 5, "event-1")
-    change(client, arrange, company_id)
+    change(client, service, company_id)
 
     with pytest.raises(ConflictError):
         _track(client, company_id, 6, "event-1")
 
 
-def test_existence_goes_before_a_used_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_existence_goes_before_a_used_key(client: ChatarminOS, service: FakeTransport) -> None:
     """A used key with an unknown company or feature is not found."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     _track(client, company_id, 5, "event-1")
 
     with pytest.raises(NotFoundError):
@@ -532,9 +532,9 @@ def test_existence_goes_before_a_used_key(client: ChatarminOS, arrange: FakeTran
         )
 
 
-def test_what_the_feature_is_goes_before_a_used_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_what_the_feature_is_goes_before_a_used_key(client: ChatarminOS, service: FakeTransport) -> None:
     """A used key with a feature that has no quantity is a bad request."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     _track(client, company_id, 5, "event-1")
 
     with pytest.raises(BadRequestError):
@@ -553,26 +553,26 @@ def test_the_shape_goes_before_everything(client: ChatarminOS) -> None:
         client.call("billing.trackUsage", {"companyId": NOBODY, "featureCode": "teleport", "quantity": 0})
 
 
-def test_state_goes_before_the_limit(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_state_goes_before_the_limit(client: ChatarminOS, service: FakeTransport) -> None:
     """A quantity over the limit of a disabled feature is forbidden."""
-    company_id = _company(client, arrange, limit=10)
-    _disable(client, arrange, company_id)
+    company_id = _company(client, service, limit=10)
+    _disable(client, service, company_id)
 
     with pytest.raises(ForbiddenError):
         _track(client, company_id, 11)
 
 
-@pytest.mark.unseen("a billing period ended")
-def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a billing period ended")
+def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, service: FakeTransport) -> None:
     """In a new billing period usage is 0 and the keys of the last one still answer their first answers."""
     # Given a subscribed company with an event
-    company_id = _company(client, arrange, limit=10)
-    subscription_id = arrange.stripe.add_subscription(["price_pro_base"])
+    company_id = _company(client, service, limit=10)
+    subscription_id = service.stripe.add_subscription(["price_pro_base"])
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
     first = _track(client, company_id, 5, "event-1")
 
     # When its subscription renews and the event is repeated
-    arrange.stripe.renew(subscription_id)
+    service.stripe.renew(subscription_id)
     renewed = _usage(client, company_id)
     again = _track(client, company_id, 5, "event-1")
 
@@ -584,25 +584,25 @@ def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, arran
         _track(client, company_id, 6, "event-1")
 
 
-@pytest.mark.unseen("a billing period ended")
-def test_usage_counts_from_nothing_after_a_renewal(client: ChatarminOS, arrange: FakeTransport) -> None:
+@pytest.mark.outside_changes("a billing period ended")
+def test_usage_counts_from_nothing_after_a_renewal(client: ChatarminOS, service: FakeTransport) -> None:
     """In a new billing period the whole limit and the whole included quantity can be used again."""
-    company_id = _company(client, arrange, limit=10, included=8)
-    subscription_id = arrange.stripe.add_subscription(["price_pro_base"])
+    company_id = _company(client, service, limit=10, included=8)
+    subscription_id = service.stripe.add_subscription(["price_pro_base"])
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
     _track(client, company_id, 10)
-    arrange.stripe.renew(subscription_id)
+    service.stripe.renew(subscription_id)
 
     result = _track(client, company_id, 9)
 
     assert result == UsageResult(current_usage=9, remaining=1, billable_quantity=1, is_at_limit=False)
 
 
-def test_keys_are_kept_for_ever(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_keys_are_kept_for_ever(client: ChatarminOS, service: FakeTransport) -> None:
     """However late an event is repeated, it counts once."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     first = _track(client, company_id, 5, "event-1")
-    arrange.advance(timedelta(days=4000))
+    service.advance(timedelta(days=4000))
 
     again = _track(client, company_id, 5, "event-1")
 
@@ -610,19 +610,19 @@ def test_keys_are_kept_for_ever(client: ChatarminOS, arrange: FakeTransport) -> 
     assert _usage(client, company_id) == 5
 
 
-def test_time_alone_ends_no_billing_period(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_time_alone_ends_no_billing_period(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage stays however much time goes by."""
-    company_id = _company(client, arrange, limit=10)
+    company_id = _company(client, service, limit=10)
     _track(client, company_id, 5)
 
-    arrange.advance(timedelta(days=400))
+    service.advance(timedelta(days=400))
 
     assert _usage(client, company_id) == 5
 
 
-def test_changes_of_tier_or_access_change_no_usage(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_changes_of_tier_or_access_change_no_usage(client: ChatarminOS, service: FakeTransport) -> None:
     """Usage stays through other tiers, other limits, disabling and enabling."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     _track(client, company_id, 5)
 
     usages = []
@@ -638,9 +638,9 @@ def test_changes_of_tier_or_access_change_no_usage(client: ChatarminOS, arrange:
     assert usages == [5, 5, 5, 5, 5]
 
 
-def test_calls_without_a_key_are_events_of_their_own(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_calls_without_a_key_are_events_of_their_own(client: ChatarminOS, service: FakeTransport) -> None:
     """Two calls with the same words and no key count twice."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
 
     _track(client, company_id, 5)
     result = _track(client, company_id, 5)
@@ -648,9 +648,9 @@ def test_calls_without_a_key_are_events_of_their_own(client: ChatarminOS, arrang
     assert result.current_usage == 10
 
 
-def test_one_request_is_one_event(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_one_request_is_one_event(client: ChatarminOS, service: FakeTransport) -> None:
     """A request counts once however often it is sent, and a copy without its key is another event."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     request = TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=5)
 
     first = client.send(request)
@@ -661,9 +661,9 @@ def test_one_request_is_one_event(client: ChatarminOS, arrange: FakeTransport) -
     assert (again.current_usage, other.current_usage) == (5, 10)
 
 
-def test_a_key_may_be_a_uuid(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_key_may_be_a_uuid(client: ChatarminOS, service: FakeTransport) -> None:
     """A key given as a UUID is the same key as its text."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     key = uuid.uuid4()
     first = client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5, idempotency_key=key)
 
@@ -673,9 +673,9 @@ def test_a_key_may_be_a_uuid(client: ChatarminOS, arrange: FakeTransport) -> Non
     assert _usage(client, company_id) == 5
 
 
-def test_the_service_counts_calls_without_a_key_each(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_service_counts_calls_without_a_key_each(client: ChatarminOS, service: FakeTransport) -> None:
     """On the wire a key may be missing, and then nothing prevents double counting."""
-    company_id = _company(client, arrange)
+    company_id = _company(client, service)
     given = {"companyId": company_id, "featureCode": "ai_credit", "quantity": 5}
 
     client.call("billing.trackUsage", given)

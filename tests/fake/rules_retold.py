@@ -275,7 +275,7 @@ class Wrong(NamedTuple):
     """A call that the service refuses."""
 
     path: str
-    said: dict[str, Any] | None
+    received: dict[str, Any] | None
     code: str = BAD_REQUEST
     kind: str | None = None
 

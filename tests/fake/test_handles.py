@@ -42,9 +42,9 @@ HOUR = timedelta(hours=1)
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
-def on_tier(client: ChatarminOS, arrange: FakeTransport, tier_code: str) -> str:
+def on_tier(client: ChatarminOS, service: FakeTransport, tier_code: str) -> str:
     """Return the id of a new company that has a tier."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     client.tiers.apply(tier_code, company_id=company_id)
     return company_id
 
@@ -54,19 +54,19 @@ def usage_of(client: ChatarminOS, company_id: str, feature_code: str = "ai_credi
     return client.features.check(company_id=company_id, feature_code=feature_code).current_usage or 0
 
 
-def as_json(arrange: FakeTransport) -> str:
+def as_json(service: FakeTransport) -> str:
     """Return the whole state as one text."""
-    return json.dumps(arrange.snapshot())
+    return json.dumps(service.snapshot())
 
 
 # Features
 
 
-def test_an_added_feature_is_listed_last_with_its_name_and_config(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_added_feature_is_listed_last_with_its_name_and_config(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature that was added comes after the others, with its name, its kind and its default config."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
-    arrange.add_feature(
+    service.add_feature(
         "storage", name="Storage", has_quantity=True, config={"unit": "GB", "camelKey": {"snake_key": 1}}
     )
 
@@ -79,26 +79,26 @@ def test_an_added_feature_is_listed_last_with_its_name_and_config(client: Chatar
     ) == ("storage", "Storage", True, {"unit": "GB", "camelKey": {"snake_key": 1}})
 
 
-def test_a_feature_has_no_quantity_and_no_config_unless_told(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_feature_has_no_quantity_and_no_config_unless_told(client: ChatarminOS, service: FakeTransport) -> None:
     """A code and a name are enough: the feature is on or off."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
-    arrange.add_feature("reports", name="Reports")
+    service.add_feature("reports", name="Reports")
 
     access = client.features.check(company_id=company_id, feature_code="reports")
     assert (access.has_quantity, access.config_values, access.quantity_limit) == (False, {}, None)
 
 
-def test_adding_a_feature_again_replaces_it_and_accesses_stay(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_adding_a_feature_again_replaces_it_and_accesses_stay(client: ChatarminOS, service: FakeTransport) -> None:
     """A feature's new name and config count from now on; limits and usage of its accesses stay."""
     # Given
-    arrange.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB"})
-    owner_id, other_id = arrange.add_company("Acme"), arrange.add_company("Globex")
+    service.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB"})
+    owner_id, other_id = service.add_company("Acme"), service.add_company("Globex")
     client.features.set_access(company_id=owner_id, feature_code="storage", is_enabled=True, quantity_limit=10)
     client.billing.track_usage(company_id=owner_id, feature_code="storage", quantity=4)
 
     # When
-    arrange.add_feature("storage", name="Disk space", has_quantity=True, config={"unit": "TB"})
+    service.add_feature("storage", name="Disk space", has_quantity=True, config={"unit": "TB"})
 
     # Then
     codes = [access.feature_code for access in client.features.list_access(owner_id)]
@@ -118,10 +118,10 @@ def test_adding_a_feature_again_replaces_it_and_accesses_stay(client: ChatarminO
 # Tiers
 
 
-def test_an_added_tier_is_listed_with_its_prices(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_added_tier_is_listed_with_its_prices(client: ChatarminOS, service: FakeTransport) -> None:
     """A tier that was added has its base fee first among its prices, then those of its features."""
     # When
-    arrange.add_tier(
+    service.add_tier(
         "gold",
         name="Gold",
         base_fee=1900,
@@ -148,9 +148,9 @@ def test_an_added_tier_is_listed_with_its_prices(client: ChatarminOS, arrange: F
     assert TierFeature(code="sso", name="Single sign-on", config_values={}, stripe=None) == tier.features[2]
 
 
-def test_a_tier_without_a_base_fee_has_no_price_of_its_own(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_without_a_base_fee_has_no_price_of_its_own(client: ChatarminOS, service: FakeTransport) -> None:
     """No base fee is None, not a fee of zero, and only priced features are in the prices."""
-    arrange.add_tier("metered", name="Metered", features={"ai_credit": {"unit_amount": 2}})
+    service.add_tier("metered", name="Metered", features={"ai_credit": {"unit_amount": 2}})
 
     tier = client.tiers.get("metered")
     assert tier.base_fee is None
@@ -158,11 +158,11 @@ def test_a_tier_without_a_base_fee_has_no_price_of_its_own(client: ChatarminOS, 
     assert (tier.features[0].stripe and tier.features[0].stripe.currency) == "eur"
 
 
-def test_a_tier_may_have_no_features(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_may_have_no_features(client: ChatarminOS, service: FakeTransport) -> None:
     """A tier of nothing can be listed and applied."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
-    arrange.add_tier("nothing", name="Nothing")
+    service.add_tier("nothing", name="Nothing")
 
     tier = client.tiers.get("nothing")
     assert (
@@ -172,16 +172,16 @@ def test_a_tier_may_have_no_features(client: ChatarminOS, arrange: FakeTransport
     ) == ((), (), 0)
 
 
-def test_a_tiers_config_lies_on_top_of_the_features_own(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tiers_config_lies_on_top_of_the_features_own(client: ChatarminOS, service: FakeTransport) -> None:
     """Keys of the tier's config replace those of the feature's default config, the others stay."""
     # Given
-    arrange.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB", "copies": 1})
+    service.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB", "copies": 1})
 
     # When
-    arrange.add_tier("gold", name="Gold", features={"storage": {"config": {"unit": "TB"}, "quantity_limit": 5}})
+    service.add_tier("gold", name="Gold", features={"storage": {"config": {"unit": "TB"}, "quantity_limit": 5}})
 
     # Then
-    company_id = on_tier(client, arrange, "gold")
+    company_id = on_tier(client, service, "gold")
     access = client.features.check(company_id=company_id, feature_code="storage")
     shown = client.tiers.get("gold").features[0].config_values
     assert shown is not None
@@ -189,16 +189,16 @@ def test_a_tiers_config_lies_on_top_of_the_features_own(client: ChatarminOS, arr
     assert access.config_values == {"unit": "TB", "copies": 1}
 
 
-def test_adding_a_tier_again_replaces_it_and_accesses_stay(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_adding_a_tier_again_replaces_it_and_accesses_stay(client: ChatarminOS, service: FakeTransport) -> None:
     """A replaced tier gives its new limits when it is applied next; what was given before stays."""
     # Given
-    early_id = on_tier(client, arrange, "pro")
+    early_id = on_tier(client, service, "pro")
 
     # When
-    arrange.add_tier("pro", name="Pro 2", base_fee=9900, features={"seats": {"quantity_limit": 7}})
+    service.add_tier("pro", name="Pro 2", base_fee=9900, features={"seats": {"quantity_limit": 7}})
 
     # Then
-    late_id = on_tier(client, arrange, "pro")
+    late_id = on_tier(client, service, "pro")
     tier = client.tiers.get("pro")
     limits = [client.features.check(company_id=one, feature_code="seats").quantity_limit for one in (early_id, late_id)]
     assert [summary.code for summary in client.tiers.list()].count("pro") == 1
@@ -213,10 +213,10 @@ def test_adding_a_tier_again_replaces_it_and_accesses_stay(client: ChatarminOS, 
 # Companies
 
 
-def test_an_added_company_is_known_but_not_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_added_company_is_known_but_not_linked(client: ChatarminOS, service: FakeTransport) -> None:
     """A company that was added has a UUID, is found by its domain, and by no external org id before."""
     # When
-    company_id = arrange.add_company("Acme Inc", domain="https://www.Acme.com/about", created_at=NOON)
+    company_id = service.add_company("Acme Inc", domain="https://www.Acme.com/about", created_at=NOON)
 
     # Then
     before = client.companies.get_by_product_link(external_org_id="org_1")
@@ -235,11 +235,11 @@ def test_an_added_company_is_known_but_not_linked(client: ChatarminOS, arrange: 
     )
 
 
-def test_a_companys_instant_is_kept_in_utc(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_companys_instant_is_kept_in_utc(client: ChatarminOS, service: FakeTransport) -> None:
     """An instant of another zone is the same instant in UTC."""
     vienna = datetime(2024, 3, 1, 13, tzinfo=timezone(HOUR))
 
-    company_id = arrange.add_company("Acme", created_at=vienna)
+    company_id = service.add_company("Acme", created_at=vienna)
 
     client.links.create(company_id=company_id, external_org_id="org_1")
     company = client.companies.get_by_product_link(external_org_id="org_1")
@@ -248,9 +248,9 @@ def test_a_companys_instant_is_kept_in_utc(client: ChatarminOS, arrange: FakeTra
     assert NOON.isoformat() == company.created_at.isoformat()
 
 
-def test_each_added_company_is_another(arrange: FakeTransport) -> None:
+def test_each_added_company_is_another(service: FakeTransport) -> None:
     """The same name twice makes two companies."""
-    first, second = arrange.add_company("Acme"), arrange.add_company("Acme")
+    first, second = service.add_company("Acme"), service.add_company("Acme")
 
     assert first != second
 
@@ -258,10 +258,10 @@ def test_each_added_company_is_another(arrange: FakeTransport) -> None:
 # Stripe
 
 
-def test_a_subscription_made_on_stripe_can_be_linked(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_subscription_made_on_stripe_can_be_linked(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription belongs to the customer it was given."""
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
 
     with pytest.raises(BadRequestError):
         client.billing.link_subscription(
@@ -275,18 +275,18 @@ def test_a_subscription_made_on_stripe_can_be_linked(client: ChatarminOS, arrang
     assert (subscription_id, False, 0) == (linked.subscription_id, linked.already_linked, linked.features_applied)
 
 
-def test_ids_of_stripe_are_all_different(arrange: FakeTransport) -> None:
+def test_ids_of_stripe_are_all_different(service: FakeTransport) -> None:
     """Equal subscriptions and equal sessions have ids of their own."""
-    subscriptions = {arrange.stripe.add_subscription(PRO_PRICES) for _ in range(3)}
-    sessions = {arrange.stripe.add_checkout_session(PRO_PRICES) for _ in range(3)}
+    subscriptions = {service.stripe.add_subscription(PRO_PRICES) for _ in range(3)}
+    sessions = {service.stripe.add_checkout_session(PRO_PRICES) for _ in range(3)}
 
     assert (len(subscriptions), len(sessions)) == (3, 3)
 
 
-def test_a_complete_checkout_can_be_claimed(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_complete_checkout_can_be_claimed(client: ChatarminOS, service: FakeTransport) -> None:
     """A checkout session is complete unless told otherwise, and brings the tier of its prices."""
-    company_id = arrange.add_company("Acme")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
 
@@ -298,38 +298,38 @@ def test_a_complete_checkout_can_be_claimed(client: ChatarminOS, arrange: FakeTr
     assert (subscription.tier and subscription.tier.name) == "Pro"
 
 
-def test_an_incomplete_checkout_can_be_claimed_once_it_is_complete(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_incomplete_checkout_can_be_claimed_once_it_is_complete(client: ChatarminOS, service: FakeTransport) -> None:
     """A session that is not complete is refused until the test completes it."""
-    company_id = arrange.add_company("Acme")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, complete=False)
+    company_id = service.add_company("Acme")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, complete=False)
 
     with pytest.raises(BadRequestError):
         client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
-    arrange.stripe.complete(session_id)
+    service.stripe.complete(session_id)
 
     claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
     assert claimed.already_claimed is False
 
 
-def test_a_checkouts_customer_names_a_new_company(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_checkouts_customer_names_a_new_company(client: ChatarminOS, service: FakeTransport) -> None:
     """Onboarding without a company name takes the name of the checkout's customer."""
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES, customer_name="Initech")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES, customer_name="Initech")
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
     assert result.company_name == "Initech"
 
 
-def test_a_cancelled_subscription_is_gone_and_its_access_stays(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_cancelled_subscription_is_gone_and_its_access_stays(client: ChatarminOS, service: FakeTransport) -> None:
     """Cancelling takes a subscription out of the status and changes no access."""
     # Given
-    company_id = arrange.add_company("Acme")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
     claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
     before = client.features.list_access(company_id)
 
     # When
-    arrange.stripe.cancel(str(claimed.subscription_id))
+    service.stripe.cancel(str(claimed.subscription_id))
 
     # Then
     assert client.billing.get_status(company_id).active_subscriptions == ()
@@ -337,28 +337,28 @@ def test_a_cancelled_subscription_is_gone_and_its_access_stays(client: Chatarmin
 
 
 def test_a_subscription_cancelled_before_it_was_linked_cannot_be_linked(
-    client: ChatarminOS, arrange: FakeTransport
+    client: ChatarminOS, service: FakeTransport
 ) -> None:
     """A subscription may be cancelled while it is nobody's."""
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
-    arrange.stripe.cancel(subscription_id)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
+    service.stripe.cancel(subscription_id)
 
     with pytest.raises(BadRequestError):
         client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
 
-def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, service: FakeTransport) -> None:
     """A new billing period begins with no usage of any feature; other companies keep theirs."""
     # Given
-    company_id, other_id = arrange.add_company("Acme"), on_tier(client, arrange, "free")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id, other_id = service.add_company("Acme"), on_tier(client, service, "free")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
     for used_by, feature_code in ((company_id, "ai_credit"), (company_id, "seats"), (other_id, "ai_credit")):
         client.billing.track_usage(company_id=used_by, feature_code=feature_code, quantity=2)
 
     # When
-    arrange.stripe.renew(subscription_id)
+    service.stripe.renew(subscription_id)
 
     # Then
     assert [
@@ -368,28 +368,28 @@ def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, arran
     ] == [0, 0, 2]
 
 
-def test_a_subscription_that_nobody_claimed_does_not_renew(arrange: FakeTransport) -> None:
+def test_a_subscription_that_nobody_claimed_does_not_renew(service: FakeTransport) -> None:
     """Without a company there is no usage to set back: a renewal is a ValueError that says what to call first."""
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
-    before = as_json(arrange)
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
+    before = as_json(service)
 
     with pytest.raises(ValueError, match=r"no company has claimed 'sub_.*'; call billing\.claim_checkout, "):
-        arrange.stripe.renew(subscription_id)
+        service.stripe.renew(subscription_id)
 
-    assert before == as_json(arrange)
+    assert before == as_json(service)
 
 
-def test_a_renewal_frees_no_key(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_renewal_frees_no_key(client: ChatarminOS, service: FakeTransport) -> None:
     """A key used before the renewal still answers with its first answer, and counts nothing."""
     # Given
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
     event = TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=2)
     first = client.send(event)
 
     # When
-    arrange.stripe.renew(subscription_id)
+    service.stripe.renew(subscription_id)
 
     # Then
     assert first == client.send(event)
@@ -450,9 +450,9 @@ def test_a_clock_of_another_zone_is_the_same_clock() -> None:
     assert [one.is_enabled for one in access] == [False, True]
 
 
-def test_without_a_clock_the_real_one_counts(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_without_a_clock_the_real_one_counts(client: ChatarminOS, service: FakeTransport) -> None:
     """A fake that is given no clock lives now."""
-    company_id, now = arrange.add_company("Acme"), datetime.now(UTC)
+    company_id, now = service.add_company("Acme"), datetime.now(UTC)
 
     access = [
         client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=until)
@@ -465,72 +465,72 @@ def test_without_a_clock_the_real_one_counts(client: ChatarminOS, arrange: FakeT
 # The log of calls
 
 
-def test_calls_are_logged_in_order_refused_ones_too(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_calls_are_logged_in_order_refused_ones_too(client: ChatarminOS, service: FakeTransport) -> None:
     """Every call is in the log as it travelled; handles are no calls."""
     # When
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     client.tiers.list()
     with pytest.raises(NotFoundError):
         client.tiers.get("no_such_tier")
     client.links.create(company_id=company_id, external_org_id="org_1")
 
     # Then
-    said = {"companyId": company_id, "externalOrgId": "org_1"}
+    received = {"companyId": company_id, "externalOrgId": "org_1"}
     expected = [
         Call(path="tiers.list", kind="query", input=None, safe_to_repeat=True),
         Call(path="tiers.get", kind="query", input={"tierCode": "no_such_tier"}, safe_to_repeat=True),
-        Call(path="links.create", kind="mutation", input=said, safe_to_repeat=False),
+        Call(path="links.create", kind="mutation", input=received, safe_to_repeat=False),
     ]
-    assert expected == list(arrange.calls)
+    assert expected == list(service.calls)
 
 
-def test_calls_of_a_batch_are_all_logged(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_calls_of_a_batch_are_all_logged(client: ChatarminOS, service: FakeTransport) -> None:
     """Each call of a batch is a call of its own."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     events = [TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=1) for _ in range(3)]
 
     client.batch(events)
 
     expected = sorted(str(event.idempotency_key) for event in events)
-    assert expected == sorted(call.input["idempotencyKey"] for call in arrange.calls)
+    assert expected == sorted(call.input["idempotencyKey"] for call in service.calls)
 
 
-def test_the_log_is_a_copy_of_what_was_said(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_log_is_a_copy_of_what_was_said(client: ChatarminOS, service: FakeTransport) -> None:
     """Whoever changes an argument after the call, or the log, changes nothing else."""
     # Given
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     metadata: dict[str, Any] = {"tags": ["a"]}
     client.contacts.create(company_id=company_id, email="ann@acme.com", metadata=metadata)
 
     # When
     metadata["tags"].append("b")
-    logged = arrange.calls[-1].input["metadata"]["tags"]
-    said = list(logged)
+    logged = service.calls[-1].input["metadata"]["tags"]
+    received = list(logged)
     logged.append("c")
 
     # Then
-    assert said == ["a"]
+    assert received == ["a"]
     assert metadata["tags"] == ["a", "b"]
     assert [contact.metadata for contact in client.contacts.list(company_id)] == [{"tags": ["a"]}]
 
 
-def test_a_call_sent_to_the_transport_itself_is_logged_as_it_was(arrange: FakeTransport) -> None:
+def test_a_call_sent_to_the_transport_itself_is_logged_as_it_was(service: FakeTransport) -> None:
     """The log keeps what a call said when it was sent."""
-    said = {"tierCode": "pro"}
+    received = {"tierCode": "pro"}
 
-    answer = arrange.send(Call(path="tiers.get", kind="query", input=said, safe_to_repeat=True))
-    said["tierCode"] = "free"
+    answer = service.send(Call(path="tiers.get", kind="query", input=received, safe_to_repeat=True))
+    received["tierCode"] = "free"
 
     assert answer["code"] == "pro"
-    assert arrange.calls[-1].input == {"tierCode": "pro"}
+    assert service.calls[-1].input == {"tierCode": "pro"}
 
 
-def test_answers_are_copies(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_answers_are_copies(client: ChatarminOS, service: FakeTransport) -> None:
     """Whoever changes an answer changes nothing in the service."""
     # Given
-    arrange.add_feature("storage", name="Storage", has_quantity=True, config={"unit": {"code": "GB"}})
-    company_id = arrange.add_company("Acme")
-    before = as_json(arrange)
+    service.add_feature("storage", name="Storage", has_quantity=True, config={"unit": {"code": "GB"}})
+    company_id = service.add_company("Acme")
+    before = as_json(service)
 
     # When
     for access in client.features.list_access(company_id):
@@ -542,16 +542,16 @@ def test_answers_are_copies(client: ChatarminOS, arrange: FakeTransport) -> None
     # Then
     storage = client.features.check(company_id=company_id, feature_code="storage")
     assert storage.config_values == {"unit": {"code": "GB"}}
-    assert before == as_json(arrange)
+    assert before == as_json(service)
 
 
-def test_configs_that_were_handed_in_are_copied(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_configs_that_were_handed_in_are_copied(client: ChatarminOS, service: FakeTransport) -> None:
     """Whoever changes a config after handing it in changes nothing in the service."""
     # Given
     config: dict[str, Any] = {"regions": ["eu"]}
     features: dict[str, Any] = {"storage": {"config": {"copies": [1]}}}
-    arrange.add_feature("storage", name="Storage", config=config)
-    arrange.add_tier("gold", name="Gold", features=features)
+    service.add_feature("storage", name="Storage", config=config)
+    service.add_tier("gold", name="Gold", features=features)
 
     # When
     config["regions"].append("us")
@@ -564,9 +564,9 @@ def test_configs_that_were_handed_in_are_copied(client: ChatarminOS, arrange: Fa
 # Faults
 
 
-def test_the_next_call_fails_and_then_no_more(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_next_call_fails_and_then_no_more(client: ChatarminOS, service: FakeTransport) -> None:
     """A fault without a path meets whatever call comes next, once."""
-    arrange.fail(error="TOO_MANY_REQUESTS")
+    service.fail(error="TOO_MANY_REQUESTS")
 
     with pytest.raises(RateLimitError) as caught:
         client.tiers.list()
@@ -575,9 +575,9 @@ def test_the_next_call_fails_and_then_no_more(client: ChatarminOS, arrange: Fake
     assert len(client.tiers.list()) == 4
 
 
-def test_a_fault_of_a_path_waits_for_that_path(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_fault_of_a_path_waits_for_that_path(client: ChatarminOS, service: FakeTransport) -> None:
     """Calls of other paths neither fail nor count."""
-    arrange.fail("tiers.get", error="INTERNAL_SERVER_ERROR", times=2)
+    service.fail("tiers.get", error="INTERNAL_SERVER_ERROR", times=2)
 
     outcomes = []
     for ask in (client.tiers.list, get_pro(client), client.tiers.list, get_pro(client), get_pro(client)):
@@ -604,10 +604,10 @@ def get_pro(client: ChatarminOS) -> Callable[[], object]:
     ],
 )
 def test_a_code_of_the_wire_gives_the_error_of_its_class(
-    client: ChatarminOS, arrange: FakeTransport, code: str, error_class: type[ApiError]
+    client: ChatarminOS, service: FakeTransport, code: str, error_class: type[ApiError]
 ) -> None:
     """A call fails with the error that belongs to a code of the wire."""
-    arrange.fail(error=code)
+    service.fail(error=code)
 
     with pytest.raises(ApiError) as caught:
         client.tiers.list()
@@ -627,10 +627,10 @@ def test_a_code_of_the_wire_gives_the_error_of_its_class(
     ids=lambda error: type(error).__name__,
 )
 def test_any_error_of_the_tree_can_be_raised(
-    client: ChatarminOS, arrange: FakeTransport, error: ChatarminError
+    client: ChatarminOS, service: FakeTransport, error: ChatarminError
 ) -> None:
     """An error that was handed in is raised with all that it says."""
-    arrange.fail(error=error)
+    service.fail(error=error)
 
     with pytest.raises(type(error)) as caught:
         client.tiers.list()
@@ -650,18 +650,18 @@ def test_any_error_of_the_tree_can_be_raised(
         ("", "unknown code ''"),
     ],
 )
-def test_an_unknown_code_is_refused(arrange: FakeTransport, typo: str, meant: str) -> None:
+def test_an_unknown_code_is_refused(service: FakeTransport, typo: str, meant: str) -> None:
     """A code that the wire does not have is a ValueError that names those it has, and no call fails."""
     with pytest.raises(ValueError, match=r"^error: unknown code .* pass ApiError\(message, code=\.\.\.\)$") as refused:
-        arrange.fail(error=typo)
+        service.fail(error=typo)
 
     assert meant in str(refused.value)
-    assert ChatarminOS(transport=arrange).tiers.list()
+    assert ChatarminOS(transport=service).tiers.list()
 
 
-def test_a_code_of_the_services_own_is_passed_as_an_error(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_code_of_the_services_own_is_passed_as_an_error(client: ChatarminOS, service: FakeTransport) -> None:
     """An `ApiError` may have any code."""
-    arrange.fail(error=ApiError("short and stout", code="TEAPOT"))
+    service.fail(error=ApiError("short and stout", code="TEAPOT"))
 
     with pytest.raises(ApiError, match="short and stout") as caught:
         client.tiers.list()
@@ -669,27 +669,27 @@ def test_a_code_of_the_services_own_is_passed_as_an_error(client: ChatarminOS, a
     assert caught.value.code == "TEAPOT"
 
 
-def test_a_call_that_fails_before_it_ran_did_not_run(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_call_that_fails_before_it_ran_did_not_run(client: ChatarminOS, service: FakeTransport) -> None:
     """An ordinary fault changes nothing, and the call is in the log all the same."""
     # Given
-    company_id = on_tier(client, arrange, "free")
-    before = as_json(arrange)
-    arrange.fail(error=ConnectionFailed("refused", outcome="not_sent"))
+    company_id = on_tier(client, service, "free")
+    before = as_json(service)
+    service.fail(error=ConnectionFailed("refused", outcome="not_sent"))
 
     # When
     with pytest.raises(ConnectionFailed):
         client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5)
 
     # Then
-    assert before == as_json(arrange)
-    assert arrange.calls[-1].path == "billing.trackUsage"
+    assert before == as_json(service)
+    assert service.calls[-1].path == "billing.trackUsage"
 
 
-def test_a_lost_answer_is_that_of_a_call_that_ran(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_lost_answer_is_that_of_a_call_that_ran(client: ChatarminOS, service: FakeTransport) -> None:
     """With `after` the call is carried out; sending the error's request again counts it no second time."""
     # Given
-    company_id = on_tier(client, arrange, "free")
-    arrange.fail("billing.trackUsage", error=TimedOut("lost"), after=True)
+    company_id = on_tier(client, service, "free")
+    service.fail("billing.trackUsage", error=TimedOut("lost"), after=True)
 
     # When
     with pytest.raises(TimedOut) as caught:
@@ -704,12 +704,12 @@ def test_a_lost_answer_is_that_of_a_call_that_ran(client: ChatarminOS, arrange: 
     assert usage_of(client, company_id) == 5
 
 
-def test_a_fault_in_a_batch_hides_no_other_answer(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_fault_in_a_batch_hides_no_other_answer(client: ChatarminOS, service: FakeTransport) -> None:
     """The call that fails has its error in the list, the others their answers."""
     # Given
-    company_id = on_tier(client, arrange, "free")
+    company_id = on_tier(client, service, "free")
     events = [TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=1) for _ in range(3)]
-    arrange.fail("billing.trackUsage", error="INTERNAL_SERVER_ERROR")
+    service.fail("billing.trackUsage", error="INTERNAL_SERVER_ERROR")
 
     # When
     answers = client.batch(events)
@@ -722,81 +722,81 @@ def test_a_fault_in_a_batch_hides_no_other_answer(client: ChatarminOS, arrange: 
 # Revenue
 
 
-def test_revenue_is_the_base_fee_of_what_became_active(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_is_the_base_fee_of_what_became_active(client: ChatarminOS, service: FakeTransport) -> None:
     """Claimed and linked subscriptions raise it by their tier's base fee, cancelling lowers it."""
     # Given
-    company_id = arrange.add_company("Acme")
-    session_id = arrange.stripe.add_checkout_session(PRO_PRICES)
-    subscription_id = arrange.stripe.add_subscription(ENTERPRISE_PRICES)
-    revenue = [arrange.mrr(company_id)]
+    company_id = service.add_company("Acme")
+    session_id = service.stripe.add_checkout_session(PRO_PRICES)
+    subscription_id = service.stripe.add_subscription(ENTERPRISE_PRICES)
+    revenue = [service.mrr(company_id)]
 
     # When
     client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
-    revenue.append(arrange.mrr(company_id))
+    revenue.append(service.mrr(company_id))
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
-    revenue.append(arrange.mrr(company_id))
+    revenue.append(service.mrr(company_id))
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
-    revenue.append(arrange.mrr(company_id))
-    arrange.stripe.cancel(subscription_id)
-    revenue.append(arrange.mrr(company_id))
+    revenue.append(service.mrr(company_id))
+    service.stripe.cancel(subscription_id)
+    revenue.append(service.mrr(company_id))
 
     # Then
     assert revenue == [0, 4900, 54800, 54800, 4900]
 
 
-def test_a_tier_without_a_subscription_brings_no_revenue(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_tier_without_a_subscription_brings_no_revenue(client: ChatarminOS, service: FakeTransport) -> None:
     """Applying a tier raises nothing, nor does a subscription without a tier."""
-    company_id = on_tier(client, arrange, "enterprise")
-    subscription_id = arrange.stripe.add_subscription(["price_of_something_else"])
+    company_id = on_tier(client, service, "enterprise")
+    subscription_id = service.stripe.add_subscription(["price_of_something_else"])
 
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
-    assert arrange.mrr(company_id) == 0
+    assert service.mrr(company_id) == 0
 
 
-def test_revenue_never_falls_below_zero(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_revenue_never_falls_below_zero(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription cancelled after the revenue was reset lowers it no further."""
     # Given
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
     # When
     client.links.reset(reset_mrr=True)
-    after_reset = arrange.mrr(company_id)
-    arrange.stripe.cancel(subscription_id)
+    after_reset = service.mrr(company_id)
+    service.stripe.cancel(subscription_id)
 
     # Then
-    assert (after_reset, arrange.mrr(company_id)) == (0, 0)
+    assert (after_reset, service.mrr(company_id)) == (0, 0)
 
 
-def test_a_reset_of_links_keeps_the_revenue_unless_told(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_reset_of_links_keeps_the_revenue_unless_told(client: ChatarminOS, service: FakeTransport) -> None:
     """Only `reset_mrr` sets the revenue back."""
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
     client.links.reset(delete_contacts=True)
 
-    assert arrange.mrr(company_id) == 4900
+    assert service.mrr(company_id) == 4900
 
 
-def test_a_cancelled_subscription_takes_the_fee_it_brought(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_a_cancelled_subscription_takes_the_fee_it_brought(client: ChatarminOS, service: FakeTransport) -> None:
     """Neither another fee nor another tier in the meantime changes what cancelling takes off."""
     # Given
-    company_id = arrange.add_company("Acme")
-    first, second = (arrange.stripe.add_subscription(PRO_PRICES) for _ in range(2))
+    company_id = service.add_company("Acme")
+    first, second = (service.stripe.add_subscription(PRO_PRICES) for _ in range(2))
     for subscription_id in (first, second):
         client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
     # When
-    arrange.add_tier("pro", name="Pro", base_fee=1, features={})
+    service.add_tier("pro", name="Pro", base_fee=1, features={})
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=first, tier_code="enterprise")
-    raised = arrange.mrr(company_id)
-    arrange.stripe.cancel(first)
+    raised = service.mrr(company_id)
+    service.stripe.cancel(first)
 
     # Then
-    assert (raised, arrange.mrr(company_id)) == (9800, 4900)
+    assert (raised, service.mrr(company_id)) == (9800, 4900)
 
 
 # Snapshots
@@ -1072,9 +1072,9 @@ DEMO_TIERS: dict[str, tuple[str, int | None, dict[str, Grant]]] = {
 }
 
 
-def test_the_demo_catalogue_has_the_features_of_its_table(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_the_demo_catalogue_has_the_features_of_its_table(client: ChatarminOS, service: FakeTransport) -> None:
     """The features come in the order of the table, with their names and kinds, and without config."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
 
     accesses = client.features.list_access(company_id)
 
@@ -1122,11 +1122,11 @@ def test_a_demo_tier_costs_and_holds_what_its_table_says(client: ChatarminOS, co
 
 
 @pytest.mark.parametrize("code", DEMO_TIERS)
-def test_a_demo_tier_gives_what_its_table_says(client: ChatarminOS, arrange: FakeTransport, code: str) -> None:
+def test_a_demo_tier_gives_what_its_table_says(client: ChatarminOS, service: FakeTransport, code: str) -> None:
     """Applied, a demo tier gives its limits and included quantities, and nothing of what it lacks."""
     grants = DEMO_TIERS[code][2]
 
-    company_id = on_tier(client, arrange, code)
+    company_id = on_tier(client, service, code)
 
     accesses = client.features.list_access(company_id)
     assert {feature: (True, grant.limit, grant.included) for feature, grant in grants.items()} == {
@@ -1224,12 +1224,12 @@ WRONG_USES: list[tuple[str, str, list[Any], dict[str, Any]]] = [
     ("handle", "arguments", "options"), [use[1:] for use in WRONG_USES], ids=[use[0] for use in WRONG_USES]
 )
 def test_wrong_use_of_a_handle_is_refused(
-    client: ChatarminOS, arrange: FakeTransport, handle: str, arguments: list[Any], options: dict[str, Any]
+    client: ChatarminOS, service: FakeTransport, handle: str, arguments: list[Any], options: dict[str, Any]
 ) -> None:
     """Wrong use is a ValueError that says what is wrong, it is no answer of the service, and changes nothing."""
     # Given
-    before = as_json(arrange)
-    target: Any = arrange
+    before = as_json(service)
+    target: Any = service
     for name in handle.split("."):
         target = getattr(target, name)
 
@@ -1239,22 +1239,22 @@ def test_wrong_use_of_a_handle_is_refused(
 
     # Then
     assert not isinstance(caught.value, ApiError)
-    assert before == as_json(arrange)
+    assert before == as_json(service)
     assert len(client.tiers.list()) == 4
 
 
-def test_only_an_active_subscription_renews(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_only_an_active_subscription_renews(client: ChatarminOS, service: FakeTransport) -> None:
     """Renewing a cancelled subscription is wrong use, and the usage stays."""
     # Given
-    company_id = arrange.add_company("Acme")
-    subscription_id = arrange.stripe.add_subscription(PRO_PRICES)
+    company_id = service.add_company("Acme")
+    subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
     client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5)
-    arrange.stripe.cancel(subscription_id)
+    service.stripe.cancel(subscription_id)
 
     # When
     with pytest.raises(ValueError, match=subscription_id):
-        arrange.stripe.renew(subscription_id)
+        service.stripe.renew(subscription_id)
 
     # Then
     assert usage_of(client, company_id) == 5
@@ -1272,16 +1272,16 @@ def test_an_unknown_path_is_not_found(client: ChatarminOS) -> None:
 
 
 @pytest.mark.parametrize(("path", "kind"), [("tiers.list", "mutation"), ("links.reset", "query")])
-def test_a_wrong_kind_is_not_supported(client: ChatarminOS, arrange: FakeTransport, path: str, kind: str) -> None:
+def test_a_wrong_kind_is_not_supported(client: ChatarminOS, service: FakeTransport, path: str, kind: str) -> None:
     """A query sent as a mutation, or a mutation as a query, is refused and does not run."""
     arguments: dict[str, Any] = {"kind": kind}
-    before = as_json(arrange)
+    before = as_json(service)
 
     with pytest.raises(ApiError) as caught:
         client.call(path, **arguments)
 
     assert caught.value.code == "METHOD_NOT_SUPPORTED"
-    assert before == as_json(arrange)
+    assert before == as_json(service)
 
 
 @pytest.mark.parametrize("path", ["billing.track_usage", "trackUsage", ""])
@@ -1303,14 +1303,14 @@ def test_a_clock_is_a_function() -> None:
 
 
 def test_a_limit_that_was_not_given_is_none_of_a_feature_that_gets_a_quantity(
-    client: ChatarminOS, arrange: FakeTransport
+    client: ChatarminOS, service: FakeTransport
 ) -> None:
     """A tier without a limit gives nothing of a feature that has a quantity since: unlimited has to be said."""
-    arrange.add_feature("export", name="Export")
-    arrange.add_tier("basic", name="Basic", features={"export": {}})
-    arrange.add_feature("export", name="Export", has_quantity=True)
+    service.add_feature("export", name="Export")
+    service.add_tier("basic", name="Basic", features={"export": {}})
+    service.add_feature("export", name="Export", has_quantity=True)
 
-    company_id = on_tier(client, arrange, "basic")
+    company_id = on_tier(client, service, "basic")
 
     access = client.features.check(company_id=company_id, feature_code="export")
     assert (access.is_enabled, access.can_use, access.quantity_limit) == (True, False, 0)
@@ -1326,35 +1326,35 @@ def test_a_limit_that_was_not_given_is_none_of_a_feature_that_gets_a_quantity(
     ],
 )
 def test_no_two_prices_have_one_id(
-    arrange: FakeTransport, code: str, features: dict[str, dict[str, int]], price_id: str
+    service: FakeTransport, code: str, features: dict[str, dict[str, int]], price_id: str
 ) -> None:
     """A tier of which a price would have the id of another price is refused: paying one would pay for the other."""
     for feature in ("base", "c", "b_c"):
-        arrange.add_feature(feature, name=feature)
-    arrange.add_tier("demo_b", name="Demo B", features={"c": {"unit_amount": 1}})
-    before = as_json(arrange)
+        service.add_feature(feature, name=feature)
+    service.add_tier("demo_b", name="Demo B", features={"c": {"unit_amount": 1}})
+    before = as_json(service)
 
     with pytest.raises(ValueError, match=f"^code: two prices would have the id '{price_id}'"):
-        arrange.add_tier(code, name="A", base_fee=1, features=features)
+        service.add_tier(code, name="A", base_fee=1, features=features)
 
-    assert as_json(arrange) == before
-    arrange.add_tier("demo_b", name="Again", features={"c": {"unit_amount": 2}})
+    assert as_json(service) == before
+    service.add_tier("demo_b", name="Again", features={"c": {"unit_amount": 2}})
 
 
-def test_no_amount_is_beyond_what_the_wire_holds(arrange: FakeTransport) -> None:
+def test_no_amount_is_beyond_what_the_wire_holds(service: FakeTransport) -> None:
     """An amount that JavaScript would round is refused and named."""
     with pytest.raises(ValueError, match=r"^base_fee: an integer beyond"):
-        arrange.add_tier("dear", name="Dear", base_fee=2**53)
+        service.add_tier("dear", name="Dear", base_fee=2**53)
 
 
 # Faults of each call
 
 
-def test_injected_errors_share_nothing(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_injected_errors_share_nothing(client: ChatarminOS, service: FakeTransport) -> None:
     """Each failed call gets an error of its own: what a test does to one does not show on the next."""
     told = ServerError("down", code="BAD_GATEWAY", data={"tried": [1]})
     told.add_note("as injected")
-    arrange.fail(error=told, times=2)
+    service.fail(error=told, times=2)
     told.data["tried"].append("later")
 
     errors = []
@@ -1415,11 +1415,11 @@ def test_a_clock_that_fails_moves_nothing() -> None:
     assert fake.snapshot() == before
 
 
-def test_an_injected_error_may_carry_anything(client: ChatarminOS, arrange: FakeTransport) -> None:
+def test_an_injected_error_may_carry_anything(client: ChatarminOS, service: FakeTransport) -> None:
     """What cannot be copied is shared, and no reason to refuse the error."""
     error = TimedOut("gone")
     vars(error)["client"] = client
-    arrange.fail(error=error)
+    service.fail(error=error)
 
     with pytest.raises(TimedOut) as failed:
         client.tiers.list()
@@ -1428,9 +1428,9 @@ def test_an_injected_error_may_carry_anything(client: ChatarminOS, arrange: Fake
 
 
 @pytest.mark.parametrize("depth", [1, 99, 100])
-def test_what_an_argument_may_be_the_service_takes(client: ChatarminOS, arrange: FakeTransport, depth: int) -> None:
+def test_what_an_argument_may_be_the_service_takes(client: ChatarminOS, service: FakeTransport, depth: int) -> None:
     """Metadata of the deepest kind that a request takes is stored and listed, alone and among others."""
-    company_id = arrange.add_company("Acme")
+    company_id = service.add_company("Acme")
     metadata: dict[str, Any] = {}
     for _ in range(depth - 1):
         metadata = {"in": metadata}
@@ -1439,4 +1439,4 @@ def test_what_an_argument_may_be_the_service_takes(client: ChatarminOS, arrange:
     client.contacts.bulk_upsert(company_id=company_id, contacts=[{"email": "bob@acme.com", "metadata": metadata}])
 
     assert [contact.metadata for contact in client.contacts.list(company_id)] == [metadata] * 2
-    assert FakeTransport.from_snapshot(arrange.snapshot()).snapshot() == arrange.snapshot()
+    assert FakeTransport.from_snapshot(service.snapshot()).snapshot() == service.snapshot()

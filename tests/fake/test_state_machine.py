@@ -507,7 +507,7 @@ class ServiceMachine(RuleBasedStateMachine):
         if wanted == "subscription":
             arguments["stripe_subscription_id"] = self.subscription_id(subscription)
             arguments["stripe_customer_id"] = customer_id
-        said = {"company_name": hints.company_name, "domain": hints.domain, "emails": list(hints.emails)}
+        received = {"company_name": hints.company_name, "domain": hints.domain, "emails": list(hints.emails)}
         both = self.both(
             lambda world: world.onboard(
                 org_id,
@@ -521,7 +521,7 @@ class ServiceMachine(RuleBasedStateMachine):
                 wanted=wanted,
                 customer=customer_id,
             ),
-            lambda: self.client.onboard(external_org_id=org_id, hints=said if as_mapping else hints, **arguments),
+            lambda: self.client.onboard(external_org_id=org_id, hints=received if as_mapping else hints, **arguments),
         )
         if both is not None:
             self.same_onboarding(*both)
@@ -897,14 +897,14 @@ class ServiceMachine(RuleBasedStateMachine):
     @rule(wrong=st.sampled_from(WRONG_CALLS))
     def call_wrongly(self, wrong: Wrong) -> None:
         """A wrong call is refused with its code and changes nothing."""
-        said = json.loads(
-            json.dumps(wrong.said).replace("$company", self.company_ids[0]).replace("$new", "org_never_linked")
+        received = json.loads(
+            json.dumps(wrong.received).replace("$company", self.company_ids[0]).replace("$new", "org_never_linked")
         )
         before = json.dumps(self.fake.snapshot())
         known = PROCEDURES.get(wrong.path)
         kind: Any = wrong.kind or (known.kind if known else "query")
         with pytest.raises(ApiError) as caught:
-            self.fake.send(Call(wrong.path, kind, said))  # the client itself refuses some of them
+            self.fake.send(Call(wrong.path, kind, received))  # the client itself refuses some of them
         assert (wrong.code, ERRORS.get(wrong.code, ApiError)) == (caught.value.code, type(caught.value))
         assert before == json.dumps(self.fake.snapshot())
 

@@ -96,8 +96,8 @@ def test_a_child_closes_all_connections_that_its_threads_opened() -> None:
             try:
                 eventually(lambda: echo.open, 1)
             finally:
-                said, _ = process.communicate("\n", timeout=HANGS)
-        assert (said, process.returncode) == ("null\n", 0)
+                received, _ = process.communicate("\n", timeout=HANGS)
+        assert (received, process.returncode) == ("null\n", 0)
 
 
 @whose_session
@@ -185,10 +185,10 @@ def mistakes(echo: Echo, workers: str, requests: int) -> list[str]:
         try:
             connection.request("GET", f"/{code}")
             answer = connection.getresponse()
-            said = f"{answer.status} {answer.read().decode(errors='replace')}"
+            received = f"{answer.status} {answer.read().decode(errors='replace')}"
         finally:
             connection.close()
-        return None if said == f"200 {code}" else f"{code}: {said}"
+        return None if received == f"200 {code}" else f"{code}: {received}"
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
         port = listening.getsockname()[1]

@@ -124,10 +124,10 @@ def test_no_local_holds_the_key_at_any_moment(
 ) -> None:
     """Not in the package, requests, urllib3, http.client or ssl, on a new connection and on one that is used again."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
-    said, call = CALLS[kind]
+    received, call = CALLS[kind]
     chain = certificate.chain if scheme == "https" else None
     with (
-        RudeService(said, certificate=chain) as service,
+        RudeService(received, certificate=chain) as service,
         ChatarminOS(transport=_transport(service.url)) as client,
     ):
         watches = [watched(lambda: call(client)) for _ in range(2)]
@@ -139,9 +139,9 @@ def test_no_local_holds_the_key_at_any_moment(
 
 def test_a_session_of_the_users_own_shows_the_key_while_http_client_writes_it_and_not_elsewhere() -> None:
     """The connections of such a session are not the package's: they have the bytes that they send, and nothing more."""
-    said, call = CALLS["query"]
+    received, call = CALLS["query"]
     with (
-        RudeService(said) as service,
+        RudeService(received) as service,
         requests.Session() as session,
         ChatarminOS(transport=_transport(service.url, session=session)) as client,
     ):

@@ -121,7 +121,7 @@ def raised(act: Callable[[], object]) -> BaseException:
 
 
 @pytest.fixture(autouse=True)
-def said(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
+def captured_output(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     """Collect what is logged and warned of, all of it, and see to it that none of it shows the key."""
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
@@ -207,8 +207,8 @@ def check_failures(client: ChatarminOS, expected: type[ChatarminError], *, only_
 @pytest.mark.parametrize("kind", FAILURES)
 def test_no_failure_shows_the_key(kind: str) -> None:
     """However an answer fails and wherever it repeats the key: error, traceback, logs and client are without it."""
-    expected, said = FAILURES[kind]
-    with RudeService(said) as service, clients(service.url) as both:
+    expected, captured_output = FAILURES[kind]
+    with RudeService(captured_output) as service, clients(service.url) as both:
         for client in both:
             check_failures(client, expected, only_first=kind.startswith("a wrong"))
         assert all(KEY in head for head in service.heads)

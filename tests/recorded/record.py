@@ -1,6 +1,6 @@
 """Record the stories anew: `python tests/recorded/record.py`, from tRPC run by Node in front of the fake.
 
-Each story has a product of its own, as `arranging` has it. Look at what has changed before you commit it.
+Each story has a product of its own, as `prepare` has it. Look at what has changed before you commit it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from arranging import arranged  # noqa: E402 - the tests' folders are no packages
+from prepare import prepared_fake  # noqa: E402 - the tests' folders are no packages
 from serving import FakeServer, TrpcServer  # noqa: E402
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     trpc = TrpcServer(fakes.door)
     try:
         for story in (line for line in listed.stdout.splitlines() if "::" in line):
-            where = {"OS_API_KEY": fakes.add(arranged()), "OS_BASE_URL": trpc.urls["v11-superjson"]}
+            where = {"OS_API_KEY": fakes.add(prepared_fake()), "OS_BASE_URL": trpc.urls["v11-superjson"]}
             subprocess.run([*pytest, story, "--os-record"], env={**os.environ, **where}, check=True)  # noqa: S603 - the same
     finally:
         trpc.close()

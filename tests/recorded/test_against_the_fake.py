@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from arranging import arranged
+from prepare import prepared_fake
 
 from chatarmin_os import ApiError, InvalidInput, UnauthorizedError
 from chatarmin_os._json import copy_json
@@ -244,7 +244,7 @@ def test_nine_of_ten_changes_of_an_answer_are_reported_where_they_are(tmp_path: 
 
 def _served(server: FakeServer) -> HTTPTransport:
     """Return the way to a service that has what a story started from."""
-    return HTTPTransport(server.add(arranged()), server.url)
+    return HTTPTransport(server.add(prepared_fake()), server.url)
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda path: path.stem.partition(".test_")[2])
@@ -262,7 +262,7 @@ def test_a_live_service_does_as_recorded(recording: Path, fake_server: FakeServe
 
 def test_a_live_service_is_not_changed_unless_told_to(fake_server: FakeServer) -> None:
     """A recording with mutations is refused before anything is sent, and they are counted."""
-    fake = arranged()
+    fake = prepared_fake()
     [story] = [path for path in RECORDINGS if "test_links" in path.stem]
 
     with (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from arranging import CANCELLED, CLAIMED, CUSTOMER, FOREIGN, NAMED, OPEN, OTHER, PAID, SUBSCRIPTION
+from prepare import CANCELLED, CLAIMED, CUSTOMER, FOREIGN, NAMED, OPEN, OTHER, PAID, SUBSCRIPTION
 
 from chatarmin_os import (
     ApiError,

@@ -232,9 +232,9 @@ def test_a_number_as_an_id_is_told(fake: FakeTransport, method: str, argument: s
 @pytest.mark.parametrize(("method", "argument"), IDS)
 def test_an_id_may_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
     """A UUID travels as its text."""
-    said = sent(fake, method, **{argument: SOME_UUID})
+    received = sent(fake, method, **{argument: SOME_UUID})
 
-    assert "6f9619ff-8b86-d011-b42d-00cf4fc964ff" in said.values()
+    assert "6f9619ff-8b86-d011-b42d-00cf4fc964ff" in received.values()
 
 
 @pytest.mark.parametrize(("method", "argument"), NO_IDS)
@@ -251,8 +251,8 @@ def test_an_external_org_id_of_set_access_is_text(fake: FakeTransport) -> None:
         error = refused(fake, "features.set_access", company_id=None, external_org_id=value)
         assert error.field == "external_org_id"
 
-    said = sent(fake, "features.set_access", company_id=None, external_org_id=SOME_UUID)
-    assert said == {"externalOrgId": str(SOME_UUID), "featureCode": "seats"}
+    received = sent(fake, "features.set_access", company_id=None, external_org_id=SOME_UUID)
+    assert received == {"externalOrgId": str(SOME_UUID), "featureCode": "seats"}
 
 
 def test_a_customer_of_onboarding_is_text(fake: FakeTransport) -> None:
@@ -261,8 +261,8 @@ def test_a_customer_of_onboarding_is_text(fake: FakeTransport) -> None:
         error = refused(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=value)
         assert error.field == "stripe_customer_id"
 
-    said = sent(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=SOME_UUID)
-    assert said["stripeCustomerId"] == str(SOME_UUID)
+    received = sent(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=SOME_UUID)
+    assert received["stripeCustomerId"] == str(SOME_UUID)
 
 
 def test_text_of_an_enumeration_is_text(fake: FakeTransport) -> None:
@@ -380,21 +380,33 @@ SPACES = [" ann@acme.com", "ann@acme.com ", "\tann@acme.com\r\n", "\u00a0ann@acm
 @pytest.mark.parametrize(
     ("method", "make", "found"),
     [
-        ("companies.create", lambda email: {"contact_email": email}, lambda said: said["contactEmail"]),
-        ("contacts.create", lambda email: {"email": email}, lambda said: said["email"]),
+        (
+            "companies.create",
+            lambda email: {"contact_email": email},
+            lambda received: received["contactEmail"],
+        ),
+        ("contacts.create", lambda email: {"email": email}, lambda received: received["email"]),
         (
             "contacts.bulk_upsert",
             lambda email: {"contacts": [{"email": email}]},
-            lambda said: said["contacts"][0]["email"],
+            lambda received: received["contacts"][0]["email"],
         ),
         (
             "contacts.bulk_upsert",
             lambda email: {"contacts": [ContactInput(email=email)]},
-            lambda said: said["contacts"][0]["email"],
+            lambda received: received["contacts"][0]["email"],
         ),
-        ("companies.smart_link", lambda email: {"hints": {"emails": [email]}}, lambda said: said["hints"]["emails"][0]),
-        ("onboard", lambda email: {"hints": Hints(emails=(email, " "))}, lambda said: said["hints"]["emails"][0]),
-        ("onboard", lambda email: {"contact_email": email}, lambda said: said["contactEmail"]),
+        (
+            "companies.smart_link",
+            lambda email: {"hints": {"emails": [email]}},
+            lambda received: received["hints"]["emails"][0],
+        ),
+        (
+            "onboard",
+            lambda email: {"hints": Hints(emails=(email, " "))},
+            lambda received: received["hints"]["emails"][0],
+        ),
+        ("onboard", lambda email: {"contact_email": email}, lambda received: received["contactEmail"]),
     ],
     ids=["companies.create", "contacts.create", "mapping", "ContactInput", "smart_link", "Hints", "onboard"],
 )
@@ -412,9 +424,9 @@ def test_only_the_ends_of_an_address_are_trimmed(fake: FakeTransport) -> None:
 
 def test_other_text_is_not_trimmed(fake: FakeTransport) -> None:
     """Names and ids are sent as they are."""
-    said = sent(fake, "contacts.create", company_id=" c ", name=" Ann ")
+    received = sent(fake, "contacts.create", company_id=" c ", name=" Ann ")
 
-    assert (said["companyId"], said["name"]) == (" c ", " Ann ")
+    assert (received["companyId"], received["name"]) == (" c ", " Ann ")
 
 
 # Flags
@@ -579,10 +591,10 @@ def test_json_travels_as_it_is(fake: FakeTransport, method: str, argument: str) 
     """Every kind of JSON value arrives, keys are never renamed, and tuples go as lists."""
     value = {"snake_key": {"camelKey": [1, 2.5, True, False, None, "", "é", ("a", ("b",), ())]}, "": {}}
 
-    said = sent(fake, method, **{argument: value})
+    received = sent(fake, method, **{argument: value})
 
     expected = {"snake_key": {"camelKey": [1, 2.5, True, False, None, "", "é", ["a", ["b"], []]]}, "": {}}
-    assert expected == said[argument]
+    assert expected == received[argument]
 
 
 @pytest.mark.parametrize(("method", "argument"), MAPPINGS)
@@ -590,9 +602,9 @@ def test_any_mapping_is_a_mapping(fake: FakeTransport, method: str, argument: st
     """A mapping need not be a dict."""
     value: dict[str, Any] = {"seats": {"max_quantity": 5}}
 
-    said = sent(fake, method, **{argument: MappingProxyType(value)})
+    received = sent(fake, method, **{argument: MappingProxyType(value)})
 
-    assert value == said[argument]
+    assert value == received[argument]
 
 
 @pytest.mark.parametrize(("method", "argument"), FREE)
@@ -605,9 +617,9 @@ def test_keys_of_overrides_are_not_renamed(fake: FakeTransport) -> None:
     """Feature codes and the keys inside travel as they are, null as well."""
     features = {"ai_credit": {"included_quantity": 100, "max_quantity": None}, "seats": {}}
 
-    said = sent(fake, "tiers.apply", features=features)
+    received = sent(fake, "tiers.apply", features=features)
 
-    assert {"tierCode": "pro", "companyId": "c", "features": features} == said
+    assert {"tierCode": "pro", "companyId": "c", "features": features} == received
 
 
 # Numbers
@@ -818,17 +830,17 @@ def test_instants_travel_in_utc_with_milliseconds(
     fake: FakeTransport, method: str, argument: str, value: object, expected: str
 ) -> None:
     """Whatever its zone an instant travels in UTC; what is finer than a millisecond is cut, not rounded."""
-    said = sent(fake, method, **{argument: value})
+    received = sent(fake, method, **{argument: value})
 
-    assert expected == said[WIRE[argument]]
+    assert expected == received[WIRE[argument]]
 
 
 @pytest.mark.parametrize("value", [date(2025, 12, 31), "2025-12-31"])
 def test_access_may_end_with_the_beginning_of_a_day(fake: FakeTransport, value: object) -> None:
     """A day as the end of an access is its start in UTC."""
-    said = sent(fake, "features.set_access", valid_until=value)
+    received = sent(fake, "features.set_access", valid_until=value)
 
-    assert said["validUntil"] == "2025-12-31T00:00:00.000Z"
+    assert received["validUntil"] == "2025-12-31T00:00:00.000Z"
 
 
 # Hints
@@ -912,10 +924,10 @@ def test_hints_are_checked_wherever_they_are_made(fake: FakeTransport, arguments
 )
 def test_hints_travel_in_the_names_of_the_wire(fake: FakeTransport, method: str, hints: Hints) -> None:
     """Hints and mappings of the same hints are sent alike."""
-    said = sent(fake, method, hints=hints)
+    received = sent(fake, method, hints=hints)
 
     expected = {"companyName": "Acme", "domain": "acme.com", "emails": ["a@acme.com", "b@acme.com"]}
-    assert {"externalOrgId": "org_1", "hints": expected} == said
+    assert {"externalOrgId": "org_1", "hints": expected} == received
 
 
 @pytest.mark.parametrize("method", HINTED)
@@ -1050,7 +1062,7 @@ def test_contacts_travel_in_the_names_of_the_wire(fake: FakeTransport) -> None:
     arguments: dict[str, Any] = full
 
     # When
-    said = sent(
+    received = sent(
         fake,
         "contacts.bulk_upsert",
         contacts=(contact for contact in (ContactInput(**arguments), MappingProxyType(full), bare)),
@@ -1065,7 +1077,7 @@ def test_contacts_travel_in_the_names_of_the_wire(fake: FakeTransport) -> None:
         "avatarUrl": "https://acme.com/a.png",
         "metadata": {"slack_id": "U1", "slackId": ["U2", None]},
     }
-    assert {"companyId": "c", "contacts": [sent_in_full, sent_in_full, {"email": "bob@acme.com"}]} == said
+    assert {"companyId": "c", "contacts": [sent_in_full, sent_in_full, {"email": "bob@acme.com"}]} == received
 
 
 @pytest.mark.parametrize("contacts", [[], (), iter(())])
@@ -1208,19 +1220,19 @@ EXPECTED: list[tuple[str, str, str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "kind", "said"), EXPECTED, ids=[row[0] for row in EXPECTED])
-def test_each_method_makes_one_call(fake: FakeTransport, method: str, path: str, kind: str, said: object) -> None:
+@pytest.mark.parametrize(("method", "path", "kind", "received"), EXPECTED, ids=[row[0] for row in EXPECTED])
+def test_each_method_makes_one_call(fake: FakeTransport, method: str, path: str, kind: str, received: object) -> None:
     """A method is one call of one procedure; no input at all is None, an empty one an empty object."""
     sent(fake, method)
 
     (made,) = fake.calls
-    assert (path, kind, said) == (made.path, made.kind, made.input)
+    assert (path, kind, received) == (made.path, made.kind, made.input)
 
 
 def test_every_argument_has_its_name_on_the_wire(fake: FakeTransport) -> None:
     """All arguments of the longest methods travel in camelCase."""
     # When
-    said = [
+    received = [
         sent(
             FakeTransport(demo_catalogue()),
             "contacts.create",
@@ -1277,7 +1289,7 @@ def test_every_argument_has_its_name_on_the_wire(fake: FakeTransport) -> None:
             "stripeCustomerId": "cus_1",
         },
     ]
-    assert expected == said
+    assert expected == received
 
 
 # Whatever comes

@@ -530,9 +530,9 @@ def test_a_datetime_of_a_library_becomes_a_plain_one(value: datetime, expected: 
 
 def test_a_day_of_a_library_becomes_a_plain_instant() -> None:
     """The start of a day is a plain datetime, whatever class the day was of."""
-    said = _outcome("features.set_access", {**WHOLE["features.set_access"], "valid_until": FrozenDay(2024, 1, 15)})
+    received = _outcome("features.set_access", {**WHOLE["features.set_access"], "valid_until": FrozenDay(2024, 1, 15)})
 
-    assert said["validUntil"] == "2024-01-15T00:00:00.000Z"
+    assert received["validUntil"] == "2024-01-15T00:00:00.000Z"
 
 
 def test_a_request_made_while_time_stands_still_is_plain() -> None:

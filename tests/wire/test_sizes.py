@@ -301,10 +301,12 @@ def test_refusals_of_each_call_are_not_taken_for_one_of_the_size(mocked: Mock) -
 
 def test_after_halves_of_what_trpc_takes_the_limit_stays(mocked: Mock) -> None:
     """A limit of the number of calls holds for queries and mutations alike, also if what remains fails."""
-    said = {"error": {"message": "Batch call exceeds maximum size", "code": -32600, "data": {"code": "BAD_REQUEST"}}}
+    received = {
+        "error": {"message": "Batch call exceeds maximum size", "code": -32600, "data": {"code": "BAD_REQUEST"}}
+    }
 
     def refusal(asked: Asked) -> Answer:
-        return (400, JSON, json.dumps(said)) if len(asked.inputs) > 10 else (400, HTML, "<html>")
+        return (400, JSON, json.dumps(received)) if len(asked.inputs) > 10 else (400, HTML, "<html>")
 
     service, client = Limited(mocked, lambda _: True, refusal), _client()
     client.batch(_checks(20))
@@ -383,7 +385,7 @@ def _mixed(*errors: tuple[str, int] | None) -> str:
 
 
 @pytest.fixture
-def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The waits between attempts, which take no time."""
     seconds: list[float] = []
     monkeypatch.setattr("time.sleep", seconds.append)
@@ -391,7 +393,7 @@ def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize("status", [207, 200, 429])
-def test_a_call_of_a_batch_waits_as_its_own_status_says(mocked: Mock, naps: list[float], status: int) -> None:
+def test_a_call_of_a_batch_waits_as_its_own_status_says(mocked: Mock, sleeps: list[float], status: int) -> None:
     """The header of a batch that was answered 207 is for its calls that were refused with 429 or 503."""
     refused = _mixed(None, ("TOO_MANY_REQUESTS", 429), ("SERVICE_UNAVAILABLE", 503), ("INTERNAL_SERVER_ERROR", 500))
     mocked.add(responses.GET, re.compile(URL), refused, status=status, headers={"Retry-After": "7"})
@@ -401,12 +403,12 @@ def test_a_call_of_a_batch_waits_as_its_own_status_says(mocked: Mock, naps: list
 
     assert [isinstance(answer, ApiError) for answer in answers] == [False, False, False, True]
     assert answers[3].retry_after is None
-    assert naps == [7]
+    assert sleeps == [7]
 
 
 @pytest.mark.parametrize("wait", ["60", "1234567890", "9" * 400, "Fri, 31 Dec 99999 23:59:59 GMT"])
 def test_a_call_of_a_batch_that_would_have_to_wait_too_long_is_refused_at_once(
-    mocked: Mock, naps: list[float], wait: str
+    mocked: Mock, sleeps: list[float], wait: str
 ) -> None:
     """It is raised with the wait, and not repeated; the other answers are there."""
     refused = _mixed(None, ("TOO_MANY_REQUESTS", 429), ("SERVICE_UNAVAILABLE", 503), ("BAD_GATEWAY", 502))
@@ -419,12 +421,12 @@ def test_a_call_of_a_batch_that_would_have_to_wait_too_long_is_refused_at_once(
     assert answers[1].retry_after == pytest.approx(answers[2].retry_after, abs=5)  # a date is so far away from now
     assert answers[1].retry_after > 50
     assert answers[3].retry_after is None
-    assert naps == []
+    assert sleeps == []
     assert len(mocked.calls) == 1
 
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "Sun, 06 Nov 1994 08:49:37 GMT", ""])
-def test_junk_is_no_wait_in_a_batch_either(mocked: Mock, naps: list[float], wait: str) -> None:
+def test_junk_is_no_wait_in_a_batch_either(mocked: Mock, sleeps: list[float], wait: str) -> None:
     """The refused call is repeated after an ordinary wait."""
     mocked.add(
         responses.GET,
@@ -438,13 +440,13 @@ def test_junk_is_no_wait_in_a_batch_either(mocked: Mock, naps: list[float], wait
     answers: list[Any] = _client(max_retries=1).batch(_checks(2))
 
     assert all(answer.is_enabled for answer in answers)
-    assert len(naps) == 1
-    assert naps[0] <= 0.1
+    assert len(sleeps) == 1
+    assert sleeps[0] <= 0.1
 
 
 @pytest.mark.parametrize("wait", ["1234567890", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_a_single_call_that_would_have_to_wait_too_long_is_refused_at_once(
-    mocked: Mock, naps: list[float], wait: str
+    mocked: Mock, sleeps: list[float], wait: str
 ) -> None:
     """A wait of ten digits is a wait, and not junk after which the call is repeated within a tenth of a second."""
     refused = json.loads(_mixed(("TOO_MANY_REQUESTS", 429)))[0]
@@ -455,7 +457,7 @@ def test_a_single_call_that_would_have_to_wait_too_long_is_refused_at_once(
 
     assert raised.value.retry_after is not None
     assert 1_234_567_890 <= raised.value.retry_after < math.inf
-    assert (naps, len(mocked.calls)) == ([], 1)
+    assert (sleeps, len(mocked.calls)) == ([], 1)
 
 
 def test_the_wait_of_a_page_is_kept(mocked: Mock) -> None:

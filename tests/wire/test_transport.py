@@ -83,7 +83,7 @@ def mocked(monkeypatch: Patch) -> Iterator[Mock]:
 
 
 @pytest.fixture(autouse=True)
-def naps(monkeypatch: Patch) -> list[float]:
+def sleeps(monkeypatch: Patch) -> list[float]:
     """The waits between attempts, which take no time."""
     seconds: list[float] = []
     monkeypatch.setattr(time, "sleep", seconds.append)
@@ -126,9 +126,9 @@ class Service:
             too_large = ApiError.from_code("BAD_REQUEST", "Batch call exceeds maximum size")
             status, content = self._one(self.refuses_batches or too_large)
             return status, {}, json.dumps(content)
-        said = [self._one(self._answer(path)) for path in paths]
-        statuses = {status for status, _ in said}
-        items = [item for _, item in said]
+        received = [self._one(self._answer(path)) for path in paths]
+        statuses = {status for status, _ in received}
+        items = [item for _, item in received]
         return statuses.pop() if len(statuses) == 1 else 207, {}, json.dumps(items if is_batch else items[0])
 
     def _read(self, given: Any) -> Any:
@@ -595,9 +595,9 @@ def test_a_missing_procedure_is_told_from_a_missing_resource(mocked: Mock) -> No
         _reply(mocked, _error("NOT_FOUND", message), status=404)
     client = _client()
 
-    said = [str(_failure(NotFoundError, lambda: client.tiers.get("x"))) for _ in range(3)]
+    received = [str(_failure(NotFoundError, lambda: client.tiers.get("x"))) for _ in range(3)]
 
-    assert ["it is the procedure that is missing" in text for text in said] == [True, True, False]
+    assert ["it is the procedure that is missing" in text for text in received] == [True, True, False]
 
 
 @in_any_session
@@ -1091,7 +1091,7 @@ def test_a_result_of_the_whole_request_is_no_answer_to_a_batch(mocked: Mock) -> 
     assert [type(answer) for answer in answers] == [InvalidResponse] * 2
 
 
-def test_only_what_failed_is_repeated(mocked: Mock, naps: list[float]) -> None:
+def test_only_what_failed_is_repeated(mocked: Mock, sleeps: list[float]) -> None:
     """Of a batch those calls are made again that may be, in one request; the others keep their answers."""
     limited, down = ApiError.from_code("TOO_MANY_REQUESTS"), ApiError.from_code("SERVICE_UNAVAILABLE")
     service = Service(
@@ -1106,7 +1106,7 @@ def test_only_what_failed_is_repeated(mocked: Mock, naps: list[float]) -> None:
     assert isinstance(created, ServerError)
     assert not isinstance(updated, ChatarminError)
     assert isinstance(reset, ServerError)
-    assert len(naps) == 1
+    assert len(sleeps) == 1
 
 
 def test_a_lost_batch_is_an_error_for_each_call(mocked: Mock) -> None:
@@ -1166,7 +1166,7 @@ CERTIFICATE = requests.exceptions.SSLError(ssl.SSLCertVerificationError(1, "self
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value)[:70],
 )
-def test_what_is_repeated(mocked: Mock, naps: list[float], answer: tuple[Any, int], repeated: str, ask: str) -> None:
+def test_what_is_repeated(mocked: Mock, sleeps: list[float], answer: tuple[Any, int], repeated: str, ask: str) -> None:
     """What did not run is repeated for any call, what may pass for those that are safe to repeat, and nothing else."""
     body, status = answer
     _reply(mocked, body, status=status or 200)
@@ -1182,8 +1182,8 @@ def test_what_is_repeated(mocked: Mock, naps: list[float], answer: tuple[Any, in
 
     attempts = 4 if repeated == "any" or (repeated == "safe" and is_safe) else 1
     assert len(mocked.calls) == attempts
-    assert len(naps) == attempts - 1
-    assert all(0 <= nap <= longest_wait(attempt) for attempt, nap in enumerate(naps, 1))
+    assert len(sleeps) == attempts - 1
+    assert all(0 <= nap <= longest_wait(attempt) for attempt, nap in enumerate(sleeps, 1))
     if isinstance(failed.value, TransportError):
         unsent = body in (REFUSED, CERTIFICATE) or isinstance(body, requests.ConnectTimeout)
         assert (failed.value.attempts, failed.value.outcome) == (attempts, "not_sent" if unsent else "unknown")
@@ -1306,13 +1306,13 @@ def test_a_deadline_that_has_passed_sends_nothing(mocked: Mock) -> None:
     assert not mocked.calls
 
 
-def test_no_wait_goes_beyond_the_deadline(mocked: Mock, naps: list[float]) -> None:
+def test_no_wait_goes_beyond_the_deadline(mocked: Mock, sleeps: list[float]) -> None:
     """A call is not made again where the wait would take longer than what is left."""
     _reply(mocked, "", status=503, headers={"Retry-After": "0.5"})
 
     error = _failure(InvalidResponse, _client(timeout=0.4).tiers.list)
 
-    assert (error.attempts, error.retry_after, naps) == (1, 0.5, [])
+    assert (error.attempts, error.retry_after, sleeps) == (1, 0.5, [])
 
 
 # Retry-After
@@ -1320,7 +1320,7 @@ def test_no_wait_goes_beyond_the_deadline(mocked: Mock, naps: list[float]) -> No
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("body", ["envelope", "<html>"])
-def test_a_wait_that_fits_is_waited(mocked: Mock, naps: list[float], status: int, body: str) -> None:
+def test_a_wait_that_fits_is_waited(mocked: Mock, sleeps: list[float], status: int, body: str) -> None:
     """The service's own wait counts where it is longer, in seconds or as a date."""
     started = datetime.now(UTC)
     soon = format_datetime(started + timedelta(seconds=6), usegmt=True)  # in whole seconds
@@ -1332,8 +1332,8 @@ def test_a_wait_that_fits_is_waited(mocked: Mock, naps: list[float], status: int
 
     assert _client().tiers.list() == []
 
-    assert naps[0] == 3
-    assert 3 < naps[1] <= most
+    assert sleeps[0] == 3
+    assert 3 < sleeps[1] <= most
 
 
 @pytest.mark.parametrize("after", ["60", "date"])
@@ -1341,7 +1341,7 @@ def test_a_wait_that_fits_is_waited(mocked: Mock, naps: list[float], status: int
     ("status", "code"), [(429, "TOO_MANY_REQUESTS"), (503, "SERVICE_UNAVAILABLE")], ids=["429", "503"]
 )
 def test_a_wait_that_does_not_fit_is_handed_on(
-    mocked: Mock, naps: list[float], after: str, status: int, code: str
+    mocked: Mock, sleeps: list[float], after: str, status: int, code: str
 ) -> None:
     """Where the deadline comes first the error is raised at once, and says how long to wait."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=61), usegmt=True) if after == "date" else after
@@ -1353,19 +1353,19 @@ def test_a_wait_that_does_not_fit_is_handed_on(
 
     assert [type(error) for error in errors] == [RateLimitError if status == 429 else ServerError, InvalidResponse]
     assert all(55 < error.retry_after <= 61 for error in errors)
-    assert naps == []
+    assert sleeps == []
     assert len(mocked.calls) == 2
 
 
 @pytest.mark.parametrize("value", ["-3", "soon", "", "nan", "1e9", "Thu, 01 Jan 1970 00:00:00 GMT"])
-def test_a_wait_that_makes_no_sense_is_none(mocked: Mock, naps: list[float], value: str) -> None:
+def test_a_wait_that_makes_no_sense_is_none(mocked: Mock, sleeps: list[float], value: str) -> None:
     """Junk and what has passed count as nothing said."""
     _reply(mocked, _error("TOO_MANY_REQUESTS"), status=429, headers={"Retry-After": value})
 
     error = _failure(RateLimitError, _client().tiers.list)
 
     assert error.retry_after is None
-    assert len(naps) == 2
+    assert len(sleeps) == 2
 
 
 def test_a_call_that_is_not_repeated_is_told_how_long_to_wait(mocked: Mock) -> None:

@@ -210,14 +210,14 @@ def test_a_batch_of_one_has_an_envelope(name: str) -> None:
     sample = ANSWERS[name]
     content = client.parsed(sample["body"].encode())
     items = content if isinstance(content, list) else [content]
-    said = [client.envelope(item) for item in items]
+    received = [client.envelope(item) for item in items]
 
     (expected,) = _expected({**sample, "batch": None, "body": json.dumps(items[0]), "decoded": _Nothing})
     if expected is InvalidResponse:
-        assert said == [None]
+        assert received == [None]
     else:
-        assert [one and one.transformer for one in said] == [sample["transformer"]]
-        assert [one and one.data for one in said] == [None if isinstance(expected, tuple) else expected]
+        assert [one and one.transformer for one in received] == [sample["transformer"]]
+        assert [one and one.data for one in received] == [None if isinstance(expected, tuple) else expected]
 
 
 ZOD_4 = {

@@ -13,7 +13,7 @@ SUBSCRIPTION, OTHER, CANCELLED, CLAIMED = "sub_own", "sub_other", "sub_cancelled
 CUSTOMER = "cus_own"
 
 
-def arranged() -> FakeTransport:
+def prepared_fake() -> FakeTransport:
     """Return a product with some companies, and what the stories find at Stripe under ids that they know."""
     fake = FakeTransport(demo_catalogue())
     fake.add_company("Globex Corporation", domain="globex.example")
