@@ -1,0 +1,240 @@
+"""Every example of the README and of the documentation runs, and both are complete."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from documentation import DOCS, ROOT, Block, Example, blocks, examples
+from serving import node_missing
+
+from chatarmin_os import ChatarminOS
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_README_WORDS = 700
+
+PUBLIC_MODULES = (
+    "chatarmin_os",
+    "chatarmin_os.transports",
+    "chatarmin_os.transports.redactors",
+    "chatarmin_os.fake",
+    "chatarmin_os.fake.server",
+    "chatarmin_os.drift",
+)
+
+_DJANGO = {
+    "settings.py": 'SECRET_KEY = "test"\nROOT_URLCONF = "urls"\nALLOWED_HOSTS = ["testserver"]\n'
+    'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n',
+    "set_up_django.py": "import django\n\ndjango.setup()\n",
+}
+
+
+def _is_test(example: Example) -> bool:
+    return "\ndef test_" in "".join(example.files.values()) or "tests.py" in example.files
+
+
+@pytest.mark.parametrize("example", [e for e in examples() if not _is_test(e)], ids=lambda example: example.name)
+def test_examples_run(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
+    """The code of each section can be pasted into one module."""
+    assert [*example.files] == ["example.py"]
+
+    exec(compile(example.files["example.py"], example.name, "exec"), {"__name__": "example"})  # noqa: S102 - our own pages
+
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("example", [e for e in examples() if _is_test(e)], ids=lambda example: example.name)
+def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -> None:
+    """Test modules pass as a user runs them, without the configuration of this project."""
+    folder = pytester.path
+    for file, code in example.files.items():
+        (folder / file.replace("example.py", "test_example.py")).write_text(code, encoding="utf-8")
+
+    if "django" in example.name:
+        for file, code in _DJANGO.items():
+            (folder / file).write_text(code, encoding="utf-8")
+        _run((sys.executable, "-W", "error", "-m", "django", "test"), folder)
+        _run((sys.executable, "-W", "error", "-m", "pytest", "-p", "set_up_django"), folder)
+    elif "pytest" in example.commands:
+        _run(("bash", "-euc", example.commands), folder)
+    else:
+        assert pytester.runpytest_inprocess("-W", "error").ret == pytest.ExitCode.OK
+
+
+def _run(command: tuple[str, ...], folder: Path, **variables: str) -> str:
+    """Return the output of a command that runs in *folder* with this interpreter on its PATH."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("OS_", "PYTEST_"))},
+        "PATH": path,
+        "DJANGO_SETTINGS_MODULE": "settings",
+        **variables,
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - our own pages
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_view_of_the_readme_counts_a_job_once() -> None:
+    """The view runs under Flask, and refuses with 402 at the limit."""
+    (example,) = (e for e in examples() if e.name == "readme_gate_a_view")
+    namespace: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example.files["example.py"], example.name, "exec"), namespace)  # noqa: S102 - our own README
+    client = ChatarminOS(transport=FakeTransport(demo_catalogue()))
+    company = client.sign_up(external_org_id="org_1", name="Acme Inc", starting_tier="free")
+    browser = namespace["create_app"](client).test_client()
+
+    assert [browser.post("/orgs/org_1/summaries/1").status_code for _ in range(2)] == [200, 200]
+    assert client.features.check(company_id=company.company_id, feature_code="ai_credit").current_usage == 1
+    client.billing.track_usage(company_id=company.company_id, feature_code="ai_credit", quantity=99)
+    assert browser.post("/orgs/org_1/summaries/2").status_code == 402
+    assert browser.post("/orgs/org_2/summaries/1").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    """Run `chatarmin-os serve` on a free port, and yield its base URL."""
+    command = [sys.executable, "-W", "error", "-m", "chatarmin_os", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def _commands() -> list[Block]:
+    """Return the blocks of commands that need a local service."""
+    return [
+        block
+        for block in blocks()
+        if block.language == "sh"
+        and block.page in {"command-line", "local-service"}
+        and not block.code.startswith(("python3 -m venv", "docker"))
+    ]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on the PATH")
+@pytest.mark.parametrize("block", _commands(), ids=lambda block: block.section.lower().replace(" ", "-"))
+def test_commands_run_against_the_local_service(block: Block, base_url: str, tmp_path: Path) -> None:
+    """Commands of the documentation succeed one after the other, as a user types them."""
+    (tmp_path / ".curlrc").write_text("fail\nsilent\nshow-error\n")
+    url = base_url.removesuffix("/api/v1")
+    session = requests.post(
+        f"{url}/__fake__/stripe.add_checkout_session",
+        headers={"x-api-key": "os_sk_test"},
+        json={"price_ids": ["price_pro_base"], "complete": False},
+        timeout=10,
+    )
+    script = block.code.replace("127.0.0.1:3001", url.removeprefix("http://"))
+    script = script.replace("localhost:3001", url.removeprefix("http://"))
+    script = script.replace("cs_test_...", re.findall(r"cs_test_\w+", session.text)[0])
+
+    _run(("bash", "-O", "expand_aliases", "-euc", script), tmp_path, CURL_HOME=str(tmp_path))
+
+
+def test_the_example_in_typescript_runs(base_url: str, tmp_path: Path) -> None:
+    """The client of tRPC makes the call of the page; the block has no types, so Node runs it unchanged."""
+    folder = ROOT / "tests" / "trpc_client"
+    if reason := node_missing(folder):
+        pytest.skip(reason)
+    (block,) = (block for block in blocks() if block.language == "ts")
+    (tmp_path / "node_modules").symlink_to(folder / "v11" / "node_modules")
+    (tmp_path / "example.mjs").write_text(
+        block.code.replace("http://127.0.0.1:3001/api/v1", base_url) + "console.log(company.linkStatus);\n"
+    )
+
+    assert _run(("node", "example.mjs"), tmp_path) == "created\n"
+
+
+def test_the_catalogue_file_is_served(tmp_path: Path) -> None:
+    """`serve --catalogue` reads the JSON of the page."""
+    (block,) = (block for block in blocks() if block.title == "catalogue.json")
+    (tmp_path / block.title).write_text(block.code)
+    command = [sys.executable, "-m", "chatarmin_os", "serve", "--port", "0", "--catalogue", block.title]
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout
+        with ChatarminOS("os_sk_test", base_url=process.stdout.readline().strip()) as client:
+            codes = [tier.code for tier in client.tiers.list()]
+        process.kill()
+
+    assert codes == [tier["code"] for tier in json.loads(block.code)["tiers"]]
+
+
+def test_the_compose_file_names_options_that_exist() -> None:
+    """The YAML of the page is valid, and `serve` knows its options."""
+    (block,) = (block for block in blocks() if block.language == "yaml")
+    services = importlib.import_module("yaml").safe_load(block.code)["services"]
+    options = [word for word in services["fake"]["command"] if word.startswith("--")]
+
+    known = _run((sys.executable, "-m", "chatarmin_os", "serve", "--help"), ROOT)
+
+    assert options
+    assert all(option in known for option in options)
+    assert set(services["app"]["environment"]) == {"OS_API_KEY", "OS_BASE_URL", "OS_ALLOW_HTTP"}
+
+
+def test_every_block_has_a_language_that_is_checked() -> None:
+    """A block of another language would be neither run nor read by a type checker."""
+    assert {block.language for block in blocks()} == {"json", "python", "sh", "text", "ts", "yaml"}
+
+
+def test_the_table_of_methods_is_complete() -> None:
+    """Every method of the client and of its resources is in the table, with all its arguments and their defaults."""
+    rows = re.findall(r"^\| `([\w.]+\(.*?\))` \|", (DOCS / "methods.md").read_text(encoding="utf-8"), re.MULTILINE)
+    client = ChatarminOS.in_memory()
+    nouns = ["companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"]
+    methods = {
+        f"{noun}.{name}": getattr(getattr(client, noun), name)
+        for noun in nouns
+        for name in dir(getattr(client, noun))
+        if not name.startswith("_")
+    }
+    methods |= {name: getattr(client, name) for name in ("onboard", "sign_up", "send", "batch", "call", "with_options")}
+
+    assert sorted(rows) == sorted(f"{name}{_without_types(method)}" for name, method in methods.items())
+
+
+def _without_types(method: Any) -> Signature:
+    parameters = [given.replace(annotation=Parameter.empty) for given in signature(method).parameters.values()]
+    return Signature(parameters)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    """Each public name has a line in the reference; `test_site` shows that a text comes of it."""
+    lines = [line for page in (DOCS / "reference").glob("*.md") for line in page.read_text().splitlines()]
+    listed = [line.removeprefix("::: ") for line in lines if line.startswith("::: ")]
+    resources = {f"chatarmin_os.resources.{name}" for name in importlib.import_module("chatarmin_os.resources").__all__}
+    plugin = importlib.import_module("chatarmin_os.pytest").__all__
+    public = {f"chatarmin_os.pytest.{name}" for name in plugin if not name.startswith("pytest_")}
+    public |= {f"{module}.{name}" for module in PUBLIC_MODULES for name in importlib.import_module(module).__all__}
+
+    assert sorted(listed) == sorted(public - {"chatarmin_os.transports.FakeTransport"} | resources)
+
+
+def test_the_readme_is_short() -> None:
+    """The README has at most 700 words, code included."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MAX_README_WORDS
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+def test_links_of_a_page_lead_to_files(name: str) -> None:
+    """Zensical checks the links of the documentation; these pages are read elsewhere too."""
+    page = ROOT / name
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
