@@ -71,7 +71,7 @@ def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -
     elif "pytest" in example.commands:
         _run(("bash", "-euc", example.commands), folder)
     else:
-        assert pytester.runpytest_inprocess("-W", "error").ret == pytest.ExitCode.OK
+        assert pytester.runpytest_inprocess("-W", "error", "-p", "no:pytest-retry").ret == pytest.ExitCode.OK
 
 
 def _run(command: tuple[str, ...], folder: Path, **variables: str) -> str:

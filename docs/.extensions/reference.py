@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - Griffe loads it by its path
 """Extensions of Griffe, which reads the package for the reference, for constructs that it does not know."""
 
 from __future__ import annotations

@@ -1,0 +1,76 @@
+"""The documentation builds, describes every public name, and loads nothing from other hosts."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import pytest
+from documentation import DOCS, ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(find_spec("zensical") is None, reason="the group `docs` is not installed")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the documentation in a folder of its own; a warning fails the build."""
+    folder = tmp_path_factory.mktemp("documentation")
+    for name in ("chatarmin_os", "docs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("zensical.toml", "CHANGELOG.md", "CONTRIBUTING.md"):
+        shutil.copy(ROOT / name, folder)
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - our own pages
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    # What mkdocstrings reports goes to the log alone: a name that does not exist, a docstring that does not parse.
+    assert not re.search(r"error|warning", done.stdout + done.stderr, re.IGNORECASE), done.stdout + done.stderr
+    return folder / "site"
+
+
+def test_every_page_is_in_the_navigation(site: Path) -> None:
+    """A page that nobody links is not found."""
+    home = (site / "index.html").read_text(encoding="utf-8")
+    pages = [page.relative_to(DOCS).with_suffix("") for page in DOCS.glob("**/*.md") if page.stem != "index"]
+
+    assert pages
+    assert [str(page) for page in pages if f'href="{page}/"' not in home] == []
+
+
+def test_the_reference_describes_every_public_name(site: Path) -> None:
+    """Names that the package imports lazily have their docstrings, and classes of attrs their fields."""
+    entries: dict[str, str] = {}
+    for page in (site / "reference").glob("*/index.html"):
+        parts = re.split(r'<h[2-6] id="(chatarmin_os[\w.]*)"', page.read_text(encoding="utf-8"))
+        entries |= dict(zip(parts[1::2], parts[2::2], strict=True))
+    names = [f"chatarmin_os.{name}" for name in importlib.import_module("chatarmin_os").__all__]
+    fake = "chatarmin_os.transports.FakeTransport"
+    for package in ("transports", "fake", "fake.server", "drift"):
+        module = importlib.import_module(f"chatarmin_os.{package}")
+        names += [f"{module.__name__}.{name}" for name in module.__all__]
+
+    assert [name for name in names if name not in entries and name != fake] == []
+    assert [name for name in names if name in entries and "<p>" not in entries[name]] == []
+    assert "idempotency_key" in entries["chatarmin_os.TrackUsageInput"]
+    assert "short_id" in entries["chatarmin_os.Company"]
+    assert "chatarmin_os.ChatarminOS.sign_up" in entries
+
+
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
+    """Scripts, styles, fonts and pictures come with the site."""
+    pages = [*site.glob("**/*.html")]
+    loaded = re.compile(r'<(?:script|img|iframe)[^>]* src="https?:|<link[^>]* href="https?:[^>]*rel="stylesheet')
+    styles = [style.read_text(encoding="utf-8") for style in site.glob("**/*.css")]
+
+    assert pages
+    assert [str(page) for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
+    assert not any(re.search(r"url\([\"']?https?:|@import", style) for style in styles)
