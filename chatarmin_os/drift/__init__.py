@@ -1,4 +1,4 @@
-"""Whether the fake still behaves as the service did, and the service as it did when it was recorded.
+"""The drift check: whether the fake behaves as the recorded service did, and whether the service still does.
 
     >>> from tempfile import mkdtemp
     >>> from chatarmin_os import ChatarminOS
@@ -6,17 +6,16 @@
     >>> path = f"{mkdtemp()}/tiers.jsonl"
     >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
     ...     tier = client.tiers.get("pro")
-    >>> report = check_recording(path)  # str(report) is the table of what differs
+    >>> report = check_recording(path)  # str(report) is the table of the differences
     >>> report.is_drift, len(report.calls)
     (False, 1)
 
-Where to look for what:
+Where to find what:
 
-- `_checking`: the calls are made again; `_comparing`: two outcomes of one call, with ids matched by role.
-- `_seeding`: what each procedure's answer tells of what was there before; `_catalogue` of features and tiers; `_facts`:
-  the tables it is kept in; `_unknown`: the fields it does not tell; `_reading`: answers, read without trust.
-- `decided`: the rules that the fake had to decide, and the calls that touch them.
-- `_report`: what was found, as text and as JSON.
+- `check` makes the recorded calls again; `compare` compares two outcomes of a call, with ids matched by role.
+- `start` finds out what each procedure's answer shows of the state before the recording.
+- `assumptions`: the calls that exercise an assumption of the fake, and the verdict of each call on it.
+- `report`: the result, as text and as JSON.
 """
 
 from __future__ import annotations
@@ -27,16 +26,26 @@ from collections import Counter
 from chatarmin_os._json import describe
 from chatarmin_os.drift.check import Checked, against_a_service, against_the_fake, recorded_at
 from chatarmin_os.drift.compare import Difference
-from chatarmin_os.drift.report import Report, RuleReport, rules_as_json, rules_of, rules_text
+from chatarmin_os.drift.report import (
+    AssumptionReport,
+    Report,
+    assumptions_as_json,
+    assumptions_of,
+    assumptions_text,
+)
 from chatarmin_os.errors import CassetteError, InvalidInput
 from chatarmin_os.recording import file
 from chatarmin_os.transports import Transport
 
 __all__ = [
+    "AssumptionReport",
     "Checked",
     "Difference",
     "Report",
     "RuleReport",
+    "assumptions_as_json",
+    "assumptions_of",
+    "assumptions_text",
     "check_recording",
     "refuse_mutations",
     "rules_as_json",
@@ -44,32 +53,37 @@ __all__ = [
     "rules_text",
 ]
 
+# The names in 0.1.0.
+RuleReport = AssumptionReport
+rules_as_json, rules_of, rules_text = assumptions_as_json, assumptions_of, assumptions_text
+
 
 def check_recording(
     path: str | os.PathLike[str], *, against: Transport | None = None, run_mutations: bool = False
 ) -> Report:
-    """Make the calls of a recording again, in their order, and report where what comes of them differs.
+    """Make the calls of a recording again, in their order, and report each difference between the outcomes.
 
-    Compared are outcome, code and HTTP status of refusals, and fields, types and values of answers. Ids are matched by
-    role: each must stand for what it stood for before. Instants that no input gave are compared by type, messages not
-    at all. What the client reads alike is a difference of type alone: text for a number (`"6.00"`), a day or a year
-    beyond 9999 for an instant. Calls are passed over that had no answer, or one of the service's trouble (5xx,
-    TOO_MANY_REQUESTS) or the key's (UNAUTHORIZED).
+    - Refusals are compared by code and HTTP status, answers by fields, types and values; messages are not compared.
+    - Ids are matched by role: an id must stand for the same thing throughout.
+    - Instants that no input gave are compared by type.
+    - A value that the client reads as the same differs in type alone: text for a number (`"6.00"`), a day or a year
+      beyond 9999 for an instant.
+    - Calls without an answer, and those that failed because of the service (5xx, TOO_MANY_REQUESTS) or the key
+      (UNAUTHORIZED), are skipped.
 
     Args:
         path: A recording that `RecordingTransport` made.
-        against: What to make the calls through; None: a fake that starts from what the recording shows: its
-            companies, features, tiers, subscriptions. What is seen of them for the first time is taken as given; all
-            that follows is checked.
+        against: The service to call. None: a fake that starts from the companies, features, tiers and subscriptions
+            that the recording shows; the first observation of each is taken as given, all later ones are checked.
         run_mutations: Whether a live service may be changed; without it a recording with mutations is refused. Run
-            it on a sandbox account. Usage keys and organisations' ids are made anew; companies that earlier runs
-            created are found by their names and domains, as the service finds them.
+            it on a sandbox account. Usage keys and ids of organisations are replaced by new ones; companies that
+            earlier runs created are found by their names and domains, as the service finds them.
 
     Raises:
-        CassetteError: It is no recording; a broken line is named by its number.
-        InvalidInput: It has mutations, and *run_mutations* is not set.
-        TransportError: The live service gave no answer.
-        UnauthorizedError: It refuses the key.
+        CassetteError: The file is not a recording; the message names the line.
+        InvalidInput: The recording has mutations, and *run_mutations* is false.
+        TransportError: No response from the live service was received.
+        UnauthorizedError: The live service rejects the key.
     """
     if against is not None and not isinstance(against, Transport):
         raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {describe(against)}")
@@ -92,17 +106,17 @@ def check_recording(
 
 
 def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
-    """Refuse a recording that would change what a live service keeps, unless that is allowed.
+    """Refuse a recording with mutations, unless a live service may be changed.
 
     Raises:
-        CassetteError: It is no recording; a broken line is named by its number.
-        InvalidInput: It has mutations, and they are not allowed.
+        CassetteError: The file is not a recording; the message names the line.
+        InvalidInput: The recording has mutations, and they are not allowed.
     """
     _, calls = file.loaded(path)
     counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
     if counts and not allowed:
-        told = ", ".join(f"{path} {count}" for path, count in counts.items())
+        mutations = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InvalidInput(
-            f"run_mutations: {path} changes what the service keeps ({told}); set it for a sandbox account only",
+            f"run_mutations: {path} changes the service ({mutations}); set it only for a sandbox account",
             field="run_mutations",
         )

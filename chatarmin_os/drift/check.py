@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from chatarmin_os._call import Call
 from chatarmin_os.drift._reading import mapping, number, text
-from chatarmin_os.drift.assumptions import Memory, Rule, Situation, touched
+from chatarmin_os.drift.assumptions import Context, History, exercised
 from chatarmin_os.drift.compare import Difference, Matcher, fields_of, told
 from chatarmin_os.drift.start import seeded
 from chatarmin_os.errors import _NO_PROCEDURE, ApiError, CassetteError, InvalidInput, TransportError
@@ -38,21 +38,21 @@ class Checked(NamedTuple):
     """A recorded call that was made again.
 
     `now` is the call as it was made and what came of it, None where the recording has no answer to compare;
-    `verdicts` has the decided rules that it touches.
+    `verdicts` has the assumptions that it exercises, and whether it confirms them.
     """
 
     recorded: Recorded
     now: Recorded | None
     differences: list[Difference]
-    verdicts: dict[Rule, bool]
+    verdicts: dict[str, bool]
 
 
 class _Model(FakeTransport):
-    """A fake that starts from what calls show, and tells the situation before each."""
+    """A fake that starts from what calls show, and shows each call its context."""
 
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         super().__init__(catalogue, now=now)
-        self._memory, self.matcher = Memory(), Matcher()
+        self._history, self.matcher = History(), Matcher()
         self.unknown: dict[int, frozenset[str]] = {}
         self.explained: set[int] = set()
 
@@ -65,15 +65,17 @@ class _Model(FakeTransport):
         unknown = self.unknown.get(place, frozenset())
         call = _call(recorded, self.matcher.translated(recorded.input))
         self._state.now = self._instant()
-        situation = Situation(self._state, call, self._memory)
-        situation.came = _made(self, call)
-        self._memory.keep(situation)
-        found = self.matcher.differences(recorded.came, situation.came)
+        context = Context(self._state, call, self._history)
+        context.outcome = _made(self, call)
+        self._history.add(context)
+        found = self.matcher.differences(recorded.came, context.outcome)
         differences = [difference for difference in found if not unknown & fields_of(difference.place)]
-        rules = [rule for rule in touched(situation, recorded.came) if not rule.shows & unknown]
-        verdicts = [(rule, rule.verdict(differences, is_explained=place in self.explained)) for rule in rules]
-        now = Recorded(call.path, call.kind, call.input, situation.came)
-        return Checked(recorded, now, differences, {rule: is_so for rule, is_so in verdicts if is_so is not None})
+        criteria = [one for one in exercised(context, recorded.came) if not one.shown_by & unknown]
+        verdicts = {one.name: one.verdict(differences, is_explained=place in self.explained) for one in criteria}
+        now = Recorded(call.path, call.kind, call.input, context.outcome)
+        return Checked(
+            recorded, now, differences, {name: is_so for name, is_so in verdicts.items() if is_so is not None}
+        )
 
 
 def against_the_fake(

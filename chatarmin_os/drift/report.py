@@ -1,4 +1,4 @@
-"""What a check has found, for people and for programs."""
+"""The report of a check, for people and for programs."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import Any, NamedTuple
 
 from chatarmin_os._json import JSON, timestamp_text
 from chatarmin_os._table import table
-from chatarmin_os.drift.assumptions import RULES
 from chatarmin_os.drift.check import Checked
 from chatarmin_os.drift.compare import Difference, told
 from chatarmin_os.errors import printable
+from chatarmin_os.fake.rules.assumptions import ASSUMPTIONS
 from chatarmin_os.recording.file import FIRST_CALL
 
-_MOST_LINES = 6
+_MAX_LINES = 6
 _WIDTH = 100
+_NOT_EXERCISED = "untouched"  # the word of JSON documents since 0.1.0; texts say "not exercised"
 
 
-class RuleReport(NamedTuple):
-    """A decided rule, and where the recording confirms and contradicts it: (file, line) pairs."""
+class AssumptionReport(NamedTuple):
+    """An assumption, and the calls that confirm and contradict it, as pairs of file and line."""
 
     name: str
     text: str
@@ -29,20 +30,20 @@ class RuleReport(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """Either of contradicted, confirmed and untouched; one contradiction is enough."""
-        return "contradicted" if self.contradicted else "confirmed" if self.confirmed else "untouched"
+        """One of contradicted, confirmed and untouched (not exercised); one contradiction is enough."""
+        return "contradicted" if self.contradicted else "confirmed" if self.confirmed else _NOT_EXERCISED
 
 
 class Report(NamedTuple):
-    """What a check of a recording has found; as text it is the table of what differs.
+    """The result of checking a recording; `str()` is a table of the differences.
 
     Attributes:
         path: The recording.
-        source: From where it was recorded.
-        recorded_at: When.
-        against: What the calls were made against now.
-        calls: Each recorded call, with what came of it now and where that differs.
-        judged: The calls whose verdicts about the decided rules count.
+        source: The service that it was recorded from.
+        recorded_at: When it was recorded.
+        against: The service, or the fake, that the calls were made against now.
+        calls: Each recorded call, with its outcome now and the differences.
+        judged: The calls whose verdicts on the assumptions count.
     """
 
     path: str
@@ -54,7 +55,7 @@ class Report(NamedTuple):
 
     @property
     def drifted(self) -> list[tuple[int, Checked]]:
-        """The calls that came to something else, each with its line in the file."""
+        """The calls with a difference, each with its line in the file."""
         return [(line, call) for line, call in enumerate(self.calls, start=FIRST_CALL) if call.differences]
 
     @property
@@ -63,9 +64,14 @@ class Report(NamedTuple):
         return bool(self.drifted)
 
     @property
-    def rules(self) -> list[RuleReport]:
-        """Every decided rule, with the calls that confirm and contradict it."""
-        return rules_of([self])
+    def assumptions(self) -> list[AssumptionReport]:
+        """Every observable assumption, with the calls that confirm and contradict it."""
+        return assumptions_of([self])
+
+    @property
+    def rules(self) -> list[AssumptionReport]:
+        """The assumptions, by the name of version 0.1.0."""
+        return self.assumptions
 
     def __str__(self) -> str:
         drifted, count = self.drifted, len(self.calls)
@@ -75,12 +81,12 @@ class Report(NamedTuple):
         ]
         lines += table(list(_rows(drifted)), indent="  ") if drifted else []
         unanswered = sum(call.now is None for call in self.calls)
-        skipped = f"; {_counted(unanswered, 'call')} that the service did not answer not compared" if unanswered else ""
+        skipped = f"; {_counted(unanswered, 'call')} without an answer not compared" if unanswered else ""
         lines.append(f"{len(drifted)} of {_counted(count, 'call')} drifted{skipped}.")
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, JSON]:
-        """Return it for programs."""
+        """Return the report as a JSON document."""
         return {
             "path": self.path,
             "source": self.source,
@@ -100,55 +106,57 @@ class Report(NamedTuple):
         }
 
 
-def rules_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
-    """Return what recordings say of the decided rules, for programs."""
-    return [
-        {
-            "name": rule.name,
-            "text": rule.text,
-            "verdict": rule.verdict,
-            "confirmed": [{"path": path, "line": line} for path, line in rule.confirmed],
-            "contradicted": [{"path": path, "line": line} for path, line in rule.contradicted],
-        }
-        for rule in rules_of(reports)
-    ]
-
-
-def rules_of(reports: Iterable[Report]) -> list[RuleReport]:
-    """Return every decided rule, with what some recordings say of it."""
-    found = {rule.name: RuleReport(rule.name, rule.text, [], []) for rule in RULES}
+def assumptions_of(reports: Iterable[Report]) -> list[AssumptionReport]:
+    """Return every observable assumption, with the calls of some recordings that confirm and contradict it."""
+    found = {one.name: AssumptionReport(one.name, one.text, [], []) for one in ASSUMPTIONS if not one.unobservable}
     for report in reports:
         for line, call in enumerate(report.judged, start=FIRST_CALL):
-            for rule, is_so in call.verdicts.items():
-                lines = found[rule.name].confirmed if is_so else found[rule.name].contradicted
-                lines.append((report.path, line))
+            for name, is_confirmed in call.verdicts.items():
+                places = found[name].confirmed if is_confirmed else found[name].contradicted
+                places.append((report.path, line))
     return list(found.values())
 
 
-def rules_text(reports: Iterable[Report]) -> str:
-    """Return what recordings say of the decided rules, the contradicted ones first."""
-    rules: dict[str, list[RuleReport]] = {"contradicted": [], "confirmed": [], "untouched": []}
-    for rule in rules_of(reports):
-        rules[rule.verdict].append(rule)
+def assumptions_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
+    """Return the verdicts of some recordings on the assumptions, for a JSON document."""
+    return [
+        {
+            "name": one.name,
+            "text": one.text,
+            "verdict": one.verdict,
+            "confirmed": [{"path": path, "line": line} for path, line in one.confirmed],
+            "contradicted": [{"path": path, "line": line} for path, line in one.contradicted],
+        }
+        for one in assumptions_of(reports)
+    ]
+
+
+def assumptions_text(reports: Iterable[Report]) -> str:
+    """Return the verdicts of some recordings on the assumptions, the contradicted ones first."""
+    by_verdict: dict[str, list[AssumptionReport]] = {"contradicted": [], "confirmed": [], _NOT_EXERCISED: []}
+    for one in assumptions_of(reports):
+        by_verdict[one.verdict].append(one)
+    not_exercised = by_verdict.pop(_NOT_EXERCISED)
     lines = []
-    for verdict, of_it in rules.items():
-        lines.append(f"Decided rules {verdict}: {len(of_it)}")
-        if verdict == "untouched":
-            names = ", ".join(rule.name for rule in of_it)
-            lines += wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
-        elif of_it:
-            rows = [{"rule": rule.name, "what_it_says": rule.text, "seen": _where(rule)} for rule in of_it]
+    for verdict, found in by_verdict.items():
+        lines.append(f"Assumptions {verdict}: {len(found)}")
+        if found:
+            rows = [{"assumption": one.name, "text": one.text, "seen_at": _first_place(one)} for one in found]
             lines += table(rows, indent="  ")
+    lines.append(f"Assumptions not exercised: {len(not_exercised)}")
+    names = ", ".join(one.name for one in not_exercised)
+    lines += wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
 
 
-def _where(rule: RuleReport) -> str:
-    (path, line), *others = rule.contradicted or rule.confirmed
+def _first_place(assumption: AssumptionReport) -> str:
+    """Return the first call that gives the verdict, and how many others there are."""
+    (path, line), *others = assumption.contradicted or assumption.confirmed
     return f"{path}:{line}{f' and {len(others)} more' if others else ''}"
 
 
 def _rows(drifted: list[tuple[int, Checked]]) -> Iterable[dict[str, Any]]:
-    """Yield a row for each difference; the same one of many calls has one row, and shows the first."""
+    """Yield a row for each difference; the same difference of several calls has one row, with the first values."""
     grouped: dict[tuple[str, str, str], list[tuple[int, Difference]]] = {}
     for line, call in drifted:
         for difference in call.differences:
@@ -167,9 +175,9 @@ def _rows(drifted: list[tuple[int, Checked]]) -> Iterable[dict[str, Any]]:
 
 
 def _lines(lines: list[int]) -> str:
-    more = f" and {len(lines) - _MOST_LINES} more" if len(lines) > _MOST_LINES else ""
-    return ", ".join(map(str, lines[:_MOST_LINES])) + more
+    more = f" and {len(lines) - _MAX_LINES} more" if len(lines) > _MAX_LINES else ""
+    return ", ".join(map(str, lines[:_MAX_LINES])) + more
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -265,7 +265,7 @@ def test_a_check_works_without_docstrings(check: Callable[..., Report], tmp_path
 
     assert plain == stripped
     assert str(report) in stripped
-    assert "what is enabled, not expired and below its limit can be used" in stripped
+    assert "A feature can be used if it is enabled, not expired" in stripped
 
 
 def test_a_field_that_the_service_lacks_is_told(check: Callable[..., Report]) -> None:
@@ -356,7 +356,7 @@ def test_calls_without_an_answer_are_passed_over(check: Callable[..., Report], t
     )
 
     assert [call.now for call in report.calls] == [None] * 4
-    assert str(report).endswith("0 of 4 calls drifted; 4 calls that the service did not answer not compared.")
+    assert str(report).endswith("0 of 4 calls drifted; 4 calls without an answer not compared.")
 
     fake, path = FakeTransport(demo_catalogue()), tmp_path / "live.jsonl"
     fake.fail(error=TimedOut("the cable was pulled"))

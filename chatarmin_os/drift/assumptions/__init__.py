@@ -1,12 +1,13 @@
-"""The rules that the fake had to decide, because the service's README is silent on them, and the calls that touch them.
+"""The calls that exercise an assumption, and the verdict of each call on it.
 
-A call that touches a rule confirms it where what shows it, the outcome or some fields, is on the fake as recorded, and
-contradicts it where it is not.
+`chatarmin_os.fake.rules.assumptions` has the assumptions. Here each observable one has a *criterion*: the calls that
+exercise it, and the fields that show it. A call that exercises an assumption confirms it if the fake gives these fields
+as recorded, and contradicts it otherwise. A module per noun declares the criteria.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift.assumptions import (
     answers,
@@ -15,27 +16,35 @@ from chatarmin_os.drift.assumptions import (
     contacts,
     features,
     inputs,
+    links,
     onboarding,
     tiers,
     usage,
 )
-from chatarmin_os.drift.assumptions.rule import RULES, Memory, Rule, Situation
+from chatarmin_os.drift.assumptions.context import Context, History
+from chatarmin_os.drift.assumptions.criterion import CRITERIA, Criterion
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from chatarmin_os.drift.compare import Came
+__all__ = ["CRITERIA", "Context", "Criterion", "History", "exercised"]
 
-__all__ = ["RULES", "Memory", "Rule", "Situation", "touched"]
+_DECLARING: tuple[ModuleType, ...] = (
+    inputs,
+    companies,
+    contacts,
+    features,
+    usage,
+    tiers,
+    billing,
+    links,
+    onboarding,
+    answers,
+)
 
-_DECLARED: tuple[ModuleType, ...] = (inputs, companies, contacts, features, usage, tiers, billing, onboarding, answers)
 
-
-def touched(situation: Situation, recorded: Came) -> list[Rule]:
-    """Return the rules that a call touches, once the fake has answered it.
-
-    One side is enough: what the fake makes of a call, or what was recorded of it.
-    """
-    rules = [rule for rule in RULES if situation.path in rule.paths]
-    sides = [situation.seen_as(came) for came in (situation.came, recorded)]
-    return [rule for rule in rules if any(rule.touches(side) for side in sides)]
+def exercised(call: Context, recorded: dict[str, Any]) -> list[Criterion]:
+    """Return the criteria of the assumptions that a call exercises, by the fake's outcome or by the recorded one."""
+    sides = [call, call.with_outcome(recorded)]
+    criteria = CRITERIA.get(call.path, {}).values()
+    return [criterion for criterion in criteria if any(criterion.exercises(side) for side in sides)]

@@ -1,14 +1,14 @@
-"""Decided: how answers write numbers and instants."""
+"""How answers write numbers and instants."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift.assumptions.rule import decided
+from chatarmin_os.drift.assumptions.criterion import exercised_by
 from chatarmin_os.fake.router import ROUTES
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 _NUMBERS = frozenset(
     {
@@ -30,26 +30,16 @@ _NUMBERS = frozenset(
 _INSTANTS = frozenset({"createdAt", "validUntil"})
 
 
-@decided(
-    "Quantities, counts, confidences and amounts are numbers, and no text.",
-    *ROUTES,
-    shows=" ".join(_NUMBERS),
-    is_notation=True,
-)
-def _answer_numbers(it: Situation) -> object:
-    # PostgreSQL's drivers give `numeric`, `int8` and counts as text; the client reads that as numbers.
-    return _has_any(it.came.get("answer"), _NUMBERS)
+@exercised_by("answer-numbers", *ROUTES, shows=" ".join(_NUMBERS), is_notation=True)
+def _answer_numbers(call: Context) -> object:
+    # PostgreSQL's drivers return `numeric`, `int8` and counts as text, which the client reads as numbers.
+    return _has_any(call.outcome.get("answer"), _NUMBERS)
 
 
-@decided(
-    "Instants have a time and an offset, and a year of four digits.",
-    *ROUTES,
-    shows=" ".join(_INSTANTS),
-    is_notation=True,
-)
-def _answer_instants(it: Situation) -> object:
-    # A column without a time gives a day, and JavaScript writes "never" with a year of six digits.
-    return _has_any(it.came.get("answer"), _INSTANTS)
+@exercised_by("answer-instants", *ROUTES, shows=" ".join(_INSTANTS), is_notation=True)
+def _answer_instants(call: Context) -> object:
+    # A column without a time returns a day, and JavaScript writes its last date with a year of six digits.
+    return _has_any(call.outcome.get("answer"), _INSTANTS)
 
 
 def _has_any(answer: object, fields: frozenset[str]) -> bool:

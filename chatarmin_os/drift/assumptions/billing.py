@@ -1,91 +1,94 @@
-"""Decided: checkouts and subscriptions."""
+"""Checkouts and subscriptions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from chatarmin_os.drift._reading import text
-from chatarmin_os.drift.assumptions.rule import decided
+from chatarmin_os.drift.assumptions.criterion import exercised_by
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 _CLAIM, _LINK = "billing.claimCheckout", "billing.linkSubscription"
 
 
-@decided("An unknown checkout session is NOT_FOUND.", _CLAIM, "onboard")
-def _claim_unknown(it: Situation) -> object:
-    return "checkoutSessionId" in it.given and it.session is None and it.code == "NOT_FOUND"
+@exercised_by("claim-unknown", _CLAIM, "onboard")
+def _claim_unknown(call: Context) -> object:
+    return "checkoutSessionId" in call.given and call.session is None and call.code == "NOT_FOUND"
 
 
-@decided("A checkout session that is not complete is BAD_REQUEST.", _CLAIM, "onboard")
-def _claim_incomplete(it: Situation) -> object:
-    return it.session is not None and it.subscription is None and it.code == "BAD_REQUEST"
+@exercised_by("claim-incomplete", _CLAIM, "onboard")
+def _claim_incomplete(call: Context) -> object:
+    return call.session is not None and call.subscription is None and call.code == "BAD_REQUEST"
 
 
-@decided("A checkout that another company has claimed is CONFLICT.", _CLAIM, "onboard")
-def _claim_foreign(it: Situation) -> object:
-    return it.session is not None and it.claimed_by not in {None, it.company} and it.code == "CONFLICT"
+@exercised_by("claim-foreign", _CLAIM, "onboard")
+def _claim_foreign(call: Context) -> object:
+    return call.session is not None and call.claimed_by not in {None, call.company} and call.code == "CONFLICT"
 
 
-@decided("To claim again is harmless: alreadyClaimed is true.", _CLAIM, shows="outcome alreadyClaimed subscriptionId")
-def _claim_again(it: Situation) -> object:
-    return it.answer and it.claimed_by is not None
+@exercised_by("claim-again", _CLAIM, shows="outcome alreadyClaimed subscriptionId")
+def _claim_again(call: Context) -> object:
+    return call.answer and call.claimed_by is not None
 
 
-@decided(
-    "A claimed checkout applies the tier that its prices pay for.",
-    "features.check",
-    "features.listAccess",
-    shows="isEnabled quantityLimit includedQuantity source",
+@exercised_by(
+    "claim-tier", "features.check", "features.listAccess", shows="isEnabled quantityLimit includedQuantity source"
 )
-def _claim_tier(it: Situation) -> object:
+def _claim_tier(call: Context) -> object:
     later = "tiers.apply", _LINK
-    return it.last(_CLAIM, "onboard") > it.last(*later) and any(
-        row.get("source") == "subscription" and it.was_given(row, _CLAIM, "onboard") for row in it.accesses
+    return call.last(_CLAIM, "onboard") > call.last(*later) and any(
+        row.get("source") == "subscription" and call.is_granted_by(row, _CLAIM, "onboard") for row in call.accesses
     )
 
 
-@decided("An unknown subscription is NOT_FOUND.", _LINK, "onboard")
-def _subscription_unknown(it: Situation) -> object:
-    return "stripeSubscriptionId" in it.given and it.subscription is None and it.code == "NOT_FOUND"
+@exercised_by("subscription-unknown", _LINK, "onboard")
+def _subscription_unknown(call: Context) -> object:
+    return "stripeSubscriptionId" in call.given and call.subscription is None and call.code == "NOT_FOUND"
 
 
-@decided("A subscription of another company is CONFLICT.", _LINK, "onboard")
-def _subscription_foreign(it: Situation) -> object:
-    return "stripeSubscriptionId" in it.given and it.claimed_by not in {None, it.company} and it.code == "CONFLICT"
+@exercised_by("subscription-foreign", _LINK, "onboard")
+def _subscription_foreign(call: Context) -> object:
+    return (
+        "stripeSubscriptionId" in call.given and call.claimed_by not in {None, call.company} and call.code == "CONFLICT"
+    )
 
 
-@decided("A customer that is not the subscription's is BAD_REQUEST.", _LINK, "onboard")
-def _subscription_customer(it: Situation) -> object:
-    customer = text(it.given.get("stripeCustomerId"))
-    is_other = it.subscription is not None and customer not in {None, it.subscription["customerId"]}
-    return is_other and it.code == "BAD_REQUEST"
+@exercised_by("subscription-customer", _LINK, "onboard")
+def _subscription_customer(call: Context) -> object:
+    customer = text(call.given.get("stripeCustomerId"))
+    is_other = call.subscription is not None and customer not in {None, call.subscription["customerId"]}
+    return is_other and call.code == "BAD_REQUEST"
 
 
-@decided("A cancelled subscription is BAD_REQUEST.", _LINK, _CLAIM, "onboard")
-def _subscription_cancelled(it: Situation) -> object:
-    return it.subscription is not None and not it.subscription["isActive"] and it.code == "BAD_REQUEST"
+@exercised_by("subscription-cancelled", _LINK, _CLAIM, "onboard")
+def _subscription_cancelled(call: Context) -> object:
+    return call.subscription is not None and not call.subscription["isActive"] and call.code == "BAD_REQUEST"
 
 
-@decided(
-    "Linking applies the tier that is named, else none; featuresApplied is a count.",
-    _LINK,
-    shows="alreadyLinked featuresApplied subscriptionId",
+@exercised_by("subscription-linked", _LINK, shows="alreadyLinked featuresApplied subscriptionId")
+def _subscription_linked(call: Context) -> object:
+    return call.answer
+
+
+@exercised_by("subscription-again", _LINK, shows="outcome alreadyLinked featuresApplied subscriptionId")
+def _subscription_again(call: Context) -> object:
+    return call.answer and call.claimed_by is not None
+
+
+@exercised_by(
+    "status-subscriptions", "billing.getStatus", shows="activeSubscriptions displayName tier hasBillingProfile"
 )
-def _subscription_linked(it: Situation) -> object:
-    return it.answer
+def _status_subscriptions(call: Context) -> object:
+    return call.answer and call.last(_CLAIM, _LINK)
 
 
-@decided(
-    "A company's active subscriptions are told in the order of claiming, each with its tier.",
-    "billing.getStatus",
-    shows="activeSubscriptions displayName tier hasBillingProfile",
-)
-def _status_subscriptions(it: Situation) -> object:
-    return it.answer and it.last(_CLAIM, _LINK)
+@exercised_by("subscription-ids", "billing.getStatus", shows="id stripeSubscriptionId")
+def _subscription_ids(call: Context) -> object:
+    return call.answer.get("activeSubscriptions") and call.last(_CLAIM, _LINK, "onboard")
 
 
-@decided("The features that are enabled right now are counted.", "billing.getStatus", shows="enabledFeaturesCount")
-def _status_count(it: Situation) -> object:
-    return it.answer and it.sources
+@exercised_by("status-count", "billing.getStatus", shows="enabledFeaturesCount")
+def _status_count(call: Context) -> object:
+    return call.answer and call.sources

@@ -1,62 +1,49 @@
-"""Decided: contacts."""
+"""Contacts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from chatarmin_os.drift._reading import objects
-from chatarmin_os.drift.assumptions.rule import decided
+from chatarmin_os.drift.assumptions.criterion import exercised_by
 from chatarmin_os.fake.rules import addresses
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 
-@decided(
-    "A company has one contact for an address, also where it is written in capitals.",
-    "contacts.create",
-    shows="isNew id email",
-)
-def _contact_key(it: Situation) -> object:
-    return it.contact_is_known
+@exercised_by("contact-key", "contacts.create", shows="isNew id email")
+def _contact_key(call: Context) -> object:
+    return call.is_known_contact
 
 
-@decided(
-    "An update changes only what is given, and merges metadata by its keys.",
-    "contacts.create",
-    shows="name role isPrimary avatarUrl metadata",
-)
-def _contact_update(it: Situation) -> object:
-    return it.contact_is_known
+@exercised_by("contact-update", "contacts.create", shows="name role isPrimary avatarUrl metadata")
+def _contact_update(call: Context) -> object:
+    return call.is_known_contact
 
 
-@decided(
-    "The answer to contacts.bulkUpsert is that of its contacts.create calls in order.",
-    "contacts.bulkUpsert",
-    shows="created updated contacts isNew",
-)
-def _contact_bulk(it: Situation) -> object:
-    return it.answer
+@exercised_by("contact-bulk", "contacts.bulkUpsert", shows="created updated contacts isNew")
+def _contact_bulk(call: Context) -> object:
+    return call.answer
 
 
-@decided("One invalid entry refuses a contacts.bulkUpsert as a whole.", "contacts.bulkUpsert")
-def _contact_bulk_refused(it: Situation) -> object:
-    entries = objects(it.given.get("contacts"))
+@exercised_by("contact-bulk-empty", "contacts.bulkUpsert", shows="outcome created updated")
+def _contact_bulk_empty(call: Context) -> object:
+    return call.company and call.given.get("contacts") == []
+
+
+@exercised_by("contact-bulk-refused", "contacts.bulkUpsert")
+def _contact_bulk_refused(call: Context) -> object:
+    entries = objects(call.given.get("contacts"))
     is_one_invalid = any(addresses.email(str(entry.get("email"))) is None for entry in entries)
-    return it.company and is_one_invalid and len(entries) > 1
+    return call.company and is_one_invalid and len(entries) > 1
 
 
-@decided("Contacts are listed in order of creation, without isNew.", "contacts.list", shows="$ id email isNew")
-def _contact_list(it: Situation) -> object:
-    return it.came.get("answer")
+@exercised_by("contact-list", "contacts.list", shows="$ id email isNew")
+def _contact_list(call: Context) -> object:
+    return call.outcome.get("answer")
 
 
-@decided(
-    "A company has one primary contact at most: a new one takes the place of the other.",
-    "contacts.create",
-    "contacts.bulkUpsert",
-    "contacts.list",
-    shows="isPrimary",
-)
-def _contact_primary(it: Situation) -> object:
-    return it.has_primary
+@exercised_by("contact-primary", "contacts.create", "contacts.bulkUpsert", "contacts.list", shows="isPrimary")
+def _contact_primary(call: Context) -> object:
+    return call.has_primary

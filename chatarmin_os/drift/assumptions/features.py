@@ -1,111 +1,102 @@
-"""Decided: access to features."""
+"""Access to features."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import number, text
-from chatarmin_os.drift.assumptions.rule import SEEN, decided
+from chatarmin_os.drift.assumptions.criterion import ACCESS_QUERIES, exercised_by
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 _SET = "features.setAccess"
+_LIMITS = {"quantityLimit", "includedQuantity"}
 _LISTINGS = ("features.listAccess", "features.getAccessByExternalOrgId")
 
 
-@decided(
-    "An access has featureCode, featureName, configValues, source and validUntil, too.",
-    *SEEN,
-    _SET,
-    shows="featureCode featureName configValues source validUntil",
-)
-def _access_fields(it: Situation) -> object:
-    return it.accesses
+@exercised_by("access-fields", *ACCESS_QUERIES, _SET, shows="featureCode featureName configValues source validUntil")
+def _access_fields(call: Context) -> object:
+    return call.accesses
 
 
-@decided(
-    "Without an access: disabled, limit 0, no source, the default settings.",
-    *SEEN,
+@exercised_by(
+    "access-none",
+    *ACCESS_QUERIES,
     shows="isEnabled quantityLimit includedQuantity remaining configValues source validUntil",
 )
-def _access_none(it: Situation) -> object:
-    return any(text(row.get("featureCode")) not in it.sources for row in it.accesses)
+def _access_none(call: Context) -> object:
+    return any(text(row.get("featureCode")) not in call.sources for row in call.accesses)
 
 
-@decided("What is enabled, not expired and below its limit can be used.", *SEEN, _SET, shows="canUse")
-def _access_can_use(it: Situation) -> object:
-    return it.accesses
+@exercised_by("access-can-use", *ACCESS_QUERIES, _SET, shows="canUse")
+def _access_can_use(call: Context) -> object:
+    return call.accesses
 
 
-@decided(
-    "A feature without a quantity has no limits, nothing that remains, and usage 0.",
-    *SEEN,
-    _SET,
-    shows="quantityLimit includedQuantity remaining currentUsage",
+@exercised_by(
+    "access-no-quantity", *ACCESS_QUERIES, _SET, shows="quantityLimit includedQuantity remaining currentUsage"
 )
-def _access_no_quantity(it: Situation) -> object:
-    return any(row.get("hasQuantity") is False for row in it.accesses)
+def _access_no_quantity(call: Context) -> object:
+    return any(row.get("hasQuantity") is False for row in call.accesses)
 
 
-@decided("What remains is never below 0.", *SEEN, _SET, shows="remaining")
-def _access_remaining(it: Situation) -> object:
-    return any(_is_past(row) for row in it.accesses)
+@exercised_by("access-remaining", *ACCESS_QUERIES, _SET, shows="remaining")
+def _access_remaining(call: Context) -> object:
+    return any(_is_past(row) for row in call.accesses)
 
 
-@decided("All features are listed, always in the order of the catalogue.", *_LISTINGS, shows="featureCode")
-def _access_order(it: Situation) -> object:
-    return len(it.accesses) > 1 and it.last(*_LISTINGS)
+@exercised_by("access-order", *_LISTINGS, shows="featureCode")
+def _access_order(call: Context) -> object:
+    return len(call.accesses) > 1 and call.last(*_LISTINGS)
 
 
-@decided("After its validUntil an access is disabled.", *SEEN, shows="isEnabled canUse")
-def _access_expired(it: Situation) -> object:
-    return any(text(row.get("featureCode")) in it.expired for row in it.accesses)
+@exercised_by("access-expired", *ACCESS_QUERIES, shows="isEnabled canUse")
+def _access_expired(call: Context) -> object:
+    return any(text(row.get("featureCode")) in call.expired for row in call.accesses)
 
 
-@decided("Both or none of companyId and externalOrgId for features.setAccess is BAD_REQUEST.", _SET)
-def _access_set_whom(it: Situation) -> object:
-    return ("companyId" in it.given) == ("externalOrgId" in it.given)
+@exercised_by("access-set-whom", _SET)
+def _access_set_whom(call: Context) -> object:
+    return ("companyId" in call.given) == ("externalOrgId" in call.given)
 
 
-@decided(
-    "A new access is disabled, with limit 0 and source api, where nothing else is told.",
-    _SET,
-    shows="isEnabled quantityLimit includedQuantity source",
-)
-def _access_set_new(it: Situation) -> object:
-    return it.answer and it.access is None
+@exercised_by("access-set-new", _SET, shows="isEnabled quantityLimit includedQuantity source")
+def _access_set_new(call: Context) -> object:
+    return call.answer and call.access is None
 
 
-@decided(
-    "What features.setAccess does not name stays as it was.",
-    _SET,
-    shows="isEnabled quantityLimit includedQuantity source validUntil",
-)
-def _access_set_absent(it: Situation) -> object:
-    return it.answer and it.access is not None
+@exercised_by("access-set-absent", _SET, shows="isEnabled quantityLimit includedQuantity source validUntil")
+def _access_set_absent(call: Context) -> object:
+    return call.answer and call.access is not None
 
 
-@decided("Settings are merged by their top-level keys.", _SET, shows="configValues")
-def _access_set_config(it: Situation) -> object:
-    return it.answer and it.access is not None and it.access["configValues"] and "config" in it.given
+@exercised_by("access-set-config", _SET, shows="configValues")
+def _access_set_config(call: Context) -> object:
+    return call.answer and call.access is not None and call.access["configValues"] and "config" in call.given
 
 
-@decided("A negative limit, and any limit of a feature without a quantity, is BAD_REQUEST.", _SET)
-def _access_set_limits(it: Situation) -> object:
-    return it.company and it.feature and it.code == "BAD_REQUEST" and _limits(it)
+@exercised_by("access-set-expired", _SET, shows="isEnabled canUse")
+def _access_set_expired(call: Context) -> object:
+    is_expired = call.feature is not None and call.feature["code"] in call.expired
+    return is_expired and call.given.get("isEnabled") is True and "validUntil" not in call.given
 
 
-@decided("A limit below the usage is accepted.", _SET)
-def _access_set_below(it: Situation) -> object:
-    limit, usage = number(it.given.get("quantityLimit")), it.usage.get(it.feature["code"], 0) if it.feature else 0
+@exercised_by("access-set-limits", _SET)
+def _access_set_limits(call: Context) -> object:
+    return call.company and call.feature and call.code == "BAD_REQUEST" and call.given.keys() & _LIMITS
+
+
+@exercised_by("access-set-below", _SET)
+def _access_set_below(call: Context) -> object:
+    limit, usage = (
+        number(call.given.get("quantityLimit")),
+        call.usage.get(call.feature["code"], 0) if call.feature else 0,
+    )
     return limit is not None and limit < usage
 
 
 def _is_past(row: dict[str, Any]) -> bool:
+    """Return whether the usage of an access exceeds its limit."""
     limit, usage = number(row.get("quantityLimit")), number(row.get("currentUsage"))
     return limit is not None and usage is not None and limit < usage
-
-
-def _limits(it: Situation) -> set[str]:
-    return {"quantityLimit", "includedQuantity"} & it.given.keys()

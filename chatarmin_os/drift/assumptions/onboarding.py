@@ -1,80 +1,82 @@
-"""Decided: onboarding."""
+"""Onboarding."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from chatarmin_os.drift._reading import text
-from chatarmin_os.drift.assumptions.rule import decided
+from chatarmin_os.drift.assumptions.criterion import ACCESS_QUERIES, exercised_by
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 
-def _status(it: Situation) -> object:
-    return it.answer.get("linkStatus")
+def _status(call: Context) -> object:
+    return call.answer.get("linkStatus")
 
 
-@decided("A company is created where none can be linked, also where some are suggested.", "onboard", shows="linkStatus")
-def _onboard_created(it: Situation) -> object:
-    return _status(it) == "created"
+@exercised_by("onboard-created", "onboard", shows="linkStatus")
+def _onboard_created(call: Context) -> object:
+    return _status(call) == "created"
 
 
-@decided(
-    "A new company is called by its hint, the checkout's customer, the domain or the organisation's id.",
-    "onboard",
-    shows="companyName",
+@exercised_by("onboard-evidence", "onboard", shows="linkStatus")
+def _onboard_evidence(call: Context) -> object:
+    return call.answer and call.knows_contact_domain and not call.linked and not call.hints
+
+
+@exercised_by("onboard-created-at", "companies.getByProductLink", shows="createdAt")
+def _onboard_created_at(call: Context) -> object:
+    is_last = call.last("onboard") > call.last("companies.create", "companies.update")
+    return call.answer and is_last and "createdAt" in call.onboarded_with
+
+
+@exercised_by("onboard-name", "onboard", shows="companyName")
+def _onboard_name(call: Context) -> object:
+    return _status(call) == "created" and not text(call.hints.get("companyName"))
+
+
+@exercised_by("onboard-again", "onboard", shows="outcome linkStatus companyId companyName")
+def _onboard_again(call: Context) -> object:
+    return call.linked and call.answer
+
+
+@exercised_by("onboard-no-billing", "onboard", shows="$ billingStatus")
+def _onboard_no_billing(call: Context) -> object:
+    return call.answer and not _has_billing(call)
+
+
+@exercised_by("onboard-billing", "onboard", shows="billingStatus claimed linked tierApplied subscriptionId")
+def _onboard_billing(call: Context) -> object:
+    return call.answer and _has_billing(call)
+
+
+@exercised_by(
+    "onboard-tier", *ACCESS_QUERIES, shows="isEnabled quantityLimit includedQuantity configValues source validUntil"
 )
-def _onboard_name(it: Situation) -> object:
-    return _status(it) == "created" and not text(it.hints.get("companyName"))
+def _onboard_tier(call: Context) -> object:
+    later = call.last("tiers.apply", "billing.claimCheckout", "billing.linkSubscription")
+    is_last = "tierCode" in call.onboarded_with and call.last("onboard") > later
+    return is_last and any(
+        row.get("source") == "subscription" and call.is_granted_by(row, "onboard") for row in call.accesses
+    )
 
 
-@decided(
-    "To onboard again is already_linked, and makes no duplicate.",
-    "onboard",
-    shows="outcome linkStatus companyId companyName",
-)
-def _onboard_again(it: Situation) -> object:
-    return it.linked and it.answer
+@exercised_by("onboard-both", "onboard")
+def _onboard_both(call: Context) -> object:
+    both = {"checkoutSessionId", "stripeSubscriptionId"} <= call.given.keys()
+    return both or ("stripeCustomerId" in call.given and "stripeSubscriptionId" not in call.given)
 
 
-@decided("Without a checkout, a subscription and a tier there is no billingStatus.", "onboard", shows="$ billingStatus")
-def _onboard_no_billing(it: Situation) -> object:
-    return it.answer and not _has_billing(it)
+@exercised_by("onboard-contact", "contacts.list", shows="$ email name isPrimary")
+def _onboard_contact(call: Context) -> object:
+    return call.last("onboard") > call.last("contacts.create", "contacts.bulkUpsert") and call.outcome.get("answer")
 
 
-@decided(
-    "The billingStatus tells what is so now, also where it was so before.",
-    "onboard",
-    shows="billingStatus claimed linked tierApplied subscriptionId",
-)
-def _onboard_billing(it: Situation) -> object:
-    return it.answer and _has_billing(it)
+@exercised_by("onboard-whole", "companies.getByProductLink", shows="outcome $")
+def _onboard_whole(call: Context) -> object:
+    return call.org and call.was_refused and not call.linked
 
 
-@decided("A checkout beside a subscription, and a customer without one, is BAD_REQUEST.", "onboard")
-def _onboard_both(it: Situation) -> object:
-    both = {"checkoutSessionId", "stripeSubscriptionId"} <= it.given.keys()
-    return both or ("stripeCustomerId" in it.given and "stripeSubscriptionId" not in it.given)
-
-
-@decided(
-    "The contact of an onboarding is primary, unless there is a primary one.",
-    "contacts.list",
-    shows="$ email name isPrimary",
-)
-def _onboard_contact(it: Situation) -> object:
-    return it.last("onboard") > it.last("contacts.create", "contacts.bulkUpsert") and it.came.get("answer")
-
-
-@decided(
-    "An onboarding that is refused leaves no company and no link behind.",
-    "companies.getByProductLink",
-    shows="outcome $",
-)
-def _onboard_whole(it: Situation) -> object:
-    return it.org and it.was_refused and not it.linked
-
-
-def _has_billing(it: Situation) -> bool:
-    return bool(it.given.keys() & {"checkoutSessionId", "stripeSubscriptionId", "tierCode"})
+def _has_billing(call: Context) -> bool:
+    return bool(call.given.keys() & {"checkoutSessionId", "stripeSubscriptionId", "tierCode"})

@@ -1,76 +1,82 @@
-"""Decided: what tiers show and grant."""
+"""Tiers, and the access that they grant."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.drift._reading import mapping, text
-from chatarmin_os.drift.assumptions.rule import SEEN, decided
+from chatarmin_os.drift.assumptions.criterion import ACCESS_QUERIES, exercised_by
 from chatarmin_os.fake.rules.tiers import OVERRIDES
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 _APPLY = "tiers.apply"
 _GRANTED = "isEnabled quantityLimit includedQuantity configValues source validUntil"
 
 
-@decided(
-    "A tier shows its limits in configValues, as included_quantity and max_quantity.", "tiers.get", shows="configValues"
-)
-def _tier_config_values(it: Situation) -> object:
-    return it.answer
+@exercised_by("tier-config-values", "tiers.get", shows="configValues")
+def _tier_config_values(call: Context) -> object:
+    return call.answer
 
 
-@decided("An unknown tier is NOT_FOUND.", "tiers.get", _APPLY, "onboard", "billing.linkSubscription")
-def _tier_unknown(it: Situation) -> object:
-    return "tierCode" in it.given and it.tier is None and it.code == "NOT_FOUND"
+@exercised_by("tier-feature-price", "tiers.get", shows="stripe currency")
+def _tier_feature_price(call: Context) -> object:
+    return call.answer
 
 
-@decided("An override has the keys included_quantity and max_quantity; any other is BAD_REQUEST.", _APPLY)
-def _tier_overrides(it: Situation) -> object:
-    return any(mapping(override).keys() - {*OVERRIDES} for override in mapping(it.given.get("features")).values())
+@exercised_by("tier-unknown", "tiers.get", _APPLY, "onboard", "billing.linkSubscription")
+def _tier_unknown(call: Context) -> object:
+    return "tierCode" in call.given and call.tier is None and call.code == "NOT_FOUND"
 
 
-@decided("An override for a feature that the tier lacks is BAD_REQUEST.", _APPLY)
-def _tier_override_outside(it: Situation) -> object:
-    lacks = it.tier is not None and mapping(it.given.get("features")).keys() - it.tier["features"].keys()
-    return it.company and lacks and it.code == "BAD_REQUEST"
+@exercised_by("tier-overrides", _APPLY)
+def _tier_overrides(call: Context) -> object:
+    return any(mapping(override).keys() - {*OVERRIDES} for override in mapping(call.given.get("features")).values())
 
 
-@decided(
-    "The answer to tiers.apply tells the tier, and how many features were applied.",
-    _APPLY,
-    shows="$ tierCode featuresApplied",
-)
-def _tier_applied(it: Situation) -> object:
-    return it.answer
+@exercised_by("tier-override-limits", _APPLY)
+def _tier_override_limits(call: Context) -> object:
+    overrides = mapping(call.given.get("features")).items()
+    return call.tier and call.code == "BAD_REQUEST" and any(_is_bad_override(call, *override) for override in overrides)
 
 
-@decided("A tier writes the access to each of its features anew, whatever its source was.", *SEEN, shows=_GRANTED)
-def _tier_grants(it: Situation) -> object:
-    return any(_is_of_tier(it, row) and row.get("isEnabled") for row in it.accesses)
+@exercised_by("tier-override-outside", _APPLY)
+def _tier_override_outside(call: Context) -> object:
+    lacks = call.tier is not None and mapping(call.given.get("features")).keys() - call.tier["features"].keys()
+    return call.company and lacks and call.code == "BAD_REQUEST"
 
 
-@decided(
-    "A feature that the new tier lacks is disabled where a subscription had given it.", *SEEN, shows="isEnabled source"
-)
-def _tier_withdraws(it: Situation) -> object:
-    return any(_is_of_tier(it, row) and not row.get("isEnabled") for row in it.accesses)
+@exercised_by("tier-applied", _APPLY, shows="$ tierCode featuresApplied")
+def _tier_applied(call: Context) -> object:
+    return call.answer
 
 
-@decided(
-    "A feature that the new tier lacks stays where something else had given it.",
-    *SEEN,
-    shows="isEnabled source quantityLimit",
-)
-def _tier_leaves(it: Situation) -> object:
-    kept = (row for row in it.accesses if text(row.get("source")) not in {None, "subscription"})
+@exercised_by("tier-grants", *ACCESS_QUERIES, shows=_GRANTED)
+def _tier_grants(call: Context) -> object:
+    return any(_is_of_tier(call, row) and row.get("isEnabled") for row in call.accesses)
+
+
+@exercised_by("tier-withdraws", *ACCESS_QUERIES, shows="isEnabled source")
+def _tier_withdraws(call: Context) -> object:
+    return any(_is_of_tier(call, row) and not row.get("isEnabled") for row in call.accesses)
+
+
+@exercised_by("tier-leaves", *ACCESS_QUERIES, shows="isEnabled source quantityLimit")
+def _tier_leaves(call: Context) -> object:
+    kept = (row for row in call.accesses if text(row.get("source")) not in {None, "subscription"})
     return any(
-        it.last("features.setAccess", feature=text(row.get("featureCode"))) and it.was_given(row, _APPLY)
+        call.last("features.setAccess", feature=text(row.get("featureCode"))) and call.is_granted_by(row, _APPLY)
         for row in kept
     )
 
 
-def _is_of_tier(it: Situation, row: dict[str, Any]) -> bool:
-    return row.get("source") == "subscription" and it.was_given(row, _APPLY)
+def _is_of_tier(call: Context, row: dict[str, Any]) -> bool:
+    return row.get("source") == "subscription" and call.is_granted_by(row, _APPLY)
+
+
+def _is_bad_override(call: Context, code: str, override: object) -> bool:
+    """Return whether an override has a negative limit, or any limit of a feature without a quantity."""
+    limits = [limit for limit in mapping(override).values() if isinstance(limit, (int, float))]
+    feature = call.features.get(code)
+    return any(limit < 0 for limit in limits) or bool(limits and feature and not feature["hasQuantity"])

@@ -1,118 +1,89 @@
-"""Decided: counting usage."""
+"""Usage."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from chatarmin_os.drift._reading import number
-from chatarmin_os.drift.assumptions.rule import decided
+from chatarmin_os.drift.assumptions.criterion import exercised_by
 
 if TYPE_CHECKING:
-    from chatarmin_os.drift.assumptions.rule import Situation
+    from chatarmin_os.drift.assumptions.context import Context
 
 _TRACK = "billing.trackUsage"
 
 
-def _is_new(it: Situation) -> bool:
-    return it.company is not None and it.event is None
+def _is_new(call: Context) -> bool:
+    return call.company is not None and call.event is None
 
 
-def _code(it: Situation) -> str | None:
-    return it.feature["code"] if it.feature else None
+def _code(call: Context) -> str | None:
+    return call.feature["code"] if call.feature else None
 
 
-def _is_fine(it: Situation) -> bool:
-    return it.code != "BAD_REQUEST"
+@exercised_by("usage-quantity", _TRACK)
+def _usage_quantity(call: Context) -> object:
+    quantity = call.given.get("quantity")
+    return call.code == "BAD_REQUEST" and (isinstance(quantity, str) or not number(quantity))
 
 
-@decided("A quantity that is no number above 0 is BAD_REQUEST.", _TRACK)
-def _usage_quantity(it: Situation) -> object:
-    quantity = it.given.get("quantity")
-    return it.code == "BAD_REQUEST" and (isinstance(quantity, str) or not number(quantity))
+@exercised_by("usage-fraction", _TRACK, shows="outcome currentUsage remaining billableQuantity")
+def _usage_fraction(call: Context) -> object:
+    # An integer column refuses a fraction, and other columns round it.
+    quantity = number(call.given.get("quantity"))
+    return _is_new(call) and call.answer and quantity is not None and quantity % 1
 
 
-@decided(
-    "A quantity may be a fraction, and is counted exactly as it is given.",
-    _TRACK,
-    shows="outcome currentUsage remaining billableQuantity",
+@exercised_by("usage-no-quantity", _TRACK)
+def _usage_no_quantity(call: Context) -> object:
+    return call.code == "BAD_REQUEST" and call.feature is not None and not call.feature["hasQuantity"]
+
+
+@exercised_by("usage-billable", _TRACK, shows="billableQuantity")
+def _usage_billable(call: Context) -> object:
+    # The start of the fake may have its included quantity from the first usage.
+    return call.answer and _is_new(call) and call.last(_TRACK, feature=_code(call))
+
+
+@exercised_by("usage-at-limit", _TRACK, shows="outcome isAtLimit")
+def _usage_at_limit(call: Context) -> object:
+    return _is_new(call) and number(call.answer.get("remaining")) == 0
+
+
+@exercised_by("usage-disabled", _TRACK)
+def _usage_disabled(call: Context) -> object:
+    is_counted = call.feature is not None and call.feature["hasQuantity"]
+    return _is_new(call) and is_counted and _code(call) not in call.enabled and call.code != "BAD_REQUEST"
+
+
+@exercised_by(
+    "usage-refused", _TRACK, "features.check", "features.checkByExternalOrgId", shows="currentUsage remaining"
 )
-def _usage_fraction(it: Situation) -> object:
-    # Integer columns refuse fractions, and others round them: whole units are the safe choice.
-    quantity = number(it.given.get("quantity"))
-    return _is_new(it) and it.answer and quantity is not None and quantity % 1
+def _usage_refused(call: Context) -> object:
+    return call.answer and call.last(_TRACK, feature=_code(call), refused=True) > call.last(_TRACK, feature=_code(call))
 
 
-@decided("Usage of a feature without a quantity is BAD_REQUEST.", _TRACK)
-def _usage_no_quantity(it: Situation) -> object:
-    return it.code == "BAD_REQUEST" and it.feature is not None and not it.feature["hasQuantity"]
+@exercised_by("usage-again", _TRACK, shows="outcome currentUsage remaining billableQuantity isAtLimit")
+def _usage_again(call: Context) -> object:
+    return call.answer and call.event is not None
 
 
-@decided(
-    "Billable is what usage so far exceeds the included quantity by, 0 where none is included.",
-    _TRACK,
-    shows="billableQuantity",
-)
-def _usage_billable(it: Situation) -> object:
-    # The first usage seen may be what the included quantity was learned from.
-    return it.answer and _is_new(it) and it.last(_TRACK, feature=_code(it))
+@exercised_by("usage-key", _TRACK)
+def _usage_key(call: Context) -> object:
+    return call.event is not None and call.code == "CONFLICT"
 
 
-@decided("To reach the limit exactly is fine, and sets isAtLimit.", _TRACK, shows="outcome isAtLimit")
-def _usage_at_limit(it: Situation) -> object:
-    return _is_new(it) and number(it.answer.get("remaining")) == 0
+@exercised_by("usage-again-disabled", _TRACK, shows="outcome currentUsage remaining")
+def _usage_again_disabled(call: Context) -> object:
+    return call.event is not None and _code(call) not in call.enabled and call.code != "CONFLICT"
 
 
-@decided("Usage of a feature that is disabled, expired or without an access is FORBIDDEN.", _TRACK)
-def _usage_disabled(it: Situation) -> object:
-    counted = it.feature is not None and it.feature["hasQuantity"]
-    return _is_new(it) and counted and _code(it) not in it.enabled and _is_fine(it)
+@exercised_by("usage-key-free", _TRACK)
+def _usage_key_free(call: Context) -> object:
+    return call.event is None and call.was_refused and call.answer
 
 
-@decided(
-    "Usage that was refused counts nothing.",
-    _TRACK,
-    "features.check",
-    "features.checkByExternalOrgId",
-    shows="currentUsage remaining",
-)
-def _usage_refused(it: Situation) -> object:
-    return it.answer and it.last(_TRACK, feature=_code(it), refused=True) > it.last(_TRACK, feature=_code(it))
-
-
-@decided(
-    "A key used again with the same gives the first answer, and counts nothing.",
-    _TRACK,
-    shows="outcome currentUsage remaining billableQuantity isAtLimit",
-)
-def _usage_again(it: Situation) -> object:
-    return it.answer and it.event is not None
-
-
-@decided("A key used again with another company, feature or quantity is CONFLICT.", _TRACK)
-def _usage_key(it: Situation) -> object:
-    return it.event is not None and it.code == "CONFLICT"
-
-
-@decided(
-    "A key used again is answered also when the feature has since been disabled or used up.",
-    _TRACK,
-    shows="outcome currentUsage remaining",
-)
-def _usage_again_disabled(it: Situation) -> object:
-    return it.event is not None and _code(it) not in it.enabled and it.code != "CONFLICT"
-
-
-@decided("A key of usage that was refused is not used up.", _TRACK)
-def _usage_key_free(it: Situation) -> object:
-    return it.event is None and it.was_refused and it.answer
-
-
-@decided(
-    "Another tier, or another access, changes no usage.",
-    "features.check",
-    "features.checkByExternalOrgId",
-    shows="currentUsage",
-)
-def _usage_stays(it: Situation) -> object:
-    changed = it.last("tiers.apply", "features.setAccess", "billing.linkSubscription", feature=_code(it))
-    return it.answer and changed > it.last(_TRACK, feature=_code(it)) > 0
+@exercised_by("usage-stays", "features.check", "features.checkByExternalOrgId", shows="currentUsage")
+def _usage_stays(call: Context) -> object:
+    changed = call.last("tiers.apply", "features.setAccess", "billing.linkSubscription", feature=_code(call))
+    return call.answer and changed > call.last(_TRACK, feature=_code(call)) > 0
