@@ -9,11 +9,23 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+
+PUBLIC_MODULES = (
+    "chatarmin_os",
+    "chatarmin_os.resources",
+    "chatarmin_os.fake",
+    "chatarmin_os.fake.server",
+    "chatarmin_os.transports",
+    "chatarmin_os.transports.redactors",
+    "chatarmin_os.drift",
+    "chatarmin_os.pytest",
+)
 
 _BLOCK = re.compile(
     r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL
@@ -71,6 +83,17 @@ def examples() -> list[Example]:
         file = block.title or "example.py"
         example.files[file] = "\n".join(filter(None, [example.files.get(file), block.code]))
     return [example for example in found.values() if example.files]
+
+
+def public_names() -> list[str]:
+    """Return the public names of the package, an object that has several by the first of them."""
+    names: dict[int, str] = {}
+    for module_name in PUBLIC_MODULES:
+        module = import_module(module_name)
+        for name in module.__all__:
+            if not name.startswith("pytest_"):  # pytest calls these
+                names.setdefault(id(getattr(module, name)), f"{module_name}.{name}")
+    return sorted(names.values())
 
 
 def write(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from documentation import DOCS, ROOT, Block, Example, blocks, examples
+from documentation import DOCS, ROOT, Block, Example, blocks, examples, public_names
 from serving import node_missing
 
 from chatarmin_os import ChatarminOS
@@ -26,20 +26,12 @@ if TYPE_CHECKING:
 
 MAX_README_WORDS = 700
 
-PUBLIC_MODULES = (
-    "chatarmin_os",
-    "chatarmin_os.transports",
-    "chatarmin_os.transports.redactors",
-    "chatarmin_os.fake",
-    "chatarmin_os.fake.server",
-    "chatarmin_os.drift",
-)
-
 _DJANGO = {
     "settings.py": 'SECRET_KEY = "test"\nROOT_URLCONF = "urls"\nALLOWED_HOSTS = ["testserver"]\n'
     'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n',
     "set_up_django.py": "import django\n\ndjango.setup()\n",
 }
+_OPTIONS = ("-W", "error", "-p", "no:pytest-retry")  # which cannot be configured twice in one process
 
 
 def _is_test(example: Example) -> bool:
@@ -71,7 +63,7 @@ def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -
     elif "pytest" in example.commands:
         _run(("bash", "-euc", example.commands), folder)
     else:
-        assert pytester.runpytest_inprocess("-W", "error", "-p", "no:pytest-retry").ret == pytest.ExitCode.OK
+        assert pytester.runpytest_inprocess(*_OPTIONS).ret == pytest.ExitCode.OK
 
 
 def _run(command: tuple[str, ...], folder: Path, **variables: str) -> str:
@@ -215,15 +207,11 @@ def _without_types(method: Any) -> Signature:
 
 
 def test_the_reference_has_every_public_name() -> None:
-    """Each public name has a line in the reference; `test_site` shows that a text comes of it."""
+    """Each public name has a line in the reference; `test_site` shows that the site describes it."""
     lines = [line for page in (DOCS / "reference").glob("*.md") for line in page.read_text().splitlines()]
     listed = [line.removeprefix("::: ") for line in lines if line.startswith("::: ")]
-    resources = {f"chatarmin_os.resources.{name}" for name in importlib.import_module("chatarmin_os.resources").__all__}
-    plugin = importlib.import_module("chatarmin_os.pytest").__all__
-    public = {f"chatarmin_os.pytest.{name}" for name in plugin if not name.startswith("pytest_")}
-    public |= {f"{module}.{name}" for module in PUBLIC_MODULES for name in importlib.import_module(module).__all__}
 
-    assert sorted(listed) == sorted(public - {"chatarmin_os.transports.FakeTransport"} | resources)
+    assert sorted(listed) == public_names()
 
 
 def test_the_readme_is_short() -> None:
