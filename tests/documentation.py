@@ -7,6 +7,7 @@ The Python blocks of a section belong together: they are one module, or one file
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from importlib import import_module
@@ -27,9 +28,11 @@ PUBLIC_MODULES = (
     "chatarmin_os.pytest",
 )
 
-_BLOCK = re.compile(
-    r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.MULTILINE | re.DOTALL
+_PARTS = re.compile(
+    r"^```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?\n(?P<code>.*?)^```$|^##? (?P<heading>[^\n]+)$",
+    re.MULTILINE | re.DOTALL,
 )
+"""A fenced block, or a heading outside of one."""
 
 
 class Block(NamedTuple):
@@ -56,13 +59,16 @@ def pages() -> list[Path]:
 
 
 def blocks() -> list[Block]:
-    """Return the fenced blocks of all pages, with the level-2 heading they are below."""
-    return [
-        Block(page.stem.lower(), section.partition("\n")[0], block["language"], block["title"] or "", block["code"])
-        for page in pages()
-        for section in re.split(r"^##? ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-        for block in _BLOCK.finditer(section)
-    ]
+    """Return the fenced blocks of all pages, with the heading of level 1 or 2 that they are below."""
+    found = []
+    for page in pages():
+        section = ""
+        for part in _PARTS.finditer(page.read_text(encoding="utf-8")):
+            if part["heading"]:
+                section = part["heading"]
+            else:
+                found.append(Block(page.stem.lower(), section, part["language"], part["title"] or "", part["code"]))
+    return found
 
 
 def examples() -> list[Example]:
@@ -97,15 +103,17 @@ def public_names() -> list[str]:
 
 
 def write(folder: Path) -> None:
-    """Write each module to *folder*, and files that belong together to a folder of their own in it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write each module to *folder*, files that belong together to a folder in it, and the settings of pyright."""
+    folders = []
     for example in examples():
-        if [*example.files] == ["example.py"]:
-            (folder / f"{example.name}.py").write_text(example.files["example.py"], encoding="utf-8")
-            continue
-        (folder / example.name).mkdir(exist_ok=True)
+        is_module = [*example.files] == ["example.py"]
+        parent = folder if is_module else folder / example.name
+        parent.mkdir(parents=True, exist_ok=True)
+        folders += [] if is_module else [{"root": example.name}]
         for file, code in example.files.items():
-            (folder / example.name / file).write_text(code, encoding="utf-8")
+            (parent / (f"{example.name}.py" if is_module else file)).write_text(code, encoding="utf-8")
+    settings = {"extraPaths": [str(ROOT)], "executionEnvironments": folders}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
 if __name__ == "__main__":
