@@ -2,10 +2,10 @@
 # celery 5.7.0: an exception whose constructor needs another argument than `args` never reaches `except` of its class,
 # and attributes set on an exception are lost on a worker but kept in eager tests.
 #
-# Celery tries whether a task's exception can be rebuilt as `cls(*args)`. If not, `result.get()` raises an
+# Celery checks whether a task's exception can be rebuilt as `cls(*args)`. If not, `result.get()` raises an
 # UnpickleableExceptionWrapper, which is neither the class nor a subclass, even with results as JSON, where nothing
-# is pickled, and even eagerly in the same process. If it can, the class arrives, but what was set on the instance
-# (a wait, a status) does not; with task_always_eager it does, so that the tests of a retry by `error.retry_after`
+# is pickled, and even eagerly in the same process. If it can, the class arrives, but attributes set on the instance
+# (a wait, a status) do not; with task_always_eager they do, so that the tests of a retry by `error.retry_after`
 # pass and production raises AttributeError.
 #
 # Seen (Python 3.11.7, kombu 5.7.0):

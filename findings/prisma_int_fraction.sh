@@ -3,7 +3,7 @@
 # a fraction finds the row of the cut number.
 #
 # The generated types say `number`, so nothing stops 0.5 at compile time. One expects the validation error that NaN
-# and text get, or what PostgreSQL says to the same value sent by node-postgres, "invalid input syntax for type
+# and text get, or PostgreSQL's error for the same value sent by node-postgres, "invalid input syntax for type
 # integer". Instead 2.5 is stored as 2 and 0.999 as 0: metered usage below one unit disappears. `count` with
 # `where: { units: 1e-9 }` counts the rows that hold 0.
 #

@@ -1,9 +1,9 @@
 #!/bin/sh
 # sentry-sdk 2.75.0: the text of an exception in an event is its attribute `message` (or `detail`), not `str(error)`.
 #
-# A class that keeps the raw message of a remote service in `.message` and overrides __str__ to leave out what must
-# not be logged is safe in tracebacks, in logging and in structlog, and sends the raw text to Sentry. One expects the
-# value to be str(error), as a traceback shows it. An `.message` that is empty falls back to `.detail`, then to str.
+# A class that keeps the raw message of a remote service in `.message` and overrides __str__ to leave out text that
+# must not be logged is safe in tracebacks, in logging and in structlog, and sends the raw text to Sentry. One expects the
+# value to be str(error), as a traceback shows it. An empty `.message` falls back to `.detail`, then to str.
 # The frames' local variables are off here, so this is the event's own text.
 #
 # Seen (Python 3.11.7):
