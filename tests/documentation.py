@@ -12,7 +12,7 @@ import re
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,6 +35,20 @@ _PARTS = re.compile(
 """A fenced block, or a heading outside of one."""
 
 
+# Django has no types: its test case is a subclass of Any for mypy, and pyright guesses the types of its responses.
+_MYPY = """\
+[mypy]
+strict = True
+
+[mypy-django.*]
+ignore_missing_imports = True
+
+[mypy-tests]
+disallow_subclassing_any = False
+"""
+_PYRIGHT_FOR_DJANGO = {"reportAttributeAccessIssue": False}
+
+
 class Block(NamedTuple):
     """A fenced block of a page."""
 
@@ -48,6 +62,7 @@ class Block(NamedTuple):
 class Example(NamedTuple):
     """Files that belong together, and the commands beside them."""
 
+    page: str
     name: str
     files: dict[str, str]
     commands: str
@@ -80,7 +95,7 @@ def examples() -> list[Example]:
         name = re.sub(r"\W+", "_", f"{block.page}_{block.section}".lower())
         if block.title:
             name += "_files"
-        example = found.setdefault(name, Example(name, {}, ""))
+        example = found.setdefault(name, Example(block.page, name, {}, ""))
         if block.language == "sh":
             files = found.pop(f"{name}_files", None)
             if files:
@@ -103,16 +118,18 @@ def public_names() -> list[str]:
 
 
 def write(folder: Path) -> None:
-    """Write each module to *folder*, files that belong together to a folder in it, and the settings of pyright."""
-    folders = []
+    """Write modules to *folder*, files that belong together to folders in it, and settings of the type checkers."""
+    folders: list[dict[str, Any]] = []
     for example in examples():
         is_module = [*example.files] == ["example.py"]
         parent = folder if is_module else folder / example.name
         parent.mkdir(parents=True, exist_ok=True)
-        folders += [] if is_module else [{"root": example.name}]
+        if not is_module:
+            folders.append({"root": example.name} | (_PYRIGHT_FOR_DJANGO if example.page == "django" else {}))
         for file, code in example.files.items():
             (parent / (f"{example.name}.py" if is_module else file)).write_text(code, encoding="utf-8")
     settings = {"extraPaths": [str(ROOT)], "executionEnvironments": folders}
+    (folder / "mypy.ini").write_text(_MYPY, encoding="utf-8")
     (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
 
 

@@ -55,7 +55,7 @@ def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -
     for file, code in example.files.items():
         (folder / file.replace("example.py", "test_example.py")).write_text(code, encoding="utf-8")
 
-    if "django" in example.name:
+    if example.page == "django":
         for file, code in _DJANGO.items():
             (folder / file).write_text(code, encoding="utf-8")
         _run((sys.executable, "-W", "error", "-m", "django", "test"), folder)
