@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,14 +98,25 @@ def test_the_view_of_the_readme_counts_a_job_once() -> None:
     assert browser.post("/orgs/org_2/summaries/1").status_code == 404
 
 
+@contextmanager
+def _serving(*options: str, folder: Path = ROOT) -> Iterator[str]:
+    """Run `chatarmin-os serve` in *folder* on a free port, and yield its base URL."""
+    command = [sys.executable, "-W", "error", "-m", "chatarmin_os", "serve", "--port", "0", *options]
+    with subprocess.Popen(  # noqa: S603 - our own command
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
+
+
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    """Run `chatarmin-os serve` on a free port, and yield its base URL."""
-    command = [sys.executable, "-W", "error", "-m", "chatarmin_os", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:  # noqa: S603
-        assert process.stdout
-        yield process.stdout.readline().strip()
-        process.kill()
+    """Run a local service with the demo catalogue."""
+    with _serving() as url:
+        yield url
 
 
 def _commands() -> list[Block]:
@@ -123,16 +135,16 @@ def _commands() -> list[Block]:
 def test_commands_run_against_the_local_service(block: Block, base_url: str, tmp_path: Path) -> None:
     """Commands of the documentation succeed one after the other, as a user types them."""
     (tmp_path / ".curlrc").write_text("fail\nsilent\nshow-error\n")
-    url = base_url.removesuffix("/api/v1")
+    url, key = base_url.removesuffix("/api/v1"), f"os_sk_{tmp_path.name}"  # each test has a product
     session = requests.post(
         f"{url}/__fake__/stripe.add_checkout_session",
-        headers={"x-api-key": "os_sk_test"},
+        headers={"x-api-key": key},
         json={"price_ids": ["price_pro_base"], "complete": False},
         timeout=10,
     )
     script = block.code.replace("127.0.0.1:3001", url.removeprefix("http://"))
     script = script.replace("localhost:3001", url.removeprefix("http://"))
-    script = script.replace("cs_test_...", re.findall(r"cs_test_\w+", session.text)[0])
+    script = script.replace("cs_test_...", re.findall(r"cs_test_\w+", session.text)[0]).replace("os_sk_test", key)
 
     _run(("bash", "-O", "expand_aliases", "-euc", script), tmp_path, CURL_HOME=str(tmp_path))
 
@@ -144,9 +156,8 @@ def test_the_example_in_typescript_runs(base_url: str, tmp_path: Path) -> None:
         pytest.skip(reason)
     (block,) = (block for block in blocks() if block.language == "ts")
     (tmp_path / "node_modules").symlink_to(folder / "v11" / "node_modules")
-    (tmp_path / "example.mjs").write_text(
-        block.code.replace("http://127.0.0.1:3001/api/v1", base_url) + "console.log(company.linkStatus);\n"
-    )
+    script = block.code.replace("http://127.0.0.1:3001/api/v1", base_url).replace("os_sk_test", "os_sk_typescript")
+    (tmp_path / "example.mjs").write_text(script + "console.log(company.linkStatus);\n")
 
     assert _run(("node", "example.mjs"), tmp_path) == "created\n"
 
@@ -155,14 +166,12 @@ def test_the_catalogue_file_is_served(tmp_path: Path) -> None:
     """`serve --catalogue` reads the JSON of the page."""
     (block,) = (block for block in blocks() if block.title == "catalogue.json")
     (tmp_path / block.title).write_text(block.code)
-    command = [sys.executable, "-m", "chatarmin_os", "serve", "--port", "0", "--catalogue", block.title]
-    with subprocess.Popen(  # noqa: S603 - our own command
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout
-        with ChatarminOS("os_sk_test", base_url=process.stdout.readline().strip()) as client:
-            codes = [tier.code for tier in client.tiers.list()]
-        process.kill()
+
+    with (
+        _serving("--catalogue", block.title, folder=tmp_path) as url,
+        ChatarminOS("os_sk_test", base_url=url) as client,
+    ):
+        codes = [tier.code for tier in client.tiers.list()]
 
     assert codes == [tier["code"] for tier in json.loads(block.code)["tiers"]]
 
