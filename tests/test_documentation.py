@@ -35,11 +35,15 @@ _DJANGO = {
 _OPTIONS = ("-W", "error", "-p", "no:pytest-retry")  # which cannot be configured twice in one process
 
 
+def _id(example: Example) -> str:
+    return example.name.replace("_", "-")
+
+
 def _is_test(example: Example) -> bool:
     return "\ndef test_" in "".join(example.files.values()) or "tests.py" in example.files
 
 
-@pytest.mark.parametrize("example", [e for e in examples() if not _is_test(e)], ids=lambda example: example.name)
+@pytest.mark.parametrize("example", [e for e in examples() if not _is_test(e)], ids=_id)
 def test_examples_run(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
     """The code of each section can be pasted into one module."""
     assert [*example.files] == ["example.py"]
@@ -49,7 +53,7 @@ def test_examples_run(example: Example, capsys: pytest.CaptureFixture[str]) -> N
     assert not capsys.readouterr().err
 
 
-@pytest.mark.parametrize("example", [e for e in examples() if _is_test(e)], ids=lambda example: example.name)
+@pytest.mark.parametrize("example", [e for e in examples() if _is_test(e)], ids=_id)
 def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -> None:
     """Test modules pass as a user runs them, without the configuration of this project."""
     folder = pytester.path
