@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from documentation import DOCS, ROOT, Block, Example, blocks, examples, public_names
+from documentation import DOCS, ROOT, Block, Example, blocks, examples, pages, public_names
 from serving import node_missing
 
+import chatarmin_os
 from chatarmin_os import ChatarminOS
+from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 
 if TYPE_CHECKING:
@@ -225,6 +227,54 @@ def test_the_reference_has_every_public_name() -> None:
     listed = [line.removeprefix("::: ") for line in lines if line.startswith("::: ")]
 
     assert sorted(listed) == public_names()
+
+
+def test_the_tree_of_errors_is_complete() -> None:
+    """Each exception of the package stands below its base class in the tree."""
+    (tree,) = (block.code for block in blocks() if block.page == "errors" and block.language == "text")
+    parents: list[str] = []
+    found = {}
+    for indentation, name in re.findall(r"^([ │├└─]*)(\w+)", tree, re.MULTILINE):
+        del parents[len(indentation) // 4 :]
+        found[name] = parents[-1] if parents else "Exception"
+        parents.append(name)
+    errors = [
+        error for error in vars(chatarmin_os).values() if isinstance(error, type) and issubclass(error, Exception)
+    ]
+
+    assert found == {error.__name__: _public_base(error) for error in errors}
+
+
+def _public_base(error: type) -> str:
+    return next(base.__name__ for base in error.__mro__[1:] if not base.__name__.startswith("_"))
+
+
+def test_options_of_the_documentation_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option of `chatarmin-os` and of the plugin that a page names is in a help text."""
+    commands = ["serve", "call", "onboard", "check", "track", "status", "quickstart", "completion", "assumptions"]
+    for command in [*map(str.split, commands), *(["recording", name] for name in ("check", "show", "redact"))]:
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--help"])
+    known = capsys.readouterr().out + (ROOT / "chatarmin_os" / "integrations" / "pytest.py").read_text(encoding="utf-8")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages() if page.stem != "changelog")
+    # Of pip, npm, docker, gunicorn and zensical.
+    others = {"--group", "--prefix", "--rm", "--env-file", "--preload", "--strict"}
+
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - others
+
+    assert len(named) > 20
+    assert sorted(option for option in named if option not in known) == []
+
+
+def test_variables_of_the_documentation_are_read() -> None:
+    """Each environment variable that a page names occurs in the package."""
+    source = "".join(module.read_text(encoding="utf-8") for module in (ROOT / "chatarmin_os").glob("**/*.py"))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages())
+
+    named = set(re.findall(r"\b(?:OS|REQUESTS|CURL)_[A-Z_]+|\b[A-Z]+_PROXY", text))
+
+    assert len(named) > 8
+    assert sorted(name for name in named if name not in source) == []
 
 
 def test_the_readme_is_short() -> None:
