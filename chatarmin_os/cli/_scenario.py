@@ -99,7 +99,7 @@ class Scenario:
         session = fake.stripe.add_checkout_session(pro.stripe_price_ids, customer_name="Bolt Ltd")
         claim = client.billing.claim_checkout(company_id=bolt.company_id, checkout_session_id=session)
         yield Step(
-            f"Bolt buys {pro.name} in a Stripe checkout with the prices of the tier ({', '.join(pro.stripe_price_ids)}). "
+            f"Bolt buys {pro.name} in a Stripe checkout with the tier's prices ({', '.join(pro.stripe_price_ids)}). "
             "The checkout is claimed.",
             "client.billing.claim_checkout(company_id=bolt.company_id, checkout_session_id=...)",
             f"already_claimed {claim.already_claimed}: the subscription is Bolt's, and its tier is applied",

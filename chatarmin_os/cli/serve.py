@@ -141,7 +141,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
 
 
 class _Signals:
-    """Handles SIGTERM and SIGINT: stops the running service (exit code 0), or its start (130 for Ctrl-C).
+    """Catches SIGTERM and SIGINT: stops the running service (exit code 0), or its start (130 for Ctrl-C).
 
     Further signals are ignored while the state is saved. Python drops an exception that a handler raises in some
     places, such as in a callback of the garbage collector; `get_ready` raises a dropped one again.
