@@ -386,7 +386,7 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
         >>> client.features.check(company_id="", feature_code="ai_credit")
         Traceback (most recent call last):
         ...
-        chatarmin_os.errors.InvalidInput: company_id: blank text
+        chatarmin_os.errors.InvalidInput: company_id: must not be blank
     """
 
     field: str | None = None

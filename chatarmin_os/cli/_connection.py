@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import sys
 from argparse import ArgumentTypeError
@@ -47,8 +48,9 @@ _NAMES = {
     "checkout_session_id": "--checkout",
 }
 
-# The command line's hints; those of the client are for programmers.
+# The command line's hints, for those of the client that are about Python.
 _HINTS = {"base_url": "use https, or --allow-http"}
+_PYTHON = re.compile(r"\w=|\bNone\b")
 
 _MAX_KEY_BYTES = 4_096
 
@@ -157,8 +159,8 @@ def _usage_error(error: InvalidInput, given: Namespace) -> str:
     if argument == "base_url" and given.base_url is None:
         name = "OS_BASE_URL"
     place = f"{name}{field.removeprefix(argument)}: " if name else ""
-    hint = f"; {_HINTS[argument]}" if error.hint and argument in _HINTS else ""
-    return f"{place}{error.problem}{hint}"
+    hint = _HINTS.get(argument) if error.hint and _PYTHON.search(error.hint) else error.hint
+    return f"{place}{error.problem}{f'; {hint}' if hint else ''}"
 
 
 def _names(given: Namespace) -> dict[str, str]:

@@ -267,8 +267,8 @@ INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
         {"features": [1]},
         "features[0]: expected a mapping with code, name, has_quantity, config; got int 1",
     ),
-    "missing-name": ({"features": [{"code": "x"}]}, "features[0].name: is missing"),
-    "blank-code": ({"features": [{"code": "", "name": "X"}]}, "features[0].code: blank text"),
+    "missing-name": ({"features": [{"code": "x"}]}, "features[0].name: required"),
+    "blank-code": ({"features": [{"code": "", "name": "X"}]}, "features[0].code: must not be blank"),
     "code-list": ({"features": [{"code": ["x"], "name": "X"}]}, "features[0].code: expected text, got list ['x']"),
     "wire-name": (
         {"features": [{"code": "x", "name": "X", "hasQuantity": True}]},
@@ -287,7 +287,7 @@ INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
     "large-fee": ({"tiers": [{"code": "x", "name": "X", "base_fee": 10**400}]}, "tiers[0].base_fee: an integer beyond"),
     "nan": (
         '{"features": [{"code": "x", "name": "X", "config": {"a": NaN}}]}',
-        "features[0].config.a: JSON has no such",
+        "features[0].config.a: expected a finite",
     ),
     "unknown-feature": (
         {"tiers": [{"code": "x", "name": "X", "features": {"y": {}}}]},

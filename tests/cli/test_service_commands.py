@@ -310,10 +310,10 @@ def test_invalid_base_url_has_the_name_of_its_source(
     from_environment = run("call", "tiers.list")
     typed = run("call", "tiers.list", "--base-url", "http://os.example.com")
 
-    problem = "plain http would send the API key unencrypted; use https, or --allow-http"
     for output, name in ((from_environment, "OS_BASE_URL"), (typed, "--base-url")):
         assert (output.code, output.out) == (2, "")
-        assert output.err.startswith(f"chatarmin-os: {name}: {problem}")
+        assert output.err.startswith(f"chatarmin-os: {name}: plain http ")
+        assert output.err.endswith("would show the key to the network; use https, or --allow-http\n")
         assert output.err.count("\n") == 1
 
 

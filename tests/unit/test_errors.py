@@ -118,7 +118,7 @@ SAMPLES: list[ChatarminError] = [
     ConnectionFailed("refused", outcome="not_sent", attempts=3),
     TimedOut("too late", outcome="unknown", attempts=2),
     InvalidResponse("<html>", outcome="unknown", attempts=2, retry_after=2.5, http_status=502),
-    InvalidInput("blank text", field="company_id"),
+    InvalidInput("must not be blank", field="company_id"),
     CassetteError("no recording"),
 ]
 
@@ -285,8 +285,8 @@ def test_what_an_error_has_is_given_by_name(error: type[Any]) -> None:
 
 def test_refused_input_is_a_value_error() -> None:
     """Refused input is caught as a ValueError too, and has no field unless told."""
-    with pytest.raises(ValueError, match=r"^blank text$") as refused:
-        raise InvalidInput("blank text")
+    with pytest.raises(ValueError, match=r"^must not be blank$") as refused:
+        raise InvalidInput("must not be blank")
 
     assert isinstance(refused.value, InvalidInput)
     assert (refused.value.field, refused.value.request) == (None, None)
@@ -294,9 +294,9 @@ def test_refused_input_is_a_value_error() -> None:
 
 def test_refused_input_names_its_place() -> None:
     """Seen from outside, a refusal begins with the place, which is also its field; indices need no dot."""
-    refusal = InvalidInput("blank text").at("email").at("[3]").at("contacts")
+    refusal = InvalidInput("must not be blank").at("email").at("[3]").at("contacts")
 
-    assert str(refusal) == "contacts[3].email: blank text"
+    assert str(refusal) == "contacts[3].email: must not be blank"
     assert refusal.field == "contacts[3].email"
 
 
@@ -586,19 +586,19 @@ def test_arguments_say_what_is_so_now() -> None:
 def test_arguments_are_the_message_alone_where_all_else_is_default() -> None:
     """The first argument is the message, and without attributes to carry it is the only one."""
     assert TimedOut("too late").args == ("too late",)
-    assert InvalidInput("blank text").args == ("blank text",)
+    assert InvalidInput("must not be blank").args == ("must not be blank",)
     assert NotFoundError("no", code="NOT_FOUND").args == ("no", {"code": "NOT_FOUND"})
 
 
 def test_a_message_can_be_replaced() -> None:
     """Setting the arguments, as programs do to add to a message, changes the message and keeps the attributes."""
-    error, plain = InvalidInput("blank text", field="name"), ChatarminError("a", "b")
+    error, plain = InvalidInput("must not be blank", field="name"), ChatarminError("a", "b")
 
     error.args = (f"{error.args[0]} (row 5)", *error.args[1:])
     plain.args = ("c", "d")
 
-    assert (str(error), error.field) == ("name: blank text (row 5)", "name")
-    assert error.args == ("blank text (row 5)", {"field": "name"})
+    assert (str(error), error.field) == ("name: must not be blank (row 5)", "name")
+    assert error.args == ("must not be blank (row 5)", {"field": "name"})
     assert (plain.args, copy.copy(plain).args) == (("c", "d"), ("c", "d"))
 
 
@@ -678,28 +678,28 @@ def test_the_repr_of_an_error_is_short(kind: type[Any]) -> None:
 
 def test_the_repr_of_an_error_has_its_text() -> None:
     """The repr is the class and the text."""
-    assert repr(InvalidInput("blank text").at("name")) == "InvalidInput('name: blank text')"
+    assert repr(InvalidInput("must not be blank").at("name")) == "InvalidInput('name: must not be blank')"
     assert repr(ApiError.from_code("NOT_FOUND", "No such tier")) == "NotFoundError('NOT_FOUND: No such tier')"
 
 
 def test_refused_input_is_short_however_long_its_place() -> None:
     """Keys of any length and depth leave the argument at the beginning and the reason at the end."""
-    refusal = InvalidInput("blank text")
+    refusal = InvalidInput("must not be blank")
     for _ in range(100):
         refusal = refusal.at("k" * 100_000)
     refusal = refusal.at("metadata")
 
     assert str(refusal).startswith("metadata.kkk")
-    assert str(refusal).endswith("kkk...: blank text")
+    assert str(refusal).endswith("kkk...: must not be blank")
     assert len(str(refusal)) < 1000
     assert len(str(refusal.field)) < 100 * 102 + 10
 
 
 def test_a_place_is_printable() -> None:
     """A key with control characters does not break the line of a log."""
-    refusal = InvalidInput("blank text").at("a\n\x1b[31mb").at("metadata")
+    refusal = InvalidInput("must not be blank").at("a\n\x1b[31mb").at("metadata")
 
-    assert str(refusal) == "metadata.a  [31mb: blank text"
+    assert str(refusal) == "metadata.a  [31mb: must not be blank"
 
 
 # Status
