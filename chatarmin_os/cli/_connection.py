@@ -101,7 +101,7 @@ def run_command(act: Callable[[Namespace], int], given: Namespace) -> int:
 def _failure(error: TransportError) -> str:
     """Return a failure with its effect: whether the call was sent, and may have changed something."""
     if error.outcome == "not_sent":
-        return f"could not connect: {error}; the call was not sent"
+        return f"could not reach the service: {error}; the call was not sent"
     is_query = error.request is not None and error.request.kind == "query"
     return f"no response: {error}; {'nothing was changed' if is_query else 'the call may have run'}"
 

@@ -258,8 +258,8 @@ INVALID_ARGUMENTS = {
     "blank-company": (("check", " ", "f"), "COMPANY: "),
     "blank-organisation-to-check": (("check", "org:", "f"), "COMPANY: must not be blank"),
     "blank-organisation-for-status": (("status", "org:"), "COMPANY: must not be blank"),
-    "large-integer": (("call", "tiers.get", f'{{"a": [{2**60}]}}'), "JSON.a[0]: an integer beyond"),
-    "large-integer-in-a-list": (("call", "tiers.get", f"[{2**60}]"), "JSON[0]: an integer beyond"),
+    "large-integer": (("call", "tiers.get", f'{{"a": [{2**60}]}}'), "JSON.a[0]: expected an integer within"),
+    "large-integer-in-a-list": (("call", "tiers.get", f"[{2**60}]"), "JSON[0]: expected an integer within"),
     "blank-path": (("call", " "), "PATH: "),
     "ftp-url": (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
     "zero-timeout": (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
@@ -333,7 +333,7 @@ def test_allow_http_accepts_plain_http_to_another_host(run: Callable[..., Output
     output = run(*command, "--base-url", "http://fake.invalid:3001/api/v1", "--allow-http", "--timeout", "5")
 
     assert output.code == 3
-    assert output.err.startswith("chatarmin-os: could not connect: fake.invalid:3001")
+    assert output.err.startswith("chatarmin-os: could not reach the service: fake.invalid:3001")
     assert output.err.rstrip().endswith("; the call was not sent")
 
 
@@ -386,7 +386,7 @@ def test_failed_connection_exits_3(run: Callable[..., Output]) -> None:
     output = run("call", "tiers.list", "--base-url", "http://127.0.0.1:9/api", "--timeout", "5")
 
     assert output.code == 3
-    assert output.err.startswith("chatarmin-os: could not connect: 127.0.0.1:9")
+    assert output.err.startswith("chatarmin-os: could not reach the service: 127.0.0.1:9")
     assert output.err.rstrip().endswith("; the call was not sent")
 
 
@@ -520,7 +520,7 @@ MISPLACED_KEYS = {
     "key-of-an-event": (("call", "tiers.list", f"--key={KEY}"), "unrecognized arguments: --key=[key]"),
     "user-of-the-url": (("call", "tiers.list", "--base-url", f"https://{KEY}@os.example.com"), "--base-url: "),
     "quantity": (("track", "c", "f", KEY), "got '[key]'"),
-    "key-of-the-input": (("call", "tiers.list", f'{{"{KEY}": {2**60}}}'), "[key]: an integer beyond"),
+    "key-of-the-input": (("call", "tiers.list", f'{{"{KEY}": {2**60}}}'), "[key]: expected an integer within"),
 }
 
 
