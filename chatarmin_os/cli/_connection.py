@@ -60,7 +60,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
     )
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for each call; default: 10")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the deadline of each call; default: 10")
     parser.add_argument(
         "--allow-http",
         action="store_true",

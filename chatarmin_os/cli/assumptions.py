@@ -43,7 +43,7 @@ def _assumptions(given: Namespace) -> int:
         for one in assumptions:
             print(_entry(one, width))
         print()
-    print("`chatarmin-os recording check` confirms or contradicts them. --json adds what the service's README says.")
+    print("`chatarmin-os recording check` confirms or contradicts them. --json adds the service's README.")
     return 0
 
 

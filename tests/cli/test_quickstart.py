@@ -7,11 +7,11 @@ import os
 import runpy
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from chatarmin_os import __version__
+from chatarmin_os import __main__, __version__, cli
 from chatarmin_os.cli import main
 
 if TYPE_CHECKING:
@@ -118,6 +118,17 @@ def test_quickstart_ends_at_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(sys, "stdout", closed)
 
         assert main(["quickstart"]) == 0
+
+
+def test_entry_point_exits_130_at_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C outside of a command ends without a traceback, too."""
+
+    def interrupt() -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupt)
+
+    assert __main__.main() == 130
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
