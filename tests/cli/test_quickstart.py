@@ -102,6 +102,7 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
 def test_module_runs_the_command_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m chatarmin_os quickstart` is `chatarmin-os quickstart`."""
     monkeypatch.setattr(sys, "argv", ["chatarmin_os", "quickstart", "--json"])
+    monkeypatch.delitem(sys.modules, "chatarmin_os.__main__")  # it runs as a program, not as an imported module
 
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("chatarmin_os", run_name="__main__")
