@@ -47,7 +47,6 @@ from chatarmin_os.errors import (
 )
 
 if TYPE_CHECKING:
-    from chatarmin_os._converter import request_from_json
     from chatarmin_os.models.billing import (
         BillingStatus,
         ClaimResult,
@@ -81,6 +80,7 @@ if TYPE_CHECKING:
         GetAccessByExternalOrgIdInput,
         ListAccessInput,
     )
+    from chatarmin_os.procedures.from_json import request_from_json
     from chatarmin_os.procedures.links import CreateLinkInput, ResetLinksInput
     from chatarmin_os.procedures.onboarding import OnboardInput
     from chatarmin_os.procedures.table import PROCEDURES
@@ -90,7 +90,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "chatarmin_os._converter": ("request_from_json",),
+        "chatarmin_os.procedures.from_json": ("request_from_json",),
         "chatarmin_os.models.billing": (
             "BillingStatus",
             "ClaimResult",

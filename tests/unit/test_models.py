@@ -600,7 +600,7 @@ def test_a_list_is_a_list(asked: Any, path: str, wrong: Any) -> None:
     with pytest.raises(InvalidResponse) as refused:
         answered(asked, wrong)
 
-    assert str(refused.value).startswith(f"{path} answered something unexpected: expected a list at $, got")
+    assert str(refused.value).startswith(f"{path}: unexpected answer: expected a list at $, got")
 
 
 @pytest.mark.parametrize(

@@ -911,7 +911,11 @@ def _damaged(place: list[Any], value: Any) -> Any:
         (["clock_offset_microseconds"], 0.5, "clock_offset_microseconds, got float 0.5"),
         (["clock_offset_microseconds"], 10**2000, "clock_offset_microseconds: expected a number of at most"),
         (["companies", 0, "createdAt"], "+275760-09-13T00:00:00.000Z", "companies[0].createdAt: expected ISO 8601"),
-        (["companies", 0, "createdAt"], "0001-01-01T00:00:00+14:00", "companies[0].createdAt: must be within the years"),
+        (
+            ["companies", 0, "createdAt"],
+            "0001-01-01T00:00:00+14:00",
+            "companies[0].createdAt: must be within the years",
+        ),
         (["companies", 0, "name"], "half \ud83d", "companies[0].name: must not contain half of a surrogate pair"),
         (["access", None, "seats", "validUntil"], 10**18, "expected text at $.access."),
         (["access", None, "seats", "quantityLimit"], -1, ".seats.quantityLimit: expected a number of at least 0"),
