@@ -236,8 +236,8 @@ def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | No
     try:
         return timestamp(value)
     except InvalidInput as error:
-        day = "a day such as 2026-12-31 means its start in UTC"
-        raise InvalidInput(error.problem, f"{error.hint}; {day}" if error.hint else day) from None
+        hint = "a day such as 2026-12-31 means its start in UTC"
+        raise InvalidInput(error.problem, f"{error.hint}; {hint}" if error.hint else hint) from None
 
 
 def _datetime() -> type[datetime]:
