@@ -15,8 +15,8 @@ The tour, on the in-memory fake (a real client is `ChatarminOS(api_key=...)`):
     ...
     chatarmin_os.errors.UsageLimitError: PRECONDITION_FAILED: ...
 
-Where to look: `client` has the methods in `resources`, each sends a request of `procedures` through a transport of
-`transports` and returns a model of `models`; what goes wrong is in `errors`; the service in memory is `fake`.
+Where to look: a client has the methods in `resources`; each sends a request from `procedures` through a transport from
+`transports` and returns a model from `models`. All errors are in `errors`; the in-memory service is in `fake`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ from chatarmin_os.errors import (
 )
 
 if TYPE_CHECKING:
-    from chatarmin_os._converter import request_from_json
     from chatarmin_os.models.billing import (
         BillingStatus,
         ClaimResult,
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
         Subscription,
         UsageResult,
     )
-    from chatarmin_os.models.companies import Company, Hints, SmartLinkResult, Suggestion
+    from chatarmin_os.models.companies import Company, SmartLinkResult, Suggestion
     from chatarmin_os.models.contacts import BulkUpsertResult, Contact
     from chatarmin_os.models.features import FeatureAccess, OrgFeatures
     from chatarmin_os.models.links import Link, ResetResult
@@ -70,6 +69,7 @@ if TYPE_CHECKING:
     from chatarmin_os.procedures.companies import (
         CreateCompanyInput,
         GetByProductLinkInput,
+        Hints,
         SmartLinkInput,
         UpdateCompanyInput,
     )
@@ -81,16 +81,17 @@ if TYPE_CHECKING:
         GetAccessByExternalOrgIdInput,
         ListAccessInput,
     )
+    from chatarmin_os.procedures.from_json import request_from_json
     from chatarmin_os.procedures.links import CreateLinkInput, ResetLinksInput
     from chatarmin_os.procedures.onboarding import OnboardInput
     from chatarmin_os.procedures.table import PROCEDURES
     from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput, ListTiersInput
 
-# Defining an attrs class takes half a millisecond: models and requests are imported when first asked for.
+# Defining an attrs class takes half a millisecond: models and requests are imported at their first use.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "chatarmin_os._converter": ("request_from_json",),
+        "chatarmin_os.procedures.from_json": ("request_from_json",),
         "chatarmin_os.models.billing": (
             "BillingStatus",
             "ClaimResult",
@@ -98,7 +99,7 @@ __getattr__, __dir__ = lazy_exports(
             "Subscription",
             "UsageResult",
         ),
-        "chatarmin_os.models.companies": ("Company", "Hints", "SmartLinkResult", "Suggestion"),
+        "chatarmin_os.models.companies": ("Company", "SmartLinkResult", "Suggestion"),
         "chatarmin_os.models.contacts": ("BulkUpsertResult", "Contact"),
         "chatarmin_os.models.features": ("FeatureAccess", "OrgFeatures"),
         "chatarmin_os.models.links": ("Link", "ResetResult"),
@@ -120,6 +121,7 @@ __getattr__, __dir__ = lazy_exports(
         "chatarmin_os.procedures.companies": (
             "CreateCompanyInput",
             "GetByProductLinkInput",
+            "Hints",
             "SmartLinkInput",
             "UpdateCompanyInput",
         ),

@@ -1,4 +1,4 @@
-"""A call as it goes to the service."""
+"""One call in wire names: the input of every transport."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from chatarmin_os.errors import ChatarminError
 
 @frozen
 class Call:
-    """One call as it travels, in the wire's names.
+    """One call in wire names.
 
     Attributes:
         path: The procedure's path, such as `"features.check"`.
         kind: `"query"` reads, `"mutation"` changes.
-        input: The input as JSON; None where the procedure has none. A repr shortens e-mail addresses in it.
-        safe_to_repeat: Whether carrying it out twice is as good as once.
+        input: The input as JSON; None if the procedure has no input. The repr shortens e-mail addresses in it.
+        safe_to_repeat: Whether running it twice has the same effect as running it once.
+
+    Example:
+        >>> from chatarmin_os.transports import Call
+        >>> client.transport.send(Call("tiers.list", "query"))[0]
+        {'code': 'free', 'name': 'Free'}
     """
 
     path: str
@@ -29,10 +34,10 @@ class Call:
 
 
 def copy_error(error: ChatarminError) -> ChatarminError:
-    """Return an error that tells the same, of no request yet; what a user may change in one does not change in both."""
-    twin = copy(error)
-    twin.request = None
-    twin.__dict__.update({name: copy_json(value) for name, value in vars(twin).items()})
-    twin.__cause__, twin.__context__ = error.__cause__, error.__context__
-    twin.__suppress_context__ = error.__suppress_context__
-    return twin
+    """Return an equal error without a request, which shares no JSON with *error*."""
+    copied = copy(error)
+    copied.request = None
+    copied.__dict__.update({name: copy_json(value) for name, value in vars(copied).items()})
+    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
+    copied.__suppress_context__ = error.__suppress_context__
+    return copied

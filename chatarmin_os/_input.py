@@ -1,9 +1,7 @@
-"""What an argument may be: converters of request fields, each from what a caller has to what the wire takes.
+"""Converters of arguments: each checks one kind of value and returns it as a plain Python object.
 
-A converter returns the value as it will travel (still as Python: a datetime, a plain str) or raises `InvalidInput`
-without a field; `at_field` puts a field's name in front, so the same converter serves every argument of its kind.
-`at_field` also resolves lazy objects before a converter sees them, and turns what a broken object raises into
-`InvalidInput`.
+A converter raises `InvalidInput` without a field; `at_field` adds the field's name, so that one converter serves every
+argument of its kind. `at_field` also resolves lazy objects, and turns the errors of broken objects into `InvalidInput`.
 """
 
 from __future__ import annotations
@@ -33,15 +31,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Number: TypeAlias = int | float
-"""An int or float, as an argument is annotated."""
+"""The annotation of an int or float argument."""
 
 SOURCES = ("subscription", "manual", "trial", "api")
 
 
 def secret(value: T) -> Callable[[], T]:
-    """Return *value* behind a function: what shows the locals of a traceback, or walks attributes, does not see it.
+    """Return a function that returns *value*: programs that show locals or walk attributes do not see the value.
 
-    The function is none of Python's own, which would have the value among its locals while it runs.
+    The function is written in C: a Python function would have the value among its locals while it runs.
     """
     return repeat(value).__next__
 
@@ -56,27 +54,27 @@ _ERRORS_OF_VALUES = (
     TypeError,
     ValueError,
 )
-"""Built-in errors of an object that cannot be read, such as a time zone without an offset or an unbound proxy.
+"""Built-in errors of an unreadable object, such as a time zone without an offset or an unbound proxy.
 
-Others pass through: those of a database or a network behind a lazy object, and those of the caller's own timer.
+Others pass through: those of a database or a network behind a lazy object, and those of the caller's timer.
 """
 
 
 def at_field(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
-    """Return *convert* for values that may be lazy or broken, with *place* in front of its refusals."""
+    """Return *convert* for values that may be lazy or broken; its errors name *place*."""
 
-    def converted(value: Any) -> T:
+    def convert_at_field(value: Any) -> T:
         try:
             return convert(plain(value))
-        except InvalidInput as refusal:
-            raise refusal.at(place) from refusal.__cause__
+        except InvalidInput as error:
+            raise error.at(place) from error.__cause__
         except _ERRORS_OF_VALUES as error:
             kind = type(value).__name__
             raise InvalidInput(f"could not read the given {kind}: {short_repr(error, 120)}").at(place) from error
 
-    # attrs puts it into `__init__` of requests, where the text "Any" would be a name of their module.
-    converted.__annotations__["value"] = Any
-    return converted
+    # attrs copies it into `__init__` of requests, where the text "Any" would be a name of their module.
+    convert_at_field.__annotations__["value"] = Any
+    return convert_at_field
 
 
 def private(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
@@ -85,10 +83,10 @@ def private(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
 
 
 def name_fields_in_errors(cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
-    """Let each field's refusals begin with its name, and the repr shorten e-mail addresses."""
+    """Let the errors of each field name it, and the repr shorten e-mail addresses."""
     return [
         field.evolve(converter=at_field(field.name, field.converter))
-        # An inherited one has its name already.
+        # An inherited converter names its field already.
         if callable(field.converter) and not field.inherited  # pyright: ignore[reportAttributeAccessIssue] - not in stubs
         else field
         for field in private(cls, fields)
@@ -96,27 +94,27 @@ def name_fields_in_errors(cls: type, fields: list[Attribute[Any]]) -> list[Attri
 
 
 def text(value: str) -> str:
-    """Text that is not blank."""
+    """Return text that is not blank."""
     if not isinstance(value, str):
         raise InvalidInput(f"expected text, got {describe(value)}")
     unicode = unicode_text(value)
     if not unicode.strip():
-        raise InvalidInput("blank text")
+        raise InvalidInput("must not be blank")
     return unicode
 
 
 def optional_text(value: str | None) -> str | None:
-    """Text that is not blank, or None for not given."""
+    """Return text that is not blank; None if it was omitted."""
     return _optional(text, value)
 
 
 def address(value: str) -> str:
-    """An e-mail address, without the white space around it; whether it is one is for the service to say."""
+    """Return an e-mail address without surrounding white space; only the service checks its form."""
     return text(value).strip()
 
 
 def optional_address(value: str | None) -> str | None:
-    """An e-mail address, or None for not given."""
+    """Return an e-mail address; None if it was omitted."""
     return _optional(address, value)
 
 
@@ -125,12 +123,12 @@ def _optional(convert: Callable[[Any], T], value: Any) -> T | None:
         return None
     try:
         return convert(value)
-    except InvalidInput as refusal:
-        raise InvalidInput(f"{refusal}; leave it out or pass None where there is none") from None
+    except InvalidInput as error:
+        raise InvalidInput(error.problem, error.hint or "omit it or pass None") from None
 
 
 def identifier(value: str | UUID) -> str:
-    """An id: text that is not blank, or a UUID."""
+    """Return an id, given as text that is not blank or as a UUID."""
     if isinstance(value, UUID):
         return UUID.__str__(value)
     if not isinstance(value, str):
@@ -139,29 +137,29 @@ def identifier(value: str | UUID) -> str:
 
 
 def optional_identifier(value: str | UUID | None) -> str | None:
-    """An id, or None for not given."""
+    """Return an id; None if it was omitted."""
     return None if value is None else identifier(value)
 
 
 def idempotency_key(value: str | UUID | None) -> str:
-    """An idempotency key; a new random one where none is given."""
+    """Return an idempotency key; a new random one if it was omitted."""
     return str(uuid4()) if value is None else identifier(value)
 
 
 def boolean(value: bool) -> bool:  # noqa: FBT001 - the one argument is the value
-    """Return True or False and nothing that merely counts as such."""
+    """Return True or False; other values that are true or false in Python are errors."""
     if value is True or value is False:
         return value
     raise InvalidInput(f"expected True or False, got {describe(value)}")
 
 
 def optional_boolean(value: bool | None) -> bool | None:  # noqa: FBT001 - the one argument is the value
-    """True, False, or None for not given."""
+    """Return True or False; None if it was omitted."""
     return None if value is None else boolean(value)
 
 
 def number(value: float) -> int | float:
-    """An int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; no bool, no Decimal."""
+    """Return an int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; no bool, no Decimal."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInput(f"expected an int or float, got {describe(value)}")
     return integer(value) if isinstance(value, int) else finite(value)
@@ -176,22 +174,22 @@ def quantity(value: float) -> int | float:
 
 
 def limit(value: float | Unset | None) -> int | float | Unset | None:
-    """Return a number of at least 0, None for no limit, or UNSET for leave it as it is."""
+    """Return a number of at least 0, None for unlimited, or UNSET for unchanged."""
     return UNSET if value is UNSET else nullable_limit(value)
 
 
 def nullable_limit(value: float | None) -> int | float | None:
-    """Return a number of at least 0, or None for no limit."""
+    """Return a number of at least 0, or None for unlimited."""
     if value is None:
         return None
     checked = number(value)
     if checked < 0:
-        raise InvalidInput(f"expected a number of at least 0, or None; got {describe(value)}")
+        raise InvalidInput(f"expected a number of at least 0 or None, got {describe(value)}")
     return checked
 
 
 def fraction(value: float | None) -> int | float | None:
-    """Return a number from 0 to 1, or None for not given."""
+    """Return a number from 0 to 1; None if it was omitted."""
     if value is None:
         return None
     checked = number(value)
@@ -201,34 +199,34 @@ def fraction(value: float | None) -> int | float | None:
 
 
 def source(value: str | None) -> str | None:
-    """Return the name of a source, or None for not given."""
+    """Return the name of a source; None if it was omitted."""
     name = optional_text(value)
     if name is not None and name not in SOURCES:
-        raise InvalidInput(f"expected one of {', '.join(SOURCES)}; got {describe(value)}")
+        raise InvalidInput(f"expected one of {', '.join(SOURCES)}, got {describe(value)}")
     return name
 
 
 def timestamp(value: datetime | str) -> datetime:
-    """An aware datetime or ISO 8601 text with an offset, in UTC; what is finer than a millisecond is cut."""
+    """Return an instant in UTC, cut to milliseconds, from an aware datetime or ISO 8601 text with an offset."""
     if isinstance(value, str):
-        moment = _parsed(value)
+        moment = _parse(value)
     elif isinstance(value, datetime):
         moment = value
     else:
         raise InvalidInput(
-            f"expected an aware datetime, or ISO 8601 text with an offset such as 2024-01-15T10:30:00Z; "
+            f"expected an aware datetime, or ISO 8601 text with an offset such as 2024-01-15T10:30:00Z, "
             f"got {describe(value)}"
         )
     return _in_utc(moment, value)
 
 
 def optional_timestamp(value: datetime | str | None) -> datetime | None:
-    """An instant, or None for not given."""
+    """Return an instant in UTC; None if it was omitted."""
     return None if value is None else timestamp(value)
 
 
 def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | None:
-    """An instant, a day (its start in UTC), None for no expiry, or UNSET for leave it as it is."""
+    """Return an instant in UTC, the start of a day in UTC, None for no expiry, or UNSET for unchanged."""
     if value is None or value is UNSET:
         return value
     if isinstance(value, str) and (day := _day(value)):
@@ -237,12 +235,13 @@ def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | No
         value = _datetime()(value.year, value.month, value.day, tzinfo=UTC)
     try:
         return timestamp(value)
-    except InvalidInput as refusal:
-        raise InvalidInput(f"{refusal}; a day such as 2026-12-31 means its start in UTC") from None
+    except InvalidInput as error:
+        hint = "a day such as 2026-12-31 means its start in UTC"
+        raise InvalidInput(error.problem, f"{error.hint}; {hint}" if error.hint else hint) from None
 
 
 def _datetime() -> type[datetime]:
-    """Return the class `datetime` itself: a library that freezes time puts a subclass in its place, in every module."""
+    """Return the class `datetime` itself: libraries that freeze time replace it by a subclass in every module."""
     return next(kind for kind in datetime.__mro__ if kind.__module__ == "datetime")
 
 
@@ -253,7 +252,7 @@ def _day(value: str) -> date | None:
         return None
 
 
-def _parsed(value: str) -> datetime:
+def _parse(value: str) -> datetime:
     try:
         return datetime.fromisoformat(value)
     except ValueError:
@@ -261,7 +260,7 @@ def _parsed(value: str) -> datetime:
 
 
 def _in_utc(moment: datetime, given: object) -> datetime:
-    """Return an instant as a plain datetime in UTC, for a subclass (of pandas, of pendulum) has methods of its own."""
+    """Return an instant as a plain datetime in UTC; subclasses (of pandas, of pendulum) override its methods."""
     moment = _datetime()(
         moment.year,
         moment.month,
@@ -275,86 +274,86 @@ def _in_utc(moment: datetime, given: object) -> datetime:
     )
     if moment.utcoffset() is None:
         raise InvalidInput(
-            f"an instant needs its offset from UTC (datetime(..., tzinfo=UTC) or text ending in Z); "
-            f"got {describe(given)}"
+            f"expected an offset from UTC, got {describe(given)}",
+            "pass datetime(..., tzinfo=UTC), or text ending in Z",
         )
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise InvalidInput(f"is outside the years 1 to 9999 in UTC: {describe(given)}") from None
+        raise InvalidInput(f"must be within the years 1 to 9999 in UTC, got {describe(given)}") from None
 
 
 def mapping(value: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A mapping of what travels as JSON, copied; None for not given."""
+    """Return a copy of a mapping that is JSON-serializable; None if it was omitted."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise InvalidInput(f"expected a mapping, got {describe(value)}")
-    return _checked(dict(value))
+    return _json_object(dict(value))
 
 
 def overrides(value: Mapping[str, Mapping[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
-    """Limits that differ from a tier's, by feature code, copied; None for not given."""
+    """Return a copy of the limits that override a tier's, by feature code; None if they were omitted."""
     if value is None:
         return None
     if not isinstance(value, Mapping):
         raise InvalidInput(f"expected a mapping of feature codes, got {describe(value)}")
-    return _checked({code: at_field(_place(code), _override)(override) for code, override in value.items()})
+    return _json_object({code: at_field(_key_text(code), _override)(override) for code, override in value.items()})
 
 
 def _override(value: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise InvalidInput(f'expected a mapping such as {{"max_quantity": 10}}, got {describe(value)}')
-    for key in ("included_quantity", "max_quantity"):  # what else there is, is for the service to say
+    for key in ("included_quantity", "max_quantity"):  # the service checks other keys
         at_field(key, nullable_limit)(value.get(key))
     return dict(value)
 
 
-def _checked(value: dict[str, Any]) -> dict[str, Any]:
-    checked: dict[str, Any] = to_json(value)
-    return checked
+def _json_object(value: dict[str, Any]) -> dict[str, Any]:
+    json: dict[str, Any] = to_json(value)
+    return json
 
 
 def items(value: Iterable[Any], of: str) -> list[Any]:
-    """Return the items of a list or another iterable; one text or one mapping is no list."""
+    """Return the items of a list or another iterable; a text or a mapping is an error."""
     if isinstance(value, (str, bytes, Mapping)):
-        raise InvalidInput(f"expected a list of {of}, got one {describe(value)}; put it in a list")
+        raise InvalidInput(f"expected a list of {of}, got one {describe(value)}", "put it in a list")
     if not isinstance(value, Iterable):
-        raise InvalidInput(f"expected a list of {of}, got {describe(value)}; one of them goes in a list too")
+        raise InvalidInput(f"expected a list of {of}, got {describe(value)}", "put a single one in a list too")
     return list(value)
 
 
 def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a mapping as keyword arguments: only what is *allowed*, and all that is *needed*."""
+    """Return a mapping as keyword arguments: all keys are *allowed*, and all *needed* keys are there."""
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"expected a mapping with {', '.join(allowed)}; got {describe(value)}")
+        raise InvalidInput(f"expected a mapping with {', '.join(allowed)}, got {describe(value)}")
     for key in value:
         if key not in allowed:
-            raise InvalidInput(f"no such field; allowed: {', '.join(allowed)}").at(_place(key))
+            raise InvalidInput("no such field", f"allowed: {', '.join(allowed)}").at(_key_text(key))
     for key in needed:
         if key not in value:
-            raise InvalidInput("is missing").at(key)
-    return {_place(key): given for key, given in value.items()}
+            raise InvalidInput("required").at(key)
+    return {_key_text(key): given for key, given in value.items()}
 
 
-def _place(key: object) -> str:
-    """Return the name of the place that a key of a mapping is."""
+def _key_text(key: object) -> str:
+    """Return a key of a mapping as it appears in a place."""
     key = plain(key)
     return str.__str__(key) if isinstance(key, str) else short_repr(key)
 
 
 def hint(value: str | None) -> str | None:
-    """Text, where blank counts as not given."""
+    """Return text; None if it is blank or was omitted."""
     if value is None or (isinstance(value, str) and not str.strip(value)):
         return None
     return text(value)
 
 
 def hint_addresses(value: Iterable[str] | None) -> tuple[str, ...]:
-    """E-mail addresses, trimmed and without the blank ones; None for none."""
-    given = () if value is None else items(value, of="texts")
-    trimmed = [at_field(f"[{index}]", _hint_address)(entry) for index, entry in enumerate(given)]
-    return tuple(entry for entry in trimmed if entry)
+    """Return e-mail addresses without surrounding white space; blank ones are dropped, and None is an empty tuple."""
+    entries = () if value is None else items(value, of="texts")
+    addresses = [at_field(f"[{index}]", _hint_address)(entry) for index, entry in enumerate(entries)]
+    return tuple(entry for entry in addresses if entry)
 
 
 def _hint_address(value: str) -> str:

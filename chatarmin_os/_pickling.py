@@ -32,6 +32,8 @@ def _set_state(self: Any, state: dict[str, Any]) -> None:
         if value is NOTHING:
             from chatarmin_os.errors import InvalidInput  # errors know requests, which are of this class
 
-            raise InvalidInput(f"is missing in a pickled {type(self).__name__}, make a new one").at(field.name)
+            raise InvalidInput(f"required, but missing in a pickled {type(self).__name__}", "build a new one").at(
+                field.name
+            )
         # It is frozen; only `object` itself can set its fields.
         object.__setattr__(self, field.name, value.factory() if isinstance(value, Factory) else value)  # type: ignore[arg-type]

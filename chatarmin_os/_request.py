@@ -1,28 +1,36 @@
-"""What every request is."""
+"""The base class of requests, and the interface that sends them."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from chatarmin_os import _pydantic
 from chatarmin_os._pickling import AcrossVersions
 
 Kind = Literal["query", "mutation"]
+T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
 class Request(AcrossVersions, _pydantic.Instance, Generic[T_co]):
-    """One call with its arguments checked; `client.send(request)` returns what the type parameter says.
+    """A call with checked arguments; `client.send(request)` returns the type in brackets.
 
     A request is an immutable attrs object: build it once, send it as often as you like, `attrs.evolve` it.
-    Building one raises `InvalidInput`, naming the argument, before anything is sent.
 
     Attributes:
         path: The procedure's path on the wire.
         kind: `"query"` or `"mutation"`.
-        result: What an answer becomes: a model, `list[model]`, or `model | None`.
-        safe_to_repeat: Whether carrying it out twice is as good as once.
+        result: The type of the result: a model, `list[model]`, or `model | None`.
+        safe_to_repeat: Whether running the call twice has the same effect as running it once.
         may_be_empty: Whether an empty answer is accepted, as a model of Nones; the service's README shows no result.
+
+    Raises:
+        InvalidInput: An invalid argument, which the error names; nothing was sent.
+
+    Example:
+        >>> from chatarmin_os import GetTierInput
+        >>> client.send(GetTierInput(tier_code="pro")).name
+        'Pro'
     """
 
     __slots__ = ()
@@ -36,15 +44,23 @@ class Request(AcrossVersions, _pydantic.Instance, Generic[T_co]):
     def to_json(self) -> dict[str, Any]:
         """Return the request as JSON, for queues that store JSON: `{"path": ..., "input": ...}`.
 
-        `chatarmin_os.request_from_json` returns the equal request: same call, same idempotency key. It shares no list
-        or mapping with this request.
+        `chatarmin_os.request_from_json` returns an equal request: same call, same idempotency key. The JSON shares no
+        list or mapping with this request.
 
         Example:
             >>> from chatarmin_os import FeatureCheckInput
             >>> FeatureCheckInput(company_id="comp_1", feature_code="seats").to_json()
             {'path': 'features.check', 'input': {'companyId': 'comp_1', 'featureCode': 'seats'}}
         """
-        from chatarmin_os._converter import to_call  # cattrs takes as long to import as all else
+        # The converter knows requests and errors, and errors know requests; besides, cattrs is slow to import.
+        from chatarmin_os._converter import to_call
 
         call = to_call(self)
         return {"path": call.path, "input": call.input}
+
+
+class Sender(Protocol):
+    """The part of a client that resources need."""
+
+    def send(self, request: Request[T]) -> T:
+        """Send one request and return its result."""

@@ -1,17 +1,17 @@
-"""Sign-up, composed of calls of which each is looked up before it is made: calling it again mends a broken run."""
+"""Sign-up in several calls, each after a look-up: calling it again completes an interrupted run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chatarmin_os._input import at_field, optional_text
 from chatarmin_os._json import describe
+from chatarmin_os._request import Request, Sender
 from chatarmin_os.errors import ChatarminError, ConflictError, InvalidInput
 from chatarmin_os.fake.rules import addresses
-from chatarmin_os.models.companies import Hints
 from chatarmin_os.models.onboarding import SignUpResult
 from chatarmin_os.procedures.billing import GetStatusInput
-from chatarmin_os.procedures.companies import CreateCompanyInput, GetByProductLinkInput, SmartLinkInput
+from chatarmin_os.procedures.companies import CreateCompanyInput, GetByProductLinkInput, Hints, SmartLinkInput
 from chatarmin_os.procedures.contacts import CreateContactInput, ListContactsInput
 from chatarmin_os.procedures.features import ListAccessInput
 from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput
@@ -19,17 +19,22 @@ from chatarmin_os.procedures.tiers import ApplyTierInput, GetTierInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from chatarmin_os._request import Request
-    from chatarmin_os.client import ChatarminOS
     from chatarmin_os.models.billing import BillingStatus
     from chatarmin_os.models.features import FeatureAccess
 
 DOMAIN_CONFIDENCE = 0.9
-"""A domain match has 95 percent, a name match at most 80: names are left out, whatever the service compares."""
+"""A domain match has 95 percent, a name match at most 80: names never match, whatever the service compares."""
+
+
+class Client(Sender, Protocol):
+    """The part of a client that sign-up needs."""
+
+    def batch(self, requests: list[Request[Any]]) -> list[Any]:
+        """Send many requests and return their results, or errors."""
 
 
 def sign_up(
-    client: ChatarminOS, *, verified_domain: str | None, starting_tier: str | None, **new_company: Any
+    client: Client, *, verified_domain: str | None, starting_tier: str | None, **new_company: Any
 ) -> SignUpResult:
     """Find, link or create a company; see `ChatarminOS.sign_up`. *new_company* goes to `CreateCompanyInput`."""
     starting_tier = at_field("starting_tier", optional_text)(starting_tier)
@@ -47,30 +52,30 @@ def sign_up(
 
 
 def _business_domain(given: str | None) -> str | None:
-    """Return a normalized domain, None if it is a free mail provider's, which anybody can have verified."""
+    """Return a normalized domain; None if it is a free mail provider's, whose mail anybody may receive."""
     given = optional_text(given)
     if given is None:
         return None
     normalized = addresses.domain(given)
     if normalized is None:
         raise InvalidInput(
-            f"expected a domain such as acme.com, got {describe(given)}; omit it if you have not verified one"
+            f"expected a domain such as acme.com, got {describe(given)}", "omit it if you have not verified one"
         )
     return addresses.telling(normalized)
 
 
 def _email(given: str | None) -> None:
-    """Refuse an address that the service would refuse after the company was made."""
+    """Reject an address that the service would reject after it has created the company."""
     if given is not None and addresses.email(given) is None:
-        raise InvalidInput("expected an e-mail address such as ann@acme.com; omit it if you have none")
+        raise InvalidInput("expected an e-mail address such as ann@acme.com", "omit it if you have none")
 
 
 def _ensure_linked(
-    client: ChatarminOS, creation: CreateCompanyInput, starting_tier: str | None
+    client: Client, creation: CreateCompanyInput, starting_tier: str | None
 ) -> tuple[str, str | None, str]:
-    """Return id, name and link status of the company behind an organisation, linked or created if it must be."""
+    """Link or create the company of an organisation if necessary; return its id, name and link status."""
     find = GetByProductLinkInput(external_org_id=creation.external_org_id)
-    # The tier is looked up first: an unknown one is refused before anything is made.
+    # The tier is looked up first: an unknown one fails before a company is created.
     company = _answers(client, [find, *([GetTierInput(tier_code=starting_tier)] if starting_tier else [])])[0]
     if company is None and creation.domain:
         hints = Hints(domain=creation.domain)
@@ -86,7 +91,7 @@ def _ensure_linked(
     if company is None:
         try:
             company = client.send(creation)
-        except ConflictError:  # the same organisation signed up at the same time
+        except ConflictError:  # the same organisation is signing up in another process
             company = client.send(find)
             if company is None:
                 raise
@@ -96,10 +101,10 @@ def _ensure_linked(
 
 
 def _ensure_equipped(
-    client: ChatarminOS, company_id: str, status: str, creation: CreateCompanyInput, starting_tier: str | None
+    client: Client, company_id: str, status: str, creation: CreateCompanyInput, starting_tier: str | None
 ) -> bool:
-    """Add the contact and apply the tier unless they are there; return whether the tier was applied."""
-    email = None if status == "created" else creation.contact_email  # a new company has been given its contact
+    """Add the contact and apply the tier if they are missing; return whether the tier was applied."""
+    email = None if status == "created" else creation.contact_email  # a new company has its contact already
     queries: list[Request[Any]] = [ListContactsInput(company_id=company_id)] if email else []
     if starting_tier:
         queries += [GetStatusInput(company_id=company_id), ListAccessInput(company_id=company_id)]
@@ -122,10 +127,10 @@ def _ensure_equipped(
 
 
 def has_plan(billing: BillingStatus, accesses: Sequence[FeatureAccess], *, is_new: bool) -> bool:
-    """Return whether a company has anything that a starting tier would replace.
+    """Return whether a company has an access or a subscription that a starting tier would replace.
 
-    For a company that is not new, an access that was granted once counts too, though it is disabled or expired:
-    whoever signs up again gets neither a second trial nor what was taken from him.
+    For a company that is not new, a disabled or expired access counts too: signing up again grants neither a second
+    trial nor an access that was withdrawn.
 
     Example:
         >>> from chatarmin_os import BillingStatus, FeatureAccess
@@ -142,7 +147,7 @@ def has_plan(billing: BillingStatus, accesses: Sequence[FeatureAccess], *, is_ne
     )
 
 
-def _answers(client: ChatarminOS, requests: list[Request[Any]]) -> list[Any]:
+def _answers(client: Client, requests: list[Request[Any]]) -> list[Any]:
     """Return the answers to queries in one round trip; raise the first error among them."""
     answers: list[Any] = client.batch(requests)
     for answer in answers:

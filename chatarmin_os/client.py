@@ -19,8 +19,8 @@ from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
 from chatarmin_os.transports.base import Transport
 
 if TYPE_CHECKING:
-    from chatarmin_os.models.companies import Hints
     from chatarmin_os.models.onboarding import OnboardResult, SignUpResult
+    from chatarmin_os.procedures.companies import Hints
     from chatarmin_os.resources.billing import Billing
     from chatarmin_os.resources.companies import Companies
     from chatarmin_os.resources.contacts import Contacts
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from chatarmin_os.resources.subscriptions import Subscriptions
     from chatarmin_os.resources.tiers import Tiers
 else:
-    # Annotations are text. What reads it at run time (`typing.get_type_hints`, pydantic, beartype) finds references
-    # here, which import a class when they are resolved: importing it now would take as long as all of this module.
+    # Annotations are text. Programs that resolve it (`typing.get_type_hints`, pydantic, beartype) find references here,
+    # which import a class when they are resolved: importing it now would take as long as all of this module.
     Hints, OnboardResult, SignUpResult = (
         ForwardRef(f"chatarmin_os.{name}") for name in ("Hints", "OnboardResult", "SignUpResult")
     )
@@ -44,39 +44,41 @@ T = TypeVar("T")
 
 
 class _Seconds(float):
-    """A default timeout; being an object of its own, it is told from the same number given by a caller."""
+    """The default timeout: an object that is distinguishable from an equal number given by a caller."""
 
 
 class _Count(int):
-    """A default number of repeats, told from a given one in the same way."""
+    """The default number of retries, distinguishable in the same way."""
 
 
 _TIMEOUT, _MAX_RETRIES = _Seconds(10), _Count(2)
 
 
 class ChatarminOS:
-    """A client of ChatarminOS; one serves a whole process.
+    """A client of ChatarminOS; one client serves a whole process.
 
     Args:
-        api_key: The product's key (`os_sk_...`); default: the environment variable OS_API_KEY. White space around it
-            is stripped. It is never shown.
-        base_url: Where the service is; default: OS_BASE_URL, else the public service.
-        transport: What answers the calls, instead of HTTP. The other arguments belong to HTTP and cannot go with it.
-        timeout: Seconds for a whole call, repeats and waits included.
-        max_retries: How often a call is repeated at most.
-        allow_http: Whether the base URL may be plain http on another host than this one, such as the fake in a
-            container: the network sees the key. The environment variable OS_ALLOW_HTTP=1 allows it too.
+        api_key: The product's key (`os_sk_...`); default: the environment variable OS_API_KEY. Surrounding white space
+            is stripped. No repr, log or error shows it.
+        base_url: The URL of the service; default: OS_BASE_URL, else the public service.
+        transport: The transport that answers the calls, instead of HTTP. The other arguments are settings of HTTP and
+            must not be given with it.
+        timeout: Seconds for a whole call, including retries and waits.
+        max_retries: The maximum number of retries of a call.
+        allow_http: Whether the base URL may be plain http on another host, such as the fake in a container: the network
+            can read the key. The environment variable OS_ALLOW_HTTP=1 allows it too.
 
     Raises:
-        InvalidInput: No key, or a setting that cannot be.
-        TypeError: A transport together with settings of HTTP.
+        InvalidInput: The key is missing, or a setting is invalid.
+        TypeError: *transport* is not a transport, or is given together with settings of HTTP.
 
     Policies:
-        - **Input** is checked before anything is sent; `InvalidInput` names the argument.
-        - **Answers** are checked before they are models; `InvalidResponse` names the place.
-        - **Threads**: any number share a client, if the transport can; those of this package can.
-        - **Errors** know their request: `client.send(error.request)` repeats exactly that call.
-        - **Copies** (`copy.copy`, `copy.deepcopy`) are clients on the same transport. On HTTP they do not pickle.
+        - **Arguments** are checked before anything is sent; `InvalidInput` names the argument.
+        - **Answers** are checked before they become models; `InvalidResponse` names the place.
+        - **Threads**: any number of threads may share a client, if they may share its transport; all transports of this
+          package can be shared.
+        - **Errors** have their request: `client.send(error.request)` repeats exactly that call.
+        - **Copies** (`copy.copy`, `copy.deepcopy`) are clients on the same transport. A client on HTTP does not pickle.
 
     Example:
         >>> client = ChatarminOS.in_memory()
@@ -100,9 +102,8 @@ class ChatarminOS:
         if transport is None:
 
             def make_transport() -> Transport:
-                from chatarmin_os.transports.http.transport import (
-                    HTTPTransport,  # imports requests, which a fake does not need
-                )
+                # It imports requests, which a fake does not need.
+                from chatarmin_os.transports.http.transport import HTTPTransport
 
                 return HTTPTransport(key(), base_url, timeout=timeout, max_retries=max_retries, allow_http=allow_http)
 
@@ -111,7 +112,10 @@ class ChatarminOS:
                 return
             transport = make_transport()
         elif not isinstance(transport, Transport):
-            raise TypeError(f"transport: expected a chatarmin_os.transports.Transport, got {describe(transport)}")
+            raise TypeError(
+                f"transport: expected a chatarmin_os.transports.Transport, got {describe(transport)}"
+                f"{_advice(transport)}"
+            )
         else:
             is_given = {
                 "api_key": has_key,
@@ -121,7 +125,7 @@ class ChatarminOS:
                 "allow_http": allow_http is not False,
             }
             if any(is_given.values()):
-                given = ", ".join(name for name, so in is_given.items() if so)
+                given = ", ".join(name for name in is_given if is_given[name])
                 raise TypeError(f"{given} must not be given with a transport, which has its own settings")
         self.transport = transport
 
@@ -130,9 +134,10 @@ class ChatarminOS:
 
     @lockless_cached_property
     def transport(self) -> Transport:
-        """The transport that answers the calls; a lazy client makes it when this is first read.
+        """The transport that answers the calls; a lazy client creates it when this is first read.
 
-        Threads that read it at the same time get the same one. No lock is held, so a fork cannot leave one locked.
+        Threads that read it at the same time get the same one. It takes no lock, so that a fork never leaves one
+        locked.
         """
         return self._make_transport()
 
@@ -145,15 +150,15 @@ class ChatarminOS:
 
         @classmethod
         def lazy(cls, *args: Any, **kwargs: Any) -> ChatarminOS:
-            """Return a client that reads key and environment at its first call, for modules that make one at import.
+            """Return a client that reads key and environment at its first call, for modules that create one at import.
 
-            Takes the arguments of the constructor. Commands that import the module and call nothing, such as
+            Takes the arguments of the constructor. Commands that import the module and make no call, such as
             `manage.py check`, then need no key. `close()` before the first call does nothing. If a process forks while
             its threads make their first calls, make one call before.
 
             Raises:
-                TypeError: An unknown argument, or a transport together with settings of HTTP. A missing key and an
-                    invalid value are an `InvalidInput` of the first call, and of every call until they are corrected.
+                TypeError: An unknown argument, or a transport together with settings of HTTP. A missing key or an
+                    invalid value raises `InvalidInput` in the first call, and in every call until it is corrected.
 
             Example:
                 >>> client = ChatarminOS.lazy(timeout=2)
@@ -169,22 +174,26 @@ class ChatarminOS:
 
     @classmethod
     def in_memory(cls: type[C]) -> C:  # noqa: PYI019 - beartype takes no Self of a single method
-        """Return a client on a fake service of its own with the demo catalogue; no key, no network.
+        """Return a client on a new in-memory service with the demo catalogue; it needs no key and no network.
 
-        For the handles of the fake, and for type checkers, write
+        To use the test controls of the fake, write
         `fake = FakeTransport(demo_catalogue()); client = ChatarminOS(transport=fake)`.
+
+        Example:
+            >>> [tier.code for tier in ChatarminOS.in_memory().tiers.list()]
+            ['free', 'trial', 'pro', 'enterprise']
         """
         from chatarmin_os.fake import FakeTransport, demo_catalogue
 
         return cls(transport=FakeTransport(demo_catalogue()))
 
     def __repr__(self) -> str:
-        transport = vars(self).get("transport")  # a traceback may show one that is not made yet
+        transport = vars(self).get("transport")  # a traceback may show a lazy client before its first call
         return f"<{type(self).__name__} on {type(transport).__name__ if transport else 'no transport yet'}>"
 
     def __getstate__(self) -> object:
         if "_make_transport" in vars(self):
-            raise TypeError("a lazy client does not pickle: it may hold a key; make one in each process")
+            raise TypeError("a lazy client does not pickle, as it may hold a key; create one in each process")
         return super().__getstate__()
 
     def __copy__(self) -> Self:
@@ -220,10 +229,10 @@ class ChatarminOS:
         return self._derive(lambda transport: transport.with_options(timeout=timeout, max_retries=max_retries))
 
     def _derive(self, convert: Callable[[Transport], Transport]) -> Self:
-        """Return a client like this one on its converted transport, which a lazy client converts once it is made."""
+        """Return a client like this one on its converted transport; a lazy client converts it at its first call."""
         kind = type(self)
         derived = kind.__new__(kind)
-        # What is made once is bound to this client; all else, a subclass's attributes too, is shared.
+        # Cached resources belong to this client; all other attributes, those of subclasses too, are shared.
         shared = {
             name: value
             for name, value in vars(self).items()
@@ -237,7 +246,7 @@ class ChatarminOS:
         return derived
 
     def close(self) -> None:
-        """Close the transport, if there is one yet."""
+        """Close the transport; do nothing if a lazy client has none yet."""
         transport = vars(self).get("transport")
         if transport is not None:
             transport.close()
@@ -250,7 +259,7 @@ class ChatarminOS:
     ) -> None:
         self.close()
 
-    # Resources, made when first needed: a program that only checks features never defines the rest.
+    # Resources are created at their first use: a program that only checks features never defines the others.
 
     @lockless_cached_property
     def companies(self) -> Companies:
@@ -268,14 +277,14 @@ class ChatarminOS:
 
     @lockless_cached_property
     def features(self) -> Features:
-        """What companies may use."""
+        """Access of companies to features."""
         from chatarmin_os.resources.features import Features
 
         return Features(self)
 
     @lockless_cached_property
     def billing(self) -> Billing:
-        """Usage, checkouts and subscriptions."""
+        """Usage, Stripe checkouts and subscriptions."""
         from chatarmin_os.resources.billing import Billing
 
         return Billing(self)
@@ -289,14 +298,14 @@ class ChatarminOS:
 
     @lockless_cached_property
     def subscriptions(self) -> Subscriptions:
-        """Tiers under their other name."""
+        """The same as `tiers.apply`, under the name of the TypeScript SDK."""
         from chatarmin_os.resources.subscriptions import Subscriptions
 
         return Subscriptions(self)
 
     @lockless_cached_property
     def links(self) -> Links:
-        """Links made and deleted by hand."""
+        """Links between companies and organisations, created and deleted by hand."""
         from chatarmin_os.resources.links import Links
 
         return Links(self)
@@ -316,33 +325,41 @@ class ChatarminOS:
     ) -> OnboardResult:
         """Match or create a company, link it, claim or link its subscription and apply a tier: all or nothing.
 
-        Call it at sign-up, not at log-in. It can be repeated and makes no duplicate, but applying is literal: a
-        *tier_code* for a company that has a higher tier, or accesses set by hand, replaces them. For a company that
-        may exist already pass no tier code and look at `link_status` first.
+        Call it at sign-up, not at log-in. Repeating it creates no duplicate, but it applies the tier literally: a
+        *tier_code* replaces a higher tier of the company, and accesses set by hand. For a company that may exist
+        already omit the tier code and check `link_status` first.
 
-        Hints are claims: pass only what you have verified (the domain of a confirmed e-mail address, never a form
-        field), for what matches is handed over with its tier and its usage. Only hints are evidence; *contact_email*
-        is not, nor is a checkout that another company has claimed.
+        Hints are claims: pass only facts that you have verified (the domain of a confirmed e-mail address, never a form
+        field), for the matching company is handed over with its tier and its usage. Only hints are evidence;
+        *contact_email* is not, nor is a checkout that another company has claimed.
 
         Args:
-            external_org_id: Your own id of the organisation.
-            hints: What is known of the company, to find it if it exists: `Hints` or a mapping with its keys.
+            external_org_id: Your id of the organisation.
+            hints: Facts about the company, to find it if it exists: `Hints` or a mapping with its keys.
             tier_code: The tier to apply, after any checkout.
             contact_email: A contact to create or update; the primary one if the company has none.
             contact_name: That contact's name; ignored without an address.
-            created_at: When the company came into being; counts for a new company only.
+            created_at: The instant the company was created: an aware datetime, or ISO 8601 text with an offset; applies
+                to a new company only.
             checkout_session_id: A completed Stripe checkout to claim; not together with a subscription.
             stripe_subscription_id: A Stripe subscription to link.
-            stripe_customer_id: Its customer; looked up where omitted.
+            stripe_customer_id: The subscription's customer; the service looks it up if it is omitted.
+
+        Returns:
+            The company's id and name, `link_status` (created, linked, already_linked or suggestions), and the result
+            for the subscription and the tier.
 
         Raises:
-            InvalidInput: An argument that cannot be, before anything was sent.
-            NotFoundError: No such tier, checkout or subscription.
-            BadRequestError: The checkout is not complete, the subscription cancelled, the customer not its own.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The tier, the checkout or the subscription does not exist.
+            BadRequestError: The checkout is not complete, the subscription is cancelled, or the customer is not its
+                customer; or the service rejected a hint.
             ConflictError: The checkout or subscription belongs to another company.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        The order of the steps and the meaning of `link_status` are stated by the service's README; that a failed call
-        leaves nothing behind, and that suggestions lead to a new company, is decided by this project.
+        The README of the service states the order of the steps and the meaning of `link_status`. Assumed here: a failed
+        call leaves nothing behind, and suggestions lead to a new company.
 
         Example:
             >>> hints = {"company_name": "Acme Inc"}
@@ -383,30 +400,32 @@ class ChatarminOS:
         applied only if the company has no feature enabled, no active subscription and, unless it is new, never had an
         access: a colleague's sign-up does not downgrade a paying customer, and signing up again changes nothing.
 
-        It is composed of calls, each looked up before it is made. If one of them fails, call `sign_up` again with the
-        same arguments: it finds out how far it came and does the rest.
+        It makes several calls and looks up each record before it creates one. If a call fails, call `sign_up` again
+        with the same arguments: it continues with the first step that is missing.
 
         Args:
-            external_org_id: Your own id of the organisation.
-            name: The name of a new company; an existing one keeps its own.
-            verified_domain: A domain whose mail the person who signs up has been shown to receive, such as that of a
-                confirmed e-mail address; never a form field, for whoever matches is given that company's access. A
-                free mail provider's domain links nothing.
+            external_org_id: Your id of the organisation.
+            name: The name of a new company; an existing one keeps its name.
+            verified_domain: A domain whose mail the person demonstrably receives, such as that of a confirmed e-mail
+                address; never a form field, for a match grants that company's access. A free mail provider's domain
+                links nothing.
             starting_tier: The tier of a new customer, such as `"free"`.
             contact_email: A contact to add, unless the company has it; the primary one if it is the first.
             contact_name: That contact's name; ignored without an address.
-            created_at: When the company came into being; counts for a new company only.
+            created_at: The instant the company was created: an aware datetime, or ISO 8601 text with an offset; applies
+                to a new company only.
 
         Returns:
-            `SignUpResult`; `link_status` is created, linked or already_linked.
+            The company's id and name, `link_status` (created, linked or already_linked), and whether the tier was
+            applied.
 
         Raises:
-            InvalidInput: An argument is invalid; nothing was sent.
-            NotFoundError: There is no such tier; nothing was made.
-            ApiError: The service refused one of the calls; `.request` says which.
-            TransportError: No response was received to one of the calls; call `sign_up` again.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The tier does not exist; nothing was created.
+            ApiError: The service refused one of the calls, which is `.request`.
+            TransportError: No usable response to one of the calls was received; call `sign_up` again.
 
-        The single calls are stated by the service's README; their order and conditions are chosen by this project.
+        The README of the service states the single calls; their order and conditions are chosen here.
 
         Example:
             >>> known = fake.add_company("Acme GmbH", domain="acme.com")
@@ -415,7 +434,7 @@ class ChatarminOS:
             >>> client.sign_up(external_org_id="org_2", name="Acme GmbH", starting_tier="free").tier_applied
             True
         """
-        from chatarmin_os._sign_up import sign_up  # brings requests and rules that most programs do without
+        from chatarmin_os._sign_up import sign_up  # it imports requests and rules that most programs do not need
 
         return sign_up(
             self,
@@ -431,10 +450,13 @@ class ChatarminOS:
     def send(self, request: Request[T]) -> T:
         """Send one typed request and return its typed result.
 
+        Args:
+            request: Any request, such as `GetTierInput(tier_code="pro")` or the `.request` of an error.
+
         Raises:
-            TypeError: *request* is no request; nothing was sent.
-            ApiError: The service refused.
-            TransportError: There is no answer to be had.
+            TypeError: *request* is not a request; nothing was sent.
+            ApiError: The service refused the call, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> from chatarmin_os import GetTierInput
@@ -450,13 +472,19 @@ class ChatarminOS:
         return result
 
     def batch(self, requests: Iterable[Request[T]]) -> list[T | ChatarminError]:
-        """Send many requests in as few round trips as the transport can; answers in their order, errors as values.
+        """Send many requests in as few round trips as the transport can.
 
-        They must not depend on each other: they may run in any order. One refusal hides no other answer; an answer
-        that cannot be had takes the place of each call it concerns, and each error has its own `.request`.
+        The requests must not depend on each other: they may run in any order. A refusal hides no other answer.
+
+        Args:
+            requests: Any iterable of requests; an empty one sends nothing.
+
+        Returns:
+            For each request, in order, its result or its error. If no usable response was received, each call of that
+            round trip has the `TransportError`, each with its own `.request`.
 
         Raises:
-            TypeError: Something in *requests* is no request; nothing was sent.
+            TypeError: An item of *requests* is not a request; nothing was sent.
 
         Example:
             >>> from chatarmin_os import GetTierInput
@@ -477,7 +505,7 @@ class ChatarminOS:
 
     def _outcome(self, request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
         if isinstance(answer, ChatarminError):
-            error = answer if answer.request is None else copy_error(answer)  # one error may stand for many calls
+            error = answer if answer.request is None else copy_error(answer)  # several calls may share one error
         else:
             try:
                 result: T = self._wire.from_answer(request, answer)
@@ -490,24 +518,27 @@ class ChatarminOS:
 
     @lockless_cached_property
     def _wire(self) -> ModuleType:
-        """The converter, imported when first needed: cattrs takes as long as all other imports together."""
+        """The converter, imported at its first use: cattrs takes as long as all other imports together."""
         from chatarmin_os import _converter
 
         return _converter
 
     def call(self, path: str, input: JSON = None, *, kind: Kind | None = None) -> JSON:
-        """Call any procedure by its wire path, wire names in and out: the way out for what has no method yet.
+        """Call any procedure by its wire path, with wire names: the escape hatch for procedures without a method.
 
         Args:
             path: The procedure's path on the wire.
-            input: The input as JSON; None for none.
-            kind: `"query"` or `"mutation"`; default: what `PROCEDURES` says of the path, else `"query"`. A mutation
-                called this way is never repeated once it may have run.
+            input: The input as JSON; None for no input.
+            kind: `"query"` or `"mutation"`; default: the kind in `PROCEDURES`, else `"query"`. A mutation called this
+                way is never retried once it may have run.
+
+        Returns:
+            The answer as JSON, unchecked.
 
         Raises:
-            InvalidInput: A blank path, an unknown kind, or an input that cannot travel as JSON.
-            ApiError: The service refused.
-            TransportError: There is no answer to be had.
+            InvalidInput: A blank path, an unknown kind, or an input that is not JSON-serializable.
+            ApiError: The service refused the call, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> client.call("tiers.list")[0]
@@ -523,10 +554,17 @@ class ChatarminOS:
 
 
 def _kind(value: Any) -> Kind | None:
-    """Return a kind of procedure as plain text, or None for not given."""
+    """Return a kind of procedure as plain text; None if it was omitted."""
     name = str.__str__(value) if isinstance(value, str) else value
     if name is None:
         return None
     if type(name) is str and name in {"query", "mutation"}:
         return "query" if name == "query" else "mutation"
     raise InvalidInput(f"expected 'query' or 'mutation', got {describe(value)}")
+
+
+def _advice(transport: object) -> str:
+    """Return how to correct a transport that is none."""
+    if isinstance(transport, type) and issubclass(transport, Transport):
+        return f"; pass an instance, such as {transport.__name__}(...)"
+    return ""

@@ -1,6 +1,6 @@
 """The command line: `chatarmin-os`, the same as `python -m chatarmin_os`.
 
-It is made with argparse, for it belongs to the plain install, to which no other library may be added.
+It uses argparse, because the plain install must not need another library for it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EXIT_CODES = """\
-exit codes: 0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer; 130 interrupted
+exit codes: 0 success; 1 the service refused or failed; 2 wrong usage; 3 no response; 130 interrupted
 `chatarmin-os COMMAND --help` has examples.
 """
 
@@ -30,45 +30,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0
     """
     try:
-        # Where one was closed (`>&-`) it is None.
+        # A stream that the shell has closed (`>&-`) is None.
         sys.stdin, sys.stdout, sys.stderr = (one or StringIO() for one in (sys.stdin, sys.stdout, sys.stderr))
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):  # a terminal that knows few letters gets the others as escapes
+            if isinstance(stream, TextIOWrapper):  # letters that its encoding lacks are written as escapes
                 stream.reconfigure(errors="backslashreplace")
         try:
             given = build_parser().parse_args(arguments)
             code: int = given.run(given)
         finally:
-            sys.stdout.flush()  # also what --help has printed, which ends by SystemExit
+            sys.stdout.flush()  # --help, too, which ends with SystemExit
     except OSError as error:
-        return _unwritable(error)
+        return _exit_unwritable(error)
     except KeyboardInterrupt:
         return 130
     return code
 
 
-def _unwritable(error: OSError) -> int:
+def _exit_unwritable(error: OSError) -> int:
     """Return the exit code if standard output or standard error cannot be written."""
     from chatarmin_os.cli._output import complain
 
-    for stream in (sys.stdout, sys.stderr):  # what is still buffered must not fail once more at exit
+    for stream in (sys.stdout, sys.stderr):  # buffered text must not fail once more when Python exits
         try:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if isinstance(error, BrokenPipeError):  # whoever read the output has read enough
+    if isinstance(error, BrokenPipeError):  # the reader has read enough
         return 0
     with suppress(OSError):
-        complain(f"the output cannot be written: {error.strerror}; what was asked may have been done")
+        complain(f"could not write the output: {error.strerror}; the command may have had its effect")
     return 3
 
 
 def build_parser() -> ArgumentParser:
-    """Return the parser with all commands; they are imported here, so that Ctrl-C is caught meanwhile too."""
+    """Return the parser with all commands; their modules are imported here, so that `main` catches Ctrl-C."""
     from argparse import RawDescriptionHelpFormatter
 
     from chatarmin_os._version import __version__
-    from chatarmin_os.cli import completion, quickstart, recording, serve, service
+    from chatarmin_os.cli import assumptions, completion, quickstart, recording, serve, service
     from chatarmin_os.cli._parser import Parser
 
     parser = Parser(
@@ -83,6 +83,7 @@ def build_parser() -> ArgumentParser:
     service.add_commands(commands)
     serve.add_command(commands)
     recording.add_command(commands)
+    assumptions.add_command(commands)
     quickstart.add_command(commands)
     completion.add_command(commands)
     return parser

@@ -1,9 +1,10 @@
-"""How a command reaches the service, and what it says when that fails."""
+"""The connection of a command to the service, and the report of its errors."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import sys
 from argparse import ArgumentTypeError
@@ -13,7 +14,6 @@ from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os.cli._output import complain
 from chatarmin_os.cli._parser import did_you_mean
 from chatarmin_os.errors import (
-    _NO_PROCEDURE,
     ApiError,
     CassetteError,
     ChatarminError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os import ChatarminOS
 
-# What an argument of the client is called here.
+# The command line's names of the client's arguments; a command may have others.
 _NAMES = {
     "base_url": "--base-url",
     "timeout": "--timeout",
@@ -48,30 +48,31 @@ _NAMES = {
     "checkout_session_id": "--checkout",
 }
 
-# What messages say to programmers, and what they say here.
-_HERE = {" or pass None where there is none": "", "allow_http=True": "--allow-http"}
+# The command line's hints, for those of the client that are about Python.
+_HINTS = {"base_url": "use https, or --allow-http"}
+_PYTHON = re.compile(r"\w=|\bNone\b")
 
 _MAX_KEY_BYTES = 4_096
 
 
 def add_options(parser: ArgumentParser) -> None:
-    """Add the options of a connection, but for where it leads."""
+    """Add the options of a connection, except for its URL."""
     parser.add_argument(
         "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
     )
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="for each call; default: 10")
+    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the deadline of each call; default: 10")
     parser.add_argument(
         "--allow-http",
         action="store_true",
-        help="let the URL be plain http on another host, such as the fake in a container; also by OS_ALLOW_HTTP=1",
+        help="allow a plain http URL of another host, such as the fake in a container; also OS_ALLOW_HTTP=1",
     )
 
 
-def connected(given: Namespace) -> ChatarminOS:
-    """Return a client as the options say.
+def connect(given: Namespace) -> ChatarminOS:
+    """Return a client with the given options.
 
     Raises:
-        InvalidInput: One of them is wrong, or there is no API key.
+        InvalidInput: An option is invalid, or the API key is missing.
     """
     from chatarmin_os import ChatarminOS
 
@@ -79,35 +80,37 @@ def connected(given: Namespace) -> ChatarminOS:
     return ChatarminOS(_api_key(given), **{name: value for name, value in settings.items() if value is not None})
 
 
-def guarded(act: Callable[[Namespace], int], given: Namespace) -> int:
-    """Return the exit code of what a command does, or of the error that it meets, which is told."""
+def run_command(act: Callable[[Namespace], int], given: Namespace) -> int:
+    """Run a command and return its exit code; print its error, if it raises one."""
     try:
         return act(given)
     except CassetteError as error:
         complain(str(error))
         return 2
     except InvalidInput as error:
-        complain(_renamed(error, given))
+        complain(_usage_error(error, given))
         return 2
     except ApiError as error:
         complain(str(error), *_advice(error, given))
         return 1
     except TransportError as error:
-        complain(f"no answer, {_what_ran(error)}: {error}", *_advice(error, given))
+        complain(_failure(error), *_advice(error, given))
         return 3
 
 
-def _what_ran(error: TransportError) -> str:
+def _failure(error: TransportError) -> str:
+    """Return a failure with its effect: whether the call was sent, and may have changed something."""
     if error.outcome == "not_sent":
-        return "it did not run"
-    return "nothing was changed" if error.request and error.request.kind == "query" else "it may have run"
+        return f"could not reach the service: {error}; the call was not sent"
+    is_query = error.request is not None and error.request.kind == "query"
+    return f"no response: {error}; {'nothing was changed' if is_query else 'the call may have run'}"
 
 
 def _api_key(given: Namespace) -> str | None:
-    """Return the API key of a file or of a prompt; None where the client finds one in the environment.
+    """Return the API key from a file or a prompt; None if the client finds it in the environment.
 
     Raises:
-        InvalidInput: There is none.
+        InvalidInput: The key is missing, or the file cannot be read.
     """
     if given.api_key_file is None and os.environ.get("OS_API_KEY", "").strip():
         return None
@@ -122,62 +125,70 @@ def _api_key(given: Namespace) -> str | None:
 
             key = getpass("API key (os_sk_...): ")
         elif given.api_key_file == "-":
-            key = _line_of_input()
-    except EOFError:  # nothing was typed
+            key = _read_line()
+    except EOFError:  # Ctrl-D at the prompt
         pass
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
         advice = "" if given.api_key_file == "-" else "; --api-key-file - reads standard input"
         raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}{advice}") from None
     if not key.strip():
-        raise InvalidInput("no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)")
+        raise InvalidInput("the API key is missing; set OS_API_KEY, or pass --api-key-file FILE (- for standard input)")
     return key
 
 
-def _line_of_input() -> str:
+def _read_line() -> str:
+    """Return the first line of standard input.
+
+    Raises:
+        OSError: It is too long for a key.
+    """
     line = sys.stdin.readline(_MAX_KEY_BYTES + 1)
     if len(line) > _MAX_KEY_BYTES:
         raise OSError(errno.EFBIG, f"it is larger than {_MAX_KEY_BYTES:,} bytes")
     return line
 
 
-def _renamed(error: InvalidInput, given: Namespace) -> str:
-    """Return what is wrong, with the names that were typed."""
-    field, text = error.field or "", str(error)
-    if field not in _NAMES:  # a place inside of one
-        field = field.partition(".")[0].partition("[")[0]
-    name = {**_NAMES, **getattr(given, "names", {})}.get(field)
-    if field == "external_org_id" and "company" in given:
+def _usage_error(error: InvalidInput, given: Namespace) -> str:
+    """Return an error of an argument, with the argument's name on the command line."""
+    field = error.field or ""
+    argument = field if field in _NAMES else field.partition(".")[0].partition("[")[0]
+    name = _names(given).get(argument)
+    if argument == "external_org_id" and "company" in given:
         name = _NAMES["company_id"]
-    if field == "base_url" and given.base_url is None:
+    if argument == "base_url" and given.base_url is None:
         name = "OS_BASE_URL"
-    for there, here in _HERE.items():
-        text = text.replace(there, here)
-    return f"{name}{text.removeprefix(field)}" if name else text.removeprefix("api_key: ")
+    place = f"{name}{field.removeprefix(argument)}: " if name else ""
+    hint = _HINTS.get(argument) if error.hint and _PYTHON.search(error.hint) else error.hint
+    return f"{place}{error.problem}{f'; {hint}' if hint else ''}"
+
+
+def _names(given: Namespace) -> dict[str, str]:
+    """Return the names of the client's arguments, with those of the command."""
+    return {**_NAMES, **getattr(given, "names", {})}
 
 
 def _advice(error: ChatarminError, given: Namespace) -> list[str]:
-    """Return what to do about an error."""
+    """Return lines of advice about an error."""
     advice = []
-    option = {**_NAMES, **getattr(given, "names", {})}["base_url"]
+    option = _names(given)["base_url"]
     if isinstance(error, UnauthorizedError):
-        advice.append(f"the key is in Settings, Developers, API Keys; is it that of this {option}?")
-    if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
+        advice.append(f"find the key in Settings, Developers, API Keys; it must belong to the service at {option}")
+    if isinstance(error, NotFoundError) and error.is_missing_procedure:
+        from chatarmin_os.procedures.table import PROCEDURES
         from chatarmin_os.transports.http.settings import DEFAULT_BASE_URL
 
-        asked = given.base_url or os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
-        advice.append(f"is {option} right? {asked} was asked")
-        from chatarmin_os.procedures.table import PROCEDURES
-
+        url = given.base_url or os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL
+        advice.append(f"check {option}: {url} was called")
         advice.append(did_you_mean(getattr(given, "path", ""), PROCEDURES))
     advice += getattr(given, "hints", [])
-    key = getattr(given, "key", None)  # a new one was shown before it was sent
+    key = getattr(given, "key", None)  # `track` prints a new key before it sends
     if key and isinstance(error, (ServerError, TransportError)):
-        advice.append(sent_again(key))
+        advice.append(resend_advice(key))
     return [line for line in advice if line]
 
 
-def sent_again(key: str) -> str:
+def resend_advice(key: str) -> str:
     """Return how to send an event again."""
     return f"send it again with --key {shlex.quote(key)}: it counts once, whether it ran or not"
 

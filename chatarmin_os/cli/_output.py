@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for programs, errors in one line."""
+"""The output of the commands: tables for people, JSON for programs, errors on one line."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os._messages import printable
 from chatarmin_os._table import table
-from chatarmin_os.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from chatarmin_os._json import JSON
 
-
 _KEY = re.compile(r"""os_sk_\w(?:[^\s'"]*[^\s'":;,)])?""")
 
 
 def print_json(document: JSON) -> None:
-    """Print one JSON document, always in the same form: in ASCII, which no terminal and no encoding can spoil."""
+    """Print one JSON document, in ASCII, which every terminal and encoding can represent."""
     print(json.dumps(document, indent=2))
 
 
 def document_of(model: Any) -> Any:
-    """Return a model as JSON: names of Python, instants as text, `extra` only where the service told more."""
+    """Return a model as JSON: Python names, timestamps as text, `extra` only if the service sent unknown fields."""
     import attrs
 
     if attrs.has(type(model)):
@@ -38,22 +37,22 @@ def document_of(model: Any) -> Any:
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], indent: str = "") -> None:
-    """Print rows as aligned columns under their names."""
+    """Print rows as aligned columns with a header."""
     print("\n".join(table(rows, indent)))
 
 
 def complain(text: str, *advice: str) -> None:
-    """Print what went wrong, and what to do about it, where errors are looked for."""
-    print(f"chatarmin-os: {printable(without_keys(text))}", file=sys.stderr)
+    """Print an error and advice to standard error, without API keys."""
+    print(f"chatarmin-os: {printable(redact_keys(text))}", file=sys.stderr)
     for line in advice:
-        print(f"  {printable(without_keys(line))}", file=sys.stderr)
+        print(f"  {printable(redact_keys(line))}", file=sys.stderr)
 
 
-def without_keys(text: str) -> str:
-    """Return a text without the API keys in it, such as one that was given where the name of its file belongs.
+def redact_keys(text: str) -> str:
+    """Return a text without API keys, such as one that was typed instead of the name of its file.
 
     Example:
-        >>> without_keys("--api-key-file os_sk_live_1: No such file or directory")
+        >>> redact_keys("--api-key-file os_sk_live_1: No such file or directory")
         '--api-key-file [key]: No such file or directory'
     """
     return _KEY.sub("[key]", text)

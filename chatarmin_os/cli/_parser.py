@@ -1,4 +1,4 @@
-"""How commands are declared: each with a sentence, examples and its exit codes."""
+"""The parser of the command line, and how a command is declared: a sentence, examples and exit codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFo
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from chatarmin_os.cli._output import without_keys
+from chatarmin_os.cli._output import redact_keys
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
 
 _JSON = "print one JSON document, for programs"
 
-
 _API_KEY = re.compile(r"(--api-key[= ])\S+")
-_NO_KEYS = "other users of this machine can read arguments: use OS_API_KEY or --api-key-file FILE"
+_NO_KEYS = "other users of this machine can read arguments; use OS_API_KEY or --api-key-file FILE"
 
-MAX_WORD = 100
-"""Characters of a word that is compared with known ones."""
+MAX_WORD_LENGTH = 100
+"""The maximum number of characters of a word that are compared with known words."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question about the known word that is most like one, or an empty text if none is.
+    """Return a question with the known word that is most similar, or an empty text if none is similar.
 
     Example:
         >>> did_you_mean("chek", ["call", "check"])
@@ -33,28 +32,28 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("x", ["call", "check"])
         ''
     """
-    near = get_close_matches(word[:MAX_WORD], list(known), n=1)
+    near = get_close_matches(word[:MAX_WORD_LENGTH], list(known), n=1)
     return f"did you mean {near[0]}?" if near else ""
 
 
 class Parser(ArgumentParser):
-    """Suggests what a mistyped command, option or choice may have meant, and never shows an API key."""
+    """Suggests a known command, option or choice for a mistyped one, and never prints an API key."""
 
     _given: Sequence[str] = ()
 
     def error(self, message: str) -> NoReturn:
-        """Print usage and message, with what mistyped options may have meant, and exit."""
+        """Print usage and message, with suggestions for mistyped options, and exit."""
         words = [word.partition("=")[0] for word in self._given if word.startswith("--")]
         options = (word for word in words if word not in {"--", *self._option_string_actions})
         hints = dict.fromkeys(filter(None, (did_you_mean(one, self._option_string_actions) for one in options)))
-        if "--api-key" in words:  # a guess that most people make, with a key of any form behind it
+        if "--api-key" in words:  # most people try this option, followed by a key
             hints = {_NO_KEYS: None}
-        super().error(without_keys("; ".join([_API_KEY.sub(r"\1[key]", message), *hints])))
+        super().error(redact_keys("; ".join([_API_KEY.sub(r"\1[key]", message), *hints])))
 
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride] - it has overloads
         self, args: Any = None, namespace: Any = None
     ) -> Any:
-        """Refuse unknown arguments here, where the options that there are are known."""
+        """Refuse unknown arguments, with the parser that knows the options of the command."""
         self._given = sys.argv[1:] if args is None else args
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
@@ -71,13 +70,22 @@ class Parser(ArgumentParser):
 
 
 def command(
-    commands: _SubParsersAction[ArgumentParser], name: str, what: str, *examples: str, codes: str, **defaults: Any
+    commands: _SubParsersAction[ArgumentParser], name: str, purpose: str, *examples: str, codes: str, **defaults: Any
 ) -> ArgumentParser:
-    """Add a command to others and return its parser; *what* is a sentence without its capital and its point."""
+    """Add a command to others and return its parser.
+
+    Args:
+        commands: The others.
+        name: Its name.
+        purpose: A sentence without capital and full stop.
+        examples: Command lines.
+        codes: Its exit codes.
+        defaults: Values for the namespace, such as `run`, the function that runs it.
+    """
     parser = commands.add_parser(
         name,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}.",
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
         epilog="\n  ".join(["examples:", *examples]) + f"\n\nexit codes: {codes}",
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -87,5 +95,5 @@ def command(
 
 
 def add_json(parser: ArgumentParser) -> None:
-    """Add the option that makes a command's output one for programs."""
+    """Add the option for JSON output."""
     parser.add_argument("--json", action="store_true", help=_JSON)

@@ -1,4 +1,4 @@
-"""`chatarmin-os completion`: a script that lets a shell complete commands, options and procedures."""
+"""`chatarmin-os completion`: a script with which a shell completes commands, options and procedures."""
 
 from __future__ import annotations
 
@@ -19,34 +19,39 @@ _USAGE = {
     "zsh": "# source <(chatarmin-os completion zsh), in ~/.zshrc after compinit",
     "fish": "# chatarmin-os completion fish | source, for example in ~/.config/fish/config.fish",
 }
-_FILES = ("FILE",)  # the metavar of what names a file
+_FILES = ("FILE",)  # the metavars of arguments that are files
 
 
 class Words(NamedTuple):
-    """The words that may follow a command, each with a short help."""
+    """The words that may follow a command, each with its help.
+
+    Attributes:
+        command: The command, as a tuple of words.
+        words: Subcommands and choices of positional arguments.
+        options: The options.
+        values: By option, its choices, or None for a file; an option with another value is missing.
+        takes_files: Whether a positional argument is a file.
+        flags: The options without a value.
+    """
 
     command: tuple[str, ...]
     words: dict[str, str]
-    """Commands and positional arguments."""
     options: dict[str, str]
     values: dict[str, list[str] | None]
-    """By option: its values, or None for a file; options without such values are not in it."""
     takes_files: bool
-    """Whether a positional argument is a file."""
     flags: set[str]
-    """Options that take no value."""
 
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = command(
         commands,
         "completion",
-        "print a script that lets your shell complete commands, options and procedures",
+        "print a script with which your shell completes commands, options and procedures",
         "source <(chatarmin-os completion bash)",
         "source <(chatarmin-os completion zsh)",
         "chatarmin-os completion fish | source",
-        codes="0 done; 2 wrong usage",
+        codes="0 success; 2 wrong usage",
         run=_completion,
     )
     parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=f"one of {', '.join(_SHELLS)}")
@@ -68,7 +73,7 @@ def _commands(parser: ArgumentParser, command: tuple[str, ...] = ()) -> Iterator
     values: dict[str, list[str] | None] = {}
     flags: set[str] = set()
     takes_files = False
-    for action in parser._actions:  # noqa: SLF001 - argparse has no other list of them
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public list of them
         if isinstance(action, _SubParsersAction):
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
             for name, below in action.choices.items():
@@ -87,7 +92,7 @@ def _commands(parser: ArgumentParser, command: tuple[str, ...] = ()) -> Iterator
 
 
 def _values(action: Action) -> list[str] | None:
-    """Return the values of an argument, None if any text or file is one."""
+    """Return the choices of an argument, None if it takes any text or file."""
     if action.dest == "path":
         from chatarmin_os.procedures.table import PROCEDURES
 
@@ -107,7 +112,7 @@ def _bash(commands: list[Words]) -> Iterator[str]:
         commands,
         word="${COMP_WORDS[i]}",
         words='COMPREPLY=($(compgen -W "{}" -- "$word"))',
-        files="COMPREPLY=()",  # then bash completes names of files
+        files="COMPREPLY=()",  # bash then completes file names
         options='[[ "$word" == -* ]] && COMPREPLY=($(compgen -W "{}" -- "$word"))',
     )
     yield "}"
@@ -130,9 +135,14 @@ def _zsh(commands: list[Words]) -> Iterator[str]:
 
 
 def _cases(commands: list[Words], *, word: str, words: str, files: str, options: str) -> Iterator[str]:
-    """Yield the lines that find the command in a loop, and complete what may follow it.
+    """Yield the lines that find the command in a loop and complete the next word.
 
-    The others say how a shell completes words, files, and options or files; words have their place at `{}`.
+    Args:
+        commands: The words of each command.
+        word: The shell's expression for the word of the loop.
+        words: The statement that completes words, which replace `{}`.
+        files: The statement that completes files.
+        options: The statement that completes options, which replace `{}`, or files.
     """
     known = "|".join(f'"{" ".join(one.command[:-1])} {one.command[-1]}"' for one in commands if one.command)
     yield f'        case "$command {word}" in'
@@ -168,16 +178,16 @@ def _fish(commands: list[Words]) -> Iterator[str]:
     for one in commands:
         begin = f"complete -c chatarmin-os -n '__chatarmin_os_is \"{' '.join(one.command)}\"'"
         for word, help_text in one.words.items():
-            yield f"{begin} -a {word}{_described(help_text)}"
+            yield f"{begin} -a {word}{_fish_help(help_text)}"
         if one.takes_files:
             yield f"{begin} -F"
         for option, help_text in one.options.items():
             name = f"-l {option.removeprefix('--')}" if option.startswith("--") else f"-s {option.removeprefix('-')}"
-            yield f"{begin} {name}{_fish_value(one, option)}{_described(help_text)}"
+            yield f"{begin} {name}{_fish_value(one, option)}{_fish_help(help_text)}"
 
 
 def _fish_value(words: Words, option: str) -> str:
-    """Return how fish completes the value of an option."""
+    """Return the fish options for the value of an option."""
     if option in words.flags:
         return ""
     values = words.values.get(option, [])
@@ -186,5 +196,6 @@ def _fish_value(words: Words, option: str) -> str:
     return f" -x -a {shlex.quote(' '.join(values))}" if values else " -x"
 
 
-def _described(help_text: str) -> str:
+def _fish_help(help_text: str) -> str:
+    """Return the fish option for the help of a word."""
     return f" -d {shlex.quote(help_text)}" if help_text else ""

@@ -1,4 +1,4 @@
-"""`chatarmin-os quickstart`: the whole story, told step by step."""
+"""`chatarmin-os quickstart`: two customers from sign-up to upgrade, step by step."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ _WIDTH = 100
 
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = command(
         commands,
         "quickstart",
-        "the whole story on an in-memory service, from sign-up to upgrade: no account, no network",
+        "show two customers from sign-up to upgrade on an in-memory service: no account, no network",
         "chatarmin-os quickstart",
         "chatarmin-os quickstart --json",
-        codes="0 done",
+        codes="0 success",
         run=_quickstart,
     )
     add_json(parser)
 
 
 def _quickstart(given: Namespace) -> int:
-    from chatarmin_os._quickstart import Story
+    from chatarmin_os.cli._scenario import Scenario
 
-    story = Story()
+    scenario = Scenario()
     if given.json:
-        steps = [step._asdict() for step in story.steps()]
-        print_json({"steps": steps, "companies": story.companies()})
+        steps = [step._asdict() for step in scenario.steps()]
+        print_json({"steps": steps, "companies": scenario.companies()})
         return 0
-    print("ChatarminOS in memory, from sign-up to upgrade. Each step: what happens, the call, what it answers.")
-    for number, step in enumerate(story.steps(), start=1):
+    print("ChatarminOS in memory, from sign-up to upgrade. Each step: the situation, the call, the result.")
+    for number, step in enumerate(scenario.steps(), start=1):
         print()
-        print(_wrapped(step.title, first=f"{number:>2}. "))
-        print(_wrapped(step.call, first="    >>> "))
-        print(_wrapped(step.outcome, first="    "))
+        print(_wrap(step.title, first=f"{number:>2}. "))
+        print(_wrap(step.call, first="    >>> "))
+        print(_wrap(step.outcome, first="    "))
     print("\nIn the end:\n")
-    print_table(story.companies(), indent="    ")
+    print_table(scenario.companies(), indent="    ")
     return 0
 
 
-def _wrapped(text: str, first: str) -> str:
+def _wrap(text: str, first: str) -> str:
+    """Return a text in lines, of which the first begins with *first* and the others are indented as far."""
     return textwrap.fill(
         text,
         _WIDTH,

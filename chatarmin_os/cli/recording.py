@@ -7,10 +7,11 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.cli._connection import add_options, connected, guarded
+from chatarmin_os._messages import printable
+from chatarmin_os.cli._connection import add_options, connect, run_command
 from chatarmin_os.cli._output import print_json, print_table
 from chatarmin_os.cli._parser import add_json, command
-from chatarmin_os.errors import CassetteError, InvalidInput, printable
+from chatarmin_os.errors import CassetteError, InvalidInput
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
@@ -23,24 +24,24 @@ if TYPE_CHECKING:
 _FAKE = "fake"
 _REDACTORS = ("email_addresses", "names", "metadata")
 _WIDTH = 60
-_FILE = "what RecordingTransport, or pytest --os-record, has made"
-_EXIT_CODES = "0 done; 2 wrong usage, or no recording"
+_FILE = "a recording made by RecordingTransport or pytest --os-record"
+_EXIT_CODES = "0 success; 2 wrong usage, or not a recording"
 
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
-    """Add the command, with commands of its own, to those of the command line."""
-    what = "show recordings of calls, redact them, and check whether the fake still does what they say"
-    parser = commands.add_parser("recording", help=what, description=f"{what[0].upper()}{what[1:]}.")
+    """Add the command and its subcommands to the command line."""
+    purpose = "show recordings of calls, redact them, and check whether the fake still behaves as recorded"
+    parser = commands.add_parser("recording", help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.")
     parts = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     check = command(
         parts,
         "check",
-        "make recorded calls again, and report where what comes of them differs",
+        "make recorded calls again, and report the differences and the assumptions that they confirm or contradict",
         "chatarmin-os recording check tests/recordings/*.jsonl",
         "chatarmin-os recording check billing.jsonl --against https://os.chatarmin.com/api/v1 --run-mutations",
-        codes="0 no drift; 1 drift, or the service refused the key; 2 wrong usage, no recording; 3 no answer",
-        run=partial(guarded, _check),
+        codes="0 no drift; 1 drift, or the service refused the key; 2 wrong usage, or not a recording; 3 no response",
+        run=partial(run_command, _check),
         names={"base_url": "--against", "run_mutations": "--run-mutations"},
     )
     check.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
@@ -48,12 +49,12 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         "--against",
         metavar="fake|URL",
         default=_FAKE,
-        help="the in-memory service, started from what the recording shows (default), or a live one",
+        help="the in-memory service, with the state that the recording shows (default), or a live service",
     )
     check.add_argument(
         "--run-mutations",
         action="store_true",
-        help="let the live service be changed by the mutations of the recording; only on a sandbox account",
+        help="allow the mutations of the recording to change the live service; use a sandbox account",
     )
     add_json(check)
     add_options(check)
@@ -64,7 +65,7 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         "print a recording as a table",
         "chatarmin-os recording show billing.jsonl",
         codes=_EXIT_CODES,
-        run=partial(guarded, _show),
+        run=partial(run_command, _show),
     )
     show.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
     add_json(show)
@@ -72,43 +73,43 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     redact = command(
         parts,
         "redact",
-        "take personal data out of a recording; the file is replaced when all is written",
+        "remove personal data from a recording; the file is replaced once the new one is complete",
         "chatarmin-os recording redact billing.jsonl",
         "chatarmin-os recording redact billing.jsonl --only names --only metadata --output redacted.jsonl",
         codes=_EXIT_CODES,
-        run=partial(guarded, _redact),
+        run=partial(run_command, _redact),
     )
     redact.add_argument("files", metavar="FILE", nargs="+", help=_FILE)
-    redact.add_argument("--output", metavar="FILE", help="write there, and leave the one recording as it is")
+    redact.add_argument("--output", metavar="FILE", help="write to this file, and leave the recording unchanged")
     redact.add_argument(
         "--only",
-        metavar="WHAT",
+        metavar="KIND",
         action="append",
         choices=_REDACTORS,
-        help=f"any of {', '.join(_REDACTORS)}; default: all",
+        help=f"one of {', '.join(_REDACTORS)}; can be repeated; default: all",
     )
 
 
 def _check(given: Namespace) -> int:
-    from chatarmin_os.drift import rules_as_json, rules_text
+    from chatarmin_os.drift import assumptions_as_json, assumptions_text
 
     given.base_url = given.against
     reports = []
     for report in _reports(given):
         reports.append(report)
         if not given.json:
-            print(report, flush=True)  # what a later file may put an end to
+            print(report, flush=True)  # a later file may fail
     is_drift = any(report.is_drift for report in reports)
     if given.json:
         recordings = [report.as_json() for report in reports]
-        print_json({"is_drift": is_drift, "recordings": recordings, "rules": rules_as_json(reports)})
+        print_json({"is_drift": is_drift, "recordings": recordings, "rules": assumptions_as_json(reports)})
     else:
-        print(f"\n{rules_text(reports)}")
+        print(f"\n{assumptions_text(reports)}")
     return 1 if is_drift else 0
 
 
 def _reports(given: Namespace) -> Iterator[Report]:
-    """Yield the report of each file, once all are known to be recordings that may be made again."""
+    """Yield the report of each file, once all are known to be recordings whose calls may be made again."""
     from chatarmin_os.drift import check_recording, refuse_mutations
     from chatarmin_os.recording import file
 
@@ -117,7 +118,7 @@ def _reports(given: Namespace) -> Iterator[Report]:
             file.loaded(path)
         yield from map(check_recording, given.files)
         return
-    with connected(given) as client:
+    with connect(given) as client:
         for path in given.files:
             refuse_mutations(path, allowed=given.run_mutations)
         for path in given.files:
@@ -133,8 +134,8 @@ def _show(given: Namespace) -> int:
         return 0
     for path, head, calls in recordings:
         is_redacted = ", redacted" if head.get("redacted") else ""
-        told = f"recorded {head.get('recorded_at')} from {head.get('from')}{is_redacted}"
-        print(printable(f"{path}: {told}" if calls else f"{path}: {told}, no calls"))
+        origin = f"recorded {head.get('recorded_at')} from {head.get('from')}{is_redacted}"
+        print(printable(f"{path}: {origin}" if calls else f"{path}: {origin}, no calls"))
         if calls:
             print_table(
                 [
@@ -142,7 +143,7 @@ def _show(given: Namespace) -> int:
                         "line": line,
                         "call": call.path,
                         "input": "" if call.input is None else _shown(call.input),
-                        "came_to": _came(call.came),
+                        "outcome": _outcome(call.came),
                     }
                     for line, call in enumerate(calls, start=file.FIRST_CALL)
                 ]
@@ -155,21 +156,23 @@ def _document(path: str, head: dict[str, Any], calls: Sequence[Recorded]) -> dic
     return {"path": path, "head": head, "calls": rows}
 
 
-def _came(came: dict[str, Any]) -> str:
-    if "answer" in came:
-        return _shown(came["answer"])
-    if "error" in came:
-        return f"{came['error']['code']}: {came['error']['message']}"
-    return f"no answer ({came['failure']['type']}): {came['failure']['message']}"
+def _outcome(outcome: dict[str, Any]) -> str:
+    if "answer" in outcome:
+        return _shown(outcome["answer"])
+    if "error" in outcome:
+        return f"{outcome['error']['code']}: {outcome['error']['message']}"
+    return f"no response ({outcome['failure']['type']}): {outcome['failure']['message']}"
 
 
 def _shown(content: Any) -> str:
+    """Return JSON on one line, cut if it is long."""
     text = json.dumps(content, ensure_ascii=False)
     return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
-def _through(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON:
-    return reduce(lambda done, redact: redact(done), redactors, content)
+def _apply(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON:
+    """Return content after all redactors, in their order."""
+    return reduce(lambda redacted, redact: redact(redacted), redactors, content)
 
 
 def _redact(given: Namespace) -> int:
@@ -177,16 +180,16 @@ def _redact(given: Namespace) -> int:
     from chatarmin_os.recording import redaction as _redaction
 
     if given.output is not None and len(given.files) > 1:
-        raise InvalidInput("--output takes one recording; without it each is replaced")
+        raise InvalidInput("--output: takes one recording; omit it to replace each file")
     names = [name for name in _REDACTORS if name in (given.only or _REDACTORS)]
-    redact = partial(_through, [getattr(redactors, name) for name in names])
+    redact = partial(_apply, [getattr(redactors, name) for name in names])
     recordings = [(path, *file.loaded(path)) for path in given.files]
     for path, head, calls in recordings:
         try:
             redaction = _redaction.Redaction(redact)
             redacted = [redaction.of(call) for call in calls]
         except ValueError:
-            raise CassetteError(f"{path}: an answer is nested too deep to be redacted") from None
+            raise CassetteError(f"{path}: an answer is nested too deeply to be redacted") from None
         output = Path(path if given.output is None else given.output).resolve()
         lines = [file.line({**head, "redacted": True}), *map(file.line, redacted)]
         try:
@@ -195,6 +198,6 @@ def _redact(given: Namespace) -> int:
             raise CassetteError(f"{output}: {error.strerror}") from error
         changed = sum(call != before for call, before in zip(redacted, calls, strict=True))
         print(f"{output}: {changed} of {len(calls)} calls redacted")
-    what = "personal_data" if given.only is None else ", ".join(names)
-    print(f"Replay it with the same redactor: {what} of chatarmin_os.transports.redactors.")
+    used = "personal_data" if given.only is None else ", ".join(names)
+    print(f"Replay it with the same redactor: {used} of chatarmin_os.transports.redactors.")
     return 0

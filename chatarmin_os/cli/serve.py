@@ -26,54 +26,67 @@ examples:
   chatarmin-os serve --state fake.json --forget all
   chatarmin-os serve --host 0.0.0.0 --allow-host fake     in a container that others call fake
 
-A catalogue is a JSON file with the features and tiers that each product begins with, by the names of the arguments of
-FakeTransport.add_feature and add_tier:
+A catalogue is a JSON file with the features and tiers of each new product:
 
   {"features": [{"code": "seats", "name": "Seats", "has_quantity": true}, {"code": "sso", "name": "Single sign-on"}],
    "tiers": [{"code": "basic", "name": "Basic", "base_fee": 900, "features": {"seats": {"quantity_limit": 3}}}]}
 
-Give your application the base URL that is printed, and any API key that begins with os_sk_: each key is a product of
-its own. The page at / shows what happens; /__fake__/ arranges what a client could not.
+  feature:            code, name; optional: has_quantity (false), config ({})
+  tier:               code, name; optional: base_fee (minor units such as cents, or null), currency ("eur"),
+                      features ({}, by the code of a feature)
+  feature of a tier:  optional: quantity_limit (0; null for unlimited), included_quantity (null), config ({}),
+                      unit_amount (minor units, or null)
+
+Give your application the printed base URL, and any API key that begins with os_sk_; each key is a separate product.
+The page at / shows companies, access and calls; the control API at /__fake__/ changes what a client cannot.
+
+exit codes: 0 stopped; 2 wrong usage, or it could not start; 130 interrupted before it was ready
 """
 
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
-    """Add the command to those of the command line."""
+    """Add the command to the command line."""
     parser = commands.add_parser(
         "serve",
-        help="the fake as a real tRPC endpoint, with a page to look at",
+        help="serve the in-memory fake as a real tRPC endpoint, with a page for the browser",
         description="Serve the in-memory fake as a real tRPC endpoint, for applications in any language.",
         epilog=_EXAMPLES,
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
-    parser.add_argument("--port", type=_port, default=3001, help="0 takes any that is free (default: %(default)s)")
-    parser.add_argument("--state", type=_file, metavar="FILE", help="keep everything in FILE, and load it again")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=3001, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--state", type=_file, metavar="FILE", help="keep the products in FILE, and load them at the next start"
+    )
     parser.add_argument("--forget", type=_product, action="append", default=[], metavar="ID", help=_FORGET)
     begins = parser.add_mutually_exclusive_group()
-    begins.add_argument("--empty", action="store_true", help="begin with no features and tiers, not the demo catalogue")
+    begins.add_argument(
+        "--empty", action="store_true", help="start without features and tiers, instead of the demo catalogue"
+    )
     begins.add_argument("--catalogue", type=_file, metavar="FILE", help=_CATALOGUE)
     parser.add_argument("--fail-rate", type=_fraction, default=0.0, metavar="FRACTION", help=_FAIL_RATE)
-    parser.add_argument("--latency-ms", type=_milliseconds, default=0.0, metavar="MS", help="let each request wait")
+    parser.add_argument("--latency-ms", type=_milliseconds, default=0.0, metavar="MS", help="delay each request")
     parser.add_argument("--allow-host", type=_name, action="append", default=[], metavar="NAME", help=_ALLOW_HOST)
-    parser.add_argument("--trpc", type=int, choices=(10, 11), default=11, help="its version (default: %(default)s)")
+    parser.add_argument(
+        "--trpc", type=int, choices=(10, 11), default=11, help="the version of tRPC (default: %(default)s)"
+    )
     parser.add_argument(
         "--transformer",
         choices=("auto", "json", "superjson"),
         default="auto",
-        help="how values are written; auto: as a request has them (default: %(default)s)",
+        help="the encoding of values; auto: that of the request (default: %(default)s)",
     )
     parser.set_defaults(run=_serve)
 
 
-_FORGET = "forget a product that is kept in --state, by its id (the page shows it), or all of them; can be repeated"
+_FORGET = "delete a product from --state by its id, which the page shows, or all of them; can be repeated"
 _CATALOGUE = (
-    "begin with the features and tiers of a JSON file, or of MODULE:ATTRIBUTE: a Catalogue, or a function that returns "
-    "one; what --state keeps has its own"
+    "start new products with the features and tiers of a JSON file, or of MODULE:ATTRIBUTE, a Catalogue or a function "
+    "that returns one; products in --state keep theirs"
 )
-_FAIL_RATE = "let this fraction of requests fail: half are refused with 503, half are carried out and not answered"
-_ALLOW_HOST = "a name under which it may be reached, beside localhost and addresses of digits; can be repeated"
+_FAIL_RATE = "let this fraction of requests fail: half get 503, half run and get no response"
+_ALLOW_HOST = "accept requests to this host name, beside localhost and IP addresses; can be repeated"
 
 
 def _serve(given: Namespace) -> int:
@@ -86,7 +99,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
     from chatarmin_os.server.catalogue_file import load_catalogue
 
     if given.forget and not given.state:
-        complain("--forget: there is nothing to forget without --state")
+        complain("--forget: needs --state, the file to delete from")
         return 2
     try:
         catalogue = None if given.catalogue is None else load_catalogue(given.catalogue)
@@ -118,21 +131,22 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
                 )
             signals.get_ready(server.stop)
             print(server.url, flush=True)
-            complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")
+            page = server.url.removesuffix("api/v1")
+            complain(f"Fake service running. Inspect it at {page}; press Ctrl-C to stop.")
             server.run()
     except CannotServe as error:
         complain(str(error))
         return 2
-    except SystemExit:  # stopped before it ran
+    except SystemExit:  # a signal came before it ran
         return 0
     return 0
 
 
 class _Signals:
-    """Turns signals into an orderly end: exit code 0 once the service answers, and 130 for Ctrl-C before.
+    """Catches SIGTERM and SIGINT: stops the running service (exit code 0), or its start (130 for Ctrl-C).
 
-    Further signals are ignored, for the state is being saved. Python drops exceptions that a handler raises at some
-    moments, such as in a callback of the garbage collector; what was dropped is made up for.
+    Further signals are ignored while the state is saved. Python drops an exception that a handler raises in some
+    places, such as in a callback of the garbage collector; `get_ready` raises a dropped one again.
     """
 
     def __init__(self) -> None:
@@ -156,7 +170,7 @@ class _Signals:
         raise self._raised
 
     def get_ready(self, stop: Callable[[], None]) -> None:
-        """Note that the service answers from now on; *stop* ends it."""
+        """Let a signal stop the service, which is ready now, by *stop*."""
         self._stop = stop
         if self._raised:
             raise self._raised
@@ -166,12 +180,12 @@ def _forget(products: Products, given: str) -> None:
     ids = [product.id for product in products] if given == "all" else [given]
     for one in ids:
         if not products.forget_id(one):
-            complain(f"--forget {given}: no such product is kept")
+            complain(f"--forget: no product {given} in --state; the page shows the ids")
 
 
 def _file(text: str) -> str:
     if not text.strip():
-        raise ArgumentTypeError("expected the name of a file, got none; leave the option out to keep nothing")
+        raise ArgumentTypeError("must not be blank; omit the option if there is no file")
     return text
 
 
@@ -204,11 +218,11 @@ def _milliseconds(text: str) -> float:
     return _number(text, 600_000.0, "milliseconds, at most 600000")
 
 
-def _number(text: str, most: float, what: str) -> float:
+def _number(text: str, maximum: float, expected: str) -> float:
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= most:
-        raise ArgumentTypeError(f"expected {what}, got {text!r}")
+    if not 0 <= number <= maximum:
+        raise ArgumentTypeError(f"expected {expected}, got {text!r}")
     return number

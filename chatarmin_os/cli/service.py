@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from chatarmin_os.cli._connection import add_options, connected, guarded, sent_again
+from chatarmin_os.cli._connection import add_options, connect, resend_advice, run_command
 from chatarmin_os.cli._output import complain, document_of, print_json, print_table
 from chatarmin_os.cli._parser import add_json, command, did_you_mean
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, NotFoundError
@@ -21,54 +21,58 @@ if TYPE_CHECKING:
     from chatarmin_os import ChatarminOS, FeatureAccess
 
 _ORG = "org:"
-_MAX_INPUT = 16 * 2**20
-_EXIT_CODES = "0 done; 1 the service refused or failed; 2 wrong usage; 3 no answer"
-_COMPANY = "a company's id, or org:ID with your own id of the organisation"
+_MAX_INPUT_LENGTH = 16 * 2**20
+_EXIT_CODES = "0 success; 1 the service refused or failed; 2 wrong usage; 3 no response"
+_COMPANY = "the id of a company, or org:ID with your id of the organisation"
 
 
 def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
-    """Add the commands to those of the command line."""
-    call = _added(
+    """Add the commands to the command line."""
+    call = _add(
         commands,
         "call",
         _call,
-        "any procedure by its path on the wire; prints the answer as JSON",
+        "call any procedure by its path, and print the answer as JSON",
         'chatarmin-os call tiers.get \'{"tierCode": "pro"}\'',
         "chatarmin-os call companies.getByProductLink - < input.json",
         "chatarmin-os call some.newProcedure '{}' --mutation",
         has_table=False,
     )
     call.add_argument("path", metavar="PATH", help="such as tiers.list")
-    call.add_argument("input", metavar="JSON", nargs="?", help="its input; - reads it from standard input")
-    call.add_argument("--mutation", action="store_true", help="for a mutation that this version does not know")
+    call.add_argument("input", metavar="JSON", nargs="?", help="its input; - reads standard input")
+    call.add_argument(
+        "--mutation",
+        action="store_true",
+        help="the procedure is a mutation; needed only for procedures that this version does not know",
+    )
 
-    onboard = _added(
+    onboard = _add(
         commands,
         "onboard",
         _onboard,
-        "match or create a company, link it, claim its checkout, apply a tier: all or nothing",
+        "match or create a company, link it, claim its checkout and apply a tier, all or nothing",
         "chatarmin-os onboard org_1 --name 'Acme Inc' --domain acme.com --tier free",
         "chatarmin-os onboard org_1 --checkout cs_test_123",
     )
-    onboard.add_argument("org", metavar="ORG", help="your own id of the organisation")
-    onboard.add_argument("--name", help="the company's name, to find it by; only what is verified")
-    onboard.add_argument("--domain", help="its domain, the same")
-    onboard.add_argument("--tier", metavar="CODE", help="the tier to apply, also over a higher one")
+    onboard.add_argument("org", metavar="ORG", help="your id of the organisation")
+    onboard.add_argument("--name", help="the name to find the company by; pass only a verified one")
+    onboard.add_argument("--domain", help="the domain to find the company by; pass only a verified one")
+    onboard.add_argument("--tier", metavar="CODE", help="the tier to apply, which also replaces a higher one")
     onboard.add_argument("--email", help="a contact to create")
     onboard.add_argument("--checkout", metavar="ID", help="a completed Stripe checkout to claim")
 
-    check = _added(
+    check = _add(
         commands,
         "check",
         _check,
-        "whether a company may use a feature now; exits 0 also where it may not",
+        "show whether a company can use a feature now; exits with 0 also if it cannot",
         "chatarmin-os check org:org_1 ai_credit",
         "chatarmin-os check org:org_1 ai_credit --json | jq .can_use",
     )
     check.add_argument("company", metavar="COMPANY", help=_COMPANY)
-    check.add_argument("feature", metavar="FEATURE", help="its code")
+    check.add_argument("feature", metavar="FEATURE", help="the code of the feature")
 
-    track = _added(
+    track = _add(
         commands,
         "track",
         _track,
@@ -76,24 +80,26 @@ def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
         "chatarmin-os track org:org_1 ai_credit 5 --key job-17",
     )
     track.add_argument("company", metavar="COMPANY", help=_COMPANY)
-    track.add_argument("feature", metavar="FEATURE", help="its code")
+    track.add_argument("feature", metavar="FEATURE", help="the code of the feature")
     track.add_argument("quantity", metavar="QUANTITY", type=_quantity, help="a number above 0")
-    track.add_argument("--key", help="what the event is for; default: a new one, which is shown")
+    track.add_argument("--key", help="the idempotency key of the event; default: a new one, which is printed")
 
-    status = _added(commands, "status", _status, "a company's subscriptions", "chatarmin-os status org:org_1")
+    status = _add(commands, "status", _status, "show a company's subscriptions", "chatarmin-os status org:org_1")
     status.add_argument("company", metavar="COMPANY", help=_COMPANY)
 
 
-def _added(
+def _add(
     commands: _SubParsersAction[ArgumentParser],
     name: str,
     run: Callable[[ChatarminOS, Namespace], None],
-    what: str,
+    purpose: str,
     *examples: str,
     has_table: bool = True,
 ) -> ArgumentParser:
-    def with_a_client(given: Namespace) -> int:
-        with connected(given) as client:
+    """Add a command that calls the service, with the options of a connection, and return its parser."""
+
+    def run_with_client(given: Namespace) -> int:
+        with connect(given) as client:
             try:
                 run(client, given)
             except NotFoundError:
@@ -101,9 +107,9 @@ def _added(
                 raise
         return 0
 
-    parser = command(commands, name, what, *examples, codes=_EXIT_CODES, run=partial(guarded, with_a_client))
+    parser = command(commands, name, purpose, *examples, codes=_EXIT_CODES, run=partial(run_command, run_with_client))
     parser.add_argument(
-        "--base-url", metavar="URL", help="where the service is; default: OS_BASE_URL, or the public one"
+        "--base-url", metavar="URL", help="the URL of the service; default: OS_BASE_URL, or the public one"
     )
     add_options(parser)
     if has_table:
@@ -112,16 +118,18 @@ def _added(
 
 
 def _hints(client: ChatarminOS, given: Namespace) -> list[str]:
-    """Return suggestions for an id or code that does not exist; the look-ups change nothing."""
+    """Return suggestions for an id or code that does not exist, found by queries."""
     company, feature = getattr(given, "company", None), getattr(given, "feature", None)
     with suppress(ChatarminError):
         if getattr(given, "tier", None):
             return [did_you_mean(given.tier, (tier.code for tier in client.tiers.list()))]
         if feature and company:
             codes = _feature_codes(client, company)
-            return [] if feature in codes else [did_you_mean(feature, codes) or f"its features: {', '.join(codes)}"]
+            return (
+                [] if feature in codes else [did_you_mean(feature, codes) or f"available features: {', '.join(codes)}"]
+            )
     if company and not company.startswith(_ORG):
-        return [f"for your own id of the organisation write {_ORG}{company}"]
+        return [f"if this is your id of the organisation, write {_ORG}{company}"]
     return []
 
 
@@ -138,21 +146,21 @@ def _feature_codes(client: ChatarminOS, company: str) -> list[str]:
 def _call(client: ChatarminOS, given: Namespace) -> None:
     try:
         text = _standard_input() if given.input == "-" else given.input
-        content = None if text is None else json.loads(text, parse_constant=_no_number)
+        content = None if text is None else json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"no JSON: {error}").at("input") from None
+        raise InvalidInput(f"not valid JSON: {error}").at("input") from None
     print_json(client.call(given.path, content, kind="mutation" if given.mutation else None))
 
 
 def _standard_input() -> str:
-    text = sys.stdin.read(_MAX_INPUT + 1)
-    if len(text) > _MAX_INPUT:
-        raise ValueError(f"more than {_MAX_INPUT:,} characters")
+    text = sys.stdin.read(_MAX_INPUT_LENGTH + 1)
+    if len(text) > _MAX_INPUT_LENGTH:
+        raise ValueError(f"more than {_MAX_INPUT_LENGTH:,} characters")
     return text
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _onboard(client: ChatarminOS, given: Namespace) -> None:
@@ -172,7 +180,7 @@ def _onboard(client: ChatarminOS, given: Namespace) -> None:
         "subscription": billing and billing.subscription_id,
         "tier_applied": billing and billing.tier_applied,
     }
-    _tell(given, document_of(result), row)
+    _print(given, document_of(result), row)
 
 
 def _check(client: ChatarminOS, given: Namespace) -> None:
@@ -189,7 +197,7 @@ def _check(client: ChatarminOS, given: Namespace) -> None:
         "source": access.source,
         "valid_until": access.valid_until,
     }
-    _tell(given, document_of(access), row)
+    _print(given, document_of(access), row)
 
 
 def _track(client: ChatarminOS, given: Namespace) -> None:
@@ -203,13 +211,15 @@ def _track(client: ChatarminOS, given: Namespace) -> None:
         quantity=given.quantity,
         idempotency_key=given.key,
     )
-    event = attrs.evolve(event, company_id=_company_id(client, given.company))  # looked up when all else is checked
-    if given.key is None:  # before anything can end this process, or keep the result from being written
-        complain(f"if this ends without an answer, {sent_again(event.idempotency_key)}")
+    event = attrs.evolve(
+        event, company_id=_company_id(client, given.company)
+    )  # a look-up, once the arguments are valid
+    if given.key is None:  # printed first: a signal or a full disk must not lose it
+        complain(f"if no result is printed, {resend_advice(event.idempotency_key)}")
     try:
         result = client.send(event)
     except KeyboardInterrupt:
-        complain("interrupted, it may have run", *([sent_again(given.key)] if given.key else []))
+        complain("interrupted; the event may have been counted", *([resend_advice(given.key)] if given.key else []))
         raise
     row = {
         "used": result.current_usage,
@@ -218,7 +228,7 @@ def _track(client: ChatarminOS, given: Namespace) -> None:
         "at_limit": result.is_at_limit,
         "key": event.idempotency_key,
     }
-    _tell(given, {**document_of(result), "idempotency_key": event.idempotency_key}, row)
+    _print(given, {**document_of(result), "idempotency_key": event.idempotency_key}, row)
 
 
 def _status(client: ChatarminOS, given: Namespace) -> None:
@@ -232,7 +242,7 @@ def _status(client: ChatarminOS, given: Namespace) -> None:
         }
         for subscription in status.active_subscriptions
     ]
-    _tell(given, {"company_id": company_id, **document_of(status)}, *rows)
+    _print(given, {"company_id": company_id, **document_of(status)}, *rows)
     if not given.json:
         profile = "has a billing profile" if status.has_billing_profile else "has no billing profile"
         count = status.enabled_features_count
@@ -240,7 +250,7 @@ def _status(client: ChatarminOS, given: Namespace) -> None:
         print(f"{'' if rows else 'No active subscriptions. '}The company {profile}{features}.")
 
 
-def _tell(given: Namespace, document: Any, *rows: dict[str, Any]) -> None:
+def _print(given: Namespace, document: Any, *rows: dict[str, Any]) -> None:
     if given.json:
         print_json(document)
     elif rows:
@@ -248,17 +258,18 @@ def _tell(given: Namespace, document: Any, *rows: dict[str, Any]) -> None:
 
 
 def _company_id(client: ChatarminOS, company: str) -> str:
-    """Return a company's id, looked up where it was named by an external org id.
+    """Return the id of a company that is given by its id or its external org id.
 
     Raises:
-        NotFoundError: It is not linked.
+        NotFoundError: The external org id is not linked.
     """
     if not company.startswith(_ORG):
         return company
     found = client.companies.get_by_product_link(external_org_id=company.removeprefix(_ORG))
     if found is None:
-        told = f"{company} is not linked to a company; `chatarmin-os onboard` links it"
-        raise ApiError.from_code("NOT_FOUND", told)
+        raise ApiError.from_code(
+            "NOT_FOUND", f"{company} is not linked to a company; link it with chatarmin-os onboard"
+        )
     return found.id
 
 

@@ -25,7 +25,7 @@ F = TypeVar("F", bound="FakeTransport")
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 # A whole input holds its arguments a few levels down, each as deep as an argument may be.
-_travelled = at_field("input", partial(to_json, deepest=MAX_DEPTH + 10, is_stored=False))
+_travelled = at_field("input", partial(to_json, max_depth=MAX_DEPTH + 10, is_stored=False))
 
 
 class _Fault:

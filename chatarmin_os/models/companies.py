@@ -1,16 +1,18 @@
-"""Companies, what is known of them, and what linking by hints found."""
+"""Companies, and the result of linking by hints."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
-from chatarmin_os import _pydantic
-from chatarmin_os._input import hint, hint_addresses, name_fields_in_errors
+from chatarmin_os._lazy import lazy_exports
 from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os.models._base import Quantity, required, unknown_fields
+
+# Pickles of 0.1.0 have it here.
+__getattr__, __dir__ = lazy_exports(__name__, {"chatarmin_os.procedures.companies": ("Hints",)})
 
 
 @frozen
@@ -18,7 +20,11 @@ class Company(AcrossVersions):
     """A customer company.
 
     Attributes:
-        short_id: A slug of its name, such as acme-inc.
+        id: The service's id.
+        short_id: A slug of the name, such as acme-inc.
+        domain: The host name, such as acme.com.
+        created_at: The instant the company was created, in UTC.
+        extra: Fields that this version does not know, in wire names.
     """
 
     id: str = required()
@@ -29,30 +35,14 @@ class Company(AcrossVersions):
     extra: dict[str, Any] = unknown_fields()
 
 
-@frozen(field_transformer=name_fields_in_errors)
-class Hints(AcrossVersions, _pydantic.Instance):
-    """What is known of a company that may exist already; blank text counts as not given.
-
-    Hints are claims: what matches is handed over with its tier and its usage. Pass only what you have verified, such
-    as the domain of a confirmed e-mail address, never a form field.
-
-    Example:
-        >>> Hints(company_name="Acme Inc", domain="")
-        Hints(company_name='Acme Inc', domain=None, emails=())
-    """
-
-    company_name: str | None = field(default=None, converter=hint)
-    domain: str | None = field(default=None, converter=hint)
-    emails: tuple[str, ...] = field(default=(), converter=hint_addresses)
-
-
 @frozen
 class Suggestion(AcrossVersions):
-    """A company that may be meant.
+    """A company that the hints may describe.
 
     Attributes:
-        confidence: Percent.
-        reason: domain, name or email_domain.
+        confidence: In percent.
+        reason: The kind of the evidence: domain, name or email_domain.
+        extra: Fields that this version does not know, in wire names.
     """
 
     company_id: str | None = None
@@ -64,11 +54,14 @@ class Suggestion(AcrossVersions):
 
 @frozen
 class SmartLinkResult(AcrossVersions):
-    """What linking by hints came to.
+    """The result of linking by hints.
 
     Attributes:
         status: already_linked, linked, suggestions or no_match.
-        confidence: Percent.
+        company_id: The linked company; None if none is linked.
+        confidence: In percent; None if it was not a match by hints.
+        suggestions: Companies to confirm by hand, if `status` is suggestions.
+        extra: Fields that this version does not know, in wire names.
     """
 
     status: str = required()

@@ -8,8 +8,11 @@ from typing import Any, ClassVar
 
 from attrs import field, fields, frozen
 
+from chatarmin_os import _pydantic
 from chatarmin_os._input import (
     fraction,
+    hint,
+    hint_addresses,
     identifier,
     keywords,
     name_fields_in_errors,
@@ -19,12 +22,38 @@ from chatarmin_os._input import (
     text,
     timestamp,
 )
+from chatarmin_os._pickling import AcrossVersions
 from chatarmin_os._request import Request
-from chatarmin_os.models.companies import Company, Hints, SmartLinkResult
+from chatarmin_os.models.companies import Company, SmartLinkResult
+
+
+@frozen(field_transformer=name_fields_in_errors)
+class Hints(AcrossVersions, _pydantic.Instance):
+    """Facts about a company that may exist already; blank text counts as omitted.
+
+    Hints are claims: the matching company is handed over with its tier and its usage. Pass only facts that you have
+    verified, such as the domain of a confirmed e-mail address, never a form field.
+
+    Args:
+        company_name: The company's name.
+        domain: Its domain, as a host or a URL.
+        emails: E-mail addresses of people at the company.
+
+    Raises:
+        InvalidInput: A field that is not text, or one text instead of a list of *emails*.
+
+    Example:
+        >>> Hints(company_name="Acme Inc", domain="")
+        Hints(company_name='Acme Inc', domain=None, emails=())
+    """
+
+    company_name: str | None = field(default=None, converter=hint)
+    domain: str | None = field(default=None, converter=hint)
+    emails: tuple[str, ...] = field(default=(), converter=hint_addresses)
 
 
 def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
-    """Hints, or a mapping with their keys; None where nothing is given."""
+    """Return hints, given as such or as a mapping with their keys; None if they say nothing."""
     if value is None:
         return None
     if not isinstance(value, Hints):

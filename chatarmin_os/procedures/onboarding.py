@@ -17,9 +17,8 @@ from chatarmin_os._input import (
 )
 from chatarmin_os._request import Request
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.models.companies import Hints
 from chatarmin_os.models.onboarding import OnboardResult
-from chatarmin_os.procedures.companies import hints
+from chatarmin_os.procedures.companies import Hints, hints
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 from chatarmin_os._input import Number
-from chatarmin_os.models.companies import Company, Hints, SmartLinkResult
+from chatarmin_os.models.companies import Company, SmartLinkResult
 from chatarmin_os.procedures.companies import (
     CreateCompanyInput,
     GetByProductLinkInput,
+    Hints,
     SmartLinkInput,
     UpdateCompanyInput,
 )

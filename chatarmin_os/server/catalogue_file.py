@@ -57,7 +57,7 @@ def catalogue_of(content: JSON) -> Catalogue:
         >>> catalogue_of({"features": [{"code": "sso", "name": "SSO"}], "tiers": [{"code": "pro"}]})
         Traceback (most recent call last):
         ...
-        chatarmin_os.errors.InvalidInput: tiers[0].name: is missing
+        chatarmin_os.errors.InvalidInput: tiers[0].name: required
     """
     catalogue = Catalogue()
     parts = keywords(content, allowed=("features", "tiers"))

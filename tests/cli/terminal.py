@@ -1,4 +1,4 @@
-"""A terminal, for commands that ask."""
+"""A terminal, for commands with a prompt."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import io
 
 
 class Terminal(io.StringIO):
-    """Standard input of somebody who is there."""
+    """Standard input that is a terminal."""
 
     def isatty(self) -> bool:
-        """Say that somebody is there."""
+        """Return True."""
         return True

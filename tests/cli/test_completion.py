@@ -1,4 +1,4 @@
-"""`chatarmin-os completion`: each shell completes commands, options, their values, procedures and files."""
+"""`chatarmin-os completion`: shells complete commands, options, their values, procedures and files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-COMMANDS = {"call", "onboard", "check", "track", "status", "serve", "recording", "quickstart", "completion"}
+COMMANDS = {
+    "assumptions",
+    "call",
+    "check",
+    "completion",
+    "onboard",
+    "quickstart",
+    "recording",
+    "serve",
+    "status",
+    "track",
+}
 
-# What each shell does at the tab key: words on separate lines, FILES where it would look for files.
+# The tab key in each shell: it prints words on separate lines, and FILES if it would list files.
 BASH = """
 COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
 _chatarmin_os || true
@@ -37,7 +48,7 @@ _chatarmin_os || true
 def complete(
     request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Callable[..., set[str]]:
-    """Return what completes words in a shell: it runs the script, and returns what may follow."""
+    """Return a function that completes words in a shell with the script."""
     shell = shutil.which(request.param)
     if shell is None:
         pytest.skip(f"{request.param} is not installed")
@@ -61,7 +72,7 @@ def complete(
 
 
 def test_commands_are_completed(complete: Callable[..., set[str]]) -> None:
-    """All of them, those that begin so, and those below another."""
+    """All commands, those with a prefix, and subcommands are completed."""
     assert complete("") >= COMMANDS
     assert complete("c") == {"call", "check", "completion"}
     assert complete("recording", "") >= {"check", "show", "redact"}
@@ -69,13 +80,13 @@ def test_commands_are_completed(complete: Callable[..., set[str]]) -> None:
 
 
 def test_procedures_are_completed(complete: Callable[..., set[str]]) -> None:
-    """By their paths on the wire."""
+    """`call` completes the paths of procedures."""
     assert complete("call", "") >= set(PROCEDURES)
     assert complete("call", "tiers.") == {"tiers.list", "tiers.get", "tiers.apply"}
 
 
 def test_options_are_completed(complete: Callable[..., set[str]]) -> None:
-    """Those of the command that stands there, whatever stands before them."""
+    """The options of the command are completed after any arguments."""
     assert complete("check", "org:org_1", "sso", "--j") == {"--json"}
     assert complete("recording", "check", "x.jsonl", "--run") == {"--run-mutations"}
     assert complete("call", "check", "--mut") == {"--mutation"}
@@ -83,7 +94,7 @@ def test_options_are_completed(complete: Callable[..., set[str]]) -> None:
 
 
 def test_values_of_options_are_completed(complete: Callable[..., set[str]]) -> None:
-    """Choices, and names of files."""
+    """Choices and file names are completed."""
     assert complete("serve", "--trpc", "") == {"10", "11"}
     assert complete("serve", "--transformer", "") == {"auto", "json", "superjson"}
     assert complete("recording", "redact", "x", "--only", "em") == {"email_addresses"}
@@ -102,17 +113,17 @@ def _options(parser: ArgumentParser, *command: str) -> Iterator[tuple[str, ...]]
 
 
 @pytest.mark.parametrize("command", sorted(_options(build_parser())), ids=" ".join)
-def test_nothing_is_left_out(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
-    """Every option of every command is in each script, for the scripts are made from the parser."""
+def test_script_has_every_option(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    """Each script is generated from the parser, and has every option of every command."""
     *_, option = command
     for shell in ("bash", "zsh", "fish"):
         assert main(["completion", shell]) == 0
-        spelt = option if shell != "fish" else f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
-        assert spelt in capsys.readouterr().out
+        spelling = option if shell != "fish" else f"-l {option[2:]}" if option.startswith("--") else f"-s {option[1:]}"
+        assert spelling in capsys.readouterr().out
 
 
-def test_another_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the shells that there are."""
+def test_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error lists the known shells."""
     with pytest.raises(SystemExit) as ended:
         main(["completion", "powershell"])
 

@@ -1,4 +1,4 @@
-"""The commands about recordings: what has drifted, what is in one, what is taken out, and how they fail."""
+"""The commands for recordings: check, show and redact, and their errors."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 KEY, KEY_OF_THE_RECORDED = "os_sk_recording_secret", "os_sk_recorded"
 RECORDINGS = sorted((Path(__file__).parents[1] / "recorded" / "recordings").glob("*.jsonl"))
 USAGE = next(path for path in RECORDINGS if path.name.endswith("test_usage.jsonl"))
-OF_EACH_STORY = pytest.mark.parametrize("story", RECORDINGS, ids=lambda path: path.stem.removeprefix("test_stories."))
+EACH_RECORDING = pytest.mark.parametrize(
+    "recording", RECORDINGS, ids=lambda path: path.stem.partition(".test_")[2].replace("_", "-")
+)
 PERSONAL = {
     "email_addresses": ("joan@", "bakery.example"),
     "names": ("joan dough", "bread & butter", "pictures.example"),
@@ -42,23 +44,23 @@ PERSONAL = {
 
 
 class Output(NamedTuple):
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
     err: str
 
     @property
-    def told(self) -> str:
-        """The one line of an error, without the name of the command."""
+    def problem(self) -> str:
+        """The single line of an error, without the name of the command."""
         assert self.err.startswith("chatarmin-os: ")
         assert self.err.count("\n") == 1
         return self.err.removeprefix("chatarmin-os: ").rstrip("\n")
 
 
 @pytest.fixture(autouse=True)
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key is around, and nobody to ask for one."""
+def without_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment has no key, and there is no terminal for a prompt."""
     monkeypatch.delenv("OS_API_KEY", raising=False)
     monkeypatch.delenv("OS_BASE_URL", raising=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO())
@@ -66,7 +68,7 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `recording`; where a test sets a key it must show nowhere."""
+    """Run `recording`; assert that it does not print the key of the environment."""
 
     def run(*arguments: str | Path) -> Output:
         try:
@@ -82,13 +84,13 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def usage(tmp_path: Path) -> Path:
-    """A real recording, to be changed."""
+    """A copy of a real recording."""
     return Path(shutil.copy(USAGE, tmp_path / "usage.jsonl"))
 
 
 @pytest.fixture
 def personal(tmp_path: Path) -> Path:
-    """A recording with personal data in inputs, answers and the words of refusals."""
+    """A recording with personal data in inputs, answers and messages of refusals."""
     path = tmp_path / "personal.jsonl"
     with _recording(FakeTransport(demo_catalogue()), path) as client:
         company = client.companies.create(
@@ -115,7 +117,7 @@ def personal(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, FakeTransport]]:
-    """A live service with a fresh product for the key of the environment: its URL, and its own side."""
+    """A live service with a new product for the key of the environment: its URL and its fake."""
     fake = FakeTransport(demo_catalogue())
     with serve_fake({KEY: fake}) as url:
         monkeypatch.setenv("OS_API_KEY", KEY)
@@ -124,7 +126,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, FakeTranspor
 
 @pytest.fixture
 def signed_up(tmp_path: Path) -> Path:
-    """What a fresh product answered, over HTTP, to an organisation that signs up, looks and uses."""
+    """A recording over HTTP of an organisation that signs up, checks and uses features."""
     path = tmp_path / "signed_up.jsonl"
     with serve_fake() as url, _recording(HTTPTransport(KEY_OF_THE_RECORDED, url, transformer="json"), path) as client:
         company = client.onboard(external_org_id="org_1", tier_code="free").company_id
@@ -137,9 +139,9 @@ def signed_up(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def looked(tmp_path: Path) -> Path:
-    """What a fresh product answered to queries alone."""
-    path = tmp_path / "looked.jsonl"
+def queries(tmp_path: Path) -> Path:
+    """A recording of queries only."""
+    path = tmp_path / "queries.jsonl"
     with _recording(FakeTransport(demo_catalogue()), path) as client:
         client.tiers.list()
         client.tiers.get("pro")
@@ -167,22 +169,23 @@ def _found_of(path: Path, *kinds: str) -> set[str]:
     return {text for kind in kinds for text in PERSONAL[kind] if text in content}
 
 
-# What is recorded, checked against the fake
+# Checked against the fake
 
 
-@OF_EACH_STORY
-def test_a_good_recording_has_no_drift(run: Run, story: Path) -> None:
-    """What tRPC itself answered, the fake answers too: exit code 0, a summary, and the table of the decided rules."""
-    output = run("check", story)
+@EACH_RECORDING
+def test_recording_of_trpc_has_no_drift(run: Run, recording: Path) -> None:
+    """The output is a summary and the verdicts on the assumptions; the exit code is 0."""
+    output = run("check", recording)
 
-    count = len(_rows_of(story)) - 1
+    count = len(_rows_of(recording)) - 1
     assert (output.code, output.err) == (0, "")
-    told, summary, blank, *rules = output.out.splitlines()
-    assert told.startswith(f"{story}: {count} calls, recorded 2026-")
-    assert told.endswith("; now from the fake")
+    head, summary, blank, *assumptions = output.out.splitlines()
+    assert head.startswith(f"{recording}: {count} calls, recorded 2026-")
+    assert head.endswith("; now from the fake")
     assert (summary, blank) == (f"0 of {count} calls drifted.", "")
-    assert rules[0] == "Decided rules contradicted: 0"
-    assert any(line.startswith("Decided rules confirmed: ") for line in rules)
+    assert assumptions[0] == "Assumptions contradicted: 0"
+    assert any(line.startswith("Assumptions confirmed: ") for line in assumptions)
+    assert any(line.startswith("Assumptions not exercised: ") for line in assumptions)
 
 
 def _set_answer(field: str, value: Any) -> Edit:
@@ -210,10 +213,10 @@ def _refused(row: Row) -> None:
         (13, _set_error(status=422), "13 billing.trackUsage - status 422 400"),
         (4, _refused, "4 billing.trackUsage - outcome FORBIDDEN an answer"),
     ],
-    ids=["value", "type", "field more", "field less", "code", "status", "outcome"],
+    ids=["value", "type", "additional-field", "missing-field", "code", "status", "outcome"],
 )
-def test_a_changed_line_is_drift(run: Run, usage: Path, line: int, edit: Edit, row: str) -> None:
-    """Exit code 1, and a row with line, call, place, kind, and both sides."""
+def test_changed_line_is_drift(run: Run, usage: Path, line: int, edit: Edit, row: str) -> None:
+    """The exit code is 1, and a row has line, call, place, kind and both values."""
     _edit(usage, line, edit)
 
     output = run("check", usage)
@@ -225,20 +228,20 @@ def test_a_changed_line_is_drift(run: Run, usage: Path, line: int, edit: Edit, r
     assert rest[0] == "1 of 16 calls drifted."
 
 
-def test_a_contradicted_rule_is_named_with_its_line(run: Run, usage: Path) -> None:
-    """What a drift says of the decided rules comes first among them."""
+def test_contradicted_assumption_has_its_line(run: Run, usage: Path) -> None:
+    """The contradicted assumptions are listed first."""
     _edit(usage, 10, _set_answer("isAtLimit", value=False))
 
     output = run("check", usage)
 
-    rules = output.out.split("\n\n")[1].splitlines()
-    assert rules[0] == "Decided rules contradicted: 1"
-    assert rules[3].split()[0] == "usage-at-limit"
-    assert rules[3].endswith(f"{usage}:10")
+    assumptions = output.out.split("\n\n")[1].splitlines()
+    assert assumptions[0] == "Assumptions contradicted: 1"
+    assert assumptions[3].split()[0] == "usage-at-limit"
+    assert assumptions[3].endswith(f"{usage}:10")
 
 
-def test_calls_without_an_answer_are_passed_over(run: Run, usage: Path) -> None:
-    """A failure of the network was no answer of the service: it is counted, and no drift."""
+def test_calls_without_an_answer_are_skipped(run: Run, usage: Path) -> None:
+    """A failure of the network is counted, and is not drift."""
 
     def fail(row: Row) -> None:
         del row["answer"]
@@ -254,8 +257,8 @@ def test_calls_without_an_answer_are_passed_over(run: Run, usage: Path) -> None:
     assert summary.endswith(" not compared.")
 
 
-def test_several_recordings_are_checked_at_once(run: Run, usage: Path) -> None:
-    """Each is told in the order given, the rules once for all; drift in one of them is enough for exit code 1."""
+def test_several_recordings_are_checked_together(run: Run, usage: Path) -> None:
+    """The reports are in the given order, the assumptions once; drift in one recording gives exit code 1."""
     _edit(usage, 9, _set_answer("currentUsage", 5))
 
     good, bad = run("check", USAGE, RECORDINGS[0]), run("check", USAGE, usage, RECORDINGS[0])
@@ -263,12 +266,12 @@ def test_several_recordings_are_checked_at_once(run: Run, usage: Path) -> None:
     assert (good.code, bad.code) == (0, 1)
     heads = [line.split(": ")[0] for line in bad.out.splitlines() if "; now from the fake" in line]
     assert heads == [str(USAGE), str(usage), str(RECORDINGS[0])]
-    assert bad.out.count("Decided rules contradicted: ") == 1
+    assert bad.out.count("Assumptions contradicted: ") == 1
     assert "16 calls drifted.\n" in bad.out
 
 
-def test_a_check_is_one_json_document(run: Run, usage: Path) -> None:
-    """For programs: whether there is drift, each recording with its calls, each rule with its verdict and places."""
+def test_check_prints_one_json_document(run: Run, usage: Path) -> None:
+    """The document has the drift, each recording with its calls, and each assumption with its verdict and lines."""
     _edit(usage, 10, _set_answer("isAtLimit", value=False))
 
     output = run("check", "--json", usage, USAGE)
@@ -304,64 +307,72 @@ def test_a_check_is_one_json_document(run: Run, usage: Path) -> None:
     assert key["confirmed"] == [{"path": str(path), "line": 6} for path in (usage, USAGE)]
 
 
-def test_a_check_as_json_says_that_nothing_drifted(run: Run) -> None:
-    """Exit code 0 and `is_drift` go together, here too."""
+def test_check_without_drift_is_json_too(run: Run) -> None:
+    """`is_drift` is false if the exit code is 0."""
     output = run("check", "--json", USAGE)
 
     assert output.code == 0
     assert json.loads(output.out)["is_drift"] is False
 
 
-# What is no recording
+# Files that are not recordings
 
 
 @pytest.mark.parametrize("command", ["check", "show", "redact"])
-def test_a_file_that_is_not_there_exits_2(run: Run, tmp_path: Path, command: str) -> None:
-    """One line with its name; a folder is no file either."""
+def test_missing_file_exits_2(run: Run, tmp_path: Path, command: str) -> None:
+    """The error is one line with the name of the file, or of the folder."""
     missing, folder = run(command, tmp_path / "none.jsonl"), run(command, tmp_path)
 
     assert (missing.code, missing.out, folder.code, folder.out) == (2, "", 2, "")
-    assert missing.told == f"{tmp_path / 'none.jsonl'}: No such file or directory"
-    assert folder.told.startswith(f"{tmp_path}: ")
+    assert missing.problem == f"{tmp_path / 'none.jsonl'}: No such file or directory"
+    assert folder.problem.startswith(f"{tmp_path}: ")
 
 
 @pytest.mark.parametrize("command", ["check", "show", "redact"])
 @pytest.mark.parametrize(
-    "content", ["", "\n", "no JSON\n", "[]\n", "{}\n", '{"format": "chatarmin_os recording 0"}\n', "\x00\n"]
+    "content",
+    ["", "\n", "no JSON\n", "[]\n", "{}\n", '{"format": "chatarmin_os recording 0"}\n', "\x00\n"],
+    ids=["empty", "blank", "text", "list", "object", "unknown-format", "binary"],
 )
-def test_a_file_that_is_no_recording_exits_2(run: Run, tmp_path: Path, command: str, content: str) -> None:
-    """It says so on one line, and the file stays as it is."""
+def test_other_file_exits_2(run: Run, tmp_path: Path, command: str, content: str) -> None:
+    """The error is one line, and the file is unchanged."""
     file = tmp_path / "file"
     file.write_text(content, encoding="utf-8")
 
     output = run(command, file)
 
     assert (output.code, output.out) == (2, "")
-    assert output.told.startswith(str(file))
-    assert "line 1" in output.told
+    assert output.problem.startswith(str(file))
+    assert "line 1" in output.problem
     assert file.read_text(encoding="utf-8") == content
 
 
 _CALL = '"kind": "query", "path": "tiers.list", "input": null'
 
 
+INVALID_LINES = {
+    "syntax": ("{broken", "no JSON: "),
+    "empty": ("", "no JSON: "),
+    "list": ("[1]", "no call with its answer, error or failure"),
+    "no-outcome": (f"{{{_CALL}}}", "no call with its answer, error or failure"),
+    "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with its answer, error or failure"),
+    "unknown-outcome": (f'{{{_CALL}, "outcome": 1}}', "no call with its answer, error or failure"),
+    "unknown-failure": (
+        f'{{{_CALL}, "failure": {{"type": "Tired", "message": "", "outcome": ""}}}}',
+        "no call with its answer",
+    ),
+    "incomplete-error": (
+        f'{{{_CALL}, "error": {{"code": "CONFLICT"}}}}',
+        "its error has no code, message, status and data",
+    ),
+    "unknown-kind": ('{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}', "its path or kind is none"),
+}
+
+
 @pytest.mark.parametrize("command", ["check", "show", "redact"])
-@pytest.mark.parametrize(
-    ("broken", "told"),
-    [
-        ("{broken", "no JSON: "),
-        ("", "no JSON: "),
-        ("[1]", "no call with its answer, error or failure"),
-        (f"{{{_CALL}}}", "no call with its answer, error or failure"),
-        (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with its answer, error or failure"),
-        (f'{{{_CALL}, "outcome": 1}}', "no call with its answer, error or failure"),
-        (f'{{{_CALL}, "failure": {{"type": "Tired", "message": "", "outcome": ""}}}}', "no call with its answer"),
-        (f'{{{_CALL}, "error": {{"code": "CONFLICT"}}}}', "its error has no code, message, status and data"),
-        ('{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}', "its path or kind is none"),
-    ],
-)
-def test_a_broken_line_is_named_by_its_number(run: Run, usage: Path, command: str, broken: str, told: str) -> None:
-    """As an editor counts them; nothing else is told, and nothing is written."""
+@pytest.mark.parametrize(("broken", "expected"), INVALID_LINES.values(), ids=INVALID_LINES)
+def test_invalid_line_has_its_number(run: Run, usage: Path, command: str, broken: str, expected: str) -> None:
+    """The error has the number of the line, from 1, and nothing is written."""
     lines = usage.read_text(encoding="utf-8").splitlines()
     lines[4] = broken
     usage.write_text("\n".join(lines), encoding="utf-8")
@@ -370,70 +381,68 @@ def test_a_broken_line_is_named_by_its_number(run: Run, usage: Path, command: st
     output = run(command, usage)
 
     assert (output.code, output.out) == (2, "")
-    assert output.told.startswith(f"{usage}, line 5: {told}")
+    assert output.problem.startswith(f"{usage}, line 5: {expected}")
     assert usage.read_bytes() == before
     assert [path.name for path in usage.parent.iterdir()] == [usage.name]
 
 
-def test_one_broken_recording_ends_the_check_of_several(run: Run, tmp_path: Path) -> None:
-    """Nothing is half told: standard output stays empty, also as JSON."""
+def test_invalid_recording_ends_the_check_of_several(run: Run, tmp_path: Path) -> None:
+    """Standard output stays empty, also with --json."""
     for options in ([], ["--json"]):
         output = run("check", *options, USAGE, tmp_path / "none.jsonl")
 
         assert (output.code, output.out) == (2, "")
-        assert "none.jsonl: No such file" in output.told
+        assert "none.jsonl: No such file" in output.problem
 
 
-# What is recorded, checked against a live service
+# Checked against a live service
 
 
-def test_mutations_need_leave(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
-    """Without --run-mutations nothing is sent: exit code 2, and what would change the service is counted."""
+def test_mutations_need_an_option(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
+    """Without --run-mutations nothing is sent, and the error counts the mutations."""
     url, fake = service
 
     output = run("check", "--against", url, signed_up)
 
     assert (output.code, output.out) == (2, "")
-    assert output.told.startswith("--run-mutations: ")
-    assert "(onboard 1, billing.trackUsage 2)" in output.told
+    assert output.problem.startswith("--run-mutations: ")
+    assert "(onboard 1, billing.trackUsage 2)" in output.problem
     assert fake.calls == []
 
 
-def test_a_live_service_answers_as_recorded(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
-    """With leave the calls are made, also again on the same product: organisations and usage keys are made anew."""
+def test_live_service_answers_as_recorded(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
+    """Calls can be repeated on the same product: ids of organisations and usage keys are replaced by new ones."""
     url, fake = service
 
     first, again = (run("check", "--against", url, "--run-mutations", signed_up) for _ in range(2))
 
     for output in (first, again):
         assert (output.code, output.err) == (0, "")
-        told, summary, *_ = output.out.splitlines()
-        assert told.endswith(f"; now from {url}")
+        head, summary, *_ = output.out.splitlines()
+        assert head.endswith(f"; now from {url}")
         assert summary == "0 of 5 calls drifted."
-    made = [call.path for call in fake.calls if call.path != "tiers.list"]  # which finds out how the service writes
-    assert made == [row["path"] for row in _rows_of(signed_up)[1:]] * 2
+    paths = [call.path for call in fake.calls if call.path != "tiers.list"]  # a call that detects the transformer
+    assert paths == [row["path"] for row in _rows_of(signed_up)[1:]] * 2
     orgs = {call.input["externalOrgId"] for call in fake.calls if call.path == "onboard"}
     keys = {call.input["idempotencyKey"] for call in fake.calls if call.path == "billing.trackUsage"}
     assert (len(orgs), len(keys)) == (2, 4)
     assert "org_1" not in orgs
 
 
-def test_queries_need_no_leave(run: Run, service: tuple[str, FakeTransport], looked: Path, signed_up: Path) -> None:
-    """A recording that only reads is checked as it is; several share the client."""
+def test_queries_need_no_option(run: Run, service: tuple[str, FakeTransport], queries: Path, signed_up: Path) -> None:
+    """A recording of queries is checked without --run-mutations; several recordings share the client."""
     url, fake = service
 
-    alone = run("check", "--against", url, "--timeout", "5", looked)
-    both = run("check", "--against", url, "--json", "--run-mutations", looked, signed_up)
+    alone = run("check", "--against", url, "--timeout", "5", queries)
+    both = run("check", "--against", url, "--json", "--run-mutations", queries, signed_up)
 
     assert (alone.code, both.code) == (0, 0)
     assert [(one["against"], len(one["calls"])) for one in json.loads(both.out)["recordings"]] == [(url, 2), (url, 5)]
     assert len(fake.calls) == 2 + 2 + 5
 
 
-def test_a_live_service_that_answers_otherwise_has_drifted(
-    run: Run, service: tuple[str, FakeTransport], signed_up: Path
-) -> None:
-    """Exit code 1, and a row as against the fake."""
+def test_changed_live_service_is_drift(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
+    """The exit code is 1, and a row has the difference."""
     url, fake = service
     fake.fail("features.check", error="FORBIDDEN")
 
@@ -443,14 +452,14 @@ def test_a_live_service_that_answers_otherwise_has_drifted(
     assert " ".join(output.out.splitlines()[3].split()) == "3 features.check - outcome an answer FORBIDDEN"
 
 
-@pytest.mark.parametrize("key", ["wrong_secret_key", "pk_live_1234"])
-def test_a_wrong_key_exits_1(
-    run: Run, service: tuple[str, FakeTransport], looked: Path, monkeypatch: pytest.MonkeyPatch, key: str
+@pytest.mark.parametrize("key", ["wrong_secret_key", "pk_live_1234"], ids=["unknown", "of-another-service"])
+def test_rejected_key_exits_1(
+    run: Run, service: tuple[str, FakeTransport], queries: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """The refusal of the service, and where keys come from; the key is not shown."""
+    """The error has the refusal and advice, but not the key."""
     monkeypatch.setenv("OS_API_KEY", key)
 
-    output = run("check", "--against", service[0], looked)
+    output = run("check", "--against", service[0], queries)
 
     assert (output.code, output.out) == (1, "")
     refusal, advice = output.err.splitlines()
@@ -459,152 +468,162 @@ def test_a_wrong_key_exits_1(
     assert key not in output.err
 
 
-@pytest.mark.parametrize("code", ["UNAUTHORIZED", "FORBIDDEN", f"X {KEY}"])
-def test_a_service_that_repeats_the_key_does_not_show_it(
-    run: Run, service: tuple[str, FakeTransport], looked: Path, code: str
+@pytest.mark.parametrize(
+    "code", ["UNAUTHORIZED", "FORBIDDEN", f"X {KEY}"], ids=["unauthorized", "forbidden", "key-as-code"]
+)
+def test_key_in_a_refusal_is_not_printed(
+    run: Run, service: tuple[str, FakeTransport], queries: Path, code: str
 ) -> None:
-    """Neither in a refusal nor in a row of the table; `run` looks for it."""
+    """Error and table are without the key; `run` searches for it."""
     url, fake = service
     fake.fail(error=ApiError.from_code(code, f"No: Bearer {KEY}", http_status=418), times=9)
 
-    output = run("check", "--against", url, looked)
+    output = run("check", "--against", url, queries)
 
     assert output.code == 1
     assert code.replace(KEY, "[key]") in output.out + output.err
     assert code != "UNAUTHORIZED" or "No: Bearer [key]" in output.err
 
 
-def test_no_server_exits_3(run: Run, looked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens there: no answer, and nothing has run."""
+def test_failed_connection_exits_3(run: Run, queries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says that the call was not sent."""
     monkeypatch.setenv("OS_API_KEY", KEY)
 
-    output = run("check", "--against", "http://127.0.0.1:9/api", "--timeout", "5", looked)
+    output = run("check", "--against", "http://127.0.0.1:9/api", "--timeout", "5", queries)
 
     assert (output.code, output.out) == (3, "")
-    assert output.told.startswith("no answer, it did not run: 127.0.0.1:9")
+    assert output.problem.startswith("could not reach the service: 127.0.0.1:9")
 
 
-def test_a_lost_answer_exits_3(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
-    """A mutation of which the answer was lost may have run; the check ends there."""
+def test_lost_response_exits_3(run: Run, service: tuple[str, FakeTransport], signed_up: Path) -> None:
+    """A mutation without a response may have run; the check ends there."""
     url, fake = service
     fake.fail("onboard", error=ConnectionFailed("lost"), times=3, after=True)  # as often as it is sent
 
     output = run("check", "--against", url, "--run-mutations", signed_up)
 
     assert (output.code, output.out) == (3, "")
-    assert output.told.startswith("no answer, it may have run: ")
+    assert output.problem.startswith("no response: ")
+    assert output.problem.endswith("; the call may have run")
     assert "features.check" not in [call.path for call in fake.calls]
 
 
 @pytest.mark.parametrize(
-    "url", ["nonsense", "ftp://os.example.com", "http://os.example.com", f"https://{KEY}@os.example.com", "FAKE"]
+    "url",
+    ["nonsense", "ftp://os.example.com", "http://os.example.com", f"https://{KEY}@os.example.com", "FAKE"],
+    ids=["word", "ftp", "plain-http", "user", "capitals"],
 )
-def test_a_bad_url_exits_2(run: Run, looked: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """It goes by the option's name, and programmers' ways out are not offered."""
+def test_invalid_url_exits_2(run: Run, queries: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The error names the option, and advises nothing about Python."""
     monkeypatch.setenv("OS_API_KEY", KEY)
 
-    output = run("check", "--against", url, looked)
+    output = run("check", "--against", url, queries)
 
     assert (output.code, output.out) == (2, "")
-    assert output.told.startswith("--against: ")
-    assert "allow_http" not in output.told
+    assert output.problem.startswith("--against: ")
+    assert "allow_http" not in output.problem
 
 
-def test_without_a_key_nothing_is_asked(run: Run, looked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit code 2 and what to do; a blank key is none."""
+def test_missing_key_exits_2(run: Run, queries: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing or blank key gets advice."""
     for key in (None, " "):
         if key:
             monkeypatch.setenv("OS_API_KEY", key)
 
-        output = run("check", "--against", "http://127.0.0.1:9", looked)
+        output = run("check", "--against", "http://127.0.0.1:9", queries)
 
         assert (output.code, output.out) == (2, "")
-        assert output.told.startswith("no API key: set OS_API_KEY")
+        assert output.problem.startswith("the API key is missing; set OS_API_KEY")
 
 
-def test_the_key_may_come_from_elsewhere(
-    run: Run, service: tuple[str, FakeTransport], looked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_key_comes_from_a_file_or_standard_input(
+    run: Run, service: tuple[str, FakeTransport], queries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a file or from standard input, as with the commands that call the service."""
+    """--api-key-file works as with the commands that call the service."""
     monkeypatch.setenv("OS_API_KEY", "wrong")
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n", encoding="utf-8")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{KEY}\n"))
 
     for source in (file, "-"):
-        assert run("check", "--against", service[0], "--api-key-file", source, looked).code == 0
-    assert "missing: No such file" in run("check", "--against", service[0], "--api-key-file", "missing", looked).told
+        assert run("check", "--against", service[0], "--api-key-file", source, queries).code == 0
+    assert (
+        "missing: No such file" in run("check", "--against", service[0], "--api-key-file", "missing", queries).problem
+    )
 
 
-def test_the_key_is_asked_for_on_a_terminal(
-    run: Run, service: tuple[str, FakeTransport], looked: Path, monkeypatch: pytest.MonkeyPatch
+def test_terminal_prompts_for_the_key(
+    run: Run, service: tuple[str, FakeTransport], queries: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only where a live service is asked; who types none is told what to do."""
+    """Only a check against a live service prompts; without a key it exits with 2."""
     typed = [KEY, ""]
     monkeypatch.delenv("OS_API_KEY")
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda _: typed.pop(0))
 
-    assert run("check", looked).code == 0
+    assert run("check", queries).code == 0
     assert len(typed) == 2
-    assert run("check", "--against", service[0], looked).code == 0
-    none = run("check", "--against", service[0], looked)
+    assert run("check", "--against", service[0], queries).code == 0
+    none = run("check", "--against", service[0], queries)
 
     assert none.code == 2
-    assert none.told.startswith("no API key: ")
+    assert none.problem.startswith("the API key is missing; ")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("check", KEY), "[key]: No such file"),
-        (("show", KEY), "[key]: No such file"),
-        (("redact", KEY), "[key]: No such file"),
-        (("check", "f", "--api-key", KEY), "unrecognized arguments: --api-key [key]"),
-        (("check", str(USAGE), "--against", "http://127.0.0.1:9", "--api-key-file", KEY), "--api-key-file [key]: "),
-    ],
-)
-def test_a_key_in_the_wrong_place_is_not_repeated(run: Run, arguments: tuple[str, ...], told: str) -> None:
-    """Whoever takes the key for an argument does not find it in the log; `run` looks for it."""
+MISPLACED_KEYS = {
+    "check": (("check", KEY), "[key]: No such file"),
+    "show": (("show", KEY), "[key]: No such file"),
+    "redact": (("redact", KEY), "[key]: No such file"),
+    "api-key-option": (("check", "f", "--api-key", KEY), "unrecognized arguments: --api-key [key]"),
+    "key-file": (
+        ("check", str(USAGE), "--against", "http://127.0.0.1:9", "--api-key-file", KEY),
+        "--api-key-file [key]: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MISPLACED_KEYS.values(), ids=MISPLACED_KEYS)
+def test_misplaced_key_is_not_printed(run: Run, arguments: tuple[str, ...], expected: str) -> None:
+    """An API key that is typed as another argument is redacted in the error; `run` searches for it."""
     output = run(*arguments)
 
     assert output.code == 2
-    assert told in output.err
+    assert expected in output.err
 
 
-# What is in a recording
+# The content of a recording
 
 
-def test_a_recording_is_shown_as_a_table(run: Run) -> None:
-    """A row for each call with its line, its input and what it came to: an answer, or a refusal with its code."""
+def test_show_prints_a_table(run: Run) -> None:
+    """A row has the line of a call, its input, and its answer or the code of its refusal."""
     output = run("show", USAGE)
 
     assert (output.code, output.err) == (0, "")
-    told, header, _, *rows = output.out.splitlines()
+    title, header, _, *rows = output.out.splitlines()
     head, *recorded = _rows_of(USAGE)
-    assert told == f"{USAGE}: recorded {head['recorded_at']} from {head['from']}"
-    assert header.split() == ["line", "call", "input", "came", "to"]
+    assert title == f"{USAGE}: recorded {head['recorded_at']} from {head['from']}"
+    assert header.split() == ["line", "call", "input", "outcome"]
     assert [row.split()[:2] for row in rows] == [[str(line), row["path"]] for line, row in enumerate(recorded, start=2)]
     assert '{"featuresApplied": 2, "tierCode": "free"}' in rows[1]
     assert rows[4].endswith("CONFLICT: The idempotency key 'usage-1' was used with another quantity")
     assert '..."' not in rows[0]
-    assert rows[0].endswith("...")  # what is long is cut
+    assert rows[0].endswith("...")  # a long answer is cut
 
 
-def test_what_never_came_is_shown_as_no_answer(run: Run, tmp_path: Path) -> None:
-    """A failure goes by its type and words; a call without an input has an empty cell."""
+def test_show_prints_failures(run: Run, tmp_path: Path) -> None:
+    """A failure has its type and message; a call without an input has an empty cell."""
     fake = FakeTransport(demo_catalogue())
-    fake.fail("tiers.list", error=TimedOut("the service slept"))
+    fake.fail("tiers.list", error=TimedOut("timed out"))
     with _recording(fake, tmp_path / "failed.jsonl") as client, pytest.raises(TimedOut):
         client.tiers.list()
 
     row = run("show", tmp_path / "failed.jsonl").out.splitlines()[-1]
 
-    assert row.split(maxsplit=2) == ["2", "tiers.list", "no answer (TimedOut): the service slept"]
+    assert row.split(maxsplit=2) == ["2", "tiers.list", "no response (TimedOut): timed out"]
 
 
-def test_what_a_terminal_would_obey_is_not_shown(run: Run, tmp_path: Path) -> None:
-    """Letters of all languages are shown, control characters of names are not."""
+def test_show_prints_no_control_characters(run: Run, tmp_path: Path) -> None:
+    """Names are printed with letters of all languages, without control characters."""
     name = "Sök\x1b[2J\x9b日本"
     with _recording(FakeTransport(demo_catalogue()), tmp_path / "names.jsonl") as client:
         client.companies.create(name=name, external_org_id="org_1")
@@ -617,34 +636,34 @@ def test_what_a_terminal_would_obey_is_not_shown(run: Run, tmp_path: Path) -> No
     assert json.loads(document.out)["recordings"][0]["calls"][0]["input"]["name"] == name
 
 
-@OF_EACH_STORY
-def test_a_recording_is_shown_as_one_json_document(run: Run, story: Path) -> None:
-    """Its first line, and its calls in their order, whole."""
-    output = run("show", "--json", story)
+@EACH_RECORDING
+def test_show_prints_one_json_document(run: Run, recording: Path) -> None:
+    """The document has the first line, and the complete calls in their order."""
+    output = run("show", "--json", recording)
 
-    head, *calls = _rows_of(story)
+    head, *calls = _rows_of(recording)
     assert (output.code, output.err) == (0, "")
-    assert json.loads(output.out) == {"recordings": [{"path": str(story), "head": head, "calls": calls}]}
+    assert json.loads(output.out) == {"recordings": [{"path": str(recording), "head": head, "calls": calls}]}
 
 
-def test_an_empty_recording_is_fine(run: Run, tmp_path: Path) -> None:
-    """Nothing was called: it says so, nothing drifts, and there is nothing to redact."""
+def test_empty_recording_is_valid(run: Run, tmp_path: Path) -> None:
+    """A recording without calls is shown as such, has no drift, and can be redacted."""
     empty = tmp_path / "empty.jsonl"
     _recording(FakeTransport(), empty).close()
 
-    [told] = run("show", empty).out.splitlines()
+    [line] = run("show", empty).out.splitlines()
     [document] = json.loads(run("show", "--json", empty).out)["recordings"]
     checked, redacted = run("check", empty), run("redact", empty)
 
-    assert told.endswith(" from FakeTransport, no calls")
+    assert line.endswith(" from FakeTransport, no calls")
     assert document["calls"] == []
     assert (checked.code, checked.out.splitlines()[1]) == (0, "0 of 0 calls drifted.")
     assert (redacted.code, redacted.out.splitlines()[0]) == (0, f"{empty}: 0 of 0 calls redacted")
     assert len(_rows_of(empty)) == 1
 
 
-def test_a_redacted_recording_says_so(run: Run, usage: Path) -> None:
-    """Whoever reads it knows that names in it are none."""
+def test_show_marks_a_redacted_recording(run: Run, usage: Path) -> None:
+    """The title of a redacted recording ends with "redacted"."""
     before = run("show", usage).out.splitlines()[0]
 
     run("redact", usage)
@@ -653,11 +672,11 @@ def test_a_redacted_recording_says_so(run: Run, usage: Path) -> None:
     assert json.loads(run("show", "--json", usage).out)["recordings"][0]["head"]["redacted"] is True
 
 
-# What is taken out of a recording
+# Redacted recordings
 
 
-def test_personal_data_is_taken_out(run: Run, personal: Path) -> None:
-    """The file is replaced, line by line, and told what will replay it; only calls that had any have changed."""
+def test_redact_removes_personal_data(run: Run, personal: Path) -> None:
+    """The file is replaced, only calls with personal data change, and the output names the redactor."""
     before, inode = _rows_of(personal), personal.stat().st_ino
 
     output = run("redact", personal)
@@ -672,12 +691,12 @@ def test_personal_data_is_taken_out(run: Run, personal: Path) -> None:
     assert after[0] == {**before[0], "redacted": True}
     assert [(row["path"], row["kind"]) for row in after[1:]] == [(row["path"], row["kind"]) for row in before[1:]]
     assert after[-1] == before[-1]
-    assert personal.stat().st_ino != inode  # another file took its place
+    assert personal.stat().st_ino != inode  # a new file
     assert [path.name for path in personal.parent.iterdir()] == [personal.name]
 
 
-def test_what_was_redacted_replays_with_the_redactor_that_is_told(run: Run, personal: Path) -> None:
-    """The program that was recorded finds its calls, with the data that it still has."""
+def test_redacted_recording_replays_with_the_redactor(run: Run, personal: Path) -> None:
+    """The recorded program finds its calls, with its original data."""
     created, contact, listed, *refused, tiers = _rows_of(personal)[1:]
     run("redact", personal)
 
@@ -692,14 +711,14 @@ def test_what_was_redacted_replays_with_the_redactor_that_is_told(run: Run, pers
         assert client.call(tiers["path"]) == tiers["answer"]
 
 
-def test_the_original_stays_where_an_output_is_named(run: Run, personal: Path, tmp_path: Path) -> None:
-    """What is written there is what would have replaced it; a file that is there gives way."""
+def test_output_leaves_the_recording_unchanged(run: Run, personal: Path, tmp_path: Path) -> None:
+    """--output gets the redacted recording, and replaces an existing file."""
     before, output = personal.read_bytes(), tmp_path / "redacted.jsonl"
     output.write_text("something else", encoding="utf-8")
 
-    told = run("redact", personal, "--output", output)
+    done = run("redact", personal, "--output", output)
 
-    assert (told.code, told.out.splitlines()[0]) == (0, f"{output}: 5 of 6 calls redacted")
+    assert (done.code, done.out.splitlines()[0]) == (0, f"{output}: 5 of 6 calls redacted")
     assert personal.read_bytes() == before
     assert _found_of(output, *PERSONAL) == set()
     run("redact", personal)
@@ -707,11 +726,9 @@ def test_the_original_stays_where_an_output_is_named(run: Run, personal: Path, t
     assert {path.name for path in tmp_path.iterdir()} == {personal.name, output.name}
 
 
-@pytest.mark.parametrize(
-    "only", [["names"], ["email_addresses"], ["metadata"], ["metadata", "names"]], ids=" and ".join
-)
-def test_only_what_is_named_is_taken_out(run: Run, personal: Path, only: list[str]) -> None:
-    """The rest stays, and the redactors to replay with are named in the order in which they run."""
+@pytest.mark.parametrize("only", [["names"], ["email_addresses"], ["metadata"], ["metadata", "names"]], ids="-".join)
+def test_only_limits_the_redaction(run: Run, personal: Path, only: list[str]) -> None:
+    """Other kinds of data stay, and the output names the redactors in their order."""
     others = [kind for kind in PERSONAL if kind not in only]
     kept = _found_of(personal, *others)
 
@@ -724,8 +741,8 @@ def test_only_what_is_named_is_taken_out(run: Run, personal: Path, only: list[st
     assert _found_of(personal, *others) == kept
 
 
-def test_to_redact_something_unknown_exits_2(run: Run, personal: Path) -> None:
-    """The choices are told, and the file stays."""
+def test_redact_of_an_unknown_kind_exits_2(run: Run, personal: Path) -> None:
+    """The error has the choices, and the file is unchanged."""
     before = personal.read_bytes()
 
     output = run("redact", personal, "--only", "passwords")
@@ -736,8 +753,8 @@ def test_to_redact_something_unknown_exits_2(run: Run, personal: Path) -> None:
     assert personal.read_bytes() == before
 
 
-def test_an_output_that_cannot_be_written_exits_2(run: Run, personal: Path, tmp_path: Path) -> None:
-    """A folder that is not there, and a folder in the file's place: one line, and no stray file."""
+def test_unwritable_output_exits_2(run: Run, personal: Path, tmp_path: Path) -> None:
+    """A missing folder, or a folder in place of the file, is an error of one line, and leaves no file."""
     before = personal.read_bytes()
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -748,18 +765,18 @@ def test_an_output_that_cannot_be_written_exits_2(run: Run, personal: Path, tmp_
     )
 
     assert (nowhere.code, nowhere.out, in_place.code, in_place.out) == (2, "", 2, "")
-    assert nowhere.told == f"{tmp_path / 'none' / 'f'}: No such file or directory"
-    assert in_place.told.startswith(f"{folder}: ")
+    assert nowhere.problem == f"{tmp_path / 'none' / 'f'}: No such file or directory"
+    assert in_place.problem.startswith(f"{folder}: ")
     assert personal.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {personal.name, folder.name}
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("method", ["chmod", "replace"])
-def test_a_failure_half_way_leaves_the_recording(
+def test_failed_redaction_leaves_the_recording(
     run: Run, personal: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """A full disk, or a file that may not be replaced: the recording is whole, and nothing lies beside it."""
+    """If the disk is full or the file cannot be replaced, the recording is unchanged and no other file is left."""
     before = personal.read_bytes()
 
     def fail(path: Path, _: object) -> None:
@@ -772,18 +789,18 @@ def test_a_failure_half_way_leaves_the_recording(
         output = run("redact", personal)
 
     assert (output.code, output.out) == (2, "")
-    assert output.told == f"{personal}: No space left on device"
+    assert output.problem == f"{personal}: No space left on device"
     assert personal.read_bytes() == before
     assert [path.name for path in personal.parent.iterdir()] == [personal.name]
 
 
-@OF_EACH_STORY
-def test_what_was_redacted_has_no_drift(run: Run, story: Path, tmp_path: Path) -> None:
-    """Equal values stay equal, so the fake still does as the recording says; redacted again it stays as it is."""
+@EACH_RECORDING
+def test_redacted_recording_has_no_drift(run: Run, recording: Path, tmp_path: Path) -> None:
+    """Equal values stay equal, so that the fake answers as recorded; a second redaction changes nothing."""
     once, twice = tmp_path / "once.jsonl", tmp_path / "twice.jsonl"
-    count = len(_rows_of(story)) - 1
+    count = len(_rows_of(recording)) - 1
 
-    assert run("redact", story, "--output", once).code == 0
+    assert run("redact", recording, "--output", once).code == 0
     again = run("redact", once, "--output", twice)
     checked = run("check", once)
 
@@ -794,8 +811,8 @@ def test_what_was_redacted_has_no_drift(run: Run, story: Path, tmp_path: Path) -
     assert len(_rows_of(once)) == count + 1
 
 
-def test_redacting_twice_changes_nothing_more(run: Run, personal: Path) -> None:
-    """Also in place, and also where only a part is redacted again."""
+def test_second_redaction_changes_nothing(run: Run, personal: Path) -> None:
+    """A second redaction in place, or of one kind, changes nothing."""
     run("redact", personal)
     before = personal.read_bytes()
 
@@ -806,12 +823,12 @@ def test_redacting_twice_changes_nothing_more(run: Run, personal: Path) -> None:
     assert run("check", personal).code == 0
 
 
-# The commands themselves
+# The commands
 
 
 @pytest.mark.parametrize("command", ["check", "show", "redact"])
-def test_each_command_has_help_with_examples_and_exit_codes(run: Run, command: str) -> None:
-    """Help is on standard output: lines to paste, and what each exit code says."""
+def test_command_has_help_with_examples_and_exit_codes(run: Run, command: str) -> None:
+    """--help prints command lines to paste, and the meaning of each exit code."""
     output = run(command, "--help")
 
     assert (output.code, output.err) == (0, "")
@@ -821,8 +838,8 @@ def test_each_command_has_help_with_examples_and_exit_codes(run: Run, command: s
     assert {part.split()[0] for part in codes.split(";")} == expected
 
 
-def test_the_commands_are_listed(run: Run) -> None:
-    """`recording --help` names all three."""
+def test_commands_are_listed(run: Run) -> None:
+    """`recording --help` lists the three commands."""
     listed = run("--help").out.split("commands:")[1]
 
     assert all(f"    {command} " in listed for command in ("check", "show", "redact"))
@@ -839,30 +856,31 @@ def test_the_commands_are_listed(run: Run) -> None:
         ("check", str(USAGE), "--again", "fake"),
         ("check", str(USAGE), "--timeout", "soon"),
     ],
+    ids=["no-command", "unknown-command", "check", "show", "redact", "shortened-option", "timeout"],
 )
 def test_wrong_usage_exits_2(run: Run, arguments: tuple[str, ...]) -> None:
-    """What argparse refuses, shortened options among it, is told with the usage."""
+    """The usage is printed to standard error, also for a shortened option."""
     output = run(*arguments)
 
     assert (output.code, output.out) == (2, "")
     assert "usage: chatarmin-os" in output.err
 
 
-def test_several_recordings_are_redacted_each_in_its_place(run: Run, tmp_path: Path) -> None:
-    """All files at once; one output for several is no place for them."""
+def test_several_recordings_are_redacted_in_place(run: Run, tmp_path: Path) -> None:
+    """Each file is replaced; --output takes only one recording."""
     paths = [shutil.copy(USAGE, tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
 
     refused = run("redact", *paths, "--output", tmp_path / "f")
     done = run("redact", *paths)
 
-    assert (refused.code, refused.told) == (2, "--output takes one recording; without it each is replaced")
+    assert (refused.code, refused.problem) == (2, "--output: takes one recording; omit it to replace each file")
     assert done.code == 0
     assert [line.partition(": ")[0] for line in done.out.splitlines()[:2]] == [*map(str, paths)]
     assert run("show", *paths).out.count(", redacted") == 2
 
 
-def test_what_is_nested_too_deep_is_not_redacted(run: Run, tmp_path: Path) -> None:
-    """An answer that no redactor can walk through leaves the file as it is."""
+def test_deep_answer_is_not_redacted(run: Run, tmp_path: Path) -> None:
+    """An answer that is nested too deeply for a redactor leaves the file unchanged."""
     path = tmp_path / "deep.jsonl"
     answer = "[" * 700 + "]" * 700
     first = json.dumps(_cassette.head("https://os.example", is_redacted=False))
@@ -871,5 +889,5 @@ def test_what_is_nested_too_deep_is_not_redacted(run: Run, tmp_path: Path) -> No
 
     output = run("redact", path)
 
-    assert (output.code, output.told) == (2, f"{path}: an answer is nested too deep to be redacted")
+    assert (output.code, output.problem) == (2, f"{path}: an answer is nested too deeply to be redacted")
     assert path.read_bytes() == before

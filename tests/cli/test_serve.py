@@ -1,4 +1,4 @@
-"""`chatarmin-os serve`: it says where it answers, stops when told, keeps its state, and says why it cannot."""
+"""`chatarmin-os serve`: the ready line, signals, the state file, the catalogue, and errors at the start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEY = "os_sk_served"
 
 @contextmanager
 def _serving(*options: str, cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run the command on a free port; give its process and base URL."""
+    """Run the command on a free port; yield its process and base URL."""
     command = [sys.executable, "-W", "error", "-m", "chatarmin_os", "serve", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd) as process:  # noqa: S603
         assert process.stdout
@@ -36,9 +36,9 @@ def _serving(*options: str, cwd: Path | None = None) -> Iterator[tuple[subproces
             process.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_answers_and_stops_and_remembers(tmp_path: Path, number: signal.Signals) -> None:
-    """The URL is printed when it answers; a signal ends it with 0, and what happened is there at the next start."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
+def test_service_stops_at_a_signal_and_keeps_its_state(tmp_path: Path, number: signal.Signals) -> None:
+    """The URL is printed once the service is ready; a signal ends it with 0, and the next start loads the state."""
     state = tmp_path / "state.json"
     with _serving("--state", str(state)) as (process, url), ChatarminOS(KEY, base_url=url) as client:
         company = client.onboard(external_org_id="org_1", tier_code="free")
@@ -48,14 +48,14 @@ def test_it_answers_and_stops_and_remembers(tmp_path: Path, number: signal.Signa
     assert process.returncode == 0
     assert out == ""
     assert err.count("\n") == 1
-    assert url.removesuffix("api/v1") in err
+    assert f"Fake service running. Inspect it at {url.removesuffix('api/v1')}; press Ctrl-C to stop." in err
     assert KEY not in state.read_text()
     with _serving("--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert client.onboard(external_org_id="org_1").company_id == company.company_id
 
 
 def test_options_reach_the_service() -> None:
-    """An empty product, tRPC 10, superjson, a failure rate and another name."""
+    """The service has an empty catalogue, tRPC 10, superjson, a failure rate and another host name."""
     options = ("--empty", "--trpc", "10", "--transformer", "superjson", "--latency-ms", "1", "--allow-host", "fake")
     with _serving(*options) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert client.tiers.list() == []
@@ -71,8 +71,8 @@ def test_options_reach_the_service() -> None:
         client.tiers.list()
 
 
-def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """It says which, and exits 2."""
+def test_used_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the port; the exit code is 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         options = ["--fail-rate", "0.5", "--latency-ms", "5", "--allow-host", "fake"]
@@ -83,8 +83,8 @@ def test_a_port_in_use_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_a_broken_state_file_is_one_line_and_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody's file is overwritten because it could not be read."""
+def test_invalid_state_file_is_one_line_and_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that cannot be read is not overwritten."""
     state = tmp_path / "state.json"
     state.write_text("precious")
 
@@ -97,9 +97,10 @@ def test_a_broken_state_file_is_one_line_and_stays(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("option", "value"),
     [("--port", "x"), ("--port", "70000"), ("--fail-rate", "2"), ("--latency-ms", "-1"), ("--latency-ms", "x")],
+    ids=["port", "large-port", "fail-rate", "negative-latency", "latency"],
 )
-def test_bad_options_are_named(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
-    """Wrong usage exits 2."""
+def test_invalid_option_is_named(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    """Wrong usage exits with 2."""
     with pytest.raises(SystemExit) as ended:
         main(["serve", option, value])
 
@@ -107,8 +108,8 @@ def test_bad_options_are_named(capsys: pytest.CaptureFixture[str], option: str, 
     assert f"argument {option}: expected" in capsys.readouterr().err
 
 
-def test_it_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Signals are taken before it answers; a second one does not cut the saving short."""
+def test_second_signal_is_ignored(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Signals are handled before the service is ready; a second one does not interrupt the saving of the state."""
     handlers: dict[int, Any] = {}
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
 
@@ -127,10 +128,10 @@ def test_it_runs_until_it_is_stopped(monkeypatch: pytest.MonkeyPatch, capsys: py
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
 
 
-def test_a_signal_before_it_runs_ends_it_well(
+def test_signal_before_the_service_runs_exits_0(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever stops it at once gets 0 too, and his handlers back."""
+    """The exit code is 0, and the previous signal handlers are back."""
 
     def stopped(_: served.Server) -> None:
         raise SystemExit(0)
@@ -153,34 +154,36 @@ def test_a_signal_before_it_runs_ends_it_well(
         ("--allow-host", "fake:3001"),
         ("--allow-host", "http://x"),
     ],
+    ids=["empty-file", "blank-file", "empty-host", "host-with-port", "url"],
 )
-def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
-    """A variable of the shell that is not set must not mean that nothing is kept."""
+def test_invalid_file_or_host_is_refused(capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    """An unset shell variable must not turn the state file off."""
     with pytest.raises(SystemExit) as ended:
         main(["serve", option, value])
 
+    problem = "must not be blank" if option == "--state" else "expected"
     assert ended.value.code == 2
-    assert f"argument {option}: expected" in capsys.readouterr().err
+    assert f"argument {option}: {problem}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("is_ready", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_not_lost(number: signal.Signals, *, is_ready: bool) -> None:
-    """Python drops what a handler raises in a callback of the garbage collector: the service ends all the same."""
+@pytest.mark.parametrize("is_ready", [False, True], ids=["starting", "ready"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["sigint", "sigterm"])
+def test_signal_in_a_callback_is_not_lost(number: signal.Signals, *, is_ready: bool) -> None:
+    """Python drops an exception in a callback of the garbage collector; the service ends nevertheless."""
     program = (
         "import signal, sys\n"
-        "from chatarmin_os.fake import server as module\n"
+        "from chatarmin_os import server as module\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Dropping:\n"
         "    def __del__(self):\n"
         f"        signal.raise_signal(signal.{number.name})\n"
         "sys.unraisablehook = lambda _: None\n"
-        "def drop(self, made=module.Server.run):\n"
+        "def drop(self, run=module.Server.run):\n"
         "    Dropping()\n"
-        "    return made(self)\n"
-        "def make(*given, made=module.FakeService, **named):\n"
+        "    return run(self)\n"
+        "def make(*given, service=module.FakeService, **named):\n"
         "    Dropping()\n"
-        "    return made(*given, **named)\n"
+        "    return service(*given, **named)\n"
     )
     program += "module.Server.run = drop\n" if is_ready else "module.FakeService = make\n"
     program += "from chatarmin_os.cli import main\nsys.exit(main())"
@@ -216,8 +219,8 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_products_begin_with_a_catalogue_of_a_file(tmp_path: Path) -> None:
-    """With every argument of add_feature and add_tier; each key has a copy, and what a state keeps has its own."""
+def test_catalogue_file_is_that_of_new_products(tmp_path: Path) -> None:
+    """It has every argument of add_feature and add_tier; each key has a copy, and kept products keep theirs."""
     state = tmp_path / "state.json"
     with _serving("--catalogue", _catalogue(tmp_path, GOOD), "--state", str(state)) as (process, url):
         for key in (KEY, "os_sk_second"):
@@ -240,85 +243,114 @@ def test_products_begin_with_a_catalogue_of_a_file(tmp_path: Path) -> None:
     assert (access.quantity_limit, access.included_quantity, access.config_values) == (3, 1, {"colour": "red"})
 
 
-@pytest.mark.parametrize("attribute", ["catalogue", "made", "Shop.catalogue"])
-def test_products_begin_with_a_catalogue_of_a_module(tmp_path: Path, attribute: str) -> None:
-    """A Catalogue, or a function that returns one, found as `python -m` would: in the folder it is run in."""
+@pytest.mark.parametrize(
+    "attribute", ["catalogue", "create", "Shop.catalogue"], ids=["catalogue", "function", "attribute-of-a-class"]
+)
+def test_catalogue_of_a_module_is_that_of_new_products(tmp_path: Path, attribute: str) -> None:
+    """The module is found in the working directory, as with `python -m`; a function returns the catalogue."""
     code = "from chatarmin_os.fake import Catalogue\n"
     code += "catalogue = Catalogue()\ncatalogue.add_tier('basic', name='Basic')\n"
-    code += "def made(): return catalogue\nclass Shop: catalogue = catalogue\n"
+    code += "def create(): return catalogue\nclass Shop: catalogue = catalogue\n"
     (tmp_path / "shop_of_the_tests.py").write_text(code, encoding="utf-8")
     given = ("--catalogue", f"shop_of_the_tests:{attribute}")
     with _serving(*given, cwd=tmp_path) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert [tier.code for tier in client.tiers.list()] == ["basic"]
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        ("{", "no JSON: Expecting property name"),
-        ("[" * 100_000, "it is nested too deep"),
-        ("[]", "expected a mapping with features, tiers; got list []"),
-        ({"feature": []}, "feature: no such field; allowed: features, tiers"),
-        ({"features": {}}, "features: expected a list, got dict {}"),
-        ({"features": [1]}, "features[0]: expected a mapping with code, name, has_quantity, config; got int 1"),
-        ({"features": [{"code": "x"}]}, "features[0].name: is missing"),
-        ({"features": [{"code": "", "name": "X"}]}, "features[0].code: blank text"),
-        ({"features": [{"code": ["x"], "name": "X"}]}, "features[0].code: expected text, got list ['x']"),
-        ({"features": [{"code": "x", "name": "X", "hasQuantity": True}]}, "features[0].hasQuantity: no such field"),
-        ({"features": [{"code": "x", "name": "X", "has_quantity": 1}]}, "features[0].has_quantity: expected True or"),
-        ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: 'x' stands twice"),
-        ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: 'x' stands twice"),
-        ({"tiers": [{"code": "x", "name": "X", "base_fee": 0.5}]}, "tiers[0].base_fee: expected minor units"),
-        ({"tiers": [{"code": "x", "name": "X", "base_fee": 10**400}]}, "tiers[0].base_fee: an integer beyond"),
-        ('{"features": [{"code": "x", "name": "X", "config": {"a": NaN}}]}', "features[0].config.a: JSON has no such"),
-        ({"tiers": [{"code": "x", "name": "X", "features": {"y": {}}}]}, "tiers[0].features.y: no such field"),
-        (
-            {**GOOD, "tiers": [{"code": "x", "name": "X", "features": {"seats": {"quantity_limit": -1}}}]},
-            "tiers[0].features.seats.quantity_limit: expected a number of at least 0",
-        ),
-    ],
-)
-def test_a_broken_catalogue_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, told: str
+INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
+    "syntax": ("{", "no JSON: Expecting property name"),
+    "depth": ("[" * 100_000, "it is nested too deep"),
+    "list": ("[]", "expected a mapping with features, tiers, got list []"),
+    "unknown-part": ({"feature": []}, "feature: no such field; allowed: features, tiers"),
+    "features-mapping": ({"features": {}}, "features: expected a list, got dict {}"),
+    "feature-number": (
+        {"features": [1]},
+        "features[0]: expected a mapping with code, name, has_quantity, config, got int 1",
+    ),
+    "missing-name": ({"features": [{"code": "x"}]}, "features[0].name: required"),
+    "blank-code": ({"features": [{"code": "", "name": "X"}]}, "features[0].code: must not be blank"),
+    "code-list": ({"features": [{"code": ["x"], "name": "X"}]}, "features[0].code: expected text, got list ['x']"),
+    "wire-name": (
+        {"features": [{"code": "x", "name": "X", "hasQuantity": True}]},
+        "features[0].hasQuantity: no such field",
+    ),
+    "boolean-number": (
+        {"features": [{"code": "x", "name": "X", "has_quantity": 1}]},
+        "features[0].has_quantity: expected True or",
+    ),
+    "duplicate-feature": ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: 'x' stands twice"),
+    "duplicate-tier": ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: 'x' stands twice"),
+    "fraction-of-a-cent": (
+        {"tiers": [{"code": "x", "name": "X", "base_fee": 0.5}]},
+        "tiers[0].base_fee: expected minor units",
+    ),
+    "large-fee": (
+        {"tiers": [{"code": "x", "name": "X", "base_fee": 10**400}]},
+        "tiers[0].base_fee: expected an integer within",
+    ),
+    "nan": (
+        '{"features": [{"code": "x", "name": "X", "config": {"a": NaN}}]}',
+        "features[0].config.a: expected a finite",
+    ),
+    "unknown-feature": (
+        {"tiers": [{"code": "x", "name": "X", "features": {"y": {}}}]},
+        "tiers[0].features.y: no such field",
+    ),
+    "negative-limit": (
+        {**GOOD, "tiers": [{"code": "x", "name": "X", "features": {"seats": {"quantity_limit": -1}}}]},
+        "tiers[0].features.seats.quantity_limit: expected a number of at least 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), INVALID_CATALOGUES.values(), ids=INVALID_CATALOGUES)
+def test_invalid_catalogue_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: Any, expected: str
 ) -> None:
-    """With the file and the place, before anything listens; it exits 2."""
+    """The error has the file and the place, the exit code is 2, and nothing listens."""
     file = _catalogue(tmp_path, content)
 
     assert main(["serve", "--port", "0", "--catalogue", file]) == 2
 
     output = capsys.readouterr()
-    assert output.err.startswith(f"chatarmin-os: --catalogue {file}: {told}")
+    assert output.err.startswith(f"chatarmin-os: --catalogue {file}: {expected}")
     assert (output.out, output.err.count("\n")) == ("", 1)
 
 
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ("/nowhere/at/all", "No such file or directory"),
-        ("/dev/zero", "it is no regular file"),
-        ("/", "Is a directory"),
-        ("no_such_module_of_tests:catalogue", "ModuleNotFoundError: No module named 'no_such_module_of_tests'"),
-        ("chatarmin_os.fake:none", "AttributeError: "),
-        ("chatarmin_os.fake:FREE_MAIL_DOMAINS", "expected a Catalogue, or a function that returns one; got frozenset"),
-        ("json:dumps", "TypeError: dumps() missing"),
-        (":catalogue", "expected MODULE:ATTRIBUTE"),
-        ("chatarmin_os.fake:", "expected MODULE:ATTRIBUTE"),
-    ],
-)
-def test_a_catalogue_that_is_none_is_one_line(capsys: pytest.CaptureFixture[str], source: str, told: str) -> None:
-    """Whatever it was taken for; the path of modules is as it was."""
+CATALOGUE_SOURCES = {
+    "missing-file": ("/nowhere/at/all", "No such file or directory"),
+    "endless-file": ("/dev/zero", "it is no regular file"),
+    "folder": ("/", "Is a directory"),
+    "missing-module": (
+        "no_such_module_of_tests:catalogue",
+        "ModuleNotFoundError: No module named 'no_such_module_of_tests'",
+    ),
+    "missing-attribute": ("chatarmin_os.fake:none", "AttributeError: "),
+    "other-object": (
+        "chatarmin_os.fake:FREE_MAIL_DOMAINS",
+        "expected a Catalogue, or a function that returns one; got frozenset",
+    ),
+    "function-with-arguments": ("json:dumps", "TypeError: dumps() missing"),
+    "no-module": (":catalogue", "expected MODULE:ATTRIBUTE"),
+    "no-attribute": ("chatarmin_os.fake:", "expected MODULE:ATTRIBUTE"),
+}
+
+
+@pytest.mark.parametrize(("source", "expected"), CATALOGUE_SOURCES.values(), ids=CATALOGUE_SOURCES)
+def test_source_without_a_catalogue_is_one_line(capsys: pytest.CaptureFixture[str], source: str, expected: str) -> None:
+    """The error has the source and the reason; the module search path is unchanged."""
     before = sys.path.copy()
 
     assert main(["serve", "--port", "0", "--catalogue", source]) == 2
 
     err = capsys.readouterr().err
-    assert err.startswith(f"chatarmin-os: --catalogue {source}: {told}")
+    assert err.startswith(f"chatarmin-os: --catalogue {source}: {expected}")
     assert err.count("\n") == 1
     assert sys.path == before
 
 
-def test_a_catalogue_that_is_too_large_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before it is read."""
+def test_large_catalogue_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The size is checked before the file is read."""
     file = _catalogue(tmp_path, "")
     with open(file, "wb") as large:  # noqa: PTH123
         large.truncate(2**40)
@@ -328,8 +360,8 @@ def test_a_catalogue_that_is_too_large_is_refused(tmp_path: Path, capsys: pytest
     assert "it is larger than 4,194,304 bytes" in capsys.readouterr().err
 
 
-def test_products_begin_empty_or_with_a_catalogue(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Not both."""
+def test_empty_excludes_catalogue(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """--empty and --catalogue together are wrong usage."""
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--empty", "--catalogue", _catalogue(tmp_path, GOOD)])
 
@@ -337,8 +369,8 @@ def test_products_begin_empty_or_with_a_catalogue(capsys: pytest.CaptureFixture[
     assert "not allowed with argument --empty" in capsys.readouterr().err
 
 
-def test_products_of_a_file_can_be_forgotten(tmp_path: Path) -> None:
-    """By the ids that the control API and the page show, or all; one that is not kept is only mentioned."""
+def test_forget_deletes_kept_products(tmp_path: Path) -> None:
+    """--forget takes an id of the control API or the page, or all; an unknown id is only reported."""
     state = tmp_path / "state.json"
     with _serving("--state", str(state)) as (process, url):
         for key in (KEY, "os_sk_second", "os_sk_third"):
@@ -354,34 +386,34 @@ def test_products_of_a_file_can_be_forgotten(tmp_path: Path) -> None:
         return [row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"]], err
 
     assert kept("--forget", second)[0] == [first, third]
-    assert f"--forget {second}: no such product is kept" in kept("--forget", second, "--forget", third)[1]
+    assert f"--forget: no product {second} in --state" in kept("--forget", second, "--forget", third)[1]
     assert kept()[0] == [first]
     assert kept("--forget", "all")[0] == []
 
 
-def test_without_a_file_there_is_nothing_to_forget(capsys: pytest.CaptureFixture[str]) -> None:
-    """It would do nothing, in silence."""
+def test_forget_needs_a_state_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """--forget without --state is wrong usage."""
     assert main(["serve", "--port", "0", "--forget", "all"]) == 2
 
-    assert capsys.readouterr().err == "chatarmin-os: --forget: there is nothing to forget without --state\n"
+    assert capsys.readouterr().err == "chatarmin-os: --forget: needs --state, the file to delete from\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)], ids=["sigint", "sigterm"])
 @pytest.mark.parametrize("moment", ["FakeService", "Server", "StateFile", "load_catalogue"])
-def test_a_signal_while_it_starts_ends_it_without_a_traceback(
+def test_signal_during_the_start_has_no_traceback(
     tmp_path: Path, moment: str, number: signal.Signals, code: int
 ) -> None:
-    """Ctrl-C is 130 as for every command, whatever it interrupts; the state that is there stays, and can be used."""
+    """Ctrl-C exits with 130, SIGTERM with 0; the state file is unchanged and can be used again."""
     state = tmp_path / "state.json"
     state.write_text('{"format": "chatarmin_os serve 1", "products": []}', encoding="utf-8")
-    where = "chatarmin_os.server.catalogue_file" if moment == "load_catalogue" else "chatarmin_os.fake.server"
+    where = "chatarmin_os.server.catalogue_file" if moment == "load_catalogue" else "chatarmin_os.server"
     program = (
         f"import os, signal, sys, {where} as module\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"made = module.{moment}\n"
+        f"original = module.{moment}\n"
         "def interrupted(*given, **named):\n"
-        "    result = made(*given, **named)\n"
+        "    result = original(*given, **named)\n"
         f"    os.kill(os.getpid(), signal.{number.name})\n"
         "    return result\n"
         f"module.{moment} = interrupted\n"
@@ -398,15 +430,15 @@ def test_a_signal_while_it_starts_ends_it_without_a_traceback(
     assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
 
 
-def _ends(_: served.Server) -> None:
-    """Stand for a service that has been stopped."""
+def _end(_: served.Server) -> None:
+    """Run as a service that has been stopped."""
 
 
-def test_it_forgets_before_it_answers(
+def test_forget_precedes_the_service(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """What is asked for; what is not kept is mentioned."""
-    monkeypatch.setattr(served.Server, "run", _ends)
+    """Products are deleted before the service is ready; an unknown id is reported."""
+    monkeypatch.setattr(served.Server, "run", _end)
     state = tmp_path / "state.json"
     products = served.FakeService().products
     products.of({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
@@ -416,14 +448,14 @@ def test_it_forgets_before_it_answers(
     assert main(options) == 0
 
     assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
-    assert f"--forget {'0' * 16}: no such product is kept" in capsys.readouterr().err
+    assert f"--forget: no product {'0' * 16} in --state" in capsys.readouterr().err
 
 
 def test_kept_products_keep_their_catalogue(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A catalogue that is given applies to new keys only; if the file has products, that is said."""
-    monkeypatch.setattr(served.Server, "run", _ends)
+    """--catalogue applies to new keys only; if the state file has products, a line says so."""
+    monkeypatch.setattr(served.Server, "run", _end)
     state = tmp_path / "state.json"
     products = served.FakeService().products
     options = ["serve", "--port", "0", "--state", str(state), "--catalogue", _catalogue(tmp_path, GOOD)]
@@ -440,9 +472,13 @@ def test_kept_products_keep_their_catalogue(
         assert f"{state}: {expected} the catalogue in the file; --catalogue applies" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("given", ["x", "", "ALL", "0" * 15, "0" * 17, KEY])
-def test_a_product_to_forget_is_named_by_its_id(capsys: pytest.CaptureFixture[str], given: str) -> None:
-    """Nobody's key, which would then be in the history of the shell."""
+@pytest.mark.parametrize(
+    "given",
+    ["x", "", "ALL", "0" * 15, "0" * 17, KEY],
+    ids=["word", "empty", "capitals", "short", "long", "key"],
+)
+def test_forget_takes_no_key(capsys: pytest.CaptureFixture[str], given: str) -> None:
+    """A key would stay in the history of the shell: a product is given by its id."""
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--state", "x", "--forget", given])
 
@@ -452,12 +488,12 @@ def test_a_product_to_forget_is_named_by_its_id(capsys: pytest.CaptureFixture[st
     assert KEY not in err
 
 
-@pytest.mark.parametrize("is_dropped", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_are_as_before_when_it_has_ended(
+@pytest.mark.parametrize("is_dropped", [False, True], ids=["raised", "dropped"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["sigint", "sigterm"])
+def test_signal_handlers_are_restored(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, *, is_dropped: bool
 ) -> None:
-    """A program that calls `main` has its own handlers again, whatever ended the service."""
+    """A program that calls `main` has its previous handlers again after the service."""
     handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     make = served.FakeService
 
@@ -478,18 +514,18 @@ def test_signals_are_as_before_when_it_has_ended(
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-@pytest.mark.parametrize("source", ["FILE", "chatarmin_os.fake:demo_catalogue"])
-def test_a_catalogue_reaches_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str) -> None:
-    """Of a file or a module, before it listens."""
+@pytest.mark.parametrize("source", ["FILE", "chatarmin_os.fake:demo_catalogue"], ids=["file", "module"])
+def test_catalogue_reaches_the_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str) -> None:
+    """The catalogue of a file or a module is loaded before the service listens."""
     given: list[Any] = []
     make = served.FakeService
 
-    def noted(**settings: Any) -> served.FakeService:
+    def note(**settings: Any) -> served.FakeService:
         given.append(settings["catalogue"])
         return make(**settings)
 
-    monkeypatch.setattr(served, "FakeService", noted)
-    monkeypatch.setattr(served.Server, "run", _ends)
+    monkeypatch.setattr(served, "FakeService", note)
+    monkeypatch.setattr(served.Server, "run", _end)
 
     assert main(["serve", "--port", "0", "--catalogue", source.replace("FILE", _catalogue(tmp_path, GOOD))]) == 0
 

@@ -1,4 +1,4 @@
-"""The commands that call the service: what they print, how they fail, and that no key is ever shown."""
+"""The commands that call the service: output, errors and exit codes; no command prints an API key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEY = "os_sk_command_line_secret"
 
 
 class Output(NamedTuple):
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ class Output(NamedTuple):
 
 @pytest.fixture
 def fake() -> FakeTransport:
-    """The service's own side: a company on the free tier, another one."""
+    """The fake behind the socket, with a company on the free tier."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS(transport=fake)
     client.onboard(external_org_id="org_1", hints={"company_name": "Acme Inc"}, tier_code="free")
@@ -50,7 +50,7 @@ def fake() -> FakeTransport:
 def run(
     fake: FakeTransport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Output]]:
-    """Run a command against the fake on a socket; its key must show nowhere."""
+    """Run a command against the fake on a socket; assert that it does not print the key."""
     with serve_fake({KEY: fake}) as url:
         monkeypatch.setenv("OS_API_KEY", KEY)
         monkeypatch.setenv("OS_BASE_URL", url)
@@ -68,7 +68,7 @@ def run(
 
 
 def test_call_prints_the_answer_as_json(run: Callable[..., Output]) -> None:
-    """Any procedure can be called, wire names in and out."""
+    """`call` takes any procedure, with wire names in input and answer."""
     output = run("call", "tiers.get", '{"tierCode": "free"}')
 
     assert (output.code, output.err) == (0, "")
@@ -77,14 +77,14 @@ def test_call_prints_the_answer_as_json(run: Callable[..., Output]) -> None:
 
 
 def test_call_reads_its_input_from_standard_input(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dash stands for it."""
+    """A dash as the input means standard input."""
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"tierCode": "pro"}'))
 
     assert json.loads(run("call", "tiers.get", "-").out)["name"] == "Pro"
 
 
-def test_call_knows_mutations_and_is_told_of_others(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """A procedure of the table goes by its kind; another one is a query unless it is said."""
+def test_call_sends_mutations_as_mutations(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A known procedure has its kind; an unknown one is a query without --mutation."""
     assert run("call", "links.reset", "{}").code == 0
     assert fake.calls[-1].kind == "mutation"
     assert "METHOD_NOT_SUPPORTED" in run("call", "tiers.list", "--mutation").err
@@ -92,23 +92,23 @@ def test_call_knows_mutations_and_is_told_of_others(run: Callable[..., Output], 
 
     assert unknown.code == 1
     assert 'NOT_FOUND: No procedure found on path "links.nope"' in unknown.err
-    assert "is --base-url right" in unknown.err
+    assert "check --base-url: " in unknown.err
 
 
-@pytest.mark.parametrize("text", ["{bad", '{"a": NaN}', "[" * 100_000])
-def test_call_refuses_what_is_no_json(run: Callable[..., Output], fake: FakeTransport, text: str) -> None:
-    """Nothing is sent, and the argument is named."""
+@pytest.mark.parametrize("text", ["{bad", '{"a": NaN}', "[" * 100_000], ids=["syntax", "constant", "depth"])
+def test_call_refuses_invalid_json(run: Callable[..., Output], fake: FakeTransport, text: str) -> None:
+    """The error names the argument, and nothing is sent."""
     before = len(fake.calls)
 
     output = run("call", "tiers.get", text)
 
     assert output.code == 2
-    assert output.err.startswith("chatarmin-os: JSON: no JSON")
+    assert output.err.startswith("chatarmin-os: JSON: not valid JSON: ")
     assert len(fake.calls) == before
 
 
 def test_onboard_prints_a_row_or_a_document(run: Callable[..., Output]) -> None:
-    """People get a table, programs a JSON document with the names of the models."""
+    """Without --json the output is a table, with it a JSON document with the names of the models."""
     given = (
         "onboard",
         "org_2",
@@ -133,7 +133,7 @@ def test_onboard_prints_a_row_or_a_document(run: Callable[..., Output]) -> None:
 
 
 def test_onboard_claims_a_checkout(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """A completed checkout is claimed, and its tier applied."""
+    """--checkout claims a completed checkout."""
     session = fake.stripe.add_checkout_session(["price_pro_base"])
 
     document = json.loads(run("onboard", "org_1", "--checkout", session, "--json").out)
@@ -142,10 +142,10 @@ def test_onboard_claims_a_checkout(run: Callable[..., Output], fake: FakeTranspo
 
 
 @pytest.mark.parametrize("company", ["org:org_1", "id"])
-def test_check_tells_whether_a_feature_may_be_used(
+def test_check_prints_whether_a_feature_can_be_used(
     run: Callable[..., Output], fake: FakeTransport, company: str
 ) -> None:
-    """A company goes by its id, or by your own id of the organisation; "no" is an answer, and exits 0."""
+    """A company is given by its id or by org:ID; the exit code is 0 also if the feature cannot be used."""
     client = ChatarminOS(transport=fake)
     acme = client.companies.get_by_product_link(external_org_id="org_1")
     assert acme
@@ -168,7 +168,7 @@ def test_check_tells_whether_a_feature_may_be_used(
 
 
 def test_track_counts_an_event_once(run: Callable[..., Output]) -> None:
-    """The same key counts once; without one a key is made, and shown."""
+    """The same key counts once; without --key a new one is printed."""
     first = json.loads(run("track", "org:org_1", "ai_credit", "60", "--key", "job-1", "--json").out)
     again = json.loads(run("track", "org:org_1", "ai_credit", "60", "--key", "job-1", "--json").out)
     table = run("track", "org:org_1", "ai_credit", "1.5")
@@ -179,8 +179,8 @@ def test_track_counts_an_event_once(run: Callable[..., Output]) -> None:
     assert "key" in table.out
 
 
-def test_a_company_goes_by_its_id_too(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """No look-up is made then."""
+def test_company_id_needs_no_look_up(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """`track` and `status` of a company id do not look up a link."""
     company_id = json.loads(run("status", "org:org_1", "--json").out)["company_id"]
     before = len(fake.calls)
 
@@ -189,17 +189,19 @@ def test_a_company_goes_by_its_id_too(run: Callable[..., Output], fake: FakeTran
     assert "companies.getByProductLink" not in [call.path for call in fake.calls[before:]]
 
 
-def test_track_past_the_limit_exits_1(run: Callable[..., Output]) -> None:
-    """What the service refuses is told by its code and message, on standard error."""
+def test_track_beyond_the_limit_exits_1(run: Callable[..., Output]) -> None:
+    """A refusal of the service is printed to standard error, with code and message."""
     output = run("track", "org:org_1", "ai_credit", "101")
 
     assert (output.code, output.out) == (1, "")
     assert output.err.splitlines()[1].startswith("chatarmin-os: PRECONDITION_FAILED: ")
 
 
-@pytest.mark.parametrize("error", [ConnectionFailed("the cable was pulled"), "SERVICE_UNAVAILABLE"])
-def test_track_without_an_answer_tells_the_key(run: Callable[..., Output], fake: FakeTransport, error: Any) -> None:
-    """Whether it was counted is not known; with the key that is told it can be sent again."""
+@pytest.mark.parametrize(
+    "error", [ConnectionFailed("connection reset"), "SERVICE_UNAVAILABLE"], ids=["no-response", "server-error"]
+)
+def test_track_without_a_result_prints_the_key(run: Callable[..., Output], fake: FakeTransport, error: Any) -> None:
+    """The event may have been counted; with the printed key it can be sent again."""
     fake.fail("billing.trackUsage", error=error, times=3, after=True)
 
     failed = run("track", "org:org_1", "ai_credit", "7")
@@ -210,9 +212,9 @@ def test_track_without_an_answer_tells_the_key(run: Callable[..., Output], fake:
     assert json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)["current_usage"] == 7
 
 
-def test_a_key_of_ones_own_is_told_where_it_is_needed(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """Not before, for whoever gave it knows it; after a lost answer it is the way to send the event again."""
-    fake.fail("billing.trackUsage", error=ConnectionFailed("the cable was pulled"), times=3, after=True)
+def test_given_key_is_printed_after_a_failure_only(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A key from --key is in the advice after a lost response, and not in the output of a success."""
+    fake.fail("billing.trackUsage", error=ConnectionFailed("connection reset"), times=3, after=True)
 
     failed = run("track", "org:org_1", "ai_credit", "7", "--key", "job 1")
     again = run("track", "org:org_1", "ai_credit", "7", "--key", "job 1")
@@ -223,7 +225,7 @@ def test_a_key_of_ones_own_is_told_where_it_is_needed(run: Callable[..., Output]
 
 
 def test_status_lists_subscriptions(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """Without a subscription it says so; with some they are rows."""
+    """Subscriptions are rows of a table; a company without one has a sentence."""
     without = run("status", "org:org_1")
     prices = ChatarminOS(transport=fake).tiers.get("pro").stripe_price_ids
     session = fake.stripe.add_checkout_session(prices)
@@ -237,67 +239,81 @@ def test_status_lists_subscriptions(run: Callable[..., Output], fake: FakeTransp
     assert document["company_id"]
 
 
-def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> None:
-    """The organisation is named, and what would link it."""
+def test_unlinked_organisation_exits_1(run: Callable[..., Output]) -> None:
+    """The error names the organisation and the command that links it."""
     output = run("status", "org:org_9")
 
     assert output.code == 1
-    assert (
-        output.err == "chatarmin-os: NOT_FOUND: org:org_9 is not linked to a company; `chatarmin-os onboard` links it\n"
+    assert output.err == (
+        "chatarmin-os: NOT_FOUND: org:org_9 is not linked to a company; link it with chatarmin-os onboard\n"
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("onboard", "org_1", "--email", "nobody"), ""),
-        (("onboard", " "), "ORG: "),
-        (("onboard", "org_1", "--tier", " "), "--tier: "),
-        (("track", "org:org_1", "f", "0"), "QUANTITY: "),
-        (("track", "c", "f", "nan"), "QUANTITY: "),
-        (("track", "c", "f", "1", "--key", ""), "--key: "),
-        (("check", " ", "f"), "COMPANY: "),
-        (("check", "org:", "f"), "COMPANY: blank text"),
-        (("status", "org:"), "COMPANY: blank text"),
-        (("call", "tiers.get", f'{{"a": [{2**60}]}}'), "JSON.a[0]: an integer beyond"),
-        (("call", "tiers.get", f"[{2**60}]"), "JSON[0]: an integer beyond"),
-        (("call", " "), "PATH: "),
-        (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
-        (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
-        (("call", "tiers.list", "--api-key-file", "/nowhere/at/all"), "--api-key-file /nowhere/at/all: No such file"),
-        (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
-        (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: it is no regular file; "),
-        (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: it is no regular file; "),
-    ],
-)
-def test_bad_arguments_are_named_as_they_were_typed(
-    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], told: str
+INVALID_ARGUMENTS = {
+    "blank-organisation": (("onboard", " "), "ORG: "),
+    "blank-tier": (("onboard", "org_1", "--tier", " "), "--tier: "),
+    "zero-quantity": (("track", "org:org_1", "f", "0"), "QUANTITY: "),
+    "nan-quantity": (("track", "c", "f", "nan"), "QUANTITY: "),
+    "blank-key": (("track", "c", "f", "1", "--key", ""), "--key: "),
+    "blank-company": (("check", " ", "f"), "COMPANY: "),
+    "blank-organisation-to-check": (("check", "org:", "f"), "COMPANY: must not be blank"),
+    "blank-organisation-for-status": (("status", "org:"), "COMPANY: must not be blank"),
+    "large-integer": (("call", "tiers.get", f'{{"a": [{2**60}]}}'), "JSON.a[0]: expected an integer within"),
+    "large-integer-in-a-list": (("call", "tiers.get", f"[{2**60}]"), "JSON[0]: expected an integer within"),
+    "blank-path": (("call", " "), "PATH: "),
+    "ftp-url": (("call", "tiers.list", "--base-url", "ftp://x"), "--base-url: "),
+    "zero-timeout": (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
+    "missing-key-file": (
+        ("call", "tiers.list", "--api-key-file", "/nowhere/at/all"),
+        "--api-key-file /nowhere/at/all: No such file",
+    ),
+    "folder-as-key-file": (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
+    "endless-key-file": (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: "),
+    "device-as-key-file": (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: "),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), INVALID_ARGUMENTS.values(), ids=INVALID_ARGUMENTS)
+def test_invalid_argument_has_its_name_on_the_command_line(
+    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], expected: str
 ) -> None:
-    """Wrong usage exits 2 and sends nothing, or 1 where only the service can tell."""
+    """Wrong usage exits with 2 and one line, and sends nothing."""
     before = len(fake.calls)
 
     output = run(*arguments)
 
-    assert output.code == (2 if told else 1)
-    assert (len(fake.calls) == before) is bool(told)
-    assert output.err.startswith(f"chatarmin-os: {told}")
+    assert output.code == 2
+    assert len(fake.calls) == before
+    assert output.err.startswith(f"chatarmin-os: {expected}")
     assert output.err.count("\n") == 1
-    assert "None" not in output.err  # nothing that only programmers could do
+    assert "None" not in output.err  # no advice for programmers
 
 
-def test_a_bad_base_url_is_named_by_where_it_comes_from(
+def test_invalid_argument_that_only_the_service_finds_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """The service refuses an address that the client accepts."""
+    before = len(fake.calls)
+
+    output = run("onboard", "org_1", "--email", "nobody")
+
+    assert output.code == 1
+    assert len(fake.calls) > before
+    assert output.err.startswith("chatarmin-os: BAD_REQUEST: ")
+    assert output.err.count("\n") == 1
+
+
+def test_invalid_base_url_has_the_name_of_its_source(
     run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The option where it was typed, else the environment's variable; what only programmers could do is left out."""
+    """The error names the option or the environment variable, and advises an option of the command line."""
     monkeypatch.setenv("OS_BASE_URL", "http://os.example.com")
 
     from_environment = run("call", "tiers.list")
     typed = run("call", "tiers.list", "--base-url", "http://os.example.com")
 
-    told = "plain http would show the key to the network: use https, or --allow-http"
     for output, name in ((from_environment, "OS_BASE_URL"), (typed, "--base-url")):
         assert (output.code, output.out) == (2, "")
-        assert output.err.startswith(f"chatarmin-os: {name}: {told}")
+        assert output.err.startswith(f"chatarmin-os: {name}: plain http ")
+        assert output.err.endswith("would show the key to the network; use https, or --allow-http\n")
         assert output.err.count("\n") == 1
 
 
@@ -312,21 +328,25 @@ def test_a_bad_base_url_is_named_by_where_it_comes_from(
     ],
     ids=lambda command: command[0],
 )
-def test_plain_http_to_another_host_may_be_allowed(run: Callable[..., Output], command: tuple[str, ...]) -> None:
-    """As to the fake in a container: the name is asked then, which nobody answers here."""
+def test_allow_http_accepts_plain_http_to_another_host(run: Callable[..., Output], command: tuple[str, ...]) -> None:
+    """The command looks up the host, such as the fake in a container."""
     output = run(*command, "--base-url", "http://fake.invalid:3001/api/v1", "--allow-http", "--timeout", "5")
 
     assert output.code == 3
-    assert "no answer, it did not run: fake.invalid:3001" in output.err
+    assert output.err.startswith("chatarmin-os: could not reach the service: fake.invalid:3001")
+    assert output.err.rstrip().endswith("; the call was not sent")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
-    [(("--api-key-file", "-"), "--api-key-file -: it is no text"), (("-",), "JSON: no JSON: 'utf-8' codec")],
+    ("arguments", "expected"),
+    [
+        (("--api-key-file", "-"), "--api-key-file -: not UTF-8 text"),
+        (("-",), "JSON: not valid JSON: 'utf-8' codec"),
+    ],
     ids=["key", "input"],
 )
-def test_standard_input_that_is_no_text_is_refused(
-    run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], told: str
+def test_standard_input_must_be_text(
+    run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], expected: str
 ) -> None:
     """Bytes that are not UTF-8 are wrong usage, not a traceback."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfe\n"), encoding="utf-8"))
@@ -334,15 +354,16 @@ def test_standard_input_that_is_no_text_is_refused(
     output = run("call", "tiers.list", *arguments)
 
     assert output.code == 2
-    assert output.err.startswith(f"chatarmin-os: {told}")
+    assert output.err.startswith(f"chatarmin-os: {expected}")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [(), ("nope",), ("track", "c", "f", "many"), ("call", "tiers.list", "--timeout", "soon"), ("check", "c")],
+    ids=["no-command", "unknown-command", "quantity", "timeout", "missing-argument"],
 )
 def test_wrong_usage_exits_2(run: Callable[..., Output], arguments: tuple[str, ...]) -> None:
-    """What argparse refuses is told with the usage."""
+    """The usage is printed to standard error."""
     output = run(*arguments)
 
     assert output.code == 2
@@ -350,60 +371,66 @@ def test_wrong_usage_exits_2(run: Callable[..., Output], arguments: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "command", ["call", "onboard", "check", "track", "status", "serve", "quickstart", "completion"]
+    "command", ["call", "onboard", "check", "track", "status", "serve", "assumptions", "quickstart", "completion"]
 )
-def test_every_command_has_help_with_examples(run: Callable[..., Output], command: str) -> None:
-    """Help is on standard output, and has a line to paste."""
+def test_command_has_help_with_examples(run: Callable[..., Output], command: str) -> None:
+    """--help prints command lines to paste to standard output."""
     output = run(command, "--help")
 
     assert output.code == 0
     assert f"chatarmin-os {command}" in output.out.split("examples:")[1]
 
 
-def test_no_answer_exits_3(run: Callable[..., Output]) -> None:
-    """It says whether the call may have run."""
+def test_failed_connection_exits_3(run: Callable[..., Output]) -> None:
+    """The error says that the call was not sent."""
     output = run("call", "tiers.list", "--base-url", "http://127.0.0.1:9/api", "--timeout", "5")
 
     assert output.code == 3
-    assert output.err.startswith("chatarmin-os: no answer, it did not run: 127.0.0.1:9")
+    assert output.err.startswith("chatarmin-os: could not reach the service: 127.0.0.1:9")
+    assert output.err.rstrip().endswith("; the call was not sent")
 
 
-def test_no_answer_after_sending_may_have_run(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """Where the answer was lost, nothing is promised."""
+def test_lost_response_says_that_the_call_may_have_run(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """After a lost response to a mutation its effect is unknown."""
     fake.fail("companies.create", error=ConnectionFailed("lost"), after=True)
 
     output = run("call", "companies.create", '{"name": "N", "externalOrgId": "org_n"}')
 
     assert output.code == 3
-    assert "it may have run" in output.err
+    assert "the call may have run" in output.err
 
 
-def test_a_lost_look_up_has_changed_nothing(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """What only reads is said to have changed nothing: usage was not counted where its company was not found out."""
+def test_lost_response_to_a_query_says_that_nothing_changed(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Usage is not counted if the look-up of its company fails."""
     fake.fail("companies.getByProductLink", error=ConnectionFailed("lost"), times=3)
 
     output = run("track", "org:org_1", "ai_credit", "1")
 
     assert output.code == 3
-    assert output.err.startswith("chatarmin-os: no answer, nothing was changed: ")
+    assert output.err.startswith("chatarmin-os: no response: ")
+    assert "; nothing was changed\n" in output.err
     assert "billing.trackUsage" not in [call.path for call in fake.calls]
 
 
-@pytest.mark.parametrize("received", ['No procedure found on path "a"', 'No "query"-procedure on path "a"'])
-def test_a_missing_procedure_names_the_service_that_was_asked(
+@pytest.mark.parametrize(
+    "received",
+    ['No procedure found on path "a"', 'No "query"-procedure on path "a"'],
+    ids=["trpc-11", "trpc-10"],
+)
+def test_missing_procedure_prints_the_url_of_the_service(
     run: Callable[..., Output], fake: FakeTransport, received: str
 ) -> None:
-    """Both versions of tRPC are understood; the base URL is told."""
+    """A procedure may be missing because the base URL is that of another service."""
     fake.fail("tiers.list", error=NotFoundError(received, code="NOT_FOUND"))
 
     output = run("call", "tiers.list")
 
     assert output.code == 1
-    assert f"is --base-url right? {os.environ['OS_BASE_URL']} was asked" in output.err
+    assert f"check --base-url: {os.environ['OS_BASE_URL']} was called" in output.err
 
 
-def test_a_wrong_key_says_where_keys_come_from(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """And does not show it."""
+def test_rejected_key_gets_advice(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The advice says where to find the key; the key is not printed."""
     monkeypatch.setenv("OS_API_KEY", "wrong_secret_key")
 
     output = run("call", "tiers.list")
@@ -417,19 +444,19 @@ def test_a_wrong_key_says_where_keys_come_from(run: Callable[..., Output], monke
 # The key
 
 
-def test_the_key_comes_from_a_file(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """White space around it does not count, and it goes before the environment's."""
+def test_key_comes_from_a_file(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """White space around the key is ignored, and the file has precedence over the environment."""
     monkeypatch.setenv("OS_API_KEY", "wrong")
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n")
 
     assert run("call", "tiers.list", "--api-key-file", str(file)).code == 0
     file.write_bytes(b"\xff\xfe")
-    assert "it is no text" in run("call", "tiers.list", "--api-key-file", str(file)).err
+    assert "not UTF-8 text" in run("call", "tiers.list", "--api-key-file", str(file)).err
 
 
-def test_the_key_comes_from_standard_input(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A dash stands for it; the input of the call cannot come from there too."""
+def test_key_comes_from_standard_input(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dash means standard input, for the key or for the input of the call, but not for both."""
     monkeypatch.delenv("OS_API_KEY")
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{KEY}\n"))
     assert run("call", "tiers.list", "--api-key-file", "-").code == 0
@@ -440,8 +467,8 @@ def test_the_key_comes_from_standard_input(run: Callable[..., Output], monkeypat
     assert both.err.startswith("chatarmin-os: JSON: standard input cannot be both")
 
 
-def test_the_key_is_asked_for_on_a_terminal(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is none elsewhere it is typed, and not echoed."""
+def test_terminal_prompts_for_the_key(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing key is typed, without an echo."""
     monkeypatch.delenv("OS_API_KEY")
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("getpass.getpass", lambda prompt: KEY if "API key" in prompt else "")
@@ -450,8 +477,10 @@ def test_the_key_is_asked_for_on_a_terminal(run: Callable[..., Output], monkeypa
     assert run("call", "tiers.list", "--api-key-file", "-").code == 0
 
 
-def test_who_types_no_key_is_told_what_to_do(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of the input at the prompt is no key, and no traceback."""
+def test_end_of_input_at_the_prompt_is_a_missing_key(
+    run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-D exits with 2 and advice, without a traceback."""
 
     def end(_: str) -> NoReturn:
         raise EOFError
@@ -463,41 +492,45 @@ def test_who_types_no_key_is_told_what_to_do(run: Callable[..., Output], monkeyp
     output = run("call", "tiers.list")
 
     assert output.code == 2
-    assert output.err.startswith("chatarmin-os: no API key: ")
+    assert output.err.startswith("chatarmin-os: the API key is missing; ")
 
 
-def test_a_key_file_may_begin_with_a_mark_of_its_encoding(run: Callable[..., Output], tmp_path: Path) -> None:
-    """Editors of Windows write one; it is no part of the key."""
+def test_key_file_may_have_a_byte_order_mark(run: Callable[..., Output], tmp_path: Path) -> None:
+    """The mark, which Windows editors write, is not a part of the key."""
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n", encoding="utf-8-sig")
 
     assert run("call", "tiers.list", "--api-key-file", str(file)).code == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("call", "tiers.list", "--api-key-file", KEY), "--api-key-file [key]: No such file"),
-        (
-            ("call", "tiers.list", "--api-key", KEY),
-            "unrecognized arguments: --api-key [key]; other users of this machine",
-        ),
-        (("call", "tiers.list", "--api-key", "sk_live_abc"), "--api-key [key]; other users of this machine can read"),
-        (("call", "tiers.list", "--api-key=sk_live_abc"), "--api-key=[key]; other users of this machine can read"),
-        (("call", "tiers.list", f"--key={KEY}"), "unrecognized arguments: --key=[key]"),
-        (("call", "tiers.list", "--base-url", f"https://{KEY}@os.example.com"), "--base-url: "),
-        (("track", "c", "f", KEY), "got '[key]'"),
-        (("call", "tiers.list", f'{{"{KEY}": {2**60}}}'), "[key]: an integer beyond"),
-    ],
-)
-def test_a_key_in_the_wrong_place_is_not_repeated(
-    run: Callable[..., Output], arguments: tuple[str, ...], told: str
-) -> None:
-    """Whoever takes the key for an argument does not find it in the log; `run` looks for it."""
+MISPLACED_KEYS = {
+    "file-name": (("call", "tiers.list", "--api-key-file", KEY), "--api-key-file [key]: No such file"),
+    "api-key-option": (
+        ("call", "tiers.list", "--api-key", KEY),
+        "unrecognized arguments: --api-key [key]; other users of this machine",
+    ),
+    "key-of-another-service": (
+        ("call", "tiers.list", "--api-key", "sk_live_abc"),
+        "--api-key [key]; other users of this machine can read",
+    ),
+    "key-with-equals-sign": (
+        ("call", "tiers.list", "--api-key=sk_live_abc"),
+        "--api-key=[key]; other users of this machine can read",
+    ),
+    "key-of-an-event": (("call", "tiers.list", f"--key={KEY}"), "unrecognized arguments: --key=[key]"),
+    "user-of-the-url": (("call", "tiers.list", "--base-url", f"https://{KEY}@os.example.com"), "--base-url: "),
+    "quantity": (("track", "c", "f", KEY), "got '[key]'"),
+    "key-of-the-input": (("call", "tiers.list", f'{{"{KEY}": {2**60}}}'), "[key]: expected an integer within"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MISPLACED_KEYS.values(), ids=MISPLACED_KEYS)
+def test_misplaced_key_is_not_printed(run: Callable[..., Output], arguments: tuple[str, ...], expected: str) -> None:
+    """An API key that is typed as another argument is redacted in the error; `run` searches for it."""
     output = run(*arguments)
 
     assert output.code == 2
-    assert told in output.err
+    assert expected in output.err
 
 
 @pytest.mark.parametrize(
@@ -511,11 +544,15 @@ def test_a_key_in_the_wrong_place_is_not_repeated(
     ],
     ids=lambda command: command[0],
 )
-@pytest.mark.parametrize("code", ["UNAUTHORIZED", "BAD_REQUEST", "NOT_FOUND", "INTERNAL_SERVER_ERROR", f"X {KEY}"])
-def test_a_service_that_repeats_the_key_does_not_show_it(
+@pytest.mark.parametrize(
+    "code",
+    ["UNAUTHORIZED", "BAD_REQUEST", "NOT_FOUND", "INTERNAL_SERVER_ERROR", f"X {KEY}"],
+    ids=["unauthorized", "bad-request", "not-found", "server-error", "key-as-code"],
+)
+def test_key_in_an_error_of_the_service_is_not_printed(
     run: Callable[..., Output], fake: FakeTransport, command: tuple[str, ...], code: str
 ) -> None:
-    """Whatever fails: code, message and advice are without the key; `run` looks for it."""
+    """Code, message and advice are without the key; `run` searches for it."""
     fake.fail(error=ApiError.from_code(code, f"No: Bearer {KEY}", http_status=418), times=9)
 
     output = run(*command)
@@ -524,97 +561,103 @@ def test_a_service_that_repeats_the_key_does_not_show_it(
     assert "No: Bearer [key]" in output.err
 
 
-def test_without_a_key_it_says_what_to_do(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program is not asked: it gets one line."""
+def test_missing_key_is_one_line(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal there is no prompt."""
     monkeypatch.setenv("OS_API_KEY", " ")
     monkeypatch.setattr(sys, "stdin", io.StringIO())
 
     output = run("call", "tiers.list")
 
-    assert output == Output(
-        2, "", "chatarmin-os: no API key: set OS_API_KEY, or give --api-key-file FILE (- for standard input)\n"
-    )
+    problem = "the API key is missing; set OS_API_KEY, or pass --api-key-file FILE (- for standard input)"
+    assert output == Output(2, "", f"chatarmin-os: {problem}\n")
 
 
-def test_a_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> None:
-    """A file of another kind, a pipe that nobody writes to and one that is far too large are refused in one line."""
+def test_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> None:
+    """A pipe without a writer and a file that is too large are refused on one line."""
     pipe, large = tmp_path / "pipe", tmp_path / "large"
     os.mkfifo(pipe)
     with large.open("wb") as file:
         file.truncate(2**40)
 
-    for path, told in ((pipe, "it is no regular file"), (large, "it is larger than 4,096 bytes")):
+    for path, problem in ((pipe, "it is no regular file"), (large, "it is larger than 4,096 bytes")):
         output = run("call", "tiers.list", "--api-key-file", str(path))
         assert output.code == 2
-        assert output.err.startswith(f"chatarmin-os: --api-key-file {path}: {told}")
+        assert output.err.startswith(f"chatarmin-os: --api-key-file {path}: {problem}")
         assert output.err.count("\n") == 1
 
 
-def test_a_key_on_standard_input_is_bounded(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line without end is not read to its end; nor is an input."""
-    for stream, arguments, told in (
+def test_standard_input_is_bounded(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key or an input that is too long is not read to its end."""
+    for stream, arguments, problem in (
         (io.StringIO("x" * 100_000), ("--api-key-file", "-"), "--api-key-file -: it is larger than 4,096 bytes"),
-        (io.StringIO(" " * (2**24 + 100)), ("-",), "JSON: no JSON: more than 16,777,216 characters"),
+        (io.StringIO(" " * (2**24 + 100)), ("-",), "JSON: not valid JSON: more than 16,777,216 characters"),
     ):
         monkeypatch.setattr(sys, "stdin", stream)
         output = run("call", "tiers.list", *arguments)
         assert output.code == 2
-        assert output.err.startswith(f"chatarmin-os: {told}")
+        assert output.err.startswith(f"chatarmin-os: {problem}")
         assert stream.read(1)
 
 
-# What may have been meant
+# Suggestions
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("chek", "org:org_1", "sso"), "did you mean check?"),
-        (("recording", "shwo", "x"), "did you mean show?"),
-        (("check", "org:org_1", "sso", "--jsn"), "unrecognized arguments: --jsn; did you mean --json?"),
-        (("onboard", "org_1", "--teir=free"), "unrecognized arguments: --teir=free; did you mean --tier?"),
-        (("--versoin", "check", "c", "f"), "did you mean --version?"),
-        (("--versoin",), "did you mean --version?"),
-        (("check", "org:org_1", "--jsn"), "required: FEATURE; did you mean --json?"),
-        (("serve", "--transformer", "supperjson"), "did you mean superjson?"),
-        (("completion", "bsh"), "did you mean bash?"),
-    ],
-)
-def test_what_was_mistyped_is_suggested(run: Callable[..., Output], arguments: tuple[str, ...], told: str) -> None:
-    """Commands, options and choices; the usage is that of the command."""
+MISTYPED = {
+    "command": (("chek", "org:org_1", "sso"), "did you mean check?"),
+    "subcommand": (("recording", "shwo", "x"), "did you mean show?"),
+    "option": (("check", "org:org_1", "sso", "--jsn"), "unrecognized arguments: --jsn; did you mean --json?"),
+    "option-with-value": (
+        ("onboard", "org_1", "--teir=free"),
+        "unrecognized arguments: --teir=free; did you mean --tier?",
+    ),
+    "option-before-the-command": (("--versoin", "check", "c", "f"), "did you mean --version?"),
+    "option-without-a-command": (("--versoin",), "did you mean --version?"),
+    "option-with-a-missing-argument": (("check", "org:org_1", "--jsn"), "required: FEATURE; did you mean --json?"),
+    "choice": (("serve", "--transformer", "supperjson"), "did you mean superjson?"),
+    "shell": (("completion", "bsh"), "did you mean bash?"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), MISTYPED.values(), ids=MISTYPED)
+def test_mistyped_word_gets_a_suggestion(run: Callable[..., Output], arguments: tuple[str, ...], expected: str) -> None:
+    """Commands, options and choices are compared with those of the command."""
     output = run(*arguments)
 
     assert output.code == 2
-    assert told in output.err
+    assert expected in output.err
 
 
-def test_what_is_like_nothing_is_not_suggested(run: Callable[..., Output]) -> None:
-    """Rather than something far away."""
+def test_unlike_word_gets_no_suggestion(run: Callable[..., Output]) -> None:
+    """A word that resembles none gets no suggestion."""
     for arguments in (("zzz",), ("check", "c", "f", "--zzz"), ("check", "c", "f", "g"), ("completion", "z" * 10_000)):
         output = run(*arguments)
         assert output.code == 2
         assert "did you mean" not in output.err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("call", "tiers.lst"), "did you mean tiers.list?"),
-        (("call", "features.list_access"), "did you mean features.listAccess?"),
-        (("check", "org:org_1", "ai_credits"), "did you mean ai_credit?"),
-        (("track", "org:org_1", "ai-credit", "1"), "did you mean ai_credit?"),
-        (("check", "COMPANY", "Seat"), "did you mean seats?"),
-        (("check", "COMPANY", "x"), "its features: ai_credit, seats, team_seats, api_access, sso"),
-        (("onboard", "org_2", "--tier", "entreprise"), "did you mean enterprise?"),
-        (("check", "org_1", "ai_credit"), "for your own id of the organisation write org:org_1"),
-        (("track", "org_1", "ai_credit", "1"), "for your own id of the organisation write org:org_1"),
-        (("status", "org_1"), "for your own id of the organisation write org:org_1"),
-    ],
-)
-def test_what_does_not_exist_is_explained(
-    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], told: str
+_YOUR_ID = "if this is your id of the organisation, write org:org_1"
+UNKNOWN = {
+    "procedure": (("call", "tiers.lst"), "did you mean tiers.list?"),
+    "python-name": (("call", "features.list_access"), "did you mean features.listAccess?"),
+    "feature": (("check", "org:org_1", "ai_credits"), "did you mean ai_credit?"),
+    "feature-to-track": (("track", "org:org_1", "ai-credit", "1"), "did you mean ai_credit?"),
+    "feature-of-a-company-id": (("check", "COMPANY", "Seat"), "did you mean seats?"),
+    "unlike-feature": (
+        ("check", "COMPANY", "x"),
+        "available features: ai_credit, seats, team_seats, api_access, sso",
+    ),
+    "tier": (("onboard", "org_2", "--tier", "entreprise"), "did you mean enterprise?"),
+    "organisation-to-check": (("check", "org_1", "ai_credit"), _YOUR_ID),
+    "organisation-to-track": (("track", "org_1", "ai_credit", "1"), _YOUR_ID),
+    "organisation-for-status": (("status", "org_1"), _YOUR_ID),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), UNKNOWN.values(), ids=UNKNOWN)
+def test_unknown_name_gets_advice(
+    run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], expected: str
 ) -> None:
-    """Procedures, features and tiers that are like it; how an organisation is named."""
+    """The advice has similar procedures, features and tiers, and how to write an id of an organisation."""
     company = ChatarminOS(transport=fake).companies.get_by_product_link(external_org_id="org_1")
     assert company
 
@@ -622,7 +665,7 @@ def test_what_does_not_exist_is_explained(
 
     assert output.code == 1
     assert "NOT_FOUND" in output.err
-    assert output.err.splitlines()[-1].strip() == told
+    assert output.err.splitlines()[-1].strip() == expected
 
 
 @pytest.mark.parametrize(
@@ -634,11 +677,12 @@ def test_what_does_not_exist_is_explained(
         (("onboard", "org_1", "--checkout", "cs_none"), None),
         (("call", "tiers.get", '{"tierCode": "fre"}'), None),
     ],
+    ids=["feature", "organisation", "organisation-for-status", "checkout", "input"],
 )
-def test_without_an_idea_it_gives_no_advice(
+def test_not_found_without_a_suggestion_has_no_advice(
     run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], path: str | None
 ) -> None:
-    """What is missing may be something else, or the search for it fails."""
+    """The missing thing may be another one, or the search for suggestions fails."""
     if path:
         fake.fail(path, error="NOT_FOUND")
 
@@ -648,8 +692,8 @@ def test_without_an_idea_it_gives_no_advice(
     assert output.err.count("\n") == 1
 
 
-def test_columns_are_as_wide_as_what_they_show(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """Wide letters take two columns, combining marks none: what follows them stands in one line."""
+def test_columns_are_aligned_by_display_width(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """Wide letters take two columns and combining marks none."""
     client = ChatarminOS(transport=fake)
     names = ["Acme", "日本語", "Zoe\u0308", "👋🏽 Hi", "❤\ufe0f", "한국", "\u1112\u1161\u11ab"]
     company = client.companies.get_by_product_link(external_org_id="org_1")
@@ -675,8 +719,8 @@ def _process(*arguments: str, **settings: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)  # noqa: S603
 
 
-def test_what_a_terminal_cannot_show_is_escaped(fake: FakeTransport) -> None:
-    """A name with letters that the terminal lacks does not end the command, and control characters do not reach it."""
+def test_letters_that_the_terminal_lacks_are_escaped(fake: FakeTransport) -> None:
+    """Such a name does not end the command, and control characters do not reach the terminal."""
     ChatarminOS(transport=fake).companies.create(name="Sök\x1b[2J日本", external_org_id="org_j")
     with serve_fake({KEY: fake}) as url:
         environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url, "PYTHONIOENCODING": "ascii"}
@@ -692,7 +736,7 @@ def test_what_a_terminal_cannot_show_is_escaped(fake: FakeTransport) -> None:
 
 
 def test_json_is_plain_ascii(run: Callable[..., Output]) -> None:
-    """Any encoding carries it, it stays JSON, and no control character of the service reaches the terminal."""
+    """JSON output fits every encoding, and no control character of the service reaches the terminal."""
     name = "Sök \x7f\x9b2J\u202e\U0001f600"
 
     output = run("call", "companies.create", json.dumps({"name": name, "externalOrgId": "org_j"}))
@@ -702,8 +746,8 @@ def test_json_is_plain_ascii(run: Callable[..., Output]) -> None:
     assert json.loads(output.out)["name"] == name
 
 
-def test_the_key_may_be_piped(fake: FakeTransport) -> None:
-    """A process reads it from its standard input, and takes the base URL from an option."""
+def test_process_reads_the_key_from_a_pipe(fake: FakeTransport) -> None:
+    """--api-key-file - and --base-url need no environment."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     with serve_fake({KEY: fake}) as url:
         command = ("status", "org:org_1", "--json", "--api-key-file", "-", "--base-url", url)
@@ -714,8 +758,8 @@ def test_the_key_may_be_piped(fake: FakeTransport) -> None:
     assert json.loads(out)["enabled_features_count"] == 2
 
 
-def test_what_is_closed_is_done_without(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Closed standard streams are no traceback: there is nothing to read, and nobody is told."""
+def test_closed_standard_streams_are_no_error(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command without standard streams reads and prints nothing, without a traceback."""
     for name in ("stdin", "stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
 
@@ -725,8 +769,8 @@ def test_what_is_closed_is_done_without(run: Callable[..., Output], monkeypatch:
 
 
 @pytest.mark.parametrize("command", ["--help", "quickstart"])
-def test_a_reader_that_has_gone_is_no_error(command: str) -> None:
-    """`chatarmin-os --help | head -1` ends well, and says nothing of a pipe."""
+def test_closed_pipe_is_no_error(command: str) -> None:
+    """`chatarmin-os --help | head -1` exits with 0 and prints no error."""
     reading, writing = os.pipe()
     os.close(reading)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
@@ -744,28 +788,28 @@ def test_a_reader_that_has_gone_is_no_error(command: str) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")  # noqa: PTH110
-def test_output_that_cannot_be_written_exits_3(
+def test_full_disk_exits_3(
     run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A full disk is no refusal of the service: there is no answer, and the call may have run."""
+    """The error says that the command may have had its effect."""
     with open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123 - no file of ours
         monkeypatch.setattr(sys, "stdout", full)
         output = run("check", "org:org_1", "sso")
 
     assert output.code == 3
-    assert output.err.startswith("chatarmin-os: the output cannot be written: ")
+    assert output.err.startswith("chatarmin-os: could not write the output: ")
     assert capsys.readouterr().err == ""
 
 
-def test_output_may_go_into_a_string() -> None:
-    """A caller in Python may collect it, in whatever has no encoding."""
+def test_output_can_be_a_string_stream() -> None:
+    """A caller in Python can collect the output in a stream without an encoding."""
     with redirect_stdout(io.StringIO()) as output:
         assert main(["quickstart", "--json"]) == 0
 
     assert json.loads(output.getvalue())["steps"]
 
 
-def test_an_interrupt_exits_130(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_exits_130(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends a command without a traceback."""
 
     def interrupt(*_: Any, **__: Any) -> None:
@@ -776,10 +820,10 @@ def test_an_interrupt_exits_130(run: Callable[..., Output], monkeypatch: pytest.
     assert run("call", "tiers.list") == Output(130, "", "")
 
 
-def test_an_interrupted_event_tells_its_key(
+def test_interrupted_event_keeps_its_key(
     run: Callable[..., Output], fake: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C after sending leaves open whether it was counted: with the key that is told it can be sent again."""
+    """After Ctrl-C the event may have been counted; with the printed key it can be sent again."""
     send = ChatarminOS.send
 
     def interrupt(client: ChatarminOS, request: Any) -> Any:
@@ -795,14 +839,14 @@ def test_an_interrupted_event_tells_its_key(
     key = interrupted.err.split("--key ")[1].split(":")[0]
     again = json.loads(run("track", "org:org_1", "ai_credit", "7", "--key", key, "--json").out)
     assert interrupted.code == 130
-    assert interrupted.err.endswith("chatarmin-os: interrupted, it may have run\n")
+    assert interrupted.err.endswith("chatarmin-os: interrupted; the event may have been counted\n")
     assert again["current_usage"] == 7
     assert [call.path for call in fake.calls].count("billing.trackUsage") == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
-def test_ctrl_c_ends_a_process_without_a_traceback() -> None:
-    """The signal itself, while an answer is waited for: exit code 130, two lines, and the key of the event as given."""
+def test_interrupted_process_has_no_traceback() -> None:
+    """SIGINT during a request exits with 130 and two lines, of which one has the key of the event."""
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest may ignore it
     code += "from chatarmin_os.cli import main; sys.exit(main())"
     with socket.create_server(("127.0.0.1", 0)) as service:
@@ -817,14 +861,14 @@ def test_ctrl_c_ends_a_process_without_a_traceback() -> None:
                 _, err = process.communicate()
 
     assert process.returncode == 130
-    told, advice = err.splitlines()
-    assert told == "chatarmin-os: interrupted, it may have run"
+    problem, advice = err.splitlines()
+    assert problem == "chatarmin-os: interrupted; the event may have been counted"
     assert "--key 'job 1':" in advice
 
 
 @contextmanager
 def _tracking(*arguments: str, **streams: Any) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
-    """Run `track` with a made-up key against a socket; yield the process, and the connection once bytes have come."""
+    """Run `track` with a new key against a socket; yield the process, and the connection once it has sent bytes."""
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest may ignore it
     code += "from chatarmin_os.cli import main; sys.exit(main())"
     with socket.create_server(("127.0.0.1", 0)) as service:
@@ -838,32 +882,30 @@ def _tracking(*arguments: str, **streams: Any) -> Iterator[tuple[subprocess.Pope
                 yield process, connection
 
 
-def _announced(err: str) -> str:
-    """Return the key that the first line of standard error shows."""
+def _printed_key(err: str) -> str:
+    """Return the key on the first line of standard error."""
     first = err.splitlines()[0]
-    assert first.startswith("chatarmin-os: if this ends without an answer, send it again with --key ")
+    assert first.startswith("chatarmin-os: if no result is printed, send it again with --key ")
     return str(UUID(first.split("--key ")[1].split(":")[0]))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such signals")
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT", "SIGKILL", "SIGQUIT", "SIGPIPE", "SIGALRM"])
-def test_an_event_whose_process_is_ended_keeps_its_key(number: str) -> None:
-    """The key is shown before the request is sent, so that no signal can take it along."""
+def test_event_of_a_killed_process_keeps_its_key(number: str) -> None:
+    """The key is printed before the request is sent, so that no signal can lose it."""
     with _tracking() as (process, _):
         process.send_signal(getattr(signal, number))
         _, err = process.communicate()
 
     assert process.returncode != 0
-    assert _announced(err)
+    assert _printed_key(err)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")  # noqa: PTH110
-@pytest.mark.parametrize("is_json", [False, True])
+@pytest.mark.parametrize("is_json", [False, True], ids=["table", "json"])
 @pytest.mark.parametrize("output", ["full", "gone"])
-def test_an_event_whose_result_cannot_be_written_keeps_its_key(
-    fake: FakeTransport, output: str, *, is_json: bool
-) -> None:
-    """On a full disk, or where whoever would read it has gone; the event is counted, once with that key."""
+def test_event_without_a_printed_result_keeps_its_key(fake: FakeTransport, output: str, *, is_json: bool) -> None:
+    """With a full disk or a closed pipe the event is counted, and once with its key."""
     with serve_fake({KEY: fake}) as url:
         environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url}
         command = [sys.executable, "-m", "chatarmin_os", "track", "org:org_1", "ai_credit", "7"]
@@ -876,7 +918,7 @@ def test_an_event_whose_result_cannot_be_written_keeps_its_key(
         done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, env=environment, check=False)  # noqa: S603
         os.close(writing)
         again = subprocess.run(  # noqa: S603
-            [*command, "--key", _announced(done.stderr)], capture_output=True, text=True, env=environment, check=True
+            [*command, "--key", _printed_key(done.stderr)], capture_output=True, text=True, env=environment, check=True
         )
 
     assert done.returncode == (3 if output == "full" else 0)
@@ -887,8 +929,8 @@ def test_an_event_whose_result_cannot_be_written_keeps_its_key(
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")  # noqa: PTH110
-def test_a_key_that_cannot_be_shown_is_not_sent(fake: FakeTransport) -> None:
-    """Where standard error is what cannot be written: nothing is counted that could not be sent again."""
+def test_event_is_not_sent_if_its_key_cannot_be_printed(fake: FakeTransport) -> None:
+    """If standard error is full, nothing is counted that could not be sent again."""
     with serve_fake({KEY: fake}) as url, open("/dev/full", "w", encoding="utf-8") as full:  # noqa: PTH123
         environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url}
         command = [sys.executable, "-m", "chatarmin_os", "track", "org:org_1", "ai_credit", "7"]
@@ -898,8 +940,8 @@ def test_a_key_that_cannot_be_shown_is_not_sent(fake: FakeTransport) -> None:
     assert "billing.trackUsage" not in [call.path for call in fake.calls]
 
 
-def test_a_server_error_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """A failure of the service is an answer of it."""
+def test_server_error_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A failure of the service is a response."""
     fake.fail(error=ServerError("out of order", code="INTERNAL_SERVER_ERROR"))
 
     output = run("check", "org:org_1", "ai_credit")
@@ -909,7 +951,7 @@ def test_a_server_error_exits_1(run: Callable[..., Output], fake: FakeTransport)
 
 
 def test_help_is_quick() -> None:
-    """Neither requests nor cattrs is imported before a command needs it."""
+    """--help imports neither requests nor cattrs nor waitress."""
     code = "import sys; from chatarmin_os.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     code += "print({'requests', 'cattrs', 'waitress'} & set(sys.modules))"
     with closing(io.StringIO(subprocess.check_output([sys.executable, "-c", code], text=True))) as output:  # noqa: S603

@@ -21,9 +21,10 @@ import chatarmin_os
 import chatarmin_os.fake
 import chatarmin_os.transports
 from chatarmin_os import PROCEDURES, UNSET, ApiError, ChatarminError, ChatarminOS, NotFoundError
-from chatarmin_os._converter import request_from_json, wire_name
+from chatarmin_os._converter import wire_name
 from chatarmin_os._version import __version__
 from chatarmin_os.fake.router import ROUTES
+from chatarmin_os.procedures.from_json import request_from_json
 from chatarmin_os.transports import Transport
 
 if TYPE_CHECKING:

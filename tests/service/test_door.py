@@ -367,10 +367,10 @@ def test_a_snapshot_with_a_number_that_json_has_not_is_refused(door: Door, numbe
         headers = {"content-type": "application/json"}
         reply = sent(door.url, "POST", "/__fake__/restore", headers, text.replace(mark, number).encode())
         assert reply.code == "BAD_REQUEST"
-        told = f"the snapshot is broken: {place}: JSON has no such number: float {float(number)}"
+        told = f"the snapshot is broken: {place}: expected a finite number, got float {float(number)}"
         assert reply.error["message"] == told
         broken = json.loads(text.replace(mark, "NaN"))["snapshot"]
-        with pytest.raises(ValueError, match=r"JSON has no such number: float nan$"):
+        with pytest.raises(ValueError, match=r"expected a finite number, got float nan$"):
             FakeTransport.from_snapshot(broken)
     assert door("snapshot").data == snapshot
     assert query(partial(sent, door.url), "features.check", {"companyId": company, "featureCode": "x"}).status == 200

@@ -508,7 +508,7 @@ def test_a_limit_of_open_files_is_kept_to(tmp_path: Path) -> None:
     assert 200 < files < 256
     assert used < waited / 2
     ready, full = log.read_text().splitlines()
-    assert "the fake answers" in ready
+    assert "Fake service running" in ready
     assert "all that the limit of open files allows" in full
 
 

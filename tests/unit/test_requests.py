@@ -740,9 +740,9 @@ def test_a_pickle_without_a_required_field_is_refused() -> None:
     state = cast("dict[str, Any]", EVENT.__getstate__())
     del state["quantity"]
 
-    with pytest.raises(InvalidInput, match=r"^quantity: is missing in a pickled TrackUsageInput, make a new one$") as (
-        refused
-    ):
+    with pytest.raises(
+        InvalidInput, match=r"^quantity: required, but missing in a pickled TrackUsageInput; build a new one$"
+    ) as (refused):
         _loaded(EVENT, state)
 
     assert refused.value.field == "quantity"

@@ -28,8 +28,9 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
+from chatarmin_os._messages import printable, without_query
 from chatarmin_os._version import __version__
-from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError, printable, without_query
+from chatarmin_os.errors import ConnectionFailed, InvalidResponse, TimedOut, TransportError
 from chatarmin_os.transports.http import retry
 from chatarmin_os.transports.http.connections import Adapter, Answer, Exchange, current
 from chatarmin_os.transports.http.dns import DeadlineError

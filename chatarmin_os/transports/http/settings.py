@@ -72,7 +72,10 @@ def base_url(given: str | None, *, allow_http: bool = False) -> str:
             f"expected an http(s) URL with a host, without user, query or fragment, such as {DEFAULT_BASE_URL}"
         ).at("base_url")
     if urlsplit(url).scheme == "http" and not (allow_http or is_loopback(urlsplit(url).hostname or "")):
-        raise InvalidInput("plain http would show the key to the network: use https, or allow_http=True").at("base_url")
+        raise InvalidInput(
+            "plain http would show the key to the network",
+            "use https, or allow it with allow_http=True or OS_ALLOW_HTTP=1",
+        ).at("base_url")
     request = requests.PreparedRequest()
     try:
         request.prepare_url(url.rstrip("/"), None)

@@ -1,4 +1,4 @@
-"""The whole story on the in-memory fake, from sign-up to upgrade: told by the quickstart command."""
+"""The scenario of the quickstart command: two customers from sign-up to upgrade, on the in-memory fake."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """One thing that happens: why, the call that does it, and what comes of it."""
+    """A step: its situation, the call, and the result."""
 
     title: str
     call: str
     outcome: str
 
 
-class Story:
-    """Two customers of a small product; `steps` tells the story once, `companies` is how it ends."""
+class Scenario:
+    """Two customers of a small product; `steps` runs once, `companies` shows the result."""
 
     def __init__(self) -> None:
         self._fake = FakeTransport(demo_catalogue())
         self._client = ChatarminOS(transport=self._fake)
 
     def steps(self) -> Iterator[Step]:
-        """Yield each step when it has happened."""
+        """Run the scenario, and yield each step after its call."""
         client, fake = self._client, self._fake
 
         tiers = client.tiers.list()
         yield Step(
-            "The product has tiers. Each grants features, some of them up to a limit.",
+            "The product has tiers. Each grants features, some up to a limit.",
             "client.tiers.list()",
             ", ".join(tier.name or tier.code for tier in tiers),
         )
@@ -40,9 +40,9 @@ class Story:
         fake.add_company("Acme GmbH", domain="acme.example")
         acme = client.sign_up(external_org_id="org_acme", name="Acme", verified_domain="acme.example")
         yield Step(
-            "An organisation signs up. ChatarminOS knows the company by its verified domain, and links it.",
+            "An organisation signs up. ChatarminOS finds the company by its verified domain, and links it.",
             'client.sign_up(external_org_id="org_acme", name="Acme", verified_domain="acme.example")',
-            f"link_status {acme.link_status!r}: org_acme is {acme.company_name}, no second company was made",
+            f"link_status {acme.link_status!r}: org_acme is {acme.company_name}, no second company is created",
         )
 
         bolt = client.sign_up(
@@ -53,15 +53,15 @@ class Story:
             contact_email="bea@bolt.example",
         )
         yield Step(
-            "Another one signs up. Nobody knows it: it is created, on the free tier.",
+            "Another organisation signs up. No company matches: a new one is created, on the free tier.",
             'client.sign_up(external_org_id="org_bolt", name="Bolt Ltd", ..., starting_tier="free")',
-            f"link_status {bolt.link_status!r}: {bolt.company_name} is a company of its own",
+            f"link_status {bolt.link_status!r}: {bolt.company_name} is a new company",
         )
 
         yield Step(
-            "Bolt wants to use AI credits. May it, now?",
+            "Bolt wants to use AI credits. Can it use them now?",
             'client.features.check(company_id=bolt.company_id, feature_code="ai_credit")',
-            _standing(self._credits("org_bolt")),
+            _quota(self._credits("org_bolt")),
         )
 
         for attempt in ("sent", "sent again"):
@@ -69,8 +69,8 @@ class Story:
                 company_id=bolt.company_id, feature_code="ai_credit", quantity=60, idempotency_key="job-1"
             )
             yield Step(
-                f"It uses 60 for job-1; the event is {attempt}."
-                + (" The key names the event, so it counts once." if attempt == "sent again" else ""),
+                f"Bolt uses 60 for job-1; the event is {attempt}."
+                + (" Its key identifies it, so it counts once." if attempt == "sent again" else ""),
                 'client.billing.track_usage(..., quantity=60, idempotency_key="job-1")',
                 f"current_usage {used.current_usage}, remaining {used.remaining}",
             )
@@ -90,7 +90,7 @@ class Story:
             )
         except UsageLimitError as error:
             yield Step(
-                "One more is too many. It is refused, and nothing of it is counted.",
+                "One more exceeds the limit. The service refuses it and counts nothing.",
                 'client.billing.track_usage(..., quantity=1, idempotency_key="job-3")',
                 f"{type(error).__name__}: {error}",
             )
@@ -106,13 +106,13 @@ class Story:
         )
 
         yield Step(
-            "The plan is upgraded; usage has stayed.",
+            "The limit is higher; the usage is the same.",
             'client.features.check_by_external_org_id("org_bolt", "ai_credit")',
-            _standing(self._credits("org_bolt")),
+            _quota(self._credits("org_bolt")),
         )
 
     def companies(self) -> list[dict[str, Any]]:
-        """Return how the companies stand, as rows of a table."""
+        """Return the state of the companies, as rows of a table."""
         return [self._row("org_acme"), self._row("org_bolt")]
 
     def _row(self, external_org_id: str) -> dict[str, Any]:
@@ -134,5 +134,5 @@ class Story:
         return self._client.features.check_by_external_org_id(external_org_id, "ai_credit")
 
 
-def _standing(access: FeatureAccess) -> str:
+def _quota(access: FeatureAccess) -> str:
     return f"can_use {access.can_use}, current_usage {access.current_usage}, quantity_limit {access.quantity_limit}"
