@@ -61,29 +61,28 @@ rules_as_json, rules_of, rules_text = assumptions_as_json, assumptions_of, assum
 def check_recording(
     path: str | os.PathLike[str], *, against: Transport | None = None, run_mutations: bool = False
 ) -> Report:
-    """Make the calls of a recording again, in their order, and report each difference between the outcomes.
+    """Make the calls of a recording again, in their order, and report where what comes of them differs.
 
-    - Refusals are compared by code and HTTP status, answers by fields, types and values; messages are not compared.
-    - Ids are matched by role: an id must stand for the same thing throughout.
-    - Instants that no input gave are compared by type.
-    - A value that the client reads as the same differs in type alone: text for a number (`"6.00"`), a day or a year
-      beyond 9999 for an instant.
-    - Calls without an answer, and those that failed because of the service (5xx, TOO_MANY_REQUESTS) or the key
-      (UNAUTHORIZED), are skipped.
+    Compared are outcome, code and HTTP status of refusals, and fields, types and values of answers. Ids are matched by
+    role: each must stand for what it stood for before. Instants that no input gave are compared by type, messages not
+    at all. What the client reads alike is a difference of type alone: text for a number (`"6.00"`), a day or a year
+    beyond 9999 for an instant. Calls are passed over that had no answer, or one of the service's trouble (5xx,
+    TOO_MANY_REQUESTS) or the key's (UNAUTHORIZED).
 
     Args:
         path: A recording that `RecordingTransport` made.
-        against: The service to call. None: a fake that starts from the companies, features, tiers and subscriptions
-            that the recording shows; the first observation of each is taken as given, all later ones are checked.
+        against: What to make the calls through; None: a fake that starts from what the recording shows: its
+            companies, features, tiers, subscriptions. What is seen of them for the first time is taken as given; all
+            that follows is checked.
         run_mutations: Whether a live service may be changed; without it a recording with mutations is refused. Run
-            it on a sandbox account. Usage keys and ids of organisations are replaced by new ones; companies that
-            earlier runs created are found by their names and domains, as the service finds them.
+            it on a sandbox account. Usage keys and organisations' ids are made anew; companies that earlier runs
+            created are found by their names and domains, as the service finds them.
 
     Raises:
-        CassetteError: The file is not a recording; the message names the line.
-        InvalidInput: The recording has mutations, and *run_mutations* is false.
-        TransportError: No response from the live service was received.
-        UnauthorizedError: The live service rejects the key.
+        CassetteError: It is no recording; a broken line is named by its number.
+        InvalidInput: It has mutations, and *run_mutations* is not set.
+        TransportError: The live service gave no answer.
+        UnauthorizedError: It refuses the key.
     """
     if against is not None and not isinstance(against, Transport):
         raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {describe(against)}")
@@ -106,17 +105,17 @@ def check_recording(
 
 
 def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
-    """Refuse a recording with mutations, unless a live service may be changed.
+    """Refuse a recording that would change what a live service keeps, unless that is allowed.
 
     Raises:
-        CassetteError: The file is not a recording; the message names the line.
-        InvalidInput: The recording has mutations, and they are not allowed.
+        CassetteError: It is no recording; a broken line is named by its number.
+        InvalidInput: It has mutations, and they are not allowed.
     """
     _, calls = file.loaded(path)
     counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
     if counts and not allowed:
-        mutations = ", ".join(f"{path} {count}" for path, count in counts.items())
+        told = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InvalidInput(
-            f"run_mutations: {path} changes the service ({mutations}); set it only for a sandbox account",
+            f"run_mutations: {path} changes what the service keeps ({told}); set it for a sandbox account only",
             field="run_mutations",
         )
