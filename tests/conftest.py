@@ -11,6 +11,7 @@ from chatarmin_os import ChatarminError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.recording import file
+from chatarmin_os.recording.line import answer_of
 from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _replay(path: Path) -> None:
             return type(error), str(error), vars(error)
 
     replay = ReplayTransport(path, in_order=True)
-    for recorded in file.loaded(path)[1]:
+    for recorded in file.load(path).calls:
         call = Call(recorded.path, "mutation" if recorded.kind == "mutation" else "query", recorded.input)
-        assert outcome(lambda: replay.send(call)) == outcome(lambda: file.answer_of(recorded))  # noqa: B023 - at once
+        assert outcome(lambda: replay.send(call)) == outcome(lambda: answer_of(recorded))  # noqa: B023 - at once
     replay.close()

@@ -29,7 +29,7 @@ from chatarmin_os import (
     TransportError,
 )
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.recording import file as _cassette
+from chatarmin_os.recording import file
 from chatarmin_os.recording.redactors import personal_data
 from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport
 
@@ -627,7 +627,7 @@ def test_a_field_of_the_first_line_is_named(fake: FakeTransport, path: Path, fie
 )
 def test_a_date_that_says_nothing_is_passed_over(text: Any, year: int | None) -> None:
     """It matters for warnings, and for when a drift check starts: not at a time that has no before or after."""
-    moment = _cassette.recorded_at({"recorded_at": text})
+    moment = file.recorded_at({"recorded_at": text})
 
     assert (moment and moment.year) == year
 

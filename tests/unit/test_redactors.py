@@ -11,7 +11,7 @@ import pytest
 
 from chatarmin_os import BadRequestError, ChatarminOS, ConflictError, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.recording.file import Recorded
+from chatarmin_os.recording.line import RecordedCall
 from chatarmin_os.recording.redaction import Redaction
 from chatarmin_os.recording.redactors import email_addresses, metadata, names, personal_data
 from chatarmin_os.transports import RecordingTransport, ReplayTransport
@@ -327,7 +327,7 @@ def test_a_name_is_found_as_messages_write_it(name: str, message: str, left: str
     redaction = Redaction(personal_data)
     error = {"message": message, "data": {message: 1}}
 
-    came = redaction.of(Recorded("a.b", "query", {"name": name}, {"error": error})).came["error"]
+    came = redaction.redact(RecordedCall("a.b", "query", {"name": name}, {"error": error})).outcome["error"]
 
     for text in (came["message"], *came["data"]):
         assert left in text
@@ -339,14 +339,14 @@ def test_many_names_do_not_slow_a_refusal_down() -> None:
 
     def taken(size: int) -> float:
         redaction = Redaction(personal_data)
-        refused = Recorded("a.b", "query", None, {"error": {"message": "Company 1 Ltd is there " * 9, "data": None}})
+        refused = RecordedCall("a.b", "query", None, {"error": {"message": "Company 1 Ltd is there " * 9, "data": None}})
         for number in range(size):
-            redaction.of(Recorded("a.b", "query", {"name": f"Company {number} Ltd"}, {"answer": None}))
+            redaction.redact(RecordedCall("a.b", "query", {"name": f"Company {number} Ltd"}, {"answer": None}))
         times = []
         for _ in range(3):
             started = process_time()
             for _ in range(20):
-                redaction.of(refused)
+                redaction.redact(refused)
             times.append(process_time() - started)
         return min(times)
 
@@ -359,13 +359,13 @@ def test_many_names_that_begin_alike_do_not_slow_a_refusal_down() -> None:
     def taken(size: int) -> float:
         redaction = Redaction(personal_data)
         begin = "The customer of our load test number "
-        refused = Recorded("a.b", "query", None, {"error": {"message": begin * 200, "data": None}})
+        refused = RecordedCall("a.b", "query", None, {"error": {"message": begin * 200, "data": None}})
         for number in range(size):
-            redaction.of(Recorded("a.b", "query", {"name": f"{begin}{number}"}, {"answer": None}))
+            redaction.redact(RecordedCall("a.b", "query", {"name": f"{begin}{number}"}, {"answer": None}))
         times = []
         for _ in range(3):
             started = process_time()
-            redaction.of(refused)
+            redaction.redact(refused)
             times.append(process_time() - started)
         return min(times)
 
