@@ -25,7 +25,7 @@ import os
 from collections import Counter
 
 from chatarmin_os._json import describe
-from chatarmin_os.drift.check import Checked, against_a_service, against_the_fake, recorded_at
+from chatarmin_os.drift.check import Checked, against_a_service, against_the_fake
 from chatarmin_os.drift.compare import Difference
 from chatarmin_os.drift.report import Report, RuleReport, rules_as_json, rules_of, rules_text
 from chatarmin_os.errors import CassetteError, InvalidInput
@@ -75,13 +75,13 @@ def check_recording(
         raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {describe(against)}")
     if against is not None:
         refuse_mutations(path, allowed=run_mutations)
-    head, calls = file.loaded(path)
-    when = recorded_at(head)
+    head, lines = file.load(path)
+    when = file.recorded_at(head)
     try:
         if against is None:
-            checked = judged = list(against_the_fake(calls, when, is_redacted=head.get("redacted") is True))
+            checked = judged = list(against_the_fake(lines, when, is_redacted=head.get("redacted") is True))
         else:
-            checked = list(against_a_service(calls, against))
+            checked = list(against_a_service(lines, against))
             judged = list(against_the_fake([call.now or call.recorded for call in checked], None))
     except CassetteError as error:
         raise CassetteError(f"{path}: {error}") from error
@@ -98,8 +98,8 @@ def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
         CassetteError: It is no recording; a broken line is named by its number.
         InvalidInput: It has mutations, and they are not allowed.
     """
-    _, calls = file.loaded(path)
-    counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
+    calls = file.load(path).calls
+    counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.outcome)
     if counts and not allowed:
         told = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InvalidInput(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from chatarmin_os._call import Call
 from chatarmin_os.errors import ApiError, ChatarminError, TransportError
@@ -154,7 +154,7 @@ def _query(path: str, **given: str) -> Call:
     return Call(path, "query", given or None, safe_to_repeat=True)
 
 
-def _is_id(value: JSON) -> bool:
+def _is_id(value: JSON) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 

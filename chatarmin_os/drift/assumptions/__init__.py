@@ -24,14 +24,14 @@ from chatarmin_os.drift.assumptions.rule import RULES, Memory, Rule, Situation
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from chatarmin_os.drift.compare import Came
+    from chatarmin_os.drift.compare import Outcome
 
 __all__ = ["RULES", "Memory", "Rule", "Situation", "touched"]
 
 _DECLARED: tuple[ModuleType, ...] = (inputs, companies, contacts, features, usage, tiers, billing, onboarding, answers)
 
 
-def touched(situation: Situation, recorded: Came) -> list[Rule]:
+def touched(situation: Situation, recorded: Outcome) -> list[Rule]:
     """Return the rules that a call touches, once the fake has answered it.
 
     One side is enough: what the fake makes of a call, or what was recorded of it.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from chatarmin_os._call import Call
-    from chatarmin_os.drift.compare import Came, Difference
+    from chatarmin_os.drift.compare import Difference, Outcome
     from chatarmin_os.fake.state import Access, State
 
 
@@ -82,9 +82,9 @@ class Situation:
         contacts = state.contacts.get(company, {})
         self.contact_is_known = (text(given.get("email")) or "").strip().lower() in contacts
         self.has_primary = any(contact["isPrimary"] for contact in contacts.values())
-        self.came: Came = {}
+        self.came: Outcome = {}
 
-    def seen_as(self, came: Came) -> Self:
+    def seen_as(self, came: Outcome) -> Self:
         """Return the same situation with what somebody else made of the call."""
         other = copy(self)
         other.came = came
