@@ -35,12 +35,17 @@ _CHANGES = {
     "billing.linkSubscription": ("access", "billing"),
     "onboard": ("access", "billing", "contacts"),
 }
+_DEFAULTS = frozenset({"access", "billing", "contacts", "name", "row", "label"})
+"""Kinds of facts that are known of everything that the calls create."""
+
 _NAMES = {
     "access": "the access to {2} of company {1}",
     "billing": "the subscriptions of company {1}",
     "contacts": "the contacts of company {1}",
+    "name": "name and domain of company {1}",
     "row": "company {1}",
     "company": "company {1}",
+    "label": "the label of organisation {1}",
     "link": "the link of organisation {1}",
     "tier": "tier {1}",
     "feature": "feature {1}",
@@ -55,16 +60,21 @@ class Knowledge:
     def __init__(self) -> None:
         self.companies: set[str] = set()
         """Companies that existed before the calls."""
-        self.has_all_links = False
         self._known: set[Fact] = set()
         self._forgotten: set[Fact] = set()
+        self._has_all_links = False
 
     def has(self, fact: Fact) -> bool:
         """Return whether a fact is known."""
-        if fact in self._known or (fact[0] == "link" and self.has_all_links):
+        if fact in self._known:
             return True
-        is_new = fact[0] in {"access", "billing", "contacts", "row"} and fact[1] not in self.companies
+        is_new = self._has_all_links if fact[0] == "link" else fact[0] in _DEFAULTS and fact[1] not in self.companies
         return is_new and fact not in self._forgotten
+
+    def learn_all_links(self) -> None:
+        """Note that no organisation is linked any more."""
+        self._has_all_links = True
+        self._forgotten = {fact for fact in self._forgotten if fact[0] not in {"link", "label"}}
 
     def learn(self, *facts: Fact) -> None:
         """Note that facts are known."""

@@ -78,18 +78,19 @@ class Observer:
             self.add_company(company)
 
     def add_company(self, company: str, shown: dict[str, Any] | None = None) -> Company:
-        """Return the row of a company that existed before the calls; set it to *shown* if it was unknown."""
+        """Return the row of a company that existed before the calls; set it to *shown* as far as it was unknown."""
         row = self._state.companies.get(company)
         if row is None:
             self._knowledge.companies.add(company)
             row = {"id": company, "shortId": _NAMELESS, "name": _NAMELESS, "domain": None, "createdAt": None}
             self._state.companies[company] = row
             self._state.index_company(row)
-        if shown is not None and self._is_new("row", company):
+        if shown is not None and self._is_new("name", company):
             row["name"], row["domain"] = text(shown.get("name")) or _NAMELESS, text(shown.get("domain"))
+            self._state.index_company(row)
+        if shown is not None and "shortId" in shown and self._is_new("row", company):
             row["shortId"] = text(shown.get("shortId")) or _NAMELESS
             row["createdAt"] = _timestamp_text(shown.get("createdAt"))
-            self._state.index_company(row)
         return row
 
     def _observe_link(self, org: str, path: str, answer: dict[str, Any]) -> None:
@@ -108,6 +109,7 @@ class Observer:
             self._state.links.pop(org, None)
             if company:
                 texts = {key: text(answer.get(key)) for key in ("label", "externalUserId")}
+                self._knowledge.forget([("label", org)])
                 self._state.links[org] = {"companyId": company, "externalOrgId": org, **texts}  # type: ignore[typeddict-item]
 
     def _set_access(self, company: str, code: str, shown: dict[str, Any]) -> None:

@@ -85,6 +85,8 @@ class _Checker:
             context = Situation(state, call, self._history)
             uncertain = self._uncertain_fields(call, recorded, state)
         context.came = _send(self._fake, call)
+        if call.path == "links.reset" and "answer" in context.came:
+            self._knowledge.learn_all_links()
         self._history.keep(context)
         found = self._matcher.differences(recorded.outcome, context.came)
         differences = [difference for difference in found if not uncertain & fields_of(difference.place)]
@@ -129,7 +131,7 @@ class _Checker:
         answer = mapping(self._matcher.translate_ids(recorded.outcome.get("answer")))
         for company in sorted(companies_of(answer) - {created_by(recorded.path, answer)}):
             if company in state.companies:
-                yield "row", company
+                yield "name", company
                 yield "contacts", company
             else:
                 yield "company", company
@@ -179,10 +181,14 @@ class _Checker:
     def _uncertain_fields(self, call: Call, recorded: RecordedCall, state: State) -> frozenset[str]:
         """Return the fields of an answer that depend on facts that no line shows."""
         fields = redacted_fields(recorded) if self._is_redacted else frozenset()
+        given, company = mapping(call.input), self._company(call, state) or ""
         if call.path == "links.reset":
-            self._knowledge.has_all_links = True
             return fields | {"linksDeleted", "contactsDeleted"}
-        company = self._company(call, state) or ""
+        if call.path == "links.create" and not self._knowledge.has(("label", str(given.get("externalOrgId")))):
+            return fields | ({"label", "externalUserId"} - given.keys())
+        found = companies_of(mapping(self._matcher.translate_ids(recorded.outcome.get("answer"))))
+        if call.path == "onboard" and "tierCode" not in given and found & self._knowledge.companies:
+            return fields | {"tierApplied"}  # it depends on the tier that was applied last, which no query shows
         if call.path == "billing.getStatus" and not self._has_every_access(company, state):
             return fields | {"enabledFeaturesCount"}
         return fields

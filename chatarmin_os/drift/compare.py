@@ -24,7 +24,7 @@ Outcome = dict[str, Any]
 """The outcome of a call, as recordings have it: one of `answer`, `error` and `failure`."""
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
-_NUMBER = re.compile(r"-\d+$")
+_NUMBERS = re.compile(r"(-\d+)+$")
 _CALLER_IDS = frozenset({"externalOrgId", "externalUserId"})
 _TYPES = {dict: "object", list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
 _FREE_FORM = frozenset({"metadata", "configValues"})  # here a number as text is another value, for the caller chose it
@@ -129,7 +129,7 @@ class Matcher:
         if recorded == now or (self._is_redacted and recorded == personal_data({key: now})[key]):
             return True
         if key == "shortId":
-            return self._is_redacted or _NUMBER.sub("", recorded) == _NUMBER.sub("", now)
+            return self._is_redacted or _NUMBERS.sub("", recorded) == _NUMBERS.sub("", now)
         moments = timestamp(recorded), timestamp(now)
         if None in moments:
             return False

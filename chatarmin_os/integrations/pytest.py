@@ -48,8 +48,8 @@ _NO_URL = (
     f"record, or pass --os-record={_PRODUCTION} or --os-record={_FAKE}"
 )
 _STATEFUL = (
-    "The service may still have the state of an earlier run. To record again from a local service, set a new OS_API_KEY,\n"
-    "or reset its product; elsewhere let the test use ids of its run, and a redactor that replaces them."
+    "The service may still have the state of an earlier run. To record again from a local service, set a new\n"
+    "OS_API_KEY, or reset its product; elsewhere let the test use ids of its run, and a redactor that replaces them."
 )
 _MISTYPED = {"prod": _PRODUCTION, "prd": _PRODUCTION, "live": _PRODUCTION, "local": _SERVICE, "memory": _FAKE}
 _MAX_SHOWN = 40
@@ -218,7 +218,7 @@ def _warn_of_age(test: pytest.Item, path: Path, head: dict[str, Any], command: s
 
 
 class _Replay(ReplayTransport):
-    """Says how to record a test again; reports a call without a recording also at the end, for a test may catch its error."""
+    """Says how to record a test again, and reports a call without a recording even if the test has caught its error."""
 
     def __init__(self, path: Path, command: str, redact: Callable[[JSON], JSON] | None) -> None:
         super().__init__(path, redact=redact)

@@ -66,13 +66,14 @@ class Prologue:
 
     def _queries_after(self, call: Call, answer: dict[str, Any]) -> Iterator[Call]:
         given = call.input if isinstance(call.input, dict) else {}
-        company = answer.get("companyId", given.get("companyId"))
+        org, company = given.get("externalOrgId"), answer.get("companyId", given.get("companyId"))
         if created := created_by(call.path, answer):
-            self._known.add(("company", created))
+            self._known |= {("company", created), ("row", created)}
             if ("features", "") not in self._known:
                 yield _query(_LISTING, companyId=created)
-        elif _is_id(company) and ("company", company) not in self._known and _is_id(given.get("externalOrgId")):
-            yield _query("companies.getByProductLink", externalOrgId=given["externalOrgId"])
+        elif _is_id(company) and ("row", company) not in self._known and _is_id(org):
+            self._known.add(("row", company))
+            yield _query("companies.getByProductLink", externalOrgId=org)
         for subject in sorted({("company", shown) for shown in companies_of(answer)} - self._known):
             self._known.add(subject)
             yield from _queries(subject)
@@ -90,6 +91,8 @@ class Prologue:
         for query, result in zip(asked, results, strict=False):
             if query.path == _LISTING:
                 self._known.add(("features", ""))
+            elif query.path == "companies.getByProductLink" and isinstance(result, dict) and _is_id(result.get("id")):
+                self._known.add(("row", result["id"]))
             self._write(RecordedCall(query.path, query.kind, query.input, outcome_of(_written(result)), True))
         return [pair for pair in zip(asked, results, strict=False) if not isinstance(pair[1], ChatarminError)]
 
