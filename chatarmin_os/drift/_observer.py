@@ -59,10 +59,6 @@ class Observer:
         if recorded.path == "billing.getStatus" and self._is_new("billing", company):
             self._set_billing(company, mapping(answer))
 
-    def is_created(self, company: str) -> bool:
-        """Return whether the calls create a company."""
-        return company in self._created
-
     def _is_new(self, *fact: str) -> bool:
         """Return whether a fact was unknown; it is known now."""
         is_new = not self._knowledge.has(fact)
@@ -80,13 +76,15 @@ class Observer:
     def add_company(self, company: str, shown: dict[str, Any] | None = None) -> Company:
         """Return the row of a company that existed before the calls; set it to *shown* as far as it was unknown."""
         row = self._state.companies.get(company)
+        is_added = row is None
         if row is None:
             self._knowledge.companies.add(company)
             row = {"id": company, "shortId": _NAMELESS, "name": _NAMELESS, "domain": None, "createdAt": None}
             self._state.companies[company] = row
-            self._state.index_company(row)
-        if shown is not None and self._is_new("name", company):
+        is_named = shown is not None and self._is_new("name", company)
+        if shown is not None and is_named:
             row["name"], row["domain"] = text(shown.get("name")) or _NAMELESS, text(shown.get("domain"))
+        if is_added or is_named:
             self._state.index_company(row)
         if shown is not None and "shortId" in shown and self._is_new("row", company):
             row["shortId"] = text(shown.get("shortId")) or _NAMELESS

@@ -49,47 +49,72 @@ def infer_start(lines: Sequence[RecordedCall], now: datetime) -> Start:
     calls = [line for line in lines if not line.is_prologue]
     with fake.service.read() as state:
         observer = Observer(state, knowledge, catalogue.paid, created)
-        prologue = [line for line in lines if line.is_prologue]
-        for line in sorted(prologue, key=lambda line: line.path != "companies.getByProductLink"):  # they show names
-            observer.observe(line)
-        for line in calls:
-            for suggestion in objects(mapping(line.outcome.get("answer")).get("suggestions")):
-                _observe_suggestion(observer, state, mapping(mapping(line.input).get("hints")), suggestion)
-        _reorder(state, calls)
+        rows = {company: row for company, row in _rows(lines).items() if company not in created}
+        for company in _in_order(list(rows), calls):
+            observer.add_company(company, rows[company])
+        for line in lines:
+            if line.is_prologue:
+                observer.observe(line)
         explained = _observe_stripe(observer, state, calls, set(catalogue.paid))
     return Start(fake, catalogue, knowledge, explained)
 
 
-def _observe_suggestion(observer: Observer, state: State, hints: dict[str, Any], suggestion: dict[str, Any]) -> None:
-    """Learn name and domain of a company from the reason for which it was suggested."""
-    company = text(suggestion.get("companyId"))
-    if company is None or observer.is_created(company):
-        return
+def _rows(lines: Sequence[RecordedCall]) -> dict[str, dict[str, Any]]:
+    """Return companies with their names and domains, as prologue lines and suggestions show them."""
+    rows: dict[str, dict[str, Any]] = {}
+    contacts = _contact_domains(lines)
+    for line in lines:
+        answer = mapping(line.outcome.get("answer"))
+        if line.is_prologue and line.path == "companies.getByProductLink" and (company := text(answer.get("id"))):
+            rows[company] = answer
+        for suggestion in objects(answer.get("suggestions")):
+            if company := text(suggestion.get("companyId")):
+                hints = mapping(mapping(line.input).get("hints"))
+                rows.setdefault(company, _suggested_row(company, suggestion, hints, contacts))
+    return rows
+
+
+def _contact_domains(lines: Sequence[RecordedCall]) -> set[tuple[str | None, str | None]]:
+    """Return companies with the domains of the contacts that any line shows them to have."""
+    found = set()
+    for line in lines:
+        given, answer = mapping(line.input), line.outcome.get("answer")
+        company = text(given.get("companyId")) or text(mapping(answer).get("companyId"))
+        for row in [given, *objects(given.get("contacts")), *objects(answer)]:
+            for key in ("email", "contactEmail"):
+                found.add((company, addresses.email_domain(text(row.get(key)) or "")))
+    return found
+
+
+def _suggested_row(
+    company: str, suggestion: dict[str, Any], hints: dict[str, Any], contacts: set[tuple[str | None, str | None]]
+) -> dict[str, Any]:
+    """Return the name of a suggested company, with a domain that explains the reason for which it was suggested."""
     emails = hints["emails"] if isinstance(hints.get("emails"), list) else []
-    domains = {domain for email in emails if (domain := addresses.email_domain(str(email)))}
+    domains = [domain for email in emails if (domain := addresses.email_domain(str(email)))]
     hinted, name = addresses.telling(addresses.domain(text(hints.get("domain")) or "")), suggestion.get("customerName")
     domain = None
     if suggestion.get("reason") == "domain":
         domain = hinted
     elif suggestion.get("reason") == "email_domain":
-        contacts = {addresses.email_domain(email) for email in state.contacts.get(company, ())}
-        domain = None if contacts & domains else next(iter(domains), None)
+        domain = None if any((company, one) in contacts for one in domains) else next(iter(domains), None)
     elif hinted and normalised(text(hints.get("companyName")) or "") == normalised(str(name)):
         domain = "another.invalid"  # or it would have been linked
-    observer.add_company(company, {"name": name, "domain": domain})
+    return {"name": name, "domain": domain}
 
 
-def _reorder(state: State, calls: Sequence[RecordedCall]) -> None:
-    """Put companies in the order in which they were created, as far as suggestions show it: of equal ones the first."""
-    order, place_of = state.order, {company: place for place, company in enumerate(state.order)}
+def _in_order(companies: list[str], calls: Sequence[RecordedCall]) -> list[str]:
+    """Return companies in the order of their creation, as far as it is known: suggestions of one confidence have it."""
+    order, place_of = [*companies], {company: place for place, company in enumerate(companies)}
     for call in calls:
         alike: dict[int | float | None, list[str]] = {}
         for suggestion in objects(mapping(call.outcome.get("answer")).get("suggestions")):
             if (company := text(suggestion.get("companyId"))) in place_of:
-                alike.setdefault(number(suggestion.get("confidence")), []).append(company)
+                alike.setdefault(number(suggestion.get("confidence")), []).append(str(company))
         for group in alike.values():
             for place, company in zip(sorted(place_of[company] for company in group), group, strict=True):
                 order[place], place_of[company] = company, place
+    return order
 
 
 def _observe_stripe(observer: Observer, state: State, calls: Sequence[RecordedCall], claimed: set[str]) -> set[int]:
