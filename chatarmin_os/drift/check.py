@@ -107,11 +107,10 @@ class _Checker:
         return [fact for fact in facts if not self._knowledge.has(fact)]
 
     def _needs(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
-        given, company = mapping(call.input), self._company(call, state)
-        if (
-            refusal(recorded) == "NOT_FOUND"
-        ):  # and not that of a company, feature or tier that exists, as far as is known
+        """Yield the facts on which the answer to a call depends; a thing that is not found is one that no line shows."""
+        if refusal(recorded) == "NOT_FOUND":
             return
+        given, company = mapping(call.input), self._company(call, state)
         named, feature, tier = (text(given.get(key)) for key in ("companyId", "featureCode", "tierCode"))
         if org := text(given.get("externalOrgId")):
             yield "link", org

@@ -92,13 +92,13 @@ def _suggested_row(
     """Return the name of a suggested company, with a domain that explains the reason for which it was suggested."""
     emails = hints["emails"] if isinstance(hints.get("emails"), list) else []
     domains = [domain for email in emails if (domain := addresses.email_domain(str(email)))]
-    hinted, name = addresses.telling(addresses.domain(text(hints.get("domain")) or "")), suggestion.get("customerName")
+    hint, name = addresses.telling(addresses.domain(text(hints.get("domain")) or "")), suggestion.get("customerName")
     domain = None
     if suggestion.get("reason") == "domain":
-        domain = hinted
+        domain = hint
     elif suggestion.get("reason") == "email_domain":
         domain = None if any((company, one) in contacts for one in domains) else next(iter(domains), None)
-    elif hinted and normalised(text(hints.get("companyName")) or "") == normalised(str(name)):
+    elif hint and normalised(text(hints.get("companyName")) or "") == normalised(str(name)):
         domain = "another.invalid"  # or it would have been linked
     return {"name": name, "domain": domain}
 
@@ -143,9 +143,9 @@ def _explain_refusal(observer: Observer, state: State, call: RecordedCall, claim
     if code not in {"BAD_REQUEST", "CONFLICT"} or bool(session) == bool(subscription) or not _is_well_formed(call):
         return False
     if session and session not in state.sessions:
-        bought = f"subscription of {session}" if code == "CONFLICT" else None
-        state.sessions[session] = {"id": session, "priceIds": [], "customerName": None, "subscriptionId": bought}
-        subscription = bought
+        completed = f"subscription of {session}" if code == "CONFLICT" else None
+        state.sessions[session] = {"id": session, "priceIds": [], "customerName": None, "subscriptionId": completed}
+        subscription = completed
     elif session:
         subscription = state.sessions[session]["subscriptionId"]
     elif subscription in state.subscriptions and code == "BAD_REQUEST":
