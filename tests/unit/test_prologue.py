@@ -176,7 +176,7 @@ def test_company_that_hints_have_found_is_asked_about(service: FakeTransport, pa
 
 
 def test_subscription_shows_its_tier_after_the_call_that_claims_it(service: FakeTransport, path: Path) -> None:
-    """No query shows what a checkout pays for before; claiming it again shows nothing new."""
+    """No query shows the tier of a checkout before; claiming it again shows nothing new."""
     company = _onboarded(service)
     session = service.stripe.add_checkout_session(["price_pro_base", "price_pro_ai_credit", "price_pro_seats"])
 
