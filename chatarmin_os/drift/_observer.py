@@ -95,7 +95,7 @@ class Observer:
         """Learn to which company an organisation was linked before a call that was answered."""
         status = answer.get("status", answer.get("linkStatus"))
         company = text(answer.get("id" if path == "companies.getByProductLink" else "companyId"))
-        if path == "companies.create" or status not in {None, "already_linked"}:
+        if path == "companies.create" or status not in (None, "already_linked"):
             company = None
         elif path in {"features.checkByExternalOrgId", "features.setAccess"}:
             return  # these show no company

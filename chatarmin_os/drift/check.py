@@ -107,7 +107,7 @@ class _Checker:
         return [fact for fact in facts if not self._knowledge.has(fact)]
 
     def _needs(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
-        """Yield the facts on which the answer to a call depends; a thing that is not found is one that no line shows."""
+        """Yield the facts on which the answer to a call depends; if it found nothing, no line shows a fact about it."""
         if refusal(recorded) == "NOT_FOUND":
             return
         given, company = mapping(call.input), self._company(call, state)
@@ -275,7 +275,7 @@ def _shows_link(recorded: RecordedCall) -> bool:
     if recorded.path == "companies.getByProductLink" or recorded.path in _LINKED_PATHS:
         return bool(answer)
     is_taken = refusal(recorded) == "CONFLICT" and recorded.path in {"companies.create", "links.create"}
-    return is_taken or "already_linked" in {answer.get("status"), answer.get("linkStatus")}
+    return is_taken or "already_linked" in (answer.get("status"), answer.get("linkStatus"))
 
 
 def _is_unrelated(recorded: RecordedCall) -> bool:

@@ -109,10 +109,16 @@ class _Sequence:
     def call(self, client: ChatarminOS) -> None:
         """Make one call."""
         path = self._chance.choice([*_INPUTS])
-        given = {key: self._value(key) for key in _INPUTS[path].split() if key[-1] != "?" or self._chance.random() < 0.4}
+        given = {
+            key: self._value(key) for key in _INPUTS[path].split() if key[-1] != "?" or self._chance.random() < 0.4
+        }
         with suppress(ApiError):
-            answer = client.call(path, {key.rstrip("?"): value for key, value in given.items()} or None, kind=_KINDS[path])
-            company = answer.get("id" if path == "companies.create" else "companyId") if isinstance(answer, dict) else None
+            answer = client.call(
+                path, {key.rstrip("?"): value for key, value in given.items()} or None, kind=_KINDS[path]
+            )
+            company = (
+                answer.get("id" if path == "companies.create" else "companyId") if isinstance(answer, dict) else None
+            )
             if company and company not in self._ids:
                 self._ids.append(company)
 
@@ -139,7 +145,9 @@ class _Sequence:
             "source": lambda: chance.choice(("manual", "trial", "subscription")),
             "config": lambda: {chance.choice("ab"): chance.randint(0, 3)},
             "metadata": lambda: {chance.choice("ab"): chance.randint(0, 3)},
-            "email": lambda: chance.choice("abc") + chance.choice(("@globex.example", "@initech.example", "@gmail.com")),
+            "email": lambda: (
+                chance.choice("abc") + chance.choice(("@globex.example", "@initech.example", "@gmail.com"))
+            ),
             "name": lambda: chance.choice(("Globex", "Initech", "Umbrella")),
             "domain": lambda: chance.choice(hints["domain"]),
             "features": lambda: {chance.choice(FEATURES[:2]): {"max_quantity": chance.choice((None, 7))}},
@@ -163,7 +171,9 @@ _INPUTS = {
     "features.checkByExternalOrgId": "externalOrgId featureCode",
     "features.listAccess": "companyId",
     "features.getAccessByExternalOrgId": "externalOrgId",
-    "features.setAccess": "companyId featureCode isEnabled? quantityLimit? includedQuantity? config? source? validUntil?",
+    "features.setAccess": (
+        "companyId featureCode isEnabled? quantityLimit? includedQuantity? config? source? validUntil?"
+    ),
     "billing.trackUsage": "companyId featureCode quantity idempotencyKey?",
     "billing.claimCheckout": "companyId checkoutSessionId",
     "billing.linkSubscription": "companyId stripeSubscriptionId tierCode? displayName?",
@@ -187,12 +197,13 @@ def main(count: int) -> None:
     """Print how many of many scenarios drift."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "scenario.jsonl"
-        for name, check in {
+        checks: dict[str, Callable[[int], Report]] = {
             "a day, recorded whole": lambda seed: check_day(seed, path),
             "a day of customers who signed up before": lambda seed: check_day(seed, path, is_late=True),
             "a redacted day": lambda seed: check_day(seed, path, is_redacted=True),
             "a sequence of 40 random calls": lambda seed: check_sequence(seed, path),
-        }.items():
+        }
+        for name, check in checks.items():
             reports = [check(seed) for seed in range(count)]
             calls = [call for report in reports for call in report.calls]
             print(  # noqa: T201 - a script
