@@ -444,6 +444,7 @@ def test_status_of_a_company_without_billing(client: ChatarminOS, service: FakeT
     assert status == UNTOUCHED
 
 
+@pytest.mark.outside_changes("time passed")
 def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, service: FakeTransport) -> None:
     """Features at their limit count, and those that are disabled or have expired do not."""
     # Given an enabled feature, one at its limit, a disabled one, and one that is about to expire

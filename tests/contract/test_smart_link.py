@@ -851,7 +851,6 @@ def test_the_best_are_suggested_however_late_they_came(client: ChatarminOS, serv
     assert expected == result
 
 
-@pytest.mark.outside_changes("the order in which companies were created")
 def test_companies_found_by_their_contacts_come_by_creation(client: ChatarminOS, service: FakeTransport) -> None:
     """Each company is suggested once, in order of its own creation, however many and early its contacts."""
     company_ids = [service.add_company(f"Store {number}") for number in range(8)]

@@ -584,7 +584,6 @@ def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, servi
         _track(client, company_id, 6, "event-1")
 
 
-@pytest.mark.outside_changes("a billing period ended")
 def test_usage_counts_from_nothing_after_a_renewal(client: ChatarminOS, service: FakeTransport) -> None:
     """In a new billing period the whole limit and the whole included quantity can be used again."""
     company_id = _company(client, service, limit=10, included=8)

@@ -169,7 +169,7 @@ def test_calls_exercise_an_assumption(
 ) -> None:
     """The last call confirms the assumption as the fake answers it, and contradicts it with another answer."""
     path, fake = tmp_path / "recording.jsonl", FakeTransport(demo_catalogue())
-    with ChatarminOS(transport=RecordingTransport(fake, path)) as client, suppress(ApiError):
+    with ChatarminOS(transport=RecordingTransport(fake, path, prologue=True)) as client, suppress(ApiError):
         calls(client, fake)
     *rest, last = path.read_text(encoding="utf-8").splitlines()
     row = json.loads(last)
