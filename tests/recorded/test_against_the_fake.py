@@ -69,7 +69,6 @@ COVERED_BY_UNIT_TESTS = {
     "onboard-created-at",
     "onboard-evidence",
     "onboard-tier",
-    "subscription-again",
     "tier-override-limits",
 }
 
