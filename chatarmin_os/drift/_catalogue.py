@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._reading import Sight
-    from chatarmin_os.fake.catalogue import Feature, Tier
+    from chatarmin_os.fake.rows import Feature, Tier
     from chatarmin_os.recording.file import Recorded
 
 _INCLUDED, _LIMIT = OVERRIDES

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._catalogue import ShownCatalogue
     from chatarmin_os.drift._reading import Sight
-    from chatarmin_os.fake.catalogue import Tier
+    from chatarmin_os.fake.rows import Tier
     from chatarmin_os.recording.file import Recorded
 
 _SET = "features.setAccess"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from chatarmin_os._request import Kind
     from chatarmin_os.drift.compare import Came
     from chatarmin_os.fake.catalogue import Catalogue
-    from chatarmin_os.fake.state import Event
+    from chatarmin_os.fake.rows import Event
     from chatarmin_os.transports.base import Transport
 
 _OF_AN_ORG = frozenset({"externalOrgId", "name", "companyName", "customerName"})  # a company may be called by it

@@ -162,7 +162,7 @@ def _matched(facts: Facts, company: str, hints: Given, reason: JSON, *, is_linke
     """Learn by what a company was found."""
     emails = hints["emails"] if isinstance(hints.get("emails"), list) else []
     by_email = next((domain for email in emails if (domain := addresses.email_domain(str(email)))), None)
-    by_domain = addresses.telling(addresses.domain(text(hints.get("domain")) or ""))
+    by_domain = addresses.business_domain(addresses.domain(text(hints.get("domain")) or ""))
     if reason == "name":
         facts.name_by(company, hints.get("companyName"))
     if reason == "email_domain" and by_email and not is_linked:

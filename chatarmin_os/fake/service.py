@@ -17,7 +17,7 @@ from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
     from chatarmin_os._request import Kind
-    from chatarmin_os.fake.state import Event
+    from chatarmin_os.fake.rows import Event
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 

@@ -10,7 +10,7 @@ import pytest
 
 from chatarmin_os import PROCEDURES, ApiError, BadRequestError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.fake.contacts import MAX_REPEATED
+from chatarmin_os.fake.contacts import MAX_REPEATED_CHARACTERS
 from chatarmin_os.fake.rules.names import MAX_TRIGRAMS, normalised, slug, trigrams
 from chatarmin_os.transports import Call
 
@@ -157,7 +157,9 @@ def test_contacts_that_repeat_are_upserted_up_to_a_bound() -> None:
     company = fake.add_company("Acme")
     same = [{"email": "ann@acme.com", "metadata": {"plan": "pro"}}] * 2_000
     big: dict[str, Any] = {"email": "bob@acme.com", "metadata": {"note": "x" * 100_000}}
-    small = [{"email": "BOB@acme.com", "metadata": {str(key): 1}} for key in range(MAX_REPEATED // 100_000 + 2)]
+    small = [
+        {"email": "BOB@acme.com", "metadata": {str(key): 1}} for key in range(MAX_REPEATED_CHARACTERS // 100_000 + 2)
+    ]
 
     assert client.contacts.bulk_upsert(company_id=company, contacts=same).updated == 1_999
     before = fake.snapshot()

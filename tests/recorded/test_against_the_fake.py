@@ -17,7 +17,7 @@ from chatarmin_os.fake import billing, contacts, features
 from chatarmin_os.fake.router import ROUTES, TEXT, optional
 from chatarmin_os.fake.rules import addresses, matching
 from chatarmin_os.fake.rules import tiers as tier_rules
-from chatarmin_os.fake.rules.usage import Standing
+from chatarmin_os.fake.rules.usage import QuotaStatus
 from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.transports import HTTPTransport
 
@@ -67,7 +67,7 @@ def _answering(path: str, change: Callable[[Any], Any]) -> Callable[[pytest.Monk
 def _taking(path: str, key: str) -> Callable[[pytest.MonkeyPatch], None]:
     """Let the fake take any text for a key of a procedure's input."""
     route = ROUTES[path]
-    return lambda patch: patch.setitem(ROUTES, path, route._replace(shape={**route.shape, key: optional(TEXT)}))
+    return lambda patch: patch.setitem(ROUTES, path, route._replace(schema={**route.schema, key: optional(TEXT)}))
 
 
 def _having(module: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
@@ -82,8 +82,8 @@ def _refuse(*_: Any, **__: Any) -> Any:
     raise ApiError.from_code("CONFLICT", "a lie")
 
 
-def _unlimited(current: Any, *_: Any, **__: Any) -> Standing:
-    return Standing(None, current, is_at_limit=False)
+def _unlimited(current: Any, *_: Any, **__: Any) -> QuotaStatus:
+    return QuotaStatus(None, current, is_at_limit=False)
 
 
 GRANTED = tier_rules.granted_access
@@ -122,7 +122,7 @@ LIES = {
         "access-set-new",
         _answering("features.setAccess", lambda answer: {**answer, "isEnabled": True}),
     ),
-    "limits are not checked": ("access-set-limits", _having(features, "refuse_limit", lambda *_: None)),
+    "limits are not checked": ("access-set-limits", _having(features, "check_limit", lambda *_: None)),
     "an expired access is enabled": (
         "access-expired",
         _answering("features.check", lambda answer: {**answer, "isEnabled": True}),
@@ -152,10 +152,10 @@ LIES = {
     ),
     "the limit may not be reached": (
         "usage-at-limit",
-        _having(billing, "passes", lambda current, limit: limit is not None and current >= limit),
+        _having(billing, "exceeds", lambda current, limit: limit is not None and current >= limit),
     ),
-    "all usage is billable": ("usage-billable", _having(billing, "standing", _unlimited)),
-    "a key used again is refused": ("usage-again", _having(billing, "_replayed", _refuse)),
+    "all usage is billable": ("usage-billable", _having(billing, "quota_status", _unlimited)),
+    "a key used again is refused": ("usage-again", _having(billing, "_replay", _refuse)),
     "disabled features can be used": ("usage-disabled", _having(billing, "is_enabled", lambda *_: True)),
     "a lower tier takes nothing away": ("tier-withdraws", _having(tier_rules, "is_withdrawn", lambda _: False)),
     "a lower tier takes everything away": ("tier-leaves", _having(tier_rules, "is_withdrawn", lambda _: True)),
@@ -170,11 +170,11 @@ LIES = {
             lambda answer: {**answer, "features": [{**row, "configValues": {}} for row in answer["features"]]},
         ),
     ),
-    "anybody's checkout can be claimed": ("claim-foreign", _having(billing, "refuse_foreign", lambda *_: None)),
-    "claims apply no tier": ("claim-tier", _having(billing, "paid_for", lambda *_: None)),
+    "anybody's checkout can be claimed": ("claim-foreign", _having(billing, "ensure_owned_by", lambda *_: None)),
+    "claims apply no tier": ("claim-tier", _having(billing, "tier_of_prices", lambda *_: None)),
     "cancelled subscriptions can be linked": (
         "subscription-cancelled",
-        _having(billing, "_refuse_cancelled", lambda *_: None),
+        _having(billing, "_ensure_active", lambda *_: None),
     ),
     "onboarding again answers no billing": ("onboard-billing", _answering("onboard", _without("billingStatus"))),
     "contacts of an onboarding are not primary": (

@@ -30,16 +30,18 @@ from chatarmin_os.transports import Call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from chatarmin_os.fake.rows import Amount
+
 HUGE, TINY = 1.7976931348623157e308, 5e-324
 unhurried = settings(deadline=None)  # a slow machine is no failure
 
 QUANTITIES = st.integers(1, 2**53 - 1) | st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 
 
-def _sum(quantities: Iterable[float]) -> usage.Amount:
-    total: usage.Amount = 0
+def _sum(quantities: Iterable[float]) -> Amount:
+    total: Amount = 0
     for quantity in quantities:
-        total = usage.added(total, quantity)
+        total = usage.add_exact(total, quantity)
     return total
 
 
@@ -88,17 +90,17 @@ def test_an_amount_beyond_the_largest_float_is_still_a_number(quantities: list[f
 @pytest.mark.parametrize("current", [HUGE, 1e300, 1, 0.5, TINY])
 def test_the_least_bit_too_much_is_past_the_limit(current: float) -> None:
     """A limit is passed by the smallest quantity there is, which no float sum would show."""
-    limit, at_limit, past = current, usage.exact(current), usage.added(usage.exact(current), TINY)
+    limit, at_limit, past = current, usage.exact(current), usage.add_exact(usage.exact(current), TINY)
 
-    assert not usage.passes(at_limit, limit)
-    assert usage.passes(past, limit)
-    assert usage.standing(at_limit, limit, None).is_at_limit
-    assert usage.standing(past, None, limit).billable == Decimal("5E-324")
+    assert not usage.exceeds(at_limit, limit)
+    assert usage.exceeds(past, limit)
+    assert usage.quota_status(at_limit, limit, None).is_at_limit
+    assert usage.quota_status(past, None, limit).billable == Decimal("5E-324")
 
 
 def test_what_is_left_is_exact() -> None:
     """What remains of a huge limit after a tiny use is less than the limit, and not at it."""
-    left = usage.standing(usage.exact(TINY), HUGE, HUGE)
+    left = usage.quota_status(usage.exact(TINY), HUGE, HUGE)
 
     assert left.remaining is not None
     assert Fraction(left.remaining) == Fraction(Decimal(repr(HUGE))) - Fraction(Decimal(repr(TINY)))
@@ -112,13 +114,13 @@ def test_what_is_left_and_what_is_billed_follow_from_the_sum(used: list[float], 
     current = _sum(used)
     exact = Fraction(current)
 
-    stand = usage.standing(current, limit, included)
+    stand = usage.quota_status(current, limit, included)
 
     assert stand.remaining is not None
     assert max(Fraction(0), Fraction(usage.exact(limit)) - exact) == Fraction(stand.remaining)
     assert max(Fraction(0), exact - Fraction(usage.exact(included))) == Fraction(stand.billable)
     assert stand.is_at_limit == (exact >= Fraction(usage.exact(limit)))
-    assert usage.passes(current, limit) == (exact > Fraction(usage.exact(limit)))
+    assert usage.exceeds(current, limit) == (exact > Fraction(usage.exact(limit)))
 
 
 # Tiers
@@ -141,7 +143,7 @@ def test_a_subscription_pays_for_the_tier_with_most_prices(price_ids: list[str],
     catalogue = demo_catalogue()
     catalogue.add_tier("small", name="Small", base_fee=0)
 
-    tier = tiers.paid_for(catalogue.tiers.values(), price_ids)
+    tier = tiers.tier_of_prices(catalogue.tiers.values(), price_ids)
 
     assert expected == (tier and tier["code"])
 
@@ -362,8 +364,8 @@ COMPANIES = [
 def test_a_free_mail_provider_says_nothing_about_a_company(provider: str) -> None:
     """The domain of a free mail or internet access provider, and what lies below it, is no company's own."""
     assert provider in FREE_MAIL_DOMAINS
-    assert addresses.telling(provider) is None
-    assert addresses.telling(f"mail.{provider}") is None
+    assert addresses.business_domain(provider) is None
+    assert addresses.business_domain(f"mail.{provider}") is None
 
 
 @pytest.mark.parametrize(
@@ -373,7 +375,7 @@ def test_a_free_mail_provider_says_nothing_about_a_company(provider: str) -> Non
 def test_a_companys_own_domain_is_no_free_mail_provider(domain: str) -> None:
     """Domains of organisations, and those that only contain a provider's name, tell companies apart."""
     assert domain not in FREE_MAIL_DOMAINS
-    assert addresses.telling(domain) == domain
+    assert addresses.business_domain(domain) == domain
 
 
 def test_the_list_of_free_mail_providers_is_in_normal_form() -> None:
@@ -537,8 +539,8 @@ def test_a_fraction_is_a_percentage(percent: int) -> None:
     """A percentage is not below its own fraction, however floats round; what is a little more asks for one more."""
     fraction = percent / 100
 
-    assert max(1, percent) == matching.least_percent(fraction)
-    assert max(1, percent + 1) == matching.least_percent(math.nextafter(fraction, 2))
+    assert max(1, percent) == matching.min_percent(fraction)
+    assert max(1, percent + 1) == matching.min_percent(math.nextafter(fraction, 2))
 
 
 @pytest.mark.parametrize(
@@ -641,7 +643,7 @@ def test_the_index_finds_what_looking_at_each_name_finds(names: list[str], name:
     """The best names that are similar enough, equals in order of their owners, and the equal name's own apart."""
     index = _index(names)
 
-    assert _similar(_with_grams(names), name, least, count) == index.similar(name, least=least, count=count)
+    assert _similar(_with_grams(names), name, least, count) == index.similar(name, min_percent=least, count=count)
     assert [owner for owner, other in enumerate(names) if other == name][:count] == index.equal(name, count=count)
 
 
@@ -651,8 +653,8 @@ def test_the_index_is_symmetric(names: list[str]) -> None:
     """What one name finds of another is what the other finds of it."""
     one, other = names
 
-    there = _index([one]).similar(other, least=1, count=1)
-    back = _index([other]).similar(one, least=1, count=1)
+    there = _index([one]).similar(other, min_percent=1, count=1)
+    back = _index([other]).similar(one, min_percent=1, count=1)
 
     assert there == back
 
@@ -662,7 +664,7 @@ def test_no_similar_name_gives_as_much_as_an_equal_one(least: int) -> None:
     """Where more is asked than a similar name can give, nothing is found, though all trigrams are shared."""
     index = _index(["acme beta", "acme", "acmes"])
 
-    assert index.similar("beta acme", least=least, count=5) == []
+    assert index.similar("beta acme", min_percent=least, count=5) == []
 
 
 @pytest.fixture(scope="module")
@@ -691,7 +693,7 @@ def test_a_large_index_finds_what_looking_at_each_name_finds(many: list[str]) ->
     # When they are looked for, then exactly the best are found
     for name in asked:
         for least, count in ((1, 6), (20, 50), (48, 6), (60, 1), (60, 6), (70, 3), (79, 6)):
-            assert _similar(grams, name, least, count) == index.similar(name, least=least, count=count), name
+            assert _similar(grams, name, least, count) == index.similar(name, min_percent=least, count=count), name
         assert [owner for owner, other in enumerate(many) if other == name][:3] == index.equal(name, count=3)
 
 
@@ -706,7 +708,7 @@ def test_the_first_owners_of_a_name_are_found_in_whichever_block(many: list[str]
     index.add("acme one", 9_001)
 
     # When the third is looked for
-    found = [index.similar("acme", least=40, count=count) for count in (1, 2, 3)]
+    found = [index.similar("acme", min_percent=40, count=count) for count in (1, 2, 3)]
 
     # Then owners come in their order
     assert [[owner for _, owner in best] for best in found] == [[0], [0, 9_000], [0, 9_000, 9_001]]
@@ -885,13 +887,13 @@ def _damaged(place: list[Any], value: Any) -> Any:
     ("place", "value", "told"),
     [
         (["companies", 0, "name"], 5, "expected text at $.companies[0].name, got int 5"),
-        (["links", 0, "companyId"], "c", "there is no company 'c' in it"),
-        (["claims", 0, "tierCode"], "gold", "there is no tier 'gold' in it"),
-        (["stripe", "sessions", 0, "subscriptionId"], "sub_1", "there is no Stripe subscription 'sub_1' in it"),
+        (["links", 0, "companyId"], "c", "it lacks the company 'c'"),
+        (["claims", 0, "tierCode"], "gold", "it lacks the tier 'gold'"),
+        (["stripe", "sessions", 0, "subscriptionId"], "sub_1", "it lacks the Stripe subscription 'sub_1'"),
         (
             ["catalogue", "tiers", 0, "features", "gold"],
             {"includedQuantity": None, "config": {}, "unitAmount": None},
-            "there is no feature 'gold' in it",
+            "it lacks the feature 'gold'",
         ),
         (["access", None, "seats", "validUntil"], "soon", "validUntil: expected ISO 8601 text"),
         (["access", None, "seats", "validUntil"], "2025-01-02T00:00:00", "validUntil: an instant needs its offset"),
@@ -905,8 +907,8 @@ def _damaged(place: list[Any], value: Any) -> Any:
         (["usage", None, "seats"], "1" * 5000, ".seats: expected an amount of usage, got '111"),
         (["usage", None, "seats"], "1..2", ".seats: expected an amount of usage, got '1..2'"),
         (["clock_offset_microseconds"], 10**19, "no calendar reaches"),
-        (["clock_offset_microseconds"], -1, "clock_offset_microseconds: expected how far fake.advance has moved"),
-        (["clock_offset_microseconds"], 10**300, "clock_offset_microseconds: expected how far fake.advance has moved"),
+        (["clock_offset_microseconds"], -1, "clock_offset_microseconds: expected microseconds that fake.advance"),
+        (["clock_offset_microseconds"], 10**300, "clock_offset_microseconds: expected microseconds that fake.advance"),
         (["clock_offset_microseconds"], True, "clock_offset_microseconds, got True"),
         (["clock_offset_microseconds"], 0.5, "clock_offset_microseconds, got float 0.5"),
         (["clock_offset_microseconds"], 10**2000, "clock_offset_microseconds: expected a number of at most"),
@@ -958,5 +960,5 @@ def test_nothing_stands_twice_in_a_snapshot(table: list[str], what: str) -> None
         rows = rows[step]
     rows.append(rows[0])
 
-    with pytest.raises(ValueError, match=f"a {what} stands twice in it"):
+    with pytest.raises(ValueError, match=f"it has a duplicate {what}"):
         FakeTransport.from_snapshot(snapshot)
