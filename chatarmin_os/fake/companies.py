@@ -88,13 +88,13 @@ def smart_link(state: State, input: Input) -> JSON:
         return _result("already_linked", linked, 100)
     outcome = HintMatcher(state, input.get("hints", {})).outcome(input.get("minConfidence", DEFAULT_MIN_CONFIDENCE))
     if outcome.link:
-        company = at(state, outcome.link)
+        company = company_of(state, outcome.link)
         links.link(state, company["id"], input["externalOrgId"])
         return _result("linked", company, outcome.link.confidence)
     suggestions = [
         {
-            "companyId": at(state, candidate)["id"],
-            "customerName": at(state, candidate)["name"],
+            "companyId": company_of(state, candidate)["id"],
+            "customerName": company_of(state, candidate)["name"],
             "confidence": candidate.confidence,
             "reason": candidate.reason,
         }
@@ -118,7 +118,7 @@ def _result(
     }
 
 
-def at(state: State, candidate: Candidate) -> Company:
+def company_of(state: State, candidate: Candidate) -> Company:
     """Return the company of a candidate."""
     return state.companies[state.order[candidate.order]]
 
@@ -152,7 +152,7 @@ class HintMatcher:
 
     def _may_link(self, candidate: Candidate) -> bool:
         """Return whether the company may be linked, whichever evidence found it."""
-        company = at(self._state, candidate)
+        company = company_of(self._state, candidate)
         return matching.may_link(
             hint_domain=self._domain,
             company_domain=business_domain(company["domain"]),

@@ -24,7 +24,9 @@ def company(state: State, company_id: str) -> Company:
     row = state.companies.get(company_id)
     if row is None:
         link = state.links.get(company_id)
-        raise _not_found("company", company_id, link and f"external org id of the company {link['companyId']!r}")
+        raise _not_found(
+            "company", company_id, link and f"it is the external org id of the company {link['companyId']!r}"
+        )
     return row
 
 

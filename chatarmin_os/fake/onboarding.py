@@ -66,7 +66,7 @@ def _match(state: State, input: Input) -> tuple[str, Company | None]:
     if link:
         return "already_linked", state.companies[link["companyId"]]
     match = companies.HintMatcher(state, input.get("hints", {})).to_link()
-    return ("linked", companies.at(state, match)) if match else ("created", None)
+    return ("linked", companies.company_of(state, match)) if match else ("created", None)
 
 
 def _name(state: State, input: Input) -> str:

@@ -12,6 +12,7 @@ from chatarmin_os._call import Call, copy_error
 from chatarmin_os._input import at_field, boolean, optional_timestamp, text
 from chatarmin_os._json import JSON, MAX_DEPTH, describe, short_repr, timestamp_text, to_json
 from chatarmin_os.errors import CODES, ApiError, ChatarminError, ConnectionFailed, InvalidInput
+from chatarmin_os.fake import lookup
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.rules import addresses
@@ -254,11 +255,9 @@ def _error_of_code(code: str) -> ChatarminError:
     if code == LOST:
         return ConnectionFailed(f"the connection was lost: {_INJECTED}")
     if code not in CODES:
-        from difflib import get_close_matches
-
-        meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(code.strip().upper(), CODES, n=1))
+        question = lookup.did_you_mean(code, CODES)
         raise ValueError(
-            f"error: unknown code {short_repr(code)}; {meant}"
+            f"error: unknown code {short_repr(code)}; {f'{question} ' if question else ''}"
             f"the wire has {', '.join(CODES)}; for another code pass ApiError(message, code=...)"
         )
     return ApiError.from_code(code, _INJECTED)
