@@ -94,7 +94,7 @@ def claim_checkout(state: State, input: Input) -> JSON:
     displayName=optional(TEXT),
 )
 def link_subscription(state: State, input: Input) -> JSON:
-    """Link a subscription that the caller has made; a tier code is applied whatever its prices."""
+    """Link a subscription that the caller has made; a tier code is applied even if its prices were not paid."""
     company = lookup.company(state, input["companyId"])
     subscription = lookup.subscription(state, input["stripeSubscriptionId"])
     tier = lookup.tier(state, input["tierCode"]) if "tierCode" in input else None

@@ -163,7 +163,7 @@ def _load(content: Snapshot) -> State:
 def _refuse_unwritable(value: JSON, depth: int = 0) -> None:
     """Refuse values that no response can hold: infinity, huge integers, half a surrogate pair."""
     if depth > _MAX_DEPTH:
-        raise RecursionError  # on every version, whatever the limit of the interpreter
+        raise RecursionError  # at the same depth on every version of Python
     if isinstance(value, float):
         finite(value)
     elif isinstance(value, int):

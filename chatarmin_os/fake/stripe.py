@@ -36,7 +36,11 @@ class Stripe:
         self._service = service
 
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
-        """Add an active subscription, of a new customer unless you name one, and return its id (`sub_...`)."""
+        """Add an active subscription, of a new customer unless you name one, and return its id (`sub_...`).
+
+        Raises:
+            ValueError: A price id or the customer is blank or no text.
+        """
         prices, customer = _price_ids(price_ids), at_field("customer_id", optional_text)(customer_id)
         with self._service.change() as state:
             return _add_subscription(state, prices, customer)["id"]
@@ -44,7 +48,11 @@ class Stripe:
     def add_checkout_session(
         self, price_ids: Iterable[str], *, customer_name: str | None = None, complete: bool = True
     ) -> str:
-        """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription."""
+        """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription.
+
+        Raises:
+            ValueError: A price id or the customer's name is blank or no text, or *complete* is no bool.
+        """
         session: Session = {
             "id": _new_id("cs_test"),
             "priceIds": _price_ids(price_ids),
@@ -59,12 +67,20 @@ class Stripe:
         return session["id"]
 
     def complete(self, session_id: str) -> None:
-        """Complete a checkout session, as a customer does by paying; a second time changes nothing."""
+        """Complete a checkout session, as a customer does by paying; a second time changes nothing.
+
+        Raises:
+            ValueError: The session is unknown.
+        """
         with self._service.change() as state:
-            _complete(state, _row(state.sessions, session_id, "checkout session"))
+            _complete(state, _row(state.sessions, session_id, "session_id: no checkout session"))
 
     def cancel(self, subscription_id: str) -> None:
-        """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes."""
+        """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes.
+
+        Raises:
+            ValueError: The subscription is unknown or cancelled already.
+        """
         with self._service.change() as state:
             subscription = _active(state, subscription_id)
             subscription["isActive"] = False
@@ -112,15 +128,15 @@ def _new_id(prefix: str) -> str:
 
 
 def _active(state: State, subscription_id: str) -> StripeSubscription:
-    subscription: StripeSubscription = _row(state.subscriptions, subscription_id, "subscription")
+    subscription: StripeSubscription = _row(state.subscriptions, subscription_id, "subscription_id: no subscription")
     if not subscription["isActive"]:
-        raise ValueError(f"the subscription {subscription_id!r} is cancelled")
+        raise ValueError(f"subscription_id: {subscription_id!r} is cancelled")
     return subscription
 
 
-def _row(table: dict[str, Any], id: str, kind: str) -> Any:
+def _row(table: dict[str, Any], id: str, problem: str) -> Any:
     if not isinstance(id, str) or id not in table:
-        raise ValueError(f"no {kind} {id!r}")
+        raise ValueError(f"{problem} {id!r}")
     return table[id]
 
 

@@ -238,7 +238,7 @@ def test_a_company_may_have_no_primary_contact(client: ChatarminOS, service: Fak
 
 
 def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each company has a primary contact of its own."""
+    """A primary contact of one company does not demote that of another."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.contacts.create(company_id=acme, email="ana@acme.com", is_primary=True)
 

@@ -709,7 +709,7 @@ def test_a_lost_response_is_that_of_a_call_that_ran(client: ChatarminOS, service
 def test_a_lost_connection_leaves_the_outcome_unknown(
     client: ChatarminOS, service: FakeTransport, *, after: bool, usage: int
 ) -> None:
-    """ "lost" raises ConnectionFailed; the call was carried out only with `after`, which no caller can know."""
+    """A "lost" call raises ConnectionFailed; it ran only with `after`, which no caller can know."""
     company_id = on_tier(client, service, "free")
     service.fail("billing.trackUsage", error="lost", after=after)
 
@@ -1053,7 +1053,7 @@ def test_without_a_catalogue_the_product_is_empty() -> None:
 
 
 def test_a_client_in_memory_has_the_demo_catalogue_to_itself() -> None:
-    """Each client in memory has a product of its own."""
+    """Each client in memory has another product."""
     first, second = ChatarminOS.in_memory(), ChatarminOS.in_memory()
 
     first.companies.create(name="Acme", external_org_id="org_1")
@@ -1465,7 +1465,7 @@ def test_an_injected_error_may_carry_anything(client: ChatarminOS, service: Fake
 
 
 @pytest.mark.parametrize("depth", [1, 99, 100])
-def test_the_deepest_argument_of_a_request_is_accepted(client: ChatarminOS, service: FakeTransport, depth: int) -> None:
+def test_an_argument_of_maximum_depth_is_accepted(client: ChatarminOS, service: FakeTransport, depth: int) -> None:
     """Metadata as deep as a request accepts is stored and listed, alone and among others."""
     company_id = service.add_company("Acme")
     metadata: dict[str, Any] = {}

@@ -26,7 +26,7 @@ def config_values(feature: Feature, granted: TierFeature) -> dict[str, Any]:
 
 
 def granted_access(feature: Feature, granted: TierFeature, override: Mapping[str, Any]) -> Access:
-    """Return the access that a tier grants, whatever the access before; *override* replaces the tier's limits."""
+    """Return the access that a tier grants in place of any earlier one; *override* replaces the tier's limits."""
     quantities = {**limits(feature, granted), **override}
     return {
         "isEnabled": True,
