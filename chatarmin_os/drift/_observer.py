@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._knowledge import Knowledge
-    from chatarmin_os.fake.state import Company, Event, State, StripeSubscription
+    from chatarmin_os.fake.rows import Company, Event, StripeSubscription
+    from chatarmin_os.fake.state import State
     from chatarmin_os.recording.line import RecordedCall
 
 _NAMELESS = "?"  # a name that matches no other

@@ -18,7 +18,7 @@ _OF_A_FEATURE = ("features.check", "features.checkByExternalOrgId", "features.se
 
 @decided("An unknown key of an input is BAD_REQUEST.", *ROUTES)
 def _input_unknown_key(it: Situation) -> object:
-    return it.given.keys() - ROUTES[it.path].shape.keys()
+    return it.given.keys() - ROUTES[it.path].schema.keys()
 
 
 @decided("Blank text is BAD_REQUEST.", *ROUTES)
@@ -60,7 +60,7 @@ def _input_domain(it: Situation) -> object:
 
 @decided(
     "The id of no company, and a malformed one, is NOT_FOUND.",
-    *(path for path in ROUTES if "companyId" in ROUTES[path].shape),
+    *(path for path in ROUTES if "companyId" in ROUTES[path].schema),
 )
 def _input_company(it: Situation) -> object:
     return text(it.given.get("companyId")) and not it.company and it.code == "NOT_FOUND"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._call import Call
     from chatarmin_os.drift.compare import Difference, Outcome
-    from chatarmin_os.fake.state import Access, State
+    from chatarmin_os.fake.rows import Access
+    from chatarmin_os.fake.state import State
 
 
 _OUTCOME = "outcome"
