@@ -71,7 +71,7 @@ class Observer:
             return
         if recorded.is_prologue and refusal(recorded) in {"NOT_FOUND", "BAD_REQUEST"}:
             self._knowledge.learn(("company", company))
-        elif refusal(recorded) != "NOT_FOUND":
+        else:
             self.add_company(company)
 
     def add_company(self, company: str, shown: dict[str, Any] | None = None) -> Company:
