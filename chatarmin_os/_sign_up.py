@@ -61,7 +61,7 @@ def _business_domain(given: str | None) -> str | None:
         raise InvalidInput(
             f"expected a domain such as acme.com, got {describe(given)}", "omit it if you have not verified one"
         )
-    return addresses.telling(normalized)
+    return addresses.business_domain(normalized)
 
 
 def _email(given: str | None) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift._knowledge import Knowledge
-    from chatarmin_os.fake.state import Company, Event, State, StripeSubscription
+    from chatarmin_os.fake.rows import Company, Event, StripeSubscription
+    from chatarmin_os.fake.state import State
     from chatarmin_os.recording.line import RecordedCall
 
 _NAMELESS = "?"  # a name that matches no other
@@ -70,7 +71,7 @@ class Observer:
             return
         if recorded.is_prologue and refusal(recorded) in {"NOT_FOUND", "BAD_REQUEST"}:
             self._knowledge.learn(("company", company))
-        elif refusal(recorded) != "NOT_FOUND":
+        else:
             self.add_company(company)
 
     def add_company(self, company: str, shown: dict[str, Any] | None = None) -> Company:

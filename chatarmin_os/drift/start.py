@@ -92,7 +92,10 @@ def _suggested_row(
     """Return the name of a suggested company, with a domain that explains the reason for which it was suggested."""
     emails = hints["emails"] if isinstance(hints.get("emails"), list) else []
     domains = [domain for email in emails if (domain := addresses.email_domain(str(email)))]
-    hint, name = addresses.telling(addresses.domain(text(hints.get("domain")) or "")), suggestion.get("customerName")
+    hint, name = (
+        addresses.business_domain(addresses.domain(text(hints.get("domain")) or "")),
+        suggestion.get("customerName"),
+    )
     domain = None
     if suggestion.get("reason") == "domain":
         domain = hint

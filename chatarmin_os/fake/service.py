@@ -17,7 +17,7 @@ from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
     from chatarmin_os._request import Kind
-    from chatarmin_os.fake.state import Event
+    from chatarmin_os.fake.rows import Event
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 
@@ -25,8 +25,8 @@ _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # i
 class Service:
     """ChatarminOS in memory, without a transport.
 
-    `FakeTransport` answers its calls from one; whatever else reads or changes the tables does it through the methods
-    here, so that threads take turns.
+    `FakeTransport` sends its calls to one. The local service and the drift check read and change the tables through the
+    methods here, so that threads take turns.
 
     Args:
         catalogue: The features and tiers of the product, copied; None: an empty product.
@@ -35,7 +35,7 @@ class Service:
     Attributes:
         lock: Held while a call is answered. Hold it to make several steps as one.
         state: The tables. Hold the lock while you use them, as `read` and `change` do.
-        revision: Grows with each change: two snapshots taken at the same revision are equal.
+        revision: Grows with each change, and stays if a call is refused: snapshots of the same revision are equal.
     """
 
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:

@@ -12,6 +12,7 @@ from chatarmin_os._call import Call, copy_error
 from chatarmin_os._input import at_field, boolean, optional_timestamp, text
 from chatarmin_os._json import JSON, MAX_DEPTH, describe, short_repr, timestamp_text, to_json
 from chatarmin_os.errors import CODES, ApiError, ChatarminError, ConnectionFailed, InvalidInput
+from chatarmin_os.fake import lookup
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.rules import addresses
@@ -100,7 +101,7 @@ class FakeTransport(Transport):
         return f"<{type(self).__name__} with {len(self.service.state.companies)} companies, {len(self.calls)} calls>"
 
     def send(self, call: Call) -> JSON:
-        """Answer *call* as the service would."""
+        """Return the response of the service to *call*, or raise its refusal or an injected failure."""
         given = _to_json(call.input)
         with self.service.lock:
             self.calls.append(Call(call.path, call.kind, given, call.safe_to_repeat))
@@ -108,7 +109,7 @@ class FakeTransport(Transport):
             if failure is None:
                 return self.service.answer(call.path, call.kind, given)
             if failure.after:
-                with suppress(ApiError):  # the caller gets the injected error, whatever the response is
+                with suppress(ApiError):  # the caller gets the injected error instead
                     self.service.answer(call.path, call.kind, given)
         raise failure.error_for(call.path)
 
@@ -126,7 +127,7 @@ class FakeTransport(Transport):
     def add_feature(
         self, code: str, *, name: str, has_quantity: bool = False, config: Mapping[str, Any] | None = None
     ) -> None:
-        """Add a feature to the catalogue, or replace the one with this code; see `Catalogue.add_feature`."""
+        """Add a feature to the catalogue, or silently replace the one with this code; see `Catalogue.add_feature`."""
         with self.service.change() as state:
             state.catalogue.add_feature(code, name=name, has_quantity=has_quantity, config=config)
 
@@ -139,12 +140,15 @@ class FakeTransport(Transport):
         currency: str = "eur",
         features: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Add a tier to the catalogue, or replace the one with this code; see `Catalogue.add_tier`."""
+        """Add a tier to the catalogue, or silently replace the one with this code; see `Catalogue.add_tier`."""
         with self.service.change() as state:
             state.catalogue.add_tier(code, name=name, base_fee=base_fee, currency=currency, features=features)
 
     def add_company(self, name: str, *, domain: str | None = None, created_at: datetime | str | None = None) -> str:
         """Add a company that the service knows but that is not linked yet, and return its id.
+
+        Raises:
+            ValueError: A blank name, an invalid domain, or a time of creation that is invalid or has no offset.
 
         Example:
             >>> company = fake.add_company("Acme Inc", domain="acme.com")
@@ -158,6 +162,9 @@ class FakeTransport(Transport):
 
     def advance(self, by: timedelta) -> None:
         """Move the fake's clock forward.
+
+        Raises:
+            ValueError: *by* is no timedelta of at least 0, or no calendar reaches that far.
 
         Example:
             >>> from datetime import timedelta
@@ -209,10 +216,14 @@ class FakeTransport(Transport):
             return list(self._failures)
 
     def mrr(self, company_id: str) -> int:
-        """Return a company's monthly recurring revenue in minor units, in the currency of its tier."""
+        """Return a company's monthly recurring revenue in minor units, in the currency of its tier.
+
+        Raises:
+            ValueError: The company is unknown.
+        """
         with self.service.read() as state:
             if not isinstance(company_id, str) or company_id not in state.companies:
-                raise ValueError(f"no company {company_id!r}")
+                raise ValueError(f"company_id: no company {company_id!r}")
             return state.mrr.get(company_id, 0)
 
     def snapshot(self) -> JSON:
@@ -254,11 +265,9 @@ def _error_of_code(code: str) -> ChatarminError:
     if code == LOST:
         return ConnectionFailed(f"the connection was lost: {_INJECTED}")
     if code not in CODES:
-        from difflib import get_close_matches
-
-        meant = "".join(f"did you mean {close!r}? " for close in get_close_matches(code.strip().upper(), CODES, n=1))
+        question = lookup.did_you_mean(code, CODES)
         raise ValueError(
-            f"error: unknown code {short_repr(code)}; {meant}"
+            f"error: unknown code {short_repr(code)}; {f'{question} ' if question else ''}"
             f"the wire has {', '.join(CODES)}; for another code pass ApiError(message, code=...)"
         )
     return ApiError.from_code(code, _INJECTED)

@@ -153,7 +153,7 @@ class Product:
 
     def _answer(self, path: str, kind: Kind, given: JSON) -> JSON:
         known = PROCEDURES.get(path)
-        if given is None and ROUTES[path].shape:  # which is not the same as none
+        if given is None and ROUTES[path].schema:  # which is not the same as none
             raise ApiError.from_code("BAD_REQUEST", "input: expected an object, got null")
         call = Call(path, kind, None if given is UNSET else given, known is not None and known.safe_to_repeat)
         try:

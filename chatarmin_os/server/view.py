@@ -11,7 +11,8 @@ from chatarmin_os.fake.features import list_access
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import Company, State
+    from chatarmin_os.fake.rows import Company
+    from chatarmin_os.fake.state import State
     from chatarmin_os.server.products import Product
 
 _ROWS = 50

@@ -17,7 +17,7 @@ from chatarmin_os.fake import billing, contacts, features
 from chatarmin_os.fake.router import ROUTES, TEXT, optional
 from chatarmin_os.fake.rules import addresses, matching
 from chatarmin_os.fake.rules import tiers as tier_rules
-from chatarmin_os.fake.rules.usage import Standing
+from chatarmin_os.fake.rules.usage import QuotaStatus
 from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.recording import file
 from chatarmin_os.transports import Call, HTTPTransport, ReplayTransport
@@ -98,7 +98,7 @@ def _change_answer(path: str, change: Callable[[Any], Any]) -> Callable[[pytest.
 def _accept(path: str, key: str) -> Callable[[pytest.MonkeyPatch], None]:
     """Let the fake accept any text for a key of a procedure's input."""
     route = ROUTES[path]
-    return lambda patch: patch.setitem(ROUTES, path, route._replace(shape={**route.shape, key: optional(TEXT)}))
+    return lambda patch: patch.setitem(ROUTES, path, route._replace(schema={**route.schema, key: optional(TEXT)}))
 
 
 def _replace(module: Any, name: str, value: Any) -> Callable[[pytest.MonkeyPatch], None]:
@@ -113,8 +113,8 @@ def _refuse(*_: Any, **__: Any) -> Any:
     raise ApiError.from_code("CONFLICT", "wrong")
 
 
-def _unlimited(current: Any, *_: Any, **__: Any) -> Standing:
-    return Standing(None, current, is_at_limit=False)
+def _unlimited(current: Any, *_: Any, **__: Any) -> QuotaStatus:
+    return QuotaStatus(None, current, is_at_limit=False)
 
 
 GRANTED = tier_rules.granted_access
@@ -153,7 +153,7 @@ WRONG_BEHAVIOURS = {
         "access-set-new",
         _change_answer("features.setAccess", lambda answer: {**answer, "isEnabled": True}),
     ),
-    "limits are not checked": ("access-set-limits", _replace(features, "refuse_limit", lambda *_: None)),
+    "limits are not checked": ("access-set-limits", _replace(features, "check_limit", lambda *_: None)),
     "an expired access is enabled": (
         "access-expired",
         _change_answer("features.check", lambda answer: {**answer, "isEnabled": True}),
@@ -183,10 +183,10 @@ WRONG_BEHAVIOURS = {
     ),
     "the limit may not be reached": (
         "usage-at-limit",
-        _replace(billing, "passes", lambda current, limit: limit is not None and current >= limit),
+        _replace(billing, "exceeds", lambda current, limit: limit is not None and current >= limit),
     ),
-    "all usage is billable": ("usage-billable", _replace(billing, "standing", _unlimited)),
-    "a key used again is refused": ("usage-again", _replace(billing, "_replayed", _refuse)),
+    "all usage is billable": ("usage-billable", _replace(billing, "quota_status", _unlimited)),
+    "a key used again is refused": ("usage-again", _replace(billing, "_replay", _refuse)),
     "disabled features can be used": ("usage-disabled", _replace(billing, "is_enabled", lambda *_: True)),
     "a lower tier takes nothing away": ("tier-withdraws", _replace(tier_rules, "is_withdrawn", lambda _: False)),
     "a lower tier takes everything away": ("tier-leaves", _replace(tier_rules, "is_withdrawn", lambda _: True)),
@@ -201,11 +201,11 @@ WRONG_BEHAVIOURS = {
             lambda answer: {**answer, "features": [{**row, "configValues": {}} for row in answer["features"]]},
         ),
     ),
-    "anybody's checkout can be claimed": ("claim-foreign", _replace(billing, "refuse_foreign", lambda *_: None)),
-    "claims apply no tier": ("claim-tier", _replace(billing, "paid_for", lambda *_: None)),
+    "anybody's checkout can be claimed": ("claim-foreign", _replace(billing, "ensure_owned_by", lambda *_: None)),
+    "claims apply no tier": ("claim-tier", _replace(billing, "tier_of_prices", lambda *_: None)),
     "cancelled subscriptions can be linked": (
         "subscription-cancelled",
-        _replace(billing, "_refuse_cancelled", lambda *_: None),
+        _replace(billing, "_ensure_active", lambda *_: None),
     ),
     "onboarding again answers no billing": ("onboard-billing", _change_answer("onboard", _without("billingStatus"))),
     "contacts of an onboarding are not primary": (

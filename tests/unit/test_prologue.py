@@ -14,6 +14,7 @@ from chatarmin_os import (
     CassetteError,
     ChatarminOS,
     CheckByExternalOrgIdInput,
+    ConflictError,
     FeatureCheckInput,
     NotFoundError,
     TimedOut,
@@ -349,6 +350,74 @@ def test_prologue_is_redacted_as_the_calls_are(service: FakeTransport, path: Pat
     assert not [word for word in ("joan", "bakery") if word in content]
     report = check_recording(path)
     assert (report.is_drift, [call.unknown for call in report.calls]) == (False, [None] * 3)
+
+
+def test_redacted_names_are_compared_as_far_as_pseudonyms_allow(service: FakeTransport, path: Path) -> None:
+    """Similar names have different pseudonyms, and a company may be named after a text that is no name."""
+    service.add_company("Umbrella Labs")
+
+    def act(client: ChatarminOS) -> None:
+        client.companies.smart_link(external_org_id="org_1", hints={"company_name": "Umbrella Lab"})
+        client.onboard(external_org_id="org_2", hints={"domain": "soylent.example"})
+        client.contacts.create(
+            company_id=client.companies.create(name="Acme", external_org_id="org_3").id,
+            email="ann@acme.example",
+            metadata={"seat": 1},
+        )
+
+    _record(service, path, act, redact=personal_data)
+
+    report = check_recording(path)
+    assert (report.is_drift, [call.unknown for call in report.calls]) == (False, [None] * 4), str(report)
+
+
+def test_companies_with_the_same_domain_are_suggested_on_the_fake_too(service: FakeTransport, path: Path) -> None:
+    """No query shows the domain of a company without a link; the reason of its suggestion does."""
+    for name in ("Globex", "Globex West"):
+        service.add_company(name, domain="globex.example")
+
+    def act(client: ChatarminOS) -> None:
+        for hints in ({"domain": "globex.example"}, {"emails": ["ann@globex.example"]}):
+            found = client.companies.smart_link(external_org_id="org_1", hints=hints)  # type: ignore[arg-type]
+            assert len(found.suggestions) == 2
+
+    _record(service, path, act)
+
+    report = check_recording(path)
+    assert (report.is_drift, [call.unknown for call in report.calls]) == (False, [None] * 2), str(report)
+
+
+def test_key_used_before_the_recording_explains_its_refusal(service: FakeTransport, path: Path) -> None:
+    """No query shows keys, so the refusal is no drift, and confirms nothing."""
+    company = _onboarded(service, tier_code="free")
+    track: dict[str, Any] = {"company_id": company, "feature_code": "seats", "idempotency_key": "key_1"}
+    ChatarminOS(transport=service).billing.track_usage(**track, quantity=2)
+
+    def act(client: ChatarminOS) -> None:
+        with pytest.raises(ConflictError):
+            client.billing.track_usage(**track, quantity=1)
+
+    _record(service, path, act)
+
+    report = check_recording(path)
+    assert not report.is_drift
+    assert {rule.verdict for rule in report.rules if rule.name == "usage-key"} == {"untouched"}
+
+
+def test_link_to_a_company_that_the_calls_create_is_none_at_the_start(service: FakeTransport, path: Path) -> None:
+    """Somebody else may have linked another organisation to it before the recorder asks."""
+
+    def act(client: ChatarminOS) -> None:
+        company = client.companies.create(name="Acme", external_org_id="org_1").id
+        ChatarminOS(transport=service).links.create(company_id=company, external_org_id="org_2")
+        client.features.check_by_external_org_id("org_2", "seats")
+
+    _record(service, path, act)
+
+    report = check_recording(path)
+    assert [(call.recorded.path, difference.kind) for _, call in report.drifted for difference in call.differences] == [
+        ("features.checkByExternalOrgId", "outcome")
+    ]
 
 
 @pytest.mark.parametrize(
