@@ -243,7 +243,7 @@ def test_numbers_of_any_size_are_checked(check: Callable[..., Report], field: st
 def test_quantity_that_no_client_sends_is_an_error(check: Callable[..., Report]) -> None:
     """The message names the call and the field."""
     with pytest.raises(
-        CassetteError, match=r"recorded billing\.trackUsage cannot be sent: input\.quantity: an integer"
+        CassetteError, match=r"recorded billing\.trackUsage cannot be sent: input\.quantity: expected an integer"
     ):
         check(
             answered("features.check", CHECK, access()),
