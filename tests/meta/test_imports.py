@@ -12,8 +12,8 @@ from imports import ROOT, Import, imports, modules, packages
 IMPORTS = imports()
 
 CLOSED_LATE = {
-    "chatarmin_os._request -> chatarmin_os._converter": "an error has its request, whose encoding may fail with an error",
-    "chatarmin_os._pickling -> chatarmin_os.errors": "an error has its request, whose loading may fail with an error",
+    "chatarmin_os._request -> chatarmin_os._converter": "an error has its request; encoding may raise an error",
+    "chatarmin_os._pickling -> chatarmin_os.errors": "an error has its request; loading may raise an error",
     "chatarmin_os.cli.completion -> chatarmin_os.cli": "completion lists the commands, of which it is one",
 }
 """Imports inside functions that close a circle -> the reason."""
