@@ -25,6 +25,8 @@ MODULES = [
 ]
 """The documented import paths."""
 
+_SPECIAL_METHODS = {"__bool__", "__call__", "__enter__", "__init__", "__iter__"}
+
 
 def public_names() -> Iterator[str]:
     """Yield a line for each public name, and for each public member of a class."""
@@ -50,9 +52,9 @@ def _lines_of(name: str, value: Any) -> Iterator[str]:
         parents = ", ".join(parent.__name__ for parent in value.__mro__[1:] if not parent.__name__.startswith("_"))
         yield f"{name}({parents})"
         for member, found in sorted(inspect.getmembers_static(value)):
-            if not member.startswith("_") or member in {"__init__", "__bool__", "__call__", "__enter__", "__iter__"}:
-                if _is_ours(value, member):
-                    yield f"        {member}{_signature(found)}"
+            is_public = not member.startswith("_") or member in _SPECIAL_METHODS
+            if is_public and _is_ours(value, member):
+                yield f"        {member}{_signature(found)}"
     else:
         yield f"{name}{_signature(value)}"
 
