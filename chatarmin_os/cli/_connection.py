@@ -48,7 +48,7 @@ _NAMES = {
 }
 
 # What messages say to programmers, and what they say here.
-_HERE = {" or pass None where there is none": "", "allow_http=True": "--allow-http"}
+_HERE = {" or pass None": "", "allow_http=True": "--allow-http"}
 
 _MAX_KEY_BYTES = 4_096
 
