@@ -1,4 +1,4 @@
-"""The client: how it is made and closed, and what it does with any transport."""
+"""The client: its settings, its life, and its calls through any transport."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Small(Transport):
 
 
 class Scripted(Transport):
-    """A transport whose batches are answered by what it was given, and which counts how often it is closed."""
+    """A transport that answers each batch with a given list, and counts how often it is closed."""
 
     def __init__(self, *answers: Any) -> None:
         """Prepare the *answers*; an exception is raised."""
@@ -500,6 +500,14 @@ def test_non_transport_is_rejected(transport: Any) -> None:
         ChatarminOS(transport=transport)
 
 
+def test_class_of_a_transport_is_rejected_with_a_hint() -> None:
+    """The error of a class says that an instance is required."""
+    kind: Any = FakeTransport
+
+    with pytest.raises(TypeError, match=r"; pass an instance, such as FakeTransport\(\.\.\.\)$"):
+        ChatarminOS(transport=kind)
+
+
 @pytest.mark.parametrize("args", [(KEY, "https://os.example.com"), (None, Small())])
 def test_settings_are_keyword_only(args: tuple[Any, ...]) -> None:
     """Only the key may be positional."""
@@ -518,7 +526,7 @@ def test_transport_requires_send() -> None:
         silent()
 
 
-# What a client is
+# The client itself
 
 
 def test_in_memory_client_needs_no_key() -> None:
@@ -568,22 +576,22 @@ def test_copy_has_the_same_transport(act: Any) -> None:
     client.region = "eu"
     resource = client.tiers
 
-    twin = act({"client": client})["client"] if act is copy.deepcopy else act(client)
+    clone = act({"client": client})["client"] if act is copy.deepcopy else act(client)
 
-    assert type(twin) is Mine
-    assert twin is not client
-    assert twin.transport is client.transport
-    assert twin.region == "eu"
-    assert twin.tiers is not resource
-    assert twin.tiers.list() == []
+    assert type(clone) is Mine
+    assert clone is not client
+    assert clone.transport is client.transport
+    assert clone.region == "eu"
+    assert clone.tiers is not resource
+    assert clone.tiers.list() == []
 
 
-def test_client_in_a_copied_configuration_keeps_its_transport() -> None:
+def test_copy_of_a_configuration_keeps_the_transport_of_its_client() -> None:
     """A configuration that holds a client can be copied, though a transport cannot."""
     client = ChatarminOS(KEY)
 
-    with copy.deepcopy([client])[0] as twin:
-        assert twin.transport is client.transport
+    with copy.deepcopy([client])[0] as clone:
+        assert clone.transport is client.transport
 
 
 def test_resource_is_created_once() -> None:
@@ -737,7 +745,7 @@ def test_call_needs_send_only() -> None:
     assert [tier["code"] for tier in answer] == ["free", "trial", "pro", "enterprise"]
 
 
-# What is no request
+# Other objects than requests
 
 
 class Lookalike:
@@ -781,7 +789,7 @@ def test_non_request_is_a_type_error(bad: Any) -> None:
     assert transport.calls == []
 
 
-@pytest.mark.parametrize("bad", [None, 5, ListTiersInput()], ids=["None", "int", "one request"])
+@pytest.mark.parametrize("bad", [None, 5, ListTiersInput()], ids=["None", "int", "one-request"])
 def test_batch_requires_an_iterable(bad: Any) -> None:
     """An object that is not iterable is a TypeError, and nothing is sent."""
     transport = Scripted([])
@@ -818,7 +826,7 @@ def test_error_has_the_request() -> None:
     assert EVENT is raised.value.request
 
 
-def test_shared_error_is_copied_for_each_call() -> None:
+def test_shared_error_has_a_copy_for_each_call() -> None:
     """If several calls share an error, each has a copy with its own request."""
     # Given a transport that lost a whole round trip
     lost = ConnectionFailed("reset", outcome="unknown", attempts=2)
@@ -847,7 +855,7 @@ def test_repeated_error_keeps_its_request() -> None:
     assert (first[0].request, second[0].request) == (CHECK, EVENT)
 
 
-@pytest.mark.parametrize("answers", [(), ([],), ([], [], [])], ids=["none", "too few", "too many"])
+@pytest.mark.parametrize("answers", [(), ([],), ([], [], [])], ids=["none", "too-few", "too-many"])
 def test_wrong_number_of_answers_is_a_type_error(answers: tuple[Any, ...]) -> None:
     """A transport that returns another number of answers is a TypeError that names it."""
     client = ChatarminOS(transport=Scripted(*answers))
@@ -1010,9 +1018,9 @@ def test_unset_is_one_object() -> None:
 
     copies = [copy.copy(kept), copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))]  # noqa: S301 - pickled here
 
-    for twin in copies:
-        assert twin["limit"] is UNSET
-        assert not twin["limit"]
+    for clone in copies:
+        assert clone["limit"] is UNSET
+        assert not clone["limit"]
 
 
 @pytest.mark.parametrize("wrong", [b"os_sk_secret", 123456789, ["os_sk_secret"]])

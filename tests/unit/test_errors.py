@@ -1,4 +1,4 @@
-"""Errors: the tree, the codes of the wire, what each error says and carries, and that nothing of it is lost."""
+"""Errors: the tree, the codes of the wire, the text and the attributes of each error, and its copies."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ ZOD_3 = [
 ]
 
 REQUEST = TrackUsageInput(company_id="c", feature_code="ai_credit", quantity=5, metadata={"order": {"rows": [1, 2]}})
-SAID: dict[str, Any] = {
+DETAILS: dict[str, Any] = {
     "http_status": 418,
     "path": "billing.trackUsage",
     "data": {"code": "TEAPOT", "nested": {"list": [1, "two", None]}},
@@ -111,9 +111,9 @@ SAID: dict[str, Any] = {
 }
 SAMPLES: list[ChatarminError] = [
     ChatarminError("something"),
-    *(kind("no", code="SOME_CODE", **SAID) for kind in ERRORS if issubclass(kind, ApiError)),
-    RateLimitError("slow down", code="TOO_MANY_REQUESTS", retry_after=1.5, **SAID),
-    ServerError("down", code="BAD_GATEWAY", retry_after=30, **SAID),
+    *(kind("no", code="SOME_CODE", **DETAILS) for kind in ERRORS if issubclass(kind, ApiError)),
+    RateLimitError("slow down", code="TOO_MANY_REQUESTS", retry_after=1.5, **DETAILS),
+    ServerError("down", code="BAD_GATEWAY", retry_after=30, **DETAILS),
     TransportError("no answer", outcome="not_sent", attempts=3),
     ConnectionFailed("refused", outcome="not_sent", attempts=3),
     TimedOut("too late", outcome="unknown", attempts=2),
@@ -155,8 +155,8 @@ def test_tree_is_complete() -> None:
     assert set(ERRORS) == {one for one in exported if isinstance(one, type) and issubclass(one, BaseException)}
     for error in ERRORS:
         parents = {parent for parent in ERRORS if issubclass(error, parent)} - {error}
-        told = {parent for child, parent in TREE if child is error} & set(ERRORS)
-        assert parents == {ancestor for parent in told for ancestor in ERRORS if issubclass(parent, ancestor)}
+        direct = {parent for child, parent in TREE if child is error} & set(ERRORS)
+        assert parents == {ancestor for parent in direct for ancestor in ERRORS if issubclass(parent, ancestor)}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=_name)
@@ -183,11 +183,11 @@ def test_table_of_codes_is_complete() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_from_code_takes_the_arguments_of_the_constructor(code: str) -> None:
     """Message, status, path, data and request id are kept as they were given."""
-    error = ApiError.from_code(code, "no", **SAID)
+    error = ApiError.from_code(code, "no", **DETAILS)
 
     assert code == error.code
     assert error.message == "no"
-    assert {name: getattr(error, name) for name in SAID} == SAID
+    assert {name: getattr(error, name) for name in DETAILS} == DETAILS
 
 
 @pytest.mark.parametrize(
@@ -224,25 +224,25 @@ def test_retry_after_is_kept_by_two_classes(code: str) -> None:
 
 def test_retry_after_defaults_to_none() -> None:
     """If the service did not say when to retry, the attribute is None."""
-    told = [
+    values = [
         RateLimitError("no", code="TOO_MANY_REQUESTS").retry_after,
         ServerError("no", code="BAD_GATEWAY").retry_after,
         InvalidResponse("no").retry_after,
         getattr(ApiError.from_code("TOO_MANY_REQUESTS"), "retry_after", "none"),
     ]
 
-    assert told == [None] * 4
+    assert values == [None] * 4
 
 
 def test_retry_after_is_an_argument_of_three_constructors() -> None:
     """The constructors of the three classes with the attribute accept it."""
-    told = [
+    values = [
         RateLimitError("no", code="TOO_MANY_REQUESTS", retry_after=1).retry_after,
         ServerError("no", code="BAD_GATEWAY", retry_after=2.5).retry_after,
         InvalidResponse("no", retry_after=3).retry_after,
     ]
 
-    assert told == [1, 2.5, 3]
+    assert values == [1, 2.5, 3]
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_api_error_shows_code_message_and_place(where: dict[str, Any], expected:
         ([{"message": "no path"}], [("", "no path")], None),
         ([{"path": ["a"]}], [("a", "")], None),
     ],
-    ids=["zod 4", "zod 3", "of the whole", "a list as input", "without a path", "without a message"],
+    ids=["zod-4", "zod-3", "whole-input", "list-as-input", "without-path", "without-message"],
 )
 def test_bad_request_reads_issues_from_its_message(
     issues: list[dict[str, Any]], expected: list[tuple[str, str]], text: str | None
@@ -473,34 +473,34 @@ def test_bad_request_without_issues_has_an_empty_list(message: str, data: Any) -
     assert len(str(error)) < 1000
 
 
-@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_error_copies_with_all_attributes(error: ChatarminError, copied: Callable[[Any], Any]) -> None:
+def test_error_copies_with_all_attributes(error: ChatarminError, make_copy: Callable[[Any], Any]) -> None:
     """A copied or pickled error has the class, the text, every attribute and the request of the original."""
     # Given an error that came out of a typed call
     original = copy.copy(error)
     original.request = REQUEST
 
     # When it travels
-    twin = copied(original)
+    clone = make_copy(original)
 
     # Then nothing is lost
-    assert twin is not original
-    assert type(original) is type(twin)
-    assert str(original) == str(twin)
-    assert original.args == twin.args
-    assert vars(original) == vars(twin)
-    assert twin.request == REQUEST
+    assert clone is not original
+    assert type(original) is type(clone)
+    assert str(original) == str(clone)
+    assert original.args == clone.args
+    assert vars(original) == vars(clone)
+    assert clone.request == REQUEST
 
 
-@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_error_without_a_request_copies_without_one(error: ChatarminError, copied: Callable[[Any], Any]) -> None:
+def test_error_without_a_request_copies_without_one(error: ChatarminError, make_copy: Callable[[Any], Any]) -> None:
     """An error that no typed call raised has no request, and neither has its copy."""
-    twin = copied(error)
+    clone = make_copy(error)
 
-    assert twin.request is None
-    assert vars(error) == vars(twin)
+    assert clone.request is None
+    assert vars(error) == vars(clone)
 
 
 def test_samples_cover_every_error() -> None:
@@ -511,9 +511,9 @@ def test_samples_cover_every_error() -> None:
 def test_request_of_a_copy_is_its_own() -> None:
     """Setting the request of a copy does not change the original."""
     original = TimedOut("too late")
-    twin = copy.copy(original)
+    clone = copy.copy(original)
 
-    twin.request = REQUEST
+    clone.request = REQUEST
 
     assert original.request is None
 
@@ -522,13 +522,13 @@ def test_deep_copy_shares_nothing() -> None:
     """A deep copy has its own data and request."""
     original = ApiError("no", code="TEAPOT", data={"list": [1]})
     original.request = REQUEST
-    twin = copy.deepcopy(original)
+    clone = copy.deepcopy(original)
 
-    twin.data["list"].append(2)
+    clone.data["list"].append(2)
 
     assert original.data == {"list": [1]}
-    assert twin.request == REQUEST
-    assert REQUEST is not twin.request
+    assert clone.request == REQUEST
+    assert REQUEST is not clone.request
 
 
 def test_module_draws_the_tree() -> None:
@@ -565,13 +565,13 @@ def test_error_is_rebuilt_from_its_arguments(error: ChatarminError) -> None:
     original = copy.copy(error)
     original.request = REQUEST
 
-    twin = type(original)(*json.loads(json.dumps(original.args)))
+    clone = type(original)(*json.loads(json.dumps(original.args)))
 
-    assert type(original) is type(twin)
-    assert str(original) == str(twin)
-    assert {**vars(original), "request": None} == {**vars(twin), "request": None}
-    assert twin.request is None
-    assert original.args == twin.args
+    assert type(original) is type(clone)
+    assert str(original) == str(clone)
+    assert {**vars(original), "request": None} == {**vars(clone), "request": None}
+    assert clone.request is None
+    assert original.args == clone.args
 
 
 def test_arguments_follow_attributes() -> None:
@@ -639,11 +639,11 @@ def test_error_of_an_older_version_has_every_attribute(error: ChatarminError) ->
     """An attribute that a pickle lacks has its default."""
     rebuild, (kind, args, attributes), *_ = error.__reduce__()
 
-    twin = rebuild(kind, args, {name: attributes[name] for name in attributes if name in {"message", "code"}})
+    clone = rebuild(kind, args, {name: attributes[name] for name in attributes if name in {"message", "code"}})
 
-    assert [name for name in attributes if not hasattr(twin, name)] == []
-    assert getattr(twin, "outcome", "unknown") == "unknown"
-    assert type(error).__name__ in repr(twin)
+    assert [name for name in attributes if not hasattr(clone, name)] == []
+    assert getattr(clone, "outcome", "unknown") == "unknown"
+    assert type(error).__name__ in repr(clone)
 
 
 def test_invalid_response_of_0_1_0_is_loaded() -> None:

@@ -1,4 +1,4 @@
-"""What a client refuses before anything is sent, and how what it accepts travels."""
+"""Arguments: the invalid ones, rejected before anything is sent, and the wire input of the others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FINE: dict[str, dict[str, Any]] = {
     "onboard": {"external_org_id": "org_1"},
 }
 
-# Arguments that mean text: what must be given, and what may be left out.
+# Text arguments: the required and the optional ones.
 NEEDED_TEXT = [
     (method, argument)
     for method, arguments in FINE.items()
@@ -107,7 +107,7 @@ class Nothing:
     """An object whose repr is no text."""
 
     def __repr__(self) -> Any:
-        """Return what is no text."""
+        """Return another type than text."""
         return None
 
 
@@ -841,10 +841,10 @@ def test_access_may_end_at_the_start_of_a_day(fake: FakeTransport, value: object
 
 # Hints
 
-HINTED = ["companies.smart_link", "onboard"]
+HINT_METHODS = ["companies.smart_link", "onboard"]
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     "value", ["Acme", b"Acme", 5, True, ["acme.com"], [("domain", "acme.com")], Plain()], ids=shown
 )
@@ -855,7 +855,7 @@ def test_invalid_hints_are_rejected(fake: FakeTransport, method: str, value: obj
     assert error.field == "hints"
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize("key", ["companyName", "compnay_name", "email", "Domain", ""])
 def test_unknown_hint_is_rejected(fake: FakeTransport, method: str, key: str) -> None:
     """A typo, or a wire name, is rejected by name."""
@@ -865,7 +865,7 @@ def test_unknown_hint_is_rejected(fake: FakeTransport, method: str, key: str) ->
     assert key in str(error)
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize("key", ["company_name", "domain"])
 @pytest.mark.parametrize("value", [5, 0, True, False, b"acme.com", ["acme.com"], SOME_UUID, Plain()], ids=shown)
 def test_non_text_hint_is_rejected(fake: FakeTransport, method: str, key: str, value: object) -> None:
@@ -875,7 +875,7 @@ def test_non_text_hint_is_rejected(fake: FakeTransport, method: str, key: str, v
     assert f"hints.{key}" == error.field
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize("value", ["ann@acme.com", b"ann@acme.com", 5, True, Plain()], ids=shown)
 def test_emails_must_be_a_list(fake: FakeTransport, method: str, value: object) -> None:
     """One text instead of a list, or another type, is rejected."""
@@ -885,7 +885,7 @@ def test_emails_must_be_a_list(fake: FakeTransport, method: str, value: object) 
 
 
 @pytest.mark.parametrize("value", [5, True, b"ann@acme.com", ["ann@acme.com"], SOME_UUID, Plain()], ids=shown)
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 def test_non_text_email_is_rejected(fake: FakeTransport, method: str, value: object) -> None:
     """The error of an e-mail address of another type has its index."""
     error = refused(fake, method, hints={"emails": ["ann@acme.com", value]})
@@ -907,7 +907,7 @@ def test_hints_are_checked_at_construction(fake: FakeTransport, arguments: dict[
     assert list(fake.calls) == []
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     "hints",
     [
@@ -926,7 +926,7 @@ def test_hints_are_sent_in_wire_names(fake: FakeTransport, method: str, hints: H
     assert {"externalOrgId": "org_1", "hints": expected} == received
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     "hints",
     [
@@ -944,7 +944,7 @@ def test_blank_hints_are_omitted(fake: FakeTransport, method: str, hints: object
     assert sent(fake, method, hints=hints) == {"externalOrgId": "org_1"}
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     ("hints", "expected"),
     [
@@ -1080,7 +1080,7 @@ def test_empty_list_of_contacts_is_sent(fake: FakeTransport, contacts: object) -
     assert sent(fake, "contacts.bulk_upsert", contacts=contacts) == {"companyId": "c", "contacts": []}
 
 
-# What is not given
+# Omitted arguments
 
 OPTIONAL: dict[str, list[str]] = {
     "companies.create": ["domain", "contact_email", "contact_name", "created_at"],
@@ -1219,8 +1219,8 @@ def test_method_makes_one_call(fake: FakeTransport, method: str, path: str, kind
     """A method makes one call of one procedure; a missing input is None, an empty one an empty object."""
     sent(fake, method)
 
-    (made,) = fake.calls
-    assert (path, kind, received) == (made.path, made.kind, made.input)
+    (call,) = fake.calls
+    assert (path, kind, received) == (call.path, call.kind, call.input)
 
 
 def test_argument_has_its_wire_name(fake: FakeTransport) -> None:

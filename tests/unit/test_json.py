@@ -1,4 +1,4 @@
-"""JSON values: what travels and as what, what does not and where, and how values are shown in messages."""
+"""JSON values: accepted and rejected ones, copies, and values in messages."""
 
 from __future__ import annotations
 
@@ -112,16 +112,16 @@ def _containers(value: Any) -> list[int]:
     return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
 
 
-@pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["copied", "unshared"])
+@pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["to-json", "copy-json"])
 @unhurried
 @given(value=JSON)
-def test_json_is_copied_unchanged(copy: Any, value: Any) -> None:
+def test_copy_of_json_is_equal(copy: Any, value: Any) -> None:
     """A copy of JSON is equal, writes the same text, and shares no list and no object."""
-    twin = copy(value)
+    clone = copy(value)
 
-    assert json.dumps(value) == json.dumps(twin)
-    assert value == twin
-    assert not set(_containers(value)) & set(_containers(twin))
+    assert json.dumps(value) == json.dumps(clone)
+    assert value == clone
+    assert not set(_containers(value)) & set(_containers(clone))
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,11 @@ def test_json_is_copied_unchanged(copy: Any, value: Any) -> None:
 )
 def test_serializable_values_become_plain(value: Any, expected: Any) -> None:
     """Tuples become lists; text, numbers and objects of subclasses become plain ones."""
-    twin = to_json(value)
+    clone = to_json(value)
 
-    assert expected == twin
-    assert [type(part) for part in _parts(expected)] == [type(part) for part in _parts(twin)]
-    assert json.dumps(expected) == json.dumps(twin)
+    assert expected == clone
+    assert [type(part) for part in _parts(expected)] == [type(part) for part in _parts(clone)]
+    assert json.dumps(expected) == json.dumps(clone)
 
 
 def _parts(value: Any) -> list[Any]:
@@ -164,10 +164,10 @@ def _parts(value: Any) -> list[Any]:
 @pytest.mark.parametrize("value", [True, False, None, 0, -0.0, "", [], {}, 1e308, 5e-324, MAX_SAFE_INTEGER], ids=repr)
 def test_single_values_stay_unchanged(value: Any) -> None:
     """A single JSON value stays the same value of the same type."""
-    twin = to_json(value)
+    clone = to_json(value)
 
-    assert repr(value) == repr(twin)
-    assert type(value) is type(twin)
+    assert repr(value) == repr(clone)
+    assert type(value) is type(clone)
 
 
 def test_object_keeps_the_order_of_its_keys() -> None:
@@ -383,11 +383,11 @@ def test_copy_json_copies_lists_and_objects_only() -> None:
     """Other values are returned unchanged, as JSON has no other mutable type."""
     pair, mine = (1, [2]), Mine(a=1)
 
-    twin = copy_json({"pair": pair, "mine": mine, "list": [pair]})
+    clone = copy_json({"pair": pair, "mine": mine, "list": [pair]})
 
-    assert twin["pair"] is pair
-    assert twin["mine"] is mine
-    assert twin["list"][0] is pair
+    assert clone["pair"] is pair
+    assert clone["mine"] is mine
+    assert clone["list"][0] is pair
     assert copy_json(pair) is pair
 
 
@@ -443,19 +443,19 @@ def test_short_text_is_shown_completely(length: int) -> None:
     assert repr(value) == short_repr(value)
 
 
-@pytest.mark.parametrize("at_most", [20, 21, 60, 61])
+@pytest.mark.parametrize("max_length", [20, 21, 60, 61])
 @pytest.mark.parametrize("length", [59, 60, 1000, 100_000])
-def test_long_text_is_cut_in_the_middle(length: int, at_most: int) -> None:
+def test_long_text_is_cut_in_the_middle(length: int, max_length: int) -> None:
     """A longer text keeps its beginning and its end, within the limit."""
     value = "a" * length + "z"
 
-    text = short_repr(value, at_most)
+    text = short_repr(value, max_length)
 
-    assert len(text) <= at_most
+    assert len(text) <= max_length
     assert re.fullmatch(r"'a+\.\.\.a*z'", text)
 
 
-@pytest.mark.parametrize("value", [Rude(), _nested(100_000), {"a": Rude()}], ids=["rude", "deep", "rude inside"])
+@pytest.mark.parametrize("value", [Rude(), _nested(100_000), {"a": Rude()}], ids=["rude", "deep", "rude-inside"])
 def test_failing_repr_breaks_no_message(value: Any) -> None:
     """The message says that the repr fails, whatever the reason."""
     assert short_repr(value) == "(its repr fails)"

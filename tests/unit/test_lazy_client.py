@@ -1,4 +1,4 @@
-"""A lazy client: what it takes at once, when it reads key and environment, and that it is a client like any other."""
+"""A lazy client: its arguments, when it reads key and environment, and that it works like any other."""
 
 from __future__ import annotations
 
@@ -255,8 +255,8 @@ def test_transport_is_an_attribute_after_the_first_call() -> None:
     client = ChatarminOS.lazy(KEY)
 
     assert "transport" not in vars(client)
-    made = client.transport
-    assert vars(client)["transport"] is made
+    built = client.transport
+    assert vars(client)["transport"] is built
 
 
 def test_signature_is_that_of_the_constructor() -> None:
@@ -268,12 +268,12 @@ def test_signature_is_that_of_the_constructor() -> None:
 
 def test_lazy_client_imports_no_http(run_code: Callable[[str], str]) -> None:
     """A module that makes a lazy client does not import requests for it."""
-    told = run_code(
+    values = run_code(
         "import sys; from chatarmin_os import ChatarminOS; client = ChatarminOS.lazy(); client.close(); "
         "client.with_options(timeout=1); print(repr(client), {'requests', 'urllib3'} & set(sys.modules))"
     )
 
-    assert told == "<ChatarminOS on no transport yet> set()\n"
+    assert values == "<ChatarminOS on no transport yet> set()\n"
 
 
 @pytest.fixture

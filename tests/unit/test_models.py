@@ -1,4 +1,4 @@
-"""Models: what of an answer is believed, what is refused and where, and what a model is like."""
+"""Models: the checks of an answer, the places of errors, and the behaviour of the classes."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class Prepared(Transport):
 
 
 def answered(request: Any, answer: Any) -> Any:
-    """Return what a client makes of an answer to a request."""
+    """Return the result of a client for an answer to a request."""
     return ChatarminOS(transport=Prepared(answer)).send(request)
 
 
-# What each model has: (name here, name on the wire, what it is), in the order of the fields.
+# The fields of each model in order: (name here, name on the wire, type).
 
 TEXT, BOOL, QUANTITY, COUNT, INSTANT, MAPPING = "text", "bool", "quantity", "count", "instant", "mapping"
 
@@ -232,7 +232,7 @@ MODELS: dict[type[Any], list[tuple[str, str, Any]]] = {
     ],
 }
 
-# What must be there; nothing else must, in nested models neither.
+# The required fields; all others are optional, in nested models too.
 REQUIRED = {
     (Company, "id"),
     (Contact, "id"),
@@ -257,7 +257,7 @@ REQUIRED = {
 
 
 class Way(NamedTuple):
-    """How a model comes to a client: asked by what, wrapped in what answer, found where in the result."""
+    """The way of a model to the caller: its request, the answer around it, its place in the result."""
 
     request: Any
     place: str
@@ -371,7 +371,7 @@ def _full(kind: Any) -> Any:
 
 
 def _model(kind: Any) -> Any:
-    """Return what `_full` becomes."""
+    """Return the values of a model that `_full` becomes."""
     if isinstance(kind, ListOf):
         return (_model(kind.item), _model(kind.item))
     if kind in VALUES:
@@ -380,7 +380,7 @@ def _model(kind: Any) -> Any:
 
 
 def _decoded(model: type[Any], content: Any) -> Any:
-    """Return what a client makes of a model's JSON."""
+    """Return the model that a client builds from JSON."""
     way = WAYS[model]
     return way.found(answered(way.request, way.wrapped(content)))
 
@@ -458,10 +458,10 @@ def test_fields_are_keyword_arguments(model: type[Any]) -> None:
     """A model can be built from keywords alone, in any order."""
     values = {name: _model(kind) for name, _, kind in reversed(MODELS[model])}
 
-    made = model(extra={"more": 1}, **values)
+    built = model(extra={"more": 1}, **values)
 
-    assert values == {name: getattr(made, name) for name in values}
-    assert made.extra == {"more": 1}
+    assert values == {name: getattr(built, name) for name in values}
+    assert built.extra == {"more": 1}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
@@ -477,39 +477,39 @@ def test_extra_is_keyword_only(model: type[Any]) -> None:
 @pytest.mark.parametrize(("model", "name"), [row[:2] for row in FIELDS], ids=_id)
 def test_model_is_frozen(model: type[Any], name: str) -> None:
     """No field of a model can be set or deleted."""
-    made = _model(model)
+    built = _model(model)
 
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        setattr(made, name, None)
+        setattr(built, name, None)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        delattr(made, name)
+        delattr(built, name)
     with pytest.raises(AttributeError):
-        made.something_else = 1
+        built.something_else = 1
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
 def test_model_copies_completely(model: type[Any]) -> None:
     """A copied, deeply copied or pickled model is equal, unknown fields included."""
-    made = attrs.evolve(_model(model), extra={"more": [1, {"two": 2}]})
+    built = attrs.evolve(_model(model), extra={"more": [1, {"two": 2}]})
 
-    copies = [copy.copy(made), copy.deepcopy(made)]
-    copies += [pickle.loads(pickle.dumps(made, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301 - pickled here
+    copies = [copy.copy(built), copy.deepcopy(built)]
+    copies += [pickle.loads(pickle.dumps(built, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301 - pickled here
 
-    for twin in copies:
-        assert made == twin
-        assert made.extra == twin.extra
+    for clone in copies:
+        assert built == clone
+        assert built.extra == clone.extra
 
 
 def test_deep_copy_shares_no_mapping() -> None:
     """Changing the mappings of a deep copy does not change the original."""
-    made = Contact(id="1", metadata={"list": [1]}, extra={"more": [1]})
-    twin = copy.deepcopy(made)
+    built = Contact(id="1", metadata={"list": [1]}, extra={"more": [1]})
+    clone = copy.deepcopy(built)
 
-    assert twin.metadata
-    twin.metadata["list"].append(2)
-    twin.extra["more"].append(2)
+    assert clone.metadata
+    clone.metadata["list"].append(2)
+    clone.extra["more"].append(2)
 
-    assert (made.metadata, made.extra) == ({"list": [1]}, {"more": [1]})
+    assert (built.metadata, built.extra) == ({"list": [1]}, {"more": [1]})
 
 
 WITH_MAPPING = (Contact, FeatureAccess, TierFeature, BulkUpsertResult, OrgFeatures, Tier)
@@ -543,9 +543,9 @@ def test_complete_answer_becomes_a_complete_model(model: type[Any]) -> None:
 @pytest.mark.parametrize("model", MODELS, ids=_id)
 def test_missing_optional_field_is_none(model: type[Any]) -> None:
     """A missing optional field is None, or an empty tuple."""
-    least = {wire: _full(kind) for of, _, wire, kind in NEEDED if of is model}
+    minimal = {wire: _full(kind) for of, _, wire, kind in NEEDED if of is model}
 
-    decoded = _decoded(model, least)
+    decoded = _decoded(model, minimal)
 
     for name, _, kind in MODELS[model]:
         if (model, name) in REQUIRED:
@@ -855,7 +855,7 @@ INSTANTS = [
     ("+010000-01-01T00:30:00+01:00", datetime(9999, 12, 31, 23, 30, tzinfo=UTC)),
     ("0001-01-01T00:00:00+01:00", FIRST),
     ("0000-12-31T23:30:00-01:00", datetime(1, 1, 1, 0, 30, tzinfo=UTC)),
-    # What is finer than a microsecond is cut
+    # Fractions of a microsecond are cut
     ("2027-01-01T00:00:00.123456789Z", NEW_YEAR.replace(microsecond=123_456)),
 ]
 
@@ -924,9 +924,9 @@ def test_unknown_status_is_plain_text(unknown: str) -> None:
     onboarded = answered(ONBOARD, {"companyId": "c", "linkStatus": unknown})
     access = answered(CHECK, {"isEnabled": True, "source": unknown})
 
-    told = [linked.status, linked.suggestions[0].reason, onboarded.link_status, access.source]
-    assert [unknown] * 4 == told
-    assert {type(text) for text in told} == {str}
+    values = [linked.status, linked.suggestions[0].reason, onboarded.link_status, access.source]
+    assert [unknown] * 4 == values
+    assert {type(text) for text in values} == {str}
 
 
 def test_list_is_a_tuple_in_a_model_and_a_list_at_the_top() -> None:
@@ -949,10 +949,10 @@ def test_empty_answer_may_be_none() -> None:
 @pytest.mark.parametrize(("can_use", "expected"), [(True, True), (False, False), (None, False)])
 def test_access_is_true_if_it_can_be_used(can_use: bool | None, expected: bool) -> None:  # noqa: FBT001
     """An access in a condition is its `can_use`, and false if the service does not say."""
-    made = FeatureAccess(is_enabled=True, can_use=can_use)
+    built = FeatureAccess(is_enabled=True, can_use=can_use)
     checked = answered(CHECK, {"isEnabled": True} if can_use is None else {"isEnabled": True, "canUse": can_use})
 
-    assert (bool(made), bool(checked), not made) == (expected, expected, not expected)
+    assert (bool(built), bool(checked), not built) == (expected, expected, not expected)
 
 
 def test_other_models_are_true() -> None:

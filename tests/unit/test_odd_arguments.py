@@ -135,16 +135,16 @@ def _outcome(method: str, arguments: Mapping[str, Any]) -> Any:
 
 
 class Text(str):
-    """Text of a class of its own, which lies about itself."""
+    """Text of a subclass with wrong methods."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "a lie"
+        return "another text"
 
     def strip(self, _: str | None = None, /) -> str:
-        """Return what is not there."""
-        return "a lie"
+        """Return another text."""
+        return "another text"
 
 
 class Code(enum.StrEnum):
@@ -177,7 +177,7 @@ class BrokenMapping(Mapping[str, Any]):
 
 
 class LosingMapping(BrokenMapping):
-    """A mapping that loses what it says it has."""
+    """A mapping whose keys have no values."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(["email", "domain", "seats", "a"])
@@ -204,7 +204,7 @@ class BrokenIterable:
 
 
 class NotATime(datetime):
-    """What a column of a data frame has in the place of a missing datetime: a datetime without a time."""
+    """The value for a missing datetime in a data frame: a datetime without a time."""
 
     def utcoffset(self) -> NoReturn:
         """Fail."""
@@ -310,7 +310,7 @@ def test_any_argument_is_sent_or_rejected(method: str, name: str, odd: Callable[
         assert len(str(outcome)) < 1000
     else:
         assert json.loads(json.dumps(outcome)) == outcome
-        assert "a lie" not in json.dumps(outcome)
+        assert "another text" not in json.dumps(outcome)
 
 
 @pytest.mark.parametrize(("method", "name"), ARGUMENTS)
@@ -474,7 +474,7 @@ def test_lazy_argument_of_a_call_is_its_value() -> None:
 
 
 class OutageError(Exception):
-    """What a database raises that cannot be reached, or a timer of the caller."""
+    """The error of an unreachable database, or of a timer of the caller."""
 
 
 @pytest.mark.parametrize("kind", [SimpleLazyObject, LocalProxy])

@@ -1,4 +1,4 @@
-"""Requests: what each class of the table is, and that one object is one call however it is kept."""
+"""Requests: the classes of the table, and that one object is one call in copies, pickles and JSON."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Echo(Transport):
 
 
 class Row(NamedTuple):
-    """A procedure: its request with every argument, and what all of it means."""
+    """A procedure: its request with every argument, its wire input, and its properties."""
 
     request: Any
     path: str
@@ -511,12 +511,12 @@ def test_request_rejects_unknown_arguments(row: Row) -> None:
 @rows
 def test_request_copies_and_pickles(row: Row) -> None:
     """A copy of a request is the same call, idempotency key included."""
-    for twin in _copies(row.request):
+    for clone in _copies(row.request):
         transport = Echo(row.answer)
-        ChatarminOS(transport=transport).send(twin)
+        ChatarminOS(transport=transport).send(clone)
 
-        assert row.request == twin
-        assert type(row.request) is type(twin)
+        assert row.request == clone
+        assert type(row.request) is type(clone)
         assert transport.calls[0].input == row.input
 
 
@@ -587,10 +587,10 @@ def test_unset_survives_a_pickle() -> None:
     """An UNSET field is still omitted after a request was stored and loaded."""
     request = FeatureSetAccessInput(company_id="c", feature_code="f", included_quantity=None)
 
-    for twin in _copies(request):
-        assert twin.quantity_limit is UNSET
-        assert twin.valid_until is UNSET
-        assert twin.included_quantity is None
+    for clone in _copies(request):
+        assert clone.quantity_limit is UNSET
+        assert clone.valid_until is UNSET
+        assert clone.included_quantity is None
 
 
 @pytest.mark.parametrize("override", [5, None, True, "max_quantity", ["max_quantity"], [("max_quantity", 5)]], ids=repr)
@@ -628,7 +628,7 @@ def test_event_keeps_its_key() -> None:
 
 def test_event_keeps_its_key_in_copies() -> None:
     """A copied or stored event is the same event."""
-    keys = {twin.idempotency_key for twin in _copies(EVENT)}
+    keys = {clone.idempotency_key for clone in _copies(EVENT)}
 
     assert keys == {EVENT.idempotency_key}
 
@@ -646,7 +646,7 @@ def test_evolved_event_keeps_its_key() -> None:
     assert attrs.evolve(other, idempotency_key=EVENT.idempotency_key) == EVENT
 
 
-# What a log shows of customers
+# Personal data in logs
 
 PRIVATE = "ann.smith@acme.com"
 
@@ -705,11 +705,11 @@ STORED = [
 
 
 def _loaded(stored: Any, state: dict[str, Any]) -> Any:
-    """Return what the class of *stored* makes of another pickled state."""
+    """Return the object of the class of *stored* that has another pickled state."""
     kind: Any = type(stored)
-    twin = kind.__new__(kind)
-    twin.__setstate__(state)
-    return twin
+    clone = kind.__new__(kind)
+    clone.__setstate__(state)
+    return clone
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
@@ -720,19 +720,19 @@ def test_pickle_without_a_newer_field_has_its_default(stored: Any) -> None:
     for field in attrs.fields(type(stored)):
         if field.default is not attrs.NOTHING:
             default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
-            twin = _loaded(stored, {name: value for name, value in state.items() if name != field.name})
-            assert getattr(twin, field.name) == default
-            assert {**state, field.name: default} == twin.__getstate__()
-            assert repr(twin)
+            clone = _loaded(stored, {name: value for name, value in state.items() if name != field.name})
+            assert getattr(clone, field.name) == default
+            assert {**state, field.name: default} == clone.__getstate__()
+            assert repr(clone)
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
 def test_pickle_with_an_unknown_field_is_loaded(stored: Any) -> None:
     """A field of another version is dropped."""
-    twin = _loaded(stored, stored.__getstate__() | {"moon_phase": "full"})
+    clone = _loaded(stored, stored.__getstate__() | {"moon_phase": "full"})
 
-    assert twin == stored
-    assert not hasattr(twin, "moon_phase")
+    assert clone == stored
+    assert not hasattr(clone, "moon_phase")
 
 
 def test_pickle_without_a_required_field_is_rejected() -> None:
@@ -785,10 +785,20 @@ OF_0_1_0 = [
         ),
         BulkUpsertInput(company_id="c", contacts=[ContactInput(email="ann@acme.com")]),
     ),
+    (
+        (
+            b"\x80\x02cchatarmin_os.procedures.companies\nSmartLinkInput\nq\x00)\x81q\x01}q\x02(X\x0f\x00\x00\x00"
+            b"external_org_idq\x03X\x01\x00\x00\x00oq\x04X\x05\x00\x00\x00hintsq\x05cchatarmin_os.models.companies\nHints\n"
+            b"q\x06)\x81q\x07}q\x08(X\x0c\x00\x00\x00company_nameq\tNX\x06\x00\x00\x00domainq\nX\x08\x00\x00\x00acme.com"
+            b"q\x0bX\x06\x00\x00\x00emailsq\x0cX\x0c\x00\x00\x00ann@acme.comq\r\x85q\x0eubX\x0e\x00\x00\x00min_confidence"
+            b"q\x0fNub."
+        ),
+        SmartLinkInput(external_org_id="o", hints=Hints(domain="acme.com", emails=["ann@acme.com"])),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("pickled", "expected"), OF_0_1_0, ids=["event", "contacts"])
+@pytest.mark.parametrize(("pickled", "expected"), OF_0_1_0, ids=["event", "contacts", "hints"])
 def test_pickle_of_0_1_0_is_loaded(pickled: bytes, expected: Any) -> None:
     """A request that waited in a queue since the first version is an equal request."""
     assert pickle.loads(pickled) == expected  # noqa: S301 - pickled by this package
@@ -841,9 +851,9 @@ TOGETHER: dict[Any, dict[str, Any]] = {
 }
 
 
-def _made_of(kind: Any) -> Any:
+def _model_of(kind: Any) -> Any:
     """Return a strategy for every object of a class of requests."""
-    known = {**FIELDS, "contacts": st.lists(_made_of(ContactInput), max_size=3)} if kind is BulkUpsertInput else FIELDS
+    known = {**FIELDS, "contacts": st.lists(_model_of(ContactInput), max_size=3)} if kind is BulkUpsertInput else FIELDS
     arguments = {}
     for field in attrs.fields(kind):
         argument = known.get(field.name, IDS if field.name.endswith(("_id", "_key")) else WORDS)
@@ -857,15 +867,15 @@ def _made_of(kind: Any) -> Any:
 @given(data=st.data())
 def test_request_survives_json(kind: Any, data: st.DataObject) -> None:
     """Any request is equal after JSON: its instants, null and UNSET, its key, and each call that it makes."""
-    request = data.draw(_made_of(kind))
+    request = data.draw(_model_of(kind))
 
     stored = json.dumps(request.to_json(), allow_nan=False)
-    twin = request_from_json(json.loads(stored))
+    clone = request_from_json(json.loads(stored))
 
-    assert type(twin) is kind
-    assert twin == request
-    assert json.dumps(twin.to_json()) == stored
-    assert to_call(twin) == to_call(request)
+    assert type(clone) is kind
+    assert clone == request
+    assert json.dumps(clone.to_json()) == stored
+    assert to_call(clone) == to_call(request)
 
 
 @rows
@@ -882,11 +892,11 @@ def test_json_of_a_request_is_independent() -> None:
     """Changing a document changes neither the request that wrote it nor the one that reads it."""
     request = attrs.evolve(EVENT, metadata={"list": [1]})
     document = request.to_json()
-    twin = request_from_json(document)
+    clone = request_from_json(document)
 
     document["input"]["metadata"]["list"].append(2)
 
-    assert request == twin == attrs.evolve(EVENT, metadata={"list": [1]})
+    assert request == clone == attrs.evolve(EVENT, metadata={"list": [1]})
 
 
 def test_alias_of_a_tier_survives_json() -> None:
@@ -967,7 +977,7 @@ CHANGED: list[tuple[Any, str]] = [
     ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": [{"email": "a@b.co"}, 5]}}, "contacts[1]"),
     ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": [{}]}}, "contacts[0].email"),
     ({"path": "tiers.apply", "input": {"tierCode": "t", "companyId": "c", "features": {"f": 5}}}, "features.f"),
-    # What does not go together
+    # Arguments that exclude each other
     ({"path": "features.setAccess", "input": {"featureCode": "f"}}, "company_id"),
     (_document(externalOrgId="o"), "company_id"),
 ]
@@ -981,6 +991,15 @@ def test_json_of_no_request_is_rejected(document: Any, field: str) -> None:
 
     assert refused.value.field == field
     assert str(refused.value).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize("document", ["{}", b"{}"])
+def test_json_text_is_rejected_with_a_hint(document: Any) -> None:
+    """The error of JSON text says that it must be parsed first."""
+    with pytest.raises(InvalidInput) as refused:
+        request_from_json(document)
+
+    assert refused.value.hint == "parse JSON text with json.loads first"
 
 
 @pytest.mark.parametrize("changes", [{}, {"idempotencyKey": None}])

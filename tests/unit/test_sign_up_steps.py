@@ -1,4 +1,4 @@
-"""A sign-up that breaks off anywhere is mended by calling it again."""
+"""Sign-up: a second call completes one that was interrupted anywhere."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _service(scenario: str) -> FakeTransport:
 
 
 def _state(fake: FakeTransport) -> Any:
-    """Return what a user of the service can see of its only company."""
+    """Return the state of the only company, as a user of the service sees it."""
     client = ChatarminOS(transport=fake)
     company = client.companies.get_by_product_link(external_org_id="org_1")
     assert company
