@@ -35,9 +35,9 @@ class Call:
 
 def copy_error(error: ChatarminError) -> ChatarminError:
     """Return an equal error without a request, which shares no JSON with *error*."""
-    copied = copy(error)
-    copied.request = None
-    copied.__dict__.update({name: copy_json(value) for name, value in vars(copied).items()})
-    copied.__cause__, copied.__context__ = error.__cause__, error.__context__
-    copied.__suppress_context__ = error.__suppress_context__
-    return copied
+    clone = copy(error)
+    clone.request = None
+    clone.__dict__.update({name: copy_json(value) for name, value in vars(clone).items()})
+    clone.__cause__, clone.__context__ = error.__cause__, error.__context__
+    clone.__suppress_context__ = error.__suppress_context__
+    return clone

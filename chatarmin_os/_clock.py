@@ -1,8 +1,8 @@
 """The real clock, also in tests that stop or move time.
 
-freezegun replaces the functions of `time` in every module, those that are imported while time stands still included:
-a deadline would never pass. It knows them by identity, so that the functions of a second copy of the module stay as
-they are. Waits need nothing: `time.sleep` is left alone, and is looked up at each call because gevent replaces it.
+freezegun replaces the functions of `time` in every module, also in modules imported later: a deadline would never pass.
+It identifies them by identity, so that it does not replace the functions of a second copy of the module. Waits need no
+copy: freezegun does not replace `time.sleep`, which each call looks up because gevent replaces it.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def _second_copy_of_time() -> Any:
 _time = _second_copy_of_time()
 
 monotonic: Callable[[], float] = _time.monotonic
-"""Return seconds on a clock that nobody sets."""
+"""Return seconds on a clock that never goes back."""
 
 perf_counter: Callable[[], float] = _time.perf_counter
-"""Return seconds on the finest clock, to measure how long something takes."""
+"""Return seconds on the most precise clock, to measure durations."""
 
 wall: Callable[[], float] = partial(_time.clock_gettime, _LINUX_WALL_CLOCK) if sys.platform == "linux" else _time.time
-"""Return the seconds since 1970, to some milliseconds."""
+"""Return the seconds since 1970, precise to a few milliseconds."""
 
 
 def now() -> datetime:
-    """Return the instant that it really is, in UTC."""
+    """Return the real present instant in UTC."""
     return datetime.fromtimestamp(wall(), UTC)

@@ -130,6 +130,7 @@ def _is_union(kind: Any) -> bool:
 
 
 def is_sequence(kind: Any) -> bool:
+    """Return whether a type is a list or a tuple."""
     return get_origin(kind) in (list, tuple)
 
 

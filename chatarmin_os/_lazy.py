@@ -1,4 +1,4 @@
-"""What is made when it is first asked for: names of a package, and attributes."""
+"""Names of a package and attributes that are created at their first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class lockless_cached_property(cached_property[T_co]):  # noqa: N801 - a decorator, named as its parent is
-    """A cached property without the lock of Python 3.11's, which a fork in another thread can leave locked for ever."""
+    """A cached property without the lock of Python 3.11, which a fork in another thread can leave locked for ever."""
 
     if not TYPE_CHECKING:  # pragma: no branch - its types are its parent's
 
@@ -25,7 +25,7 @@ class lockless_cached_property(cached_property[T_co]):  # noqa: N801 - a decorat
 def lazy_exports(
     package: str, names_by_module: Mapping[str, tuple[str, ...]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Return the `__getattr__` and `__dir__` of *package*, whose names are at home in its *names_by_module*."""
+    """Return `__getattr__` and `__dir__` of *package*, which import each name from its module at first use."""
     home = {name: module for module, names in names_by_module.items() for name in names}
     namespace = vars(sys.modules[package])
 

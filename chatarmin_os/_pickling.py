@@ -1,4 +1,4 @@
-"""Pickles that outlive a version: a request in a queue, a model in a cache."""
+"""Pickles that other versions load: requests in queues, models in caches."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from attrs import NOTHING, Factory, fields
 
 
 class AcrossVersions:
-    """A frozen attrs class whose pickles another version of this package loads.
+    """A frozen attrs class whose pickles other versions of this package load.
 
-    A field that the pickle lacks is at its default, and one that this version does not know is dropped.
+    A field that the pickle lacks has its default; a field that this version does not know is dropped.
     """
 
     __slots__ = ()
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        # attrs writes these two for every slotted class that does not have them itself; inherited ones do not count.
+        # attrs writes these two for every slotted class that does not define them; it ignores inherited ones.
         cls.__getstate__ = _get_state  # type: ignore[method-assign]
         cls.__setstate__ = _set_state  # type: ignore[attr-defined]
 
@@ -30,10 +30,10 @@ def _set_state(self: Any, state: dict[str, Any]) -> None:
     for field in fields(type(self)):
         value = state.get(field.name, field.default)
         if value is NOTHING:
-            from chatarmin_os.errors import InvalidInput  # errors know requests, which are of this class
+            from chatarmin_os.errors import InvalidInput  # errors know requests, which inherit from this class
 
             raise InvalidInput(f"required, but missing in a pickled {type(self).__name__}", "build a new one").at(
                 field.name
             )
-        # It is frozen; only `object` itself can set its fields.
+        # The class is frozen; only `object` sets its fields.
         object.__setattr__(self, field.name, value.factory() if isinstance(value, Factory) else value)  # type: ignore[arg-type]

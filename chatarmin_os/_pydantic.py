@@ -1,4 +1,4 @@
-"""What pydantic is told of classes that it does not know; pydantic itself is imported by whoever uses it."""
+"""Support for pydantic, which only its users import."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Instance:
-    """Lets pydantic's `validate_call` take instances of a class as they are, where it would refuse the class."""
+    """A class whose instances pydantic's `validate_call` accepts unchanged."""
 
     __slots__ = ()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from abc import abstractmethod
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 from chatarmin_os import _pydantic
 from chatarmin_os._pickling import AcrossVersions
@@ -59,8 +60,10 @@ class Request(AcrossVersions, _pydantic.Instance, Generic[T_co]):
         return {"path": call.path, "input": call.input}
 
 
+@runtime_checkable  # beartype and pydantic check arguments with isinstance
 class Sender(Protocol):
     """The part of a client that resources need."""
 
+    @abstractmethod
     def send(self, request: Request[T]) -> T:
         """Send one request and return its result."""

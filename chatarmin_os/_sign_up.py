@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chatarmin_os._input import at_field, optional_text
@@ -29,6 +30,7 @@ DOMAIN_CONFIDENCE = 0.9
 class Client(Sender, Protocol):
     """The part of a client that sign-up needs."""
 
+    @abstractmethod
     def batch(self, requests: list[Request[Any]]) -> list[Any]:
         """Send many requests and return their results, or errors."""
 
@@ -61,7 +63,7 @@ def _business_domain(given: str | None) -> str | None:
         raise InvalidInput(
             f"expected a domain such as acme.com, got {describe(given)}", "omit it if you have not verified one"
         )
-    return addresses.telling(normalized)
+    return addresses.business_domain(normalized)
 
 
 def _email(given: str | None) -> None:

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _EMOJI_STYLE = "\N{VARIATION SELECTOR-16}"
-_JOINING_JAMO = frozenset(map(chr, range(0x1160, 0x1200)))  # drawn into the syllable that the letter before them began
-_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))  # drawn into the emoji before them
+_JOINING_JAMO = frozenset(map(chr, range(0x1160, 0x1200)))  # drawn into the syllable of the preceding letter
+_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))  # drawn into the preceding emoji
 
 
 def table(rows: Sequence[Mapping[str, Any]], indent: str = "") -> list[str]:
-    r"""Return the lines of a table under its column names; None is a dash, numbers stand to the right.
+    r"""Return the lines of a table with a header; None is a dash, and numbers are right-aligned.
 
     Example:
         >>> print("\n".join(table([{"feature": "seats", "used": 3}, {"feature": None, "used": 12}])))
@@ -43,7 +43,7 @@ def table(rows: Sequence[Mapping[str, Any]], indent: str = "") -> list[str]:
 
 
 def display_width(text: str) -> int:
-    r"""Return how many columns of a terminal a text takes: two for wide letters and emoji, none for combining marks.
+    r"""Return the width of a text in columns of a terminal: two for wide letters and emoji, none for combining marks.
 
     Example:
         >>> display_width("Zoe\u0308"), display_width("日本"), display_width("👋🏽"), display_width("❤️")
@@ -54,7 +54,7 @@ def display_width(text: str) -> int:
     columns = last = 0
     for letter in text:
         if letter == _EMOJI_STYLE:
-            columns += last == 1  # what is drawn as text otherwise is drawn as a picture, which is wide
+            columns += last == 1  # a narrow symbol becomes an emoji, which is wide
             last = 2
         elif not (category(letter).startswith("M") or letter in _JOINING_JAMO or letter in _SKIN_TONES):
             last = 2 if east_asian_width(letter) in {"W", "F"} else 1

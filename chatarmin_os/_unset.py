@@ -1,4 +1,4 @@
-"""`UNSET`: what an argument is when nobody gave it and `None` already has a meaning."""
+"""`UNSET`: the default of arguments for which `None` has a meaning."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 
 class _UnsetType(Enum):
-    """The type of `UNSET`; an enum because its one member survives copy and pickle, and type checkers narrow it."""
+    """The type of `UNSET`; an enum, as its member survives copy and pickle, and type checkers narrow it."""
 
     UNSET = "UNSET"
 
@@ -19,7 +19,7 @@ class _UnsetType(Enum):
 
 
 UNSET = _UnsetType.UNSET
-"""Leave it as it is. Falsy, and itself after copy and pickle.
+"""The default of an argument that leaves its field unchanged. Falsy, and the same object after copy and pickle.
 
 Example:
     >>> import copy

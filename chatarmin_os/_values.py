@@ -1,4 +1,4 @@
-"""Numbers and instants in answers, as databases and JavaScript write them."""
+"""Numbers and instants in answers, in the notations of databases and JavaScript."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from chatarmin_os.models._base import Quantity
 
 _MAX_DIGITS = 4_300
-"""As many as Python converts by default: more take a time that grows with their square."""
+"""The default limit of Python: the time of a conversion grows with the square of the digits."""
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 def number_of(text: str) -> Quantity | None:
-    """Return the number that a text is in JSON, exact if it is whole; None if it is none, or beyond all floats."""
+    """Return the number of a JSON text, exact if it is whole; None if it is not a number, or beyond all floats."""
     match = _NUMBER.fullmatch(text)
     if match is None:
         return None
     if match[1] is match[2] is None:
-        # `int` itself has a limit that a user may have lowered.
+        # The limit of `int` may be lowered by a user.
         return int(Decimal(text)) if len(text) <= _MAX_DIGITS else None
-    number = float(text)  # before any exact number is made of it: an exponent can ask for a billion digits
+    number = float(text)  # before the exact number: an exponent can mean a billion digits
     if number - number != 0:
         return None
     if abs(number) <= MAX_SAFE_INTEGER:
@@ -37,7 +37,7 @@ def number_of(text: str) -> Quantity | None:
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _LEAP_CYCLE = 400
-"""After so many years the calendar begins again."""
+"""Years after which the calendar repeats."""
 
 _DATE = re.compile(
     # JavaScript writes years beyond 9999 and before 0 with a sign and six digits, PostgreSQL without a sign.
@@ -46,7 +46,7 @@ _DATE = re.compile(
 
 
 def instant_of(text: str) -> datetime | None:
-    """Return an instant in UTC, None if the text has no offset, or is none."""
+    """Return an instant in UTC; None if the text is not an instant, or has no offset."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is UTC:
@@ -57,15 +57,15 @@ def instant_of(text: str) -> datetime | None:
 
 
 def far_instant_of(text: str) -> datetime | None:
-    """Return the start of a day in UTC; if no datetime holds the year, the last or the first instant that one holds.
+    """Return the start of a day in UTC; for a year beyond those of `datetime`, its last or first instant.
 
-    Returns None if the text is no date. That far years end there is assumed by this project: they mean "never".
+    Return None if the text is not a date. Assumed here: such a year means "never".
     """
     date = _DATE.fullmatch(text)
     if date is None:
         return None
     year = int(date[1])
-    like = 2000 + year % _LEAP_CYCLE  # a year with the same calendar that a datetime holds, as its neighbours
+    like = 2000 + year % _LEAP_CYCLE  # a year with the same calendar, within those of `datetime`
     moment = instant_of(f"{like}{date[2]}{date[3] or 'T00:00:00Z'}")
     if moment is None:
         return None

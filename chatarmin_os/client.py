@@ -346,8 +346,8 @@ class ChatarminOS:
             stripe_customer_id: The subscription's customer; the service looks it up if it is omitted.
 
         Returns:
-            The company's id and name, `link_status` (created, linked, already_linked or suggestions), and the result
-            for the subscription and the tier.
+            The company's id and name, `link_status` (created, linked or already_linked), and the state of its
+            billing, if a checkout, a subscription or a tier was given.
 
         Raises:
             InvalidInput: An invalid argument; nothing was sent.

@@ -11,6 +11,7 @@ from chatarmin_os import ChatarminError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.recording import file
+from chatarmin_os.recording.line import answer_of
 from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport
 
 if TYPE_CHECKING:
@@ -98,10 +99,11 @@ def client(request: pytest.FixtureRequest, service: FakeTransport) -> Iterator[C
 def _recorded(request: pytest.FixtureRequest, service: Transport) -> Iterator[ChatarminOS]:
     """Yield a client whose calls are recorded; then the recording replays strictly, and the fake does as it says."""
     path = request.getfixturevalue("tmp_path") / "recording.jsonl"
-    with ChatarminOS(transport=RecordingTransport(service, path)) as client:
+    is_checked = request.node.get_closest_marker("outside_changes") is None
+    with ChatarminOS(transport=RecordingTransport(service, path, prologue=is_checked)) as client:
         yield client
     _replay(path)
-    if request.node.get_closest_marker("outside_changes") is None:
+    if is_checked:
         assert_no_drift(path)
 
 
@@ -115,7 +117,7 @@ def _replay(path: Path) -> None:
             return type(error), str(error), vars(error)
 
     replay = ReplayTransport(path, in_order=True)
-    for recorded in file.loaded(path)[1]:
+    for recorded in file.load(path).calls:
         call = Call(recorded.path, "mutation" if recorded.kind == "mutation" else "query", recorded.input)
-        assert outcome(lambda: replay.send(call)) == outcome(lambda: file.answer_of(recorded))  # noqa: B023 - at once
+        assert outcome(lambda: replay.send(call)) == outcome(lambda: answer_of(recorded))  # noqa: B023 - at once
     replay.close()

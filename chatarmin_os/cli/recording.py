@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift import Report
-    from chatarmin_os.recording.file import Recorded
+    from chatarmin_os.recording.file import Recording
+    from chatarmin_os.recording.line import RecordedCall
 
 _FAKE = "fake"
 _REDACTORS = ("email_addresses", "names", "metadata")
@@ -115,7 +116,7 @@ def _reports(given: Namespace) -> Iterator[Report]:
 
     if given.against == _FAKE:
         for path in given.files:
-            file.loaded(path)
+            file.load(path)
         yield from map(check_recording, given.files)
         return
     with connect(given) as client:
@@ -128,32 +129,38 @@ def _reports(given: Namespace) -> Iterator[Report]:
 def _show(given: Namespace) -> int:
     from chatarmin_os.recording import file
 
-    recordings = [(path, *file.loaded(path)) for path in given.files]
+    recordings = [(path, file.load(path)) for path in given.files]
     if given.json:
         print_json({"recordings": [_document(*recording) for recording in recordings]})
         return 0
-    for path, head, calls in recordings:
+    for path, recording in recordings:
+        head, lines = recording.head, recording.lines
         is_redacted = ", redacted" if head.get("redacted") else ""
         origin = f"recorded {head.get('recorded_at')} from {head.get('from')}{is_redacted}"
-        print(printable(f"{path}: {origin}" if calls else f"{path}: {origin}, no calls"))
-        if calls:
+        print(printable(f"{path}: {origin}" if recording.calls else f"{path}: {origin}, no calls"))
+        if lines:
             print_table(
                 [
                     {
-                        "line": line,
-                        "call": call.path,
+                        "line": call.line,
+                        "call": f"prologue: {call.path}" if call.is_prologue else call.path,
                         "input": "" if call.input is None else _shown(call.input),
-                        "outcome": _outcome(call.came),
+                        "outcome": _outcome(call.outcome),
                     }
-                    for line, call in enumerate(calls, start=file.FIRST_CALL)
+                    for call in lines
                 ]
             )
     return 0
 
 
-def _document(path: str, head: dict[str, Any], calls: Sequence[Recorded]) -> dict[str, Any]:
-    rows = [{"path": call.path, "kind": call.kind, "input": call.input, **call.came} for call in calls]
-    return {"path": path, "head": head, "calls": rows}
+def _document(path: str, recording: Recording) -> dict[str, Any]:
+    calls = [_row(call) for call in recording.calls]
+    prologue = [_row(line) for line in recording.lines if line.is_prologue]
+    return {"path": path, "head": recording.head, "calls": calls, "prologue": prologue}
+
+
+def _row(call: RecordedCall) -> dict[str, Any]:
+    return {"path": call.path, "kind": call.kind, "input": call.input, **call.outcome}
 
 
 def _outcome(outcome: dict[str, Any]) -> str:
@@ -177,27 +184,28 @@ def _apply(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON:
 
 def _redact(given: Namespace) -> int:
     from chatarmin_os.recording import file, redactors
-    from chatarmin_os.recording import redaction as _redaction
+    from chatarmin_os.recording.line import encode
+    from chatarmin_os.recording.redaction import Redaction
 
     if given.output is not None and len(given.files) > 1:
         raise InvalidInput("--output: takes one recording; omit it to replace each file")
     names = [name for name in _REDACTORS if name in (given.only or _REDACTORS)]
     redact = partial(_apply, [getattr(redactors, name) for name in names])
-    recordings = [(path, *file.loaded(path)) for path in given.files]
-    for path, head, calls in recordings:
+    recordings = [(path, file.load(path)) for path in given.files]
+    for path, (head, lines) in recordings:
         try:
-            redaction = _redaction.Redaction(redact)
-            redacted = [redaction.of(call) for call in calls]
+            redaction = Redaction(redact)
+            redacted = [redaction.redact(line) for line in lines]
         except ValueError:
             raise CassetteError(f"{path}: an answer is nested too deeply to be redacted") from None
         output = Path(path if given.output is None else given.output).resolve()
-        lines = [file.line({**head, "redacted": True}), *map(file.line, redacted)]
+        content = b"".join([encode({**head, "redacted": True}), *map(encode, redacted)])
         try:
-            file.write_whole(output, b"".join(lines), mode=Path(path).stat().st_mode)
+            file.write_whole(output, content, mode=Path(path).stat().st_mode)
         except OSError as error:
             raise CassetteError(f"{output}: {error.strerror}") from error
-        changed = sum(call != before for call, before in zip(redacted, calls, strict=True))
-        print(f"{output}: {changed} of {len(calls)} calls redacted")
+        changed = sum(line != before for line, before in zip(redacted, lines, strict=True))
+        print(f"{output}: {changed} of {len(lines)} lines redacted")
     used = "personal_data" if given.only is None else ", ".join(names)
     print(f"Replay it with the same redactor: {used} of chatarmin_os.transports.redactors.")
     return 0

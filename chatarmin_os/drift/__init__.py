@@ -4,16 +4,17 @@
     >>> from chatarmin_os import ChatarminOS
     >>> from chatarmin_os.transports import RecordingTransport
     >>> path = f"{mkdtemp()}/tiers.jsonl"
-    >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
+    >>> with ChatarminOS(transport=RecordingTransport(fake, path, prologue=True)) as client:
     ...     tier = client.tiers.get("pro")
-    >>> report = check_recording(path)  # str(report) is the table of the differences
+    >>> report = check_recording(path)  # str(report) is the table of differences
     >>> report.is_drift, len(report.calls)
     (False, 1)
 
 Where to find what:
 
-- `check` makes the recorded calls again; `compare` compares two outcomes of a call, with ids matched by role.
-- `start` finds out what each procedure's answer shows of the state before the recording.
+- `check` repeats the recorded calls; `compare` compares two outcomes of a call, with ids matched by role.
+- `start` makes the fake in the state that the calls start from: the catalogue (`_catalogue`) and the answers of the
+  recording's prologue (`_observer`). `_knowledge`: the known facts; `_reading`: answers, read without trust.
 - `assumptions`: the calls that exercise an assumption of the fake, and the verdict of each call on it.
 - `report`: the result, as text and as JSON.
 """
@@ -24,7 +25,7 @@ import os
 from collections import Counter
 
 from chatarmin_os._json import describe
-from chatarmin_os.drift.check import Checked, against_a_service, against_the_fake, recorded_at
+from chatarmin_os.drift.check import Checked, against_a_service, against_the_fake
 from chatarmin_os.drift.compare import Difference
 from chatarmin_os.drift.report import (
     AssumptionReport,
@@ -61,62 +62,63 @@ rules_as_json, rules_of, rules_text = assumptions_as_json, assumptions_of, assum
 def check_recording(
     path: str | os.PathLike[str], *, against: Transport | None = None, run_mutations: bool = False
 ) -> Report:
-    """Make the calls of a recording again, in their order, and report each difference between the outcomes.
+    """Repeat the calls of a recording in their order, and report where their outcomes differ.
 
-    - Refusals are compared by code and HTTP status, answers by fields, types and values; messages are not compared.
-    - Ids are matched by role: an id must stand for the same thing throughout.
-    - Instants that no input gave are compared by type.
-    - A value that the client reads as the same differs in type alone: text for a number (`"6.00"`), a day or a year
-      beyond 9999 for an instant.
-    - Calls without an answer, and those that failed because of the service (5xx, TOO_MANY_REQUESTS) or the key
-      (UNAUTHORIZED), are skipped.
+    The check compares outcome, code and HTTP status of refusals, and fields, types and values of answers. Ids are
+    matched by role: an id must stand for the same thing throughout. Of timestamps that no input gave only the type is
+    compared, and messages are not compared. Two notations that the client reads as the same value differ in type
+    alone: a number as text (`"6.00"`), a day or a year beyond 9999 for a timestamp. Calls are skipped if they had no
+    answer, or if the service failed (5xx, TOO_MANY_REQUESTS) or refused the key (UNAUTHORIZED).
+
+    The fake starts from the recording's prologue. A call whose answer depends on other state is not checked, until a
+    query among the calls has shown that state; the report lists these calls. A recording without a prologue is
+    therefore checked for the companies that its calls create, and for values that they show twice.
 
     Args:
-        path: A recording that `RecordingTransport` made.
-        against: The service to call. None: a fake that starts from the companies, features, tiers and subscriptions
-            that the recording shows; the first observation of each is taken as given, all later ones are checked.
-        run_mutations: Whether a live service may be changed; without it a recording with mutations is refused. Run
-            it on a sandbox account. Usage keys and ids of organisations are replaced by new ones; companies that
-            earlier runs created are found by their names and domains, as the service finds them.
+        path: A recording of `RecordingTransport`, best with `prologue=True`.
+        against: The transport that repeats the calls; None: a fake.
+        run_mutations: Whether a live service may be changed; without it a recording with mutations is refused. Set
+            it for a sandbox account only. Usage keys and new organisations get new ids; companies that earlier runs
+            created are found by their names and domains, as the service finds them.
 
     Raises:
-        CassetteError: The file is not a recording; the message names the line.
-        InvalidInput: The recording has mutations, and *run_mutations* is false.
-        TransportError: No response from the live service was received.
-        UnauthorizedError: The live service rejects the key.
+        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
+        InvalidInput: The recording has mutations, and *run_mutations* is not set.
+        TransportError: The live service did not answer.
+        UnauthorizedError: The live service refuses the key.
     """
     if against is not None and not isinstance(against, Transport):
         raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {describe(against)}")
     if against is not None:
         refuse_mutations(path, allowed=run_mutations)
-    head, calls = file.loaded(path)
-    when = recorded_at(head)
+    head, lines = file.load(path)
+    when = file.recorded_at(head)
     try:
         if against is None:
-            checked = judged = list(against_the_fake(calls, when, is_redacted=head.get("redacted") is True))
+            checked = judged = list(against_the_fake(lines, when, is_redacted=head.get("redacted") is True))
         else:
-            checked = list(against_a_service(calls, against))
+            checked = list(against_a_service(lines, against))
             judged = list(against_the_fake([call.now or call.recorded for call in checked], None))
     except CassetteError as error:
         raise CassetteError(f"{path}: {error}") from error
     except RecursionError:
-        raise CassetteError(f"{path}: what a call was asked or answered is nested too deep") from None
+        raise CassetteError(f"{path}: the input or the answer of a call is nested too deep") from None
     name = "the fake" if against is None else against.name
     return Report(str(path), head.get("from"), when, name, checked, judged)
 
 
 def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
-    """Refuse a recording with mutations, unless a live service may be changed.
+    """Refuse a recording that would change the state of a live service, unless that is allowed.
 
     Raises:
-        CassetteError: The file is not a recording; the message names the line.
-        InvalidInput: The recording has mutations, and they are not allowed.
+        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
+        InvalidInput: It has mutations, and they are not allowed.
     """
-    _, calls = file.loaded(path)
-    counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.came)
+    calls = file.load(path).calls
+    counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.outcome)
     if counts and not allowed:
-        mutations = ", ".join(f"{path} {count}" for path, count in counts.items())
+        changes = ", ".join(f"{path} {count}" for path, count in counts.items())
         raise InvalidInput(
-            f"run_mutations: {path} changes the service ({mutations}); set it only for a sandbox account",
+            f"run_mutations: {path} changes the state of the service ({changes}); set it for a sandbox account only",
             field="run_mutations",
         )

@@ -1,201 +1,307 @@
-"""Recorded calls made again, against the fake or a live service."""
+"""Recorded calls, repeated against the fake or a live service."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from chatarmin_os._call import Call
-from chatarmin_os.drift._reading import mapping, number, text
+from chatarmin_os.drift._knowledge import Fact, changes, describe, needs
+from chatarmin_os.drift._observer import Observer
+from chatarmin_os.drift._reading import mapping, number, refusal, text
+from chatarmin_os.drift._redacted import redacted_fields
 from chatarmin_os.drift.assumptions import Context, History, exercised
-from chatarmin_os.drift.compare import Difference, Matcher, fields_of, told
-from chatarmin_os.drift.start import seeded
-from chatarmin_os.errors import ApiError, CassetteError, InvalidInput, NotFoundError, TransportError
-from chatarmin_os.fake import FakeTransport
+from chatarmin_os.drift.compare import Difference, Matcher, fields_of, summary
+from chatarmin_os.drift.start import infer_start
+from chatarmin_os.errors import _NO_PROCEDURE, ApiError, CassetteError, InvalidInput, TransportError
 from chatarmin_os.procedures.table import PROCEDURES
-from chatarmin_os.recording import file
-from chatarmin_os.recording.file import Recorded
+from chatarmin_os.recording.line import RecordedCall, answer_of, outcome_of
+from chatarmin_os.recording.prologue import companies_of, created_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from chatarmin_os._json import JSON
     from chatarmin_os._request import Kind
-    from chatarmin_os.drift.compare import Came
-    from chatarmin_os.fake.catalogue import Catalogue
-    from chatarmin_os.fake.state import Event
+    from chatarmin_os.drift.compare import Outcome
+    from chatarmin_os.fake.state import State
     from chatarmin_os.transports.base import Transport
 
-_OF_AN_ORG = frozenset({"externalOrgId", "name", "companyName", "customerName"})  # a company may be called by it
-_TROUBLES = frozenset({"UNAUTHORIZED", "TOO_MANY_REQUESTS"})
+_ORGANISATION_FIELDS = frozenset({"externalOrgId", "name", "companyName", "customerName"})  # it may name a company
+_UNRELATED = frozenset({"UNAUTHORIZED", "TOO_MANY_REQUESTS"})
 _SERVER_ERROR = 500
-_MOST_NEW_STARTS = 100
-_ABOUT_STATE = frozenset({"outcome", "value", "id"})
+_STATE_KINDS = frozenset({"outcome", "value", "id"})
+_LINKED_PATHS = ("features.checkByExternalOrgId", "features.getAccessByExternalOrgId", "features.setAccess")
+_MATCHING_PATHS = ("companies.smartLink", "onboard")
 
 
 class Checked(NamedTuple):
-    """A recorded call that was made again.
+    """A recorded call that was repeated.
 
-    `now` is the call as it was made and what came of it, None where the recording has no answer to compare;
-    `verdicts` has the assumptions that it exercises, and whether it confirms them.
+    Attributes:
+        recorded: The recorded call.
+        now: The repeated call with its outcome; None if the call was not compared.
+        differences: The differences between the two outcomes.
+        verdicts: Whether the outcome confirms the assumptions that the call exercises, or contradicts them.
+        unknown: The state on which the answer depends and which the recording does not show; None if the recording
+            shows enough.
     """
 
-    recorded: Recorded
-    now: Recorded | None
+    recorded: RecordedCall
+    now: RecordedCall | None
     differences: list[Difference]
     verdicts: dict[str, bool]
+    unknown: str | None = None
 
 
-class _Model(FakeTransport):
-    """A fake that starts from what calls show, and shows each call its context."""
+class _Checker:
+    """Repeats recorded calls against a fake that starts from the state that the recording shows."""
 
-    def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
-        super().__init__(catalogue, now=now)
-        self._history, self.matcher = History(), Matcher()
-        self.unknown: dict[int, frozenset[str]] = {}
-        self.explained: set[int] = set()
+    def __init__(self, lines: Sequence[RecordedCall], now: datetime, *, is_redacted: bool) -> None:
+        self._fake, self._catalogue, self._knowledge, self._explained = infer_start(lines, now)
+        self._is_redacted = is_redacted
+        self._matcher, self._history = Matcher(is_redacted=is_redacted), History()
 
-    def add_events(self, events: dict[str, Event]) -> None:
-        """Add usage events with answers as they were recorded, of whatever shape."""
-        self._state.events.update(events)
+    def check(self, recorded: RecordedCall) -> Checked:
+        """Repeat a call, unless its answer depends on unknown state."""
+        call = _call(recorded, self._matcher.translate(recorded.input))
+        unknown = self._unknown(call, recorded)
+        if unknown:
+            self._observe(call, recorded)
+            unknown = self._unknown(call, recorded)
+        if unknown:
+            self._skip(call, recorded)
+            return Checked(recorded, None, [], {}, describe(unknown[0]))
+        return self._repeat(call, recorded)
 
-    def check(self, recorded: Recorded, place: int) -> Checked:
-        """Make a recorded call; of its answer, unknown fields are not compared."""
-        unknown = self.unknown.get(place, frozenset())
-        call = _call(recorded, self.matcher.translated(recorded.input))
-        self._state.now = self._instant()
-        context = Context(self._state, call, self._history)
-        context.outcome = _made(self, call)
+    def _repeat(self, call: Call, recorded: RecordedCall) -> Checked:
+        with self._fake.service.change() as state:
+            if call.path == "billing.trackUsage":
+                shown = recorded._replace(input=call.input)
+                if Observer(state, self._knowledge, self._catalogue.paid).observe_usage(shown):
+                    self._explained.add(recorded.line)
+        with self._fake.service.read() as state:
+            context = Context(state, call, self._history)
+            uncertain = self._uncertain_fields(call, recorded, state)
+        context.outcome = _send(self._fake, call)
+        if call.path == "links.reset" and "answer" in context.outcome:
+            self._knowledge.learn_all_links()
         self._history.add(context)
-        found = self.matcher.differences(recorded.came, context.outcome)
-        differences = [difference for difference in found if not unknown & fields_of(difference.place)]
-        criteria = [one for one in exercised(context, recorded.came) if not one.shown_by & unknown]
-        verdicts = {one.name: one.verdict(differences, is_explained=place in self.explained) for one in criteria}
-        now = Recorded(call.path, call.kind, call.input, context.outcome)
+        found = self._matcher.differences(recorded.outcome, context.outcome)
+        differences = [difference for difference in found if not uncertain & fields_of(difference.place)]
+        if any(difference.kind in _STATE_KINDS for difference in differences):
+            self._forget(call)  # or this difference would be reported again by all that follow from it
+        criteria = [one for one in exercised(context, recorded.outcome) if not one.shown_by & uncertain]
+        is_explained = recorded.line in self._explained
+        verdicts = {one.name: one.verdict(differences, is_explained=is_explained) for one in criteria}
+        now = RecordedCall(call.path, call.kind, call.input, context.outcome, line=recorded.line)
         return Checked(
-            recorded, now, differences, {name: is_so for name, is_so in verdicts.items() if is_so is not None}
+            recorded, now, differences, {name: verdict for name, verdict in verdicts.items() if verdict is not None}
         )
+
+    def _unknown(self, call: Call, recorded: RecordedCall) -> list[Fact]:
+        """Return the unknown facts on which the answer to a call depends."""
+        with self._fake.service.read() as state:
+            facts = [*self._needs(call, recorded, state)]
+        return [fact for fact in facts if not self._knowledge.has(fact)]
+
+    def _needs(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
+        """Yield the facts on which the answer to a call depends; if it found nothing, no line shows a fact about it."""
+        if refusal(recorded) == "NOT_FOUND":
+            return
+        given, company = mapping(call.input), self._company(call, state)
+        named, feature, tier = (text(given.get(key)) for key in ("companyId", "featureCode", "tierCode"))
+        if org := text(given.get("externalOrgId")):
+            yield "link", org
+        if named and named not in state.companies:
+            yield "company", named
+        if feature and feature not in state.catalogue.features and not self._catalogue.has_all_features:
+            yield "feature", feature
+        if tier and tier not in self._catalogue.complete and not self._is_no_tier(tier):
+            yield "tier", tier
+        yield from needs(call, company, state)
+        if call.path in _MATCHING_PATHS:
+            yield from self._companies_needed(recorded, state)
+        yield from self._billing_needed(call, recorded, state)
+
+    def _companies_needed(self, recorded: RecordedCall, state: State) -> Iterator[Fact]:
+        """Yield the facts about companies that a call has found by hints."""
+        answer = mapping(self._matcher.translate_ids(recorded.outcome.get("answer")))
+        for company in sorted(companies_of(answer) - {created_by(recorded.path, answer)}):
+            if company in state.companies:
+                yield "name", company
+                yield "contacts", company
+            else:
+                yield "company", company
+
+    def _billing_needed(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
+        """Yield the facts about the tier and the owner of a subscription that a call claims or links."""
+        given = mapping(call.input)
+        session = state.sessions.get(text(given.get("checkoutSessionId")) or "")
+        subscription = text(given.get("stripeSubscriptionId")) or (session and session["subscriptionId"])
+        if subscription and refusal(recorded) == "CONFLICT" and subscription not in state.claims:
+            yield "owner", subscription
+        if subscription and "answer" in recorded.outcome and "tierCode" not in given:
+            if subscription not in self._catalogue.paid:
+                yield "subscription", subscription
+            elif (tier := self._catalogue.paid[subscription]) and tier not in self._catalogue.complete:
+                yield "tier", tier
+
+    def _is_no_tier(self, code: str) -> bool:
+        return self._catalogue.has_all_tiers and code not in self._catalogue.catalogue.tiers
+
+    def _company(self, call: Call, state: State) -> str | None:
+        """Return the company of the fake that a call is about."""
+        given = mapping(call.input)
+        link = state.links.get(text(given.get("externalOrgId")) or "")
+        company = text(given.get("companyId")) or (link["companyId"] if link else None)
+        return company if company in state.companies else None
+
+    def _observe(self, call: Call, recorded: RecordedCall) -> None:
+        """Learn from the outcome of a call: all that a query shows, and the link that a mutation has found."""
+        outcome = self._matcher.translate_ids(recorded.outcome)
+        with self._fake.service.change() as state:
+            observer = Observer(state, self._knowledge, self._catalogue.paid)
+            observer.observe(recorded._replace(input=call.input, outcome=outcome))
+
+    def _skip(self, call: Call, recorded: RecordedCall) -> None:
+        """Forget the facts that a call may have changed."""
+        if call.kind == "mutation" and "answer" in recorded.outcome:
+            self._forget(call)
+
+    def _forget(self, call: Call) -> None:
+        with self._fake.service.read() as state:
+            org = text(mapping(call.input).get("externalOrgId"))
+            self._knowledge.forget(
+                [*changes(call, self._company(call, state), state), *([("link", org)] if org else [])]
+            )
+
+    def _uncertain_fields(self, call: Call, recorded: RecordedCall, state: State) -> frozenset[str]:
+        """Return the fields of an answer that depend on facts that no line shows."""
+        fields = redacted_fields(recorded) if self._is_redacted else frozenset()
+        given, company = mapping(call.input), self._company(call, state) or ""
+        if call.path == "links.reset":
+            return fields | {"linksDeleted", "contactsDeleted"}
+        if call.path == "links.create" and not self._knowledge.has(("label", str(given.get("externalOrgId")))):
+            return fields | ({"label", "externalUserId"} - given.keys())
+        found = companies_of(mapping(self._matcher.translate_ids(recorded.outcome.get("answer"))))
+        if call.path == "onboard" and "tierCode" not in given and found & self._knowledge.companies:
+            return fields | {"tierApplied"}  # it depends on the tier that was applied last, which no query shows
+        if call.path == "billing.getStatus" and not self._has_every_access(company, state):
+            return fields | {"enabledFeaturesCount"}
+        return fields
+
+    def _has_every_access(self, company: str, state: State) -> bool:
+        """Return whether all accesses of a company are known."""
+        is_listed = self._catalogue.has_all_features or company not in self._knowledge.companies
+        return is_listed and all(self._knowledge.has(("access", company, code)) for code in state.catalogue.features)
 
 
 def against_the_fake(
-    calls: Sequence[Recorded], recorded_at: datetime | None, *, is_redacted: bool = False
+    lines: Sequence[RecordedCall], recorded_at: datetime | None, *, is_redacted: bool = False
 ) -> Iterator[Checked]:
     """Yield each call as the fake answers it.
 
-    After a call that came to something else the fake starts anew from what the rest of the calls shows, so that one
-    difference is not told again by all that follow from it; but not for ever, since that takes its time.
+    After a call with another outcome the state that it is about is unknown until the recording shows it again, so that
+    one difference is not reported by all calls that follow from it.
     """
-    now = recorded_at or datetime.now(UTC)
-
-    def begun(place: int) -> _Model:
-        seed = seeded(calls[place:], now, past=calls[:place], is_redacted=is_redacted)
-        try:
-            model = _Model.from_snapshot({**seed.snapshot, "events": {}}, now=lambda: now)
-        except ValueError as error:
-            raise CassetteError(f"the recording shows what no fake can hold: {error}") from error
-        model.add_events(seed.snapshot["events"])
-        model.matcher = Matcher(is_redacted=is_redacted)
-        model.unknown = {index + place: fields for index, fields in seed.unknown.items()}
-        model.explained = {index + place for index in seed.explained}
-        return model
-
-    model = begun(0)
-    left = _MOST_NEW_STARTS
-    for place, recorded in enumerate(calls):
-        if _tells_nothing(recorded):
-            yield Checked(recorded, None, [], {})
-            continue
-        checked = model.check(recorded, place)
-        yield checked
-        if left and any(difference.kind in _ABOUT_STATE for difference in checked.differences):
-            model = begun(place + 1)
-            left -= 1
+    checker = _Checker(lines, recorded_at or datetime.now(UTC), is_redacted=is_redacted)
+    for recorded in lines:
+        if not recorded.is_prologue:
+            yield Checked(recorded, None, [], {}) if _is_unrelated(recorded) else checker.check(recorded)
 
 
-def against_a_service(calls: Sequence[Recorded], service: Transport) -> Iterator[Checked]:
+def against_a_service(lines: Sequence[RecordedCall], service: Transport) -> Iterator[Checked]:
     """Yield each call as a live service answers it.
 
-    What the caller makes up is made up anew, for it is used up there already: usage keys, and ids of organisations that
-    were not linked when they were first met.
+    Values that the caller invents get new ones for this run, because the service has used them up: usage keys, and ids
+    of organisations that were not linked at first.
 
     Raises:
-        TransportError: There was no answer; it says at which line, for the calls before it have run.
-        UnauthorizedError: The key is refused.
-        NotFoundError: It knows the first procedure not at all: it is probably no such service.
+        TransportError: The service did not answer; the message has the line, because the calls before it have run.
+        UnauthorizedError: The service refuses the key.
+        NotFoundError: The service lacks the procedure of the first call: it is probably another service.
     """
-    matcher, anew = Matcher(), _Anew(calls)
+    matcher, renaming = Matcher(), _Renaming(lines)
     is_known = False
-    for line, recorded in enumerate(calls, start=file.FIRST_CALL):
-        if _tells_nothing(recorded):
+    for recorded in lines:
+        if recorded.is_prologue:
+            continue
+        if _is_unrelated(recorded):
             yield Checked(recorded, None, [], {})
             continue
-        call = _call(recorded, matcher.translated(anew.translated(recorded.input)))
+        call = _call(recorded, matcher.translate(renaming.rename(recorded.input)))
         try:
-            came = _made(service, call)
+            outcome = _send(service, call)
         except TransportError as error:
-            error.args = (f"{error} (line {line} of the recording; the calls before it have run)",)
+            error.args = (f"{error} (line {recorded.line} of the recording; the calls before it have run)",)
             raise
-        now = Recorded(call.path, call.kind, call.input, came)
-        message = mapping(came.get("error")).get("message") or ""
-        is_known = is_known or not NotFoundError(message, code="NOT_FOUND").is_missing_procedure
-        if told(came) == "UNAUTHORIZED" or not is_known:
-            file.answer_of(now)
-        yield Checked(recorded, now, matcher.differences(anew.translated_came(recorded.came), came), {})
+        now = RecordedCall(call.path, call.kind, call.input, outcome, line=recorded.line)
+        is_known = is_known or not _NO_PROCEDURE.match(mapping(outcome.get("error")).get("message") or "")
+        if summary(outcome) == "UNAUTHORIZED" or not is_known:
+            answer_of(now)
+        yield Checked(recorded, now, matcher.differences(renaming.rename_outcome(recorded.outcome), outcome), {})
 
 
-class _Anew:
-    """Replaces what the caller made up."""
+class _Renaming:
+    """Gives values that the caller has invented a suffix of this run."""
 
-    def __init__(self, calls: Sequence[Recorded]) -> None:
-        self._run = uuid4().hex[:8]
-        linked = {row["externalOrgId"] for row in seeded(calls, datetime.now(UTC), is_redacted=False).snapshot["links"]}
-        given = (text(mapping(recorded.input).get("externalOrgId")) for recorded in calls)
-        self._orgs = {org for org in given if org and org not in linked}
+    def __init__(self, lines: Sequence[RecordedCall]) -> None:
+        self._suffix = f"-{uuid4().hex[:8]}"
+        is_linked: dict[str, bool] = {}
+        for line in lines:
+            if org := text(mapping(line.input).get("externalOrgId")):
+                is_linked.setdefault(org, _shows_link(line))
+        self._orgs = {org for org in is_linked if not is_linked[org]}
 
-    def translated(self, content: JSON, key: str = "") -> JSON:
-        """Return an input, or an answer, with what is made up in this run."""
+    def rename(self, content: JSON, key: str = "") -> JSON:
+        """Return an input, or an answer, with the values of this run."""
         if isinstance(content, dict):
-            return {name: self.translated(value, name) for name, value in content.items()}
+            return {name: self.rename(value, name) for name, value in content.items()}
         if isinstance(content, list):
-            return [self.translated(item, key) for item in content]
-        is_made_up = key == "idempotencyKey" or (key in _OF_AN_ORG and content in self._orgs)
-        return f"{content}-{self._run}" if is_made_up and isinstance(content, str) else content
+            return [self.rename(item, key) for item in content]
+        is_invented = key == "idempotencyKey" or (key in _ORGANISATION_FIELDS and content in self._orgs)
+        return content + self._suffix if is_invented and isinstance(content, str) else content
 
-    def translated_came(self, came: dict[str, Any]) -> dict[str, Any]:
-        """Return an outcome with what is made up in this run."""
-        return {"answer": self.translated(came["answer"])} if "answer" in came else came
-
-
-def recorded_at(head: dict[str, Any]) -> datetime | None:
-    """Return when a recording was made."""
-    return file.recorded_at(head)
+    def rename_outcome(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with the values of this run."""
+        return {"answer": self.rename(outcome["answer"])} if "answer" in outcome else outcome
 
 
-def _tells_nothing(recorded: Recorded) -> bool:
-    """Return whether there was no answer, or one that tells of the key and the service's trouble, not of the call."""
-    error = recorded.came.get("error", {})
-    is_trouble = error.get("code") in _TROUBLES or (number(error.get("status")) or 0) >= _SERVER_ERROR
-    return "failure" in recorded.came or is_trouble
+def _shows_link(recorded: RecordedCall) -> bool:
+    """Return whether the organisation of a call was linked before it."""
+    answer = mapping(recorded.outcome.get("answer"))
+    if recorded.path == "companies.getByProductLink" or recorded.path in _LINKED_PATHS:
+        return bool(answer)
+    is_taken = refusal(recorded) == "CONFLICT" and recorded.path in {"companies.create", "links.create"}
+    return is_taken or "already_linked" in (answer.get("status"), answer.get("linkStatus"))
 
 
-def _call(recorded: Recorded, given: JSON) -> Call:
+def _is_unrelated(recorded: RecordedCall) -> bool:
+    """Return whether the outcome does not depend on the call: there was no answer, or the key or the service failed."""
+    error = mapping(recorded.outcome.get("error"))
+    is_failing = error.get("code") in _UNRELATED or (number(error.get("status")) or 0) >= _SERVER_ERROR
+    return "failure" in recorded.outcome or is_failing
+
+
+def _call(recorded: RecordedCall, given: JSON) -> Call:
     """Return a recorded call with another input."""
-    known = PROCEDURES.get(recorded.path)
+    procedure = PROCEDURES.get(recorded.path)
     kind: Kind = "mutation" if recorded.kind == "mutation" else "query"
-    return Call(recorded.path, kind, given, known.safe_to_repeat if known else kind == "query")
+    return Call(recorded.path, kind, given, procedure.safe_to_repeat if procedure else kind == "query")
 
 
-def _made(transport: Transport, call: Call) -> Came:
-    """Return what comes of a call.
+def _send(transport: Transport, call: Call) -> Outcome:
+    """Return the outcome of a call.
 
     Raises:
         TransportError: There was no answer.
     """
     try:
-        answer: JSON | ApiError = transport.send(call)
-    except ApiError as refusal:
-        answer = refusal
+        result: JSON | ApiError = transport.send(call)
+    except ApiError as refused:
+        result = refused
     except InvalidInput as error:
         raise CassetteError(f"the recorded {call.path} cannot be sent: {error}") from error
-    return file.came_of(answer)
+    return outcome_of(result)

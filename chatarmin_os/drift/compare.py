@@ -1,7 +1,7 @@
-"""Two outcomes of one call, place by place.
+"""Compares two outcomes of a call, place by place.
 
-Ids are matched by role, not by value: an id stands for what it stood for when it was first met. Instants that no input
-gave are the clock's, and compared by type; of a short id the number at its end says only what else is there.
+Ids are matched by role, not by value: an id must stand for the same thing throughout. Timestamps that no input gave
+come from the clock, and only their type is compared; the number at the end of a short id depends on other companies.
 """
 
 from __future__ import annotations
@@ -20,24 +20,27 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
-Came = dict[str, Any]
-"""What came of a call, as recordings have it: one of `answer`, `error` and `failure`."""
+Outcome = dict[str, Any]
+"""The outcome of a call, as recordings have it: one of `answer`, `error` and `failure`."""
 
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
-_NUMBER = re.compile(r"-\d+$")
-_CALLERS = frozenset({"externalOrgId", "externalUserId"})
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
+_NUMBERS = re.compile(r"(-\d+)+$")
+_CALLER_IDS = frozenset({"externalOrgId", "externalUserId"})
 _TYPES = {dict: "object", list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
-_FREE_FORM = frozenset({"metadata", "configValues"})  # in these the caller's own texts and numbers are not the same
+_FREE_FORM = frozenset({"metadata", "configValues"})  # here a number as text is another value, for the caller chose it
 _ABSENT = "absent"
-_MOST_SHOWN = 40
+_MAX_SHOWN = 40
 
 
 class Difference(NamedTuple):
-    """A difference between what was recorded and what came now.
+    """A difference between the recorded outcome and the present one.
 
-    `kind` is "outcome" (one was answered, the other refused), "code" or "status" of two refusals, and inside of answers
-    "field" (one lacks it), "type", "value" or "id" (it stands for something else than before). `place` is seen from the
-    answer (`$.features[3].canUse`), `recorded` and `now` are short texts.
+    Attributes:
+        place: The place inside the answer, such as `$.features[3].canUse`; "" if it is not inside one.
+        kind: "outcome" (one was answered, the other refused), "code" or "status" of two refusals; inside answers
+            "field" (one lacks it), "type", "value" or "id" (it stands for another thing than before).
+        recorded: The recorded value, as a short text.
+        now: The present value, as a short text.
     """
 
     place: str
@@ -47,15 +50,16 @@ class Difference(NamedTuple):
 
 
 class Notation(Difference):
-    """A difference of type between what the client reads as the same value, such as `"6.00"` and 6."""
+    """A difference of type between two notations that the client reads as the same value, such as `"6.00"` and 6."""
 
     __slots__ = ()
 
 
 class Matcher:
-    """Knows which id of now stands for which recorded one, and which instants were given.
+    """Knows which present id stands for which recorded one, and which timestamps inputs gave.
 
-    Where personal data was redacted, what the fake makes of pseudonyms may be one that would be redacted once more.
+    In a redacted recording a value is also equal if redacting it gives the recorded one: the fake makes values from
+    pseudonyms.
     """
 
     def __init__(self, *, is_redacted: bool = False) -> None:
@@ -64,18 +68,21 @@ class Matcher:
         self._recorded: dict[str, str] = {}
         self._given: set[datetime] = set()
 
-    def translated(self, given: JSON, key: str = "") -> JSON:
-        """Return a recorded input with the ids of now."""
-        if isinstance(given, dict):
-            return {name: self.translated(value, name) for name, value in given.items()}
-        if isinstance(given, list):
-            return [self.translated(item, key) for item in given]
-        if moment := instant(given):
-            self._given.add(moment)
-        return self._now.get(given, given) if isinstance(given, str) and _is_id(key) else given
+    def translate(self, given: JSON) -> JSON:
+        """Return a recorded input with the present ids, and remember its timestamps."""
+        self._given.update(_timestamps(given))
+        return self.translate_ids(given)
 
-    def differences(self, recorded: Came, now: Came) -> list[Difference]:
-        """Return where two outcomes differ; ids that meet for the first time belong together from now on."""
+    def translate_ids(self, content: JSON, key: str = "") -> JSON:
+        """Return recorded content with the present ids."""
+        if isinstance(content, dict):
+            return {name: self.translate_ids(value, name) for name, value in content.items()}
+        if isinstance(content, list):
+            return [self.translate_ids(item, key) for item in content]
+        return self._now.get(content, content) if isinstance(content, str) and _is_id(key) else content
+
+    def differences(self, recorded: Outcome, now: Outcome) -> list[Difference]:
+        """Return where two outcomes differ; two new ids at the same place belong together from now on."""
         if "answer" in recorded and "answer" in now:
             return list(self._inside("$", "", recorded["answer"], now["answer"]))
         if "error" in recorded and "error" in now:
@@ -84,12 +91,12 @@ class Matcher:
                 for kind in ("code", "status")
                 if recorded["error"][kind] != now["error"][kind]
             ][:1]
-        return [Difference("", "outcome", told(recorded), told(now))]
+        return [Difference("", "outcome", summary(recorded), summary(now))]
 
     def _inside(self, place: str, key: str, recorded: JSON, now: JSON) -> Iterator[Difference]:
         sides = _shown(recorded), _shown(now)
         if _type(recorded) != _type(now):
-            yield _of_types(place, *sides, is_one_value=_are_one_number(recorded, now))
+            yield _of_types(place, *sides, is_equal=_are_equal_numbers(recorded, now))
         elif isinstance(recorded, dict):
             yield from self._inside_objects(place, recorded, now)
         elif isinstance(recorded, list):
@@ -98,12 +105,12 @@ class Matcher:
             for index, (one, other) in enumerate(zip(recorded, now, strict=False)):
                 yield from self._inside(f"{place}[{index}]", key, one, other)
         elif isinstance(recorded, str) and _is_id(key):
-            if not self._are_one(recorded, now):
+            if not self._are_matched(recorded, now):
                 yield Difference(place, "id", *sides)
         elif not self._are_equal(key, recorded, now):
             yield Difference(place, "value", *sides)
-        elif _is_plain_instant(recorded) != _is_plain_instant(now):
-            yield _of_types(place, *sides, is_one_value=True)
+        elif _is_plain_timestamp(recorded) != _is_plain_timestamp(now):
+            yield _of_types(place, *sides, is_equal=True)
 
     def _inside_objects(self, place: str, recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
         for name in [*recorded, *(name for name in now if name not in recorded)]:
@@ -114,7 +121,7 @@ class Matcher:
                 sides = (_shown(side[name]) if name in side else _ABSENT for side in (recorded, now))
                 yield Difference(below, "field", *sides)
 
-    def _are_one(self, recorded: str, now: str) -> bool:
+    def _are_matched(self, recorded: str, now: str) -> bool:
         known = self._now.setdefault(recorded, now), self._recorded.setdefault(now, recorded)
         return known == (now, recorded)
 
@@ -122,54 +129,64 @@ class Matcher:
         if recorded == now or (self._is_redacted and recorded == personal_data({key: now})[key]):
             return True
         if key == "shortId":
-            return self._is_redacted or _NUMBER.sub("", recorded) == _NUMBER.sub("", now)
-        moments = instant(recorded), instant(now)
+            return self._is_redacted or _NUMBERS.sub("", recorded) == _NUMBERS.sub("", now)
+        moments = timestamp(recorded), timestamp(now)
         if None in moments:
             return False
         return moments[0] == moments[1] or moments[0] not in self._given
 
 
+def _timestamps(content: JSON) -> Iterator[datetime]:
+    """Yield the timestamps in JSON."""
+    if isinstance(content, (dict, list)):
+        for inner in content.values() if isinstance(content, dict) else content:
+            yield from _timestamps(inner)
+    elif moment := timestamp(content):
+        yield moment
+
+
 def fields_of(place: str) -> set[str]:
-    """Return the names of the fields that a place lies in; `$` for the answer itself."""
+    """Return the names of the fields around a place; `$` for the answer itself."""
     return {"$"} if place == "$" else {part.partition("[")[0] for part in place.split(".")[1:]}
 
 
-def told(came: Came) -> str:
-    """Return in a word what came of a call."""
-    if "answer" in came:
+def summary(outcome: Outcome) -> str:
+    """Return an outcome in a word."""
+    if "answer" in outcome:
         return "an answer"
-    return came["error"]["code"] if "error" in came else f"no answer ({came['failure']['type']})"
+    return outcome["error"]["code"] if "error" in outcome else f"no answer ({outcome['failure']['type']})"
 
 
 def _is_id(key: str) -> bool:
-    """Return whether ids of the service stand at a key; those of the caller, and of the eye (`shortId`), do not."""
-    return key == "id" or (key.endswith(("Id", "PriceIds")) and key != "shortId" and key not in _CALLERS)
+    """Return whether a key has ids of the service; not the caller's, and not `shortId`, which is for people."""
+    return key == "id" or (key.endswith(("Id", "PriceIds")) and key != "shortId" and key not in _CALLER_IDS)
 
 
-def instant(value: JSON) -> datetime | None:
-    """Return the instant in UTC that a text says, None where it says none.
+def timestamp(value: JSON) -> datetime | None:
+    """Return the timestamp in UTC that a text has, None if it has none.
 
-    A day is its start, and a year that a datetime does not hold its first or last instant, as the client reads them.
+    A day is its start; a year that no datetime holds is the first or last one that a datetime holds, as the client
+    reads them.
 
     Example:
-        >>> [instant(text).year for text in ("2027-01-01", "+275760-09-13T00:00:00.000Z", "-000043-03-15T00:00:00Z")]
+        >>> [timestamp(text).year for text in ("2027-01-01", "+275760-09-13T00:00:00.000Z", "-000043-03-15T00:00:00Z")]
         [2027, 9999, 1]
     """
     if not isinstance(value, str):
         return None
-    return instant_of(value) if _is_plain_instant(value) else far_instant_of(value)
+    return instant_of(value) if _is_plain_timestamp(value) else far_instant_of(value)
 
 
-def _of_types(place: str, recorded: str, now: str, *, is_one_value: bool) -> Difference:
-    kind = Notation if is_one_value and not fields_of(place) & _FREE_FORM else Difference
+def _of_types(place: str, recorded: str, now: str, *, is_equal: bool) -> Difference:
+    kind = Notation if is_equal and not fields_of(place) & _FREE_FORM else Difference
     return kind(place, "type", recorded, now)
 
 
-def _is_plain_instant(value: JSON) -> bool:
-    return isinstance(value, str) and _INSTANT.fullmatch(value) is not None
+def _is_plain_timestamp(value: JSON) -> bool:
+    return isinstance(value, str) and _TIMESTAMP.fullmatch(value) is not None
 
 
-def _are_one_number(one: JSON, other: JSON) -> bool:
+def _are_equal_numbers(one: JSON, other: JSON) -> bool:
     return number(one) is not None and number(one) == number(other)
 
 
@@ -179,4 +196,4 @@ def _type(value: JSON) -> str:
 
 def _shown(value: JSON) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

@@ -11,11 +11,11 @@ from chatarmin_os._json import JSON, timestamp_text
 from chatarmin_os._messages import printable
 from chatarmin_os._table import table
 from chatarmin_os.drift.check import Checked
-from chatarmin_os.drift.compare import Difference, told
+from chatarmin_os.drift.compare import Difference, summary
 from chatarmin_os.fake.rules.assumptions import ASSUMPTIONS
-from chatarmin_os.recording.file import FIRST_CALL
 
 _MAX_LINES = 6
+_MAX_FACTS = 3
 _WIDTH = 100
 _NOT_EXERCISED = "untouched"  # the word of JSON documents since 0.1.0; texts say "not exercised"
 
@@ -56,7 +56,7 @@ class Report(NamedTuple):
     @property
     def drifted(self) -> list[tuple[int, Checked]]:
         """The calls with a difference, each with its line in the file."""
-        return [(line, call) for line, call in enumerate(self.calls, start=FIRST_CALL) if call.differences]
+        return [(call.recorded.line, call) for call in self.calls if call.differences]
 
     @property
     def is_drift(self) -> bool:
@@ -80,10 +80,21 @@ class Report(NamedTuple):
             printable(f"{self.path}: {_counted(count, 'call')}, {when} from {self.source}; now from {self.against}")
         ]
         lines += table(list(_rows(drifted)), indent="  ") if drifted else []
-        unanswered = sum(call.now is None for call in self.calls)
+        unanswered = sum(call.now is None and call.unknown is None for call in self.calls)
         skipped = f"; {_counted(unanswered, 'call')} without an answer not compared" if unanswered else ""
         lines.append(f"{len(drifted)} of {_counted(count, 'call')} drifted{skipped}.")
+        lines += self._unknown()
         return "\n".join(lines)
+
+    def _unknown(self) -> list[str]:
+        """Return a line about the calls that could not be checked, and why; none if all could."""
+        unknown = [call for call in self.calls if call.unknown]
+        if not unknown:
+            return []
+        lines, facts = _lines([call.recorded.line for call in unknown]), dict.fromkeys(call.unknown for call in unknown)
+        missing = ", ".join(list(map(str, facts))[:_MAX_FACTS]) + (", ..." if len(facts) > _MAX_FACTS else "")
+        count = _counted(len(unknown), "call")
+        return [printable(f"{count} not checked (line {lines}), because the recording does not show {missing}.")]
 
     def as_json(self) -> dict[str, JSON]:
         """Return the report as a JSON document."""
@@ -95,13 +106,14 @@ class Report(NamedTuple):
             "is_drift": self.is_drift,
             "calls": [
                 {
-                    "line": line,
+                    "line": call.recorded.line,
                     "path": call.recorded.path,
-                    "recorded": told(call.recorded.came),
-                    "now": call.now and told(call.now.came),
+                    "recorded": summary(call.recorded.outcome),
+                    "now": call.now and summary(call.now.outcome),
+                    "unknown": call.unknown,
                     "differences": [difference._asdict() for difference in call.differences],
                 }
-                for line, call in enumerate(self.calls, start=FIRST_CALL)
+                for call in self.calls
             ],
         }
 
@@ -110,10 +122,10 @@ def assumptions_of(reports: Iterable[Report]) -> list[AssumptionReport]:
     """Return every observable assumption, with the calls of some recordings that confirm and contradict it."""
     found = {one.name: AssumptionReport(one.name, one.text, [], []) for one in ASSUMPTIONS if not one.unobservable}
     for report in reports:
-        for line, call in enumerate(report.judged, start=FIRST_CALL):
+        for call in report.judged:
             for name, is_confirmed in call.verdicts.items():
                 places = found[name].confirmed if is_confirmed else found[name].contradicted
-                places.append((report.path, line))
+                places.append((report.path, call.recorded.line))
     return list(found.values())
 
 

@@ -1,12 +1,12 @@
 """The service in memory.
 
-Where to look for what:
-
-- `transport`: the fake as a transport, and the handles that a test arranges with; `catalogue`: what the product sells.
-- `companies`, `contacts`, `features`, `billing`, `tiers`, `links`, `onboarding`: what answers a procedure, the same
-  nouns as in `resources`: look up, ask the rule, store, answer. `stripe`: what only Stripe could do.
+- `transport`: the fake as a transport, with the test controls; `service`: its core, without a transport.
+- `catalogue`: the features and tiers of a product; `stripe`: the test controls of a little Stripe.
+- `companies`, `contacts`, `features`, `billing`, `tiers`, `links`, `onboarding`: the handlers of the procedures, by the
+  nouns of `resources`. A handler looks rows up, asks the rules, stores, and returns the response.
+- `router`: the declaration of procedures and the validation of their inputs.
 - `rules`: the rules, pure and apart from storage.
-- `state`: the tables; `snapshot`: all of them as JSON, and back.
+- `rows`: the types of the rows; `state`: the tables; `snapshot`: all tables as JSON, and back.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"]
 
-# A list of some thousand, which a test without domains never needs.
+# A list of some thousand domains, which only tests with domains need.
 __getattr__, __dir__ = lazy_exports(__name__, {"chatarmin_os.fake.rules.addresses": ("FREE_MAIL_DOMAINS",)})

@@ -9,15 +9,15 @@ from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import lookup, tiers
 from chatarmin_os.fake.features import access_to, count_enabled, usage_of
-from chatarmin_os.fake.router import MAPPING, QUANTITY, TEXT, Given, bad_request, not_found, optional, procedure
+from chatarmin_os.fake.router import MAPPING, QUANTITY, TEXT, Input, bad_request, optional, procedure
 from chatarmin_os.fake.rules.access import is_enabled
-from chatarmin_os.fake.rules.tiers import paid_for
-from chatarmin_os.fake.rules.usage import added, as_number, passes, standing
+from chatarmin_os.fake.rules.tiers import tier_of_prices
+from chatarmin_os.fake.rules.usage import add_exact, as_number, exceeds, quota_status
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.catalogue import Tier
-    from chatarmin_os.fake.state import Claim, State, StripeSubscription, UsageAnswer
+    from chatarmin_os.fake.rows import Claim, StripeSubscription, Tier, UsageAnswer
+    from chatarmin_os.fake.state import State
 
 
 @procedure(
@@ -29,56 +29,56 @@ if TYPE_CHECKING:
     idempotencyKey=optional(TEXT),
     metadata=optional(MAPPING),
 )
-def track_usage(state: State, given: Given) -> JSON:
-    """Count usage, once per key; a replay is answered also when the feature has since been disabled or used up."""
-    company = lookup.company(state, given["companyId"])
-    feature = lookup.feature(state, given["featureCode"])
+def track_usage(state: State, input: Input) -> JSON:
+    """Count usage once per key; a repeated key gets its response even if the feature is now disabled or used up."""
+    company = lookup.company(state, input["companyId"])
+    feature = lookup.feature(state, input["featureCode"])
     if not feature["hasQuantity"]:
         raise bad_request("featureCode", f"the feature {feature['code']!r} has no quantity to track")
-    key = given.get("idempotencyKey")
+    key = input.get("idempotencyKey")
     if key in state.events:
-        return _replayed(state, key, given)
+        return _replay(state, key, input)
     access = access_to(state, company["id"], feature)
     if not is_enabled(access, state.now):
         raise ApiError.from_code("FORBIDDEN", f"The feature {feature['code']!r} is not enabled for this company")
-    current = added(usage_of(state, company["id"], feature), given["quantity"])
-    if passes(current, access["quantityLimit"]):
+    usage = add_exact(usage_of(state, company["id"], feature), input["quantity"])
+    if exceeds(usage, access["quantityLimit"]):
         raise ApiError.from_code(
             "PRECONDITION_FAILED",
-            f"Usage limit of {feature['code']!r}: {as_number(current)} would exceed {access['quantityLimit']}",
+            f"Usage limit of {feature['code']!r}: {as_number(usage)} would exceed {access['quantityLimit']}",
         )
-    stand = standing(current, access["quantityLimit"], access["includedQuantity"])
+    status = quota_status(usage, access["quantityLimit"], access["includedQuantity"])
     answer: UsageAnswer = {
-        "currentUsage": as_number(current),
-        "remaining": None if stand.remaining is None else as_number(stand.remaining),
-        "billableQuantity": as_number(stand.billable),
-        "isAtLimit": stand.is_at_limit,
+        "currentUsage": as_number(usage),
+        "remaining": None if status.remaining is None else as_number(status.remaining),
+        "billableQuantity": as_number(status.billable),
+        "isAtLimit": status.is_at_limit,
     }
-    state.usage.setdefault(company["id"], {})[feature["code"]] = current
+    state.usage.setdefault(company["id"], {})[feature["code"]] = usage
     if key is not None:
         state.events[key] = {
             "companyId": company["id"],
             "featureCode": feature["code"],
-            "quantity": given["quantity"],
+            "quantity": input["quantity"],
             "answer": answer,
         }
     return answer
 
 
-def _replayed(state: State, key: str, given: Given) -> JSON:
+def _replay(state: State, key: str, input: Input) -> JSON:
     event = state.events[key]
     for field in ("companyId", "featureCode", "quantity"):
-        if event[field] != given[field]:
+        if event[field] != input[field]:
             raise ApiError.from_code("CONFLICT", f"The idempotency key {short_repr(key)} was used with another {field}")
     return event["answer"]
 
 
 @procedure("billing.claimCheckout", "mutation", companyId=TEXT, checkoutSessionId=TEXT)
-def claim_checkout(state: State, given: Given) -> JSON:
-    """Give a company the subscription of a completed checkout, and the tier it pays for."""
-    company = lookup.company(state, given["companyId"])
-    subscription = bought(state, given["checkoutSessionId"])
-    refuse_foreign(state, subscription, company["id"])
+def claim_checkout(state: State, input: Input) -> JSON:
+    """Give a company the subscription of a completed checkout, and the tier of its prices."""
+    company = lookup.company(state, input["companyId"])
+    subscription = checkout_subscription(state, input["checkoutSessionId"])
+    ensure_owned_by(state, subscription, company["id"])
     already = subscription["id"] in state.claims
     claim(state, company["id"], subscription)
     return {"alreadyClaimed": already, "subscriptionId": subscription["id"]}
@@ -93,22 +93,22 @@ def claim_checkout(state: State, given: Given) -> JSON:
     tierCode=optional(TEXT),
     displayName=optional(TEXT),
 )
-def link_subscription(state: State, given: Given) -> JSON:
-    """Link a subscription of the caller's own; a tier is applied as given."""
-    company = lookup.company(state, given["companyId"])
-    subscription = lookup.subscription(state, given["stripeSubscriptionId"])
-    tier = lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
-    refuse_unlinkable(subscription, given.get("stripeCustomerId"))
-    refuse_foreign(state, subscription, company["id"])
+def link_subscription(state: State, input: Input) -> JSON:
+    """Link a subscription that the caller has made; a tier code is applied even if its prices were not paid."""
+    company = lookup.company(state, input["companyId"])
+    subscription = lookup.subscription(state, input["stripeSubscriptionId"])
+    tier = lookup.tier(state, input["tierCode"]) if "tierCode" in input else None
+    ensure_linkable(subscription, input.get("stripeCustomerId"))
+    ensure_owned_by(state, subscription, company["id"])
     already = subscription["id"] in state.claims
-    applied = link(state, company["id"], subscription, tier, given.get("displayName"))
+    applied = link(state, company["id"], subscription, tier, input.get("displayName"))
     return {"subscriptionId": subscription["id"], "alreadyLinked": already, "featuresApplied": applied}
 
 
 @procedure("billing.getStatus", "query", companyId=TEXT)
-def get_status(state: State, given: Given) -> JSON:
-    """Answer the active subscriptions in claiming order, and the number of features enabled right now."""
-    company = lookup.company(state, given["companyId"])
+def get_status(state: State, input: Input) -> JSON:
+    """Return the active subscriptions in claiming order, and the number of features enabled right now."""
+    company = lookup.company(state, input["companyId"])
     claims = state.claims_of(company["id"])
     return {
         "hasBillingProfile": bool(claims),
@@ -126,33 +126,31 @@ def get_status(state: State, given: Given) -> JSON:
     }
 
 
-def bought(state: State, session_id: str) -> StripeSubscription:
+def checkout_subscription(state: State, session_id: str) -> StripeSubscription:
     """Return the subscription of a completed checkout."""
-    session = state.sessions.get(session_id)
-    if session is None:
-        raise not_found("checkout session", session_id)
+    session = lookup.session(state, session_id)
     if session["subscriptionId"] is None:
         raise bad_request("checkoutSessionId", f"the checkout session {session_id!r} is not complete")
     subscription = state.subscriptions[session["subscriptionId"]]
-    _refuse_cancelled(subscription, "checkoutSessionId")
+    _ensure_active(subscription, "checkoutSessionId")
     return subscription
 
 
-def refuse_unlinkable(subscription: StripeSubscription, customer_id: str | None) -> None:
-    """Refuse a cancelled subscription, and a customer that is not its own."""
-    _refuse_cancelled(subscription, "stripeSubscriptionId")
+def ensure_linkable(subscription: StripeSubscription, customer_id: str | None) -> None:
+    """Refuse a cancelled subscription, and a customer that is not the subscription's."""
+    _ensure_active(subscription, "stripeSubscriptionId")
     if customer_id not in {None, subscription["customerId"]}:
         raise bad_request(
             "stripeCustomerId", f"{short_repr(customer_id)} is not the customer of {subscription['id']!r}"
         )
 
 
-def _refuse_cancelled(subscription: StripeSubscription, place: str) -> None:
+def _ensure_active(subscription: StripeSubscription, place: str) -> None:
     if not subscription["isActive"]:
         raise bad_request(place, f"the subscription {subscription['id']!r} is cancelled")
 
 
-def refuse_foreign(state: State, subscription: StripeSubscription, company_id: str | None) -> None:
+def ensure_owned_by(state: State, subscription: StripeSubscription, company_id: str | None) -> None:
     """Refuse a subscription that belongs to a company other than *company_id*."""
     claim = state.claims.get(subscription["id"])
     if claim and claim["companyId"] != company_id:
@@ -160,14 +158,14 @@ def refuse_foreign(state: State, subscription: StripeSubscription, company_id: s
 
 
 def claim(state: State, company_id: str, subscription: StripeSubscription) -> Claim:
-    """Return the claim of a subscription; a new one applies the tier it pays for."""
+    """Return the claim of a subscription; a new claim applies the tier of the subscription's prices."""
     known = state.claims.get(subscription["id"])
     if known:
         return known
-    tier = paid_for(state.catalogue.tiers.values(), subscription["priceIds"])
+    tier = tier_of_prices(state.catalogue.tiers.values(), subscription["priceIds"])
     if tier:
         tiers.grant(state, company_id, tier)
-    return _added(state, company_id, subscription, tier)
+    return _add_claim(state, company_id, subscription, tier)
 
 
 def link(
@@ -180,8 +178,8 @@ def link(
     """Link a subscription, or update its link, and return how many features were applied."""
     claim = state.claims.get(subscription["id"])
     if claim is None:
-        paid = tier or paid_for(state.catalogue.tiers.values(), subscription["priceIds"])
-        claim = _added(state, company_id, subscription, paid)
+        paid = tier or tier_of_prices(state.catalogue.tiers.values(), subscription["priceIds"])
+        claim = _add_claim(state, company_id, subscription, paid)
     claim["displayName"] = display_name or claim["displayName"]
     if tier is None:
         return 0
@@ -190,12 +188,12 @@ def link(
 
 
 def is_tier_applied(state: State, subscription: StripeSubscription) -> bool:
-    """Return whether the tier of a claimed subscription is the one its company was given last."""
+    """Return whether the tier of a claimed subscription is the one that was applied last to its company."""
     claim = state.claims[subscription["id"]]
     return claim["tierCode"] is not None and claim["tierCode"] == state.tiers.get(claim["companyId"])
 
 
-def _added(state: State, company_id: str, subscription: StripeSubscription, tier: Tier | None) -> Claim:
+def _add_claim(state: State, company_id: str, subscription: StripeSubscription, tier: Tier | None) -> Claim:
     claim: Claim = {
         "id": str(uuid4()),
         "companyId": company_id,

@@ -1,46 +1,19 @@
-"""What a product sells: its features and tiers."""
+"""The features and tiers of a product."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._input import at_field, boolean, keywords, mapping, nullable_limit, text
 from chatarmin_os._json import copy_json, describe, integer
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.fake.rules.tiers import price_ids_of
-from chatarmin_os.fake.rules.usage import Number
 
-
-class Feature(TypedDict):
-    """A feature of the product."""
-
-    code: str
-    name: str
-    hasQuantity: bool
-    config: dict[str, Any]
-
-
-class TierFeature(TypedDict):
-    """What a tier grants of a feature."""
-
-    quantityLimit: NotRequired[Number | None]
-    """As it was given; without it nothing may be used of a feature that has a quantity when the tier is applied."""
-    includedQuantity: Number | None
-    config: dict[str, Any]
-    unitAmount: int | None
-
-
-class Tier(TypedDict):
-    """A tier of the product."""
-
-    code: str
-    name: str
-    baseFee: int | None
-    currency: str
-    features: dict[str, TierFeature]
+if TYPE_CHECKING:
+    from chatarmin_os.fake.rows import Feature, Tier, TierFeature
 
 
 class Catalogue:
@@ -66,7 +39,7 @@ class Catalogue:
     def add_feature(
         self, code: str, *, name: str, has_quantity: bool = False, config: Mapping[str, Any] | None = None
     ) -> None:
-        """Add a feature, or replace the one with this code.
+        """Add a feature, or replace the one with this code; accesses that companies have to it stay.
 
         Args:
             code: Its code.
@@ -94,19 +67,19 @@ class Catalogue:
         currency: str = "eur",
         features: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Add a tier, or replace the one with this code.
+        """Add a tier, or silently replace the one with this code; companies keep the accesses it has granted.
 
         Args:
             code: Its code.
             name: Its name.
-            base_fee: What it costs per billing period, in minor units (cents); None: no base fee.
+            base_fee: Its fee per billing period, in minor units (cents); None: no base fee.
             currency: The currency of all its prices.
-            features: What it grants: feature code -> any of quantity_limit (None: unlimited; 0 if left out),
-                included_quantity (None or left out: not billed by usage), config, unit_amount (minor units).
+            features: The features it grants: feature code -> any of quantity_limit (None: unlimited; 0 if omitted),
+                included_quantity (None or omitted: not billed by usage), config, unit_amount (minor units).
 
         Raises:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
-                that is no int of at least 0, a price whose id another price has.
+                that is no int of at least 0, a price with the id of another price.
         """
         code = at_field("code", text)(code)
         tier: Tier = {
@@ -116,11 +89,11 @@ class Catalogue:
             "currency": at_field("currency", text)(currency),
             "features": at_field("features", self._grants)(features),
         }
-        at_field("code", self._refuse_taken_prices)(tier)
+        at_field("code", self._ensure_unique_prices)(tier)
         self.tiers[code] = tier
 
-    def _refuse_taken_prices(self, tier: Tier) -> None:
-        """Refuse a price id that stands for two prices: who pays one would be taken to pay for the other."""
+    def _ensure_unique_prices(self, tier: Tier) -> None:
+        """Refuse a tier if two prices have the same id: a payment of one would count as a payment of the other."""
         tiers = [other for other in self.tiers.values() if other["code"] != tier["code"]]
         ids = Counter(price_id for one in [*tiers, tier] for price_id in price_ids_of(one))
         for price_id in price_ids_of(tier):
@@ -130,14 +103,14 @@ class Catalogue:
     def _grants(self, features: Mapping[str, Mapping[str, Any]] | None) -> dict[str, TierFeature]:
         if features is None:
             return {}
-        grants = keywords(features, allowed=tuple(self.features))
-        return {code: at_field(code, partial(_granted, feature=self.features[code]))(grants[code]) for code in grants}
+        given = keywords(features, allowed=tuple(self.features))
+        return {code: at_field(code, partial(_grant, feature=self.features[code]))(given[code]) for code in given}
 
     def copy(self) -> Catalogue:
         """Return a catalogue that shares nothing with this one."""
-        twin = type(self)()
-        twin.features, twin.tiers = copy_json(self.features), copy_json(self.tiers)
-        return twin
+        other = type(self)()
+        other.features, other.tiers = copy_json(self.features), copy_json(self.tiers)
+        return other
 
 
 def _amount(value: int | None) -> int | None:
@@ -146,20 +119,20 @@ def _amount(value: int | None) -> int | None:
     return None if value is None else integer(value)
 
 
-def _granted(value: Mapping[str, Any], feature: Feature) -> TierFeature:
-    """What a tier grants of *feature*."""
+def _grant(value: Mapping[str, Any], feature: Feature) -> TierFeature:
+    """Return the row of *feature* in a tier."""
     given = keywords(value, allowed=("quantity_limit", "included_quantity", "config", "unit_amount"))
     quantity_limit, included = given.get("quantity_limit"), given.get("included_quantity")
     if not feature["hasQuantity"] and not quantity_limit is included is None:
         raise InvalidInput("a feature without a quantity has no limits; add it with has_quantity=True")
-    granted: TierFeature = {
+    row: TierFeature = {
         "includedQuantity": at_field("included_quantity", nullable_limit)(included),
         "config": at_field("config", mapping)(given.get("config")) or {},
         "unitAmount": at_field("unit_amount", _amount)(given.get("unit_amount")),
     }
     if "quantity_limit" in given:
-        granted["quantityLimit"] = at_field("quantity_limit", nullable_limit)(quantity_limit)
-    return granted
+        row["quantityLimit"] = at_field("quantity_limit", nullable_limit)(quantity_limit)
+    return row
 
 
 def demo_catalogue() -> Catalogue:

@@ -9,13 +9,13 @@ from uuid import uuid4
 from chatarmin_os._json import short_repr
 from chatarmin_os.fake import lookup
 from chatarmin_os.fake.router import (
+    BOOLEAN,
     EMAIL,
-    FLAG,
     MAPPING,
     TEXT,
     URL,
     Field,
-    Given,
+    Input,
     bad_request,
     list_of,
     object_of,
@@ -27,47 +27,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import Contact, State
+    from chatarmin_os.fake.rows import Contact
+    from chatarmin_os.fake.state import State
 
-MAX_REPEATED = 4 * 2**20  # characters of an answer that only repeat what entries before have said
+MAX_REPEATED_CHARACTERS = 4 * 2**20
+"""Characters of a response that only repeat the fields of earlier entries for the same contact."""
+
 _CONTACT = {
     "email": EMAIL,
     "name": optional(TEXT),
     "role": optional(TEXT),
-    "isPrimary": optional(FLAG),
+    "isPrimary": optional(BOOLEAN),
     "avatarUrl": optional(URL),
     "metadata": optional(MAPPING),
 }
 
 
 @procedure("contacts.create", "mutation", companyId=TEXT, **_CONTACT)
-def create(state: State, given: Given) -> JSON:
+def create(state: State, input: Input) -> JSON:
     """Create a contact, or update the one with this address."""
-    return upsert(state, lookup.company(state, given["companyId"])["id"], given)
+    return upsert(state, lookup.company(state, input["companyId"])["id"], input)
 
 
 @procedure("contacts.bulkUpsert", "mutation", companyId=TEXT, contacts=Field(list_of(object_of(**_CONTACT))))
-def bulk_upsert(state: State, given: Given) -> JSON:
-    """Create or update contacts in order; the shape of all was checked before the first is touched."""
-    company = lookup.company(state, given["companyId"])
-    _refuse_endless_answer(state.contacts.get(company["id"], {}), given["contacts"])
-    answers = [upsert(state, company["id"], contact) for contact in given["contacts"]]
-    created = sum(answer["isNew"] for answer in answers)
-    return {"created": created, "updated": len(answers) - created, "contacts": answers}
+def bulk_upsert(state: State, input: Input) -> JSON:
+    """Create or update contacts in order; all entries were validated before the first is stored."""
+    company = lookup.company(state, input["companyId"])
+    _limit_repetition(state.contacts.get(company["id"], {}), input["contacts"])
+    rows = [upsert(state, company["id"], contact) for contact in input["contacts"]]
+    created = sum(row["isNew"] for row in rows)
+    return {"created": created, "updated": len(rows) - created, "contacts": rows}
 
 
-def _refuse_endless_answer(known: dict[str, Contact], entries: list[Given]) -> None:
-    """Refuse to answer a contact that grows again and again: the answer would grow as the square of the input."""
+def _limit_repetition(known: dict[str, Contact], entries: list[Input]) -> None:
+    """Refuse many entries for a contact that grows: the response would grow with the square of the input."""
     sizes: dict[tuple[str, str], int] = {}  # by address and field
     totals: dict[str, int] = {}
     repeated = 0
     for index, entry in enumerate(entries):
         address = entry["email"].lower()
         repeated += totals.get(address, 0)
-        if repeated > MAX_REPEATED:
+        if repeated > MAX_REPEATED_CHARACTERS:
             raise bad_request(
                 f"contacts[{index}]",
-                f"too many entries for {short_repr(entry['email'])}: each answers what those before it have given; "
+                f"too many entries for {short_repr(entry['email'])}, each repeats the fields of those before it; "
                 f"merge them into one",
             )
         rows: list[Mapping[str, Any]] = [entry] if address in totals else [known.get(address, {}), entry]
@@ -78,7 +81,7 @@ def _refuse_endless_answer(known: dict[str, Contact], entries: list[Given]) -> N
 
 
 def _fields(contact: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield what a later entry can replace: the fields of a contact, and those of its metadata."""
+    """Yield the values that a later entry can replace: the fields of a contact, and those of its metadata."""
     for field, value in contact.items():
         if field == "metadata":
             yield from ((f"metadata.{key}", inner) for key, inner in value.items())
@@ -86,31 +89,31 @@ def _fields(contact: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield field, value
 
 
-@procedure("contacts.list", "query", companyId=TEXT, primaryOnly=optional(FLAG))
-def list_contacts(state: State, given: Given) -> JSON:
-    """Answer a company's contacts in order of creation."""
-    company = lookup.company(state, given["companyId"])
+@procedure("contacts.list", "query", companyId=TEXT, primaryOnly=optional(BOOLEAN))
+def list_contacts(state: State, input: Input) -> JSON:
+    """Return a company's contacts in order of creation."""
+    company = lookup.company(state, input["companyId"])
     contacts = state.contacts.get(company["id"], {}).values()
-    return [contact for contact in contacts if contact["isPrimary"] or not given.get("primaryOnly")]
+    return [contact for contact in contacts if contact["isPrimary"] or not input.get("primaryOnly")]
 
 
-def upsert(state: State, company_id: str, given: Given) -> dict[str, Any]:
-    """Create or update a contact, and return it as it is now, with `isNew`; what is not given stays."""
-    contact = state.contacts.get(company_id, {}).get(given["email"].lower())
+def upsert(state: State, company_id: str, input: Input) -> dict[str, Any]:
+    """Create or update a contact, and return it with `isNew`; fields that are absent stay."""
+    contact = state.contacts.get(company_id, {}).get(input["email"].lower())
     is_new = contact is None
     if contact is None:
-        contact = _blank(given["email"])
+        contact = _new_contact(input["email"])
         state.add_contact(company_id, contact)
-    if "isPrimary" in given:
-        state.set_primary(company_id, contact, is_primary=given["isPrimary"])
-    contact["name"] = given.get("name", contact["name"])
-    contact["role"] = given.get("role", contact["role"])
-    contact["avatarUrl"] = given.get("avatarUrl", contact["avatarUrl"])
-    contact["metadata"] = {**contact["metadata"], **given.get("metadata", {})}
+    if "isPrimary" in input:
+        state.set_primary(company_id, contact, is_primary=input["isPrimary"])
+    contact["name"] = input.get("name", contact["name"])
+    contact["role"] = input.get("role", contact["role"])
+    contact["avatarUrl"] = input.get("avatarUrl", contact["avatarUrl"])
+    contact["metadata"] = {**contact["metadata"], **input.get("metadata", {})}
     return {**contact, "isNew": is_new}
 
 
-def _blank(email: str) -> Contact:
+def _new_contact(email: str) -> Contact:
     return {
         "id": str(uuid4()),
         "email": email,
@@ -122,13 +125,13 @@ def _blank(email: str) -> Contact:
     }
 
 
-def upsert_from_input(state: State, company_id: str, given: Given) -> None:
-    """Upsert the contact of `contactEmail` and `contactName`; it is primary where the company has no primary one."""
-    if "contactEmail" not in given:
+def upsert_from_input(state: State, company_id: str, input: Input) -> None:
+    """Upsert the contact of `contactEmail` and `contactName`; it becomes primary if the company has no primary one."""
+    if "contactEmail" not in input:
         return
-    contact = {"email": given["contactEmail"]}
-    if "contactName" in given:
-        contact["name"] = given["contactName"]
+    contact: Input = {"email": input["contactEmail"]}
+    if "contactName" in input:
+        contact["name"] = input["contactName"]
     if not state.has_primary(company_id):
         contact["isPrimary"] = True
     upsert(state, company_id, contact)

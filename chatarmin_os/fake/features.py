@@ -1,4 +1,4 @@
-"""What companies may use."""
+"""The features that companies may use."""
 
 from __future__ import annotations
 
@@ -6,52 +6,51 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import lookup
 from chatarmin_os.fake.router import (
-    FLAG,
+    BOOLEAN,
     LIMIT,
     MAPPING,
-    NULLABLE_INSTANT,
+    NULLABLE_TIMESTAMP,
     TEXT,
     Field,
-    Given,
+    Input,
     bad_request,
     one_of,
     optional,
     procedure,
 )
-from chatarmin_os.fake.rules.access import described, is_enabled, starting
+from chatarmin_os.fake.rules.access import access_response, default_access, is_enabled
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.catalogue import Feature
-    from chatarmin_os.fake.rules.usage import Amount
-    from chatarmin_os.fake.state import Access, State
+    from chatarmin_os.fake.rows import Access, Amount, Feature
+    from chatarmin_os.fake.state import State
 
 
 @procedure("features.check", "query", companyId=TEXT, featureCode=TEXT)
-def check(state: State, given: Given) -> JSON:
-    """Answer a company's access to a feature, as it is now."""
-    company = lookup.company(state, given["companyId"])
-    return _described(state, company["id"], lookup.feature(state, given["featureCode"]))
+def check(state: State, input: Input) -> JSON:
+    """Return a company's present access to a feature."""
+    company = lookup.company(state, input["companyId"])
+    return _response(state, company["id"], lookup.feature(state, input["featureCode"]))
 
 
 @procedure("features.checkByExternalOrgId", "query", externalOrgId=TEXT, featureCode=TEXT)
-def check_by_external_org_id(state: State, given: Given) -> JSON:
-    """Answer the same by link."""
-    company = lookup.linked_company(state, given["externalOrgId"])
-    return _described(state, company["id"], lookup.feature(state, given["featureCode"]))
+def check_by_external_org_id(state: State, input: Input) -> JSON:
+    """Return a linked company's present access to a feature."""
+    company = lookup.linked_company(state, input["externalOrgId"])
+    return _response(state, company["id"], lookup.feature(state, input["featureCode"]))
 
 
 @procedure("features.listAccess", "query", companyId=TEXT)
-def list_access(state: State, given: Given) -> JSON:
-    """Answer a company's access to all features, in catalogue order."""
-    return _all_described(state, lookup.company(state, given["companyId"])["id"])
+def list_access(state: State, input: Input) -> JSON:
+    """Return a company's access to all features, in catalogue order."""
+    return _responses(state, lookup.company(state, input["companyId"])["id"])
 
 
 @procedure("features.getAccessByExternalOrgId", "query", externalOrgId=TEXT)
-def get_access_by_external_org_id(state: State, given: Given) -> JSON:
-    """Answer the company behind a link, with its access to all features."""
-    company = lookup.linked_company(state, given["externalOrgId"])
-    return {"companyId": company["id"], "features": _all_described(state, company["id"])}
+def get_access_by_external_org_id(state: State, input: Input) -> JSON:
+    """Return the company behind a link, with its access to all features."""
+    company = lookup.linked_company(state, input["externalOrgId"])
+    return {"companyId": company["id"], "features": _responses(state, company["id"])}
 
 
 @procedure(
@@ -60,50 +59,50 @@ def get_access_by_external_org_id(state: State, given: Given) -> JSON:
     companyId=optional(TEXT),
     externalOrgId=optional(TEXT),
     featureCode=TEXT,
-    isEnabled=optional(FLAG),
+    isEnabled=optional(BOOLEAN),
     quantityLimit=optional(LIMIT),
     includedQuantity=optional(LIMIT),
     config=optional(MAPPING),
     source=optional(Field(one_of("subscription", "manual", "trial", "api"))),
-    validUntil=optional(NULLABLE_INSTANT),
+    validUntil=optional(NULLABLE_TIMESTAMP),
 )
-def set_access(state: State, given: Given) -> JSON:
-    """Change an access: what is absent stays, settings are merged."""
-    if ("companyId" in given) == ("externalOrgId" in given):
+def set_access(state: State, input: Input) -> JSON:
+    """Change an access: fields that are absent stay, settings are merged."""
+    if ("companyId" in input) == ("externalOrgId" in input):
         raise bad_request("companyId", "give exactly one of companyId and externalOrgId")
-    if "companyId" in given:
-        company = lookup.company(state, given["companyId"])
+    if "companyId" in input:
+        company = lookup.company(state, input["companyId"])
     else:
-        company = lookup.linked_company(state, given["externalOrgId"])
-    feature = lookup.feature(state, given["featureCode"])
-    for limit in ("quantityLimit", "includedQuantity"):
-        refuse_limit(feature, given.get(limit), limit)
+        company = lookup.linked_company(state, input["externalOrgId"])
+    feature = lookup.feature(state, input["featureCode"])
+    for key in ("quantityLimit", "includedQuantity"):
+        check_limit(feature, input.get(key), key)
     access = access_to(state, company["id"], feature)
     changed: Access = {
-        "isEnabled": given.get("isEnabled", access["isEnabled"]),
-        "quantityLimit": given.get("quantityLimit", access["quantityLimit"]),
-        "includedQuantity": given.get("includedQuantity", access["includedQuantity"]),
-        "configValues": {**access["configValues"], **given.get("config", {})},
-        "source": given.get("source", access["source"] or "api"),
-        "validUntil": given.get("validUntil", access["validUntil"]),
+        "isEnabled": input.get("isEnabled", access["isEnabled"]),
+        "quantityLimit": input.get("quantityLimit", access["quantityLimit"]),
+        "includedQuantity": input.get("includedQuantity", access["includedQuantity"]),
+        "configValues": {**access["configValues"], **input.get("config", {})},
+        "source": input.get("source", access["source"] or "api"),
+        "validUntil": input.get("validUntil", access["validUntil"]),
     }
     state.access.setdefault(company["id"], {})[feature["code"]] = changed
-    return _described(state, company["id"], feature)
+    return _response(state, company["id"], feature)
 
 
-def refuse_limit(feature: Feature, limit: Any, place: str) -> None:
+def check_limit(feature: Feature, limit: Any, place: str) -> None:
     """Refuse a number as a limit of a feature that has no quantity."""
     if limit is not None and not feature["hasQuantity"]:
         raise bad_request(place, f"the feature {feature['code']!r} has no quantity, so it has no limits")
 
 
 def access_to(state: State, company_id: str, feature: Feature) -> Access:
-    """Return a company's access to a feature, or the one it starts with."""
-    return state.access.get(company_id, {}).get(feature["code"]) or starting(feature)
+    """Return a company's access to a feature, or the default one."""
+    return state.access.get(company_id, {}).get(feature["code"]) or default_access(feature)
 
 
 def usage_of(state: State, company_id: str, feature: Feature) -> Amount:
-    """Return how much a company has used of a feature in this billing period."""
+    """Return a company's usage of a feature in this billing period."""
     return state.usage.get(company_id, {}).get(feature["code"], 0)
 
 
@@ -113,10 +112,10 @@ def count_enabled(state: State, company_id: str) -> int:
     return sum(is_enabled(access_to(state, company_id, feature), state.now) for feature in features)
 
 
-def _described(state: State, company_id: str, feature: Feature) -> dict[str, Any]:
+def _response(state: State, company_id: str, feature: Feature) -> dict[str, Any]:
     access, usage = access_to(state, company_id, feature), usage_of(state, company_id, feature)
-    return described(feature, access, usage, state.now)
+    return access_response(feature, access, usage, state.now)
 
 
-def _all_described(state: State, company_id: str) -> list[dict[str, Any]]:
-    return [_described(state, company_id, feature) for feature in state.catalogue.features.values()]
+def _responses(state: State, company_id: str) -> list[dict[str, Any]]:
+    return [_response(state, company_id, feature) for feature in state.catalogue.features.values()]

@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING
 from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import lookup
-from chatarmin_os.fake.router import FLAG, TEXT, Given, optional, procedure
+from chatarmin_os.fake.router import BOOLEAN, TEXT, Input, optional, procedure
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import Link, State
+    from chatarmin_os.fake.rows import Link
+    from chatarmin_os.fake.state import State
 
 
-def refuse_taken(state: State, external_org_id: str, company_id: str | None = None) -> None:
-    """Refuse an external org id that is linked, unless to *company_id*."""
+def ensure_unlinked(state: State, external_org_id: str, company_id: str | None = None) -> None:
+    """Refuse an external org id that is linked to a company other than *company_id*."""
     link = state.links.get(external_org_id)
     if link and link["companyId"] != company_id:
-        known = f"External org id {short_repr(external_org_id)} is linked already, to company {link['companyId']}"
-        raise ApiError.from_code("CONFLICT", known)
+        problem = f"External org id {short_repr(external_org_id)} is linked already, to company {link['companyId']}"
+        raise ApiError.from_code("CONFLICT", problem)
 
 
 def link(state: State, company_id: str, external_org_id: str) -> Link:
-    """Return the link of an external org id, made where there was none."""
-    made: Link = {"companyId": company_id, "externalOrgId": external_org_id, "label": None, "externalUserId": None}
-    return state.links.setdefault(external_org_id, made)
+    """Return the link of an external org id; add it if it is missing."""
+    row: Link = {"companyId": company_id, "externalOrgId": external_org_id, "label": None, "externalUserId": None}
+    return state.links.setdefault(external_org_id, row)
 
 
 @procedure(
@@ -36,23 +37,23 @@ def link(state: State, company_id: str, external_org_id: str) -> Link:
     label=optional(TEXT),
     externalUserId=optional(TEXT),
 )
-def create(state: State, given: Given) -> JSON:
+def create(state: State, input: Input) -> JSON:
     """Link by hand; the same link again updates its label and user."""
-    company = lookup.company(state, given["companyId"])
-    refuse_taken(state, given["externalOrgId"], company["id"])
-    row = link(state, company["id"], given["externalOrgId"])
-    row["label"] = given.get("label", row["label"])
-    row["externalUserId"] = given.get("externalUserId", row["externalUserId"])
+    company = lookup.company(state, input["companyId"])
+    ensure_unlinked(state, input["externalOrgId"], company["id"])
+    row = link(state, company["id"], input["externalOrgId"])
+    row["label"] = input.get("label", row["label"])
+    row["externalUserId"] = input.get("externalUserId", row["externalUserId"])
     return row
 
 
-@procedure("links.reset", "mutation", deleteContacts=optional(FLAG), resetMrr=optional(FLAG))
-def reset(state: State, given: Given) -> JSON:
+@procedure("links.reset", "mutation", deleteContacts=optional(BOOLEAN), resetMrr=optional(BOOLEAN))
+def reset(state: State, input: Input) -> JSON:
     """Delete all links; companies, accesses and usage stay."""
-    answer = {"linksDeleted": len(state.links), "contactsDeleted": 0}
+    response = {"linksDeleted": len(state.links), "contactsDeleted": 0}
     state.links.clear()
-    if given.get("deleteContacts"):
-        answer["contactsDeleted"] = state.delete_contacts()
-    if given.get("resetMrr"):
+    if input.get("deleteContacts"):
+        response["contactsDeleted"] = state.delete_contacts()
+    if input.get("resetMrr"):
         state.mrr.clear()
-    return answer
+    return response

@@ -1,4 +1,4 @@
-"""Rows by id, or the refusal of an id that there is not."""
+"""Rows by id, or the refusal of an id that does not exist."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
-from chatarmin_os.fake.router import not_found
 
 if TYPE_CHECKING:
-    from chatarmin_os.fake.catalogue import Feature, Tier
-    from chatarmin_os.fake.state import Company, State, StripeSubscription
+    from collections.abc import Iterable
+
+    from chatarmin_os.fake.rows import Company, Feature, Session, StripeSubscription, Tier
+    from chatarmin_os.fake.state import State
+
+_MAX_COMPARED_LETTERS = 100
 
 
 def company(state: State, company_id: str) -> Company:
@@ -20,7 +23,10 @@ def company(state: State, company_id: str) -> Company:
     """
     row = state.companies.get(company_id)
     if row is None:
-        raise not_found("company", company_id)
+        link = state.links.get(company_id)
+        raise _not_found(
+            "company", company_id, link and f"it is the external org id of the company {link['companyId']!r}"
+        )
     return row
 
 
@@ -36,7 +42,7 @@ def feature(state: State, code: str) -> Feature:
     """Return a feature of the catalogue."""
     row = state.catalogue.features.get(code)
     if row is None:
-        raise not_found("feature", code)
+        raise _not_found("feature", code, did_you_mean(code, state.catalogue.features))
     return row
 
 
@@ -44,7 +50,15 @@ def tier(state: State, code: str) -> Tier:
     """Return a tier of the catalogue."""
     row = state.catalogue.tiers.get(code)
     if row is None:
-        raise not_found("tier", code)
+        raise _not_found("tier", code, did_you_mean(code, state.catalogue.tiers))
+    return row
+
+
+def session(state: State, session_id: str) -> Session:
+    """Return a checkout session."""
+    row = state.sessions.get(session_id)
+    if row is None:
+        raise _not_found("checkout session", session_id)
     return row
 
 
@@ -52,5 +66,23 @@ def subscription(state: State, subscription_id: str) -> StripeSubscription:
     """Return a subscription at Stripe."""
     row = state.subscriptions.get(subscription_id)
     if row is None:
-        raise not_found("Stripe subscription", subscription_id)
+        raise _not_found("Stripe subscription", subscription_id)
     return row
+
+
+def did_you_mean(code: str, known: Iterable[str]) -> str | None:
+    """Return a question about the known code that is most like *code*, None if none is similar.
+
+    Example:
+        >>> did_you_mean("Pro", ["free", "pro"])
+        "did you mean 'pro'?"
+    """
+    from difflib import get_close_matches  # late: only mistakes need it
+
+    by_lower = {one.lower(): one for one in known}
+    close = get_close_matches(code[:_MAX_COMPARED_LETTERS].strip().lower(), by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]!r}?" if close else None
+
+
+def _not_found(kind: str, id: str, hint: str | None = None) -> ApiError:
+    return ApiError.from_code("NOT_FOUND", f"No {kind} {short_repr(id)}" + (f"; {hint}" if hint else ""))

@@ -1,8 +1,9 @@
-"""Which names are most like a given one, among a hundred thousand, without looking at each."""
+"""The names that are most similar to a given one, among a hundred thousand."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 from chatarmin_os.fake.rules.matching import EQUAL_NAME
 from chatarmin_os.fake.rules.names import MAX_TRIGRAMS, name_confidence, trigrams
@@ -10,119 +11,99 @@ from chatarmin_os.fake.rules.names import MAX_TRIGRAMS, name_confidence, trigram
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NONE: set[int] = set()
-_FIRST_BLOCK = 10  # 2 ** 10 names; after a block the index holds four times as many as before it
-
-
-class _Cell(NamedTuple):
-    """Some names that have about as many trigrams each, by what they have."""
-
-    by_gram: dict[str, set[int]]
-    by_size: dict[int, set[int]]  # by how many trigrams they have
-
-
-class _Block(NamedTuple):
-    """Some names that came one after another."""
-
-    first_owner: int
-    cells: dict[int, _Cell]  # by a quarter of the size
-
 
 class NameIndex:
-    """An inverted index over normalised names.
+    """An index over normalised names.
 
-    Names are numbered in the order they come and held in blocks that end at 1,024, 4,096, 16,384 ... A search goes
-    from block to block and asks each only for what would still be among the best: the more it has found, the fewer
-    trigrams a name may miss, and the fewer lists are looked at. In a block names are apart by size, for a name with
-    many more or fewer trigrams is not alike whatever it shares.
+    Names are numbered in the order they are added. A set of names is an integer with the bits of their numbers, so that
+    one operation compares thousands of names: a search among 100,000 takes some ten times as long as among 1,000.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._owners: list[list[int]] = []
-        self._blocks: list[_Block] = []
+        self._by_key: dict[str | int, list[int]] = {}  # by trigram, and by how many trigrams a name has
+        self._bits: dict[
+            str | int, tuple[int, int]
+        ] = {}  # the same as bits, and how many numbers they cover; made when a search needs them
+        self._sizes: set[int] = set()
 
     def add(self, name: str, owner: int) -> None:
         """Add an owner of *name*; owners come in ascending order."""
-        number = self._numbers.get(name)
-        if number is not None:
+        number = self._numbers.setdefault(name, len(self._owners))
+        if number < len(self._owners):
             self._owners[number].append(owner)
             return
-        number = self._numbers[name] = len(self._owners)
         self._owners.append([owner])
-        if number >> _FIRST_BLOCK == 4 ** len(self._blocks) >> 2:
-            self._blocks.append(_Block(owner, {}))
         grams = trigrams(name)
-        if len(grams) > MAX_TRIGRAMS:
-            return
-        cell = self._blocks[-1].cells.setdefault(len(grams) // 4, _Cell({}, {}))
-        cell.by_size.setdefault(len(grams), set()).add(number)
-        for gram in grams:
-            cell.by_gram.setdefault(gram, set()).add(number)
+        if len(grams) <= MAX_TRIGRAMS:
+            self._sizes.add(len(grams))
+            keys: list[str | int] = [*grams, len(grams)]
+            for key in keys:
+                self._by_key.setdefault(key, []).append(number)
 
     def equal(self, name: str, *, count: int) -> list[int]:
         """Return the first *count* owners of *name*."""
         number = self._numbers.get(name)
         return [] if number is None else self._owners[number][:count]
 
-    def similar(self, name: str, *, least: int, count: int) -> list[tuple[int, int]]:
-        """Return (confidence, owner) of the *count* best other names, not below *least* percent; equals by owner."""
-        if least >= EQUAL_NAME:
+    def similar(self, name: str, *, min_percent: int, count: int) -> list[tuple[int, int]]:
+        """Return (confidence, owner) of the *count* best other names, from *min_percent* on; equals by owner."""
+        grams = trigrams(name)
+        if min_percent >= EQUAL_NAME or not 0 < len(grams) <= MAX_TRIGRAMS:
             return []
         found: list[tuple[int, int]] = []
-        equal, grams = self._numbers.get(name), trigrams(name)
-        if len(grams) > MAX_TRIGRAMS:
-            return []
-        for block in self._blocks:
+        for confidence, group in groupby(self._ranked(name, grams, min_percent, count), key=lambda pair: pair[0]):
+            owners = sorted(owner for _, number in group for owner in self._owners[number][:count])
+            found += [(confidence, owner) for owner in owners[: count - len(found)]]
             if len(found) == count:
-                # What comes now can be among the best by more points, or by as many and an earlier owner.
-                confidence, owner = found[-1]
-                least = max(least, confidence + (owner < block.first_owner))
-            fresh = [
-                (confidence, owner)
-                for cell in block.cells.values()
-                for number, confidence in _similar(grams, cell, least)
-                if number != equal
-                for owner in self._owners[number][:count]
-            ]
-            if fresh:
-                found = sorted(found + fresh, key=lambda pair: (-pair[0], pair[1]))[:count]
+                break
         return found
 
+    def _ranked(self, name: str, grams: frozenset[str], min_percent: int, count: int) -> Iterator[tuple[int, int]]:
+        """Yield (confidence, number) of names, best first, and enough of equally good ones for the first *count*."""
+        others = (1 << len(self._owners)) - 1
+        if name in self._numbers:
+            others ^= 1 << self._numbers[name]
+        sharing = _count([self._names_with(gram) for gram in grams], others)
+        kinds = [
+            (name_confidence(shared, len(grams) + size - shared), shared, size)
+            for shared in range(1, len(sharing))
+            for size in self._sizes
+            if size >= shared
+        ]
+        for confidence, shared, size in sorted(kinds, reverse=True):
+            if confidence < min_percent:
+                return
+            names = sharing[shared] & self._names_with(size)
+            for _ in range(count):
+                if not names:
+                    break
+                lowest = names & -names
+                names ^= lowest
+                yield confidence, lowest.bit_length() - 1
 
-def _similar(grams: frozenset[str], cell: _Cell, least: int) -> Iterator[tuple[int, int]]:
-    """Yield the names of *cell* that are like *grams* by at least *least* percent, and by how much."""
-    # 80 * shared / together >= least, solved for what must be shared with the smallest of these names ...
-    must_share = -(-least * (len(grams) + min(cell.by_size)) // (EQUAL_NAME + least))
-    if must_share > min(len(grams), max(cell.by_size)):
-        return
-    postings = [names for gram in grams if (names := cell.by_gram.get(gram))]
-    for count, names in enumerate(_by_missed(postings, len(postings) - must_share)):
-        if names:
-            shared = len(postings) - count
-            # ... and for the size of the largest that what is shared is enough for.
-            largest = min(shared * (EQUAL_NAME + least) // least - len(grams), max(cell.by_size))
-            for size in range(shared, largest + 1):
-                confidence = name_confidence(shared, len(grams) + size - shared)
-                for number in names & cell.by_size.get(size, _NONE):
-                    yield number, confidence
+    def _names_with(self, key: str | int) -> int:
+        """Return the names with a trigram, or with that many trigrams."""
+        bits, known = self._bits.get(key, (0, 0))
+        numbers = self._by_key.get(key, [])
+        if known < len(numbers):
+            new = bytearray(len(self._owners) // 8 + 1)
+            for number in numbers[known:]:
+                new[number // 8] |= 1 << number % 8
+            bits |= int.from_bytes(new, "little")
+            self._bits[key] = bits, len(numbers)
+        return bits
 
 
-def _by_missed(postings: list[set[int]], may_miss: int) -> list[set[int]]:
-    """Return the names that are in all of *postings*, in all but one, and so on to all but *may_miss*.
-
-    The lists are gone through from the rarest on, sorting names by how many they have missed; who misses one more
-    than it may falls out at the end.
-    """
-    missed: list[set[int]] = []
-    for step, posting in enumerate(sorted(postings, key=len)):
-        falling: set[int] = set()
-        for count, names in enumerate(missed):
-            if names or falling:
-                staying = names & posting
-                missed[count], falling = staying | falling, names - staying
-        if step <= may_miss:
-            missed.append(posting.difference(*missed) | falling)
-        elif not any(missed):
-            break
-    return missed
+def _count(sets: list[int], names: int) -> list[int]:
+    """Return the *names* that are in none of *sets*, those that are in exactly one, and so on."""
+    by_count = [names]  # those in no or more sets, in one or more, ...
+    for members in sets:
+        for count in range(len(by_count), 0, -1):
+            more = by_count[count - 1] & members
+            if count < len(by_count):
+                by_count[count] |= more
+            elif more:
+                by_count.append(more)
+    return [some & ~more for some, more in zip(by_count, [*by_count[1:], 0], strict=True)]

@@ -1,16 +1,16 @@
-"""Onboarding: everything is checked before anything is stored, so that it is all or nothing."""
+"""Onboarding checks everything before it stores anything, so that it is all or nothing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import billing, companies, contacts, links, lookup, tiers
-from chatarmin_os.fake.router import EMAIL, INSTANT, TEXT, Given, bad_request, optional, procedure
+from chatarmin_os.fake.router import EMAIL, TEXT, TIMESTAMP, Input, bad_request, optional, procedure
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.catalogue import Tier
-    from chatarmin_os.fake.state import Company, State, StripeSubscription
+    from chatarmin_os.fake.rows import Company, StripeSubscription, Tier
+    from chatarmin_os.fake.state import State
 
 
 @procedure(
@@ -21,67 +21,68 @@ if TYPE_CHECKING:
     tierCode=optional(TEXT),
     contactEmail=optional(EMAIL),
     contactName=optional(TEXT),
-    createdAt=optional(INSTANT),
+    createdAt=optional(TIMESTAMP),
     checkoutSessionId=optional(TEXT),
     stripeSubscriptionId=optional(TEXT),
     stripeCustomerId=optional(TEXT),
 )
-def onboard(state: State, given: Given) -> JSON:
+def onboard(state: State, input: Input) -> JSON:
     """Match or create the company, link it, claim or link the subscription, apply the tier."""
-    if "checkoutSessionId" in given and "stripeSubscriptionId" in given:
+    if "checkoutSessionId" in input and "stripeSubscriptionId" in input:
         raise bad_request("checkoutSessionId", "give a checkout or a subscription, not both")
-    if "stripeCustomerId" in given and "stripeSubscriptionId" not in given:
+    if "stripeCustomerId" in input and "stripeSubscriptionId" not in input:
         raise bad_request("stripeCustomerId", "a customer goes with a stripeSubscriptionId")
-    tier = lookup.tier(state, given["tierCode"]) if "tierCode" in given else None
-    subscription = _subscription(state, given)
-    status, company = _found(state, given)
+    tier = lookup.tier(state, input["tierCode"]) if "tierCode" in input else None
+    subscription = _subscription(state, input)
+    status, company = _match(state, input)
     if subscription:
-        billing.refuse_foreign(state, subscription, company and company["id"])
+        billing.ensure_owned_by(state, subscription, company and company["id"])
     # Nothing below refuses.
     if company is None:
-        company = companies.added(state, given, name=_name(state, given), domain=given.get("hints", {}).get("domain"))
+        domain = input.get("hints", {}).get("domain")
+        company = companies.add_linked(state, input, name=_name(state, input), domain=domain)
     else:
-        links.link(state, company["id"], given["externalOrgId"])
-        contacts.upsert_from_input(state, company["id"], given)
-    answer: dict[str, Any] = {"companyId": company["id"], "companyName": company["name"], "linkStatus": status}
+        links.link(state, company["id"], input["externalOrgId"])
+        contacts.upsert_from_input(state, company["id"], input)
+    response: dict[str, Any] = {"companyId": company["id"], "companyName": company["name"], "linkStatus": status}
     if subscription or tier:
-        answer["billingStatus"] = _billed(state, company["id"], given, subscription, tier)
-    return answer
+        response["billingStatus"] = _bill(state, company["id"], input, subscription, tier)
+    return response
 
 
-def _subscription(state: State, given: Given) -> StripeSubscription | None:
-    if "checkoutSessionId" in given:
-        return billing.bought(state, given["checkoutSessionId"])
-    if "stripeSubscriptionId" in given:
-        subscription = lookup.subscription(state, given["stripeSubscriptionId"])
-        billing.refuse_unlinkable(subscription, given.get("stripeCustomerId"))
+def _subscription(state: State, input: Input) -> StripeSubscription | None:
+    if "checkoutSessionId" in input:
+        return billing.checkout_subscription(state, input["checkoutSessionId"])
+    if "stripeSubscriptionId" in input:
+        subscription = lookup.subscription(state, input["stripeSubscriptionId"])
+        billing.ensure_linkable(subscription, input.get("stripeCustomerId"))
         return subscription
     return None
 
 
-def _found(state: State, given: Given) -> tuple[str, Company | None]:
-    """Return the company that is linked or that the hints find; suggestions are not enough."""
-    link = state.links.get(given["externalOrgId"])
+def _match(state: State, input: Input) -> tuple[str, Company | None]:
+    """Return the link status, and the company that is linked or that the hints match; suggestions are not enough."""
+    link = state.links.get(input["externalOrgId"])
     if link:
         return "already_linked", state.companies[link["companyId"]]
-    match = companies.Hinted(state, given.get("hints", {})).to_link()
-    return ("linked", companies.at(state, match)) if match else ("created", None)
+    match = companies.HintMatcher(state, input.get("hints", {})).to_link()
+    return ("linked", companies.company_of(state, match)) if match else ("created", None)
 
 
-def _name(state: State, given: Given) -> str:
-    """Return what to call a new company."""
-    hints = given.get("hints", {})
-    session = state.sessions.get(given.get("checkoutSessionId", ""))
+def _name(state: State, input: Input) -> str:
+    """Return the name of a new company."""
+    hints = input.get("hints", {})
+    session = state.sessions.get(input.get("checkoutSessionId", ""))
     customer_name = session and session["customerName"]
-    name: str = hints.get("companyName") or customer_name or hints.get("domain") or given["externalOrgId"]
+    name: str = hints.get("companyName") or customer_name or hints.get("domain") or input["externalOrgId"]
     return name
 
 
-def _billed(
-    state: State, company_id: str, given: Given, subscription: StripeSubscription | None, tier: Tier | None
+def _bill(
+    state: State, company_id: str, input: Input, subscription: StripeSubscription | None, tier: Tier | None
 ) -> dict[str, Any]:
-    """Claim or link the subscription, then apply the tier; return what is now so."""
-    by_checkout = "checkoutSessionId" in given
+    """Claim or link the subscription, then apply the tier; return the resulting status."""
+    by_checkout = "checkoutSessionId" in input
     if subscription and not by_checkout:
         billing.link(state, company_id, subscription, tier)
     else:

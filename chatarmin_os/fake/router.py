@@ -1,7 +1,7 @@
-"""How a procedure of the fake is declared: its path, its kind, and the shape of its input.
+"""How the fake declares a procedure: its path, its kind, and the schema of its input.
 
-The shape is checked before the handler runs, so that no handler parses input: what is blank, unknown or of the wrong
-type is `BAD_REQUEST` and named, in the wire's names.
+The input is validated before the handler runs, so that no handler parses input: a blank text, an unknown key or a wrong
+type is `BAD_REQUEST`, and the message has the field's name on the wire.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from chatarmin_os.fake.rules import addresses, urls
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os._request import Kind
+    from chatarmin_os.fake.rows import Number
     from chatarmin_os.fake.state import State
 
-Given: TypeAlias = dict[str, Any]
-Handler: TypeAlias = "Callable[[State, Given], JSON]"
+Input: TypeAlias = dict[str, Any]
+Handler: TypeAlias = "Callable[[State, Input], JSON]"
 Check: TypeAlias = Callable[[Any, str], Any]
+"""Returns the value at a place in the form that handlers use, or raises the refusal of it."""
 
 
 class Field(NamedTuple):
@@ -31,66 +33,65 @@ class Field(NamedTuple):
     is_required: bool = True
 
 
+Schema: TypeAlias = dict[str, Field]
+
+
 class Route(NamedTuple):
     """A procedure of the fake."""
 
     kind: Kind
-    shape: dict[str, Field]
+    schema: Schema
     handler: Handler
 
 
 ROUTES: dict[str, Route] = {}
+"""The procedures by their paths on the wire; importing `service` declares them."""
 
 
-def procedure(path: str, kind: Kind, **shape: Field) -> Callable[[Handler], Handler]:
-    """Declare the decorated function as what answers *path*."""
+def procedure(path: str, kind: Kind, **schema: Field) -> Callable[[Handler], Handler]:
+    """Declare the decorated function as the handler of *path*."""
 
-    def declared(handler: Handler) -> Handler:
-        ROUTES[path] = Route(kind, shape, handler)
+    def declare(handler: Handler) -> Handler:
+        ROUTES[path] = Route(kind, schema, handler)
         return handler
 
-    return declared
+    return declare
 
 
 def bad_request(place: str, reason: str) -> ApiError:
-    """Return the refusal of what stands at *place* of the input."""
-    told = {"zodError": {"formErrors": [], "fieldErrors": {place: [reason]}}}
-    return ApiError.from_code("BAD_REQUEST", f"{place}: {reason}", data=told)
+    """Return the refusal of the value at *place* of the input."""
+    data = {"zodError": {"formErrors": [], "fieldErrors": {place: [reason]}}}
+    return ApiError.from_code("BAD_REQUEST", f"{place}: {reason}", data=data)
 
 
-def not_found(what: str, of: str) -> ApiError:
-    """Return the refusal of an id that there is not."""
-    return ApiError.from_code("NOT_FOUND", f"No {what} {short_repr(of)}")
-
-
-def read_input(route: Route, given: JSON) -> Given:
-    """Return the input of a procedure with every key checked and normalised; nothing in it is shared with *given*.
+def read_input(route: Route, value: JSON) -> Input:
+    """Return the input of a procedure with every key validated and normalised; it shares nothing with *value*.
 
     Raises:
-        ApiError: Something in it is not valid; the message names the field.
+        ApiError: Something in it is invalid; the message names the field.
     """
-    if refused := _unstorable(given):
+    if refused := _find_unstorable(value):
         place, reason = refused
         raise bad_request(f"input{place}" if place[:1] in ("", "[") else place, reason)
-    return shaped(route.shape, {} if given is None else given)
+    return validate(route.schema, {} if value is None else value)
 
 
-def _unstorable(value: JSON) -> tuple[str, str] | None:
-    """Return the place and the reason of a text or key that no service can store (assumed), None if there is none.
+def _find_unstorable(value: JSON) -> tuple[str, str] | None:
+    """Return the place and the reason of a text or key that no service can store (an assumption), None without one.
 
-    PostgreSQL has no U+0000, and JavaScript objects lose these keys or break over them. Places are written only once
-    one is found: written on the way, they would take the product of the lengths of keys and lists.
+    PostgreSQL has no U+0000, and JavaScript objects lose these keys or break over them. The place is composed on the
+    way back: composed on the way down, places would take the product of the lengths of keys and lists.
     """
     if isinstance(value, str):
         return ("", "contains U+0000, which cannot be stored") if "\0" in value else None
     if isinstance(value, list):
         for index, item in enumerate(value):
-            if refused := _unstorable(item):
+            if refused := _find_unstorable(item):
                 return _below(f"[{index}]", *refused)
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in FORBIDDEN_KEYS:
-            return key, f"the key {key!r} has a meaning of its own in JavaScript; choose another one"
-        if refused := _unstorable(key) or _unstorable(inner):
+            return key, f"JavaScript treats the key {key!r} specially; choose another one"
+        if refused := _find_unstorable(key) or _find_unstorable(inner):
             return _below(key, *refused)
     return None
 
@@ -99,64 +100,59 @@ def _below(name: str, place: str, reason: str) -> tuple[str, str]:
     return (name if not place else f"{name}{place}" if place.startswith("[") else f"{name}.{place}"), reason
 
 
-def shaped(shape: dict[str, Field], given: JSON, place: str = "") -> Given:
-    """Return an object of *shape* with every key checked and normalised."""
-    if not isinstance(given, dict):
-        raise bad_request(place or "input", f"expected an object, got {describe(given)}")
+def validate(schema: Schema, value: JSON, place: str = "") -> Input:
+    """Return an object of *schema* with every key validated and normalised."""
+    if not isinstance(value, dict):
+        raise bad_request(place or "input", f"expected an object, got {describe(value)}")
     prefix = f"{place}." if place else ""
-    checked = {}
-    for key, value in given.items():
-        field = shape.get(key)
+    valid = {}
+    for key, inner in value.items():
+        field = schema.get(key)
         if field is None:
-            raise bad_request(f"{prefix}{key}", f"unknown key; known: {', '.join(shape) or 'none'}")
-        checked[key] = field.check(value, prefix + key)
-    for key, field in shape.items():
-        if field.is_required and key not in checked:
+            raise bad_request(f"{prefix}{key}", f"unknown key; known: {', '.join(schema) or 'none'}")
+        valid[key] = field.check(inner, prefix + key)
+    for key, field in schema.items():
+        if field.is_required and key not in valid:
             raise bad_request(prefix + key, "is missing")
-    return checked
-
-
-# Checks: the value at a place, as the handler gets it.
+    return valid
 
 
 def _text(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise bad_request(place, f"expected text, got {describe(value)}")
     if not value.strip():
-        raise bad_request(place, "blank text")
+        raise bad_request(place, "must not be blank")
     return value
 
 
-def _flag(value: Any, place: str) -> bool:
+def _boolean(value: Any, place: str) -> bool:
     if not isinstance(value, bool):
         raise bad_request(place, f"expected true or false, got {describe(value)}")
     return value
 
 
-def number(value: Any, place: str) -> int | float:
-    """Return a number that is no bool."""
+def _number(value: Any, place: str) -> Number:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad_request(place, f"expected a number, got {describe(value)}")
     return value
 
 
-def _quantity(value: Any, place: str) -> int | float:
-    quantity = number(value, place)
+def _quantity(value: Any, place: str) -> Number:
+    quantity = _number(value, place)
     if quantity <= 0:
         raise bad_request(place, f"expected a number above 0, got {describe(value)}")
     return quantity
 
 
-def limit_at(value: Any, place: str) -> int | float | None:
-    """Return a number of at least 0, or None for no limit."""
-    limit = None if value is None else number(value, place)
+def _nullable_limit(value: Any, place: str) -> Number | None:
+    limit = None if value is None else _number(value, place)
     if limit is not None and limit < 0:
         raise bad_request(place, f"expected a number of at least 0, or null; got {describe(value)}")
     return limit
 
 
 def _fraction(value: Any, place: str) -> float:
-    fraction = number(value, place)
+    fraction = _number(value, place)
     if not 0 <= fraction <= 1:
         raise bad_request(place, f"expected a fraction from 0 to 1, got {describe(value)}")
     return fraction
@@ -165,22 +161,22 @@ def _fraction(value: Any, place: str) -> float:
 def _mapping(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request(place, f"expected an object, got {describe(value)}")
-    own: dict[str, Any] = copy_json(value)  # it is kept, while the input itself is in the log of calls
-    return own
+    copy: dict[str, Any] = copy_json(value)  # the tables keep it, while the log of calls keeps the input
+    return copy
 
 
-def _instant(value: Any, place: str) -> str:
+def _timestamp(value: Any, place: str) -> str:
     try:
         moment = datetime.fromisoformat(_text(value, place))
         if moment.utcoffset() is None:
-            raise bad_request(place, f"expected an instant with its offset from UTC, got {describe(value)}")
+            raise bad_request(place, f"expected a timestamp with its offset from UTC, got {describe(value)}")
         return timestamp_text(moment)
     except (ValueError, OverflowError):
-        raise bad_request(place, f"expected an ISO 8601 instant, got {describe(value)}") from None
+        raise bad_request(place, f"expected an ISO 8601 timestamp, got {describe(value)}") from None
 
 
-def _nullable_instant(value: Any, place: str) -> str | None:
-    return None if value is None else _instant(value, place)
+def _nullable_timestamp(value: Any, place: str) -> str | None:
+    return None if value is None else _timestamp(value, place)
 
 
 def _domain(value: Any, place: str) -> str:
@@ -221,17 +217,17 @@ def one_of(*names: str) -> Check:
 def list_of(check: Check) -> Check:
     """Make the check for a list whose items pass *check*."""
 
-    def checked(value: Any, place: str) -> list[Any]:
+    def check_list(value: Any, place: str) -> list[Any]:
         if not isinstance(value, list):
             raise bad_request(place, f"expected a list, got {describe(value)}")
         return [check(item, f"{place}[{index}]") for index, item in enumerate(value)]
 
-    return checked
+    return check_list
 
 
-def object_of(**shape: Field) -> Check:
-    """Make the check for an object of *shape*."""
-    return lambda value, place: shaped(shape, value, place)
+def object_of(**schema: Field) -> Check:
+    """Make the check for an object of *schema*."""
+    return lambda value, place: validate(schema, value, place)
 
 
 def optional(field: Field) -> Field:
@@ -239,11 +235,7 @@ def optional(field: Field) -> Field:
     return field._replace(is_required=False)
 
 
-TEXT, FLAG, QUANTITY, LIMIT = Field(_text), Field(_flag), Field(_quantity), Field(limit_at)
-FRACTION, MAPPING, INSTANT, NULLABLE_INSTANT = (
-    Field(_fraction),
-    Field(_mapping),
-    Field(_instant),
-    Field(_nullable_instant),
-)
+TEXT, BOOLEAN, QUANTITY, LIMIT = Field(_text), Field(_boolean), Field(_quantity), Field(_nullable_limit)
+FRACTION, MAPPING = Field(_fraction), Field(_mapping)
+TIMESTAMP, NULLABLE_TIMESTAMP = Field(_timestamp), Field(_nullable_timestamp)
 DOMAIN, EMAIL, URL = Field(_domain), Field(_email), Field(_url)

@@ -1,4 +1,4 @@
-"""The whole of what the fake knows as JSON, and back; what is broken is refused when it is loaded."""
+"""All tables of the fake as JSON, and back; loading refuses a broken snapshot."""
 
 from __future__ import annotations
 
@@ -11,20 +11,32 @@ from chatarmin_os._converter import mismatch
 from chatarmin_os._input import at_field, optional_timestamp
 from chatarmin_os._json import MAX_DEPTH, copy_json, describe, finite, short_repr, to_json
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.fake.catalogue import Catalogue, Feature, Tier
-from chatarmin_os.fake.state import Access, Claim, Company, Contact, Event, Link, Session, State, StripeSubscription
+from chatarmin_os.fake.catalogue import Catalogue
+from chatarmin_os.fake.rows import (
+    Access,
+    Claim,
+    Company,
+    Contact,
+    Event,
+    Feature,
+    Link,
+    Session,
+    StripeSubscription,
+    Tier,
+)
+from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.rules.usage import Number
+    from chatarmin_os.fake.rows import Number
 
 _FORMAT = "chatarmin_os fake 1"
 _MICROSECOND = timedelta(microseconds=1)
-_MAX_DEPTH = MAX_DEPTH + 20  # an argument as deep as one may be, and the tables around it
-_MAX_DIGITS = 1100  # more than any sum of floats has; from 4,300 on Python does not write an integer as text
-_MAX_BITS = 3654  # of so many digits
+_MAX_DEPTH = MAX_DEPTH + 20  # of an argument, and of the tables around it
+_MAX_DIGITS = 1100  # more than any sum of floats has; Python refuses to write an integer of 4,300 digits
+_MAX_BITS = 3654  # of a number with that many digits
 _AMOUNT = re.compile(rf"(?=.{{1,{_MAX_DIGITS}}}$)[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{{1,3}})?")
 
 
@@ -57,7 +69,7 @@ class Snapshot(TypedDict):
 
 
 def tables(state: State) -> Snapshot:
-    """Return everything, not copied."""
+    """Return the tables themselves, not copied."""
     return {
         "format": _FORMAT,
         "clock_offset_microseconds": state.clock_offset // _MICROSECOND,
@@ -83,25 +95,25 @@ def tables(state: State) -> Snapshot:
     }
 
 
-def taken(state: State) -> JSON:
-    """Return everything as JSON."""
+def dump(state: State) -> JSON:
+    """Return a copy of the tables as JSON."""
     return copy_json(tables(state))
 
 
-def loaded(snapshot: JSON) -> State:
+def load(snapshot: JSON) -> State:
     """Return the state that a snapshot holds.
 
     Raises:
-        ValueError: It is no snapshot of this format, or one whose tables are broken; the place is named.
+        ValueError: It is no snapshot of this format, or its tables are broken; the message names the place.
     """
     if not isinstance(snapshot, dict) or snapshot.get("format") != _FORMAT:
         raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
     try:
         content = cast("Snapshot", copy_json(snapshot))
-        _refuse_foreign_values(content)
+        _refuse_unwritable(content)
         problem = mismatch(content, Snapshot) or next(_contradictions(content), None)
         if problem is None:
-            return _loaded(content)
+            return _load(content)
     except InvalidInput as refusal:
         problem = str(refusal)
     except RecursionError:
@@ -109,7 +121,7 @@ def loaded(snapshot: JSON) -> State:
     raise ValueError(f"the snapshot is broken: {problem}")
 
 
-def _loaded(content: Snapshot) -> State:
+def _load(content: Snapshot) -> State:
     catalogue = Catalogue()
     catalogue.features = {feature["code"]: feature for feature in content["catalogue"]["features"]}
     catalogue.tiers = {tier["code"]: tier for tier in content["catalogue"]["tiers"]}
@@ -148,10 +160,10 @@ def _loaded(content: Snapshot) -> State:
     return state
 
 
-def _refuse_foreign_values(value: JSON, depth: int = 0) -> None:
-    """Refuse what Python reads and could not write in an answer: infinity, endless integers, half a surrogate pair."""
+def _refuse_unwritable(value: JSON, depth: int = 0) -> None:
+    """Refuse values that no response can hold: infinity, huge integers, half a surrogate pair."""
     if depth > _MAX_DEPTH:
-        raise RecursionError  # whatever the interpreter itself would still bear
+        raise RecursionError  # at the same depth on every version of Python
     if isinstance(value, float):
         finite(value)
     elif isinstance(value, int):
@@ -165,14 +177,16 @@ def _refuse_foreign_values(value: JSON, depth: int = 0) -> None:
                 f"[{place}]" if isinstance(value, list) else to_json(place) if isinstance(place, str) else repr(place)
             )
             try:
-                _refuse_foreign_values(inner, depth + 1)
+                _refuse_unwritable(inner, depth + 1)
             except InvalidInput as refusal:
                 raise refusal.at(name) from None
 
 
 def _offset(microseconds: int) -> timedelta:
     if not isinstance(microseconds, int) or not 0 <= microseconds <= timedelta.max // _MICROSECOND:
-        raise InvalidInput(f"expected how far fake.advance has moved the clock, got {describe(microseconds)}")
+        raise InvalidInput(
+            f"expected microseconds that fake.advance has moved the clock by, got {describe(microseconds)}"
+        )
     return microseconds * _MICROSECOND
 
 
@@ -204,7 +218,7 @@ def _not_negative(value: Number | None) -> None:
 
 
 def _amount(text: str) -> Decimal:
-    """Return an amount of usage: the text of a decimal, of no more digits than sums of quantities can have."""
+    """Return the amount of usage that *text* stands for, with no more digits than sums of quantities can have."""
     amount = Decimal(text) if _AMOUNT.fullmatch(text) else None
     if amount is None:
         raise InvalidInput(f"expected an amount of usage, got {short_repr(text)}")
@@ -212,13 +226,13 @@ def _amount(text: str) -> Decimal:
 
 
 def _contradictions(content: Snapshot) -> Iterator[str]:
-    """Yield what stands twice in a snapshot, and what it speaks of and does not hold."""
+    """Yield the duplicates in a snapshot, and the references to rows that it lacks."""
     catalogue, stripe = content["catalogue"], content["stripe"]
     features = {row["code"] for row in catalogue["features"]}
     tiers = {row["code"] for row in catalogue["tiers"]}
     companies = {row["id"] for row in content["companies"]}
     subscriptions = {row["id"] for row in stripe["subscriptions"]}
-    spoken_of: list[tuple[str, set[str], Iterable[str | None]]] = [
+    references: list[tuple[str, set[str], Iterable[str | None]]] = [
         ("feature", features, (code for tier in catalogue["tiers"] for code in tier["features"])),
         ("feature", features, (code for accesses in content["access"].values() for code in accesses)),
         ("feature", features, (code for usage in content["usage"].values() for code in usage)),
@@ -235,7 +249,7 @@ def _contradictions(content: Snapshot) -> Iterator[str]:
         ("Stripe subscription", subscriptions, (session["subscriptionId"] for session in stripe["sessions"])),
         ("Stripe subscription", subscriptions, (claim["stripeSubscriptionId"] for claim in content["claims"])),
     ]
-    once: dict[str, list[str]] = {
+    unique: dict[str, list[str]] = {
         "feature": [row["code"] for row in catalogue["features"]],
         "tier": [row["code"] for row in catalogue["tiers"]],
         "company": [row["id"] for row in content["companies"]],
@@ -248,10 +262,10 @@ def _contradictions(content: Snapshot) -> Iterator[str]:
             f"{company} {row['email'].lower()}" for company, rows in content["contacts"].items() for row in rows
         ],
     }
-    for what, ids in once.items():
-        if len(set(ids)) < len(ids):
-            yield f"a {what} stands twice in it"
-    for what, known, named in spoken_of:
-        for one in named:
+    for kind, keys in unique.items():
+        if len(set(keys)) < len(keys):
+            yield f"it has a duplicate {kind}"
+    for kind, known, ids in references:
+        for one in ids:
             if one is not None and one not in known:
-                yield f"there is no {what} {one!r} in it"
+                yield f"it lacks the {kind} {one!r}, which it refers to"

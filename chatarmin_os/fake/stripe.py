@@ -1,21 +1,24 @@
-"""A little Stripe, for tests to create and complete what only Stripe could."""
+"""A little Stripe, for tests to create and complete checkouts and subscriptions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatarmin_os._input import at_field, boolean, items, optional_text, text
-from chatarmin_os.fake.state import State
+from chatarmin_os.fake.service import Service
 
 if TYPE_CHECKING:
-    from chatarmin_os.fake.state import Session, StripeSubscription
+    from chatarmin_os.fake.rows import Session, StripeSubscription
+    from chatarmin_os.fake.state import State
 
 
 class Stripe:
-    """The handles of `fake.stripe`; wrong use is a ValueError.
+    """The test controls of `fake.stripe`; wrong use is a ValueError.
+
+    Price ids that no tier has are accepted, because a real subscription may have other prices too; the tier is found by
+    the ids in `client.tiers.get(code).stripe_price_ids`, and without all of them a claim applies no tier.
 
     Example:
         >>> session = fake.stripe.add_checkout_session(["price_pro_base"], complete=False)
@@ -29,19 +32,27 @@ class Stripe:
         False
     """
 
-    def __init__(self, locked: Callable[[], AbstractContextManager[State]]) -> None:
-        self._locked = locked
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
-        """Add an active subscription and return its id (`sub_...`); without a customer it gets a new one."""
+        """Add an active subscription, of a new customer unless you name one, and return its id (`sub_...`).
+
+        Raises:
+            ValueError: A price id or the customer is blank or no text.
+        """
         prices, customer = _price_ids(price_ids), at_field("customer_id", optional_text)(customer_id)
-        with self._locked() as state:
-            return _subscribed(state, prices, customer)["id"]
+        with self._service.change() as state:
+            return _add_subscription(state, prices, customer)["id"]
 
     def add_checkout_session(
         self, price_ids: Iterable[str], *, customer_name: str | None = None, complete: bool = True
     ) -> str:
-        """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription."""
+        """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription.
+
+        Raises:
+            ValueError: A price id or the customer's name is blank or no text, or *complete* is no bool.
+        """
         session: Session = {
             "id": _new_id("cs_test"),
             "priceIds": _price_ids(price_ids),
@@ -49,35 +60,43 @@ class Stripe:
             "subscriptionId": None,
         }
         complete = at_field("complete", boolean)(complete)
-        with self._locked() as state:
+        with self._service.change() as state:
             state.sessions[session["id"]] = session
             if complete:
                 _complete(state, session)
         return session["id"]
 
     def complete(self, session_id: str) -> None:
-        """Complete a checkout session, as a customer does by paying; once is enough."""
-        with self._locked() as state:
-            _complete(state, _known(state.sessions, session_id, "checkout session"))
+        """Complete a checkout session, as a customer does by paying; a second time changes nothing.
+
+        Raises:
+            ValueError: The session is unknown.
+        """
+        with self._service.change() as state:
+            _complete(state, _row(state.sessions, session_id, "session_id: no checkout session"))
 
     def cancel(self, subscription_id: str) -> None:
-        """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes."""
-        with self._locked() as state:
+        """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes.
+
+        Raises:
+            ValueError: The subscription is unknown or cancelled already.
+        """
+        with self._service.change() as state:
             subscription = _active(state, subscription_id)
             subscription["isActive"] = False
             claim = state.claims.get(subscription_id)
             if claim:
-                left = state.mrr.get(claim["companyId"], 0) - claim["monthlyFee"]
-                state.mrr[claim["companyId"]] = max(0, left)
+                revenue = state.mrr.get(claim["companyId"], 0) - claim["monthlyFee"]
+                state.mrr[claim["companyId"]] = max(0, revenue)
 
     def renew(self, subscription_id: str) -> None:
         """Start a new billing period of an active subscription: its company's usage is 0 again.
 
         Raises:
             ValueError: The subscription is unknown or cancelled, or no company has claimed or linked it, so that
-                there is no usage to start anew.
+                there is no usage to reset.
         """
-        with self._locked() as state:
+        with self._service.change() as state:
             _active(state, subscription_id)
             claim = state.claims.get(subscription_id)
             if claim is None:
@@ -90,10 +109,10 @@ class Stripe:
 
 def _complete(state: State, session: Session) -> None:
     if session["subscriptionId"] is None:
-        session["subscriptionId"] = _subscribed(state, session["priceIds"], None)["id"]
+        session["subscriptionId"] = _add_subscription(state, session["priceIds"], None)["id"]
 
 
-def _subscribed(state: State, price_ids: list[str], customer_id: str | None) -> StripeSubscription:
+def _add_subscription(state: State, price_ids: list[str], customer_id: str | None) -> StripeSubscription:
     subscription: StripeSubscription = {
         "id": _new_id("sub"),
         "customerId": customer_id or _new_id("cus"),
@@ -109,15 +128,15 @@ def _new_id(prefix: str) -> str:
 
 
 def _active(state: State, subscription_id: str) -> StripeSubscription:
-    subscription: StripeSubscription = _known(state.subscriptions, subscription_id, "subscription")
+    subscription: StripeSubscription = _row(state.subscriptions, subscription_id, "subscription_id: no subscription")
     if not subscription["isActive"]:
-        raise ValueError(f"the subscription {subscription_id!r} is cancelled")
+        raise ValueError(f"subscription_id: {subscription_id!r} is cancelled")
     return subscription
 
 
-def _known(table: dict[str, Any], id: str, what: str) -> Any:
+def _row(table: dict[str, Any], id: str, problem: str) -> Any:
     if not isinstance(id, str) or id not in table:
-        raise ValueError(f"no {what} {id!r}")
+        raise ValueError(f"{problem} {id!r}")
     return table[id]
 
 

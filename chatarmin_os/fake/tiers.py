@@ -1,35 +1,45 @@
-"""Tiers: what they grant and cost, and granting it."""
+"""Tiers: their features and prices, and how a company gets one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import lookup
-from chatarmin_os.fake.features import refuse_limit
-from chatarmin_os.fake.router import TEXT, Field, Given, bad_request, limit_at, object_of, optional, procedure, shaped
+from chatarmin_os.fake.features import check_limit
+from chatarmin_os.fake.router import (
+    LIMIT,
+    TEXT,
+    Field,
+    Input,
+    bad_request,
+    object_of,
+    optional,
+    procedure,
+    validate,
+)
 from chatarmin_os.fake.rules import tiers as rules
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.catalogue import Tier
+    from chatarmin_os.fake.rows import Tier
     from chatarmin_os.fake.state import State
 
 
 @procedure("tiers.list", "query")
-def list_tiers(state: State, _: Given) -> JSON:
-    """Answer code and name of each tier."""
+def list_tiers(state: State, _: Input) -> JSON:
+    """Return code and name of each tier."""
     return [summary(tier) for tier in state.catalogue.tiers.values()]
 
 
 def summary(tier: Tier) -> dict[str, Any]:
-    """Return a tier by code and name."""
+    """Return code and name of a tier."""
     return {"code": tier["code"], "name": tier["name"]}
 
 
 @procedure("tiers.get", "query", tierCode=TEXT)
-def get(state: State, given: Given) -> JSON:
-    """Answer what a tier grants and costs."""
-    tier = lookup.tier(state, given["tierCode"])
+def get(state: State, input: Input) -> JSON:
+    """Return a tier with its features and prices."""
+    tier = lookup.tier(state, input["tierCode"])
     base = rules.base_price(tier)
     catalogue = state.catalogue.features
     return {
@@ -48,28 +58,28 @@ def get(state: State, given: Given) -> JSON:
     }
 
 
-def _overrides(value: Any, place: str) -> Given:
-    override = object_of(**dict.fromkeys(rules.OVERRIDES, optional(Field(limit_at))))
-    codes = dict.fromkeys(value, optional(Field(override))) if isinstance(value, dict) else {}
-    return shaped(codes, value, place)
+def _overrides(value: Any, place: str) -> Input:
+    override = object_of(**dict.fromkeys(rules.OVERRIDES, optional(LIMIT)))
+    schema = dict.fromkeys(value, optional(Field(override))) if isinstance(value, dict) else {}
+    return validate(schema, value, place)
 
 
 @procedure("tiers.apply", "mutation", tierCode=TEXT, companyId=TEXT, features=optional(Field(_overrides)))
-def apply(state: State, given: Given) -> JSON:
-    """Grant a tier without Stripe."""
-    company = lookup.company(state, given["companyId"])
-    tier = lookup.tier(state, given["tierCode"])
-    overrides = given.get("features", {})
+def apply(state: State, input: Input) -> JSON:
+    """Apply a tier without Stripe."""
+    company = lookup.company(state, input["companyId"])
+    tier = lookup.tier(state, input["tierCode"])
+    overrides = input.get("features", {})
     for code, override in overrides.items():
         if code not in tier["features"]:
             raise bad_request(f"features.{code}", f"the tier {tier['code']!r} has no such feature")
         for key, limit in override.items():
-            refuse_limit(state.catalogue.features[code], limit, f"features.{code}.{key}")
+            check_limit(state.catalogue.features[code], limit, f"features.{code}.{key}")
     return {"tierCode": tier["code"], "featuresApplied": grant(state, company["id"], tier, overrides)}
 
 
 def grant(state: State, company_id: str, tier: Tier, overrides: dict[str, dict[str, Any]] | None = None) -> int:
-    """Write a company's accesses as a tier has them, and return how many; usage stays."""
+    """Rewrite a company's accesses by a tier, and return how many; usage stays."""
     accesses = state.access.setdefault(company_id, {})
     for code, access in accesses.items():
         if code not in tier["features"] and rules.is_withdrawn(access):

@@ -1,7 +1,7 @@
-"""A plugin for pytest: clients on a fresh fake, and on recordings that lie beside the tests.
+"""A plugin for pytest: clients on a fresh fake, and on recordings beside the tests.
 
-It is not loaded by itself: say `pytest_plugins = ["chatarmin_os.pytest"]` in the conftest.py of your project's root, or
-run `pytest -p chatarmin_os.pytest`.
+Load it with `pytest_plugins = ["chatarmin_os.pytest"]` in the conftest.py of your project's root, or run
+`pytest -p chatarmin_os.pytest`.
 
     def test_upgrade(recorded_os):                 replays recordings/test_billing.test_upgrade.jsonl
         assert recorded_os.tiers.get("pro")
@@ -10,13 +10,15 @@ run `pytest -p chatarmin_os.pytest`.
     pytest --os-record=fake test_billing.py        records the in-memory service
     pytest --os-record=production test_billing.py  records the production service
 
-A recording is replaced when its test has passed, and not before.
+A recording is replaced only once its test has passed. It begins with a prologue: queries that the recorder sends to
+learn the state from which the test starts (see `chatarmin_os.transports.RecordingTransport`).
 
-PYTEST_DONT_REWRITE: there is no assert statement in it, and a conftest.py may import from it before it is loaded.
+PYTEST_DONT_REWRITE: it has no assert statement, and a conftest.py may import from it before it is loaded.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -37,7 +39,7 @@ from chatarmin_os.transports import Call, RecordingTransport, ReplayTransport, T
 
 _SERVICE, _PRODUCTION, _FAKE = "service", "production", "fake"
 _SOURCES = {
-    _SERVICE: "record the tests that use recorded_os anew, from the service at OS_BASE_URL, with the key in OS_API_KEY",
+    _SERVICE: "record the tests that use recorded_os, from the service at OS_BASE_URL, with the key in OS_API_KEY",
     _PRODUCTION: "the same from the production service, whatever OS_BASE_URL is",
     _FAKE: "the same from the in-memory fake, with the catalogue of the fixture os_catalogue",
 }
@@ -45,32 +47,46 @@ _NO_URL = (
     "--os-record: OS_BASE_URL is not set, so the calls would go to the production service; set it to the service to "
     f"record, or pass --os-record={_PRODUCTION} or --os-record={_FAKE}"
 )
-_MOST_SHOWN = 40
+_STATEFUL = (
+    "The service may still have the state of an earlier run. To record again from a local service, set a new\n"
+    "OS_API_KEY, or reset its product; elsewhere let the test use ids of its run, and a redactor that replaces them."
+)
+_MISTYPED = {"prod": _PRODUCTION, "prd": _PRODUCTION, "live": _PRODUCTION, "local": _SERVICE, "memory": _FAKE}
+_MAX_SHOWN = 40
 _MAX_NAME = 150  # bytes, so that a digest, a suffix and a path fit around it on every file system
 _MAX_FORMER_NAME = 255
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.,=-]+")
 
 _has_passed = pytest.StashKey[bool | None]()
-"""Of the current attempt at a test; None until its call has ended."""
+"""Whether the current attempt at a test has passed; None until its call has ended."""
 _recorded = pytest.StashKey[bytes | None]()
-"""The recording of a test, complete, from the end of its fixture to that of all others."""
+"""The complete recording of a test, from the end of its fixture to the end of all others."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options.
 
-    Each form of `--os-record` is an option of its own: one with an optional value would take the path that follows.
+    Each form of `--os-record` is a separate option: one with an optional value would take the path that follows.
     """
     group = parser.getgroup("chatarmin-os", "ChatarminOS")
-    for source, what in _SOURCES.items():
+    for source, description in _SOURCES.items():
         options = ["--os-record"] * (source == _SERVICE) + [f"--os-record={source}"]
-        group.addoption(*options, dest="os_record", action="store_const", const=source, help=what)
+        group.addoption(*options, dest="os_record", action="store_const", const=source, help=description)
+    for value, source in _MISTYPED.items():
+        group.addoption(f"--os-record={value}", action=_Refuse, nargs=0, const=source, help=argparse.SUPPRESS)
     group.addoption("--os-max-age", type=int, metavar="DAYS", help="warn of recordings that are older")
+
+
+class _Refuse(argparse.Action):
+    """Refuses a mistyped source, and suggests the right one."""
+
+    def __call__(self, *_: object) -> None:
+        raise pytest.UsageError(f"{self.option_strings[0]}: no such source; write --os-record={self.const}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
-    """Remember that a test has passed; pytest-retry makes no report of its further attempts."""
+    """Remember that a test has passed; pytest-retry reports none of its further attempts."""
     yield
     if item.stash.get(_has_passed, None) is None:
         item.stash[_has_passed] = True
@@ -82,12 +98,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if not report.passed:
         item.stash[_has_passed] = False
+        if report.failed and "recorded_os" in getattr(item, "fixturenames", ()) and _is_from_a_service(item.config):
+            report.sections.append(("--os-record", _STATEFUL))
     return report
+
+
+def _is_from_a_service(config: pytest.Config) -> bool:
+    return config.getoption("os_record") in {_SERVICE, _PRODUCTION}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
-    """Keep the recording of a test that has passed, once all its fixtures have ended without an error."""
+    """Keep the recording of a test that has passed, once all its fixtures have ended without error."""
     item.stash[_recorded] = None
     yield
     if (content := item.stash[_recorded]) is not None:
@@ -107,7 +129,7 @@ def os_catalogue() -> Catalogue | None:
 
 @pytest.fixture
 def os_fake(os_catalogue: Catalogue | None) -> FakeTransport:
-    """The fake behind `fake_os`: what a test arranges and looks up on the service's own side."""
+    """The fake behind `fake_os`, with its test controls."""
     return FakeTransport(os_catalogue)
 
 
@@ -119,7 +141,7 @@ def fake_os(os_fake: FakeTransport) -> ChatarminOS:
 
 @pytest.fixture
 def os_redact() -> Callable[[JSON], JSON] | None:
-    """What redacts recordings; override it in your conftest.py, such as by `personal_data`."""
+    """The redactor of recordings; override it in your conftest.py, for example with `personal_data`."""
     return None
 
 
@@ -127,7 +149,7 @@ def os_redact() -> Callable[[JSON], JSON] | None:
 def recorded_os(
     request: pytest.FixtureRequest, os_redact: Callable[[JSON], JSON] | None, os_catalogue: Catalogue | None
 ) -> Iterator[ChatarminOS]:
-    """A client that replays the test's recording; with `--os-record`, one that makes it."""
+    """A client that replays the test's recording; with `--os-record`, one that records it."""
     test: pytest.Item = request.node
     test.stash[_has_passed] = None
     if source := request.config.getoption("os_record"):
@@ -138,10 +160,10 @@ def recorded_os(
 
 
 def _record(test: pytest.Item, service: Transport, redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
-    """Record a test elsewhere, so that the recording it has stays until it has passed, also if the process ends."""
+    """Record a test into a temporary file: its old recording stays until it has passed, even if the process ends."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "recording.jsonl"
-        recording = RecordingTransport(service, path, redact=redact)
+        recording = RecordingTransport(service, path, redact=redact, prologue=True)
         with ChatarminOS(transport=recording) as client:
             yield client
         if test.stash[_has_passed]:
@@ -164,39 +186,39 @@ def _service(source: str) -> Transport:
 
 
 def _warn_of_failures(test: pytest.Item, path: Path) -> None:
-    """Warn of calls that had no answer: the test may have caught that, and would replay it for ever."""
-    failures = [call.path for call in file.loaded(path)[1] if "failure" in call.came]
+    """Warn of calls that had no answer: the test may have caught the error, and would replay it forever."""
+    failures = [call.path for call in file.load(path).calls if "failure" in call.outcome]
     if failures:
-        test.warn(pytest.PytestWarning(f"recorded without an answer, as they had none: {', '.join(failures)}"))
+        test.warn(pytest.PytestWarning(f"recorded calls that had no answer: {', '.join(failures)}"))
 
 
 def _replay(test: pytest.Item, redact: Callable[[JSON], JSON] | None) -> Iterator[ChatarminOS]:
     place = _Place.of(test)
-    path, command = place.found(), place.command
+    path, command = place.existing(), place.command
     if path is None:
-        pytest.fail(f"{place.path} is not there; this records it: {command}", pytrace=False)
+        pytest.fail(f"{place.path} is missing; this records it: {command}", pytrace=False)
     try:
-        head = file.head_of(path)
+        head = file.load_head(path)
         if head.get("from") == FakeTransport.__name__:
             command += f"={_FAKE}"
         _warn_of_age(test, path, head, command)
         transport = _Replay(path, command, redact)
     except CassetteError as error:
-        pytest.fail(f"{error}; this records it anew: {command}", pytrace=False)
+        pytest.fail(f"{error}; this records it again: {command}", pytrace=False)
     yield ChatarminOS(transport=transport)
     if test.stash[_has_passed] and (problem := transport.problem()):
-        pytest.fail(f"{problem}\nThis records it anew: {command}", pytrace=False)
+        pytest.fail(f"{problem}\nThis records it again: {command}", pytrace=False)
 
 
 def _warn_of_age(test: pytest.Item, path: Path, head: dict[str, Any], command: str) -> None:
-    most, recorded_at = test.config.getoption("--os-max-age"), file.recorded_at(head)
+    max_days, recorded_at = test.config.getoption("--os-max-age"), file.recorded_at(head)
     age = _clock.now() - (recorded_at or _clock.now())
-    if most is not None and age > timedelta(days=most):
-        test.warn(pytest.PytestWarning(f"{path} is {age.days} days old; this records it anew: {command}"))
+    if max_days is not None and age > timedelta(days=max_days):
+        test.warn(pytest.PytestWarning(f"{path} is {age.days} days old; this records it again: {command}"))
 
 
 class _Replay(ReplayTransport):
-    """Tells how to record a test anew; a call without a recording is told at the end too, if its error was caught."""
+    """Says how to record a test again, and reports a call without a recording even if the test has caught its error."""
 
     def __init__(self, path: Path, command: str, redact: Callable[[JSON], JSON] | None) -> None:
         super().__init__(path, redact=redact)
@@ -208,10 +230,10 @@ class _Replay(ReplayTransport):
             return super().send(call)
         except CassetteError as error:
             self._missing = self._missing or error
-            raise CassetteError(f"{error}\nThis records it anew: {self._command}") from None
+            raise CassetteError(f"{error}\nThis records it again: {self._command}") from None
 
     def problem(self) -> CassetteError | None:
-        """Return what is wrong at the end, None where nothing is."""
+        """Return the problem at the end, None if there is none."""
         if self._missing:
             return self._missing
         try:
@@ -222,7 +244,7 @@ class _Replay(ReplayTransport):
 
 
 class _Place(NamedTuple):
-    """Where the recording of a test is: where it is written, and what else it may be called; and what records it."""
+    """The path of a test's recording, others that it may have, and the command that records it."""
 
     path: Path
     others: tuple[Path, ...]
@@ -230,7 +252,7 @@ class _Place(NamedTuple):
 
     @classmethod
     def of(cls, test: pytest.Item) -> _Place:
-        # Not by `nodeid`, to which pytest-xdist adds the group of a test.
+        # Not by `nodeid`: pytest-xdist adds the group of a test to it.
         nodes = [*dropwhile(lambda node: not isinstance(node, pytest.File), test.listchain())][1:]
         names = [node.name for node in nodes]
         folder, whole = test.path.parent / "recordings", f"{test.path.stem}.{'.'.join(names)}"
@@ -240,18 +262,18 @@ class _Place(NamedTuple):
         paths = [folder / f"{name}.jsonl" for name in (plain, f"{cut}-{digest}")]
         if len(paths[0].name.encode()) > _MAX_FORMER_NAME:
             del paths[0]
-        elif whole != plain or cut != plain or any(map(_has_twin, nodes)):
+        elif whole != plain or cut != plain or any(map(_has_case_variant, nodes)):
             paths.reverse()
-        told = "::".join([test.nodeid.partition("::")[0], *names]).replace("'", "'\"'\"'")
-        return cls(paths[0], tuple(paths[1:]), f"pytest '{told}' --os-record")
+        name = "::".join([test.nodeid.partition("::")[0], *names]).replace("'", "'\"'\"'")
+        return cls(paths[0], tuple(paths[1:]), f"pytest '{name}' --os-record")
 
-    def found(self) -> Path | None:
-        """Return the recording that is there."""
+    def existing(self) -> Path | None:
+        """Return the recording that exists."""
         return next((path for path in (self.path, *self.others) if path.exists()), None)
 
 
-def _has_twin(node: Any) -> bool:
-    """Return whether something beside a class or test differs from it in letter case alone.
+def _has_case_variant(node: Any) -> bool:
+    """Return whether another name in the same module or class differs from a test's or class's in letter case alone.
 
     Some file systems would keep their recordings in one file.
     """
@@ -261,7 +283,7 @@ def _has_twin(node: Any) -> bool:
 
 
 def assert_same_state(left: FakeTransport | JSON, right: FakeTransport | JSON) -> None:
-    """Assert that two fakes, or snapshots of them, know the same; the failure says what differs, place by place.
+    """Assert that two fakes, or snapshots of them, are in the same state; the failure lists each place that differs.
 
     Example:
         >>> before = fake.snapshot()
@@ -284,13 +306,13 @@ def assert_same_state(left: FakeTransport | JSON, right: FakeTransport | JSON) -
         elif before[place] != after[place]:
             lines.append(f"~ {place}: {before[place]!r} -> {after[place]!r}")
     if lines:
-        more = [f"and {len(lines) - _MOST_SHOWN} more"] if len(lines) > _MOST_SHOWN else []
-        told = f"the states differ at {len(lines)} place{'' if len(lines) == 1 else 's'}:"
-        raise AssertionError("\n".join([told, *lines[:_MOST_SHOWN], *more]))
+        more = [f"and {len(lines) - _MAX_SHOWN} more"] if len(lines) > _MAX_SHOWN else []
+        head = f"the states differ at {len(lines)} place{'' if len(lines) == 1 else 's'}:"
+        raise AssertionError("\n".join([head, *lines[:_MAX_SHOWN], *more]))
 
 
 def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
-    """Assert that the fake still answers as recordings do; the failure is the table of what differs.
+    """Assert that the fake still answers as recordings do; the failure is the table of differences.
 
     Example:
         >>> from tempfile import mkdtemp
@@ -303,11 +325,11 @@ def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
     """
     if not paths:
         raise ValueError("no recordings to check: is the folder right?")
-    from chatarmin_os.drift import check_recording  # takes as long as the rest, and few tests need it
+    from chatarmin_os.drift import check_recording  # its import takes as long as all others here, and few tests need it
 
     drifted = [str(report) for report in map(check_recording, paths) if report.is_drift]
     if drifted:
-        raise AssertionError("the fake does not do as recorded:\n" + "\n".join(drifted))
+        raise AssertionError("the fake does not answer as recorded:\n" + "\n".join(drifted))
 
 
 def _snapshot(state: FakeTransport | JSON) -> JSON:

@@ -1,4 +1,4 @@
-"""Usage and subscriptions."""
+"""Results of counting usage, and subscriptions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from chatarmin_os.models.tiers import TierSummary
 
 @frozen
 class UsageResult(AcrossVersions):
-    """Where a company stands after usage was counted.
+    """A company's usage of a feature, after an event was counted.
 
     Attributes:
-        current_usage: In this billing period.
-        remaining: None: unlimited.
-        billable_quantity: So far, beyond what is included.
+        current_usage: The usage in this billing period.
+        remaining: The quantity left in this period; None: unlimited.
+        billable_quantity: The usage in this period beyond the included quantity.
+        is_at_limit: Whether nothing is left.
+        extra: Fields that this version does not know, in wire names.
     """
 
     current_usage: Quantity = required()
@@ -30,10 +32,12 @@ class UsageResult(AcrossVersions):
 
 @frozen
 class ClaimResult(AcrossVersions):
-    """What claiming a checkout came to.
+    """The result of claiming a checkout.
 
     Attributes:
-        subscription_id: Stripe's, `sub_...`.
+        already_claimed: Whether the company had claimed it before this call.
+        subscription_id: Stripe's id, `sub_...`.
+        extra: Fields that this version does not know, in wire names.
     """
 
     already_claimed: bool = required()
@@ -43,10 +47,13 @@ class ClaimResult(AcrossVersions):
 
 @frozen
 class LinkSubscriptionResult(AcrossVersions):
-    """What linking a subscription came to.
+    """The result of linking a subscription.
 
     Attributes:
-        subscription_id: Stripe's, `sub_...`.
+        subscription_id: Stripe's id, `sub_...`.
+        already_linked: Whether it was linked before this call.
+        features_applied: The number of features that the tier granted.
+        extra: Fields that this version does not know, in wire names.
     """
 
     subscription_id: str | None = None
@@ -60,7 +67,11 @@ class Subscription(AcrossVersions):
     """An active subscription of a company.
 
     Attributes:
-        id: The service's own.
+        id: The service's id.
+        stripe_subscription_id: Stripe's id, `sub_...`.
+        display_name: The name to show for it.
+        tier: Its tier; None if it is not known.
+        extra: Fields that this version does not know, in wire names.
     """
 
     id: str | None = None
@@ -72,7 +83,14 @@ class Subscription(AcrossVersions):
 
 @frozen
 class BillingStatus(AcrossVersions):
-    """A company's billing at a glance."""
+    """A company's billing at a glance.
+
+    Attributes:
+        has_billing_profile: Whether the company ever had a subscription (assumed here).
+        active_subscriptions: Its active subscriptions.
+        enabled_features_count: The number of features that are enabled and not expired.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     has_billing_profile: bool = required()
     active_subscriptions: tuple[Subscription, ...] = required(())

@@ -16,7 +16,15 @@ class Contact(AcrossVersions):
     """A person at a company; one per company and e-mail address.
 
     Attributes:
-        is_new: None in lists.
+        id: The service's id.
+        email: The address, as it was given first.
+        name: The contact's name.
+        role: Its role, such as "CEO".
+        is_primary: Whether it is the company's primary contact.
+        avatar_url: The URL of its picture.
+        metadata: Stored notes, as JSON.
+        is_new: Whether the call created it; None in lists.
+        extra: Fields that this version does not know, in wire names.
     """
 
     id: str = required()
@@ -32,7 +40,14 @@ class Contact(AcrossVersions):
 
 @frozen
 class BulkUpsertResult(AcrossVersions):
-    """What became of many contacts, each as it was after its own step."""
+    """The result of creating or updating many contacts.
+
+    Attributes:
+        created: The number of created contacts.
+        updated: The number of updated contacts.
+        contacts: The contacts in the order of the input, each as it was after its step.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     created: int = required()
     updated: int = required()

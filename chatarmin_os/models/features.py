@@ -1,4 +1,4 @@
-"""What a company may use, and how much of it is left."""
+"""Access to features, and the quantities that are left."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 @frozen(unsafe_hash=False)  # it holds a mapping
 class FeatureAccess(AcrossVersions):
-    """A company's access to one feature; true if the feature can be used right now (`can_use`).
+    """A company's access to one feature; true if the company can use the feature now (`can_use`).
 
     Attributes:
-        can_use: Right now: enabled, not expired, below the limit.
-        current_usage: In this billing period.
-        quantity_limit: None: unlimited.
-        included_quantity: What is not billed; None: not billed by usage.
-        remaining: None: unlimited.
-        source: subscription, manual, trial or api.
-        valid_until: Valid before this instant; None: no expiry.
+        feature_code: The feature.
+        feature_name: Its name to show.
+        is_enabled: Whether the company may use it at all.
+        can_use: Whether it is enabled, not expired, and below the limit.
+        has_quantity: Whether its usage is counted.
+        current_usage: The usage in this billing period.
+        quantity_limit: The most that may be used in a billing period; None: unlimited.
+        included_quantity: The part of it that is not billed; None: not billed by usage.
+        remaining: The quantity left in this period; None: unlimited.
+        config_values: The settings of the access.
+        source: The origin of the access: subscription, manual, trial or api.
+        valid_until: The instant at which the access ends, in UTC; None: no expiry.
+        extra: Fields that this version does not know, in wire names.
     """
 
     feature_code: str | None = None
@@ -46,7 +52,13 @@ class FeatureAccess(AcrossVersions):
 
 @frozen
 class OrgFeatures(AcrossVersions):
-    """All features of the company that an external organisation id is linked to."""
+    """The company that an organisation id is linked to, with its access to each feature.
+
+    Attributes:
+        company_id: The company.
+        features: Its access to each feature, in the order of the catalogue.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     company_id: str = required()
     features: tuple[FeatureAccess, ...] = required(())

@@ -12,7 +12,15 @@ from chatarmin_os.models._base import required, unknown_fields
 
 @frozen
 class Link(AcrossVersions):
-    """One of your organisation ids, tied to a company."""
+    """The link of one of your organisation ids to a company.
+
+    Attributes:
+        company_id: The company.
+        external_org_id: Your id of the organisation.
+        label: The name to show for the link.
+        external_user_id: Your id of the user who created it.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     company_id: str | None = None
     external_org_id: str | None = None
@@ -23,7 +31,13 @@ class Link(AcrossVersions):
 
 @frozen
 class ResetResult(AcrossVersions):
-    """How much a reset deleted."""
+    """The result of a reset.
+
+    Attributes:
+        links_deleted: The number of deleted links.
+        contacts_deleted: The number of deleted contacts.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     links_deleted: int = required()
     contacts_deleted: int | None = None

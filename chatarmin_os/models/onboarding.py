@@ -1,4 +1,4 @@
-"""What one onboarding call did."""
+"""Results of onboarding and of sign-up."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from chatarmin_os.models._base import required, unknown_fields
 
 @frozen
 class OnboardBilling(AcrossVersions):
-    """What is now so with the company's billing, also where it was so before.
+    """The state of the company's billing after the call, whether the call changed it or not.
 
     Attributes:
-        subscription_id: Stripe's, `sub_...`.
+        claimed: Whether the company has claimed the checkout.
+        linked: Whether the subscription is linked.
+        tier_applied: Whether the tier is applied.
+        subscription_id: Stripe's id, `sub_...`.
+        extra: Fields that this version does not know, in wire names.
     """
 
     claimed: bool | None = None
@@ -27,10 +31,14 @@ class OnboardBilling(AcrossVersions):
 
 @frozen
 class OnboardResult(AcrossVersions):
-    """The company, how it was found, and its billing where any was asked for.
+    """The company, how it was found, and its billing.
 
     Attributes:
+        company_id: The company.
+        company_name: Its name.
         link_status: created, linked or already_linked.
+        billing_status: The state of its billing; None if neither checkout, subscription nor tier was given.
+        extra: Fields that this version does not know, in wire names.
     """
 
     company_id: str = required()
@@ -42,11 +50,13 @@ class OnboardResult(AcrossVersions):
 
 @frozen
 class SignUpResult(AcrossVersions):
-    """The company behind an organisation that signed up, and whether it was put on the starting tier.
+    """The company behind an organisation that signed up, and whether the starting tier was applied.
 
-    The client makes it of several answers, so it has no `extra`.
+    The client builds it from several answers, so it has no `extra`.
 
     Attributes:
+        company_id: The company.
+        company_name: Its name.
         link_status: created, linked (its verified domain was known) or already_linked.
         tier_applied: Whether this call applied the starting tier; False if the company had features or a subscription.
     """

@@ -12,7 +12,13 @@ from chatarmin_os.models._base import Quantity, required, unknown_fields
 
 @frozen
 class TierSummary(AcrossVersions):
-    """A tier by code and name."""
+    """A tier's code and name.
+
+    Attributes:
+        code: The tier's code.
+        name: Its name to show.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     code: str = required()
     name: str | None = None
@@ -24,7 +30,10 @@ class StripePrice(AcrossVersions):
     """A price at Stripe.
 
     Attributes:
-        unit_amount: In minor units, such as cents.
+        price_id: Stripe's id, `price_...`.
+        unit_amount: The amount in minor units, such as cents.
+        currency: The currency in lower case, such as eur.
+        extra: Fields that this version does not know, in wire names.
     """
 
     price_id: str = required()
@@ -35,7 +44,12 @@ class StripePrice(AcrossVersions):
 
 @frozen
 class BaseFee(AcrossVersions):
-    """What a tier costs per billing period before any usage."""
+    """The price of a tier per billing period, without usage.
+
+    Attributes:
+        stripe: Its price at Stripe.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     stripe: StripePrice | None = None
     extra: dict[str, Any] = unknown_fields()
@@ -43,10 +57,14 @@ class BaseFee(AcrossVersions):
 
 @frozen(unsafe_hash=False)  # it holds a mapping
 class TierFeature(AcrossVersions):
-    """What a tier grants of one feature.
+    """A feature as a tier grants it.
 
     Attributes:
-        stripe: None: usage has no price of its own.
+        code: The feature's code.
+        name: Its name to show.
+        config_values: The settings that the tier gives it.
+        stripe: The price of its usage at Stripe; None if usage has no price.
+        extra: Fields that this version does not know, in wire names.
     """
 
     code: str | None = None
@@ -61,7 +79,12 @@ class Tier(AcrossVersions):
     """A tier with its features and prices.
 
     Attributes:
-        stripe_price_ids: The base fee's first, then the features'.
+        code: The tier's code.
+        name: Its name to show.
+        base_fee: The price per billing period; None if there is none.
+        features: The features that it grants.
+        stripe_price_ids: The line items of a Stripe checkout: the base fee's price, then those of the features.
+        extra: Fields that this version does not know, in wire names.
     """
 
     code: str = required()
@@ -74,7 +97,13 @@ class Tier(AcrossVersions):
 
 @frozen
 class ApplyTierResult(AcrossVersions):
-    """What applying a tier did."""
+    """The result of applying a tier.
+
+    Attributes:
+        tier_code: The tier's code.
+        features_applied: The number of features that it granted.
+        extra: Fields that this version does not know, in wire names.
+    """
 
     tier_code: str | None = None
     features_applied: int | None = None

@@ -1,1 +1,1 @@
-"""What can be asked of the service: one request class per procedure, a module per noun; `table` lists all."""
+"""The requests: one class per procedure, a module per noun; `table` lists all of them."""

@@ -24,7 +24,7 @@ from chatarmin_os.models.billing import BillingStatus, ClaimResult, LinkSubscrip
 class TrackUsageInput(Request[UsageResult]):
     """Count usage; one object is one event, however often it is sent.
 
-    Without an `idempotency_key` it makes its own, a UUID4, when it is built. Another event with the same values:
+    Without an `idempotency_key` it generates one, a UUID4, when it is built. For another event with the same values use
     `attrs.evolve(request, idempotency_key=None)`.
 
     Example:
@@ -59,7 +59,7 @@ class ClaimCheckoutInput(Request[ClaimResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
-    """Link a Stripe subscription that exists already."""
+    """Link an existing Stripe subscription."""
 
     path: ClassVar = "billing.linkSubscription"
     kind: ClassVar = "mutation"
@@ -74,7 +74,7 @@ class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetStatusInput(Request[BillingStatus]):
-    """How does a company's billing stand?"""
+    """Get a company's active subscriptions and its number of enabled features."""
 
     path: ClassVar = "billing.getStatus"
     kind: ClassVar = "query"

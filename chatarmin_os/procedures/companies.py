@@ -63,7 +63,7 @@ def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetByProductLinkInput(Request[Company | None]):
-    """Which company is linked to an external organisation id?"""
+    """Get the company that an organisation id is linked to."""
 
     path: ClassVar = "companies.getByProductLink"
     kind: ClassVar = "query"
@@ -74,7 +74,7 @@ class GetByProductLinkInput(Request[Company | None]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateCompanyInput(Request[Company]):
-    """Create a company and its link."""
+    """Create a company and its link to an organisation."""
 
     path: ClassVar = "companies.create"
     kind: ClassVar = "mutation"
@@ -91,7 +91,7 @@ class CreateCompanyInput(Request[Company]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class UpdateCompanyInput(Request[Company]):
-    """Change what is known about a company."""
+    """Change the instant a company was created."""
 
     path: ClassVar = "companies.update"
     kind: ClassVar = "mutation"
@@ -104,7 +104,7 @@ class UpdateCompanyInput(Request[Company]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class SmartLinkInput(Request[SmartLinkResult]):
-    """Find the company that hints describe, and link it where that is safe."""
+    """Find the company that hints describe, and link it if the match is safe."""
 
     path: ClassVar = "companies.smartLink"
     kind: ClassVar = "mutation"

@@ -37,7 +37,18 @@ class _ContactFields(AcrossVersions):
 
 @frozen(kw_only=True)
 class ContactInput(_pydantic.Instance, _ContactFields):
-    """A contact among others, for `contacts.bulk_upsert`.
+    """One contact of `contacts.bulk_upsert`.
+
+    Args:
+        email: The address, which identifies the contact whatever its case.
+        name: The contact's name.
+        role: Its role, such as "CEO".
+        is_primary: Whether it is the company's primary contact.
+        avatar_url: The URL of its picture.
+        metadata: Notes to store with it, as JSON.
+
+    Raises:
+        InvalidInput: An invalid field.
 
     Example:
         >>> ContactInput(email="ann@acme.com", role="CEO").role
@@ -46,7 +57,7 @@ class ContactInput(_pydantic.Instance, _ContactFields):
 
 
 def contact_inputs(value: Iterable[ContactInput | Mapping[str, Any]]) -> tuple[ContactInput, ...]:
-    """Contacts from an iterable of `ContactInput` or mappings with its keys."""
+    """Return contacts, given as `ContactInput`s or mappings with its keys."""
     given = items(value, of="contacts")
     return tuple(at_field(f"[{index}]", _contact_input)(contact) for index, contact in enumerate(given))
 
@@ -83,7 +94,7 @@ class BulkUpsertInput(Request[BulkUpsertResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ListContactsInput(Request[list[Contact]]):
-    """Which contacts does a company have?"""
+    """List a company's contacts."""
 
     path: ClassVar = "contacts.list"
     kind: ClassVar = "query"

@@ -1,4 +1,4 @@
-"""Requests about what a company may use."""
+"""Requests about the access of companies to features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureCheckInput(Request[FeatureAccess]):
-    """May a company use a feature now?"""
+    """Get a company's present access to a feature."""
 
     path: ClassVar = "features.check"
     kind: ClassVar = "query"
@@ -38,7 +38,7 @@ class FeatureCheckInput(Request[FeatureAccess]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ListAccessInput(Request[list[FeatureAccess]]):
-    """What may a company use?"""
+    """List a company's access to each feature."""
 
     path: ClassVar = "features.listAccess"
     kind: ClassVar = "query"
@@ -49,7 +49,7 @@ class ListAccessInput(Request[list[FeatureAccess]]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureSetAccessInput(Request[FeatureAccess]):
-    """Change a company's access to a feature; what is not given stays."""
+    """Change a company's access to a feature; omitted fields stay unchanged."""
 
     path: ClassVar = "features.setAccess"
     kind: ClassVar = "mutation"
@@ -69,12 +69,12 @@ class FeatureSetAccessInput(Request[FeatureAccess]):
     def __attrs_post_init__(self) -> None:
         if (self.company_id is None) == (self.external_org_id is None):
             given = "neither" if self.company_id is None else "both"
-            raise InvalidInput(f"give exactly one of company_id and external_org_id; got {given}").at("company_id")
+            raise InvalidInput(f"expected exactly one of company_id and external_org_id, got {given}").at("company_id")
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
-    """What may the company behind an external organisation id use?"""
+    """Get the company behind an organisation id, with its access to each feature."""
 
     path: ClassVar = "features.getAccessByExternalOrgId"
     kind: ClassVar = "query"
@@ -85,7 +85,7 @@ class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CheckByExternalOrgIdInput(Request[FeatureAccess]):
-    """May the company behind an external organisation id use a feature now?"""
+    """Get the present access of the company behind an organisation id to a feature."""
 
     path: ClassVar = "features.checkByExternalOrgId"
     kind: ClassVar = "query"

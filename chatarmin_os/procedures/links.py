@@ -13,7 +13,7 @@ from chatarmin_os.models.links import Link, ResetResult
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateLinkInput(Request[Link]):
-    """Link an external organisation id to a company by hand."""
+    """Link an organisation id to a company by hand."""
 
     path: ClassVar = "links.create"
     kind: ClassVar = "mutation"

@@ -41,6 +41,6 @@ class OnboardInput(Request[OnboardResult]):
 
     def __attrs_post_init__(self) -> None:
         if self.checkout_session_id is not None and self.stripe_subscription_id is not None:
-            raise InvalidInput("give a checkout or a subscription, not both").at("checkout_session_id")
+            raise InvalidInput("must not be given with a subscription", "omit one of them").at("checkout_session_id")
         if self.stripe_customer_id is not None and self.stripe_subscription_id is None:
-            raise InvalidInput("a customer goes with a stripe_subscription_id").at("stripe_customer_id")
+            raise InvalidInput("must be given with a stripe_subscription_id", "omit it").at("stripe_customer_id")

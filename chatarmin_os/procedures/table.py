@@ -1,4 +1,4 @@
-"""The one table of procedures: the place to mend should the service name one otherwise."""
+"""The table of procedures: the one place to change if the service renames a path."""
 
 from __future__ import annotations
 
@@ -58,4 +58,4 @@ PROCEDURES: Mapping[str, type[Request[Any]]] = MappingProxyType(
         )
     }
 )
-"""Path on the wire -> request class: the counterpart of the TypeScript SDK's `AppRouter`."""
+"""Wire path -> request class: the counterpart of the TypeScript SDK's `AppRouter`."""

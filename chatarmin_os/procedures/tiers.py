@@ -13,7 +13,7 @@ from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
 
 @frozen(kw_only=True)
 class ListTiersInput(Request[list[TierSummary]]):
-    """Which tiers are there? It has no input at all."""
+    """List the tiers; it has no input."""
 
     path: ClassVar = "tiers.list"
     kind: ClassVar = "query"
@@ -22,7 +22,7 @@ class ListTiersInput(Request[list[TierSummary]]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetTierInput(Request[Tier]):
-    """What does a tier grant, and what does it cost?"""
+    """Get a tier with its features and prices."""
 
     path: ClassVar = "tiers.get"
     kind: ClassVar = "query"
@@ -33,7 +33,7 @@ class GetTierInput(Request[Tier]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ApplyTierInput(Request[ApplyTierResult]):
-    """Grant a company a tier's features, without Stripe."""
+    """Grant a company the features of a tier, without Stripe."""
 
     path: ClassVar = "tiers.apply"
     kind: ClassVar = "mutation"

@@ -1,4 +1,4 @@
-"""Redacting recorded calls: inputs and answers by a redactor, and refusals also of what it has removed before."""
+"""Redacting recorded calls: inputs and answers by a redactor, and refusals also of all that it has removed before."""
 
 from __future__ import annotations
 
@@ -16,46 +16,47 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.recording.file import Recorded
+    from chatarmin_os.recording.line import RecordedCall
 
 MAX_DEPTH = 200
-"""Levels that redactors walk through: some calls of a function each, of which Python allows a thousand."""
+"""Levels that redactors walk through: each costs some function calls, of which Python allows a thousand."""
 
-_GONE = "redacted"
+_REMOVED = "redacted"
 _TOKENS = re.compile(r"[a-z]+|[0-9]+|.", re.DOTALL)
-_COMMON = re.compile(r"[a-z0-9]{2}|.", re.DOTALL)  # is in too many messages to say anything
+_COMMON = re.compile(r"[a-z0-9]{2}|.", re.DOTALL)  # found in too many messages
 _MAX_START = 8  # tokens
 _MAX_ESCAPED = 500  # characters
 
 
 class Redaction:
-    """Removes from calls what a redactor removes from inputs and answers, and from refusals what quotes any of it."""
+    """Removes texts from calls: from inputs and answers by a redactor, and from refusals also those removed before."""
 
     def __init__(self, redact: Callable[[JSON], JSON]) -> None:
         self._redact = redact
         self._removed = _Removed()
         self._lock = threading.Lock()
 
-    def of(self, recorded: Recorded) -> Recorded:
+    def redact(self, recorded: RecordedCall) -> RecordedCall:
         """Return a redacted call.
 
         Raises:
             ValueError: It is nested deeper than `MAX_DEPTH` levels.
         """
-        [(came, what)] = recorded.came.items()
-        if is_deeper(recorded.input, MAX_DEPTH) or is_deeper(what, MAX_DEPTH):
-            raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
-        given = self._redacted(recorded.input)
-        if came == "answer":
-            return recorded._replace(input=given, came={came: self._redacted(what)})
-        told = {"message": what["message"], "data": what.get("data")}
+        [(kind, result)] = recorded.outcome.items()
+        if is_deeper(recorded.input, MAX_DEPTH) or is_deeper(result, MAX_DEPTH):
+            raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+        given = self._content(recorded.input)
+        if kind == "answer":
+            return recorded._replace(input=given, outcome={kind: self._content(result)})
+        refusal = {"message": result["message"], "data": result.get("data")}
         with self._lock:
-            told = _replaced(told, self._removed.replace)
-        told = self._redact(told)
-        words = {key: told[key] for key in ("message", "data") if key in what}
-        return recorded._replace(input=given, came={came: {**what, **words}})
+            refusal = _map_texts(refusal, self._removed.replace)
+        refusal = self._redact(refusal)
+        redacted = {key: refusal[key] for key in ("message", "data") if key in result}
+        return recorded._replace(input=given, outcome={kind: {**result, **redacted}})
 
-    def _redacted(self, content: JSON) -> JSON:
+    def _content(self, content: JSON) -> JSON:
+        """Return a redacted input or answer, and remember the texts that were removed."""
         redacted = self._redact(content)
         if redacted != content:
             with self._lock:
@@ -67,8 +68,8 @@ class Redaction:
 class _Removed:
     """The texts that were removed, each with its replacement.
 
-    They are found by the tokens they begin with and by their lengths, so that a message is read once however many
-    texts there are. Letter case does not count; a text is not found inside a word.
+    The first tokens of a text and its length find it, so that a message is read once, however many texts there are.
+    Letter case does not count; a text is not found inside a word.
     """
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class _Removed:
                 self._replacements[_lower(form)] = new
 
     def replace(self, text: str) -> str:
-        """Return *text* without the texts that were removed; of two that begin at one place, without the longer."""
+        """Return *text* without the removed texts; of two that begin at the same place, the longer is replaced."""
         lowered = _lower(text)
         places = [found.start() for found in _TOKENS.finditer(lowered)] + [len(lowered)]
         ends = set(places)
@@ -111,7 +112,7 @@ class _Removed:
 
 
 def _forms(text: str) -> set[str]:
-    """Return a text as messages quote it: as it is, or escaped as in JSON, URLs, HTML and SQL."""
+    """Return a text as messages quote it: unchanged, or escaped as in JSON, URLs, HTML and SQL."""
     if len(text) > _MAX_ESCAPED:
         return {text}
     well_formed = text.encode(errors="replace").decode()
@@ -124,7 +125,7 @@ def _forms(text: str) -> set[str]:
 
 
 def _lower(text: str) -> str:
-    """Return a text of the same length in small letters: a few letters have two in their place."""
+    """Return a text of the same length in lower case; letters whose lower case is longer stay."""
     lowered = text.lower()
     if len(lowered) == len(text):
         return lowered
@@ -135,20 +136,20 @@ def _changes(before: JSON, after: JSON) -> Iterator[tuple[str, str]]:
     """Yield the texts that a redactor has changed, each with its replacement."""
     if isinstance(before, str):
         if before != after:
-            yield before, after if isinstance(after, str) else _GONE
+            yield before, after if isinstance(after, str) else _REMOVED
     elif isinstance(before, list):
         same = isinstance(after, list) and len(after) == len(before)
         for place, item in enumerate(before):
-            yield from _changes(item, after[place] if same else _GONE)
+            yield from _changes(item, after[place] if same else _REMOVED)
     elif isinstance(before, dict):
         others = after if isinstance(after, dict) and len(after) == len(before) else {}
-        for (key, value), other in zip(before.items(), others.values() or [_GONE] * len(before), strict=True):
+        for (key, value), other in zip(before.items(), others.values() or [_REMOVED] * len(before), strict=True):
             yield from _changes(value, others.get(key, other))
 
 
-def _replaced(content: JSON, replace: Callable[[str], str]) -> JSON:
+def _map_texts(content: JSON, replace: Callable[[str], str]) -> JSON:
     if isinstance(content, str):
         return replace(content)
     if isinstance(content, dict):
-        return {replace(key): _replaced(value, replace) for key, value in content.items()}
-    return [_replaced(item, replace) for item in content] if isinstance(content, list) else content
+        return {replace(key): _map_texts(value, replace) for key, value in content.items()}
+    return [_map_texts(item, replace) for item in content] if isinstance(content, list) else content

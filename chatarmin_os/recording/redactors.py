@@ -1,11 +1,11 @@
-"""Ready-made redactors for recordings: they take personal data out, and keep equal values equal.
+"""Ready-made redactors for recordings: they remove personal data, and keep equal values equal.
 
-What is taken out is replaced by the beginning of its digest, so that a replay finds it. That is a pseudonym, no secret:
-who guesses a value can check the guess. It will do for test accounts; customers are better not recorded at all.
+They replace each value by the beginning of its digest, so that a replay finds it. That is a pseudonym, no secret:
+anybody who guesses a value can check the guess. Use them for test accounts, and do not record customers at all.
 
-What the service takes to be equal stays equal: addresses in capitals, domains written as URLs, names with another
-legal form. What it would refuse stays malformed, domains of free mail providers stay as they are, and what was redacted
-is not redacted again. The time that a redactor takes is proportional to the size of its input.
+Values that the service treats as equal stay equal: addresses in capitals, domains written as URLs, names with another
+legal form. Invalid values stay invalid, domains of free mail providers are kept, and a pseudonym is not redacted again.
+The time that a redactor takes is proportional to the size of its input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOST = re.compile(
 )
 _DOTS = ".\u3002\uff0e\uff61"
 _QUOTES = "'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
-_LONGEST_HOST = 2000  # a longer text is no host
+_MAX_HOST = 2000  # characters
 
 _BRACKETED = re.compile(r"(<[^<>\s](?:(?!@|%40)[^<>\s])*+(?:@|%40)[^<>\s]++>)")  # no step is taken back
 _AROUND_NAMES = '"<>@,;:\r\n'
@@ -44,7 +44,7 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 _WORD_OF_A_PROGRAM = re.compile(r"[a-z0-9_$][\w.$:/@+-]*", re.ASCII)
-_LONGEST_NAME = 500  # normalising takes time that grows with the square of combining marks in a row
+_MAX_NAME = 500  # characters; the time to normalise grows with the square of combining marks in a row
 
 _PSEUDONYM = re.compile(r"x[0-9a-f]{8}")
 _MALFORMED_PSEUDONYM = re.compile(r"x[0-9a-f]{8}@x[0-9a-f]{8}")  # of an address whose host is none
@@ -59,10 +59,10 @@ _MESSAGES = frozenset({"message", "stack", "detail"})
 
 
 def personal_data(content: JSON) -> JSON:
-    """Take out e-mail addresses, domains, names, pictures and metadata: all that the others here take out.
+    """Remove e-mail addresses, domains, names, pictures and metadata: everything that the other redactors here remove.
 
-    Ids, roles and the settings of features stay as they are. A name that a refusal does not quote is taken out of its
-    message only where the recording has shown it: in this call, or in one before.
+    Ids, roles and the settings of features are kept. A name that a refusal does not quote is removed from its
+    message only if the recording has shown it: in this call, or in one before.
 
     Example:
         >>> personal_data({"email": "joan@acme.example", "name": "Joan Doe", "role": "owner"})
@@ -74,7 +74,7 @@ def personal_data(content: JSON) -> JSON:
 def email_addresses(content: JSON) -> JSON:
     """Replace every e-mail address in any text or key, and the domains of companies, by others of the same shape.
 
-    An address is found in a URL too, with its sign encoded (`%40`), and with an apostrophe in it.
+    That includes addresses in a URL, with an encoded sign (`%40`), and with an apostrophe.
 
     Example:
         >>> email_addresses(["Joan <joan@acme.example>", "JOAN@acme.example", "no address"])
@@ -84,11 +84,11 @@ def email_addresses(content: JSON) -> JSON:
 
 
 def names(content: JSON) -> JSON:
-    """Replace names of companies, contacts and customers, the short ids made of them, labels of links, and pictures.
+    """Replace names of companies, contacts and customers, their short ids, labels of links, and pictures.
 
     A refusal's message loses the names that it quotes, and the query that a database reports; any text loses the
-    name in front of an `<address>`. The names of features and tiers stay: they have a code beside them, or are those
-    of a subscription's tier.
+    name in front of an `<address>`. The names of features and tiers stay: they have a code beside them, or belong to
+    a subscription's tier.
 
     Example:
         >>> names({"companyName": "Acme Inc", "featureCode": "seats"})
@@ -110,7 +110,7 @@ def names(content: JSON) -> JSON:
 
 
 def metadata(content: JSON) -> JSON:
-    """Replace free-form metadata as a whole, where there is any.
+    """Replace free-form metadata as a whole, unless it is empty.
 
     Example:
         >>> metadata({"metadata": {"phone": "123"}, "quantity": 5})
@@ -132,14 +132,14 @@ def _without_addresses(key: str, text: str) -> str:
         local, _, host = address.rpartition("@")
         return text.replace(address, _address(local, "@", host))
     if key in _EMAILS and text.strip():
-        return text if _MALFORMED_PSEUDONYM.fullmatch(text.strip()) else _digest(text)  # is none either
+        return text if _MALFORMED_PSEUDONYM.fullmatch(text.strip()) else _digest(text)  # stays invalid
     return _without_addresses_inside(text)
 
 
 def _without_addresses_inside(text: str) -> str:
-    """Replace the addresses in a text: around each sign for "at", what can belong to the address.
+    """Replace the addresses in a text: around each sign for "at", all characters that an address may have.
 
-    A bit more may go than the address, but nothing of it may stay.
+    It may remove a bit more than the address, but never less.
     """
     first, *others = _AT.split(text)
     if not others:
@@ -192,9 +192,9 @@ def _address(local: str, at: str, host: str) -> str:
 
 
 def _domain(text: str) -> str:
-    domain = addresses.domain(text) if len(text) <= _LONGEST_HOST else None
+    domain = addresses.domain(text) if len(text) <= _MAX_HOST else None
     if domain is None:
-        return _digest(text.lower())  # is none either
+        return _digest(text.lower())  # stays invalid
     is_kept = domain in addresses.FREE_MAIL_DOMAINS or _PSEUDONYM.fullmatch(domain.removesuffix(".example"))
     return domain if is_kept else f"{_digest(domain)}.example"
 
@@ -207,25 +207,25 @@ def _renamed(key: str, value: JSON) -> JSON:
     if key in _NAMES:
         return _name(value)
     if key in _PICTURES and not _PSEUDONYM.fullmatch(value.removeprefix("https://").removesuffix(".example")):
-        return f"https://{_digest(value)}.example" if is_url(value) else _digest(value)  # is none either
+        return f"https://{_digest(value)}.example" if is_url(value) else _digest(value)  # stays invalid
     return _without_display_names(_message(value) if key in _MESSAGES else value)
 
 
 def _name(name: str) -> str:
     if _PSEUDONYM.fullmatch(name.removeprefix("name ")):
         return name
-    return f"name {_digest((len(name) <= _LONGEST_NAME and normalised(name)) or name)}"
+    return f"name {_digest((len(name) <= _MAX_NAME and normalised(name)) or name)}"
 
 
 def _message(text: str) -> str:
-    """Return what a refusal says, without the names that it quotes and without a query; zod's is a list as JSON."""
+    """Return a refusal's message without the names that it quotes and without a query; zod's is a list as JSON."""
     try:
         issues = json.loads(text)
-        told = names(issues)
+        redacted = names(issues)
     except (ValueError, RecursionError):
-        issues = told = None
+        issues = redacted = None
     if isinstance(issues, (list, dict)):
-        return text if told == issues else json.dumps(told, ensure_ascii=False)
+        return text if redacted == issues else json.dumps(redacted, ensure_ascii=False)
     return _QUOTED.sub(_without_quoted_name, without_query(text))
 
 
@@ -252,16 +252,16 @@ def _without_display_names(text: str) -> str:
 
 
 def _short_id(short_id: str, name: JSON, renamed: JSON) -> str:
-    """Return the short id of what a name was replaced by, with the number that told two of them apart."""
+    """Return the short id of a name's replacement, with the number that distinguishes two of them."""
     if not isinstance(name, str) or not isinstance(renamed, str):
         return _digest(short_id)
-    number = re.fullmatch(r"-\d+", short_id.removeprefix(slug(name[:_LONGEST_NAME])))
+    number = re.fullmatch(r"-\d+", short_id.removeprefix(slug(name[:_MAX_NAME])))
     return slug(renamed) + (number.group() if number else "")
 
 
 def _without_settings(value: JSON) -> JSON:
     if not isinstance(value, dict):
-        return _digest(value if isinstance(value, str) else json.dumps(value))  # no settings either
+        return _digest(value if isinstance(value, str) else json.dumps(value))  # stays invalid
     if value.keys() == {"redacted"} and isinstance(value["redacted"], str):
         return {"redacted": _digest(value["redacted"])}
     return {"redacted": _digest(json.dumps(value, sort_keys=True))}
@@ -274,7 +274,7 @@ def _digest(text: str) -> str:
 
 
 def _changed(content: JSON, change: Callable[[str, str], str], key: str = "") -> JSON:
-    """Return JSON whose texts and keys are changed; *change* is told the key at which each stands, "" for a key."""
+    """Return JSON with changed texts and keys; *change* gets the key of each text, "" for a key, and the text."""
     if isinstance(content, dict):
         return {change("", name): _changed(value, change, name) for name, value in content.items()}
     if isinstance(content, list):

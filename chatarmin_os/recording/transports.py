@@ -1,15 +1,15 @@
-"""Recording real calls, and replaying them: a test double that cannot know more than the service said."""
+"""Recording calls to a service, and replaying them: a test double that answers exactly as the service did."""
 
 from __future__ import annotations
 
 import difflib
 import json
-import marshal
 import os
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from chatarmin_os._call import Call
@@ -17,39 +17,50 @@ from chatarmin_os._input import Number
 from chatarmin_os._json import JSON, copy_json, describe, short_repr
 from chatarmin_os.errors import ApiError, CassetteError, ChatarminError, TransportError
 from chatarmin_os.recording import file
+from chatarmin_os.recording.line import RecordedCall, answer_of, decode, encode, outcome_of
+from chatarmin_os.recording.prologue import Prologue
 from chatarmin_os.recording.redaction import Redaction
 from chatarmin_os.transports.base import Transport, sharing
 
 _KEY = "idempotencyKey"
-_MOST_SHOWN = 5
+_MAX_SHOWN = 5
 _MAX_COMPARED, _MAX_COMPARED_TEXT = 500, 2000  # calls, and characters of each, among which the nearest is looked for
 _MAX_COMPARED_LINES = 2000
 _MAX_LINES, _MAX_LINE = 40, 200  # of a difference
 _NOT_REDACTED = (
-    "The recording was made without a redactor; `chatarmin-os recording redact` takes out of it what this one does."
+    "The recording was made without a redactor; `chatarmin-os recording redact` removes from it what this one removes."
 )
 
 
 class RecordingTransport(Transport):
-    """Passes calls on to another transport, and writes down what came of them.
+    """Passes calls on to another transport, and writes down their outcomes.
 
     Args:
-        inner: What answers: `HTTPTransport` for the real service.
-        path: The file to make: JSON Lines, a call a line, to be committed beside the tests that replay it.
-        redact: Called with each input, each answer and each refusal's `{"message", "data"}`; what it returns is
+        inner: The transport that answers: `HTTPTransport` for the real service.
+        path: The file to create: JSON Lines, a call a line, to be committed beside the tests that replay it.
+        redact: Called with each input, each answer and each refusal's `{"message", "data"}`; its result is
             written instead. It must keep equal values equal, or the replay does not find them.
-        overwrite: Whether a file that is there already is replaced.
+        overwrite: Whether to replace an existing file.
+        prologue: Whether to query the state that the calls start from, and to write it down too. Without it
+            the recorder passes calls on and sends nothing else.
 
     Raises:
-        CassetteError: The file is there already, or cannot be written.
+        CassetteError: The file already exists, or writing to it fails.
 
     Policies:
-        - **Secrets**: neither key nor headers nor base URL's credentials come here, so none can be in the file.
-        - **Files** are good at any moment: each call is one write, made when its answer is known. A line that cannot be
-          written whole, because the disk is full, is removed again, and the call is a `CassetteError`.
-        - **Threads** may share it: calls are written in the order in which their answers come. A drift check of calls
-          that depend on each other needs them one after the other. Batches are written as their calls.
+        - **Secrets**: the recorder sees neither key nor headers nor the base URL's credentials, so none can be in the
+          file.
+        - **Files** are valid at any moment: each call is one write, as soon as its answer is known. If a line does not
+          fit, because the disk is full, it is removed again, and the call raises `CassetteError`.
+        - **Threads** may share it: the order of calls is that of their answers. For a drift check, send calls that
+          depend on each other one after the other. A batch is written as its calls.
         - **Failures** (no answer) are written down too, and fail the replay in the same way.
+        - **Prologue**: a drift check starts the fake from it; a replay skips it. It asks before the first call that
+          names an organisation or a company: once `tiers.list` and `tiers.get` of each tier; 1 query for each
+          organisation (its link), 3 for each company (access, billing status, contacts). They are sent as at most 2
+          batches. After a mutation whose answer shows a company or subscription for the first time there is 1 batch
+          more, of 1 to 4 queries for each. Queries have timeouts of their own. One that fails is written down as
+          unknown and changes nothing for the call; if several threads name the same company, the later ones wait.
 
     Example:
         >>> from pathlib import Path
@@ -63,7 +74,7 @@ class RecordingTransport(Transport):
         True
     """
 
-    __slots__ = ("inner",)  # all else is shared with what `with_options` returns
+    __slots__ = ("inner",)  # all else is shared with the transports that `with_options` returns
 
     inner: Transport
 
@@ -74,6 +85,7 @@ class RecordingTransport(Transport):
         *,
         redact: Callable[[JSON], JSON] | None = None,
         overwrite: bool = False,
+        prologue: bool = False,
     ) -> None:
         if not isinstance(inner, Transport):
             raise TypeError(f"inner: expected a chatarmin_os.transports.Transport, got {describe(inner)}")
@@ -81,7 +93,9 @@ class RecordingTransport(Transport):
         redactor = _redactor(redact)
         self.name = inner.name
         self._redaction = Redaction(redactor) if redactor else None
-        self._file = file.Writer(path, file.head(self.name, is_redacted=redact is not None), overwrite=overwrite)
+        self._prologue = Prologue(self._write_prologue) if prologue else None
+        head = file.head(self.name, is_redacted=redact is not None, has_prologue=bool(prologue))
+        self._file = file.Writer(path, head, overwrite=overwrite)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.inner!r}>"
@@ -90,25 +104,33 @@ class RecordingTransport(Transport):
         """Return the inner transport's answer, written down.
 
         Raises:
-            CassetteError: The recording is closed; nothing was called. Or the answer cannot be written down: it is no
-                JSON that a recording holds, or the disk is full.
+            CassetteError: The recording is closed, and nothing was called. Or the answer cannot be written down: it is
+                no JSON that a recording holds, or the disk is full.
         """
         self._refuse_closed()
+        if self._prologue:
+            self._prologue.before([call], self.inner)
         try:
             answer = self.inner.send(call)
         except (ApiError, TransportError) as error:
             self._write(call, error)
             raise
         self._write(call, answer)
+        if self._prologue:
+            self._prologue.after([call], [answer], self.inner)
         return answer
 
     def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
         """Return the inner transport's answers, each written down."""
         self._refuse_closed()
+        if self._prologue:
+            self._prologue.before(calls, self.inner)
         answers = self.inner.send_many(calls)
         for call, answer in zip(calls, answers, strict=False):
             if not isinstance(answer, ChatarminError) or isinstance(answer, (ApiError, TransportError)):
                 self._write(call, answer)
+        if self._prologue:
+            self._prologue.after(calls, answers, self.inner)
         return answers
 
     def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> RecordingTransport:
@@ -127,21 +149,27 @@ class RecordingTransport(Transport):
             raise CassetteError("the recording is closed; nothing was called")
 
     def _write(self, call: Call, answer: JSON | ApiError | TransportError) -> None:
-        recorded = file.Recorded(call.path, call.kind, call.input, file.came_of(answer))
         try:
-            line = file.line(recorded)
-            if self._redaction:  # a redactor sees JSON, whatever the inner transport has answered
-                line = file.line(self._redaction.of(file.call_of(line)))
-            self._file.append(line)
+            self._append(RecordedCall(call.path, call.kind, call.input, outcome_of(answer)))
         except (OSError, RecursionError, ValueError) as error:
             why = getattr(error, "strerror", None) or str(error)
-            told = f"{call.path} was answered, and that cannot be written down: {why} ({self._file.path})"
-            self._file.problem = CassetteError(told)
+            problem = f"{call.path} was answered, and the recording cannot hold the answer: {why} ({self._file.path})"
+            self._file.problem = CassetteError(problem)
             raise self._file.problem from error
+
+    def _write_prologue(self, recorded: RecordedCall) -> None:
+        with suppress(OSError, RecursionError, ValueError):  # a missing line is unknown state, as a failed query is
+            self._append(recorded)
+
+    def _append(self, recorded: RecordedCall) -> None:
+        line = encode(recorded)
+        if self._redaction:  # a redactor gets JSON, whatever the inner transport has answered
+            line = encode(self._redaction.redact(decode(line)))
+        self._file.append(line)
 
     @property
     def problem(self) -> CassetteError | None:
-        """Why a call is not in the recording, None if all are."""
+        """Why the recording lacks a call, None if it has all."""
         return self._file.problem
 
     def close(self) -> None:
@@ -151,22 +179,23 @@ class RecordingTransport(Transport):
 
 
 class ReplayTransport(Transport):
-    """Answers calls as a recording does, and nothing else.
+    """Answers calls as a recording does, and no others.
 
     Args:
-        path: A file that `RecordingTransport` made.
-        redact: What redacted the recording, so that inputs are found.
+        path: A file that `RecordingTransport` has written.
+        redact: The redactor of the recording, so that inputs are found.
         in_order: Whether different calls too must come in the recorded order.
 
     Raises:
-        CassetteError: It is no recording; a broken line is named by its number.
+        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
 
     Policies:
         - **Calls** are found by path and input; equal ones are answered in the recorded order, each once. A call
           without a recording is a `CassetteError` that shows the nearest ones.
-        - **Idempotency keys** are made anew by each run: one that was recorded is compared, any other answers to the
-          first unused call that is equal but for its key.
-        - **Unused recordings** are a `CassetteError` at `close`, unless another exception is under way.
+        - **Idempotency keys** differ in each run: a recorded one is compared, any other takes the first unused call
+          that is equal except for its key.
+        - **Unused recordings** are a `CassetteError` at `close`, unless another exception is being raised.
+        - **Prologues** are skipped.
         - **Threads** may share it.
 
     Example: see `RecordingTransport`.
@@ -180,42 +209,42 @@ class ReplayTransport(Transport):
         in_order: bool = False,
     ) -> None:
         self._path, self._redact, self._in_order = path, _redactor(redact) or _unchanged, in_order
-        self._head, self._calls = file.loaded(path)
+        recording = file.load(path)
+        self._head, self._calls = recording.head, recording.calls
         self._lock = threading.Lock()
         self._is_used = [False] * len(self._calls)
-        self._due = 0  # no call before this place is left
+        self._first_unused = 0  # or a place before it
         self._places: dict[str, list[int]] = {}
         for place, recorded in enumerate(self._calls):
             self._places.setdefault(recorded.path, []).append(place)
-        self._by_text: dict[str, dict[str, deque[int]]] = {}  # made for a path when it is first asked for
+        self._by_text: dict[str, dict[str, deque[int]]] = {}  # by path, filled at the first call of each
         self._keys: dict[str, set[str]] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self._path} with {len(self._calls)} calls>"
 
     def send(self, call: Call) -> JSON:
-        """Return what the recording answers.
+        """Return the recorded answer.
 
         Raises:
-            CassetteError: It has no such call, or none that is left.
+            CassetteError: The recording has no such call, or no unused one.
         """
         given = self._redact(call.input)
         with self._lock:
-            place = self._found(call.path, given)
+            place = self._match(call.path, given)
             if place is None:
                 raise CassetteError(self._unknown(call, given))
-            while self._is_used[self._due]:  # the found one is left
-                self._due += 1
-            if self._in_order and self._due != place:
-                expected = self._calls[self._due]
-                told = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
-                raise CassetteError(f"{told}, and {_named(call.path, given)} was called")
+            while self._is_used[self._first_unused]:  # the match is unused
+                self._first_unused += 1
+            if self._in_order and self._first_unused != place:
+                expected = self._calls[self._first_unused]
+                problem = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
+                raise CassetteError(f"{problem}, and {_named(call.path, given)} was called")
             self._is_used[place] = True
-        answer: JSON = marshal.loads(marshal.dumps(file.answer_of(self._calls[place])))  # noqa: S302 - our own
-        return answer  # a copy that the caller may change, at any depth
+        return _copy(answer_of(self._calls[place]))
 
-    def _found(self, path: str, given: JSON) -> int | None:
-        """Return the place of the call that answers, None where none does."""
+    def _match(self, path: str, given: JSON) -> int | None:
+        """Return the place of the call that answers, None if there is none."""
         if path not in self._by_text:
             self._index(path)
         texts = self._by_text[path]
@@ -240,39 +269,47 @@ class ReplayTransport(Transport):
         self._by_text[path] = texts
 
     def _unknown(self, call: Call, given: JSON) -> str:
-        """Say that there is no such call, and which are nearest."""
-        told = f"{self._path} has no{'' if call.path in self._places else ' call of'} {_named(call.path, given)}"
+        """Return the message for a call that is not in the recording: it shows the nearest ones."""
+        problem = f"{self._path} has no{'' if call.path in self._places else ' call of'} {_named(call.path, given)}"
         if call.path not in self._places:
-            near = difflib.get_close_matches(call.path, self._places, n=_MOST_SHOWN, cutoff=0.5)
-            return f"{told}; it has {', '.join(near or sorted(self._places)[:_MOST_SHOWN]) or 'no calls'}"
+            near = difflib.get_close_matches(call.path, self._places, n=_MAX_SHOWN, cutoff=0.5)
+            return f"{problem}; it has {', '.join(near or sorted(self._places)[:_MAX_SHOWN]) or 'no calls'}"
         places = self._places[call.path]
-        asked = _text(given, keyless=True)
-        count = sum(_text(self._calls[place].input, keyless=True) == asked for place in places)
+        text = _text(given, keyless=True)
+        count = sum(_text(self._calls[place].input, keyless=True) == text for place in places)
         if count:
-            return f"{told} left: it is recorded {count} time(s), and was called once more"
+            return f"{problem} left: it is recorded {count} time(s), and was called once more"
         unused = [place for place in places if not self._is_used[place]]
-        recorded = [_shown(self._calls[place].input) for place in (unused or places)[:_MAX_COMPARED]]
-        wanted = _shown(given)
+        recorded = [_pretty(self._calls[place].input) for place in (unused or places)[:_MAX_COMPARED]]
+        wanted = _pretty(given)
         matcher = difflib.SequenceMatcher(None, b=wanted[:_MAX_COMPARED_TEXT])
         nearest = max(recorded, key=partial(_likeness, matcher))
         difference = _cut(_difference(nearest.splitlines(), wanted.splitlines()))
-        which = f"{len(unused)} that are left" if unused else f"{len(places)}, all used,"
+        which = f"{len(unused)} unused ones" if unused else f"{len(places)}, all used,"
         why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
-        return f"{told}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
+        return f"{problem}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
 
     def close(self) -> None:
-        """Let go of the recording.
+        """Check that all calls were used.
 
         Raises:
-            CassetteError: Calls of it were never made; not while another exception is under way.
+            CassetteError: Calls of the recording were never made; not while another exception is being raised.
         """
         unused = [recorded for recorded, is_used in zip(self._calls, self._is_used, strict=True) if not is_used]
         if not unused or sys.exc_info()[0] is not None:
             return
-        shown = [f"  {_named(recorded.path, recorded.input)}" for recorded in unused[:_MOST_SHOWN]]
-        more = [f"  and {len(unused) - _MOST_SHOWN} more"] if len(unused) > _MOST_SHOWN else []
+        shown = [f"  {_named(recorded.path, recorded.input)}" for recorded in unused[:_MAX_SHOWN]]
+        more = [f"  and {len(unused) - _MAX_SHOWN} more"] if len(unused) > _MAX_SHOWN else []
         head = f"{self._path}: {len(unused)} of {len(self._calls)} recorded calls were never made:"
         raise CassetteError("\n".join([head, *shown, *more]))
+
+
+def _copy(answer: JSON) -> JSON:
+    """Return a copy that the caller may change."""
+    try:
+        return copy_json(answer)
+    except RecursionError:
+        return json.loads(json.dumps(answer))  # written in C, these go deeper
 
 
 def _redactor(given: Callable[[JSON], JSON] | None) -> Callable[[JSON], JSON] | None:
@@ -294,8 +331,8 @@ def _text(given: JSON, *, keyless: bool = False) -> str:
     return json.dumps(given, sort_keys=True)
 
 
-def _shown(given: JSON) -> str:
-    if isinstance(given, dict):  # a key is made anew in each run, and is no difference
+def _pretty(given: JSON) -> str:
+    if isinstance(given, dict):  # keys differ in each run
         given = {name: value for name, value in given.items() if name != _KEY}
     return json.dumps(given, indent=2, sort_keys=True, ensure_ascii=False)
 
@@ -310,7 +347,7 @@ def _likeness(matcher: difflib.SequenceMatcher[str], text: str) -> float:
 
 
 def _difference(recorded: list[str], called: list[str]) -> list[str]:
-    """Return how two texts differ; of long ones, for which that takes the square of their lengths, only where."""
+    """Return how two texts differ; of long ones only the first place, for the time grows with the square of lengths."""
     if max(len(recorded), len(called)) <= _MAX_COMPARED_LINES:
         return [*difflib.unified_diff(recorded, called, "recorded", "called", lineterm="", n=1)]
     pairs = enumerate(zip(recorded, called, strict=False))

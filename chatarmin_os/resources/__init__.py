@@ -1,4 +1,4 @@
-"""The methods of a client, a module per noun: a typed signature, what it does, one line."""
+"""The methods of a client, a module per noun; each sends one request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from chatarmin_os.resources.subscriptions import Subscriptions
     from chatarmin_os.resources.tiers import Tiers
 
-# A program that only checks features never defines the rest.
+# A program that only checks features never defines the others.
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {

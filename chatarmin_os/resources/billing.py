@@ -1,4 +1,4 @@
-"""Usage, checkouts and subscriptions."""
+"""Usage, Stripe checkouts and subscriptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from chatarmin_os.resources._base import Resource
 
 
 class Billing(Resource):
-    """`client.billing`."""
+    """`client.billing`: usage, Stripe checkouts and subscriptions."""
 
     __slots__ = ()
 
@@ -31,29 +31,34 @@ class Billing(Resource):
         idempotency_key: str | UUID | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> UsageResult:
-        """Count usage of a feature, once per *idempotency_key*, and return where the company stands.
+        """Count usage of a feature, once per *idempotency_key*.
 
-        A call without a key makes one of its own, so that a repeat of this call cannot count twice. It does not
-        protect against your own code running twice: pass a key made from what the usage is for, such as an order's
-        id. After an error the same event is sent again by `client.send(error.request)`.
+        A call without a key generates one, so that its retries cannot count twice. It does not protect against your
+        code running twice: pass a key derived from the reason of the usage, such as an order's id. After an error send
+        the same event again with `client.send(error.request)`.
 
         Args:
             company_id: The company.
             feature_code: A feature with a quantity.
-            quantity: How much, above 0.
-            idempotency_key: Names the event.
-            metadata: Whatever you want to keep with it; not compared.
+            quantity: The amount used, above 0.
+            idempotency_key: The name of the event.
+            metadata: Notes to store with the event, as JSON; not compared.
+
+        Returns:
+            The usage of the billing period, the rest (None: unlimited) and the billable quantity after this event.
 
         Raises:
-            InvalidInput: An argument that cannot be.
-            NotFoundError: No such company or feature.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company or the feature does not exist.
             BadRequestError: The feature has no quantity.
             ConflictError: The key was used for another company, feature or quantity.
             ForbiddenError: The feature is disabled, expired, or was never granted.
-            UsageLimitError: It would pass the limit; nothing of it was counted.
+            UsageLimitError: The usage would exceed the limit; none of it was counted.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        The refusal past the limit and the key are stated by the service's README; that a replay gives the first
-        answer again, and what is a conflict, is decided by this project.
+        The README of the service states the refusal beyond the limit, and the key. Assumed here: the same event gets
+        the same answer again, and the conflicts.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
@@ -74,16 +79,26 @@ class Billing(Resource):
         )
 
     def claim_checkout(self, *, company_id: str | UUID, checkout_session_id: str | UUID) -> ClaimResult:
-        """Give a company the subscription of a completed Stripe checkout, and with it the tier it paid for.
+        """Give a company the subscription of a completed Stripe checkout, and the tier that it paid for.
 
-        Claiming again is harmless and changes nothing: `already_claimed` is then True.
+        Claiming again changes nothing; `already_claimed` is then True.
+
+        Args:
+            company_id: The company.
+            checkout_session_id: Stripe's id of the checkout session, `cs_...`.
+
+        Returns:
+            Stripe's id of the subscription, and whether the company had claimed it already.
 
         Raises:
-            NotFoundError: No such company or session.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company or the session does not exist.
             BadRequestError: The session is not complete, or its subscription is cancelled.
             ConflictError: Another company has claimed it.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        What it answers is stated by the service's README; the tier is found by its prices, decided by this project.
+        The README of the service states the result. Assumed here: the prices of the subscription identify the tier.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1").company_id
@@ -107,17 +122,23 @@ class Billing(Resource):
         Args:
             company_id: The company.
             stripe_subscription_id: Stripe's id, `sub_...`.
-            stripe_customer_id: Its customer; looked up where omitted.
-            tier_code: The tier to apply as given; whether it was paid for is yours to know. Without it nothing is
-                applied, and the subscription's tier is found by its prices.
-            display_name: What to call it.
+            stripe_customer_id: Its customer; the service looks it up if it is omitted.
+            tier_code: The tier to apply, whether it was paid for or not. Without it no tier is applied, and the prices
+                of the subscription identify its tier.
+            display_name: The name to show for it.
+
+        Returns:
+            The subscription, whether it was linked already, and the number of features that were granted.
 
         Raises:
-            NotFoundError: No such company, subscription or tier.
-            BadRequestError: The customer is not the subscription's, or it is cancelled.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company, the subscription or the tier does not exist.
+            BadRequestError: The customer is not the subscription's, or the subscription is cancelled.
             ConflictError: It is linked to another company.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        Linking again updates the name and applies the tier again, decided by this project.
+        Assumed here: linking again updates the name and applies the tier again.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1").company_id
@@ -138,10 +159,16 @@ class Billing(Resource):
         )
 
     def get_status(self, company_id: str | UUID) -> BillingStatus:
-        """Return a company's active subscriptions and how many features it has enabled right now.
+        """Return a company's active subscriptions and its number of enabled features.
+
+        Args:
+            company_id: The company.
 
         Raises:
-            NotFoundError: No such company.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id

@@ -20,17 +20,22 @@ from chatarmin_os.resources._base import Resource
 
 
 class Companies(Resource):
-    """`client.companies`."""
+    """`client.companies`: companies and their links to your organisations."""
 
     __slots__ = ()
 
     def get_by_product_link(self, *, external_org_id: str | UUID) -> Company | None:
-        """Return the company that your organisation id is linked to, None if there is none.
+        """Return the company that your organisation id is linked to; None if it is not linked.
+
+        Args:
+            external_org_id: Your id of the organisation.
 
         Raises:
-            InvalidInput: A blank id.
+            InvalidInput: An invalid argument; nothing was sent.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        An unlinked id is no error: stated by the service's README.
+        The README of the service states that an unlinked id is no error.
 
         Example:
             >>> client.companies.get_by_product_link(external_org_id="org_unknown") is None
@@ -50,21 +55,27 @@ class Companies(Resource):
     ) -> Company:
         """Create a company and its link to your organisation.
 
+        It is never retried once it may have run: after an error check with `get_by_product_link` whether it did.
+
         Args:
-            name: Its name; `short_id` is made of it.
-            external_org_id: Your own id of the organisation.
-            domain: Its domain, as a host or a URL.
-            contact_email: Makes a primary contact.
+            name: The company's name; `short_id` is derived from it.
+            external_org_id: Your id of the organisation.
+            domain: The company's domain, as a host or a URL.
+            contact_email: The address of a primary contact to create.
             contact_name: That contact's name; ignored without an address.
-            created_at: When it came into being, as an aware datetime or ISO 8601 text with an offset.
+            created_at: The instant the company was created: an aware datetime, or ISO 8601 text with an offset.
+
+        Returns:
+            The company, with its normalized domain.
 
         Raises:
-            InvalidInput: An argument that cannot be.
-            BadRequestError: No domain, or no e-mail address.
+            InvalidInput: An invalid argument; nothing was sent.
+            BadRequestError: *domain* is not a domain, or *contact_email* not an e-mail address.
             ConflictError: The organisation id is linked already; nothing was created.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        That it creates both is stated by the service's README; the conflict is decided by this project. A lost answer
-        is not repeated: look with `get_by_product_link` whether it was created.
+        The README of the service states that it creates both. Assumed here: the conflict.
 
         Example:
             >>> client.companies.create(name="Acme Inc", external_org_id="org_1", domain="https://www.acme.com").domain
@@ -82,13 +93,20 @@ class Companies(Resource):
         )
 
     def update(self, *, company_id: str | UUID, created_at: datetime | str) -> Company:
-        """Change when a company came into being.
+        """Change the instant a company was created.
+
+        Args:
+            company_id: The company.
+            created_at: An aware datetime, or ISO 8601 text with an offset.
+
+        Returns:
+            The company. The README of the service shows no result: if the answer is empty, all fields are None.
 
         Raises:
-            InvalidInput: A naive datetime, or text that is no instant.
-            NotFoundError: No such company.
-
-        The service's README shows no result: should the service answer nothing, the model's fields are all None.
+            InvalidInput: An invalid argument, such as a naive datetime; nothing was sent.
+            NotFoundError: The company does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.companies.create(name="Acme Inc", external_org_id="org_1")
@@ -104,28 +122,34 @@ class Companies(Resource):
         hints: Hints | Mapping[str, Any] | None = None,
         min_confidence: Number | None = None,
     ) -> SmartLinkResult:
-        """Find the company that *hints* describe, and link it to your organisation where that is safe.
+        """Find the company that *hints* describe, and link it to your organisation if the match is safe.
 
-        Hints are claims: pass only what you have verified (the domain of a confirmed e-mail address, never a form
-        field), for what matches is handed over with its tier and its usage.
+        Hints are claims: pass only facts that you have verified (the domain of a confirmed e-mail address, never a form
+        field), for the matching company is handed over with its tier and its usage.
 
         Args:
-            external_org_id: Your own id of the organisation.
+            external_org_id: Your id of the organisation.
             hints: `Hints`, or a mapping with its keys: company_name, domain, emails.
-            min_confidence: A fraction from 0 to 1; candidates below it are dropped. The service takes 0.6.
+            min_confidence: A fraction from 0 to 1: less likely companies are dropped; the default of the service is
+                0.6.
+
+        Returns:
+            The status, and the linked company or suggestions; `confidence` is in percent.
 
         Raises:
-            InvalidInput: An argument that cannot be.
-            BadRequestError: A hint that is no domain, or no e-mail address.
+            InvalidInput: An invalid argument; nothing was sent.
+            BadRequestError: A hint is not a domain, or not an e-mail address.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        A domain gives 95 percent, a name up to 80, an e-mail domain 70: stated by the service's README. Decided by
-        this project: only a domain, an equal name, or an e-mail domain that is the company's own can link, and only
-        with 10 points more than the next; free mail providers are no evidence; anything else is a suggestion.
+        The README of the service states the confidence: 95 percent for a domain, up to 80 for a name, 70 for an e-mail
+        domain. Assumed here: only a domain, an equal name, or an e-mail domain that is the company's own links, and
+        only with 10 points more than the next; free mail providers are no evidence; all else is a suggestion.
 
         Example:
             >>> company = fake.add_company("Acme Inc", domain="acme.com")
-            >>> found = client.companies.smart_link(external_org_id="org_1", hints={"domain": "www.acme.com"})
-            >>> found.status, found.confidence, found.company_id == company
+            >>> match = client.companies.smart_link(external_org_id="org_1", hints={"domain": "www.acme.com"})
+            >>> match.status, match.confidence, match.company_id == company
             ('linked', 95, True)
         """
         return self._send(SmartLinkInput(external_org_id=external_org_id, hints=hints, min_confidence=min_confidence))

@@ -13,7 +13,7 @@ from chatarmin_os.resources._base import Resource
 
 
 class Contacts(Resource):
-    """`client.contacts`."""
+    """`client.contacts`: people at companies."""
 
     __slots__ = ()
 
@@ -28,18 +28,32 @@ class Contacts(Resource):
         avatar_url: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Contact:
-        """Create a contact, or update the one with this e-mail address; `is_new` tells which.
+        """Create a contact, or update the one with this e-mail address.
 
-        On an update what is not given stays, and *metadata* is merged key by key. A company has at most one primary
-        contact: making one primary demotes the other. After a retry `is_new` may be False for a contact that this
-        call made: no welcome mail should hang on it alone.
+        An update keeps the omitted fields, and merges *metadata* key by key. A company has at most one primary contact:
+        a new primary contact replaces the previous one. After a retry `is_new` may be False although this call created
+        the contact: let no welcome mail depend on it alone.
+
+        Args:
+            company_id: The company.
+            email: The address, which identifies the contact whatever its case.
+            name: The contact's name.
+            role: Its role, such as "CEO".
+            is_primary: Whether it is the company's primary contact.
+            avatar_url: The URL of its picture.
+            metadata: Notes to store with it, as JSON.
+
+        Returns:
+            The contact; `is_new` says whether it was created.
 
         Raises:
-            InvalidInput: An argument that cannot be; the place in metadata is named.
-            NotFoundError: No such company.
-            BadRequestError: No e-mail address.
+            InvalidInput: An invalid argument, or a place in *metadata*; nothing was sent.
+            NotFoundError: The company does not exist.
+            BadRequestError: *email* is not an e-mail address, or *avatar_url* not a URL.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        That it creates or updates is stated by the service's README, the rest is decided by this project.
+        The README of the service states that it creates or updates. All else is assumed here.
 
         Example:
             >>> company = client.companies.create(name="Acme Inc", external_org_id="org_1")
@@ -65,18 +79,23 @@ class Contacts(Resource):
     ) -> BulkUpsertResult:
         """Create or update many contacts, all or none.
 
-        It is the sequence of `create` calls in order, but one invalid entry rejects the whole call.
+        It is equal to `create` calls in order, but one invalid entry rejects the whole call.
 
         Args:
             company_id: The company.
             contacts: `ContactInput`s, or mappings with its keys.
 
-        Raises:
-            InvalidInput: An entry that cannot be, with its index: `contacts[3].email`.
-            NotFoundError: No such company.
-            BadRequestError: An entry has no e-mail address; the message names its index.
+        Returns:
+            The numbers of created and updated contacts, and the contacts.
 
-        What it answers is stated by the service's README, all or none is decided by this project.
+        Raises:
+            InvalidInput: An invalid argument, with the index of the entry (`contacts[3].email`); nothing was sent.
+            NotFoundError: The company does not exist.
+            BadRequestError: An entry has an invalid address or URL; the message names its index.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
+
+        The README of the service states the result. Assumed here: all or none.
 
         Example:
             >>> company = client.companies.create(name="Acme Inc", external_org_id="org_1")
@@ -87,10 +106,17 @@ class Contacts(Resource):
         return self._send(BulkUpsertInput(company_id=company_id, contacts=contacts))
 
     def list(self, company_id: str | UUID, *, primary_only: bool = False) -> builtins.list[Contact]:
-        """Return a company's contacts in order of creation, or only the primary one.
+        """Return a company's contacts in order of creation.
+
+        Args:
+            company_id: The company.
+            primary_only: Return the primary contact only.
 
         Raises:
-            NotFoundError: No such company.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.companies.create(name="Acme", external_org_id="org_1", contact_email="ann@acme.com")

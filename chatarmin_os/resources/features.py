@@ -1,4 +1,4 @@
-"""What companies may use."""
+"""Access of companies to features."""
 
 from __future__ import annotations
 
@@ -21,21 +21,27 @@ from chatarmin_os.resources._base import Resource
 
 
 class Features(Resource):
-    """`client.features`."""
+    """`client.features`: access of companies to features."""
 
     __slots__ = ()
 
     def check(self, *, company_id: str | UUID, feature_code: str) -> FeatureAccess:
-        """Return a company's access to a feature, as it is now.
+        """Return a company's present access to a feature.
 
-        `can_use` is what a view asks: enabled, not expired, and below the limit. `remaining` is None where there is no
-        limit. A company without any access gets an answer too: `is_enabled` False, `quantity_limit` 0.
+        A view needs `can_use`: enabled, not expired, and below the limit. `remaining` is None if the access is
+        unlimited. A company without an access gets an answer too: `is_enabled` False, `quantity_limit` 0.
+
+        Args:
+            company_id: The company.
+            feature_code: The feature.
 
         Raises:
-            NotFoundError: No such company, or no such feature.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company or the feature does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        What it answers is stated by the service's README; expiry and the answer without an access are decided by
-        this project.
+        The README of the service states the answer. Assumed here: the expiry, and the answer without an access.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
@@ -46,10 +52,16 @@ class Features(Resource):
         return self._send(FeatureCheckInput(company_id=company_id, feature_code=feature_code))
 
     def list_access(self, company_id: str | UUID) -> list[FeatureAccess]:
-        """Return a company's access to every feature of the product, in the catalogue's order.
+        """Return a company's access to each feature of the product, in the order of the catalogue.
+
+        Args:
+            company_id: The company.
 
         Raises:
-            NotFoundError: No such company.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
@@ -71,28 +83,35 @@ class Features(Resource):
         source: str | None = None,
         valid_until: datetime | date | str | Unset | None = UNSET,
     ) -> FeatureAccess:
-        """Change a company's access to a feature and return it; what is not given stays as it is.
+        """Change a company's access to a feature; omitted fields stay unchanged.
 
-        A new access is disabled unless *is_enabled* is True, and has a limit of 0 until one is given: enabling alone
-        grants nothing of a feature with a quantity, and unlimited has to be said.
+        A new access is disabled unless *is_enabled* is True, and has a limit of 0 unless one is given: enabling alone
+        grants nothing of a feature with a quantity.
 
         Args:
             company_id: The company; either this or *external_org_id*.
-            external_org_id: Your own id of the organisation, if it is linked.
+            external_org_id: Your id of the organisation, if it is linked.
             feature_code: The feature.
-            is_enabled: Whether it may be used at all.
-            quantity_limit: The most that may be used in a billing period; None: unlimited.
-            included_quantity: What of it is not billed; None: nothing is billed by usage, 0: everything is.
-            config: Settings to merge: keys given replace, others stay.
-            source: Where the access comes from: subscription, manual, trial or api.
-            valid_until: It is valid before this instant; a day means its start in UTC; None: no expiry.
+            is_enabled: Whether the company may use it at all.
+            quantity_limit: The most that it may use in a billing period; None: unlimited.
+            included_quantity: The part of it that is not billed; None: nothing is billed by usage, 0: everything is.
+            config: Settings to merge: given keys replace, others stay.
+            source: The origin of the access: subscription, manual, trial or api.
+            valid_until: The instant at which the access ends: an aware datetime, or ISO 8601 text with an offset; a day
+                is its start in UTC; None: no expiry.
+
+        Returns:
+            The access after the change. If the answer of the service is empty, all fields are None.
 
         Raises:
-            InvalidInput: An argument that cannot be, or not exactly one of *company_id* and *external_org_id*.
-            NotFoundError: No such company, link or feature.
+            InvalidInput: An invalid argument, or not exactly one of *company_id* and *external_org_id*; nothing was
+                sent.
+            NotFoundError: The company, the link or the feature does not exist.
             BadRequestError: A limit for a feature without a quantity.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        The merge, the sources and no expiry are stated by the service's README, the rest is decided by this project.
+        The README of the service states the merge, the sources and "no expiry". All else is assumed here.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1").company_id
@@ -117,10 +136,16 @@ class Features(Resource):
         )
 
     def get_access_by_external_org_id(self, external_org_id: str | UUID) -> OrgFeatures:
-        """Return the company behind your organisation id, with its access to every feature.
+        """Return the company behind your organisation id, with its access to each feature.
+
+        Args:
+            external_org_id: Your id of the organisation.
 
         Raises:
+            InvalidInput: An invalid argument; nothing was sent.
             NotFoundError: The organisation is not linked.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
@@ -130,10 +155,17 @@ class Features(Resource):
         return self._send(GetAccessByExternalOrgIdInput(external_org_id=external_org_id))
 
     def check_by_external_org_id(self, external_org_id: str | UUID, feature_code: str) -> FeatureAccess:
-        """Return `check` for the company behind your organisation id.
+        """Return the result of `check` for the company behind your organisation id.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            feature_code: The feature.
 
         Raises:
-            NotFoundError: The organisation is not linked, or there is no such feature.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The organisation is not linked, or the feature does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1", tier_code="free")

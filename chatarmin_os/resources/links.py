@@ -1,4 +1,4 @@
-"""Links made and deleted by hand."""
+"""Links between companies and organisations, created and deleted by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chatarmin_os.resources._base import Resource
 
 
 class Links(Resource):
-    """`client.links`."""
+    """`client.links`: links between companies and organisations, created and deleted by hand."""
 
     __slots__ = ()
 
@@ -22,21 +22,28 @@ class Links(Resource):
         label: str | None = None,
         external_user_id: str | UUID | None = None,
     ) -> Link:
-        """Link your organisation to a company that exists.
+        """Link your organisation to an existing company.
+
+        It is never retried once it may have run: after an error check with `companies.get_by_product_link` whether it
+        did.
 
         Args:
             company_id: The company; it may have many links.
-            external_org_id: Your own id of the organisation; it has at most one.
-            label: What to show for it.
-            external_user_id: Who made it.
+            external_org_id: Your id of the organisation; it has at most one link.
+            label: The name to show for the link.
+            external_user_id: Your id of the user who created it.
+
+        Returns:
+            The link. The README of the service shows no result: if the answer is empty, all fields are None.
 
         Raises:
-            NotFoundError: No such company.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company does not exist.
             ConflictError: The organisation is linked to another company.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
-        The same link again updates its label and user, decided by this project. A lost answer is not repeated: look
-        with `companies.get_by_product_link` whether it was made. The service's README shows no result: should the
-        service answer nothing, the model's fields are all None.
+        Assumed here: the same link again updates its label and user.
 
         Example:
             >>> company = client.companies.create(name="Acme Inc", external_org_id="org_1")
@@ -53,14 +60,22 @@ class Links(Resource):
         )
 
     def reset(self, *, delete_contacts: bool = False, reset_mrr: bool = False) -> ResetResult:
-        """Delete all links of the product, before an import is made again.
+        """Delete all links of the product, to repeat an import.
 
-        Companies, accesses and usage stay. A lost answer is never repeated: a second reset would delete what was
-        linked since.
+        Companies, accesses and usage stay. It is never retried once it may have run: a second reset would delete links
+        that were created in between.
 
         Args:
             delete_contacts: Delete all contacts too.
             reset_mrr: Set the monthly recurring revenue of every company to 0.
+
+        Returns:
+            The numbers of deleted links and contacts.
+
+        Raises:
+            InvalidInput: An invalid argument; nothing was sent.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.companies.create(name="Acme Inc", external_org_id="org_1")

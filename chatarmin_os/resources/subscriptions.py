@@ -1,4 +1,4 @@
-"""Tiers under their other name."""
+"""Tiers, under the name that the TypeScript SDK gives them too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatarmin_os.resources._base import Resource
 
 
 class Subscriptions(Resource):
-    """`client.subscriptions`."""
+    """`client.subscriptions`: an alias of `client.tiers.apply`."""
 
     __slots__ = ()
 
@@ -23,7 +23,19 @@ class Subscriptions(Resource):
         company_id: str | UUID,
         features: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> ApplyTierResult:
-        """Do what `tiers.apply` does, and raise what it raises: an alias, stated by the service's README.
+        """Do the same as `tiers.apply`, with the same arguments and errors: an alias in the README of the service.
+
+        Args:
+            tier_code: The tier.
+            company_id: The company.
+            features: Limits that override the tier's.
+
+        Raises:
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company or the tier does not exist.
+            BadRequestError: An override for a feature that the tier lacks, or with another key.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1").company_id

@@ -13,12 +13,16 @@ from chatarmin_os.resources._base import Resource
 
 
 class Tiers(Resource):
-    """`client.tiers`."""
+    """`client.tiers`: subscription tiers."""
 
     __slots__ = ()
 
     def list(self) -> builtins.list[TierSummary]:
-        """Return the code and name of every tier.
+        """Return the code and the name of each tier.
+
+        Raises:
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> [tier.name for tier in client.tiers.list()]
@@ -27,12 +31,20 @@ class Tiers(Resource):
         return self._send(ListTiersInput())
 
     def get(self, tier_code: str) -> Tier:
-        """Return a tier with its features and Stripe prices; amounts are in minor units, such as cents.
+        """Return a tier with its features and Stripe prices.
 
-        `stripe_price_ids` is what a Stripe checkout takes as line items: the base fee's price, then the features'.
+        Args:
+            tier_code: The tier.
+
+        Returns:
+            The tier; amounts are in minor units, such as cents. `stripe_price_ids` are the line items of a Stripe
+            checkout: the base fee's price, then those of the features.
 
         Raises:
-            NotFoundError: No such tier.
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The tier does not exist.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
 
         Example:
             >>> client.tiers.get("pro").stripe_price_ids
@@ -47,23 +59,28 @@ class Tiers(Resource):
         company_id: str | UUID,
         features: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> ApplyTierResult:
-        """Grant a company a tier's features, without Stripe.
+        """Grant a company the features of a tier, without Stripe.
 
-        It is literal: the access to every feature of the tier is written anew, also where it was set by hand, and
-        what the company had from another subscription is disabled. Usage stays.
+        It writes the access to each feature of the tier, replacing one that was set by hand, and disables the features
+        of the company's other subscriptions. Usage stays.
 
         Args:
             tier_code: The tier.
             company_id: The company.
-            features: Limits that differ from the tier's: `{"seats": {"max_quantity": 10}}`; the inner keys are
+            features: Limits that override the tier's: `{"seats": {"max_quantity": 10}}`; the inner keys are
                 `included_quantity` and `max_quantity`.
 
-        Raises:
-            InvalidInput: An argument that cannot be.
-            NotFoundError: No such company or tier.
-            BadRequestError: An override for a feature that the tier lacks, or with another key.
+        Returns:
+            The tier's code and the number of granted features. If the answer of the service is empty, both are None.
 
-        The overrides are stated by the service's README, what is written anew is decided by this project.
+        Raises:
+            InvalidInput: An invalid argument; nothing was sent.
+            NotFoundError: The company or the tier does not exist.
+            BadRequestError: An override for a feature that the tier lacks, or with another key.
+            ApiError: The service refused for another reason, or failed.
+            TransportError: No usable response was received.
+
+        The README of the service states the overrides. Assumed here: the replaced and disabled accesses.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1").company_id

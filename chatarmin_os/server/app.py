@@ -185,7 +185,7 @@ class FakeService:
 
             def run(read: Callable[[], Any]) -> Any:
                 product = self.products.of(request.headers)
-                return product.answer(path, route.kind, read() if route.shape else UNSET, mishap)
+                return product.answer(path, route.kind, read() if route.schema else UNSET, mishap)
 
             return _trpc.Procedure(route.kind, run, dated=_with_instants)
 

@@ -11,7 +11,8 @@ from chatarmin_os.fake.features import list_access
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
-    from chatarmin_os.fake.state import Company, State
+    from chatarmin_os.fake.rows import Company
+    from chatarmin_os.fake.state import State
     from chatarmin_os.server.products import Product
 
 _ROWS = 50
@@ -28,8 +29,7 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
     if version == since and not product.may_change_unseen:
         return {"version": version, "unchanged": True}
     fake = product.fake
-    with fake._locked() as state:
-        state.now = fake._instant()
+    with fake.service.read() as state:
         product.next_expiry = _next_expiry(state)
         links: dict[str, list[dict[str, Any]]] = {}
         for link in state.links.values():
@@ -59,7 +59,7 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
                     "times": fault.times,
                     "after": fault.after,
                 }
-                for fault in fake._faults
+                for fault in fake.injected_failures
             ],
             "calls": product.calls(last=_CALLS)[::-1],
         }

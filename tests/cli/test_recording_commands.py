@@ -156,10 +156,21 @@ def _rows_of(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def _edit(path: Path, line: int, edit: Edit) -> None:
-    """Change a line of a recording by hand."""
+def _calls_of(path: Path) -> list[Row]:
+    """Return the lines of a recording that are calls."""
+    return [row for row in _rows_of(path)[1:] if "prologue" not in row]
+
+
+def _line_of(path: Path, number: int) -> int:
+    """Return the line of a call by its number, from 1."""
+    lines = [line for line, row in enumerate(_rows_of(path), start=1) if line > 1 and "prologue" not in row]
+    return lines[number - 1]
+
+
+def _edit(path: Path, number: int, edit: Edit) -> None:
+    """Change a call of a recording by hand."""
     rows = _rows_of(path)
-    edit(rows[line - 1])
+    edit(rows[_line_of(path, number) - 1])
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
@@ -177,7 +188,7 @@ def test_recording_of_trpc_has_no_drift(run: Run, recording: Path) -> None:
     """The output is a summary and the verdicts on the assumptions; the exit code is 0."""
     output = run("check", recording)
 
-    count = len(_rows_of(recording)) - 1
+    count = len(_calls_of(recording))
     assert (output.code, output.err) == (0, "")
     head, summary, blank, *assumptions = output.out.splitlines()
     assert head.startswith(f"{recording}: {count} calls, recorded 2026-")
@@ -203,41 +214,41 @@ def _refused(row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "edit", "row"),
+    ("number", "edit", "row"),
     [
-        (9, _set_answer("currentUsage", 5), "9 features.check $.currentUsage value 5 4.5"),
-        (10, _set_answer("isAtLimit", "yes"), '10 billing.trackUsage $.isAtLimit type "yes" true'),
-        (10, _set_answer("fresh", 1), "10 billing.trackUsage $.fresh field 1 absent"),
-        (10, lambda row: row["answer"].pop("isAtLimit"), "10 billing.trackUsage $.isAtLimit field absent true"),
-        (13, _set_error(code="CONFLICT"), "13 billing.trackUsage - code CONFLICT BAD_REQUEST"),
-        (13, _set_error(status=422), "13 billing.trackUsage - status 422 400"),
-        (4, _refused, "4 billing.trackUsage - outcome FORBIDDEN an answer"),
+        (8, _set_answer("currentUsage", 5), "features.check $.currentUsage value 5 4.5"),
+        (9, _set_answer("isAtLimit", "yes"), 'billing.trackUsage $.isAtLimit type "yes" true'),
+        (9, _set_answer("fresh", 1), "billing.trackUsage $.fresh field 1 absent"),
+        (9, lambda row: row["answer"].pop("isAtLimit"), "billing.trackUsage $.isAtLimit field absent true"),
+        (12, _set_error(code="CONFLICT"), "billing.trackUsage - code CONFLICT BAD_REQUEST"),
+        (12, _set_error(status=422), "billing.trackUsage - status 422 400"),
+        (3, _refused, "billing.trackUsage - outcome FORBIDDEN an answer"),
     ],
     ids=["value", "type", "additional-field", "missing-field", "code", "status", "outcome"],
 )
-def test_changed_line_is_drift(run: Run, usage: Path, line: int, edit: Edit, row: str) -> None:
+def test_changed_line_is_drift(run: Run, usage: Path, number: int, edit: Edit, row: str) -> None:
     """The exit code is 1, and a row has line, call, place, kind and both values."""
-    _edit(usage, line, edit)
+    _edit(usage, number, edit)
 
     output = run("check", usage)
 
     assert (output.code, output.err) == (1, "")
     _, header, _, shown, *rest = output.out.splitlines()
     assert header.split() == ["line", "call", "place", "differs", "in", "recorded", "now"]
-    assert " ".join(shown.split()) == row
+    assert " ".join(shown.split()) == f"{_line_of(usage, number)} {row}"
     assert rest[0] == "1 of 16 calls drifted."
 
 
 def test_contradicted_assumption_has_its_line(run: Run, usage: Path) -> None:
     """The contradicted assumptions are listed first."""
-    _edit(usage, 10, _set_answer("isAtLimit", value=False))
+    _edit(usage, 9, _set_answer("isAtLimit", value=False))
 
     output = run("check", usage)
 
     assumptions = output.out.split("\n\n")[1].splitlines()
     assert assumptions[0] == "Assumptions contradicted: 1"
     assert assumptions[3].split()[0] == "usage-at-limit"
-    assert assumptions[3].endswith(f"{usage}:10")
+    assert assumptions[3].endswith(f"{usage}:{_line_of(usage, 9)}")
 
 
 def test_calls_without_an_answer_are_skipped(run: Run, usage: Path) -> None:
@@ -247,7 +258,7 @@ def test_calls_without_an_answer_are_skipped(run: Run, usage: Path) -> None:
         del row["answer"]
         row["failure"] = {"type": "TimedOut", "message": "timed out", "outcome": "unknown"}
 
-    _edit(usage, 15, fail)
+    _edit(usage, 14, fail)
 
     output = run("check", usage)
 
@@ -259,7 +270,7 @@ def test_calls_without_an_answer_are_skipped(run: Run, usage: Path) -> None:
 
 def test_several_recordings_are_checked_together(run: Run, usage: Path) -> None:
     """The reports are in the given order, the assumptions once; drift in one recording gives exit code 1."""
-    _edit(usage, 9, _set_answer("currentUsage", 5))
+    _edit(usage, 8, _set_answer("currentUsage", 5))
 
     good, bad = run("check", USAGE, RECORDINGS[0]), run("check", USAGE, usage, RECORDINGS[0])
 
@@ -272,7 +283,7 @@ def test_several_recordings_are_checked_together(run: Run, usage: Path) -> None:
 
 def test_check_prints_one_json_document(run: Run, usage: Path) -> None:
     """The document has the drift, each recording with its calls, and each assumption with its verdict and lines."""
-    _edit(usage, 10, _set_answer("isAtLimit", value=False))
+    _edit(usage, 9, _set_answer("isAtLimit", value=False))
 
     output = run("check", "--json", usage, USAGE)
 
@@ -288,10 +299,11 @@ def test_check_prints_one_json_document(run: Run, usage: Path) -> None:
     difference = {"place": "$.isAtLimit", "kind": "value", "recorded": "false", "now": "true"}
     assert drifted == [
         {
-            "line": 10,
+            "line": _line_of(usage, 9),
             "path": "billing.trackUsage",
             "recorded": "an answer",
             "now": "an answer",
+            "unknown": None,
             "differences": [difference],
         }
     ]
@@ -302,9 +314,9 @@ def test_check_prints_one_json_document(run: Run, usage: Path) -> None:
     assert {rule["verdict"] for rule in rules.values()} == {"contradicted", "confirmed", "untouched"}
     at_limit, key = rules["usage-at-limit"], rules["usage-key"]
     assert (at_limit["verdict"], key["verdict"]) == ("contradicted", "confirmed")
-    assert at_limit["contradicted"] == [{"path": str(usage), "line": 10}]
-    assert at_limit["confirmed"] == [{"path": str(USAGE), "line": 10}]
-    assert key["confirmed"] == [{"path": str(path), "line": 6} for path in (usage, USAGE)]
+    assert at_limit["contradicted"] == [{"path": str(usage), "line": _line_of(usage, 9)}]
+    assert at_limit["confirmed"] == [{"path": str(USAGE), "line": _line_of(USAGE, 9)}]
+    assert key["confirmed"] == [{"path": str(path), "line": _line_of(path, 5)} for path in (usage, USAGE)]
 
 
 def test_check_without_drift_is_json_too(run: Run) -> None:
@@ -353,19 +365,22 @@ _CALL = '"kind": "query", "path": "tiers.list", "input": null'
 INVALID_LINES = {
     "syntax": ("{broken", "no JSON: "),
     "empty": ("", "no JSON: "),
-    "list": ("[1]", "no call with its answer, error or failure"),
-    "no-outcome": (f"{{{_CALL}}}", "no call with its answer, error or failure"),
-    "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with its answer, error or failure"),
-    "unknown-outcome": (f'{{{_CALL}, "outcome": 1}}', "no call with its answer, error or failure"),
+    "list": ("[1]", "no call with an answer, error or failure"),
+    "no-outcome": (f"{{{_CALL}}}", "no call with an answer, error or failure"),
+    "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with an answer, error or failure"),
+    "unknown-outcome": (f'{{{_CALL}, "outcome": 1}}', "no call with an answer, error or failure"),
     "unknown-failure": (
         f'{{{_CALL}, "failure": {{"type": "Tired", "message": "", "outcome": ""}}}}',
-        "no call with its answer",
+        "no call with an answer",
     ),
     "incomplete-error": (
         f'{{{_CALL}, "error": {{"code": "CONFLICT"}}}}',
         "its error has no code, message, status and data",
     ),
-    "unknown-kind": ('{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}', "its path or kind is none"),
+    "unknown-kind": (
+        '{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}',
+        "its path is no text, or its kind neither query nor mutation",
+    ),
 }
 
 
@@ -600,12 +615,16 @@ def test_show_prints_a_table(run: Run) -> None:
 
     assert (output.code, output.err) == (0, "")
     title, header, _, *rows = output.out.splitlines()
-    head, *recorded = _rows_of(USAGE)
+    head, *lines = _rows_of(USAGE)
+    names = [f"prologue: {line['prologue']['path']}" if "prologue" in line else line["path"] for line in lines]
     assert title == f"{USAGE}: recorded {head['recorded_at']} from {head['from']}"
     assert header.split() == ["line", "call", "input", "outcome"]
-    assert [row.split()[:2] for row in rows] == [[str(line), row["path"]] for line, row in enumerate(recorded, start=2)]
-    assert '{"featuresApplied": 2, "tierCode": "free"}' in rows[1]
-    assert rows[4].endswith("CONFLICT: The idempotency key 'usage-1' was used with another quantity")
+    assert len(rows) == len(lines)
+    for line, (name, row) in enumerate(zip(names, rows, strict=True), start=2):
+        assert row.startswith(f"{line:>4}  {name} ")
+    applied, refused = rows[_line_of(USAGE, 2) - 2], rows[_line_of(USAGE, 5) - 2]
+    assert '{"featuresApplied": 2, "tierCode": "free"}' in applied
+    assert refused.endswith("CONFLICT: The idempotency key 'usage-1' was used with another quantity")
     assert '..."' not in rows[0]
     assert rows[0].endswith("...")  # a long answer is cut
 
@@ -641,9 +660,11 @@ def test_show_prints_one_json_document(run: Run, recording: Path) -> None:
     """The document has the first line, and the complete calls in their order."""
     output = run("show", "--json", recording)
 
-    head, *calls = _rows_of(recording)
+    head, *lines = _rows_of(recording)
+    prologue = [line["prologue"] for line in lines if "prologue" in line]
+    document = {"path": str(recording), "head": head, "calls": _calls_of(recording), "prologue": prologue}
     assert (output.code, output.err) == (0, "")
-    assert json.loads(output.out) == {"recordings": [{"path": str(recording), "head": head, "calls": calls}]}
+    assert json.loads(output.out) == {"recordings": [document]}
 
 
 def test_empty_recording_is_valid(run: Run, tmp_path: Path) -> None:
@@ -658,7 +679,7 @@ def test_empty_recording_is_valid(run: Run, tmp_path: Path) -> None:
     assert line.endswith(" from FakeTransport, no calls")
     assert document["calls"] == []
     assert (checked.code, checked.out.splitlines()[1]) == (0, "0 of 0 calls drifted.")
-    assert (redacted.code, redacted.out.splitlines()[0]) == (0, f"{empty}: 0 of 0 calls redacted")
+    assert (redacted.code, redacted.out.splitlines()[0]) == (0, f"{empty}: 0 of 0 lines redacted")
     assert len(_rows_of(empty)) == 1
 
 
@@ -684,7 +705,7 @@ def test_redact_removes_personal_data(run: Run, personal: Path) -> None:
     after = _rows_of(personal)
     assert (output.code, output.err) == (0, "")
     assert output.out.splitlines() == [
-        f"{personal}: 5 of 6 calls redacted",
+        f"{personal}: 5 of 6 lines redacted",
         "Replay it with the same redactor: personal_data of chatarmin_os.transports.redactors.",
     ]
     assert _found_of(personal, *PERSONAL) == set()
@@ -718,7 +739,7 @@ def test_output_leaves_the_recording_unchanged(run: Run, personal: Path, tmp_pat
 
     done = run("redact", personal, "--output", output)
 
-    assert (done.code, done.out.splitlines()[0]) == (0, f"{output}: 5 of 6 calls redacted")
+    assert (done.code, done.out.splitlines()[0]) == (0, f"{output}: 5 of 6 lines redacted")
     assert personal.read_bytes() == before
     assert _found_of(output, *PERSONAL) == set()
     run("redact", personal)
@@ -804,9 +825,9 @@ def test_redacted_recording_has_no_drift(run: Run, recording: Path, tmp_path: Pa
     again = run("redact", once, "--output", twice)
     checked = run("check", once)
 
-    assert checked.out.splitlines()[1] == f"0 of {count} calls drifted."
+    assert checked.out.splitlines()[1] == f"0 of {len(_calls_of(recording))} calls drifted."
     assert checked.code == 0
-    assert again.out.splitlines()[0] == f"{twice}: 0 of {count} calls redacted"
+    assert again.out.splitlines()[0] == f"{twice}: 0 of {count} lines redacted"
     assert twice.read_bytes() == once.read_bytes()
     assert len(_rows_of(once)) == count + 1
 
@@ -818,7 +839,7 @@ def test_second_redaction_changes_nothing(run: Run, personal: Path) -> None:
 
     again, names = run("redact", personal), run("redact", personal, "--only", "names")
 
-    assert [output.out.splitlines()[0] for output in (again, names)] == [f"{personal}: 0 of 6 calls redacted"] * 2
+    assert [output.out.splitlines()[0] for output in (again, names)] == [f"{personal}: 0 of 6 lines redacted"] * 2
     assert personal.read_bytes() == before
     assert run("check", personal).code == 0
 

@@ -268,8 +268,14 @@ INVALID_ARGUMENTS = {
         "--api-key-file /nowhere/at/all: No such file",
     ),
     "folder-as-key-file": (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
-    "endless-key-file": (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: "),
-    "device-as-key-file": (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: "),
+    "endless-key-file": (
+        ("call", "tiers.list", "--api-key-file", "/dev/zero"),
+        "--api-key-file /dev/zero: it is no regular file; ",
+    ),
+    "device-as-key-file": (
+        ("call", "tiers.list", "--api-key-file", "/dev/null"),
+        "--api-key-file /dev/null: it is no regular file; ",
+    ),
 }
 
 

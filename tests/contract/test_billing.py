@@ -55,7 +55,7 @@ def _enabled(client: ChatarminOS, company_id: str) -> list[str | None]:
 
 def test_claim_gives_profile_subscription_and_tier(client: ChatarminOS, service: FakeTransport) -> None:
     """A claimed checkout gives a billing profile, an active subscription and the features of its tier."""
-    # Given a company like another that has the tier
+    # Given two companies, one of which has the tier
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.tiers.apply("pro", company_id=globex)
     session_id = service.stripe.add_checkout_session(PRO)
@@ -63,7 +63,7 @@ def test_claim_gives_profile_subscription_and_tier(client: ChatarminOS, service:
     # When it claims a completed checkout
     result = client.billing.claim_checkout(company_id=acme, checkout_session_id=session_id)
 
-    # Then it has what the tier gives
+    # Then it has the same access as the other
     status = client.billing.get_status(acme)
     assert result.already_claimed is False
     assert status.has_billing_profile is True
@@ -72,8 +72,8 @@ def test_claim_gives_profile_subscription_and_tier(client: ChatarminOS, service:
     assert client.features.list_access(acme) == client.features.list_access(globex)
 
 
-def test_claim_answers_the_subscription_of_stripe(client: ChatarminOS, service: FakeTransport) -> None:
-    """The subscription id of an answer is Stripe's, and the subscription has another of the service's own."""
+def test_claim_returns_the_id_of_the_stripe_subscription(client: ChatarminOS, service: FakeTransport) -> None:
+    """A response has Stripe's subscription id; the subscription also has an id of the service."""
     company_id = service.add_company("Acme Inc")
 
     subscription_id = _claim(client, service, company_id, PRO)
@@ -86,7 +86,7 @@ def test_claim_answers_the_subscription_of_stripe(client: ChatarminOS, service: 
 
 
 def test_claim_of_an_unknown_session_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
-    """A session that Stripe does not know is not found, and changes nothing."""
+    """A session that Stripe does not know is not found, and the call changes nothing."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
@@ -97,7 +97,7 @@ def test_claim_of_an_unknown_session_is_not_found(client: ChatarminOS, service: 
 
 @pytest.mark.outside_changes("a checkout was completed")
 def test_claim_of_an_incomplete_session_is_a_bad_request(client: ChatarminOS, service: FakeTransport) -> None:
-    """A session can be claimed once it is complete and not before."""
+    """A session cannot be claimed before it is complete."""
     # Given a session that is not complete
     company_id = service.add_company("Acme Inc")
     session_id = service.stripe.add_checkout_session(PRO, complete=False)
@@ -129,7 +129,7 @@ def test_claim_of_another_companys_session_is_a_conflict(client: ChatarminOS, se
 
 
 def test_claiming_again_changes_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """A repeated claim answers the same subscription, and leaves accesses as they have become since."""
+    """A repeated claim returns the same subscription and leaves accesses that were changed since as they are."""
     # Given a claimed session, and an access changed by hand since
     company_id = service.add_company("Acme Inc")
     session_id = service.stripe.add_checkout_session(PRO)
@@ -142,7 +142,7 @@ def test_claiming_again_changes_nothing(client: ChatarminOS, service: FakeTransp
     # When it is claimed again
     again = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id)
 
-    # Then all is as it was
+    # Then nothing has changed
     assert ClaimResult(already_claimed=True, subscription_id=first.subscription_id) == again
     assert accesses == client.features.list_access(company_id)
     assert status == client.billing.get_status(company_id)
@@ -169,7 +169,7 @@ def test_claiming_again_changes_nothing(client: ChatarminOS, service: FakeTransp
 def test_the_tier_is_found_by_its_prices(
     client: ChatarminOS, service: FakeTransport, prices: list[str], tier_name: str | None
 ) -> None:
-    """The tier is the one with most prices of those that have any and whose prices the subscription has all."""
+    """The tier is the one with most prices, of those whose prices the subscription has all."""
     service.add_tier("mini", name="Mini", base_fee=100, features={"seats": {"quantity_limit": 1}})
     company_id = service.add_company("Acme Inc")
 
@@ -180,7 +180,7 @@ def test_the_tier_is_found_by_its_prices(
 
 
 def test_claim_without_a_tier_applies_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription whose prices make no tier is claimed all the same and gives no feature."""
+    """A subscription whose prices belong to no tier is claimed and gives no feature."""
     company_id = service.add_company("Acme Inc")
 
     subscription_id = _claim(client, service, company_id, ["price_of_something_else"])
@@ -204,7 +204,7 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, service: FakeTrans
         client.billing.get_status(company_id)
 
 
-def test_the_company_is_looked_for_before_the_sessions_completion(client: ChatarminOS, service: FakeTransport) -> None:
+def test_claim_looks_up_the_company_before_it_checks_the_session(client: ChatarminOS, service: FakeTransport) -> None:
     """An incomplete session for an unknown company is not found."""
     session_id = service.stripe.add_checkout_session(PRO, complete=False)
 
@@ -231,8 +231,8 @@ def test_link_without_a_tier_code_applies_nothing(client: ChatarminOS, service: 
 def test_link_with_a_tier_code_applies_that_tier(
     client: ChatarminOS, service: FakeTransport, tier_code: str, tier_name: str, count: int
 ) -> None:
-    """The given tier becomes the subscription's and is applied, whatever was paid for."""
-    # Given a subscription with the prices of one tier, and another company with the tier to be
+    """The given tier is applied and becomes the subscription's tier, whichever prices were paid."""
+    # Given a subscription with the prices of one tier, and another company with another tier
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.tiers.apply(tier_code, company_id=globex)
     subscription_id = service.stripe.add_subscription(PRO)
@@ -242,7 +242,7 @@ def test_link_with_a_tier_code_applies_that_tier(
         company_id=acme, stripe_subscription_id=subscription_id, tier_code=tier_code
     )
 
-    # Then the company has that tier
+    # Then both companies have the same access
     assert (
         LinkSubscriptionResult(subscription_id=subscription_id, already_linked=False, features_applied=count) == result
     )
@@ -250,8 +250,8 @@ def test_link_with_a_tier_code_applies_that_tier(
     assert client.features.list_access(globex) == client.features.list_access(acme)
 
 
-def test_link_takes_the_customer_of_the_subscription(client: ChatarminOS, service: FakeTransport) -> None:
-    """The customer may be left out or told rightly, and no other is accepted."""
+def test_link_accepts_only_the_subscriptions_customer(client: ChatarminOS, service: FakeTransport) -> None:
+    """The customer may be omitted or correct, and no other customer is accepted."""
     company_id = service.add_company("Acme Inc")
     first = service.stripe.add_subscription(PRO, customer_id="cus_acme")
     second = service.stripe.add_subscription(PRO, customer_id="cus_acme")
@@ -271,7 +271,7 @@ def test_link_takes_the_customer_of_the_subscription(client: ChatarminOS, servic
 
 
 def test_link_of_an_unknown_subscription_is_not_found(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription that Stripe does not know is not found, and changes nothing."""
+    """A subscription that Stripe does not know is not found, and the call changes nothing."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
@@ -309,8 +309,8 @@ def test_link_of_another_companys_subscription_is_a_conflict(client: ChatarminOS
     assert [(linked, "Pro"), (claimed, "Pro")] == _subscriptions(client, acme)
 
 
-def test_checks_of_link_have_an_order(client: ChatarminOS, service: FakeTransport) -> None:
-    """An unknown tier goes before a wrong customer, and a wrong customer before another company's subscription."""
+def test_link_checks_in_order(client: ChatarminOS, service: FakeTransport) -> None:
+    """An unknown tier is reported first, then a wrong customer, then the subscription of another company."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     subscription_id = _link(client, service, acme, PRO)
 
@@ -328,7 +328,7 @@ def test_checks_of_link_have_an_order(client: ChatarminOS, service: FakeTranspor
 
 
 def test_linking_again_is_harmless(client: ChatarminOS, service: FakeTransport) -> None:
-    """A repeated link says so, and makes no second subscription."""
+    """A repeated link reports that and creates no second subscription."""
     company_id = service.add_company("Acme Inc")
     subscription_id = _link(client, service, company_id, PRO)
 
@@ -350,7 +350,7 @@ def test_linking_a_claimed_subscription_is_linking_again(client: ChatarminOS, se
 
 
 def test_linking_again_updates_the_display_name(client: ChatarminOS, service: FakeTransport) -> None:
-    """The display name is the one told last."""
+    """The last display name wins."""
     company_id = service.add_company("Acme Inc")
     subscription_id = service.stripe.add_subscription(PRO)
 
@@ -366,7 +366,7 @@ def test_linking_again_updates_the_display_name(client: ChatarminOS, service: Fa
 
 
 def test_linking_again_with_a_tier_code_applies_it_again(client: ChatarminOS, service: FakeTransport) -> None:
-    """With a tier code the tier is written anew, and without one accesses stay as they have become."""
+    """With a tier code the tier's accesses are rewritten; without one, accesses that were changed since stay."""
     # Given a linked subscription, and an access changed by hand since
     company_id = service.add_company("Acme Inc")
     subscription_id = service.stripe.add_subscription(PRO)
@@ -381,7 +381,7 @@ def test_linking_again_with_a_tier_code_applies_it_again(client: ChatarminOS, se
     )
     after = client.features.check(company_id=company_id, feature_code="seats")
 
-    # Then only the latter changes the access back
+    # Then only the latter restores the access
     assert (without.already_linked, without.features_applied) == (True, 0)
     assert (between.quantity_limit, between.source) == (99, "manual")
     assert (with_code.already_linked, with_code.features_applied) == (True, 4)
@@ -389,7 +389,7 @@ def test_linking_again_with_a_tier_code_applies_it_again(client: ChatarminOS, se
 
 
 def test_linking_again_with_another_tier_code_changes_the_tier(client: ChatarminOS, service: FakeTransport) -> None:
-    """The tier given last is the subscription's, and the revenue stays that of the tier it became active with."""
+    """The last tier code is the subscription's; the revenue stays that of the tier it became active with."""
     company_id = service.add_company("Acme Inc")
     subscription_id = service.stripe.add_subscription(PRO)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id, tier_code="pro")
@@ -404,7 +404,7 @@ def test_linking_again_with_another_tier_code_changes_the_tier(client: Chatarmin
 
 
 def test_a_cancelled_subscription_cannot_be_linked(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription that was cancelled before it was linked is a bad request, and changes nothing."""
+    """A subscription that was cancelled before it was linked is a bad request, and the call changes nothing."""
     company_id = service.add_company("Acme Inc")
     subscription_id = service.stripe.add_subscription(PRO)
     service.stripe.cancel(subscription_id)
@@ -418,8 +418,8 @@ def test_a_cancelled_subscription_cannot_be_linked(client: ChatarminOS, service:
 
 @pytest.mark.outside_changes("a subscription was cancelled")
 def test_cancelling_changes_no_access(client: ChatarminOS, service: FakeTransport) -> None:
-    """After a cancellation features and usage are as before, and can be used on."""
-    # Given a company that uses what it subscribed to
+    """After a cancellation the company keeps its features and usage and can go on using them."""
+    # Given a company that uses the features of its subscription
     company_id = service.add_company("Acme Inc")
     subscription_id = _claim(client, service, company_id, PRO)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=5)
@@ -428,7 +428,7 @@ def test_cancelling_changes_no_access(client: ChatarminOS, service: FakeTranspor
     # When the subscription is cancelled
     service.stripe.cancel(subscription_id)
 
-    # Then nothing but the subscription is gone
+    # Then only the subscription is missing
     assert before == client.features.list_access(company_id)
     assert client.billing.get_status(company_id).enabled_features_count == 4
     assert _subscriptions(client, company_id) == []
@@ -444,8 +444,9 @@ def test_status_of_a_company_without_billing(client: ChatarminOS, service: FakeT
     assert status == UNTOUCHED
 
 
+@pytest.mark.outside_changes("time passed")
 def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, service: FakeTransport) -> None:
-    """Features at their limit count, and those that are disabled or have expired do not."""
+    """Features at their limit count; disabled and expired features do not."""
     # Given an enabled feature, one at its limit, a disabled one, and one that is about to expire
     company_id = service.add_company("Acme Inc")
     soon = datetime.now(UTC) + timedelta(hours=1)
@@ -465,26 +466,26 @@ def test_status_counts_the_features_enabled_right_now(client: ChatarminOS, servi
 
 
 @pytest.mark.outside_changes("a subscription was cancelled")
-def test_status_tells_active_subscriptions_in_claiming_order(client: ChatarminOS, service: FakeTransport) -> None:
-    """Subscriptions come as they were claimed or linked, not as Stripe made them, and cancelled ones are left out."""
-    # Given subscriptions that are linked in another order than they were made in
+def test_status_lists_active_subscriptions_in_claiming_order(client: ChatarminOS, service: FakeTransport) -> None:
+    """Subscriptions come in the order in which they were claimed or linked, without the cancelled ones."""
+    # Given subscriptions that are linked in another order than they were added
     company_id = service.add_company("Acme Inc")
-    made_first = service.stripe.add_subscription(PRO)
-    made_second = service.stripe.add_subscription(ENTERPRISE)
-    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=made_second)
+    added_first = service.stripe.add_subscription(PRO)
+    added_second = service.stripe.add_subscription(ENTERPRISE)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=added_second)
     claimed = _claim(client, service, company_id, PRO)
-    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=made_first)
+    client.billing.link_subscription(company_id=company_id, stripe_subscription_id=added_first)
     before = _subscriptions(client, company_id)
 
     # When one in the middle is cancelled
     service.stripe.cancel(claimed)
 
     # Then the others stay in their order
-    assert [(made_second, "Enterprise"), (claimed, "Pro"), (made_first, "Pro")] == before
-    assert [(made_second, "Enterprise"), (made_first, "Pro")] == _subscriptions(client, company_id)
+    assert [(added_second, "Enterprise"), (claimed, "Pro"), (added_first, "Pro")] == before
+    assert [(added_second, "Enterprise"), (added_first, "Pro")] == _subscriptions(client, company_id)
 
 
-def test_status_is_each_companys_own(client: ChatarminOS, service: FakeTransport) -> None:
+def test_status_shows_only_the_companys_subscriptions(client: ChatarminOS, service: FakeTransport) -> None:
     """A subscription shows at its company only."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
 
@@ -495,7 +496,7 @@ def test_status_is_each_companys_own(client: ChatarminOS, service: FakeTransport
 
 
 def test_revenue_is_raised_by_the_base_fee_of_a_claim(client: ChatarminOS, service: FakeTransport) -> None:
-    """A claimed subscription brings the base fee of its tier."""
+    """A claimed subscription adds the base fee of its tier."""
     company_id = service.add_company("Acme Inc")
     before = service.mrr(company_id)
 
@@ -519,7 +520,7 @@ def test_revenue_is_raised_by_the_base_fee_of_a_claim(client: ChatarminOS, servi
 def test_revenue_is_raised_by_the_base_fee_of_a_link(
     client: ChatarminOS, service: FakeTransport, prices: list[str], tier_code: str | None, mrr: int
 ) -> None:
-    """A linked subscription brings the base fee of its tier, told or found by its prices, if it has any."""
+    """A linked subscription adds the base fee of its tier, whether the tier is given or found by its prices."""
     company_id = service.add_company("Acme Inc")
     subscription_id = service.stripe.add_subscription(prices)
 
@@ -529,7 +530,7 @@ def test_revenue_is_raised_by_the_base_fee_of_a_link(
 
 
 def test_revenue_is_raised_once_by_each_subscription(client: ChatarminOS, service: FakeTransport) -> None:
-    """Claiming or linking again raises nothing."""
+    """Claiming or linking again adds nothing."""
     company_id = service.add_company("Acme Inc")
     session_id = service.stripe.add_checkout_session(PRO)
     claimed = client.billing.claim_checkout(company_id=company_id, checkout_session_id=session_id).subscription_id
@@ -542,7 +543,7 @@ def test_revenue_is_raised_once_by_each_subscription(client: ChatarminOS, servic
 
 
 def test_revenue_adds_up_and_is_lowered_by_cancelling(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each subscription brings its fee when it becomes active and takes it along when it is cancelled."""
+    """Each subscription adds its fee when it becomes active and subtracts it when it is cancelled."""
     company_id = service.add_company("Acme Inc")
 
     revenues = []
@@ -558,8 +559,8 @@ def test_revenue_adds_up_and_is_lowered_by_cancelling(client: ChatarminOS, servi
     assert revenues == [4900, 54800, 49900, 0]
 
 
-def test_a_cancelled_subscription_takes_along_what_it_brought(client: ChatarminOS, service: FakeTransport) -> None:
-    """The fee is that of the tier the subscription had when it became active, whatever tier it has now."""
+def test_a_cancelled_subscription_subtracts_the_fee_it_added(client: ChatarminOS, service: FakeTransport) -> None:
+    """The fee is that of the tier the subscription had when it became active, whichever tier it has now."""
     # Given a subscription whose tier has changed, beside another
     company_id = service.add_company("Acme Inc")
     _claim(client, service, company_id, ENTERPRISE)
@@ -569,7 +570,7 @@ def test_a_cancelled_subscription_takes_along_what_it_brought(client: ChatarminO
     # When it is cancelled
     service.stripe.cancel(changed)
 
-    # Then the fee of its first tier is gone
+    # Then the fee of its first tier is subtracted
     assert service.mrr(company_id) == 49900
 
 
@@ -584,8 +585,8 @@ def test_revenue_ignores_currencies(client: ChatarminOS, service: FakeTransport)
     assert service.mrr(company_id) == 5900
 
 
-def test_reset_of_links_sets_revenue_to_nothing_if_asked(client: ChatarminOS, service: FakeTransport) -> None:
-    """Revenue survives a reset of the links unless reset_mrr is said, and then it is 0 for every company."""
+def test_reset_of_links_sets_revenue_to_zero_with_reset_mrr(client: ChatarminOS, service: FakeTransport) -> None:
+    """A reset of the links keeps the revenue; with reset_mrr it is 0 for every company."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     _claim(client, service, acme, PRO)
     _claim(client, service, globex, ENTERPRISE)
@@ -598,8 +599,8 @@ def test_reset_of_links_sets_revenue_to_nothing_if_asked(client: ChatarminOS, se
     assert (service.mrr(acme), service.mrr(globex)) == (0, 0)
 
 
-def test_revenue_is_never_below_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """Cancelling after a reset takes no more than there is."""
+def test_revenue_is_never_negative(client: ChatarminOS, service: FakeTransport) -> None:
+    """Cancelling after a reset subtracts nothing below 0."""
     # Given a subscription from before a reset and a smaller one from after it
     service.add_tier("mini", name="Mini", base_fee=100)
     company_id = service.add_company("Acme Inc")
@@ -613,14 +614,14 @@ def test_revenue_is_never_below_nothing(client: ChatarminOS, service: FakeTransp
     without_pro = service.mrr(company_id)
     service.stripe.cancel(mini)
 
-    # Then nothing is left and nothing is owed
+    # Then the revenue is 0
     assert after_reset == 100
     assert without_pro == 0
     assert service.mrr(company_id) == 0
 
 
 def test_a_reset_of_links_keeps_accesses_usage_and_subscriptions(client: ChatarminOS, service: FakeTransport) -> None:
-    """Companies keep what they have when their links are deleted."""
+    """Deleting links leaves the accesses, usage and subscriptions of companies unchanged."""
     company_id = service.add_company("Acme Inc")
     client.links.create(company_id=company_id, external_org_id="org_1")
     _claim(client, service, company_id, PRO)
@@ -636,8 +637,8 @@ def test_a_reset_of_links_keeps_accesses_usage_and_subscriptions(client: Chatarm
 
 
 @pytest.mark.outside_changes("a billing period ended")
-def test_a_renewal_starts_the_usage_of_its_company_anew(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage of every feature of the company is 0 again, and of no other company."""
+def test_a_renewal_resets_the_usage_of_its_company(client: ChatarminOS, service: FakeTransport) -> None:
+    """Usage of every feature of the company is 0 again, and other companies keep theirs."""
     # Given two companies with usage
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     subscription_id = _claim(client, service, acme, PRO)
@@ -649,7 +650,7 @@ def test_a_renewal_starts_the_usage_of_its_company_anew(client: ChatarminOS, ser
     # When the subscription of one renews
     service.stripe.renew(subscription_id)
 
-    # Then its usage starts anew and the other's goes on
+    # Then its usage is 0 and the other's stays
     usages = {
         company_id: [access.current_usage for access in client.features.list_access(company_id)]
         for company_id in (acme, globex)

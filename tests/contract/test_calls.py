@@ -1,4 +1,4 @@
-"""Calls: typed requests one by one and in batches, procedures by their wire path, and what errors carry."""
+"""Calls: typed requests one by one and in batches, procedures by their wire path, and the contents of errors."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ REFUSALS = [
 ]
 
 
-def test_send_answers_the_model_of_the_request(client: ChatarminOS, service: FakeTransport) -> None:
-    """A request that is sent answers what the method of the same name answers."""
+def test_send_returns_the_model_of_the_request(client: ChatarminOS, service: FakeTransport) -> None:
+    """`send` returns the same as the method of the same name."""
     company_id = _company(client, service)
     expected = client.features.check(company_id=company_id, feature_code="seats")
 
@@ -97,10 +97,11 @@ def test_send_answers_the_model_of_the_request(client: ChatarminOS, service: Fak
 def test_a_method_sends_one_call(client: ChatarminOS, service: FakeTransport) -> None:
     """A method is one call with a path, a kind and the input in wire names."""
     company_id = service.add_company("Acme Inc")
-
-    client.features.check(company_id=company_id, feature_code="seats")
-    client.tiers.list()
-    client.links.reset()
+    for _ in range(2):
+        service.calls.clear()  # a recorder asks for the state before the first ones
+        client.features.check(company_id=company_id, feature_code="seats")
+        client.tiers.list()
+        client.links.reset()
 
     assert [(call.path, call.kind, call.input) for call in service.calls] == [
         ("features.check", "query", {"companyId": company_id, "featureCode": "seats"}),
@@ -114,8 +115,8 @@ def test_a_method_sends_one_call(client: ChatarminOS, service: FakeTransport) ->
     [None, "features.check", 5, {}, [], object(), FeatureCheckInput, ContactInput(email="ana@acme.com")],
     ids=["None", "text", "int", "mapping", "list", "object", "class", "contact"],
 )
-def test_what_is_no_request_is_never_sent(client: ChatarminOS, service: FakeTransport, bad: object) -> None:
-    """What is no request is a TypeError, alone or in a batch, before anything is sent."""
+def test_only_requests_are_sent(client: ChatarminOS, service: FakeTransport, bad: object) -> None:
+    """Any other object is a TypeError, alone or in a batch, before anything is sent."""
     with pytest.raises(TypeError):
         client.send(cast("Any", bad))
     with pytest.raises(TypeError):
@@ -125,7 +126,7 @@ def test_what_is_no_request_is_never_sent(client: ChatarminOS, service: FakeTran
 
 
 def test_a_batch_from_a_generator_is_checked_before_it_is_sent(client: ChatarminOS, service: FakeTransport) -> None:
-    """What comes last of an iterable is looked at before the first call goes out."""
+    """A batch checks the last item of an iterable before it sends the first call."""
 
     def requests() -> Iterator[Any]:
         yield ListTiersInput()
@@ -138,7 +139,7 @@ def test_a_batch_from_a_generator_is_checked_before_it_is_sent(client: Chatarmin
 
 
 def test_a_batch_keeps_the_order_of_its_list(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each answer stands where its request stood."""
+    """Each response has the position of its request."""
     company_id = _company(client, service)
     codes = ["sso", "ai_credit", "seats", "ai_credit", "team_seats"]
     expected = [client.features.check(company_id=company_id, feature_code=code) for code in codes]
@@ -153,7 +154,7 @@ def test_a_batch_mixes_queries_and_mutations(client: ChatarminOS, service: FakeT
     # Given two companies, so that no call depends on another
     acme, globex = service.add_company("Acme Inc"), _company(client, service)
 
-    # When they are asked and changed in one batch
+    # When one batch reads and changes them
     answers = client.batch(
         [
             FeatureSetAccessInput(company_id=acme, feature_code="sso", is_enabled=True),
@@ -165,7 +166,7 @@ def test_a_batch_mixes_queries_and_mutations(client: ChatarminOS, service: FakeT
         ]
     )
 
-    # Then each has its own answer
+    # Then each call has its response
     assert client.features.check(company_id=acme, feature_code="sso") == answers[0]
     assert client.features.check(company_id=globex, feature_code="seats") == answers[1]
     assert UsageResult(current_usage=7, remaining=9993, billable_quantity=0, is_at_limit=False) == answers[2]
@@ -175,7 +176,7 @@ def test_a_batch_mixes_queries_and_mutations(client: ChatarminOS, service: FakeT
     assert len(answers) == 6
 
 
-def test_a_long_batch_answers_all(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_long_batch_returns_all_responses(client: ChatarminOS, service: FakeTransport) -> None:
     """A batch of more calls than fit into one round trip keeps its order and sends each once."""
     company_id = _company(client, service)
     codes = FEATURES * 26
@@ -188,8 +189,8 @@ def test_a_long_batch_answers_all(client: ChatarminOS, service: FakeTransport) -
     assert len(codes) == len(service.calls) - sent_before
 
 
-def test_a_batch_of_long_inputs_answers_all(client: ChatarminOS, service: FakeTransport) -> None:
-    """Inputs that together are longer than a URL may be are all answered in order."""
+def test_a_batch_of_long_inputs_returns_all_responses(client: ChatarminOS, service: FakeTransport) -> None:
+    """Inputs that together exceed the length of a URL all get their responses, in order."""
     ids = [f"org_{number}_{'x' * 900}" for number in range(30)]
     linked = {external_org_id: service.add_company(f"Company {external_org_id[:6]}") for external_org_id in ids[::3]}
     for external_org_id, company_id in linked.items():
@@ -202,9 +203,9 @@ def test_a_batch_of_long_inputs_answers_all(client: ChatarminOS, service: FakeTr
     ]
 
 
-def test_one_refusal_hides_no_other_answer(client: ChatarminOS, service: FakeTransport) -> None:
-    """A refusal takes the place of its own call, as a value with its own request, and no other."""
-    # Given requests of which two are refused in different ways
+def test_one_refusal_hides_no_other_response(client: ChatarminOS, service: FakeTransport) -> None:
+    """A refusal replaces the response of its own call, as a value with its own request, and no other."""
+    # Given requests, two of which are refused in different ways
     company_id = _company(client, service)
     requests = [
         FeatureCheckInput(company_id=company_id, feature_code="seats"),
@@ -217,7 +218,7 @@ def test_one_refusal_hides_no_other_answer(client: ChatarminOS, service: FakeTra
     # When they are sent at once
     answers = client.batch(requests)
 
-    # Then the refusals stand in their places, each with its own request
+    # Then the refusals have the positions of their calls, each with its request
     assert client.features.check(company_id=company_id, feature_code="seats") == answers[0]
     assert client.features.list_access(company_id) == answers[2]
     assert client.features.check(company_id=company_id, feature_code="sso") == answers[4]
@@ -230,8 +231,8 @@ def test_one_refusal_hides_no_other_answer(client: ChatarminOS, service: FakeTra
 
 
 def test_one_refused_mutation_stops_no_other(client: ChatarminOS, service: FakeTransport) -> None:
-    """Mutations of a batch are carried out whatever becomes of the others."""
-    # Given usage of three features, of which one is too much and one is no usage at all
+    """The other mutations of a batch are carried out."""
+    # Given usage of three features, one beyond its limit and one without a quantity
     company_id = _company(client, service)
     requests = [
         TrackUsageInput(company_id=company_id, feature_code="seats", quantity=26),
@@ -251,13 +252,13 @@ def test_one_refused_mutation_stops_no_other(client: ChatarminOS, service: FakeT
 
 
 @pytest.mark.parametrize(("build", "expected"), REFUSALS)
-def test_a_refusal_in_a_batch_is_what_it_is_alone(
+def test_a_refusal_is_the_same_in_a_batch_and_alone(
     client: ChatarminOS,
     service: FakeTransport,
     build: Callable[[ChatarminOS, FakeTransport], TrackUsageInput],
     expected: tuple[type[ApiError], str, int],
 ) -> None:
-    """A refusal in a batch carries what it would carry if its call were sent alone."""
+    """A refusal in a batch has the same contents as the refusal of its call alone."""
     request = build(client, service)
 
     answer, _ = client.batch([request, TrackUsageInput(company_id=NOBODY, feature_code="sso", quantity=1)])
@@ -269,8 +270,8 @@ def test_a_refusal_in_a_batch_is_what_it_is_alone(
 
 
 @pytest.mark.outside_changes("a fault")
-def test_a_fault_hits_one_call_of_a_batch(client: ChatarminOS, service: FakeTransport) -> None:
-    """Where one call of a batch fails, the others have their answers, and the error has the failed call's request."""
+def test_a_failure_hits_one_call_of_a_batch(client: ChatarminOS, service: FakeTransport) -> None:
+    """If one call of a batch fails, the others have their responses, and the error has the failed call's request."""
     company_id = _company(client, service)
     requests = _checks(company_id, FEATURES)
     service.fail("features.check", error="FORBIDDEN")
@@ -287,7 +288,7 @@ def test_a_fault_hits_one_call_of_a_batch(client: ChatarminOS, service: FakeTran
 
 
 def test_an_empty_batch_sends_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """A batch of nothing has no answers and makes no call."""
+    """An empty batch returns no responses and makes no call."""
     answers = client.batch([])
 
     assert answers == []
@@ -298,7 +299,7 @@ def test_an_empty_batch_sends_nothing(client: ChatarminOS, service: FakeTranspor
 def test_a_batch_takes_any_iterable(
     client: ChatarminOS, service: FakeTransport, kind: Callable[[list[Any]], Any]
 ) -> None:
-    """Requests may come from any iterable, and their answers are a list."""
+    """Requests may come from any iterable; their responses are a list."""
     company_id = _company(client, service)
 
     answers = client.batch(kind([ListAccessInput(company_id=company_id), ListTiersInput()]))
@@ -306,8 +307,8 @@ def test_a_batch_takes_any_iterable(
     assert [client.features.list_access(company_id), client.tiers.list()] == answers
 
 
-def test_call_takes_and_answers_wire_names(client: ChatarminOS, service: FakeTransport) -> None:
-    """A procedure called by its path answers the service's own JSON."""
+def test_call_uses_wire_names(client: ChatarminOS, service: FakeTransport) -> None:
+    """A procedure called by its path returns the service's own JSON."""
     company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
@@ -339,13 +340,15 @@ def test_call_takes_and_answers_wire_names(client: ChatarminOS, service: FakeTra
 def test_call_may_have_no_input(client: ChatarminOS, service: FakeTransport) -> None:
     """A procedure without input is called by its path alone."""
     answer = client.call("tiers.list")
+    service.calls.clear()  # a recorder asks for the state before the first one
 
+    assert client.call("tiers.list") == answer
     assert [{"code": tier.code, "name": tier.name} for tier in client.tiers.list()] == answer
     assert [call.input for call in service.calls] == [None, None]
 
 
-def test_call_may_answer_null(client: ChatarminOS) -> None:
-    """A procedure that answers null answers None."""
+def test_call_may_return_none(client: ChatarminOS) -> None:
+    """A procedure that responds with null returns None."""
     answer = client.call("companies.getByProductLink", {"externalOrgId": "org_unlinked"})
 
     assert answer is None
@@ -355,7 +358,7 @@ def test_call_may_answer_null(client: ChatarminOS) -> None:
 def test_call_knows_the_kind_of_a_known_path(
     client: ChatarminOS, service: FakeTransport, kind: Literal["mutation"] | None
 ) -> None:
-    """Without a kind the path says whether it is a query or a mutation."""
+    """Without a kind the path decides whether it is a query or a mutation."""
     company_id = _company(client, service)
 
     answer = client.call(
@@ -369,7 +372,7 @@ def test_call_knows_the_kind_of_a_known_path(
 @pytest.mark.known_difference("http-trpc-10", reason="tRPC 10 has other words, and takes a wrong kind for a wrong path")
 @pytest.mark.parametrize("path", ["companies.teleport", "teleport", "Features.check", "features.check.now"])
 def test_an_unknown_path_is_not_found(client: ChatarminOS, path: str) -> None:
-    """A path that no procedure has is refused in the words of the wire, as a query and as a mutation."""
+    """An unknown path is refused in the words of the wire, as a query and as a mutation."""
     with pytest.raises(NotFoundError) as as_query:
         client.call(path, {})
     with pytest.raises(NotFoundError) as as_mutation:
@@ -410,7 +413,7 @@ def test_a_mutation_is_no_query(client: ChatarminOS, service: FakeTransport) -> 
 
 
 def test_an_unknown_input_key_is_a_bad_request(client: ChatarminOS, service: FakeTransport) -> None:
-    """A key that the procedure does not know is named, and nothing is done."""
+    """The refusal of an unknown key names it, and the call changes nothing."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="colour"):
@@ -429,13 +432,13 @@ def test_an_input_of_another_shape_is_a_bad_request(client: ChatarminOS, bad: ob
 
 
 @pytest.mark.parametrize(("build", "expected"), REFUSALS)
-def test_a_refusal_tells_what_where_and_of_which_request(
+def test_a_refusal_has_code_path_and_request(
     client: ChatarminOS,
     service: FakeTransport,
     build: Callable[[ChatarminOS, FakeTransport], TrackUsageInput],
     expected: tuple[type[ApiError], str, int],
 ) -> None:
-    """A refusal is of the class of its code and carries code, status, path, message and the typed request."""
+    """A refusal is of the class of its code and has code, status, path, message and the typed request."""
     request = build(client, service)
 
     with pytest.raises(ApiError) as refused:
@@ -460,7 +463,7 @@ def test_a_refusal_of_a_method_has_the_request_it_sent(client: ChatarminOS) -> N
 
 
 def test_a_refusal_of_call_has_no_request(client: ChatarminOS) -> None:
-    """What was called by its path has no typed request."""
+    """A call by its path has no typed request."""
     with pytest.raises(NotFoundError) as refused:
         client.call("features.check", {"companyId": NOBODY, "featureCode": "seats"})
 
@@ -478,10 +481,10 @@ def test_a_refusal_of_call_has_no_request(client: ChatarminOS) -> None:
     ],
 )
 @pytest.mark.outside_changes("a fault")
-def test_a_refusal_may_come_at_any_time(
+def test_each_code_raises_its_error(
     client: ChatarminOS, service: FakeTransport, code: str, expected: tuple[type[ApiError], int]
 ) -> None:
-    """Whatever code the service answers is an error of its class, and only for as long as it answers so."""
+    """Each code of the service raises the error of its class, and only for as long as the service responds with it."""
     service.fail(error=code)
 
     with pytest.raises(ApiError) as refused:
@@ -513,9 +516,11 @@ def test_a_refused_event_is_repeated_by_its_request(client: ChatarminOS, service
 
 
 @pytest.mark.outside_changes("a fault")
-def test_an_event_whose_answer_was_lost_is_repeated_by_its_request(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage that was counted although the call failed is not counted twice by sending it again."""
-    # Given usage that was counted, and an error instead of its answer
+def test_an_event_whose_response_was_lost_is_repeated_by_its_request(
+    client: ChatarminOS, service: FakeTransport
+) -> None:
+    """Usage that was counted although the call failed is not counted twice if its request is sent again."""
+    # Given usage that was counted, and an error instead of its response
     company_id = _company(client, service)
     service.fail("billing.trackUsage", error="FORBIDDEN", after=True)
     with pytest.raises(ForbiddenError) as lost:
@@ -526,7 +531,7 @@ def test_an_event_whose_answer_was_lost_is_repeated_by_its_request(client: Chata
     assert isinstance(request, TrackUsageInput)
     result = client.send(request)
 
-    # Then its answer is had and nothing is counted twice
+    # Then it gets the response and nothing is counted twice
     assert result == UsageResult(current_usage=5, remaining=20, billable_quantity=0, is_at_limit=False)
     assert client.features.check(company_id=company_id, feature_code="seats").current_usage == 5
 
@@ -552,7 +557,7 @@ def test_an_event_of_a_batch_is_repeated_by_its_request(client: ChatarminOS, ser
 
 
 def test_bad_input_is_never_sent(client: ChatarminOS, service: FakeTransport) -> None:
-    """What is refused before it is sent names its field, has no request and is a ValueError of the project's own."""
+    """An argument that is refused before the call is named, the error has no request and is a ValueError."""
     with pytest.raises(InvalidInput) as refused:
         client.features.check(company_id=" ", feature_code="seats")
 
@@ -564,15 +569,17 @@ def test_bad_input_is_never_sent(client: ChatarminOS, service: FakeTransport) ->
 
 
 def test_failed_calls_reach_the_service(client: ChatarminOS, service: FakeTransport) -> None:
-    """A call that the service refuses is among the calls that it received."""
-    with pytest.raises(NotFoundError):
-        client.features.list_access(NOBODY)
+    """A call that the service refuses is in its log of calls."""
+    for _ in range(2):
+        service.calls.clear()  # a recorder asks for the state before the first one
+        with pytest.raises(NotFoundError):
+            client.features.list_access(NOBODY)
 
     assert [(call.path, call.input) for call in service.calls] == [("features.listAccess", {"companyId": NOBODY})]
 
 
 def test_a_client_is_a_context_manager(client: ChatarminOS) -> None:
-    """Entering a client answers the client itself, ready for calls."""
+    """Entering a client returns the client itself, ready for calls."""
     with client as entered:
         tiers = entered.tiers.list()
 
@@ -581,6 +588,6 @@ def test_a_client_is_a_context_manager(client: ChatarminOS) -> None:
 
 
 def test_leaving_a_client_hides_no_error(client: ChatarminOS) -> None:
-    """An error inside the block of a client comes out of it."""
+    """An error inside the block of a client propagates."""
     with pytest.raises(NotFoundError), client:
         client.tiers.get("platinum")

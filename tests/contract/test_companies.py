@@ -38,21 +38,21 @@ def test_a_company_is_created_together_with_its_link(client: ChatarminOS) -> Non
 
 
 def test_a_company_without_a_domain_has_none(client: ChatarminOS) -> None:
-    """The domain is null where none was given."""
+    """The domain is null if none was given."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
 
     assert company.domain is None
 
 
 def test_an_unlinked_id_has_no_company(client: ChatarminOS, service: FakeTransport) -> None:
-    """An external org id without a link is answered with None, never with an error."""
+    """An external org id without a link returns None and raises nothing."""
     service.add_company("Acme", domain="acme.com")
 
     assert client.companies.get_by_product_link(external_org_id="org_1") is None
 
 
 def test_a_link_leads_to_its_own_company(client: ChatarminOS) -> None:
-    """Of several companies the one that is linked to the external org id is answered."""
+    """Among several companies the one that is linked to the external org id is returned."""
     acme = client.companies.create(name="Acme", external_org_id="org_1")
     globex = client.companies.create(name="Globex", external_org_id="org_2")
 
@@ -86,7 +86,7 @@ def test_a_link_leads_to_its_own_company(client: ChatarminOS) -> None:
         ("東京" * 60 + "Acme", "acme"),
     ],
 )
-def test_a_slug_is_made_of_the_name(client: ChatarminOS, name: str, expected: str) -> None:
+def test_a_slug_follows_from_the_name(client: ChatarminOS, name: str, expected: str) -> None:
     """The slug keeps ASCII letters and digits in lower case, joins the rest with single dashes, at most 50 long."""
     assert [expected] == short_ids(client, name)
 
@@ -102,7 +102,7 @@ def test_a_slug_is_made_of_the_name(client: ChatarminOS, name: str, expected: st
     ],
 )
 def test_a_taken_slug_gets_the_first_free_number(client: ChatarminOS, names: list[str], expected: list[str]) -> None:
-    """Companies of the same slug are told apart by the first free of -2, -3 and so on."""
+    """Companies with the same slug get the first free suffix of -2, -3 and so on."""
     assert expected == short_ids(client, *names)
 
 
@@ -144,7 +144,7 @@ def test_a_slug_of_a_company_not_linked_is_taken_too(client: ChatarminOS, servic
     ],
 )
 def test_a_domain_is_stored_in_its_normal_form(client: ChatarminOS, domain: str, expected: str) -> None:
-    """A domain is answered in lower case ASCII, without scheme, user, www, port, path and trailing dot."""
+    """A domain is returned in lower-case ASCII, without scheme, user, www, port, path and trailing dot."""
     company = client.companies.create(name="Acme", external_org_id="org_1", domain=domain)
 
     assert expected == company.domain
@@ -169,8 +169,8 @@ def test_a_domain_is_stored_in_its_normal_form(client: ChatarminOS, domain: str,
         "acme.com\uff0f.evil.example",
     ],
 )
-def test_what_is_no_domain_is_refused(client: ChatarminOS, service: FakeTransport, domain: str) -> None:
-    """Text without a dot, with a space or with an empty label is no domain, and no company is made."""
+def test_an_invalid_domain_is_refused(client: ChatarminOS, service: FakeTransport, domain: str) -> None:
+    """Text without a dot, with a space or with an empty label is no domain, and no company is created."""
     before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
@@ -199,10 +199,10 @@ def test_what_is_no_domain_is_refused(client: ChatarminOS, service: FakeTranspor
         ("2024-02-29T23:59:59.999-01:00", datetime(2024, 3, 1, 0, 59, 59, 999_000, tzinfo=UTC)),
     ],
 )
-def test_the_moment_of_creation_is_kept_in_utc(
+def test_the_time_of_creation_is_kept_in_utc(
     client: ChatarminOS, created_at: datetime | str, expected: datetime
 ) -> None:
-    """A creation instant comes back in UTC, to the millisecond, what is finer cut off."""
+    """A creation time is returned in UTC, cut to the millisecond."""
     company = client.companies.create(name="Acme", external_org_id="org_1", created_at=created_at)
 
     assert str(expected) == str(company.created_at)
@@ -210,7 +210,7 @@ def test_the_moment_of_creation_is_kept_in_utc(
 
 
 def test_the_service_keeps_milliseconds_only(client: ChatarminOS) -> None:
-    """An instant finer than a millisecond, sent by whatever caller, is kept in UTC to the millisecond."""
+    """The service stores a finer timestamp, from any caller, in UTC to the millisecond."""
     payload = {"name": "Acme", "externalOrgId": "org_1", "createdAt": "2024-01-02T03:04:05.678123+02:00"}
     client.call("companies.create", payload)
 
@@ -222,8 +222,8 @@ def test_the_service_keeps_milliseconds_only(client: ChatarminOS) -> None:
 
 
 @pytest.mark.parametrize("created_at", [datetime(2024, 1, 2), "2024-01-02T03:04:05", "yesterday"])  # noqa: DTZ001
-def test_an_instant_without_its_offset_is_refused(client: ChatarminOS, created_at: datetime | str) -> None:
-    """What does not say which instant it means is refused before anything is sent."""
+def test_a_timestamp_without_its_offset_is_refused(client: ChatarminOS, created_at: datetime | str) -> None:
+    """A timestamp that does not say which time it means is refused before anything is sent."""
     with pytest.raises(InvalidInput) as refusal:
         client.companies.create(name="Acme", external_org_id="org_1", created_at=created_at)
 
@@ -232,7 +232,7 @@ def test_an_instant_without_its_offset_is_refused(client: ChatarminOS, created_a
     assert client.companies.get_by_product_link(external_org_id="org_1") is None
 
 
-def test_a_contact_email_makes_the_primary_contact(client: ChatarminOS) -> None:
+def test_a_contact_email_creates_the_primary_contact(client: ChatarminOS) -> None:
     """A company created with a contact e-mail has that contact, named and primary."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", contact_email="Anna@Acme.com", contact_name="Anna Berger"
@@ -245,7 +245,7 @@ def test_a_contact_email_makes_the_primary_contact(client: ChatarminOS) -> None:
 
 
 def test_a_contact_needs_no_name(client: ChatarminOS) -> None:
-    """A contact e-mail without a name makes a primary contact without one."""
+    """A contact e-mail without a name creates a primary contact without a name."""
     company = client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
 
     contacts = client.contacts.list(company.id, primary_only=True)
@@ -255,14 +255,14 @@ def test_a_contact_needs_no_name(client: ChatarminOS) -> None:
 
 
 def test_white_space_around_a_contact_email_is_dropped(client: ChatarminOS) -> None:
-    """An e-mail address is trimmed and otherwise stored as it was given."""
+    """An e-mail address is trimmed and otherwise stored as given."""
     company = client.companies.create(name="Acme", external_org_id="org_1", contact_email="  Anna@Acme.com\n")
 
     expected = ["Anna@Acme.com"]
     assert expected == [contact.email for contact in client.contacts.list(company.id)]
 
 
-def test_a_contact_name_alone_makes_no_contact(client: ChatarminOS) -> None:
+def test_a_contact_name_alone_creates_no_contact(client: ChatarminOS) -> None:
     """A contact name without an e-mail address is ignored."""
     company = client.companies.create(name="Acme", external_org_id="org_1", contact_name="Anna Berger")
 
@@ -299,7 +299,7 @@ def test_a_contact_email_is_no_domain(client: ChatarminOS) -> None:
     ],
 )
 def test_a_malformed_contact_email_is_refused(client: ChatarminOS, service: FakeTransport, email: str) -> None:
-    """A malformed e-mail address is refused by name, and neither company nor link is made."""
+    """The refusal names a malformed e-mail address, and neither company nor link is created."""
     before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
@@ -359,7 +359,7 @@ def test_the_same_company_twice_is_two_companies(client: ChatarminOS) -> None:
 def test_the_service_refuses_bad_input(
     client: ChatarminOS, service: FakeTransport, payload: dict[str, Any], field: str
 ) -> None:
-    """Missing, blank, mistyped and unknown fields are refused by name, and nothing is created."""
+    """The refusal names missing, blank, mistyped and unknown fields, and nothing is created."""
     before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
@@ -371,7 +371,7 @@ def test_the_service_refuses_bad_input(
 
 @pytest.mark.parametrize("external_org_id", ["", "   "])
 def test_the_service_refuses_a_blank_id(client: ChatarminOS, external_org_id: str) -> None:
-    """A blank external org id is bad input to a look-up, not an unlinked id."""
+    """A blank external org id is bad input for a look-up, not an unlinked id."""
     with pytest.raises(BadRequestError) as refusal:
         client.call("companies.getByProductLink", {"externalOrgId": external_org_id})
 
@@ -379,8 +379,8 @@ def test_the_service_refuses_a_blank_id(client: ChatarminOS, external_org_id: st
     assert field in refusal.value.message
 
 
-def test_a_blank_name_is_not_even_sent(client: ChatarminOS, service: FakeTransport) -> None:
-    """The client refuses a blank name itself and names it."""
+def test_a_blank_name_is_not_sent(client: ChatarminOS, service: FakeTransport) -> None:
+    """The client itself refuses a blank name and names the argument."""
     with pytest.raises(InvalidInput) as refusal:
         client.companies.create(name="  ", external_org_id="org_1")
 
@@ -389,8 +389,8 @@ def test_a_blank_name_is_not_even_sent(client: ChatarminOS, service: FakeTranspo
     assert not service.calls
 
 
-def test_an_update_changes_the_moment_of_creation_only(client: ChatarminOS) -> None:
-    """An update answers the company with its new creation instant and everything else as it was."""
+def test_an_update_changes_the_time_of_creation_only(client: ChatarminOS) -> None:
+    """An update returns the company with its new creation time and everything else unchanged."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", domain="acme.com", created_at="2024-01-02T03:04:05Z"
     )
@@ -405,7 +405,7 @@ def test_an_update_changes_the_moment_of_creation_only(client: ChatarminOS) -> N
 
 
 def test_an_update_keeps_to_its_company(client: ChatarminOS) -> None:
-    """Updating one company leaves the others as they are."""
+    """Updating one company leaves the others unchanged."""
     acme = client.companies.create(name="Acme", external_org_id="org_1", created_at="2024-01-02T03:04:05Z")
     globex = client.companies.create(name="Globex", external_org_id="org_2", created_at="2024-01-02T03:04:05Z")
 
@@ -416,7 +416,7 @@ def test_an_update_keeps_to_its_company(client: ChatarminOS) -> None:
 
 @pytest.mark.parametrize("company_id", ["00000000-0000-4000-8000-000000000000", "not-a-uuid", "acme"])
 def test_an_unknown_company_cannot_be_updated(client: ChatarminOS, service: FakeTransport, company_id: str) -> None:
-    """A company id that does not exist is not found, no more is a malformed one or a slug."""
+    """A company id that does not exist is not found, nor is a malformed one or a slug."""
     client.companies.create(name="Acme", external_org_id="org_1")
     before = service.snapshot()
 
@@ -430,7 +430,7 @@ def test_an_unknown_company_cannot_be_updated(client: ChatarminOS, service: Fake
 def test_an_update_with_a_bad_date_changes_nothing(
     client: ChatarminOS, service: FakeTransport, created_at: str | int
 ) -> None:
-    """A date that cannot be read is refused by name and leaves the company as it was."""
+    """The refusal names an unreadable date, and the company stays unchanged."""
     company = client.companies.create(name="Acme", external_org_id="org_1", created_at="2024-01-02T03:04:05Z")
     before = service.snapshot()
 
@@ -442,7 +442,7 @@ def test_an_update_with_a_bad_date_changes_nothing(
     assert before == service.snapshot()
 
 
-def test_bad_input_is_told_before_a_missing_company(client: ChatarminOS) -> None:
-    """The shape of the input is checked before the company is looked for."""
+def test_bad_input_is_reported_before_a_missing_company(client: ChatarminOS) -> None:
+    """The input is validated before the company is looked up."""
     with pytest.raises(BadRequestError):
         client.call("companies.update", {"companyId": "not-a-uuid", "createdAt": "yesterday"})

@@ -55,8 +55,8 @@ def _without_ids(contacts: tuple[Contact, ...]) -> list[Contact]:
     return [attrs.evolve(contact, id="any") for contact in contacts]
 
 
-def test_create_answers_a_new_contact(client: ChatarminOS, service: FakeTransport) -> None:
-    """The first contact of an address is new and carries what was given."""
+def test_create_returns_a_new_contact(client: ChatarminOS, service: FakeTransport) -> None:
+    """The first contact of an address is new and has the given values."""
     company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(
@@ -79,8 +79,8 @@ def test_create_answers_a_new_contact(client: ChatarminOS, service: FakeTranspor
     assert contact.metadata == {"plan": "gold"}
 
 
-def test_create_sends_only_what_is_given(client: ChatarminOS, service: FakeTransport) -> None:
-    """An argument left at None is left out on the wire."""
+def test_create_sends_only_given_arguments(client: ChatarminOS, service: FakeTransport) -> None:
+    """An argument left at None is omitted on the wire."""
     company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id, "email": "ana@acme.com"}
 
@@ -89,8 +89,8 @@ def test_create_sends_only_what_is_given(client: ChatarminOS, service: FakeTrans
     assert expected == service.calls[-1].input
 
 
-def test_create_leaves_untold_texts_empty(client: ChatarminOS, service: FakeTransport) -> None:
-    """What was not told of a new contact is None."""
+def test_create_leaves_omitted_texts_empty(client: ChatarminOS, service: FakeTransport) -> None:
+    """The omitted fields of a new contact are None."""
     company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(company_id=company_id, email="ana@acme.com")
@@ -117,7 +117,7 @@ def test_create_again_updates_the_same_contact(client: ChatarminOS, service: Fak
 def test_an_address_is_compared_without_case_and_outer_space(
     client: ChatarminOS, service: FakeTransport, again: str
 ) -> None:
-    """Case and outer white space make no other address, and the address stays as it was first given."""
+    """An address in another case or with outer white space is the same, and stays as first given."""
     company_id = service.add_company("Acme Inc")
     first = client.contacts.create(company_id=company_id, email="Ana@Acme.com")
 
@@ -138,7 +138,7 @@ def test_an_address_is_trimmed_when_stored(client: ChatarminOS, service: FakeTra
 
 
 def test_the_same_address_in_another_company_is_another_contact(client: ChatarminOS, service: FakeTransport) -> None:
-    """Contacts are told apart by company and address together."""
+    """Company and address together identify a contact."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     first = client.contacts.create(company_id=acme, email="ana@acme.com", name="Ana")
 
@@ -164,7 +164,7 @@ def test_the_same_address_in_another_company_is_another_contact(client: Chatarmi
 def test_an_update_changes_only_the_given_fields(
     client: ChatarminOS, service: FakeTransport, given: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """Fields that an update does not give stay as they were."""
+    """An update leaves omitted fields unchanged."""
     company_id = service.add_company("Acme Inc")
     before = client.contacts.create(
         company_id=company_id,
@@ -182,7 +182,7 @@ def test_an_update_changes_only_the_given_fields(
 
 
 def test_metadata_is_merged_key_by_key(client: ChatarminOS, service: FakeTransport) -> None:
-    """Metadata keys that are given replace, the others stay."""
+    """Given keys of metadata are replaced, the others stay."""
     company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com", metadata={"plan": "gold", "seats": 3})
 
@@ -192,7 +192,7 @@ def test_metadata_is_merged_key_by_key(client: ChatarminOS, service: FakeTranspo
 
 
 def test_metadata_keys_are_never_renamed(client: ChatarminOS, service: FakeTransport) -> None:
-    """Keys of metadata are the customer's and come back as they went in."""
+    """Keys of metadata are the customer's and are returned unchanged."""
     company_id = service.add_company("Acme Inc")
     metadata = {"snake_case": 1, "camelCase": {"inner_key": [1, 2.5, None, "x"]}, "With Space": False}
 
@@ -202,7 +202,7 @@ def test_metadata_keys_are_never_renamed(client: ChatarminOS, service: FakeTrans
 
 
 def test_making_one_primary_demotes_the_other(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company has at most one primary contact, the last one made so."""
+    """A company has at most one primary contact: the last one that was made primary."""
     company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com", is_primary=True)
     client.contacts.create(company_id=company_id, email="ben@acme.com", is_primary=True)
@@ -238,7 +238,7 @@ def test_a_company_may_have_no_primary_contact(client: ChatarminOS, service: Fak
 
 
 def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each company has a primary contact of its own."""
+    """A primary contact of one company does not demote that of another."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.contacts.create(company_id=acme, email="ana@acme.com", is_primary=True)
 
@@ -249,7 +249,7 @@ def test_a_primary_contact_demotes_nobody_elsewhere(client: ChatarminOS, service
 
 @pytest.mark.parametrize("email", MALFORMED_EMAILS)
 def test_create_refuses_a_malformed_address(client: ChatarminOS, service: FakeTransport, email: str) -> None:
-    """A malformed e-mail address is refused by name of its field, and nothing is created."""
+    """The refusal names the field of a malformed e-mail address, and nothing is created."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="email"):
@@ -260,7 +260,7 @@ def test_create_refuses_a_malformed_address(client: ChatarminOS, service: FakeTr
 
 @pytest.mark.parametrize("url", NO_URLS)
 def test_an_avatar_that_is_no_url_is_refused(client: ChatarminOS, service: FakeTransport, url: str) -> None:
-    """What JavaScript's `new URL()` does not parse is refused by name, one by one and among many contacts."""
+    """The refusal names text that JavaScript's `new URL()` does not parse, in one contact and in one of many."""
     company_id = service.add_company("Acme Inc")
     contact = {"email": "ana@acme.com", "avatarUrl": url}
 
@@ -274,7 +274,7 @@ def test_an_avatar_that_is_no_url_is_refused(client: ChatarminOS, service: FakeT
 
 @pytest.mark.parametrize("url", URLS)
 def test_an_avatar_is_any_url(client: ChatarminOS, service: FakeTransport, url: str) -> None:
-    """What JavaScript's `new URL()` parses is stored as it was given, of whatever scheme."""
+    """Any URL that JavaScript's `new URL()` parses, of any scheme, is stored as given."""
     company_id = service.add_company("Acme Inc")
 
     contact = client.contacts.create(company_id=company_id, email="ana@acme.com", avatar_url=url)
@@ -294,10 +294,10 @@ def test_an_avatar_is_any_url(client: ChatarminOS, service: FakeTransport, url: 
     ],
     ids=ascii,
 )
-def test_what_a_database_or_javascript_cannot_hold_is_refused(
+def test_values_that_cannot_be_stored_are_refused(
     client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
-    """U+0000 anywhere and keys with a meaning in JavaScript are refused by name, and nothing is stored."""
+    """The refusal names U+0000 and keys with a meaning in JavaScript, and nothing is stored."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises((BadRequestError, InvalidInput), match=field):
@@ -309,7 +309,7 @@ def test_what_a_database_or_javascript_cannot_hold_is_refused(
 @pytest.mark.parametrize("field", ["companyId", "email"])
 @pytest.mark.parametrize("blank", ["", "  ", "\t\n"])
 def test_the_service_refuses_blank_texts(client: ChatarminOS, service: FakeTransport, field: str, blank: str) -> None:
-    """A required text that is blank is refused by name of its field."""
+    """The refusal names the field of a required text that is blank."""
     given = {"companyId": service.add_company("Acme Inc"), "email": "ana@acme.com"}
 
     with pytest.raises(BadRequestError, match=field):
@@ -329,7 +329,7 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, company_id: str) -
         client.contacts.list(company_id)
 
 
-def test_the_shape_is_checked_before_the_company(client: ChatarminOS) -> None:
+def test_input_is_validated_before_the_company_is_looked_up(client: ChatarminOS) -> None:
     """A malformed address of an unknown company is a bad request."""
     with pytest.raises(BadRequestError):
         client.contacts.create(company_id=str(uuid.uuid4()), email="ana")
@@ -338,7 +338,7 @@ def test_the_shape_is_checked_before_the_company(client: ChatarminOS) -> None:
 
 
 def test_bulk_upsert_counts_created_and_updated(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each entry is counted as created or updated and comes back with its id and whether it is new."""
+    """Each entry counts as created or updated and is returned with its id and whether it is new."""
     company_id = service.add_company("Acme Inc")
     known = client.contacts.create(company_id=company_id, email="ana@acme.com")
 
@@ -374,7 +374,7 @@ def test_bulk_upsert_counts_created_and_updated(client: ChatarminOS, service: Fa
 def test_bulk_upsert_is_the_sequence_of_its_creates(
     client: ChatarminOS, service: FakeTransport, entries: list[dict[str, Any]]
 ) -> None:
-    """A bulk upsert answers and leaves behind what its creates would, one after the other."""
+    """A bulk upsert returns and stores the same as its creates, one after the other."""
     # Given two companies with the same contact
     one_by_one, at_once = service.add_company("Acme Inc"), service.add_company("Globex")
     for company_id in (one_by_one, at_once):
@@ -384,7 +384,7 @@ def test_bulk_upsert_is_the_sequence_of_its_creates(
     created = tuple(client.contacts.create(company_id=one_by_one, **entry) for entry in entries)
     result = client.contacts.bulk_upsert(company_id=at_once, contacts=entries)
 
-    # Then each entry is as it was after its own step, and both have the same contacts
+    # Then each entry has its state after its own step, and both companies have the same contacts
     assert _without_ids(created) == _without_ids(result.contacts)
     assert sum(contact.is_new is True for contact in created) == result.created
     assert sum(contact.is_new is False for contact in created) == result.updated
@@ -424,7 +424,7 @@ def test_bulk_upsert_takes_any_iterable_of_either_kind(client: ChatarminOS, serv
 def test_one_invalid_entry_rejects_the_whole_bulk_upsert(
     client: ChatarminOS, service: FakeTransport, email: str
 ) -> None:
-    """An invalid entry is named by its index, and no entry before or after it counts."""
+    """The refusal names the index of an invalid entry, and no entry before or after it is stored."""
     company_id = service.add_company("Acme Inc")
     before = client.contacts.create(company_id=company_id, email="ana@acme.com", name="Ana")
     entries = [
@@ -453,7 +453,7 @@ def test_an_entry_that_could_not_be_sent_is_named(client: ChatarminOS, service: 
 
 
 def test_an_unknown_key_of_an_entry_is_named(client: ChatarminOS, service: FakeTransport) -> None:
-    """A key that no contact has is refused by its name, before anything is sent."""
+    """The refusal names a key that no contact has, before anything is sent."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(InvalidInput, match="nickname"):
@@ -463,7 +463,7 @@ def test_an_unknown_key_of_an_entry_is_named(client: ChatarminOS, service: FakeT
 
 
 def test_an_empty_bulk_upsert_is_fine(client: ChatarminOS, service: FakeTransport) -> None:
-    """No contacts at all are none created and none updated."""
+    """An empty list creates none and updates none."""
     company_id = service.add_company("Acme Inc")
 
     result = client.contacts.bulk_upsert(company_id=company_id, contacts=[])
@@ -471,8 +471,8 @@ def test_an_empty_bulk_upsert_is_fine(client: ChatarminOS, service: FakeTranspor
     assert (result.created, result.updated, result.contacts) == (0, 0, ())
 
 
-def test_list_answers_contacts_in_creation_order(client: ChatarminOS, service: FakeTransport) -> None:
-    """Contacts are listed as they were created, whatever was updated since."""
+def test_list_returns_contacts_in_creation_order(client: ChatarminOS, service: FakeTransport) -> None:
+    """Contacts are listed in order of creation, in spite of later updates."""
     company_id = service.add_company("Acme Inc")
     for email in ("zoe@acme.com", "ana@acme.com", "max@acme.com"):
         client.contacts.create(company_id=company_id, email=email)
@@ -484,7 +484,7 @@ def test_list_answers_contacts_in_creation_order(client: ChatarminOS, service: F
 
 
 def test_list_is_empty_for_a_company_without_contacts(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company without contacts has an empty list, whoever else has some."""
+    """A company without contacts has an empty list, even if other companies have contacts."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
     client.contacts.create(company_id=acme, email="ana@acme.com")
 
@@ -493,8 +493,8 @@ def test_list_is_empty_for_a_company_without_contacts(client: ChatarminOS, servi
     assert contacts == []
 
 
-def test_list_tells_what_create_told_but_for_is_new(client: ChatarminOS, service: FakeTransport) -> None:
-    """A listed contact is the created one without word of being new."""
+def test_list_returns_the_created_contact_without_is_new(client: ChatarminOS, service: FakeTransport) -> None:
+    """A listed contact equals the created one, without `is_new`."""
     company_id = service.add_company("Acme Inc")
     created = client.contacts.create(
         company_id=company_id, email="ana@acme.com", name="Ana", is_primary=True, metadata={"plan": "gold"}
@@ -506,7 +506,7 @@ def test_list_tells_what_create_told_but_for_is_new(client: ChatarminOS, service
     assert "isNew" not in client.call("contacts.list", {"companyId": company_id})[0]
 
 
-def test_list_can_be_of_the_primary_contact_only(client: ChatarminOS, service: FakeTransport) -> None:
+def test_list_can_be_limited_to_the_primary_contact(client: ChatarminOS, service: FakeTransport) -> None:
     """With primary_only the list has the primary contact and no other."""
     company_id = service.add_company("Acme Inc")
     client.contacts.create(company_id=company_id, email="ana@acme.com")
@@ -519,8 +519,8 @@ def test_list_can_be_of_the_primary_contact_only(client: ChatarminOS, service: F
     assert service.calls[-1].input == {"companyId": company_id, "primaryOnly": True}
 
 
-def test_list_of_all_sends_no_flag(client: ChatarminOS, service: FakeTransport) -> None:
-    """A primary_only that is False is left out on the wire."""
+def test_list_of_all_omits_primary_only(client: ChatarminOS, service: FakeTransport) -> None:
+    """A primary_only that is False is omitted on the wire."""
     company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id}
 

@@ -1,4 +1,4 @@
-"""Features: what a company may use, by its id or by the caller's own id, and setting it by hand."""
+"""Features: the access of a company, by its id or by the caller's id, and setting it by hand."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _linked(client: ChatarminOS, service: FakeTransport, external_org_id: str = 
     return company_id
 
 
-def test_check_of_a_feature_never_given(client: ChatarminOS, service: FakeTransport) -> None:
-    """Without an access a feature with a quantity is disabled and has a limit of nothing."""
+def test_check_without_an_access(client: ChatarminOS, service: FakeTransport) -> None:
+    """Without an access a feature with a quantity is disabled and has a limit of 0."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.check(company_id=company_id, feature_code="ai_credit")
@@ -59,8 +59,8 @@ def test_check_of_a_feature_never_given(client: ChatarminOS, service: FakeTransp
     )
 
 
-def test_check_of_a_feature_without_a_quantity_never_given(client: ChatarminOS, service: FakeTransport) -> None:
-    """Without an access a feature without a quantity is disabled and has no limits at all."""
+def test_check_without_an_access_and_without_a_quantity(client: ChatarminOS, service: FakeTransport) -> None:
+    """Without an access a feature without a quantity is disabled and has no limits."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.check(company_id=company_id, feature_code="api_access")
@@ -84,8 +84,8 @@ def test_check_of_a_feature_without_a_quantity_never_given(client: ChatarminOS, 
     )
 
 
-def test_a_feature_never_given_has_its_default_config(client: ChatarminOS, service: FakeTransport) -> None:
-    """Without an access the config values are the feature's own, keys as they were written."""
+def test_check_without_an_access_returns_the_default_config(client: ChatarminOS, service: FakeTransport) -> None:
+    """Without an access the config values are the feature's, with unchanged keys."""
     service.add_feature("reports", name="Reports", config={"maxRows": 10, "file_format": "csv"})
     company_id = service.add_company("Acme Inc")
 
@@ -114,8 +114,8 @@ def test_an_enabled_feature_can_be_used_below_its_limit(
     usage: int,
     expected: tuple[bool, float | None],
 ) -> None:
-    """What is left is never negative, None where there is no limit, and can be used while usage is below the limit."""
-    # Given a usage
+    """The remaining quantity is never negative, None without a limit; below the limit the feature can be used."""
+    # Given some usage
     company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=None)
     if usage:
@@ -124,7 +124,7 @@ def test_an_enabled_feature_can_be_used_below_its_limit(
     # When the limit is set
     access = client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=limit)
 
-    # Then the rest follows
+    # Then the remaining quantity follows
     assert access.is_enabled is True
     assert expected == (access.can_use, access.remaining)
     assert limit == access.quantity_limit
@@ -152,7 +152,7 @@ def test_an_enabled_feature_without_a_quantity_can_be_used(client: ChatarminOS, 
 
 
 @pytest.mark.outside_changes("time passed")
-def test_an_access_ends_at_its_instant(client: ChatarminOS, service: FakeTransport) -> None:
+def test_an_access_ends_at_valid_until(client: ChatarminOS, service: FakeTransport) -> None:
     """An access is enabled before valid_until, and neither enabled nor usable from then on."""
     # Given an access for an hour
     company_id = service.add_company("Acme Inc")
@@ -164,7 +164,7 @@ def test_an_access_ends_at_its_instant(client: ChatarminOS, service: FakeTranspo
         valid_until=datetime.now(UTC) + timedelta(hours=1),
     )
 
-    # When most of the hour has gone, and then the rest
+    # When most of the hour passes, and then the rest
     service.advance(timedelta(minutes=58))
     before = client.features.check(company_id=company_id, feature_code="seats")
     service.advance(timedelta(minutes=2))
@@ -177,7 +177,7 @@ def test_an_access_ends_at_its_instant(client: ChatarminOS, service: FakeTranspo
 
 @pytest.mark.outside_changes("time passed")
 def test_an_access_of_a_feature_without_a_quantity_ends_too(client: ChatarminOS, service: FakeTransport) -> None:
-    """What has no quantity expires as well."""
+    """An access to a feature without a quantity expires as well."""
     company_id = service.add_company("Acme Inc")
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=tomorrow)
@@ -189,7 +189,7 @@ def test_an_access_of_a_feature_without_a_quantity_ends_too(client: ChatarminOS,
 
 
 def test_enabling_leaves_an_expired_access_expired(client: ChatarminOS, service: FakeTransport) -> None:
-    """An access that has expired is not enabled by saying so, only with another valid_until."""
+    """An expired access becomes enabled only with another valid_until."""
     company_id = service.add_company("Acme Inc")
     past = datetime(2020, 1, 1, tzinfo=UTC)
     expired = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=past)
@@ -237,7 +237,7 @@ def test_an_unlinked_id_is_not_found(client: ChatarminOS) -> None:
 
 
 def test_list_access_lists_all_features_in_catalogue_order(client: ChatarminOS, service: FakeTransport) -> None:
-    """All features are listed with their status, given or not, in the order of the catalogue."""
+    """All features are listed with their status in the order of the catalogue, with and without an access."""
     company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True)
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=3)
@@ -248,8 +248,8 @@ def test_list_access_lists_all_features_in_catalogue_order(client: ChatarminOS, 
     assert [access.is_enabled for access in accesses] == [False, True, False, False, True]
 
 
-def test_list_access_tells_of_each_feature_what_check_tells(client: ChatarminOS, service: FakeTransport) -> None:
-    """The list is the check of each feature."""
+def test_list_access_equals_the_check_of_each_feature(client: ChatarminOS, service: FakeTransport) -> None:
+    """The list has the same entry for a feature as its check."""
     company_id = service.add_company("Acme Inc")
     client.tiers.apply("trial", company_id=company_id)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=5)
@@ -271,7 +271,7 @@ def test_a_feature_added_later_is_listed_last(client: ChatarminOS, service: Fake
 
 
 def test_get_access_by_external_org_id_is_the_list_by_link(client: ChatarminOS, service: FakeTransport) -> None:
-    """The list by link tells the company too."""
+    """The list by link has the company's id too."""
     company_id = _linked(client, service)
     client.tiers.apply("free", company_id=company_id)
     expected = OrgFeatures(company_id=company_id, features=tuple(client.features.list_access(company_id)))
@@ -295,8 +295,8 @@ def test_check_by_external_org_id_is_the_check_by_link(client: ChatarminOS, serv
     assert expected == by_second
 
 
-def test_set_access_answers_what_check_answers(client: ChatarminOS, service: FakeTransport) -> None:
-    """Everything that is set is answered, and found again by check."""
+def test_set_access_returns_the_same_as_check(client: ChatarminOS, service: FakeTransport) -> None:
+    """All values that are set are returned, and check returns them too."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(
@@ -331,7 +331,7 @@ def test_set_access_answers_what_check_answers(client: ChatarminOS, service: Fak
 
 
 def test_set_access_touches_no_other_feature_or_company(client: ChatarminOS, service: FakeTransport) -> None:
-    """An access is one company's and one feature's."""
+    """An access belongs to one company and one feature."""
     acme, globex = service.add_company("Acme Inc"), service.add_company("Globex")
 
     client.features.set_access(company_id=acme, feature_code="seats", is_enabled=True, quantity_limit=3)
@@ -341,7 +341,7 @@ def test_set_access_touches_no_other_feature_or_company(client: ChatarminOS, ser
 
 
 def test_set_access_by_external_org_id(client: ChatarminOS, service: FakeTransport) -> None:
-    """An access is set by link as it is by company."""
+    """Setting an access by link has the same effect as by company."""
     company_id = _linked(client, service)
 
     access = client.features.set_access(
@@ -367,7 +367,7 @@ def test_set_access_takes_exactly_one_id(client: ChatarminOS, service: FakeTrans
 
 
 def test_the_service_takes_exactly_one_id(client: ChatarminOS, service: FakeTransport) -> None:
-    """Neither id, or both, is a bad request, even where both mean the same company."""
+    """Neither id, or both, is a bad request, even if both mean the same company."""
     company_id = _linked(client, service)
     given = {"featureCode": "seats", "isEnabled": True}
 
@@ -380,7 +380,7 @@ def test_the_service_takes_exactly_one_id(client: ChatarminOS, service: FakeTran
 
 
 def test_a_call_that_only_sets_config_grants_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """A new access is disabled, without a quantity, and its source is the api."""
+    """A new access is disabled, has no quantity, and its source is the api."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="ai_credit", config={"model": "large"})
@@ -404,8 +404,8 @@ def test_a_call_that_only_sets_config_grants_nothing(client: ChatarminOS, servic
     )
 
 
-def test_a_call_that_sets_nothing_makes_a_disabled_access(client: ChatarminOS, service: FakeTransport) -> None:
-    """A new access without any word of it is disabled and from the api."""
+def test_a_call_that_sets_nothing_creates_a_disabled_access(client: ChatarminOS, service: FakeTransport) -> None:
+    """A new access without any values is disabled and from the api."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso")
@@ -423,7 +423,7 @@ def test_a_limit_alone_does_not_enable(client: ChatarminOS, service: FakeTranspo
 
 
 def test_enabling_alone_gives_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """A new access to a feature with a quantity has a limit of 0 until another is said."""
+    """A new access to a feature with a quantity has a limit of 0 unless another is given."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True)
@@ -445,7 +445,7 @@ def test_a_new_access_starts_with_the_default_config(client: ChatarminOS, servic
 
 
 def test_config_is_merged_by_its_top_level_keys(client: ChatarminOS, service: FakeTransport) -> None:
-    """Config keys that are given replace as a whole, the others stay."""
+    """Given keys of config are replaced whole, the others stay."""
     company_id = service.add_company("Acme Inc")
     first = {"model": "small", "limits": {"perDay": 1, "perHour": 2}, "tags": ["a"]}
     client.features.set_access(company_id=company_id, feature_code="sso", config=first)
@@ -458,7 +458,7 @@ def test_config_is_merged_by_its_top_level_keys(client: ChatarminOS, service: Fa
 
 
 def test_config_of_no_keys_changes_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """Merging an empty config leaves the config as it was."""
+    """Merging an empty config leaves the config unchanged."""
     company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", config={"idp": "okta"})
 
@@ -468,7 +468,7 @@ def test_config_of_no_keys_changes_nothing(client: ChatarminOS, service: FakeTra
 
 
 def test_config_keys_are_never_renamed(client: ChatarminOS, service: FakeTransport) -> None:
-    """Keys of a config are the customer's and come back as they went in."""
+    """Keys of a config are the customer's and are returned unchanged."""
     company_id = service.add_company("Acme Inc")
     config = {"snake_case": {"inner_key": 1}, "camelCase": {"innerKey": [None, 2.5]}, "is_enabled": "x"}
 
@@ -479,8 +479,8 @@ def test_config_keys_are_never_renamed(client: ChatarminOS, service: FakeTranspo
 
 
 @pytest.mark.parametrize("source", ["subscription", "manual", "trial", "api"])
-def test_the_source_is_as_told(client: ChatarminOS, service: FakeTransport, source: str) -> None:
-    """The four sources are kept as told."""
+def test_the_source_is_kept(client: ChatarminOS, service: FakeTransport, source: str) -> None:
+    """Each of the four sources is kept."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, source=source)
@@ -520,11 +520,11 @@ def test_a_source_outside_the_four_is_refused(client: ChatarminOS, service: Fake
         ({"is_enabled": None, "config": None, "source": None}, {}),
     ],
 )
-def test_only_what_is_given_changes(
+def test_only_given_fields_change(
     client: ChatarminOS, service: FakeTransport, given: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    """A field that is absent stays as it was, and None is a value where null is known."""
-    # Given an access of which everything has been said
+    """An omitted field stays; None is a value for the fields that accept null."""
+    # Given an access with all its fields set
     company_id = service.add_company("Acme Inc")
     client.features.set_access(
         company_id=company_id,
@@ -546,10 +546,10 @@ def test_only_what_is_given_changes(
         **changed,
     }
 
-    # When some of it is said anew
+    # When some of them are set again
     client.features.set_access(company_id=company_id, feature_code="ai_credit", **given)
 
-    # Then only that has changed
+    # Then only those have changed
     access = client.features.check(company_id=company_id, feature_code="ai_credit")
     assert expected == {name: getattr(access, name) for name in expected}
 
@@ -566,10 +566,10 @@ def test_only_what_is_given_changes(
         ({"is_enabled": False, "quantity_limit": 0}, {"isEnabled": False, "quantityLimit": 0}),
     ],
 )
-def test_null_is_sent_only_where_it_is_known(
+def test_null_is_sent_only_for_fields_that_accept_it(
     client: ChatarminOS, service: FakeTransport, given: dict[str, Any], sent: dict[str, Any]
 ) -> None:
-    """None travels as null for the three fields that know it, and is left out everywhere else."""
+    """None travels as null for the three fields that accept it, and is omitted for all others."""
     company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id, "featureCode": "seats", **sent}
 
@@ -580,7 +580,7 @@ def test_null_is_sent_only_where_it_is_known(
 
 @pytest.mark.parametrize("field", ["isEnabled", "config", "source"])
 def test_the_service_refuses_null_elsewhere(client: ChatarminOS, service: FakeTransport, field: str) -> None:
-    """Null where the service expects none is a bad request."""
+    """Null is a bad request for a field that does not accept it."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match=field):
@@ -603,10 +603,10 @@ def test_the_service_refuses_null_elsewhere(client: ChatarminOS, service: FakeTr
         ("2099-03-01", datetime(2099, 3, 1, tzinfo=UTC)),
     ],
 )
-def test_valid_until_is_an_instant_in_utc(
+def test_valid_until_is_returned_in_utc(
     client: ChatarminOS, service: FakeTransport, given: str | date, expected: datetime
 ) -> None:
-    """Instants come out in UTC, cut to milliseconds, and a date is the start of its day in UTC."""
+    """Timestamps are returned in UTC, cut to milliseconds; a date is the start of its day in UTC."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, valid_until=given)
@@ -617,7 +617,7 @@ def test_valid_until_is_an_instant_in_utc(
 
 
 def test_valid_until_travels_in_utc_with_milliseconds(client: ChatarminOS, service: FakeTransport) -> None:
-    """An instant is sent in UTC with milliseconds and Z."""
+    """A timestamp is sent in UTC with milliseconds and Z."""
     company_id = service.add_company("Acme Inc")
     expected = {"companyId": company_id, "featureCode": "sso", "validUntil": "2099-02-28T23:00:00.000Z"}
 
@@ -629,7 +629,7 @@ def test_valid_until_travels_in_utc_with_milliseconds(client: ChatarminOS, servi
 @pytest.mark.parametrize(
     "naive",
     [
-        datetime(2099, 3, 1, 12, 30),  # noqa: DTZ001 - what is refused
+        datetime(2099, 3, 1, 12, 30),  # noqa: DTZ001 - the client refuses it
         "2099-03-01T12:30:00",
         "soon",
     ],
@@ -645,8 +645,8 @@ def test_valid_until_needs_an_offset(client: ChatarminOS, service: FakeTransport
     assert service.calls == []
 
 
-def test_the_service_refuses_an_unparseable_instant(client: ChatarminOS, service: FakeTransport) -> None:
-    """A text that is no instant is a bad request that names its field."""
+def test_the_service_refuses_an_unparseable_timestamp(client: ChatarminOS, service: FakeTransport) -> None:
+    """A text that is no timestamp is a bad request that names its field."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="validUntil"):
@@ -666,10 +666,10 @@ def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, se
         company_id=company_id, feature_code="api_access", is_enabled=True, valid_until=today + timedelta(days=2)
     )
 
-    # When that day has come
+    # When that day begins
     service.advance(timedelta(days=2))
 
-    # Then the first was over at once and the second is over now
+    # Then the first had ended at once and the second ends now
     assert until_today.is_enabled is False
     assert until_later.is_enabled is True
     assert client.features.check(company_id=company_id, feature_code="api_access").is_enabled is False
@@ -681,10 +681,8 @@ def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, se
     [-1, -0.5, float("nan"), float("inf"), True, "5", Decimal(5), 2**53],
     ids=["-1", "-0.5", "nan", "inf", "True", "text", "Decimal", "2**53"],
 )
-def test_a_limit_that_is_no_limit_is_refused(
-    client: ChatarminOS, service: FakeTransport, field: str, value: object
-) -> None:
-    """Limits below 0 and what is no JSON number are refused by name, before anything is sent."""
+def test_an_invalid_limit_is_not_sent(client: ChatarminOS, service: FakeTransport, field: str, value: object) -> None:
+    """The client names negative limits and values that are no JSON number, before anything is sent."""
     company_id = service.add_company("Acme Inc")
     given: dict[str, Any] = {field: value}
 
@@ -697,10 +695,10 @@ def test_a_limit_that_is_no_limit_is_refused(
 
 @pytest.mark.parametrize("field", ["quantityLimit", "includedQuantity"])
 @pytest.mark.parametrize("value", [-1, -0.5, "5", True])
-def test_the_service_refuses_a_limit_that_is_no_limit(
+def test_the_service_refuses_an_invalid_limit(
     client: ChatarminOS, service: FakeTransport, field: str, value: object
 ) -> None:
-    """Negative limits and what is no number are bad requests, and nothing is set."""
+    """Negative limits and values that are no number are bad requests, and nothing is set."""
     company_id = service.add_company("Acme Inc")
     given = {"companyId": company_id, "featureCode": "seats", "isEnabled": True}
 
@@ -725,8 +723,8 @@ def test_a_feature_without_a_quantity_takes_no_limit(
     assert (access.is_enabled, access.source) == (False, None)
 
 
-def test_a_feature_without_a_quantity_takes_no_limit_as_null(client: ChatarminOS, service: FakeTransport) -> None:
-    """Null is no limit and fine for a feature without a quantity."""
+def test_a_feature_without_a_quantity_accepts_null_as_limit(client: ChatarminOS, service: FakeTransport) -> None:
+    """Null means no limit, which a feature without a quantity accepts."""
     company_id = service.add_company("Acme Inc")
 
     access = client.features.set_access(
@@ -737,15 +735,15 @@ def test_a_feature_without_a_quantity_takes_no_limit_as_null(client: ChatarminOS
     assert (access.quantity_limit, access.included_quantity, access.remaining) == (None, None, None)
 
 
-def test_the_company_is_looked_for_before_the_kind_of_feature(client: ChatarminOS) -> None:
-    """A limit for a feature without a quantity of an unknown company is not found."""
+def test_the_company_is_looked_up_before_the_feature_is_checked(client: ChatarminOS) -> None:
+    """An unknown company is not found, also with a limit for a feature without a quantity."""
     with pytest.raises(NotFoundError):
         client.features.set_access(company_id=NOBODY, feature_code="sso", quantity_limit=5)
     with pytest.raises(NotFoundError):
         client.features.set_access(external_org_id="org_unknown", feature_code="sso", quantity_limit=5)
 
 
-def test_the_shape_is_checked_before_the_company(client: ChatarminOS) -> None:
+def test_input_is_validated_before_the_company_is_looked_up(client: ChatarminOS) -> None:
     """A negative limit of an unknown company is a bad request."""
     with pytest.raises(BadRequestError):
         client.call("features.setAccess", {"companyId": NOBODY, "featureCode": "teleport", "quantityLimit": -1})
@@ -761,7 +759,7 @@ def test_a_limit_below_the_usage_is_accepted(client: ChatarminOS, service: FakeT
     # When the limit becomes 5
     access = client.features.set_access(company_id=company_id, feature_code="seats", quantity_limit=5)
 
-    # Then nothing is left and nothing more can be used
+    # Then nothing remains and nothing more can be used
     assert (access.is_enabled, access.can_use) == (True, False)
     assert (access.current_usage, access.quantity_limit, access.remaining) == (8, 5, 0)
     with pytest.raises(UsageLimitError):
@@ -769,7 +767,7 @@ def test_a_limit_below_the_usage_is_accepted(client: ChatarminOS, service: FakeT
 
 
 def test_disabling_keeps_the_rest_of_the_access(client: ChatarminOS, service: FakeTransport) -> None:
-    """An access that is disabled and enabled again is what it was."""
+    """An access that is disabled and enabled again is unchanged."""
     # Given an access in use
     company_id = service.add_company("Acme Inc")
     client.features.set_access(

@@ -1,4 +1,4 @@
-"""Linking by hand, and taking every link of the product away."""
+"""Linking by hand, and deleting all links of the product."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def linked_id(client: ChatarminOS, external_org_id: str) -> str | None:
 
 
 def test_a_link_by_hand_leads_to_its_company(client: ChatarminOS, service: FakeTransport) -> None:
-    """A link made by hand is answered with all it was given, and the company is found by it."""
+    """A link made by hand is returned with all its values, and leads to its company."""
     company_id = service.add_company("Acme")
 
     link = client.links.create(
@@ -35,7 +35,7 @@ def test_a_link_by_hand_leads_to_its_company(client: ChatarminOS, service: FakeT
 
 
 def test_label_and_user_may_be_missing(client: ChatarminOS, service: FakeTransport) -> None:
-    """A link needs neither label nor user, and answers None for them."""
+    """A link needs neither label nor user, and returns None for them."""
     company_id = service.add_company("Acme")
 
     link = client.links.create(company_id=company_id, external_org_id="org_1")
@@ -55,7 +55,7 @@ def test_a_company_may_have_many_links(client: ChatarminOS) -> None:
 
 
 def test_the_same_link_again_updates_label_and_user(client: ChatarminOS, service: FakeTransport) -> None:
-    """Making a link again is harmless: it takes the new label and user and stays one link."""
+    """Making a link again is harmless: it gets the new label and user and stays one link."""
     # Given
     company_id = service.add_company("Acme")
     client.links.create(company_id=company_id, external_org_id="org_1", label="Vienna", external_user_id="user_1")
@@ -115,7 +115,7 @@ def test_an_unknown_company_cannot_be_linked(
 def test_the_service_refuses_a_bad_link(
     client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
-    """Blank, mistyped and unknown fields of a link are refused by name, and no link is made."""
+    """The refusal names blank, mistyped and unknown fields, and no link is created."""
     company_id = service.add_company("Acme")
     before = service.snapshot()
 
@@ -127,8 +127,8 @@ def test_the_service_refuses_a_bad_link(
 
 
 @pytest.mark.parametrize("field", ["company_id", "external_org_id", "label", "external_user_id"])
-def test_blank_text_is_not_even_sent(client: ChatarminOS, service: FakeTransport, field: str) -> None:
-    """The client refuses blank text itself and names the argument."""
+def test_blank_text_is_not_sent(client: ChatarminOS, service: FakeTransport, field: str) -> None:
+    """The client itself refuses blank text and names the argument."""
     arguments = {"company_id": "c", "external_org_id": "org_1", "label": "Vienna", "external_user_id": "user_1"}
 
     with pytest.raises(InvalidInput) as refusal:
@@ -139,7 +139,7 @@ def test_blank_text_is_not_even_sent(client: ChatarminOS, service: FakeTransport
 
 
 def test_a_reset_deletes_every_link(client: ChatarminOS, service: FakeTransport) -> None:
-    """A reset counts and deletes the links of the product, however they were made."""
+    """A reset counts and deletes all links of the product, however they were created."""
     # Given
     acme = client.companies.create(name="Acme", external_org_id="org_1", domain="acme.com")
     client.links.create(company_id=acme.id, external_org_id="org_2")
@@ -155,7 +155,7 @@ def test_a_reset_deletes_every_link(client: ChatarminOS, service: FakeTransport)
 
 
 def test_a_reset_of_nothing_deletes_nothing(client: ChatarminOS) -> None:
-    """Without links and contacts a reset answers two zeros, the second time as well."""
+    """Without links and contacts a reset returns two zeros, the second time as well."""
     client.companies.create(name="Acme", external_org_id="org_1")
     client.links.reset(delete_contacts=True, reset_mrr=True)
 
@@ -174,7 +174,7 @@ def test_a_reset_frees_the_ids(client: ChatarminOS, service: FakeTransport) -> N
 
 
 def test_companies_accesses_and_usage_stay(client: ChatarminOS) -> None:
-    """A reset takes links away and nothing of what a company may use or has used."""
+    """A reset deletes links and leaves accesses and usage unchanged."""
     # Given
     company = client.companies.create(name="Acme", external_org_id="org_1", domain="acme.com")
     client.tiers.apply("pro", company_id=company.id)
@@ -196,7 +196,7 @@ def test_companies_accesses_and_usage_stay(client: ChatarminOS) -> None:
 
 
 def test_billing_stays(client: ChatarminOS, service: FakeTransport) -> None:
-    """A reset leaves billing profile and subscriptions of a company as they are."""
+    """A reset leaves billing profile and subscriptions of a company unchanged."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
@@ -207,7 +207,7 @@ def test_billing_stays(client: ChatarminOS, service: FakeTransport) -> None:
     assert before == client.billing.get_status(company.id)
 
 
-def test_contacts_stay_unless_asked_for(client: ChatarminOS) -> None:
+def test_contacts_stay_by_default(client: ChatarminOS) -> None:
     """A plain reset deletes no contact."""
     company = client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
     before = client.contacts.list(company.id)
@@ -218,8 +218,8 @@ def test_contacts_stay_unless_asked_for(client: ChatarminOS) -> None:
     assert before == client.contacts.list(company.id)
 
 
-def test_contacts_are_deleted_when_asked_for(client: ChatarminOS) -> None:
-    """A reset that is told to delete contacts deletes and counts those of every company."""
+def test_contacts_are_deleted_with_delete_contacts(client: ChatarminOS) -> None:
+    """With delete_contacts a reset deletes and counts the contacts of every company."""
     # Given
     acme = client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
     globex = client.companies.create(name="Globex", external_org_id="org_2", contact_email="hank@globex.com")
@@ -235,7 +235,7 @@ def test_contacts_are_deleted_when_asked_for(client: ChatarminOS) -> None:
 
 
 def test_a_deleted_contact_is_new_again(client: ChatarminOS) -> None:
-    """A contact that a reset deleted is created anew, with nothing of what it was."""
+    """A contact that a reset deleted is created again, without its former values."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", contact_email="anna@acme.com", contact_name="Anna"
     )
@@ -247,8 +247,8 @@ def test_a_deleted_contact_is_new_again(client: ChatarminOS) -> None:
     assert contact.name is None
 
 
-def test_mrr_stays_unless_asked_for(client: ChatarminOS, service: FakeTransport) -> None:
-    """A plain reset leaves the monthly revenue of a company as it is."""
+def test_mrr_stays_by_default(client: ChatarminOS, service: FakeTransport) -> None:
+    """A plain reset leaves the monthly revenue of a company unchanged."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
@@ -260,7 +260,7 @@ def test_mrr_stays_unless_asked_for(client: ChatarminOS, service: FakeTransport)
 
 
 def test_mrr_is_zero_after_its_reset(client: ChatarminOS, service: FakeTransport) -> None:
-    """A reset that is told so sets the monthly revenue of every company to zero."""
+    """With reset_mrr a reset sets the monthly revenue of every company to zero."""
     # Given
     companies = [client.companies.create(name="Acme", external_org_id=f"org_{number}") for number in (1, 2)]
     for company in companies:
@@ -296,7 +296,7 @@ def test_mrr_follows_the_subscriptions(client: ChatarminOS, service: FakeTranspo
 
 
 def test_a_tier_without_subscription_raises_no_mrr(client: ChatarminOS, service: FakeTransport) -> None:
-    """A tier that is applied without a subscription brings no monthly revenue."""
+    """A tier that is applied without a subscription adds no monthly revenue."""
     company_id = service.add_company("Acme")
 
     client.tiers.apply("pro", company_id=company_id)
@@ -337,7 +337,7 @@ def test_mrr_is_never_below_zero(client: ChatarminOS, service: FakeTransport) ->
 
 
 def test_a_subscription_after_the_reset_counts(client: ChatarminOS, service: FakeTransport) -> None:
-    """Monthly revenue starts anew after its reset."""
+    """Monthly revenue grows again after its reset."""
     company_id = service.add_company("Acme")
     client.links.reset(reset_mrr=True)
 
@@ -351,7 +351,7 @@ def test_a_subscription_after_the_reset_counts(client: ChatarminOS, service: Fak
 
 @pytest.mark.parametrize("payload", [{"deleteContacts": "yes"}, {"resetMrr": 1}, {"deleteContact": True}])
 def test_a_bad_reset_deletes_nothing(client: ChatarminOS, service: FakeTransport, payload: dict[str, Any]) -> None:
-    """Mistyped and unknown flags are refused by name, and every link stays."""
+    """The refusal names mistyped and unknown keys, and every link stays."""
     client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
     before = service.snapshot()
 

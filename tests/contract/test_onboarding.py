@@ -90,7 +90,7 @@ def test_a_match_is_linked(client: ChatarminOS, service: FakeTransport, hints: H
 
 
 def test_a_link_is_found_again(client: ChatarminOS, service: FakeTransport) -> None:
-    """An id that is linked stays with its company, whatever company the hints mean."""
+    """A linked id stays with its company, whichever company the hints mean."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     service.add_company("Globex", domain="globex.com")
 
@@ -112,7 +112,7 @@ def test_a_link_is_found_again(client: ChatarminOS, service: FakeTransport) -> N
     ],
 )
 def test_a_suggestion_is_no_match(client: ChatarminOS, service: FakeTransport, hints: Hints) -> None:
-    """Where smart linking would only suggest a company, a new one is created."""
+    """If smart linking would only suggest a company, a new one is created."""
     known_id = service.add_company("Acme Foods", domain="acme.com")
     client.contacts.create(company_id=known_id, email="paula@partner.com")
 
@@ -125,7 +125,7 @@ def test_a_suggestion_is_no_match(client: ChatarminOS, service: FakeTransport, h
 
 
 def test_between_equals_a_new_company_is_created(client: ChatarminOS, service: FakeTransport) -> None:
-    """Two companies that match equally well are both passed over."""
+    """If two companies match equally well, a new one is created."""
     known_ids = [service.add_company("Acme", domain="acme.com") for _ in range(2)]
 
     result = client.onboard(external_org_id="org_1", hints=Hints(domain="acme.com"))
@@ -169,7 +169,7 @@ def test_a_checkouts_customer_is_no_evidence(client: ChatarminOS, service: FakeT
     assert known_id != result.company_id
 
 
-# A new company's name and date
+# The name and the date of a new company
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_checkouts_customer_is_no_evidence(client: ChatarminOS, service: FakeT
         (None, None, "org_1"),
     ],
 )
-def test_a_new_company_is_named_by_the_best_at_hand(
+def test_a_new_company_is_named_by_the_best_source(
     client: ChatarminOS, service: FakeTransport, hints: Hints | None, customer_name: str | None, expected: str
 ) -> None:
     """A new company is named by the hint, else the checkout's customer, else the domain, else the external org id."""
@@ -208,8 +208,8 @@ def test_a_new_company_without_a_checkout_is_named_too(client: ChatarminOS, hint
     assert expected == result.company_name
 
 
-def test_a_new_company_takes_the_moment_of_creation(client: ChatarminOS) -> None:
-    """The creation instant of a new company is kept in UTC to the millisecond."""
+def test_a_new_company_gets_its_time_of_creation(client: ChatarminOS) -> None:
+    """The creation time of a new company is kept in UTC to the millisecond."""
     created_at = datetime(2024, 7, 1, 0, 30, 0, 123_456, tzinfo=timezone(timedelta(hours=2)))
     client.onboard(external_org_id="org_1", created_at=created_at)
 
@@ -220,8 +220,8 @@ def test_a_new_company_takes_the_moment_of_creation(client: ChatarminOS) -> None
 
 
 @pytest.mark.parametrize("external_org_id", ["org_1", "org_2"])
-def test_a_known_company_keeps_its_moment_of_creation(client: ChatarminOS, external_org_id: str) -> None:
-    """The creation instant counts for a new company only, not for one that is matched or linked already."""
+def test_a_known_company_keeps_its_time_of_creation(client: ChatarminOS, external_org_id: str) -> None:
+    """The creation time counts for a new company only, not for one that is matched or linked already."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", domain="acme.com", created_at="2020-01-01T00:00:00Z"
     )
@@ -234,24 +234,24 @@ def test_a_known_company_keeps_its_moment_of_creation(client: ChatarminOS, exter
 # Billing
 
 
-def test_without_billing_there_is_no_billing_status(client: ChatarminOS) -> None:
-    """Neither checkout nor subscription nor tier: no billing status, and nothing is enabled."""
+def test_without_billing_the_billing_status_is_absent(client: ChatarminOS) -> None:
+    """Without checkout, subscription and tier the response has no billing status, and nothing is enabled."""
     result = client.onboard(external_org_id="org_1", contact_email="anna@acme.com")
 
     assert result.billing_status is None
     assert not enabled(client, result.company_id)
 
 
-def test_a_billing_status_there_is_not_does_not_travel(client: ChatarminOS) -> None:
-    """Without billing the answer has no billing status at all, not even null."""
+def test_an_absent_billing_status_is_no_null(client: ChatarminOS) -> None:
+    """Without billing the response has no key for the billing status, not even null."""
     answer = client.call(OnboardInput.path, {"externalOrgId": "org_1", "hints": {"companyName": "Acme"}})
 
     expected = {"companyId": linked_id(client), "companyName": "Acme", "linkStatus": "created"}
     assert expected == answer
 
 
-def test_a_billing_status_travels_whole(client: ChatarminOS) -> None:
-    """A billing status carries all three flags and null where there is no subscription."""
+def test_a_billing_status_has_all_keys(client: ChatarminOS) -> None:
+    """A billing status has all three flags, and null for a missing subscription."""
     answer = client.call(OnboardInput.path, {"externalOrgId": "org_1", "tierCode": "free"})
 
     expected = {
@@ -263,8 +263,8 @@ def test_a_billing_status_travels_whole(client: ChatarminOS) -> None:
     assert expected == answer
 
 
-def test_a_subscription_of_before_makes_no_billing_status(client: ChatarminOS, service: FakeTransport) -> None:
-    """The billing status tells of what the call asked for, not of what the company has besides."""
+def test_an_earlier_subscription_gives_no_billing_status(client: ChatarminOS, service: FakeTransport) -> None:
+    """The billing status covers the billing of this call only, not the company's earlier subscriptions."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     client.onboard(external_org_id="org_1", checkout_session_id=session_id)
 
@@ -303,7 +303,7 @@ def test_a_checkout_is_claimed_and_brings_its_tier(client: ChatarminOS, service:
 
 
 def test_the_subscription_of_a_checkout_is_stripes(client: ChatarminOS, service: FakeTransport) -> None:
-    """The subscription id of a claimed checkout is the one that claiming it again answers."""
+    """The subscription id of a claimed checkout is the one that claiming it again returns."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id)
@@ -333,7 +333,7 @@ def test_a_checkout_without_a_tier_is_claimed(client: ChatarminOS, service: Fake
 def test_with_a_checkout_the_tier_code_is_applied_last(
     client: ChatarminOS, service: FakeTransport, tier_code: str
 ) -> None:
-    """A tier code beside a checkout has the last word, be it more or less than what was bought."""
+    """A tier code beside a checkout is applied last, whether it grants more or less than the checkout."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id, tier_code=tier_code)
@@ -358,7 +358,7 @@ def test_a_tier_code_makes_up_for_a_checkout_without_one(client: ChatarminOS, se
 
 
 def test_a_subscription_is_linked_with_its_tier(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription with a tier code is linked, and the tier applied as given, whatever its prices."""
+    """A subscription with a tier code is linked, and the tier is applied as given, whatever its prices."""
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription_id, tier_code="enterprise")
@@ -413,7 +413,7 @@ def test_a_matched_company_gets_the_billing(client: ChatarminOS, service: FakeTr
 
 @pytest.mark.outside_changes("a checkout was completed")
 def test_a_checkout_that_is_completed_later_can_be_onboarded(client: ChatarminOS, service: FakeTransport) -> None:
-    """What is refused for an open checkout succeeds once the checkout is complete."""
+    """A call that is refused for an open checkout succeeds once the checkout is complete."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES, complete=False)
     with pytest.raises(BadRequestError):
         client.onboard(external_org_id="org_1", checkout_session_id=session_id)
@@ -426,8 +426,8 @@ def test_a_checkout_that_is_completed_later_can_be_onboarded(client: ChatarminOS
     assert LIMITS["pro"] == enabled(client, result.company_id)
 
 
-def test_a_checkout_the_company_has_claimed_is_told_as_claimed(client: ChatarminOS, service: FakeTransport) -> None:
-    """A checkout that the company itself claimed before is claimed still, its tier applied still."""
+def test_a_checkout_that_the_company_has_claimed_counts_as_claimed(client: ChatarminOS, service: FakeTransport) -> None:
+    """A checkout that the company itself claimed before is still claimed, its tier still applied."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     claim = client.billing.claim_checkout(company_id=company.id, checkout_session_id=session_id)
@@ -440,8 +440,8 @@ def test_a_checkout_the_company_has_claimed_is_told_as_claimed(client: Chatarmin
     assert claim.subscription_id == result.billing_status.subscription_id
 
 
-def test_a_tier_applied_by_hand_since_is_another(client: ChatarminOS, service: FakeTransport) -> None:
-    """A checkout whose tier gave way to another is claimed still, and its tier no longer the one applied."""
+def test_a_tier_that_another_has_replaced_is_not_applied(client: ChatarminOS, service: FakeTransport) -> None:
+    """After another tier was applied, the checkout is still claimed, and its tier is no longer applied."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     company_id = client.onboard(external_org_id="org_1", checkout_session_id=session_id).company_id
     client.tiers.apply("free", company_id=company_id)
@@ -453,8 +453,10 @@ def test_a_tier_applied_by_hand_since_is_another(client: ChatarminOS, service: F
     assert LIMITS["free"] == enabled(client, company_id)
 
 
-def test_a_subscription_the_company_has_linked_is_told_as_linked(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription that the company itself linked before is linked still."""
+def test_a_subscription_that_the_company_has_linked_counts_as_linked(
+    client: ChatarminOS, service: FakeTransport
+) -> None:
+    """A subscription that the company itself linked before is still linked."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company.id, stripe_subscription_id=subscription_id)
@@ -470,14 +472,14 @@ def test_a_subscription_the_company_has_linked_is_told_as_linked(client: Chatarm
 
 
 def test_the_contact_of_a_new_company_is_primary(client: ChatarminOS) -> None:
-    """The contact e-mail makes the primary contact of a new company, with the name given."""
+    """The contact e-mail creates the primary contact of a new company, with the given name."""
     result = client.onboard(external_org_id="org_1", contact_email=" Anna@Acme.com ", contact_name="Anna")
 
     expected = [("Anna@Acme.com", "Anna", True)]
     assert expected == contacts(client, result.company_id)
 
 
-def test_a_contact_name_alone_makes_no_contact(client: ChatarminOS) -> None:
+def test_a_contact_name_alone_creates_no_contact(client: ChatarminOS) -> None:
     """A contact name without an e-mail address is ignored."""
     result = client.onboard(external_org_id="org_1", contact_name="Anna")
 
@@ -486,7 +488,7 @@ def test_a_contact_name_alone_makes_no_contact(client: ChatarminOS) -> None:
 
 @pytest.mark.parametrize("external_org_id", ["org_1", "org_2"])
 def test_a_primary_contact_stays_primary(client: ChatarminOS, external_org_id: str) -> None:
-    """The contact of a company that has a primary one already is added beside it."""
+    """If a company has a primary contact, the new contact is added beside it."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", domain="acme.com", contact_email="anna@acme.com"
     )
@@ -513,8 +515,8 @@ def test_a_company_without_a_primary_contact_gets_one(client: ChatarminOS) -> No
     assert expected == contacts(client, company.id)
 
 
-def test_a_known_contact_becomes_primary_where_none_is(client: ChatarminOS) -> None:
-    """A contact that is known already becomes the primary one of a company that has none, and takes its new name."""
+def test_a_known_contact_becomes_primary_if_the_company_has_none(client: ChatarminOS) -> None:
+    """A known contact becomes primary if the company has no primary contact, and gets its new name."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     client.contacts.create(company_id=company.id, email="Anna@Acme.com", name="A.", is_primary=False)
 
@@ -525,7 +527,7 @@ def test_a_known_contact_becomes_primary_where_none_is(client: ChatarminOS) -> N
 
 
 def test_a_known_contact_is_updated(client: ChatarminOS) -> None:
-    """A known contact keeps what is not given, and is not made primary in place of another."""
+    """A known contact keeps its other values, and does not replace the primary one."""
     # Given
     company = client.companies.create(
         name="Acme", external_org_id="org_1", contact_email="anna@acme.com", contact_name="Anna"
@@ -572,8 +574,8 @@ def cancelled_subscription(_: ChatarminOS, service: FakeTransport) -> dict[str, 
     return {"stripe_subscription_id": subscription_id, "tier_code": "pro"}
 
 
-def strangers_customer(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
-    """Return a subscription with a customer that is not its own."""
+def wrong_customer(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
+    """Return a subscription with the customer of another."""
     subscription_id = service.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
     return {"stripe_subscription_id": subscription_id, "stripe_customer_id": "cus_2", "tier_code": "pro"}
 
@@ -589,32 +591,32 @@ def subscription_with_unknown_tier(_: ChatarminOS, service: FakeTransport) -> di
 
 
 def checkout_with_malformed_email(_: ChatarminOS, service: FakeTransport) -> dict[str, Any]:
-    """Return a good checkout and tier with an e-mail address that is none."""
+    """Return a good checkout and tier with a malformed e-mail address."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     return {"checkout_session_id": session_id, "tier_code": "pro", "contact_email": "anna"}
 
 
-def always(**arguments: str) -> Callable[[ChatarminOS, FakeTransport], dict[str, Any]]:
-    """Return arguments that need nothing arranged."""
-    return lambda _client, _arrange: arguments
+def no_setup(**arguments: str) -> Callable[[ChatarminOS, FakeTransport], dict[str, Any]]:
+    """Return arguments that need no setup."""
+    return lambda _client, _service: arguments
 
 
 @pytest.mark.parametrize("known", ["nobody", "matched", "linked"])
 @pytest.mark.parametrize(
     ("prepare", "error"),
     [
-        pytest.param(always(tier_code="platinum"), NotFoundError, id="unknown tier"),
-        pytest.param(always(checkout_session_id="cs_test_none"), NotFoundError, id="unknown checkout"),
-        pytest.param(always(stripe_subscription_id="sub_none"), NotFoundError, id="unknown subscription"),
-        pytest.param(checkout_with_unknown_tier, NotFoundError, id="checkout, unknown tier"),
-        pytest.param(subscription_with_unknown_tier, NotFoundError, id="subscription, unknown tier"),
-        pytest.param(open_checkout, BadRequestError, id="open checkout"),
-        pytest.param(cancelled_subscription, BadRequestError, id="cancelled subscription"),
-        pytest.param(strangers_customer, BadRequestError, id="stranger's customer"),
-        pytest.param(always(contact_email="anna"), BadRequestError, id="malformed e-mail"),
-        pytest.param(checkout_with_malformed_email, BadRequestError, id="checkout, malformed e-mail"),
-        pytest.param(other_companys_checkout, ConflictError, id="another's checkout"),
-        pytest.param(other_companys_subscription, ConflictError, id="another's subscription"),
+        pytest.param(no_setup(tier_code="platinum"), NotFoundError, id="unknown-tier"),
+        pytest.param(no_setup(checkout_session_id="cs_test_none"), NotFoundError, id="unknown-checkout"),
+        pytest.param(no_setup(stripe_subscription_id="sub_none"), NotFoundError, id="unknown-subscription"),
+        pytest.param(checkout_with_unknown_tier, NotFoundError, id="checkout-with-unknown-tier"),
+        pytest.param(subscription_with_unknown_tier, NotFoundError, id="subscription-with-unknown-tier"),
+        pytest.param(open_checkout, BadRequestError, id="open-checkout"),
+        pytest.param(cancelled_subscription, BadRequestError, id="cancelled-subscription"),
+        pytest.param(wrong_customer, BadRequestError, id="wrong-customer"),
+        pytest.param(no_setup(contact_email="anna"), BadRequestError, id="malformed-email"),
+        pytest.param(checkout_with_malformed_email, BadRequestError, id="checkout-with-malformed-email"),
+        pytest.param(other_companys_checkout, ConflictError, id="checkout-of-another-company"),
+        pytest.param(other_companys_subscription, ConflictError, id="subscription-of-another-company"),
     ],
 )
 def test_a_refused_call_leaves_nothing_behind(
@@ -624,7 +626,7 @@ def test_a_refused_call_leaves_nothing_behind(
     error: type[ChatarminError],
     known: str,
 ) -> None:
-    """Whatever is refused leaves no company, link, contact, access or claim, be the company new, matched or linked."""
+    """A refused call leaves no company, link, contact, access or claim, for a new, matched or linked company."""
     # Given
     arguments = {"hints": Hints(domain="acme.com"), "contact_email": "anna@acme.com", **prepare(client, service)}
     if known == "matched":
@@ -641,8 +643,8 @@ def test_a_refused_call_leaves_nothing_behind(
     assert before == service.snapshot()
 
 
-def test_what_was_refused_can_be_onboarded_after_all(client: ChatarminOS, service: FakeTransport) -> None:
-    """A checkout of a refused call is still free to be claimed."""
+def test_the_checkout_of_a_refused_call_stays_claimable(client: ChatarminOS, service: FakeTransport) -> None:
+    """A checkout of a refused call can still be claimed."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     with pytest.raises(NotFoundError):
         client.onboard(external_org_id="org_1", checkout_session_id=session_id, tier_code="platinum")
@@ -658,7 +660,7 @@ def test_what_was_refused_can_be_onboarded_after_all(client: ChatarminOS, servic
     ("hints", "field"), [(Hints(domain="acme"), "domain"), (Hints(emails=("anna@acme.com", "anna")), "emails")]
 )
 def test_malformed_hints_are_refused(client: ChatarminOS, service: FakeTransport, hints: Hints, field: str) -> None:
-    """A hint that is malformed is refused by name, and nothing is created."""
+    """The refusal names a malformed hint, and nothing is created."""
     before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
@@ -677,10 +679,10 @@ def test_malformed_hints_are_refused(client: ChatarminOS, service: FakeTransport
         {"stripe_customer_id": "cus_1", "tier_code": "pro"},
     ],
 )
-def test_contradictory_billing_is_not_even_sent(
+def test_contradictory_billing_is_not_sent(
     client: ChatarminOS, service: FakeTransport, arguments: dict[str, Any]
 ) -> None:
-    """The client refuses a checkout with a subscription, and a customer without a subscription, itself."""
+    """The client itself refuses a checkout with a subscription, and a customer without a subscription."""
     with pytest.raises(InvalidInput):
         client.onboard(external_org_id="org_1", **arguments)
 
@@ -725,7 +727,7 @@ def test_the_service_refuses_contradictory_billing(
 def test_the_service_refuses_bad_input(
     client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
-    """Blank, mistyped and unknown fields are refused by name, and nothing is created."""
+    """The refusal names blank, mistyped and unknown fields, and nothing is created."""
     before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:
@@ -735,25 +737,25 @@ def test_the_service_refuses_bad_input(
     assert before == service.snapshot()
 
 
-def test_bad_input_is_told_before_what_is_missing(client: ChatarminOS) -> None:
-    """The shape of the input is checked before the tier is looked for."""
+def test_bad_input_is_reported_before_missing_rows(client: ChatarminOS) -> None:
+    """The input is validated before the tier is looked up."""
     with pytest.raises(BadRequestError):
         client.onboard(external_org_id="org_1", contact_email="anna", tier_code="platinum")
 
 
-def test_what_is_missing_is_told_before_what_is_taken(client: ChatarminOS, service: FakeTransport) -> None:
-    """A tier that does not exist is told before a checkout that another company has claimed."""
+def test_missing_rows_are_reported_before_conflicts(client: ChatarminOS, service: FakeTransport) -> None:
+    """A tier that does not exist is reported before a checkout that another company has claimed."""
     arguments = other_companys_checkout(client, service)
 
     with pytest.raises(NotFoundError):
         client.onboard(external_org_id="org_1", tier_code="platinum", **arguments)
 
 
-# Again
+# Repeated calls
 
 
 def test_without_billing_it_can_be_repeated(client: ChatarminOS) -> None:
-    """The second call finds the link of the first and makes neither company nor contact anew."""
+    """The second call finds the link of the first and creates neither a company nor a contact."""
     hints = Hints(company_name="Acme", domain="acme.com", emails=("anna@acme.com",))
     first = client.onboard(external_org_id="org_1", hints=hints, contact_email="anna@acme.com", contact_name="Anna")
 
@@ -769,7 +771,7 @@ def test_without_billing_it_can_be_repeated(client: ChatarminOS) -> None:
 
 @pytest.mark.parametrize("billing", ["tier", "checkout", "checkout and tier", "subscription", "subscription and tier"])
 def test_with_billing_it_can_be_repeated(client: ChatarminOS, service: FakeTransport, billing: str) -> None:
-    """The second call answers the same billing status and leaves accesses, usage, billing and revenue as they were."""
+    """The second call returns the same billing status and leaves accesses, usage, billing and revenue unchanged."""
     # Given
     arguments: dict[str, Any] = {"external_org_id": "org_1", "contact_email": "anna@acme.com"}
     if "tier" in billing:
@@ -809,7 +811,7 @@ def test_with_billing_it_can_be_repeated(client: ChatarminOS, service: FakeTrans
 
 
 def test_a_second_id_may_bring_the_same_checkout(client: ChatarminOS, service: FakeTransport) -> None:
-    """A checkout may come again with another id that leads to the company that claimed it."""
+    """A checkout may be given again with another id that leads to the company that claimed it."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
     hints = Hints(company_name="Acme")
     first = client.onboard(external_org_id="org_1", hints=hints, checkout_session_id=session_id)
@@ -826,7 +828,7 @@ def test_a_second_id_may_bring_the_same_checkout(client: ChatarminOS, service: F
 
 
 def test_a_lower_tier_replaces_a_higher_one(client: ChatarminOS) -> None:
-    """Applying is literal: a lower tier code takes away what the higher tier gave."""
+    """Applying is literal: a lower tier code withdraws the features of the higher tier."""
     client.onboard(external_org_id="org_1", tier_code="enterprise")
 
     result = client.onboard(external_org_id="org_1", tier_code="free")
@@ -835,7 +837,7 @@ def test_a_lower_tier_replaces_a_higher_one(client: ChatarminOS) -> None:
 
 
 def test_a_tier_replaces_an_access_set_by_hand(client: ChatarminOS) -> None:
-    """Applying is literal: an access set by hand to a feature of the tier is written anew."""
+    """Applying is literal: it rewrites an access to a feature of the tier that was set by hand."""
     # Given
     company = client.companies.create(name="Acme", external_org_id="org_1")
     client.features.set_access(
@@ -854,7 +856,7 @@ def test_a_tier_replaces_an_access_set_by_hand(client: ChatarminOS) -> None:
 
 
 def test_without_a_tier_code_accesses_stay(client: ChatarminOS) -> None:
-    """A call without billing leaves the accesses of a known company as they are."""
+    """A call without billing leaves the accesses of a known company unchanged."""
     company = client.companies.create(name="Acme", external_org_id="org_1")
     client.tiers.apply("enterprise", company_id=company.id)
     before = client.features.list_access(company.id)
@@ -865,7 +867,7 @@ def test_without_a_tier_code_accesses_stay(client: ChatarminOS) -> None:
 
 
 def test_usage_stays(client: ChatarminOS) -> None:
-    """A tier that is applied by onboarding leaves the usage so far as it is."""
+    """A tier that is applied by onboarding leaves the usage so far unchanged."""
     result = client.onboard(external_org_id="org_1", tier_code="pro")
     client.billing.track_usage(company_id=result.company_id, feature_code="ai_credit", quantity=150)
 
@@ -876,11 +878,11 @@ def test_usage_stays(client: ChatarminOS) -> None:
     assert expected == (access.current_usage, access.quantity_limit, access.remaining, access.can_use)
 
 
-# What the docstrings warn of
+# Warnings in docstrings
 
 
-def test_the_docstrings_say_what_hints_are() -> None:
-    """Both calls that take hints say that only what was verified may be passed."""
+def test_the_docstrings_warn_about_hints() -> None:
+    """Both calls that take hints say to pass verified hints only."""
     docstrings = [ChatarminOS.onboard.__doc__ or "", ChatarminOS.in_memory().companies.smart_link.__doc__ or ""]
 
     word = "verified"

@@ -18,7 +18,7 @@ def _limit(client: ChatarminOS, company_id: str) -> float | None:
 
 
 def test_a_new_customer_is_created_on_the_starting_tier(client: ChatarminOS) -> None:
-    """A company that nobody knows is made with its name, domain, age and contact, and has the tier's limits."""
+    """An unknown company is created with its name, domain, age and contact, and has the tier's limits."""
     result = client.sign_up(
         external_org_id="org_1",
         name="Acme Inc",
@@ -94,7 +94,7 @@ def test_a_colleague_does_not_downgrade_a_paying_customer(client: ChatarminOS) -
 
 
 def test_a_subscription_keeps_the_starting_tier_away(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company with an active subscription has no feature enabled, and still is not put on the starting tier."""
+    """A company with an active subscription is not put on the starting tier, even if no feature is enabled."""
     company = client.companies.create(name="Acme Inc", external_org_id="org_1")
     subscription = service.stripe.add_subscription(["price_of_something_else"])
     client.billing.link_subscription(company_id=company.id, stripe_subscription_id=subscription)
@@ -106,7 +106,7 @@ def test_a_subscription_keeps_the_starting_tier_away(client: ChatarminOS, servic
 
 
 def test_an_equal_name_matches_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """Two customers may have the same name: the second gets a company of its own."""
+    """Two customers may have the same name: the second gets another company."""
     known = service.add_company("Acme Inc", domain="acme.com")
 
     for number, domain in enumerate((None, "acme.example")):
@@ -118,7 +118,7 @@ def test_an_equal_name_matches_nothing(client: ChatarminOS, service: FakeTranspo
 
 @pytest.mark.parametrize("domain", ["gmail.com", "GMail.com.", "www.gmx.de", "https://web.de/"])
 def test_a_free_mail_provider_links_nothing(client: ChatarminOS, domain: str) -> None:
-    """Anybody can have an address there: each customer is a company of its own, and the domain is not kept."""
+    """Each customer with an address at a free mail provider gets another company, and the domain is not kept."""
     results = [client.sign_up(external_org_id=f"org_{n}", name="Ann", verified_domain=domain) for n in range(2)]
 
     assert [result.link_status for result in results] == ["created", "created"]
@@ -128,8 +128,8 @@ def test_a_free_mail_provider_links_nothing(client: ChatarminOS, domain: str) ->
     assert company.domain is None
 
 
-def test_two_companies_with_the_domain_are_not_guessed_between(client: ChatarminOS, service: FakeTransport) -> None:
-    """Where the domain is ambiguous a new company is made: nobody is handed the wrong one."""
+def test_an_ambiguous_domain_links_nothing(client: ChatarminOS, service: FakeTransport) -> None:
+    """If two companies have the domain, a new company is created, so that nobody gets the wrong one."""
     known = {service.add_company(name, domain="acme.com") for name in ("Acme One", "Acme Two")}
 
     result = client.sign_up(external_org_id="org_1", name="Acme One", verified_domain="acme.com")
@@ -139,7 +139,7 @@ def test_two_companies_with_the_domain_are_not_guessed_between(client: Chatarmin
 
 
 def test_signing_up_again_changes_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """The same sign-up again is already_linked, whatever has been changed since; the service's state stays as it is."""
+    """A repeated sign-up is already_linked, and the state of the service stays, in spite of changes in between."""
 
     def sign_up(name: str = "Acme Inc") -> tuple[str, bool]:
         result = client.sign_up(
@@ -170,7 +170,7 @@ def test_signing_up_again_changes_nothing(client: ChatarminOS, service: FakeTran
 
 @pytest.mark.outside_changes("time passes")
 def test_an_access_that_ended_is_not_granted_again(client: ChatarminOS, service: FakeTransport) -> None:
-    """Who signs up again after a trial gets no second one, and who was suspended stays so."""
+    """A second sign-up after a trial gives no second trial, and a suspended company stays suspended."""
     for number, end in enumerate(("expires", "is disabled")):
         org = f"org_{number}"
         company = client.companies.create(name="Acme Inc", external_org_id=org)
@@ -187,7 +187,7 @@ def test_an_access_that_ended_is_not_granted_again(client: ChatarminOS, service:
         assert not client.sign_up(external_org_id=f"org_{number}", name="Acme Inc", starting_tier="trial").tier_applied
 
 
-def test_an_unknown_tier_is_refused_before_anything_is_made(client: ChatarminOS, service: FakeTransport) -> None:
+def test_an_unknown_tier_is_refused_before_anything_is_created(client: ChatarminOS, service: FakeTransport) -> None:
     """No company, link or contact is left behind."""
     before = service.snapshot()
 

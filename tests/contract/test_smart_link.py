@@ -1,4 +1,4 @@
-"""Smart linking: which company an external org id is linked to, and how sure one may be."""
+"""Smart linking: the company that an external org id is linked to, and the confidence."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def smart_link(
 
 
 def found(status: str, company_id: str, name: str, confidence: int) -> SmartLinkResult:
-    """Return the answer that names one company."""
+    """Return the response that names one company."""
     return SmartLinkResult(
         status=status, company_id=company_id, customer_name=name, confidence=confidence, suggestions=()
     )
 
 
 def unlinked(*suggestions: tuple[str, str, int, str]) -> SmartLinkResult:
-    """Return the answer that links nothing: these suggestions, or no match."""
+    """Return the response that links nothing: these suggestions, or no match."""
     return SmartLinkResult(
         status="suggestions" if suggestions else "no_match",
         company_id=None,
@@ -86,7 +86,7 @@ def linked_id(client: ChatarminOS) -> str | None:
     return None if company is None else company.id
 
 
-# What each hint is worth
+# The confidence of each hint
 
 
 def test_a_domain_match_is_linked_with_95(client: ChatarminOS, service: FakeTransport) -> None:
@@ -110,7 +110,7 @@ def test_an_equal_name_is_linked_with_80(client: ChatarminOS, service: FakeTrans
 
 
 def test_an_email_of_the_companys_domain_is_linked_with_70(client: ChatarminOS, service: FakeTransport) -> None:
-    """The company whose own domain a hinted e-mail address has is linked with 70 per cent."""
+    """The company with the domain of a hinted e-mail address is linked with 70 per cent."""
     company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, emails=["anna@acme.com"])
@@ -140,7 +140,7 @@ def test_the_very_address_of_a_contact_is_only_suggested(client: ChatarminOS) ->
 
 
 def test_an_email_of_own_and_contacts_domain_is_linked(client: ChatarminOS) -> None:
-    """An e-mail domain that is the company's own links it, whatever contacts it has besides."""
+    """An e-mail domain that is the company's own links it, whatever its contacts."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", domain="acme.com", contact_email="anna@acme.com"
     )
@@ -161,7 +161,7 @@ def test_a_similar_name_is_only_suggested(client: ChatarminOS, service: FakeTran
 
 
 def test_the_highest_evidence_counts(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company that domain, name and e-mail domain all speak for is one candidate, with the domain's 95."""
+    """A company that domain, name and e-mail domain all match is one candidate, with the domain's 95."""
     company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", domain="acme.com", emails=["anna@acme.com"])
@@ -170,7 +170,7 @@ def test_the_highest_evidence_counts(client: ChatarminOS, service: FakeTransport
 
 
 def test_a_name_counts_more_than_an_email(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company that name and e-mail domain speak for has the name's 80."""
+    """A company that name and e-mail domain match has the name's 80."""
     company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme", emails=["anna@acme.com"])
@@ -179,7 +179,7 @@ def test_a_name_counts_more_than_an_email(client: ChatarminOS, service: FakeTran
 
 
 def test_any_of_several_emails_may_match(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each hinted e-mail address is looked at, those without a match speak against nothing."""
+    """Each hinted e-mail address may match; those without a match do no harm."""
     company_id = service.add_company("Acme", domain="acme.com")
 
     result = smart_link(client, emails=["anna@gmail.com", "anna@elsewhere.com", "anna@acme.com", "berta@acme.com"])
@@ -197,7 +197,7 @@ def test_a_contacts_domain_is_no_domain_of_the_company(client: ChatarminOS) -> N
 
 
 def test_a_deleted_contact_is_no_evidence(client: ChatarminOS) -> None:
-    """A contact that was deleted is forgotten as evidence too."""
+    """A deleted contact is no evidence any more."""
     client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
     client.links.reset(delete_contacts=True)
 
@@ -206,11 +206,11 @@ def test_a_deleted_contact_is_no_evidence(client: ChatarminOS) -> None:
     assert unlinked() == result
 
 
-# What an id that is linked, or no hint, is answered with
+# Linked ids, and no hints
 
 
-def test_a_linked_id_is_answered_at_once(client: ChatarminOS, service: FakeTransport) -> None:
-    """An id that is linked answers its company with 100 per cent, whatever company the hints mean."""
+def test_a_linked_id_returns_its_company(client: ChatarminOS, service: FakeTransport) -> None:
+    """A linked id returns its company with 100 per cent, whichever company the hints mean."""
     company = client.companies.create(name="Acme", external_org_id="org_new", domain="acme.com")
     service.add_company("Globex", domain="globex.com")
 
@@ -221,7 +221,7 @@ def test_a_linked_id_is_answered_at_once(client: ChatarminOS, service: FakeTrans
 
 
 def test_a_linked_id_needs_no_hint_and_no_confidence(client: ChatarminOS) -> None:
-    """An id that is linked is answered without hints, however much confidence is asked for."""
+    """A linked id returns its company without hints, whatever the minimum confidence."""
     company = client.companies.create(name="Acme", external_org_id="org_new")
 
     result = client.companies.smart_link(external_org_id="org_new", min_confidence=1)
@@ -305,7 +305,7 @@ def test_hints_without_a_match_are_no_match(client: ChatarminOS, service: FakeTr
 def test_names_are_equal_in_their_normal_form(
     client: ChatarminOS, service: FakeTransport, name: str, hint: str
 ) -> None:
-    """Accents, case, width, dots, apostrophes, punctuation and runs of space do not tell names apart."""
+    """Names are equal if accents, case, width, dots, apostrophes, punctuation and runs of space differ."""
     company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint)
@@ -340,10 +340,8 @@ def test_a_legal_form_at_the_end_is_dropped(client: ChatarminOS, service: FakeTr
         ("Limited Inc.", "Limited"),
     ],
 )
-def test_legal_forms_are_dropped_again_and_again(
-    client: ChatarminOS, service: FakeTransport, name: str, hint: str
-) -> None:
-    """Legal forms at the end go one after the other, but never the last word that is left."""
+def test_legal_forms_are_dropped_repeatedly(client: ChatarminOS, service: FakeTransport, name: str, hint: str) -> None:
+    """Legal forms at the end are dropped one after the other, but never the last remaining word."""
     company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint)
@@ -365,7 +363,7 @@ def test_legal_forms_are_dropped_again_and_again(
 def test_other_differences_stay(
     client: ChatarminOS, service: FakeTransport, name: str, hint: str, confidence: int
 ) -> None:
-    """A legal form elsewhere than at the end, or as the only word, and another spelling make another name."""
+    """A legal form elsewhere than at the end, or as the only word, and another spelling are another name."""
     company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint, min_confidence=0)
@@ -406,10 +404,8 @@ def test_a_similar_name_has_80_times_its_similarity(
 @pytest.mark.parametrize(
     ("name", "hint"), [("Acme Foods", "Foods Acme"), ("Acme", "Acme Acme"), ("aaaa", "aaaaaa"), ("Haha", "Hahaha")]
 )
-def test_a_name_that_is_not_equal_has_79_at_most(
-    client: ChatarminOS, service: FakeTransport, name: str, hint: str
-) -> None:
-    """Names of the same trigrams that are not the same name stay one point below, and are only suggested."""
+def test_an_unequal_name_has_no_more_than_79(client: ChatarminOS, service: FakeTransport, name: str, hint: str) -> None:
+    """Different names of the same trigrams stay one point below, and are only suggested."""
     company_id = service.add_company(name)
 
     result = smart_link(client, company_name=hint)
@@ -421,8 +417,8 @@ def test_a_name_that_is_not_equal_has_79_at_most(
     ("name", "hint"),
     [("???", "!!!"), ("???", "???"), ("...", "Acme"), ("Acme", "&"), ("Acme", "Globex"), ("---", "GmbH"), ("AG", "KG")],
 )
-def test_a_name_of_nothing_matches_nothing(client: ChatarminOS, service: FakeTransport, name: str, hint: str) -> None:
-    """Names without letters, and names that share nothing, are no match at any confidence."""
+def test_an_empty_name_matches_nothing(client: ChatarminOS, service: FakeTransport, name: str, hint: str) -> None:
+    """Names without letters, and names without a common trigram, are no match at any confidence."""
     service.add_company(name)
 
     result = smart_link(client, company_name=hint, min_confidence=0)
@@ -430,8 +426,8 @@ def test_a_name_of_nothing_matches_nothing(client: ChatarminOS, service: FakeTra
     assert unlinked() == result
 
 
-def test_a_similarity_that_is_cut_to_nothing_is_no_match(client: ChatarminOS, service: FakeTransport) -> None:
-    """A candidate at 0 is dropped even where no confidence is asked for."""
+def test_a_similarity_cut_to_zero_is_no_match(client: ChatarminOS, service: FakeTransport) -> None:
+    """A candidate at 0 is dropped even without a minimum confidence."""
     service.add_company(f"{ascii_lowercase} {ascii_lowercase[::-1]} {ODD_LETTERS}")
 
     result = smart_link(client, company_name="a", min_confidence=0)
@@ -455,7 +451,7 @@ def test_a_similarity_that_is_cut_to_nothing_is_no_match(client: ChatarminOS, se
 def test_domains_are_compared_in_their_normal_form(
     client: ChatarminOS, service: FakeTransport, domain: str, hint: str
 ) -> None:
-    """However company and hint write the same domain, it is a match."""
+    """Different spellings of a domain by company and hint match."""
     company_id = service.add_company("Acme", domain=domain)
 
     result = smart_link(client, domain=hint)
@@ -494,7 +490,7 @@ def test_another_domain_is_no_match(client: ChatarminOS, service: FakeTransport,
 def test_an_email_domain_is_compared_in_its_normal_form(
     client: ChatarminOS, service: FakeTransport, domain: str, email: str
 ) -> None:
-    """However an e-mail address writes the company's domain, it is a match."""
+    """Different spellings of the company's domain in an e-mail address match."""
     company_id = service.add_company("Acme", domain=domain)
 
     result = smart_link(client, emails=[email])
@@ -526,8 +522,8 @@ def test_a_free_mail_domain_is_no_evidence(client: ChatarminOS, provider: str) -
 
 
 @pytest.mark.parametrize("hint", ["https://www.GMail.com/", "GMAIL.COM", "gmail.com."])
-def test_a_free_mail_domain_is_known_in_any_form(client: ChatarminOS, service: FakeTransport, hint: str) -> None:
-    """A free mail provider is recognised however its domain is written."""
+def test_a_free_mail_domain_is_recognised_in_any_form(client: ChatarminOS, service: FakeTransport, hint: str) -> None:
+    """A free mail provider is recognised in any spelling of its domain."""
     service.add_company("Acme", domain="gmail.com")
 
     result = smart_link(client, domain=hint, emails=["Anna@GMAIL.com"], min_confidence=0)
@@ -539,7 +535,7 @@ def test_a_free_mail_domain_is_known_in_any_form(client: ChatarminOS, service: F
 def test_a_free_mail_domain_contradicts_nothing(
     client: ChatarminOS, service: FakeTransport, own: str, hint: str
 ) -> None:
-    """Where one of two different domains is a free mail provider's, an equal name is still linked."""
+    """If one of two different domains is a free mail provider's, an equal name is still linked."""
     company_id = service.add_company("Acme", domain=own)
 
     result = smart_link(client, company_name="Acme", domain=hint)
@@ -573,7 +569,7 @@ def test_an_email_of_the_company_against_another_domain_is_only_suggested(
 
 
 def test_a_company_without_a_domain_contradicts_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """An equal name is linked where the company's domain is not known."""
+    """An equal name is linked if the company's domain is not known."""
     company_id = service.add_company("Acme")
 
     result = smart_link(client, company_name="Acme", domain="acme.com")
@@ -603,7 +599,7 @@ def test_the_same_domain_written_otherwise_contradicts_nothing(client: Chatarmin
 
 
 def test_any_evidence_may_link_the_company(client: ChatarminOS, service: FakeTransport) -> None:
-    """A similar name gives the confidence, and the company's own e-mail domain makes it one that is linked."""
+    """If a similar name gives the confidence, the company's own e-mail domain still links it."""
     company_id = service.add_company("Foods Acme", domain="acme.com")
 
     result = smart_link(client, company_name="Acme Foods", emails=["anna@acme.com"])
@@ -623,8 +619,8 @@ def test_two_weak_pieces_of_evidence_do_not_link(client: ChatarminOS, service: F
     assert linked_id(client) is None
 
 
-def test_an_equal_name_links_whatever_contacts_there_are(client: ChatarminOS, service: FakeTransport) -> None:
-    """A contact's e-mail domain takes nothing away from an equal name."""
+def test_an_equal_name_links_in_spite_of_contacts(client: ChatarminOS, service: FakeTransport) -> None:
+    """A contact's e-mail domain does not weaken an equal name."""
     company_id = service.add_company("Acme")
     client.contacts.create(company_id=company_id, email="anna@acme.com")
 
@@ -633,17 +629,17 @@ def test_an_equal_name_links_whatever_contacts_there_are(client: ChatarminOS, se
     assert found("linked", company_id, "Acme", 80) == result
 
 
-# The least confidence
+# The minimum confidence
 
 
 @pytest.mark.parametrize(
     ("shorter", "longer", "confidence"),
     [(1, 9, 7), (2, 9, 14), (5, 12, 28), (4, 9, 29), (11, 14, 55), (7, 8, 56), (10, 12, 57), (8, 9, 58), (22, 23, 70)],
 )
-def test_exactly_the_least_confidence_stays(
+def test_the_minimum_confidence_itself_is_enough(
     client: ChatarminOS, service: FakeTransport, shorter: int, longer: int, confidence: int
 ) -> None:
-    """A candidate at exactly the least confidence stays, also where its hundredth is no exact float."""
+    """A candidate at exactly the minimum confidence stays, even if its hundredth is no exact float."""
     company_id = service.add_company(stem(shorter))
 
     result = smart_link(client, company_name=stem(longer), min_confidence=confidence / 100)
@@ -655,10 +651,10 @@ def test_exactly_the_least_confidence_stays(
     ("shorter", "longer", "min_confidence"),
     [(11, 14, 0.56), (10, 12, 0.58), (10, 12, 0.571), (8, 9, 0.59), (25, 26, 0.72), (11, 14, 1)],
 )
-def test_below_the_least_confidence_is_no_match(
+def test_below_the_minimum_confidence_is_no_match(
     client: ChatarminOS, service: FakeTransport, shorter: int, longer: int, min_confidence: float
 ) -> None:
-    """A candidate below the least confidence is dropped, if only by a fraction of a point."""
+    """A candidate below the minimum confidence is dropped, even by a fraction of a point."""
     service.add_company(stem(shorter))
 
     result = smart_link(client, company_name=stem(longer), min_confidence=min_confidence)
@@ -666,8 +662,8 @@ def test_below_the_least_confidence_is_no_match(
     assert unlinked() == result
 
 
-def test_the_least_confidence_is_60_per_cent_where_absent(client: ChatarminOS, service: FakeTransport) -> None:
-    """Without a least confidence a candidate at 60 stays and one at 59 is dropped."""
+def test_the_minimum_confidence_is_60_per_cent_by_default(client: ChatarminOS, service: FakeTransport) -> None:
+    """Without a minimum confidence a candidate at 60 stays and one at 59 is dropped."""
     at_60 = service.add_company(stem(9))
     service.add_company(ascii_lowercase[5:22])
 
@@ -686,10 +682,10 @@ def test_the_least_confidence_is_60_per_cent_where_absent(client: ChatarminOS, s
         (Hints(emails=("anna@acme.com",)), 70),
     ],
 )
-def test_a_link_needs_the_least_confidence_too(
+def test_a_link_needs_the_minimum_confidence_too(
     client: ChatarminOS, service: FakeTransport, hints: Hints, confidence: int
 ) -> None:
-    """What may be linked is dropped one point above its confidence and linked exactly at it."""
+    """A linkable company is dropped if the minimum is one point above its confidence, and linked if they are equal."""
     company_id = service.add_company("Acme", domain="acme.com")
 
     above = client.companies.smart_link(external_org_id="org_new", hints=hints, min_confidence=(confidence + 1) / 100)
@@ -745,7 +741,7 @@ def test_a_lead_of_9_points_is_not_enough(client: ChatarminOS, service: FakeTran
 
 
 def test_a_dropped_candidate_does_not_hold_the_best_back(client: ChatarminOS, service: FakeTransport) -> None:
-    """Of a close pair the better one is linked where the other is below the least confidence."""
+    """The better one of a close pair is linked if the other is below the minimum confidence."""
     service.add_company(stem(25))
     equal = service.add_company(stem(24))
 
@@ -777,7 +773,7 @@ def test_equals_are_suggested_with_their_reason(
 
 
 def test_the_reason_is_the_first_that_gives_the_confidence(client: ChatarminOS, service: FakeTransport) -> None:
-    """Where name and e-mail domain give the same confidence the reason is the name, else the higher of them."""
+    """If name and e-mail domain give the same confidence the reason is the name, else the higher of them."""
     at_70 = service.add_company(stem(21))
     at_66 = service.add_company(stem(20))
     for company_id in (at_70, at_66):
@@ -789,7 +785,7 @@ def test_the_reason_is_the_first_that_gives_the_confidence(client: ChatarminOS, 
 
 
 def test_a_best_that_may_not_be_linked_holds_the_others_back(client: ChatarminOS, service: FakeTransport) -> None:
-    """Where the best candidate may only be suggested, the next is not linked in its place."""
+    """If the best candidate may only be suggested, the next is not linked in its place."""
     second = service.add_company("Globex", domain="globex.com")
     best = service.add_company("Foods Acme")
 
@@ -800,7 +796,7 @@ def test_a_best_that_may_not_be_linked_holds_the_others_back(client: ChatarminOS
 
 
 def test_a_lead_does_not_make_a_suggestion_a_link(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company that may only be suggested is not linked for leading the next by 10 points."""
+    """A company that may only be suggested is not linked for a lead of 10 points."""
     contradicted = service.add_company("Acme", domain="acme.de")
     second = service.add_company("Globex")
     client.contacts.create(company_id=second, email="hank@globex.com")
@@ -811,7 +807,7 @@ def test_a_lead_does_not_make_a_suggestion_a_link(client: ChatarminOS, service: 
 
 
 def test_suggestions_come_best_first_and_equals_by_creation(client: ChatarminOS, service: FakeTransport) -> None:
-    """Suggestions are ordered by confidence, those of the same confidence as the companies were created."""
+    """Suggestions are ordered by confidence, equals in order of creation."""
     at_62 = service.add_company(stem(25))
     by_mail = service.add_company("Zulu", domain="zulu.com")
     by_name = service.add_company(stem(22))
@@ -828,7 +824,7 @@ def test_suggestions_come_best_first_and_equals_by_creation(client: ChatarminOS,
     assert expected == result
 
 
-def test_at_most_five_are_suggested(client: ChatarminOS, service: FakeTransport) -> None:
+def test_no_more_than_five_are_suggested(client: ChatarminOS, service: FakeTransport) -> None:
     """Of more than five equal candidates the five created first are suggested."""
     company_ids = [service.add_company("Acme") for _ in range(7)]
 
@@ -837,7 +833,7 @@ def test_at_most_five_are_suggested(client: ChatarminOS, service: FakeTransport)
     assert unlinked(*((company_id, "Acme", 80, "name") for company_id in company_ids[:5])) == result
 
 
-def test_the_best_are_suggested_however_late_they_came(client: ChatarminOS, service: FakeTransport) -> None:
+def test_the_best_are_suggested_even_if_they_were_created_late(client: ChatarminOS, service: FakeTransport) -> None:
     """Of more than five candidates the best are suggested, not the first."""
     similar = [service.add_company("Foods Acme") for _ in range(6)]
     equal = [service.add_company("Acme Foods") for _ in range(2)]
@@ -851,9 +847,8 @@ def test_the_best_are_suggested_however_late_they_came(client: ChatarminOS, serv
     assert expected == result
 
 
-@pytest.mark.outside_changes("the order in which companies were created")
 def test_companies_found_by_their_contacts_come_by_creation(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each company is suggested once, in order of its own creation, however many and early its contacts."""
+    """Each company is suggested once, in order of its creation, whatever the number and age of its contacts."""
     company_ids = [service.add_company(f"Store {number}") for number in range(8)]
     for company_id in reversed(company_ids):
         for number in range(8):
@@ -870,7 +865,7 @@ def test_companies_found_by_their_contacts_come_by_creation(client: ChatarminOS,
 def test_the_only_company_of_many_contacts_is_linked_for_its_domain(
     client: ChatarminOS, service: FakeTransport
 ) -> None:
-    """Contacts of other domains, however many, do not stand in the way of the company's own domain."""
+    """Many contacts of other domains do not prevent a link by the company's own domain."""
     company_id = service.add_company("Acme", domain="acme.com")
     for number in range(8):
         client.contacts.create(company_id=company_id, email=f"anna{number}@acme.com")
@@ -883,10 +878,10 @@ def test_the_only_company_of_many_contacts_is_linked_for_its_domain(
 
 @pytest.mark.parametrize("hint", ["bananas", "Lina Bana", "orogano", "Tor", "Ba Bababa", "Zanaro Linabo"])
 @pytest.mark.parametrize("min_confidence", [0, 0.3, 0.45])
-def test_among_many_the_most_similar_are_suggested(
+def test_the_best_of_thousands_of_names_are_suggested(
     client: ChatarminOS, service: FakeTransport, hint: str, min_confidence: float
 ) -> None:
-    """Among thousands of names those are suggested that a look at each and every one would find."""
+    """Among thousands of names the suggestions are the same as those of a search through all."""
     # Given
     syllables = ("ba", "na", "li", "tor", "o", "ga", "na ", "bo ", "zan", "ro", "x", "gan")
     names = ["".join(parts).strip() for parts in product(syllables, repeat=3)]
@@ -914,14 +909,14 @@ def test_suggestions_leave_everything_as_it_was(client: ChatarminOS, service: Fa
     assert before == service.snapshot()
 
 
-# The answer as it travels
+# The response on the wire
 
 
 @pytest.mark.parametrize(("status", "confidence"), [("linked", 95), ("already_linked", 100)])
-def test_a_linked_company_travels_with_no_suggestions(
+def test_a_linked_company_has_an_empty_list_of_suggestions(
     client: ChatarminOS, service: FakeTransport, status: str, confidence: int
 ) -> None:
-    """The answer that names a company carries an empty list of suggestions, not null."""
+    """The response that names a company has an empty list of suggestions, not null."""
     company_id = service.add_company("Acme", domain="acme.com")
     if status == "already_linked":
         client.links.create(company_id=company_id, external_org_id="org_new")
@@ -938,8 +933,8 @@ def test_a_linked_company_travels_with_no_suggestions(
     assert expected == answer
 
 
-def test_no_match_travels_with_nulls(client: ChatarminOS) -> None:
-    """The answer without a match carries nulls and an empty list of suggestions."""
+def test_no_match_has_nulls(client: ChatarminOS) -> None:
+    """The response without a match has nulls and an empty list of suggestions."""
     answer = client.call("companies.smartLink", {"externalOrgId": "org_new", "hints": {"domain": "acme.com"}})
 
     expected: dict[str, Any] = {
@@ -952,8 +947,8 @@ def test_no_match_travels_with_nulls(client: ChatarminOS) -> None:
     assert expected == answer
 
 
-def test_suggestions_travel_with_nulls(client: ChatarminOS, service: FakeTransport) -> None:
-    """The answer with suggestions carries nulls where a linked company would be."""
+def test_suggestions_have_nulls(client: ChatarminOS, service: FakeTransport) -> None:
+    """The response with suggestions has null for company, name and confidence."""
     company_id = service.add_company("Foods Acme")
 
     answer = client.call("companies.smartLink", {"externalOrgId": "org_new", "hints": {"companyName": "Acme Foods"}})
@@ -989,7 +984,7 @@ def test_suggestions_travel_with_nulls(client: ChatarminOS, service: FakeTranspo
     ],
 )
 def test_a_malformed_email_hint_is_refused(client: ChatarminOS, service: FakeTransport, email: str) -> None:
-    """A malformed e-mail address among the hints is refused by name, and nothing is linked."""
+    """The refusal names a malformed e-mail address among the hints, and nothing is linked."""
     service.add_company("Acme", domain="acme.com")
 
     with pytest.raises(BadRequestError) as refusal:
@@ -1015,7 +1010,7 @@ def test_a_malformed_email_hint_is_refused(client: ChatarminOS, service: FakeTra
     ],
 )
 def test_a_malformed_domain_hint_is_refused(client: ChatarminOS, service: FakeTransport, domain: str) -> None:
-    """A hinted domain that is none is refused by name, and nothing is linked."""
+    """The refusal names a hinted domain that is invalid, and nothing is linked."""
     service.add_company("Acme")
 
     with pytest.raises(BadRequestError) as refusal:
@@ -1053,7 +1048,7 @@ def test_a_malformed_domain_hint_is_refused(client: ChatarminOS, service: FakeTr
 def test_the_service_refuses_bad_input(
     client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str
 ) -> None:
-    """Blank, mistyped, unknown and out of range input is refused by name, and nothing is linked."""
+    """The refusal names blank, mistyped, unknown and out-of-range input, and nothing is linked."""
     service.add_company("Acme")
     before = service.snapshot()
 
@@ -1065,10 +1060,10 @@ def test_the_service_refuses_bad_input(
 
 
 @pytest.mark.parametrize("min_confidence", [-0.01, 1.01, 60, float("nan"), float("inf")])
-def test_a_confidence_out_of_range_is_not_even_sent(
+def test_a_confidence_out_of_range_is_not_sent(
     client: ChatarminOS, service: FakeTransport, min_confidence: float
 ) -> None:
-    """The client refuses a least confidence outside 0 to 1 itself and names it."""
+    """The client itself refuses a minimum confidence outside 0 to 1 and names it."""
     with pytest.raises(InvalidInput) as refusal:
         smart_link(client, company_name="Acme", min_confidence=min_confidence)
 

@@ -1,4 +1,4 @@
-"""Tiers: what there is, what a tier holds, and applying one to a company."""
+"""Tiers: the list, the contents of a tier, and applying one to a company."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_list_sends_no_input(client: ChatarminOS, service: FakeTransport) -> Non
     ("tier_code", "name", "amount"),
     [("free", "Free", None), ("trial", "Trial", None), ("pro", "Pro", 4900), ("enterprise", "Enterprise", 49900)],
 )
-def test_get_tells_name_and_base_fee(client: ChatarminOS, tier_code: str, name: str, amount: int | None) -> None:
-    """A base fee is a Stripe price in minor units, and None where the tier has none."""
+def test_get_returns_name_and_base_fee(client: ChatarminOS, tier_code: str, name: str, amount: int | None) -> None:
+    """A base fee is a Stripe price in minor units, and None if the tier has no base fee."""
     price = StripePrice(price_id=f"price_{tier_code}_base", unit_amount=amount, currency="eur")
     expected = None if amount is None else BaseFee(stripe=price)
 
@@ -94,8 +94,8 @@ def test_get_tells_name_and_base_fee(client: ChatarminOS, tier_code: str, name: 
 
 
 @pytest.mark.parametrize("tier_code", FEATURES)
-def test_get_tells_the_features_with_their_limits(client: ChatarminOS, tier_code: str) -> None:
-    """Features with a quantity tell their limits under the keys that overrides take, and others tell none."""
+def test_get_returns_the_features_with_their_limits(client: ChatarminOS, tier_code: str) -> None:
+    """Features with a quantity have their limits under the keys of overrides, the others have none."""
     expected = {
         code: {"included_quantity": included, "max_quantity": limit} if code in HAVE_QUANTITY else {}
         for code, (limit, included, _) in FEATURES[tier_code].items()
@@ -108,8 +108,8 @@ def test_get_tells_the_features_with_their_limits(client: ChatarminOS, tier_code
 
 
 @pytest.mark.parametrize("tier_code", FEATURES)
-def test_get_tells_the_features_prices(client: ChatarminOS, tier_code: str) -> None:
-    """A feature of a tier has a Stripe price where the tier asks an amount for it."""
+def test_get_returns_the_features_prices(client: ChatarminOS, tier_code: str) -> None:
+    """A feature of a tier has a Stripe price if the tier charges an amount for it."""
     expected = {
         code: None
         if amount is None
@@ -152,7 +152,7 @@ def test_a_tier_without_a_base_fee_lists_the_features_prices(client: ChatarminOS
     assert tier.stripe_price_ids == ("price_metered_ai_credit",)
 
 
-def test_a_tier_tells_its_currency(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_tier_has_a_currency(client: ChatarminOS, service: FakeTransport) -> None:
     """Prices are in the currency of their tier."""
     service.add_tier("us", name="US", base_fee=5000, currency="usd", features={"seats": {"unit_amount": 7}})
 
@@ -165,7 +165,7 @@ def test_a_tier_tells_its_currency(client: ChatarminOS, service: FakeTransport) 
 
 
 def test_config_values_are_the_defaults_with_the_tiers_on_top(client: ChatarminOS, service: FakeTransport) -> None:
-    """A tier's config replaces the default config by key, and the limits come with it."""
+    """A tier's config replaces the default config by key, and has the limits."""
     service.add_feature("exports", name="Exports", has_quantity=True, config={"maxRows": 10, "file_format": "csv"})
     service.add_feature("reports", name="Reports", config={"pages": 1, "logo": False})
     service.add_tier(
@@ -206,7 +206,7 @@ def test_an_unknown_company_is_not_found(client: ChatarminOS, company_id: str) -
 
 @pytest.mark.parametrize("tier_code", FEATURES)
 def test_apply_gives_the_features_of_the_tier(client: ChatarminOS, service: FakeTransport, tier_code: str) -> None:
-    """Each feature of the tier is enabled with the tier's limits, and the others stay as they were."""
+    """Each feature of the tier is enabled with the tier's limits, and the others stay unchanged."""
     company_id = service.add_company("Acme Inc")
     features = FEATURES[tier_code]
     before = client.features.list_access(company_id)
@@ -239,7 +239,7 @@ def test_apply_gives_the_features_of_the_tier(client: ChatarminOS, service: Fake
 
 
 def test_apply_needs_no_stripe(client: ChatarminOS, service: FakeTransport) -> None:
-    """Applying a tier makes neither a billing profile nor a subscription, and no revenue."""
+    """Applying a tier creates neither a billing profile nor a subscription, and no revenue."""
     company_id = service.add_company("Acme Inc")
 
     client.tiers.apply("pro", company_id=company_id)
@@ -251,8 +251,8 @@ def test_apply_needs_no_stripe(client: ChatarminOS, service: FakeTransport) -> N
 
 
 @pytest.mark.parametrize("source", ["subscription", "manual", "trial", "api"])
-def test_apply_writes_accesses_of_the_tier_anew(client: ChatarminOS, service: FakeTransport, source: str) -> None:
-    """Whatever an access of a feature of the tier was, it becomes the tier's."""
+def test_apply_rewrites_accesses_of_the_tier(client: ChatarminOS, service: FakeTransport, source: str) -> None:
+    """Any earlier access to a feature of the tier is replaced by the tier's."""
     # Given an access that was set by hand in every respect
     company_id = service.add_company("Acme Inc")
     client.features.set_access(
@@ -269,7 +269,7 @@ def test_apply_writes_accesses_of_the_tier_anew(client: ChatarminOS, service: Fa
     # When a tier is applied that has the feature
     client.tiers.apply("pro", company_id=company_id)
 
-    # Then nothing of it is left
+    # Then none of it remains
     assert FeatureAccess(
         feature_code="ai_credit",
         feature_name="AI credits",
@@ -287,7 +287,7 @@ def test_apply_writes_accesses_of_the_tier_anew(client: ChatarminOS, service: Fa
 
 
 def test_apply_writes_config_from_defaults_and_tier(client: ChatarminOS, service: FakeTransport) -> None:
-    """An applied access has the default config with the tier's on top, and nothing set by hand before."""
+    """An applied access has the default config with the tier's on top, without settings made by hand before."""
     service.add_feature("exports", name="Exports", has_quantity=True, config={"maxRows": 10, "file_format": "csv"})
     service.add_tier(
         "plus",
@@ -304,8 +304,8 @@ def test_apply_writes_config_from_defaults_and_tier(client: ChatarminOS, service
     assert _access(client, company_id, "exports").config_values == {"maxRows": 50, "file_format": "csv"}
 
 
-def test_a_smaller_tier_disables_what_it_lacks(client: ChatarminOS, service: FakeTransport) -> None:
-    """Features that came with a subscription go with it."""
+def test_a_smaller_tier_disables_missing_features(client: ChatarminOS, service: FakeTransport) -> None:
+    """Features that a subscription granted end if the new tier lacks them."""
     company_id = service.add_company("Acme Inc")
     client.tiers.apply("enterprise", company_id=company_id)
     all_of_them = _enabled(client, company_id)
@@ -318,8 +318,8 @@ def test_a_smaller_tier_disables_what_it_lacks(client: ChatarminOS, service: Fak
 
 
 @pytest.mark.parametrize("source", ["manual", "trial", "api"])
-def test_what_came_from_elsewhere_stays(client: ChatarminOS, service: FakeTransport, source: str) -> None:
-    """A feature that the tier lacks stays as it is where its source is no subscription."""
+def test_an_access_from_another_source_stays(client: ChatarminOS, service: FakeTransport, source: str) -> None:
+    """A feature that the tier lacks stays unchanged if its source is no subscription."""
     company_id = service.add_company("Acme Inc")
     before = client.features.set_access(
         company_id=company_id,
@@ -337,8 +337,8 @@ def test_what_came_from_elsewhere_stays(client: ChatarminOS, service: FakeTransp
     assert before == _access(client, company_id, "team_seats")
 
 
-def test_what_was_set_as_a_subscription_goes(client: ChatarminOS, service: FakeTransport) -> None:
-    """A feature that the tier lacks is disabled where its source is a subscription, whoever set it."""
+def test_an_access_with_source_subscription_is_disabled(client: ChatarminOS, service: FakeTransport) -> None:
+    """A feature that the tier lacks is disabled if its source is a subscription, whoever set it."""
     company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, source="subscription")
 
@@ -349,8 +349,8 @@ def test_what_was_set_as_a_subscription_goes(client: ChatarminOS, service: FakeT
 
 
 def test_usage_stays_when_a_tier_is_applied(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage counts on in the new tier, and may be at its limit there."""
-    # Given a usage of 20 seats
+    """Usage continues in the new tier, and may be at its limit there."""
+    # Given a company that uses 20 seats
     company_id = service.add_company("Acme Inc")
     client.tiers.apply("pro", company_id=company_id)
     client.billing.track_usage(company_id=company_id, feature_code="seats", quantity=20)
@@ -384,7 +384,7 @@ def test_overrides_go_on_top_of_the_limits_of_the_tier(
     overrides: dict[str, dict[str, float | None]],
     expected: list[tuple[float | None, float | None]],
 ) -> None:
-    """An override replaces the limit or the included quantity of its feature, and None says there is none."""
+    """An override replaces the limit or the included quantity of its feature, and None removes it."""
     company_id = service.add_company("Acme Inc")
 
     result = client.tiers.apply("pro", company_id=company_id, features=overrides)
@@ -394,8 +394,8 @@ def test_overrides_go_on_top_of_the_limits_of_the_tier(
     assert result.features_applied == 4
 
 
-def test_overrides_are_of_one_call_only(client: ChatarminOS, service: FakeTransport) -> None:
-    """Applying a tier again without overrides brings back its own limits."""
+def test_overrides_count_for_one_call_only(client: ChatarminOS, service: FakeTransport) -> None:
+    """Applying a tier again without overrides restores its own limits."""
     company_id = service.add_company("Acme Inc")
     client.tiers.apply("pro", company_id=company_id, features={"seats": {"max_quantity": 99}})
 
@@ -405,7 +405,7 @@ def test_overrides_are_of_one_call_only(client: ChatarminOS, service: FakeTransp
 
 
 def test_override_keys_are_never_renamed(client: ChatarminOS, service: FakeTransport) -> None:
-    """Feature codes and override keys travel in snake case as they are."""
+    """Feature codes and override keys travel in snake case, unchanged."""
     company_id = service.add_company("Acme Inc")
     overrides = {"ai_credit": {"included_quantity": 100}, "team_seats": {"max_quantity": 10}}
     expected = {"tierCode": "pro", "companyId": company_id, "features": overrides}
@@ -427,7 +427,7 @@ def test_override_keys_are_never_renamed(client: ChatarminOS, service: FakeTrans
 def test_an_unknown_override_key_is_named(
     client: ChatarminOS, service: FakeTransport, overrides: dict[str, Any], named: str
 ) -> None:
-    """An override key that is none of the two is a bad request that names it, and nothing is applied."""
+    """An unknown override key is a bad request that names it, and nothing is applied."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match=named):
@@ -438,9 +438,7 @@ def test_an_unknown_override_key_is_named(
 
 @pytest.mark.parametrize("key", ["included_quantity", "max_quantity"])
 @pytest.mark.parametrize("value", [-1, -0.5, "5", True, [5]])
-def test_an_override_is_a_number_of_at_least_nothing(
-    client: ChatarminOS, service: FakeTransport, key: str, value: object
-) -> None:
+def test_a_negative_override_is_refused(client: ChatarminOS, service: FakeTransport, key: str, value: object) -> None:
     """An override that is negative or no number is a bad request, and nothing is applied."""
     company_id = service.add_company("Acme Inc")
     overrides = {"seats": {key: value}}
@@ -472,8 +470,8 @@ def test_a_feature_without_a_quantity_takes_no_override(client: ChatarminOS, ser
     assert _enabled(client, company_id) == []
 
 
-def test_existence_goes_before_what_an_override_is_for(client: ChatarminOS, service: FakeTransport) -> None:
-    """An unknown company or tier is not found, also with an override that no tier has a feature for."""
+def test_missing_rows_are_reported_before_overrides(client: ChatarminOS, service: FakeTransport) -> None:
+    """An unknown company or tier is not found, also with an override outside any tier."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):
@@ -482,7 +480,7 @@ def test_existence_goes_before_what_an_override_is_for(client: ChatarminOS, serv
         client.tiers.apply("platinum", company_id=company_id, features={"team_seats": {"max_quantity": 5}})
 
 
-def test_the_shape_goes_before_existence(client: ChatarminOS) -> None:
+def test_bad_input_is_reported_before_missing_rows(client: ChatarminOS) -> None:
     """An unknown override key is a bad request, also for an unknown tier of an unknown company."""
     with pytest.raises(BadRequestError):
         client.call(
@@ -500,7 +498,7 @@ def test_a_tier_touches_no_other_company(client: ChatarminOS, service: FakeTrans
 
 
 def test_subscriptions_create_is_another_name_of_apply(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription is created by the same call, with the same answer and the same accesses."""
+    """A subscription is created by the same call, with the same response and the same accesses."""
     # Given two companies
     applied, created = service.add_company("Acme Inc"), service.add_company("Globex")
 
@@ -508,16 +506,16 @@ def test_subscriptions_create_is_another_name_of_apply(client: ChatarminOS, serv
     by_apply = client.tiers.apply("pro", company_id=applied, features={"seats": {"max_quantity": 10}})
     by_create = client.subscriptions.create("pro", company_id=created, features={"seats": {"max_quantity": 10}})
 
-    # Then both were the same call with the same result
-    first, second = service.calls
+    # Then both calls were the same, with the same result
+    first, second = [call for call in service.calls if call.kind == "mutation"]
     assert by_apply == by_create
     assert (first.path, first.kind) == (second.path, second.kind)
     assert second.path == "tiers.apply"
     assert client.features.list_access(applied) == client.features.list_access(created)
 
 
-def test_subscriptions_create_refuses_what_apply_refuses(client: ChatarminOS, service: FakeTransport) -> None:
-    """An unknown tier or an override outside the tier is refused by its other name too."""
+def test_subscriptions_create_has_the_refusals_of_apply(client: ChatarminOS, service: FakeTransport) -> None:
+    """An unknown tier or an override outside the tier is refused under its other name too."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(NotFoundError):

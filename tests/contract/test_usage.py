@@ -1,4 +1,4 @@
-"""Usage: counting it, its limits, what is billable, and counting it once only."""
+"""Usage: counting it, its limits, billable usage, and counting it once only."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _lower_the_limit(client: ChatarminOS, service: FakeTransport, company_id: st
 
 
 def test_usage_is_counted(client: ChatarminOS, service: FakeTransport) -> None:
-    """The answer tells usage, what remains and what is billable so far, and check agrees."""
+    """The response has usage, the remaining and the billable quantity so far, and check agrees."""
     company_id = _company(client, service, limit=10, included=4)
     expected = UsageResult(current_usage=6, remaining=4, billable_quantity=2, is_at_limit=False)
 
@@ -89,7 +89,7 @@ def test_usage_is_counted(client: ChatarminOS, service: FakeTransport) -> None:
 
 
 def test_usage_adds_up(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each call adds its quantity to what was used before."""
+    """Each call adds its quantity to the usage so far."""
     company_id = _company(client, service, limit=10)
 
     results = [_track(client, company_id, quantity) for quantity in (1, 2, 4)]
@@ -138,8 +138,8 @@ def test_quantities_add_up_as_decimal_numbers(
     assert total == _usage(client, company_id)
 
 
-def test_what_remains_and_what_is_billable_are_decimal_numbers_too(client: ChatarminOS, service: FakeTransport) -> None:
-    """Nothing of binary fractions shows in what remains or in what is billable."""
+def test_remaining_and_billable_quantities_are_decimal_numbers_too(client: ChatarminOS, service: FakeTransport) -> None:
+    """No binary fraction shows in the remaining or in the billable quantity."""
     company_id = _company(client, service, limit=1, included=0.1)
     expected = UsageResult(current_usage=0.3, remaining=0.7, billable_quantity=0.2, is_at_limit=False)
 
@@ -159,10 +159,10 @@ def test_what_remains_and_what_is_billable_are_decimal_numbers_too(client: Chata
         (100, [0, 0, 0, 0]),
     ],
 )
-def test_billable_is_what_exceeds_the_included_quantity_so_far(
+def test_billable_is_the_excess_over_the_included_quantity(
     client: ChatarminOS, service: FakeTransport, included: float | None, billable: list[float]
 ) -> None:
-    """Billable is all usage above what is included, and nothing where usage is not billed."""
+    """All usage above the included quantity is billable, and none if usage is not billed."""
     company_id = _company(client, service, included=included)
 
     results = [_track(client, company_id, quantity) for quantity in (4, 6, 5, 1)]
@@ -171,7 +171,7 @@ def test_billable_is_what_exceeds_the_included_quantity_so_far(
 
 
 def test_the_limit_can_be_reached_exactly(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage up to the limit is counted and says that the company is at its limit."""
+    """Usage up to the limit is counted, and the response says that the company is at its limit."""
     company_id = _company(client, service, limit=10, included=0)
 
     below = _track(client, company_id, 9)
@@ -197,7 +197,7 @@ def test_a_limit_with_fractions_can_be_reached_exactly(client: ChatarminOS, serv
 def test_usage_over_the_limit_is_refused_and_not_counted(
     client: ChatarminOS, service: FakeTransport, used: float, quantity: float
 ) -> None:
-    """Of usage that would exceed the limit nothing is counted, not even what would fit."""
+    """Nothing of a quantity that would exceed the limit is counted, not even the part that would fit."""
     company_id = _company(client, service, limit=10)
     if used:
         _track(client, company_id, used)
@@ -209,8 +209,8 @@ def test_usage_over_the_limit_is_refused_and_not_counted(
     assert used == _usage(client, company_id)
 
 
-def test_what_fits_is_counted_after_a_refusal(client: ChatarminOS, service: FakeTransport) -> None:
-    """A refusal leaves the rest of the limit to be used."""
+def test_a_smaller_quantity_is_counted_after_a_refusal(client: ChatarminOS, service: FakeTransport) -> None:
+    """After a refusal the rest of the limit can be used."""
     company_id = _company(client, service, limit=10)
     _track(client, company_id, 8)
     with pytest.raises(UsageLimitError):
@@ -222,7 +222,7 @@ def test_what_fits_is_counted_after_a_refusal(client: ChatarminOS, service: Fake
 
 
 def test_unlimited_usage_is_never_at_its_limit(client: ChatarminOS, service: FakeTransport) -> None:
-    """Without a limit nothing remains to be told and no usage is too much."""
+    """Without a limit the remaining quantity is None and no usage is too much."""
     company_id = _company(client, service, limit=None)
 
     result = _track(client, company_id, 1_000_000)
@@ -231,7 +231,7 @@ def test_unlimited_usage_is_never_at_its_limit(client: ChatarminOS, service: Fak
 
 
 def test_a_raised_limit_lets_usage_go_on(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage goes on from where it was when the limit is raised."""
+    """Usage continues from its count when the limit is raised."""
     company_id = _company(client, service, limit=5)
     _track(client, company_id, 5)
     client.features.set_access(company_id=company_id, feature_code="ai_credit", quantity_limit=8)
@@ -242,7 +242,7 @@ def test_a_raised_limit_lets_usage_go_on(client: ChatarminOS, service: FakeTrans
 
 
 def test_a_feature_without_an_access_is_forbidden(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage of a feature that a company was never given is forbidden and not counted."""
+    """Usage of a feature without an access is forbidden and not counted."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(ForbiddenError) as refused:
@@ -269,7 +269,7 @@ def test_a_feature_that_is_disabled_or_expired_is_forbidden(
 
 
 @pytest.mark.parametrize(
-    "given", [None, {"is_enabled": True}, {"is_enabled": False}], ids=["no access", "enabled", "disabled"]
+    "given", [None, {"is_enabled": True}, {"is_enabled": False}], ids=["no-access", "enabled", "disabled"]
 )
 def test_a_feature_without_a_quantity_is_a_bad_request(
     client: ChatarminOS, service: FakeTransport, given: dict[str, bool] | None
@@ -288,8 +288,8 @@ def test_a_feature_without_a_quantity_is_a_bad_request(
     [0, -1, -0.5, float("nan"), float("inf"), True, None, "5", Decimal(5), 2**53],
     ids=["0", "-1", "-0.5", "nan", "inf", "True", "None", "text", "Decimal", "2**53"],
 )
-def test_a_quantity_that_is_none_is_never_sent(client: ChatarminOS, service: FakeTransport, quantity: object) -> None:
-    """A quantity that is no finite number above 0 is refused by name, before anything is sent."""
+def test_an_invalid_quantity_is_not_sent(client: ChatarminOS, service: FakeTransport, quantity: object) -> None:
+    """The client names a quantity that is no finite number above 0, before anything is sent."""
     company_id = service.add_company("Acme Inc")
     given: dict[str, Any] = {"quantity": quantity}
 
@@ -301,9 +301,7 @@ def test_a_quantity_that_is_none_is_never_sent(client: ChatarminOS, service: Fak
 
 
 @pytest.mark.parametrize("quantity", [0, -1, -0.5, True, None, "5", [5]])
-def test_the_service_refuses_a_quantity_that_is_none(
-    client: ChatarminOS, service: FakeTransport, quantity: object
-) -> None:
+def test_the_service_refuses_an_invalid_quantity(client: ChatarminOS, service: FakeTransport, quantity: object) -> None:
     """A quantity that is no number above 0 is a bad request that names the field."""
     company_id = _company(client, service)
     given = {"companyId": company_id, "featureCode": "ai_credit"}
@@ -330,7 +328,7 @@ def test_an_unknown_feature_is_not_found(client: ChatarminOS, service: FakeTrans
 
 
 def test_usage_may_carry_metadata(client: ChatarminOS, service: FakeTransport) -> None:
-    """Metadata of an event travels as it is, its keys never renamed."""
+    """Metadata of an event travels unchanged, its keys never renamed."""
     company_id = _company(client, service)
 
     result = client.billing.track_usage(
@@ -351,8 +349,8 @@ def test_usage_may_carry_metadata(client: ChatarminOS, service: FakeTransport) -
     }
 
 
-def test_the_same_key_answers_the_first_answer_again(client: ChatarminOS, service: FakeTransport) -> None:
-    """A repeated event is answered as it was the first time, whatever was used since, and counts nothing."""
+def test_the_same_key_returns_the_first_response_again(client: ChatarminOS, service: FakeTransport) -> None:
+    """A repeated event gets its first response, in spite of later usage, and counts nothing."""
     # Given an event and another one after it
     company_id = _company(client, service, limit=100, included=2)
     first = _track(client, company_id, 5, "event-1")
@@ -361,13 +359,13 @@ def test_the_same_key_answers_the_first_answer_again(client: ChatarminOS, servic
     # When the first is repeated
     again = _track(client, company_id, 5, "event-1")
 
-    # Then its first answer comes again and nothing was counted
+    # Then it gets its first response and nothing is counted
     assert first == again
     assert again.current_usage == 5
     assert _usage(client, company_id) == 12
 
 
-def test_a_key_is_told_by_its_number_not_its_spelling(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_key_compares_quantities_as_numbers(client: ChatarminOS, service: FakeTransport) -> None:
     """The quantities 5 and 5.0 are the same."""
     company_id = _company(client, service)
     first = _track(client, company_id, 5, "event-1")
@@ -379,7 +377,7 @@ def test_a_key_is_told_by_its_number_not_its_spelling(client: ChatarminOS, servi
 
 
 @pytest.mark.parametrize("metadata", [None, {}, {"job": 2}])
-def test_metadata_makes_no_other_event(
+def test_metadata_is_no_part_of_an_event(
     client: ChatarminOS, service: FakeTransport, metadata: dict[str, Any] | None
 ) -> None:
     """The same key with other metadata is the same event."""
@@ -400,7 +398,7 @@ def test_metadata_makes_no_other_event(
 def test_the_same_key_with_another_quantity_is_a_conflict(
     client: ChatarminOS, service: FakeTransport, quantity: float
 ) -> None:
-    """A key means its quantity, also where the other one would exceed the limit."""
+    """The same key with another quantity is a conflict, even if that quantity would exceed the limit."""
     company_id = _company(client, service, limit=100)
     _track(client, company_id, 5, "event-1")
 
@@ -412,7 +410,7 @@ def test_the_same_key_with_another_quantity_is_a_conflict(
 
 
 def test_the_same_key_with_another_feature_is_a_conflict(client: ChatarminOS, service: FakeTransport) -> None:
-    """A key means its feature."""
+    """The same key with another feature is a conflict."""
     company_id = _company(client, service)
     client.features.set_access(company_id=company_id, feature_code="seats", is_enabled=True, quantity_limit=None)
     _track(client, company_id, 5, "event-1")
@@ -434,8 +432,8 @@ def test_the_same_key_of_another_company_is_a_conflict(client: ChatarminOS, serv
     assert _usage(client, globex) == 0
 
 
-def test_a_conflict_leaves_the_first_event_as_it_was(client: ChatarminOS, service: FakeTransport) -> None:
-    """After a conflict the key still answers its first answer."""
+def test_a_conflict_keeps_the_first_event(client: ChatarminOS, service: FakeTransport) -> None:
+    """After a conflict the key still returns its first response."""
     company_id = _company(client, service)
     first = _track(client, company_id, 5, "event-1")
     with pytest.raises(ConflictError):
@@ -446,7 +444,7 @@ def test_a_conflict_leaves_the_first_event_as_it_was(client: ChatarminOS, servic
     assert first == again
 
 
-def test_a_refusal_at_the_limit_uses_no_key_up(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_refusal_at_the_limit_keeps_the_key_free(client: ChatarminOS, service: FakeTransport) -> None:
     """The key of usage that was refused at the limit can be used, even for another quantity."""
     company_id = _company(client, service, limit=10)
     with pytest.raises(UsageLimitError):
@@ -459,7 +457,7 @@ def test_a_refusal_at_the_limit_uses_no_key_up(client: ChatarminOS, service: Fak
 
 @pytest.mark.parametrize("end", [_disable, _expire])
 @pytest.mark.outside_changes("time passed")
-def test_a_forbidden_call_uses_no_key_up(
+def test_a_forbidden_call_keeps_the_key_free(
     client: ChatarminOS, service: FakeTransport, end: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
     """The key of usage that was forbidden can be used once the feature is enabled."""
@@ -475,7 +473,7 @@ def test_a_forbidden_call_uses_no_key_up(
 
 
 @pytest.mark.parametrize("feature_code", ["sso", "teleport"])
-def test_a_call_for_the_wrong_feature_uses_no_key_up(
+def test_a_call_for_the_wrong_feature_keeps_the_key_free(
     client: ChatarminOS, service: FakeTransport, feature_code: str
 ) -> None:
     """The key of usage that named the wrong feature can be used for the right one."""
@@ -492,10 +490,10 @@ def test_a_call_for_the_wrong_feature_uses_no_key_up(
 
 @pytest.mark.parametrize("change", [_disable, _expire, _use_up, _lower_the_limit])
 @pytest.mark.outside_changes("time passed")
-def test_a_repeated_event_is_answered_whatever_became_of_the_feature(
+def test_a_repeated_event_needs_no_enabled_feature(
     client: ChatarminOS, service: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
-    """The first answer comes again after the feature was disabled, expired or used up."""
+    """The first response is returned after the feature was disabled, expired or used up."""
     company_id = _company(client, service, limit=10)
     first = _track(client, company_id, 5, "event-1")
     change(client, service, company_id)
@@ -507,10 +505,10 @@ def test_a_repeated_event_is_answered_whatever_became_of_the_feature(
 
 
 @pytest.mark.parametrize("change", [_disable, _expire, _use_up, _lower_the_limit])
-def test_a_conflict_of_keys_goes_before_state_and_limit(
+def test_a_conflict_of_keys_is_reported_before_state_and_limit(
     client: ChatarminOS, service: FakeTransport, change: Callable[[ChatarminOS, FakeTransport, str], None]
 ) -> None:
-    """A used key with another quantity is a conflict, also where the feature could not be used at all."""
+    """A used key with another quantity is a conflict, even if the feature could not be used."""
     company_id = _company(client, service, limit=10)
     _track(client, company_id, 5, "event-1")
     change(client, service, company_id)
@@ -519,7 +517,7 @@ def test_a_conflict_of_keys_goes_before_state_and_limit(
         _track(client, company_id, 6, "event-1")
 
 
-def test_existence_goes_before_a_used_key(client: ChatarminOS, service: FakeTransport) -> None:
+def test_missing_rows_are_reported_before_a_used_key(client: ChatarminOS, service: FakeTransport) -> None:
     """A used key with an unknown company or feature is not found."""
     company_id = _company(client, service)
     _track(client, company_id, 5, "event-1")
@@ -532,7 +530,9 @@ def test_existence_goes_before_a_used_key(client: ChatarminOS, service: FakeTran
         )
 
 
-def test_what_the_feature_is_goes_before_a_used_key(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_feature_without_a_quantity_is_reported_before_a_used_key(
+    client: ChatarminOS, service: FakeTransport
+) -> None:
     """A used key with a feature that has no quantity is a bad request."""
     company_id = _company(client, service)
     _track(client, company_id, 5, "event-1")
@@ -541,19 +541,19 @@ def test_what_the_feature_is_goes_before_a_used_key(client: ChatarminOS, service
         client.billing.track_usage(company_id=company_id, feature_code="sso", quantity=5, idempotency_key="event-1")
 
 
-def test_existence_goes_before_what_the_feature_is(client: ChatarminOS) -> None:
+def test_a_missing_company_is_reported_before_the_kind_of_feature(client: ChatarminOS) -> None:
     """A feature without a quantity of an unknown company is not found."""
     with pytest.raises(NotFoundError):
         client.billing.track_usage(company_id=NOBODY, feature_code="sso", quantity=5)
 
 
-def test_the_shape_goes_before_everything(client: ChatarminOS) -> None:
+def test_bad_input_is_reported_first(client: ChatarminOS) -> None:
     """A quantity of 0 of an unknown feature of an unknown company is a bad request."""
     with pytest.raises(BadRequestError):
         client.call("billing.trackUsage", {"companyId": NOBODY, "featureCode": "teleport", "quantity": 0})
 
 
-def test_state_goes_before_the_limit(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_disabled_feature_is_reported_before_the_limit(client: ChatarminOS, service: FakeTransport) -> None:
     """A quantity over the limit of a disabled feature is forbidden."""
     company_id = _company(client, service, limit=10)
     _disable(client, service, company_id)
@@ -563,8 +563,8 @@ def test_state_goes_before_the_limit(client: ChatarminOS, service: FakeTransport
 
 
 @pytest.mark.outside_changes("a billing period ended")
-def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, service: FakeTransport) -> None:
-    """In a new billing period usage is 0 and the keys of the last one still answer their first answers."""
+def test_a_renewal_resets_usage_and_frees_no_key(client: ChatarminOS, service: FakeTransport) -> None:
+    """In a new billing period usage is 0, and earlier keys still return their first responses."""
     # Given a subscribed company with an event
     company_id = _company(client, service, limit=10)
     subscription_id = service.stripe.add_subscription(["price_pro_base"])
@@ -584,8 +584,7 @@ def test_a_renewal_starts_usage_anew_and_frees_no_key(client: ChatarminOS, servi
         _track(client, company_id, 6, "event-1")
 
 
-@pytest.mark.outside_changes("a billing period ended")
-def test_usage_counts_from_nothing_after_a_renewal(client: ChatarminOS, service: FakeTransport) -> None:
+def test_usage_starts_from_zero_after_a_renewal(client: ChatarminOS, service: FakeTransport) -> None:
     """In a new billing period the whole limit and the whole included quantity can be used again."""
     company_id = _company(client, service, limit=10, included=8)
     subscription_id = service.stripe.add_subscription(["price_pro_base"])
@@ -599,7 +598,7 @@ def test_usage_counts_from_nothing_after_a_renewal(client: ChatarminOS, service:
 
 
 def test_keys_are_kept_for_ever(client: ChatarminOS, service: FakeTransport) -> None:
-    """However late an event is repeated, it counts once."""
+    """An event counts once, however late it is repeated."""
     company_id = _company(client, service, limit=10)
     first = _track(client, company_id, 5, "event-1")
     service.advance(timedelta(days=4000))
@@ -611,7 +610,7 @@ def test_keys_are_kept_for_ever(client: ChatarminOS, service: FakeTransport) -> 
 
 
 def test_time_alone_ends_no_billing_period(client: ChatarminOS, service: FakeTransport) -> None:
-    """Usage stays however much time goes by."""
+    """Usage stays however much time passes."""
     company_id = _company(client, service, limit=10)
     _track(client, company_id, 5)
 
@@ -638,8 +637,8 @@ def test_changes_of_tier_or_access_change_no_usage(client: ChatarminOS, service:
     assert usages == [5, 5, 5, 5, 5]
 
 
-def test_calls_without_a_key_are_events_of_their_own(client: ChatarminOS, service: FakeTransport) -> None:
-    """Two calls with the same words and no key count twice."""
+def test_each_call_without_a_key_is_another_event(client: ChatarminOS, service: FakeTransport) -> None:
+    """Two equal calls without a key count twice."""
     company_id = _company(client, service)
 
     _track(client, company_id, 5)

@@ -1,4 +1,4 @@
-"""The fake, driven at random, against a small second telling of the same rules."""
+"""The fake, driven at random, against a small second implementation of the same rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from rules_retold import (
+from reference_rules import (
     BAD_EMAILS,
     BAD_REQUEST,
     DOMAINS,
@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os import Company, Contact, OnboardResult
 
-# What is drawn. A handle of 9 stands for a thing that nobody knows.
-handles = st.sampled_from([0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 2, 3, 6, 7, 9])
+# The values drawn. A place of 9 stands for an unknown thing.
+places = st.sampled_from([0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 2, 3, 6, 7, 9])
 org_ids = st.sampled_from(ORG_IDS)
 feature_codes = st.sampled_from([*["ai_credit", "storage", "seats"] * 5, *FEATURES, "no_such_feature"])
 tier_codes = st.sampled_from([*TIERS, "pro", "gold", *TIERS, "no_such_tier"])
@@ -179,7 +179,7 @@ def given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seen(contact: Contact) -> tuple[object, ...]:
-    """Return what a contact shows, but for its id."""
+    """Return the fields of a contact, except its id."""
     metadata = dict(contact.metadata or {})
     return (
         contact.email,
@@ -193,7 +193,7 @@ def seen(contact: Contact) -> tuple[object, ...]:
 
 
 class ServiceMachine(RuleBasedStateMachine):
-    """Every step is taken on the fake and foretold by the model; what both say must be the same."""
+    """Each step runs on the fake and on the model, which predicts its outcome; both must agree."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,13 +223,13 @@ class ServiceMachine(RuleBasedStateMachine):
 
     # Helpers
 
-    def both(self, foretell: Callable[[World], Any], call: Callable[[], Any]) -> tuple[Any, Any] | None:
-        """Foretell a call and make it; None where both refuse it in the same way and nothing changed."""
+    def both(self, predict: Callable[[World], Any], call: Callable[[], Any]) -> tuple[Any, Any] | None:
+        """Predict a call and make it; None if both refuse it in the same way and nothing changed."""
         draft = copy.deepcopy(self.world)
         before = json.dumps(self.fake.snapshot())
         expected: Any
         try:
-            expected = foretell(draft)
+            expected = predict(draft)
         except RefusedError as refused:
             expected = Refusal(refused.code, ERRORS[refused.code])
         actual: Any
@@ -252,57 +252,57 @@ class ServiceMachine(RuleBasedStateMachine):
         return value
 
     def new_company(self, company_id: str | None) -> None:
-        """Take down the id of the company that was made last."""
+        """Store the id of the company that was added last."""
         self.company_ids.append(self.new_id(company_id))
         assert str(uuid.UUID(company_id)) == company_id
         assert len(self.world.firms) == len(self.company_ids)
 
-    def pick(self, handle: int) -> int | None:
-        """Return a company of the model, or None for one that nobody knows."""
-        return None if handle == 9 or not self.world.firms else handle % len(self.world.firms)
+    def pick(self, place: int) -> int | None:
+        """Return a company of the model, or None for an unknown one."""
+        return None if place == 9 or not self.world.firms else place % len(self.world.firms)
 
-    def id_of(self, handle: int | None) -> str:
+    def id_of(self, place: int | None) -> str:
         """Return the id of a company."""
-        return NOBODY if handle is None else self.company_ids[handle]
+        return NOBODY if place is None else self.company_ids[place]
 
-    def pick_session(self, handle: int) -> int | None:
-        """Return a checkout session whose claim is foretold, or None for one that nobody knows."""
+    def pick_session(self, place: int) -> int | None:
+        """Return a checkout session whose claim the model predicts, or None for an unknown one."""
         sessions = [
             number
             for number, session in enumerate(self.world.sessions)
             if not self.world.subscriptions[session.subscription].cancelled
             or self.world.subscriptions[session.subscription].firm is None
         ]
-        return None if handle == 9 or not sessions else sessions[handle % len(sessions)]
+        return None if place == 9 or not sessions else sessions[place % len(sessions)]
 
-    def pick_subscription(self, handle: int) -> int | None:
-        """Return a subscription whose id is known and whose linking is foretold, or None for an unknown one."""
+    def pick_subscription(self, place: int) -> int | None:
+        """Return a subscription whose id is known and whose link the model predicts, or None for an unknown one."""
         numbers = [
             number
             for number, subscription in enumerate(self.world.subscriptions)
             if subscription.id is not None and not (subscription.cancelled and subscription.firm is not None)
         ]
-        return None if handle == 9 or not numbers else numbers[handle % len(numbers)]
+        return None if place == 9 or not numbers else numbers[place % len(numbers)]
 
     def learn_person(self, person: Person, contact: Contact) -> None:
-        """Take down a contact's id where it is new, and compare it where it is not."""
+        """Store the id of a new contact, and compare the id of a known one."""
         if person.id is None:
             person.id = self.new_id(contact.id)
         assert person.id == contact.id
 
     def learn_subscription(self, number: int, subscription_id: str | None) -> None:
-        """Take down a subscription's id where it is new, and compare it where it is not."""
+        """Store the id of a new subscription, and compare the id of a known one."""
         subscription = self.world.subscriptions[number]
         if subscription.id is None:
             subscription.id = self.new_id(subscription_id)
             assert subscription.id.startswith("sub_")
         assert subscription.id == subscription_id
 
-    def same_company(self, handle: int, company: Company | None) -> None:
+    def same_company(self, place: int, company: Company | None) -> None:
         """Compare a company with the model's."""
-        firm = self.world.firms[handle]
+        firm = self.world.firms[place]
         assert company is not None
-        assert (self.company_ids[handle], firm.slug, firm.name, firm.domain) == (
+        assert (self.company_ids[place], firm.slug, firm.name, firm.domain) == (
             company.id,
             company.short_id,
             company.name,
@@ -314,7 +314,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Begin with three companies: one on the free tier, one with two subscriptions, and one that has nothing."""
+        """Begin with three companies: one on the free tier, one with two subscriptions, one without anything."""
         self.create_company("org_1", "Acme", "acme.com", "zoe@acme-labs.com", "Zoe", EPOCH)
         self.add_company("Globex Europe", "Globex.io.", None)
         self.add_company("Northwind Traders International", None, None)
@@ -350,36 +350,36 @@ class ServiceMachine(RuleBasedStateMachine):
             lambda: self.client.companies.create(external_org_id=org_id, name=name, created_at=created_at, **optional),
         )
         if both is not None:
-            handle, company = both
+            place, company = both
             self.new_company(company.id)
-            self.same_company(handle, company)
+            self.same_company(place, company)
 
     @precondition(lambda self: len(self.world.firms) < 8)
     @rule(name=st.sampled_from(NAMES), domain=st.sampled_from(list(DOMAINS)), created_at=instants)
     def add_company(self, name: str, domain: str | None, created_at: datetime | None) -> None:
-        """A company that the service knows and no external org id leads to."""
+        """Add a company that no external org id leads to."""
         self.world.add_firm(name, domain, created_at)
         self.new_company(self.fake.add_company(name, domain=domain, created_at=created_at))
 
-    @rule(handle=handles, created_at=instants.filter(bool))
-    def update_company(self, handle: int, created_at: datetime) -> None:
+    @rule(place=places, created_at=instants.filter(bool))
+    def update_company(self, place: int, created_at: datetime) -> None:
         """Change when a company was created."""
-        target = self.pick(handle)
+        target = self.pick(place)
 
-        def foretell(world: World) -> int | None:
+        def predict(world: World) -> int | None:
             world.firm(target).created_at = created_at
             return target
 
         both = self.both(
-            foretell, lambda: self.client.companies.update(company_id=self.id_of(target), created_at=created_at)
+            predict, lambda: self.client.companies.update(company_id=self.id_of(target), created_at=created_at)
         )
         if both is not None:
             self.same_company(*both)
 
-    @rule(handle=handles, org_id=org_ids, label=st.sampled_from(["Vienna", "Graz"]))
-    def create_link(self, handle: int, org_id: str, label: str) -> None:
+    @rule(place=places, org_id=org_ids, label=st.sampled_from(["Vienna", "Graz"]))
+    def create_link(self, place: int, org_id: str, label: str) -> None:
         """Link by hand; a link is never moved to another company."""
-        target = self.pick(handle)
+        target = self.pick(place)
         both = self.both(
             lambda world: world.create_link(target, org_id),
             lambda: self.client.links.create(
@@ -396,7 +396,7 @@ class ServiceMachine(RuleBasedStateMachine):
         hints=good_hints,
         domain=st.sampled_from([None, None, "https://www.Acme.com/about"]),
         like=st.sampled_from([None, "name", "emails", "both"]),
-        handle=handles,
+        place=places,
         min_confidence=st.sampled_from([None, None, None, 0, 0.3, 0.62, 0.63, 0.7, 0.701, 0.79, 0.95, 1]),
     )
     def smart_link(  # noqa: PLR0917
@@ -405,12 +405,12 @@ class ServiceMachine(RuleBasedStateMachine):
         hints: Hints,
         domain: str | None,
         like: str | None,
-        handle: int,
+        place: int,
         min_confidence: float | None,
     ) -> None:
-        """Link by hints, often by those of a known company, where one stands out, else suggest."""
+        """Link by hints, often by those of a known company, if one stands out, else suggest."""
         name, emails = hints.company_name, hints.emails
-        target = self.pick(handle)
+        target = self.pick(place)
         if target is not None and like in {"name", "both"}:
             name = self.world.firms[target].name
         if target is not None and like in {"emails", "both"}:
@@ -424,11 +424,11 @@ class ServiceMachine(RuleBasedStateMachine):
             ),
         )
         if both is not None:
-            (status, handle, confidence, suggestions), result = both
+            (status, place, confidence, suggestions), result = both
             expected = SmartLinkResult(
                 status=status,
-                company_id=None if handle is None else self.id_of(handle),
-                customer_name=None if handle is None else self.world.firms[handle].name,
+                company_id=None if place is None else self.id_of(place),
+                customer_name=None if place is None else self.world.firms[place].name,
                 confidence=confidence,
                 suggestions=tuple(
                     Suggestion(
@@ -445,12 +445,12 @@ class ServiceMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.world.links) > 1)
     @rule(delete_contacts=st.booleans(), reset_mrr=st.booleans())
     def reset_links(self, *, delete_contacts: bool, reset_mrr: bool) -> None:
-        """Take every link away; whose contacts go is foretold only where all of them are of linked companies."""
+        """Delete all links; contacts are deleted only if all of them belong to linked companies."""
         linked = set(self.world.links.values())
-        if any(firm.people for handle, firm in enumerate(self.world.firms) if handle not in linked):
+        if any(firm.people for place, firm in enumerate(self.world.firms) if place not in linked):
             delete_contacts = False
 
-        def foretell(world: World) -> tuple[int, int]:
+        def predict(world: World) -> tuple[int, int]:
             links, contacts = len(world.links), 0
             world.links.clear()
             for firm in world.firms:
@@ -461,9 +461,7 @@ class ServiceMachine(RuleBasedStateMachine):
                     firm.mrr = 0
             return links, contacts
 
-        both = self.both(
-            foretell, lambda: self.client.links.reset(delete_contacts=delete_contacts, reset_mrr=reset_mrr)
-        )
+        both = self.both(predict, lambda: self.client.links.reset(delete_contacts=delete_contacts, reset_mrr=reset_mrr))
         assert both is not None
         expected, result = both
         assert expected == (result.links_deleted, result.contacts_deleted or 0)
@@ -479,7 +477,7 @@ class ServiceMachine(RuleBasedStateMachine):
         contact_name=st.sampled_from([None, "Zoe"]),
         created_at=instants,
         wanted=st.sampled_from([None, None, "checkout", "checkout", "subscription"]),
-        handle=handles,
+        place=places,
         customer=st.sampled_from([None, "right", "wrong"]),
     )
     def onboard(  # noqa: PLR0917
@@ -492,12 +490,12 @@ class ServiceMachine(RuleBasedStateMachine):
         contact_name: str | None,
         created_at: datetime | None,
         wanted: str | None,
-        handle: int,
+        place: int,
         customer: str | None,
     ) -> None:
         """Onboard with and without hints, tier, contact, checkout and subscription: all of it or nothing."""
-        session = self.pick_session(handle) if wanted == "checkout" else None
-        subscription = self.pick_subscription(handle) if wanted == "subscription" else None
+        session = self.pick_session(place) if wanted == "checkout" else None
+        subscription = self.pick_subscription(place) if wanted == "subscription" else None
         arguments: dict[str, Any] = given(
             {"tier_code": tier, "contact_email": email, "contact_name": contact_name, "created_at": created_at}
         )
@@ -527,7 +525,7 @@ class ServiceMachine(RuleBasedStateMachine):
             self.same_onboarding(*both)
 
     def same_onboarding(self, expected: Onboarded, result: OnboardResult) -> None:
-        """Compare what onboarding answered with the model's."""
+        """Compare the result of onboarding with the model's."""
         if expected.status == "created":
             self.new_company(result.company_id)
         name = self.world.firms[expected.firm].name
@@ -551,10 +549,10 @@ class ServiceMachine(RuleBasedStateMachine):
 
     # Contacts
 
-    @rule(handle=handles, person=people)
-    def create_contact(self, handle: int, person: dict[str, Any]) -> None:
+    @rule(place=places, person=people)
+    def create_contact(self, place: int, person: dict[str, Any]) -> None:
         """Create or update one contact."""
-        target = self.pick(handle)
+        target = self.pick(place)
         both = self.both(
             lambda world: world.upsert(target, person),
             lambda: self.client.contacts.create(company_id=self.id_of(target), **person),
@@ -564,12 +562,12 @@ class ServiceMachine(RuleBasedStateMachine):
             self.learn_person(expected, contact)
             assert expected.shown(is_new) == seen(contact)
 
-    @rule(handle=handles, entries=st.lists(people, max_size=4))
-    def bulk_upsert(self, handle: int, entries: list[dict[str, Any]]) -> None:
+    @rule(place=places, entries=st.lists(people, max_size=4))
+    def bulk_upsert(self, place: int, entries: list[dict[str, Any]]) -> None:
         """Create or update many contacts, in order, or none of them."""
-        target = self.pick(handle)
+        target = self.pick(place)
 
-        def foretell(world: World) -> list[tuple[Person, bool, tuple[object, ...]]]:
+        def predict(world: World) -> list[tuple[Person, bool, tuple[object, ...]]]:
             if not all(is_email(entry["email"]) for entry in entries):
                 raise RefusedError(BAD_REQUEST)
             world.firm(target)
@@ -580,7 +578,7 @@ class ServiceMachine(RuleBasedStateMachine):
             return steps
 
         both = self.both(
-            foretell, lambda: self.client.contacts.bulk_upsert(company_id=self.id_of(target), contacts=entries)
+            predict, lambda: self.client.contacts.bulk_upsert(company_id=self.id_of(target), contacts=entries)
         )
         if both is not None:
             steps, result = both
@@ -593,15 +591,15 @@ class ServiceMachine(RuleBasedStateMachine):
     # Access and usage
 
     @rule(
-        handle=handles,
+        place=places,
         code=st.sampled_from([*FEATURES, *FEATURES, *FEATURES, "no_such_feature"]),
         changes=st.lists(accesses, min_size=1, max_size=3),
         org_id=st.sampled_from([None, None, *ORG_IDS]),
     )
-    def set_access(self, handle: int, code: str, changes: list[dict[str, Any]], org_id: str | None) -> None:
-        """Change what is given of an access, by company or by external org id."""
+    def set_access(self, place: int, code: str, changes: list[dict[str, Any]], org_id: str | None) -> None:
+        """Change the given fields of an access, by company or by external org id."""
         for change in changes:
-            self.set_access_once(self.pick(handle), code, change, org_id)
+            self.set_access_once(self.pick(place), code, change, org_id)
 
     def set_access_once(self, target: int | None, code: str, change: dict[str, Any], org_id: str | None) -> None:
         """Change an access on both sides and compare."""
@@ -609,22 +607,22 @@ class ServiceMachine(RuleBasedStateMachine):
         if isinstance(change.get("valid_until"), int):
             change["valid_until"] = self.world.now + change["valid_until"] * HOUR
         nullable = {"quantity_limit", "included_quantity", "valid_until"}
-        told = {
+        fields = {
             key: value for key, value in change.items() if value is not UNSET and (value is not None or key in nullable)
         }
         whom: dict[str, Any] = {"company_id": self.id_of(target)} if org_id is None else {"external_org_id": org_id}
         both = self.both(
-            lambda world: world.set_access(target if org_id is None else world.linked(org_id), code, told),
+            lambda world: world.set_access(target if org_id is None else world.linked(org_id), code, fields),
             lambda: self.client.features.set_access(**whom, feature_code=code, **change),
         )
         if both is not None:
             expected, access = both
             assert expected == access
 
-    @rule(handle=handles, code=feature_codes, org_id=st.one_of(st.none(), org_ids))
-    def check(self, handle: int, code: str, org_id: str | None) -> None:
+    @rule(place=places, code=feature_codes, org_id=st.one_of(st.none(), org_ids))
+    def check(self, place: int, code: str, org_id: str | None) -> None:
         """Check one feature, by company or by external org id."""
-        target = self.pick(handle)
+        target = self.pick(place)
         both = self.both(
             lambda world: world.check(target if org_id is None else world.linked(org_id), code),
             lambda: (
@@ -646,29 +644,29 @@ class ServiceMachine(RuleBasedStateMachine):
             lambda: self.client.features.get_access_by_external_org_id(org_id),
         )
         if both is not None:
-            handle, result = both
-            assert self.id_of(handle) == result.company_id
-            assert [self.world.check(handle, code) for code in FEATURES] == list(result.features)
+            place, result = both
+            assert self.id_of(place) == result.company_id
+            assert [self.world.check(place, code) for code in FEATURES] == list(result.features)
 
     @rule(
-        handle=handles,
+        place=places,
         code=feature_codes,
         amounts=st.lists(quantities, min_size=1, max_size=4),
         metadata=st.sampled_from([None, {"model": "m"}]),
         with_key=st.booleans(),
     )
     def track(
-        self, handle: int, code: str, amounts: list[float], metadata: dict[str, Any] | None, *, with_key: bool
+        self, place: int, code: str, amounts: list[float], metadata: dict[str, Any] | None, *, with_key: bool
     ) -> None:
-        """Count events of their own, as long as there is room for them."""
+        """Count new events, as long as the limit allows."""
         for quantity in amounts:
             key = f"key {next(self.numbers)}" if with_key else None
-            self.track_once(self.pick(handle), code, quantity, key, metadata)
+            self.track_once(self.pick(place), code, quantity, key, metadata)
 
-    @rule(handle=handles, code=feature_codes, more=st.sampled_from([0, 1, 0.1, 1e-07]))
-    def use_up(self, handle: int, code: str, more: float) -> None:
-        """Use all that is left, and then more than that."""
-        target = self.pick(handle)
+    @rule(place=places, code=feature_codes, more=st.sampled_from([0, 1, 0.1, 1e-07]))
+    def use_up(self, place: int, code: str, more: float) -> None:
+        """Use all that remains, and then more than that."""
+        target = self.pick(place)
         if target is not None and code in FEATURES:
             left = self.world.check(target, code).remaining
             if left and more:
@@ -680,24 +678,24 @@ class ServiceMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.world.events)
     @rule(number=st.integers(0, 100), swap=st.booleans(), metadata=st.sampled_from([None, {"again": True}]))
     def replay(self, number: int, metadata: dict[str, Any] | None, *, swap: bool) -> None:
-        """Send an event again: the first answer, and nothing more is counted."""
+        """Send an event again: it gets the first response and counts nothing."""
         key, event = self.event(number)
         quantity = plain(event.quantity)
         self.track_once(event.firm, event.feature, float(quantity) if swap else quantity, key, metadata)
 
     @precondition(lambda self: self.world.events)
-    @rule(number=st.integers(0, 100), handle=handles, code=feature_codes, quantity=quantities)
-    def reuse(self, number: int, handle: int, code: str, quantity: float) -> None:
-        """Use a key a second time for whatever comes: mostly a conflict."""
+    @rule(number=st.integers(0, 100), place=places, code=feature_codes, quantity=quantities)
+    def reuse(self, number: int, place: int, code: str, quantity: float) -> None:
+        """Use a key a second time for another event: mostly a conflict."""
         key, event = self.event(number)
-        self.track_once(self.pick(handle), code, quantity, key, None)
+        self.track_once(self.pick(place), code, quantity, key, None)
         self.track_once(event.firm, event.feature, quantity, key, None)
-        self.track_once(self.pick(handle), event.feature, plain(event.quantity), key, None)
+        self.track_once(self.pick(place), event.feature, plain(event.quantity), key, None)
 
-    @rule(handle=handles, code=feature_codes, quantity=quantities)
-    def lose_an_answer(self, handle: int, code: str, quantity: float) -> None:
-        """An answer that was lost leaves a counted event behind, and sending it again tells the same."""
-        target, key = self.pick(handle), f"lost {next(self.numbers)}"
+    @rule(place=places, code=feature_codes, quantity=quantities)
+    def lose_a_response(self, place: int, code: str, quantity: float) -> None:
+        """Lose the response of an event that was counted; sending it again returns that response."""
+        target, key = self.pick(place), f"lost {next(self.numbers)}"
         draft = copy.deepcopy(self.world)
         try:
             expected = draft.track(target, code, quantity, key)
@@ -735,10 +733,10 @@ class ServiceMachine(RuleBasedStateMachine):
 
     # Tiers and Stripe
 
-    @rule(handle=handles, code=tier_codes, features=overrides, alias=st.booleans())
-    def apply_tier(self, handle: int, code: str, features: dict[str, Any], *, alias: bool) -> None:
+    @rule(place=places, code=tier_codes, features=overrides, alias=st.booleans())
+    def apply_tier(self, place: int, code: str, features: dict[str, Any], *, alias: bool) -> None:
         """Apply a tier with its overrides."""
-        target = self.pick(handle)
+        target = self.pick(place)
         apply = self.client.subscriptions.create if alias else self.client.tiers.apply
         both = self.both(
             lambda world: world.apply_tier(target, code, features),
@@ -750,7 +748,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule(prices=st.sampled_from(PRICE_SETS), customer=st.sampled_from([None, "cus_1", "cus_2"]))
     def add_subscription(self, prices: tuple[str, ...], customer: str | None) -> None:
-        """A subscription that the caller made on Stripe."""
+        """Add a subscription that the caller made on Stripe."""
         subscription_id = self.fake.stripe.add_subscription(list(prices), customer_id=customer)
         assert subscription_id.startswith("sub_")
         self.world.subscriptions.append(Subscription(prices, id=self.new_id(subscription_id), customer=customer))
@@ -761,7 +759,7 @@ class ServiceMachine(RuleBasedStateMachine):
         complete=st.sampled_from([True, True, False]),
     )
     def add_checkout(self, prices: tuple[str, ...], customer_name: str | None, *, complete: bool) -> None:
-        """A checkout session, complete or not yet."""
+        """Add a checkout session, complete or not yet."""
         session_id = self.fake.stripe.add_checkout_session(list(prices), customer_name=customer_name, complete=complete)
         assert session_id.startswith("cs_test_")
         self.world.subscriptions.append(Subscription(prices))
@@ -771,17 +769,17 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9))
     def complete_checkout(self, number: int) -> None:
-        """The customer pays."""
+        """Let the customer pay."""
         waiting = [session for session in self.world.sessions if not session.complete]
         if waiting:
             session = waiting[number % len(waiting)]
             self.fake.stripe.complete(session.id)
             session.complete = True
 
-    @rule(handle=handles, number=handles, again=st.booleans())
-    def claim_checkout(self, handle: int, number: int, *, again: bool) -> None:
+    @rule(place=places, number=places, again=st.booleans())
+    def claim_checkout(self, place: int, number: int, *, again: bool) -> None:
         """Claim the subscription of a checkout, mostly once more for the company that has it."""
-        target, session = self.pick(handle), self.pick_session(number)
+        target, session = self.pick(place), self.pick_session(number)
         if again and session is not None:
             target = self.owner(self.world.sessions[session].subscription, target)
         session_id = "cs_test_nothing" if session is None else self.world.sessions[session].id
@@ -795,8 +793,8 @@ class ServiceMachine(RuleBasedStateMachine):
             self.learn_subscription(subscription, result.subscription_id)
 
     @rule(
-        handle=handles,
-        number=handles,
+        place=places,
+        number=places,
         customer=st.sampled_from([None, "right", None, "right", "wrong"]),
         tier=st.one_of(st.none(), tier_codes),
         display_name=st.sampled_from([None, "Plan A", "Plan B"]),
@@ -804,7 +802,7 @@ class ServiceMachine(RuleBasedStateMachine):
     )
     def link_subscription(
         self,
-        handle: int,
+        place: int,
         number: int,
         customer: str | None,
         tier: str | None,
@@ -813,7 +811,7 @@ class ServiceMachine(RuleBasedStateMachine):
         again: bool,
     ) -> None:
         """Link a subscription that the caller made, mostly once more for the company that has it."""
-        target, subscription = self.pick(handle), self.pick_subscription(number)
+        target, subscription = self.pick(place), self.pick_subscription(number)
         if again and subscription is not None:
             target = self.owner(subscription, target)
         customer_id = self.customer_of(subscription, customer)
@@ -836,12 +834,12 @@ class ServiceMachine(RuleBasedStateMachine):
             )
 
     def owner(self, number: int, other: int | None) -> int | None:
-        """Return the company that has a subscription, or another where nobody has it."""
+        """Return the company that has a subscription, or another company if none has it."""
         owner = self.world.subscriptions[number].firm
         return other if owner is None else owner
 
     def customer_of(self, number: int | None, kind: str | None) -> str | None:
-        """Return a subscription's customer or a wrong one; None where it is not known or not wanted."""
+        """Return a subscription's customer or a wrong one; None if it is not known or not needed."""
         if kind == "right":
             return None if number is None else self.world.subscriptions[number].customer
         return "cus_of_somebody_else" if kind == "wrong" else None
@@ -856,7 +854,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 8))
     def cancel(self, number: int) -> None:
-        """Cancel a subscription; what was given stays."""
+        """Cancel a subscription; its accesses stay."""
         active = [
             number
             for number, subscription in enumerate(self.world.subscriptions)
@@ -869,7 +867,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 8))
     def renew(self, number: int) -> None:
-        """A renewal sets the usage of its company back; only an active subscription of a company renews."""
+        """Renew a subscription, which resets the usage of its company; only an active one of a company renews."""
         known = [subscription for subscription in self.world.subscriptions if subscription.id is not None]
         if known:
             subscription = known[number % len(known)]
@@ -883,11 +881,11 @@ class ServiceMachine(RuleBasedStateMachine):
                 self.fake.stripe.renew(subscription.id)
                 self.world.firms[subscription.firm].usage.clear()
 
-    # Time, wrong calls, and the fake anew
+    # Time, wrong calls, and a new fake
 
     @rule(hours=st.integers(0, 3), by_handle=st.booleans())
     def pass_time(self, hours: int, *, by_handle: bool) -> None:
-        """Time passes, by the handle or by the clock itself."""
+        """Let time pass, by the test control or by the clock itself."""
         if by_handle:
             self.fake.advance(hours * HOUR)
         else:
@@ -896,7 +894,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule(wrong=st.sampled_from(WRONG_CALLS))
     def call_wrongly(self, wrong: Wrong) -> None:
-        """A wrong call is refused with its code and changes nothing."""
+        """Make a wrong call, which is refused with its code and changes nothing."""
         received = json.loads(
             json.dumps(wrong.received).replace("$company", self.company_ids[0]).replace("$new", "org_never_linked")
         )
@@ -910,7 +908,7 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule()
     def start_from_a_snapshot(self) -> None:
-        """A fake made from a snapshot has the same snapshot, and goes on in place of the first."""
+        """Replace the fake by one made from its snapshot, which is the same."""
         snapshot = self.fake.snapshot()
         self.fake = FakeTransport.from_snapshot(json.loads(json.dumps(snapshot)), now=lambda: self.time)
         self.client = ChatarminOS(transport=self.fake)
@@ -929,8 +927,8 @@ class ServiceMachine(RuleBasedStateMachine):
         """All links and all companies are the model's."""
         for org_id in ORG_IDS:
             self.link_looks_the_same(org_id)
-        for handle in range(len(self.world.firms)):
-            self.company_looks_the_same(handle)
+        for place in range(len(self.world.firms)):
+            self.company_looks_the_same(place)
 
     def link_looks_the_same(self, org_id: str) -> None:
         """An external org id leads to its company, or to none."""
@@ -940,42 +938,42 @@ class ServiceMachine(RuleBasedStateMachine):
         else:
             assert company is None
 
-    def company_looks_the_same(self, handle: int) -> None:
+    def company_looks_the_same(self, place: int) -> None:
         """Accesses, usage, contacts, subscriptions and revenue of a company are the model's."""
-        firm, company_id = self.world.firms[handle], self.company_ids[handle]
-        expected = [self.world.check(handle, code) for code in FEATURES]
+        firm, company_id = self.world.firms[place], self.company_ids[place]
+        expected = [self.world.check(place, code) for code in FEATURES]
         assert expected == self.client.features.list_access(company_id)
         assert firm.mrr == self.fake.mrr(company_id)
-        self.contacts_look_the_same(handle, firm)
-        self.billing_looks_the_same(handle, firm)
+        self.contacts_look_the_same(place, firm)
+        self.billing_looks_the_same(place, firm)
 
-    def contacts_look_the_same(self, handle: int, firm: Firm) -> None:
+    def contacts_look_the_same(self, place: int, firm: Firm) -> None:
         """Contacts are the model's, in order of creation, at most one of them primary."""
-        contacts = self.client.contacts.list(self.company_ids[handle])
+        contacts = self.client.contacts.list(self.company_ids[place])
         assert [person.shown(None) for person in firm.people] == [seen(contact) for contact in contacts]
         for person, contact in zip(firm.people, contacts, strict=True):
             self.learn_person(person, contact)
         primary = [contact for contact in contacts if contact.is_primary]
         assert len(primary) <= 1
-        assert primary == self.client.contacts.list(self.company_ids[handle], primary_only=True)
+        assert primary == self.client.contacts.list(self.company_ids[place], primary_only=True)
 
-    def billing_looks_the_same(self, handle: int, firm: Firm) -> None:
+    def billing_looks_the_same(self, place: int, firm: Firm) -> None:
         """The billing status is the model's, subscriptions in claiming order."""
-        status = self.client.billing.get_status(self.company_ids[handle])
-        enabled = sum(self.world.check(handle, code).is_enabled for code in FEATURES)
+        status = self.client.billing.get_status(self.company_ids[place])
+        enabled = sum(self.world.check(place, code).is_enabled for code in FEATURES)
         assert (firm.has_profile, enabled) == (status.has_billing_profile, status.enabled_features_count)
         own = [self.world.subscriptions[number] for number in firm.subscriptions]
         active = [subscription for subscription in own if not subscription.cancelled]
         assert [(one.id, None if one.tier is None else TIERS[one.tier].name) for one in active] == [
             (one.stripe_subscription_id, one.tier and one.tier.name) for one in status.active_subscriptions
         ]
-        for subscription, told in zip(active, status.active_subscriptions, strict=True):
+        for subscription, shown in zip(active, status.active_subscriptions, strict=True):
             if subscription.display_name_known:
-                assert subscription.display_name == told.display_name
+                assert subscription.display_name == shown.display_name
 
 
-def test_the_fake_does_what_the_rules_foretell() -> None:
-    """Whatever is called in whatever order, the fake answers and refuses as the rules say."""
+def test_the_fake_follows_the_rules_in_any_order() -> None:
+    """Calls in any order get the responses and refusals that the rules predict."""
     run_state_machine_as_test(
         ServiceMachine,
         settings=settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True, database=None),

@@ -1,4 +1,4 @@
-"""Threads on one fake: whatever they do at once comes out as if they had taken turns."""
+"""Threads on one fake: calls at once have the same outcome as calls in turns."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def shared(fake: FakeTransport) -> ChatarminOS:
 
 
 @pytest.fixture(autouse=True)
-def _restless() -> Iterator[None]:
-    """Let threads be interrupted as often as can be."""
+def _switch_often() -> Iterator[None]:
+    """Switch between threads as often as possible."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -47,12 +47,12 @@ def _restless() -> Iterator[None]:
 
 
 def at_once(act: Callable[[int], T]) -> list[T | str]:
-    """Return what each thread came to: an answer, or the code of the refusal."""
+    """Return the outcome of each thread: a response, or the code of the refusal."""
     return turns_at_once(lambda number, _: act(number), turns=1)[0]
 
 
 def turns_at_once(act: Callable[[int, int], T], turns: int = TURNS) -> list[list[T | str]]:
-    """Return what the threads came to in each turn; they begin every turn at once."""
+    """Return the outcomes of the threads in each turn; they begin every turn at once."""
     barrier = Barrier(THREADS)
 
     def run(number: int) -> list[T | str]:
@@ -70,7 +70,7 @@ def turns_at_once(act: Callable[[int, int], T], turns: int = TURNS) -> list[list
 
 
 def answered(outcomes: Iterable[T | str]) -> list[T]:
-    """Return the answers without the refusals."""
+    """Return the responses without the refusals."""
     return [outcome for outcome in outcomes if not isinstance(outcome, str)]
 
 
@@ -97,7 +97,7 @@ def test_sums_are_exact(fake: FakeTransport, shared: ChatarminOS) -> None:
 
 
 def test_the_limit_holds(fake: FakeTransport, shared: ChatarminOS) -> None:
-    """As many events are counted as there is room for, the others are refused."""
+    """As many events are counted as the limit allows, the others are refused."""
     # Given
     company_id = fake.add_company("Acme")
     shared.tiers.apply("free", company_id=company_id)
@@ -122,7 +122,7 @@ def test_the_limit_holds(fake: FakeTransport, shared: ChatarminOS) -> None:
 
 
 def test_a_key_counts_once(fake: FakeTransport, shared: ChatarminOS) -> None:
-    """An event that many threads send counts once, and all get the same answer."""
+    """An event that many threads send counts once, and all get the same response."""
     # Given
     company_id = fake.add_company("Acme")
     shared.tiers.apply("pro", company_id=company_id)
@@ -183,7 +183,7 @@ def test_onboarding_creates_one_company(shared: ChatarminOS) -> None:
 
 
 def test_short_ids_are_all_different(shared: ChatarminOS) -> None:
-    """Companies of one name that are created at once have ids and short ids of their own."""
+    """Companies of one name that are created at once have different ids and short ids."""
     turns = turns_at_once(
         lambda number, turn: shared.companies.create(name="Acme", external_org_id=f"org_{number}_{turn}")
     )
@@ -215,7 +215,7 @@ def test_a_checkout_goes_to_one_company(fake: FakeTransport, shared: ChatarminOS
 
 
 def test_a_contact_is_new_once(fake: FakeTransport, shared: ChatarminOS) -> None:
-    """Of many upserts of one address one creates the contact, and what all of them gave is kept."""
+    """Of many upserts of one address one creates the contact, and the values of all are kept."""
     # Given
     company_id = fake.add_company("Acme")
 
@@ -236,7 +236,7 @@ def test_a_contact_is_new_once(fake: FakeTransport, shared: ChatarminOS) -> None
 
 
 def test_one_contact_is_primary(fake: FakeTransport, shared: ChatarminOS) -> None:
-    """However many contacts are made primary at once, one of them is at the end."""
+    """If many contacts are made primary at once, one of them is primary at the end."""
     company_id = fake.add_company("Acme")
 
     at_once(
@@ -247,8 +247,8 @@ def test_one_contact_is_primary(fake: FakeTransport, shared: ChatarminOS) -> Non
     assert (primary.count(True), len(primary)) == (1, THREADS)
 
 
-def test_a_fault_meets_as_many_calls_as_it_was_told(fake: FakeTransport, shared: ChatarminOS) -> None:
-    """Three faults meet three calls, whichever threads they come from, and every call is in the log."""
+def test_a_failure_hits_as_many_calls_as_requested(fake: FakeTransport, shared: ChatarminOS) -> None:
+    """Three failures hit three calls of any threads, and every call is in the log."""
     fake.fail("tiers.list", error="TOO_MANY_REQUESTS", times=3)
 
     outcomes = at_once(lambda _: len(shared.tiers.list()))
@@ -258,7 +258,7 @@ def test_a_fault_meets_as_many_calls_as_it_was_told(fake: FakeTransport, shared:
 
 
 def test_a_snapshot_never_shows_half_a_call(fake: FakeTransport, shared: ChatarminOS) -> None:
-    """A snapshot taken while others onboard holds whole onboardings only."""
+    """A snapshot taken while others onboard has whole onboardings only."""
     # Given
     org_ids = [f"org_{number}" for number in range(5 * THREADS)]
 

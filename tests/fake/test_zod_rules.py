@@ -1,4 +1,4 @@
-"""The fake takes the e-mail addresses that zod takes and the URLs that JavaScript parses, and no others."""
+"""The fake accepts the e-mail addresses that zod accepts and the URLs that JavaScript parses, and no others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _vectors(name: str) -> list[list[Any]]:
     return vectors
 
 
-def test_an_address_is_what_both_versions_of_zod_take() -> None:
+def test_addresses_are_those_of_both_versions_of_zod() -> None:
     """Several hundred odd texts have the same verdict as in zod 3.25.76 and 4.6.7, which agree."""
     vectors = _vectors("zod_emails.json")
 
@@ -31,7 +31,7 @@ def test_an_address_is_what_both_versions_of_zod_take() -> None:
     assert len(vectors) > 900
 
 
-def test_a_url_is_what_javascript_parses() -> None:
+def test_urls_are_those_of_javascript() -> None:
     """Over a thousand odd texts have the same verdict as that of `new URL()` in Node 20."""
     vectors = _vectors("node_urls.json")
 
@@ -62,20 +62,20 @@ ODD_ADDRESSES = [
 ]
 ORG: dict[str, Any] = {"externalOrgId": "org_1"}
 PLACES: dict[str, tuple[str, str, Any]] = {
-    "a contact": ("contacts.create", "email", lambda company, text: {"companyId": company, "email": text}),
-    "one of many contacts": (
+    "contact": ("contacts.create", "email", lambda company, text: {"companyId": company, "email": text}),
+    "one-of-many-contacts": (
         "contacts.bulkUpsert",
         "contacts[1].email",
         lambda company, text: {"companyId": company, "contacts": [{"email": "bob@acme.com"}, {"email": text}]},
     ),
-    "a new company": ("companies.create", "contactEmail", lambda _, text: {**ORG, "name": "A", "contactEmail": text}),
-    "an onboarding": ("onboard", "contactEmail", lambda _, text: {**ORG, "contactEmail": text}),
-    "a hint": (
+    "new-company": ("companies.create", "contactEmail", lambda _, text: {**ORG, "name": "A", "contactEmail": text}),
+    "onboarding": ("onboard", "contactEmail", lambda _, text: {**ORG, "contactEmail": text}),
+    "hint": (
         "companies.smartLink",
         "hints.emails[1]",
         lambda _, text: {**ORG, "hints": {"emails": ["bob@globex.com", text]}},
     ),
-    "a hint of an onboarding": (
+    "hint-of-an-onboarding": (
         "onboard",
         "hints.emails[1]",
         lambda _, text: {**ORG, "hints": {"emails": ["bob@globex.com", text]}},
@@ -85,8 +85,8 @@ PLACES: dict[str, tuple[str, str, Any]] = {
 
 @pytest.mark.parametrize("odd", ODD_ADDRESSES, ids=ascii)
 @pytest.mark.parametrize(("path", "field", "given"), PLACES.values(), ids=PLACES)
-def test_an_odd_address_is_refused_wherever_one_is_given(path: str, field: str, given: Any, odd: str) -> None:
-    """What zod refuses is refused by name, and nothing is linked, created or stored."""
+def test_an_odd_address_is_refused_in_every_field(path: str, field: str, given: Any, odd: str) -> None:
+    """The refusal names an address that zod refuses, and nothing is linked, created or stored."""
     fake = FakeTransport(demo_catalogue())
     company = fake.add_company("Acme", domain="acme.com")
     before = fake.snapshot()
@@ -100,8 +100,8 @@ def test_an_odd_address_is_refused_wherever_one_is_given(path: str, field: str, 
 
 @pytest.mark.parametrize("fine", ["O'Neill+x@mail.acme.com", "_@a.co", "-@1-.a.museum", "a.b-c'd@XN--A.COM"])
 @pytest.mark.parametrize(("path", "field", "given"), PLACES.values(), ids=PLACES)
-def test_an_address_that_zod_takes_is_taken_wherever_one_is_given(path: str, field: str, given: Any, fine: str) -> None:
-    """No address that the service would take is refused, however unusual it is."""
+def test_an_address_that_zod_accepts_is_accepted_in_every_field(path: str, field: str, given: Any, fine: str) -> None:
+    """No address that the service would accept is refused, however unusual it is."""
     fake = FakeTransport(demo_catalogue())
     company = fake.add_company("Acme", domain="acme.com")
 
@@ -137,8 +137,8 @@ def test_an_address_that_zod_takes_is_taken_wherever_one_is_given(path: str, fie
     ],
     ids=ascii,
 )
-def test_what_cannot_be_stored_is_refused_by_name(path: str, given: Any, field: str) -> None:
-    """U+0000 in any text or key, and keys with a meaning in JavaScript, are refused whatever else an input lacks."""
+def test_values_that_cannot_be_stored_are_named(path: str, given: Any, field: str) -> None:
+    """U+0000 anywhere, and keys with a meaning in JavaScript, are refused before other problems of an input."""
     fake = FakeTransport(demo_catalogue())
     before = fake.snapshot()
 

@@ -242,7 +242,7 @@ def test_a_handler_takes_what_its_request_sends(path: str) -> None:
     sent = {wire_name(field.name): field.default is attrs.NOTHING for field in attrs.fields(request)}
 
     assert request.kind == route.kind
-    assert sent == {key: field.is_required for key, field in route.shape.items()}
+    assert sent == {key: field.is_required for key, field in route.schema.items()}
 
 
 def test_every_procedure_has_one_method() -> None:

@@ -1,4 +1,4 @@
-"""The service's own side of the stories: what was there before they were recorded."""
+"""The state of the service before the scenarios were recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CUSTOMER = "cus_own"
 
 
 def prepared_fake() -> FakeTransport:
-    """Return a product with some companies, and what the stories find at Stripe under ids that they know."""
+    """Return a product with some companies, and with the checkouts and subscriptions of the scenarios, by fixed ids."""
     fake = FakeTransport(demo_catalogue())
     fake.add_company("Globex Corporation", domain="globex.example")
     fake.add_company("Initech")

@@ -1,6 +1,6 @@
-"""Record the stories anew: `python tests/recorded/record.py`, from tRPC run by Node in front of the fake.
+"""Record the scenarios again: `python tests/recorded/record.py`, from tRPC run by Node in front of the fake.
 
-Each story has a product of its own, as `prepare` has it. Look at what has changed before you commit it.
+Each scenario has a new product, as `prepare` has it. Look at the changes before you commit them.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from serving import FakeServer, TrpcServer  # noqa: E402
 
 
 def main() -> None:
-    """Record story after story."""
+    """Record each scenario."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     listed = subprocess.run(  # noqa: S603 - our own tests
-        [*pytest, "--collect-only", str(HERE / "test_stories.py")], capture_output=True, text=True, check=True
+        [*pytest, "--collect-only", str(HERE / "test_scenarios.py")], capture_output=True, text=True, check=True
     )
     fakes = FakeServer()
     trpc = TrpcServer(fakes.door)
     try:
-        for story in (line for line in listed.stdout.splitlines() if "::" in line):
+        for scenario in (line for line in listed.stdout.splitlines() if "::" in line):
             where = {"OS_API_KEY": fakes.add(prepared_fake()), "OS_BASE_URL": trpc.urls["v11-superjson"]}
-            subprocess.run([*pytest, story, "--os-record"], env={**os.environ, **where}, check=True)  # noqa: S603 - the same
+            subprocess.run([*pytest, scenario, "--os-record"], env={**os.environ, **where}, check=True)  # noqa: S603 - the same
     finally:
         trpc.close()
         fakes.close()

@@ -1,4 +1,4 @@
-"""What type checkers know of the public API; read by mypy and pyright, never run.
+"""The types of the public API; read by mypy and pyright, never run.
 
 Each call has the type that is asserted. The calls at the end are refused: to ignore an error that is none is an error.
 """
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 
-# What is accepted, and what comes of it
+# Accepted arguments and their results
 
 
 def making_clients(transport: Transport, fake: FakeTransport) -> None:
@@ -191,7 +191,7 @@ def sending(client: ChatarminOS) -> None:
 
 
 def batching(client: ChatarminOS) -> None:
-    """A batch of one kind of request has its results or errors; of several kinds, they are told by class."""
+    """A batch of one kind of request has its results or errors; of several kinds, `isinstance` distinguishes them."""
     answers = client.batch([GetTierInput(tier_code="free"), GetTierInput(tier_code="pro")])
     assert_type(answers, list[Tier | ChatarminError])
     for answer in answers:
@@ -211,7 +211,7 @@ def batching(client: ChatarminOS) -> None:
 
 
 def calling(client: ChatarminOS) -> None:
-    """What has no method is JSON in and out."""
+    """A call by path has JSON in and out."""
     assert_type(client.call("tiers.list"), Any)
     assert_type(client.call("features.check", {"companyId": "c"}, kind="query"), Any)
     assert_type(client.call("reports.weekly", [1, None], kind="mutation"), Any)
@@ -282,7 +282,7 @@ def other_models(contact: Contact, many: BulkUpsertResult, onboarded: OnboardRes
 
 
 def unset_narrows(request: FeatureSetAccessInput) -> None:
-    """What is UNSET is told apart by identity, and what is left is a limit."""
+    """An identity check excludes UNSET, and leaves a limit."""
     if request.quantity_limit is UNSET:
         assert_type(bool(request.quantity_limit), bool)
     elif request.quantity_limit is None:
@@ -295,7 +295,7 @@ def unset_narrows(request: FeatureSetAccessInput) -> None:
 
 
 def requests_and_their_table(event: TrackUsageInput) -> None:
-    """A request says what it is; an event always has its key."""
+    """A request has the types of its class attributes; an event always has its key."""
     assert_type(event.idempotency_key, str)
     assert_type(event.metadata, dict[str, Any] | None)
     assert_type(PROCEDURES["tiers.list"].path, str)
@@ -338,7 +338,7 @@ class Recorded(Transport):
     """A transport of one's own needs `send`."""
 
     def send(self, call: Call) -> Any:
-        """Answer with what the call says of itself."""
+        """Answer with the attributes of the call."""
         assert_type(call.path, str)
         assert_type(call.kind, Literal["query", "mutation"])
         assert_type(call.safe_to_repeat, bool)
@@ -346,7 +346,7 @@ class Recorded(Transport):
 
 
 def transports_and_the_fake(fake: FakeTransport) -> None:
-    """A fake is a transport with handles."""
+    """A fake is a transport with test controls."""
     assert_type(Recorded().send_many([Call("tiers.list", "query")]), list[Any | ChatarminError])
     assert_type(FakeTransport(demo_catalogue()).calls, list[Call])
     assert_type(demo_catalogue(), Catalogue)
@@ -358,7 +358,7 @@ def transports_and_the_fake(fake: FakeTransport) -> None:
     assert_type(FREE_MAIL_DOMAINS, frozenset[str])
 
 
-# What is refused
+# Rejected arguments
 
 
 def wrong_arguments(client: ChatarminOS) -> None:
@@ -405,7 +405,7 @@ def wrong_clients() -> None:
 
 
 def wrong_use_of_models(client: ChatarminOS, company: Company, access: FeatureAccess) -> None:
-    """Models are frozen, have no wire names, and what may be None has to be looked at."""
+    """Models are frozen, have no wire names, and optional fields must be checked for None."""
     company.id = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     company.shortId  # type: ignore[attr-defined]  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
     client.companies.get_by_product_link(external_org_id="o").id  # type: ignore[union-attr]  # noqa: B018  # pyright: ignore[reportOptionalMemberAccess]

@@ -1,4 +1,4 @@
-"""The client: how it is made and closed, and what it does with any transport."""
+"""The client: its settings, its life, and its calls through any transport."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Small(Transport):
 
 
 class Scripted(Transport):
-    """A transport whose batches are answered by what it was given, and which counts how often it is closed."""
+    """A transport that answers each batch with a given list, and counts how often it is closed."""
 
     def __init__(self, *answers: Any) -> None:
         """Prepare the *answers*; an exception is raised."""
@@ -115,13 +115,13 @@ def shown(error: BaseException) -> str:
 # The key
 
 
-def test_the_key_may_be_an_argument() -> None:
+def test_key_is_an_argument() -> None:
     """A key can be given by place or by name."""
     accepted(KEY)
     accepted(api_key=KEY)
 
 
-def test_the_key_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without an argument the key is that of OS_API_KEY."""
     monkeypatch.setenv("OS_API_KEY", KEY)
 
@@ -129,16 +129,16 @@ def test_the_key_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert _settings.api_key(secret(None))() == KEY
 
 
-def test_an_argument_counts_more_than_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key that is given is the key."""
+def test_key_argument_has_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The argument overrides the environment."""
     monkeypatch.setenv("OS_API_KEY", "os_sk_of_the_environment")
 
     assert _settings.api_key(secret(KEY))() == KEY
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\n", "\t \r\n", "\u00a0"])
-def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
-    """Without a key in argument and environment, or with a blank one, the refusal names both."""
+def test_missing_key_is_rejected(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    """Without a key in argument and environment, or with a blank one, the error names both."""
     with pytest.raises(InvalidInput) as without:
         ChatarminOS()
     with pytest.raises(InvalidInput) as given:
@@ -153,8 +153,8 @@ def test_a_blank_key_is_no_key(monkeypatch: pytest.MonkeyPatch, blank: str) -> N
         assert "OS_API_KEY" in str(refused.value)
 
 
-def test_a_blank_argument_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A blank key that is given is refused, also where the environment has one."""
+def test_blank_key_argument_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blank argument is rejected, also if the environment has a key."""
     monkeypatch.setenv("OS_API_KEY", KEY)
 
     with pytest.raises(InvalidInput):
@@ -162,7 +162,7 @@ def test_a_blank_argument_is_not_made_up_for(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\u00a0{} "])
-def test_white_space_around_a_key_is_stripped(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
+def test_key_is_stripped(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
     """The newline at the end of a secret's file is no part of the key."""
     padded = around.format(KEY)
     monkeypatch.setenv("OS_API_KEY", padded)
@@ -174,7 +174,7 @@ def test_white_space_around_a_key_is_stripped(monkeypatch: pytest.MonkeyPatch, a
 
 
 @pytest.mark.parametrize("bad", ["\n", "\x00", "\x7f", "\x1b", "\r\nX-Other: 1", "ä", "\u2013", "\U0001f511", "\ud800"])
-def test_a_key_of_other_characters_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
+def test_key_of_other_characters_is_rejected_and_not_shown(monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
     """A key with control or non-ASCII characters is refused, and no part of it is in the error."""
     key = f"{KEY}{bad}{KEY[6:]}"
 
@@ -216,10 +216,10 @@ def test_a_key_of_other_characters_is_refused_and_not_shown(monkeypatch: pytest.
         ('os_sk_"{}', None),
     ],
 )
-def test_a_key_that_was_pasted_wrongly_is_refused_and_not_shown(
+def test_pasted_key_is_rejected_and_not_shown(
     monkeypatch: pytest.MonkeyPatch, pasted: str, problem: str | None
 ) -> None:
-    """White space inside, invisible characters, quotes and the word Bearer are a mistake of whoever pasted the key."""
+    """White space inside, invisible characters, quotes and the word Bearer are mistakes of pasting."""
     key = pasted.format(KEY, KEY)
     monkeypatch.setenv("OS_API_KEY", key)
 
@@ -234,8 +234,8 @@ def test_a_key_that_was_pasted_wrongly_is_refused_and_not_shown(
 
 
 @pytest.mark.parametrize("key", [5, True, KEY.encode(), [KEY], {"key": KEY}])
-def test_a_key_that_is_no_text_is_refused_and_not_shown(key: Any) -> None:
-    """A key is text; whatever else was given in its place might be one and is not shown."""
+def test_non_text_key_is_rejected_and_not_shown(key: Any) -> None:
+    """A value of another type may contain a key, and is not shown."""
     with pytest.raises(InvalidInput) as refused:
         ChatarminOS(key)
 
@@ -246,8 +246,8 @@ def test_a_key_that_is_no_text_is_refused_and_not_shown(key: Any) -> None:
 @pytest.mark.parametrize(
     "settings", [{"timeout": -1}, {"max_retries": -1}, {"base_url": "nowhere"}, {"base_url": f"https://{KEY}@host"}]
 )
-def test_no_other_refusal_shows_the_key(settings: dict[str, Any]) -> None:
-    """What is wrong with another setting is told without the key."""
+def test_errors_of_other_settings_hide_the_key(settings: dict[str, Any]) -> None:
+    """The error of another setting does not show the key."""
     with pytest.raises(InvalidInput) as refused:
         ChatarminOS(KEY, **settings)
 
@@ -258,7 +258,7 @@ def test_no_other_refusal_shows_the_key(settings: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.001, 1, 10.0, 3600, 1e9])
-def test_a_timeout_is_a_number_of_seconds(timeout: float) -> None:
+def test_timeout_is_a_number_of_seconds(timeout: float) -> None:
     """Any number above 0 is a timeout."""
     accepted(KEY, timeout=timeout)
     assert timeout == _settings.timeout(timeout)
@@ -269,8 +269,8 @@ def test_a_timeout_is_a_number_of_seconds(timeout: float) -> None:
     [0, 0.0, -1, -0.5, float("nan"), float("inf"), float("-inf"), True, "10", None, (1, 1), 10**400],
     ids=short_repr,
 )
-def test_a_timeout_is_finite_and_above_zero(timeout: Any) -> None:
-    """A timeout that is none is refused by its name."""
+def test_invalid_timeout_is_rejected(timeout: Any) -> None:
+    """An invalid timeout is rejected by name."""
     with pytest.raises(InvalidInput, match=r"^timeout: ") as refused:
         ChatarminOS(KEY, timeout=timeout)
 
@@ -278,15 +278,15 @@ def test_a_timeout_is_finite_and_above_zero(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 2, 100])
-def test_retries_are_a_number_of_times(max_retries: int) -> None:
+def test_retries_are_an_int(max_retries: int) -> None:
     """Any int of at least 0 is a number of retries."""
     accepted(KEY, max_retries=max_retries)
     assert max_retries == _settings.max_retries(max_retries)
 
 
 @pytest.mark.parametrize("max_retries", [-1, 1.0, 0.5, True, False, "2", None, float("inf")])
-def test_retries_are_an_int_of_at_least_zero(max_retries: Any) -> None:
-    """A number of retries that is none is refused by its name."""
+def test_invalid_number_of_retries_is_rejected(max_retries: Any) -> None:
+    """An invalid number of retries is rejected by name."""
     with pytest.raises(InvalidInput, match=r"^max_retries: ") as refused:
         ChatarminOS(KEY, max_retries=max_retries)
 
@@ -304,8 +304,8 @@ def test_retries_are_an_int_of_at_least_zero(max_retries: Any) -> None:
         "http://[::1]:3001/api/v1",
     ],
 )
-def test_a_base_url_has_a_host(monkeypatch: pytest.MonkeyPatch, base_url: str) -> None:
-    """A URL with a host, and a port and a path or not, is a base URL, given or in OS_BASE_URL."""
+def test_base_url_is_accepted(monkeypatch: pytest.MonkeyPatch, base_url: str) -> None:
+    """A URL with a host, an optional port and an optional path is accepted as argument and in OS_BASE_URL."""
     accepted(KEY, base_url=base_url)
     assert base_url.rstrip("/") == _settings.base_url(base_url)
 
@@ -341,8 +341,8 @@ def test_a_base_url_has_a_host(monkeypatch: pytest.MonkeyPatch, base_url: str) -
         b"https://os.chatarmin.com",
     ],
 )
-def test_another_base_url_is_refused(base_url: Any) -> None:
-    """What is no http(s) URL with a host and nothing but a path is refused by its name."""
+def test_invalid_base_url_is_rejected(base_url: Any) -> None:
+    """A URL without http(s) or host, or with more than a path, is rejected by name."""
     with pytest.raises(InvalidInput, match=r"^base_url: ") as refused:
         ChatarminOS(KEY, base_url=base_url)
 
@@ -353,8 +353,8 @@ PLAIN = "http://fake.example:3001/api/v1"
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes", "ON", " 1\n"])
-def test_plain_http_may_be_allowed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    """Plain http beyond this machine is for an argument to allow, or for OS_ALLOW_HTTP, which overrides False."""
+def test_plain_http_can_be_allowed(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The argument or OS_ALLOW_HTTP allows plain http to other hosts; the variable overrides False."""
     accepted(KEY, base_url=PLAIN, allow_http=True)
     monkeypatch.setenv("OS_ALLOW_HTTP", value)
     accepted(KEY, base_url=PLAIN)
@@ -363,8 +363,8 @@ def test_plain_http_may_be_allowed(monkeypatch: pytest.MonkeyPatch, value: str) 
 
 
 @pytest.mark.parametrize("value", [None, "", " ", "0", "false", "No", "off"])
-def test_plain_http_is_refused_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    """Without a yes plain http is refused beyond this machine, and the refusal says what would allow it."""
+def test_plain_http_is_rejected_by_default(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """Plain http to other hosts is rejected, and the error names the permission."""
     if value is not None:
         monkeypatch.setenv("OS_ALLOW_HTTP", value)
 
@@ -377,10 +377,10 @@ def test_plain_http_is_refused_unless_it_is_allowed(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("value", ["2", "tru", "ja", "-1", "true false"])
 @pytest.mark.parametrize("base_url", [PLAIN, "https://os.example.com"])
-def test_a_word_that_is_neither_yes_nor_no_is_refused(
+def test_invalid_permission_in_the_environment_is_rejected(
     monkeypatch: pytest.MonkeyPatch, value: str, base_url: str
 ) -> None:
-    """A typo in OS_ALLOW_HTTP is named, wherever the service is."""
+    """A typo in OS_ALLOW_HTTP is an error, whatever the base URL."""
     monkeypatch.setenv("OS_ALLOW_HTTP", value)
 
     with pytest.raises(InvalidInput, match=f"OS_ALLOW_HTTP must be 1 or 0, got str '{value}'") as refused:
@@ -390,16 +390,16 @@ def test_a_word_that_is_neither_yes_nor_no_is_refused(
 
 
 @pytest.mark.parametrize("value", [1, "yes", None])
-def test_an_allowance_is_true_or_false(value: Any) -> None:
-    """What merely counts as true allows nothing."""
+def test_permission_is_a_boolean(value: Any) -> None:
+    """Other values that are true in Python are errors."""
     with pytest.raises(InvalidInput, match=r"^allow_http: ") as refused:
         ChatarminOS(KEY, base_url=PLAIN, allow_http=value)
 
     assert refused.value.field == "allow_http"
 
 
-def test_a_bad_address_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address of the environment is checked like the argument, which counts more."""
+def test_invalid_base_url_of_the_environment_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The base URL of the environment is checked like the argument, which overrides it."""
     monkeypatch.setenv("OS_BASE_URL", "nowhere")
 
     with pytest.raises(InvalidInput, match=r"^base_url: "):
@@ -408,7 +408,7 @@ def test_a_bad_address_of_the_environment_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a word it is the public service, ten seconds and two retries; a blank OS_BASE_URL says nothing."""
+    """The defaults are the public service, ten seconds and two retries; a blank OS_BASE_URL counts as omitted."""
     monkeypatch.setenv("OS_BASE_URL", "")
 
     assert _settings.base_url(None) == "https://os.chatarmin.com/api/v1"
@@ -436,7 +436,7 @@ def test_settings_have_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_a_transport_has_its_own_settings(settings: dict[str, Any], named: str) -> None:
+def test_settings_with_a_transport_are_rejected(settings: dict[str, Any], named: str) -> None:
     """With a transport, settings of HTTP are a TypeError that names them and shows no key."""
     with pytest.raises(TypeError) as refused:
         ChatarminOS(transport=Small(), **settings)
@@ -453,8 +453,8 @@ class Kind(StrEnum):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_kind_may_be_an_enums_member(kind: Any) -> None:
-    """A kind that equals one of the wire's is that one, and no longer an enum's when it reaches the transport."""
+def test_kind_may_be_an_enum_member(kind: Any) -> None:
+    """A member that equals "query" or "mutation" is accepted and reaches the transport as plain text."""
     transport = Small()
 
     with pytest.raises(ApiError):
@@ -465,8 +465,8 @@ def test_a_kind_may_be_an_enums_member(kind: Any) -> None:
     assert not isinstance(call.kind, Enum)
 
 
-def test_errors_that_share_a_cause_keep_it() -> None:
-    """An error that stands for many calls of a batch becomes one per call, each with what caused it."""
+def test_shared_error_keeps_its_cause() -> None:
+    """An error for several calls of a batch becomes one per call, each with its cause."""
     shared = TimedOut("the cable was pulled")
     shared.__cause__ = OSError("no route")
     transport = Scripted(shared, shared)
@@ -479,14 +479,14 @@ def test_errors_that_share_a_cause_keep_it() -> None:
     assert first.__cause__ is second.__cause__ is shared.__cause__
 
 
-def test_a_key_by_place_is_no_setting_of_a_transport() -> None:
-    """A key that is given by place is named like one that is given by name."""
+def test_positional_key_with_a_transport_is_rejected() -> None:
+    """A positional key is named like one that is given by name."""
     with pytest.raises(TypeError, match=r"^api_key must not be given"):
         ChatarminOS(KEY, transport=Small())
 
 
-def test_the_environment_does_not_disturb_a_transport(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a transport the environment is not looked at."""
+def test_transport_ignores_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a transport the environment is not read."""
     monkeypatch.setenv("OS_API_KEY", "\x01")
     monkeypatch.setenv("OS_BASE_URL", "nowhere")
 
@@ -494,21 +494,29 @@ def test_the_environment_does_not_disturb_a_transport(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("transport", [5, "https://os.example.com", object(), Small, [], demo_catalogue()])
-def test_a_transport_is_a_transport(transport: Any) -> None:
-    """What is no transport is a TypeError that says what came."""
+def test_non_transport_is_rejected(transport: Any) -> None:
+    """Any other object is a TypeError that shows the value."""
     with pytest.raises(TypeError, match=r"^transport: expected a"):
         ChatarminOS(transport=transport)
 
 
+def test_class_of_a_transport_is_rejected_with_a_hint() -> None:
+    """The error of a class says that an instance is required."""
+    kind: Any = FakeTransport
+
+    with pytest.raises(TypeError, match=r"; pass an instance, such as FakeTransport\(\.\.\.\)$"):
+        ChatarminOS(transport=kind)
+
+
 @pytest.mark.parametrize("args", [(KEY, "https://os.example.com"), (None, Small())])
-def test_settings_are_given_by_name(args: tuple[Any, ...]) -> None:
-    """Of the settings only the key may be given by place."""
+def test_settings_are_keyword_only(args: tuple[Any, ...]) -> None:
+    """Only the key may be positional."""
     with pytest.raises(TypeError, match="positional"):
         ChatarminOS(*args)
 
 
-def test_a_transport_without_send_is_none() -> None:
-    """A transport has to answer calls."""
+def test_transport_requires_send() -> None:
+    """A transport without `send` cannot be created."""
 
     class Silent(Transport):
         """Cannot send."""
@@ -518,11 +526,11 @@ def test_a_transport_without_send_is_none() -> None:
         silent()
 
 
-# What a client is
+# The client itself
 
 
-def test_a_client_in_memory_needs_no_key() -> None:
-    """A client in memory is on a fake of its own, of whatever class the client is."""
+def test_in_memory_client_needs_no_key() -> None:
+    """An in-memory client is on a new fake, also for subclasses."""
 
     class Mine(ChatarminOS):
         """A client of my own."""
@@ -534,8 +542,8 @@ def test_a_client_in_memory_needs_no_key() -> None:
     assert one.transport is not other.transport
 
 
-def test_a_client_shows_no_secret() -> None:
-    """The text of a client names its class and its transport's, and nothing that the transport holds."""
+def test_repr_shows_no_secret() -> None:
+    """The repr names the classes of client and transport, and no attribute of the transport."""
 
     class Secretive(Small):
         """Shows its key."""
@@ -548,7 +556,7 @@ def test_a_client_shows_no_secret() -> None:
     assert repr(client) == str(client) == "<ChatarminOS on Secretive>"
 
 
-def test_a_client_has_its_transport() -> None:
+def test_client_has_its_transport() -> None:
     """The transport that was given is the client's."""
     transport = Small()
 
@@ -556,8 +564,8 @@ def test_a_client_has_its_transport() -> None:
 
 
 @pytest.mark.parametrize("act", [copy.copy, copy.deepcopy])
-def test_a_copy_of_a_client_is_on_the_same_transport(act: Any) -> None:
-    """A client that is copied, also inside of something else, gives one on the same transport, attributes included."""
+def test_copy_has_the_same_transport(act: Any) -> None:
+    """A copied client, also inside another object, has the same transport and attributes."""
 
     class Mine(ChatarminOS):
         """A client that knows where it is."""
@@ -568,26 +576,26 @@ def test_a_copy_of_a_client_is_on_the_same_transport(act: Any) -> None:
     client.region = "eu"
     resource = client.tiers
 
-    twin = act({"client": client})["client"] if act is copy.deepcopy else act(client)
+    clone = act({"client": client})["client"] if act is copy.deepcopy else act(client)
 
-    assert type(twin) is Mine
-    assert twin is not client
-    assert twin.transport is client.transport
-    assert twin.region == "eu"
-    assert twin.tiers is not resource
-    assert twin.tiers.list() == []
+    assert type(clone) is Mine
+    assert clone is not client
+    assert clone.transport is client.transport
+    assert clone.region == "eu"
+    assert clone.tiers is not resource
+    assert clone.tiers.list() == []
 
 
-def test_a_client_on_http_is_copied_with_its_configuration() -> None:
+def test_copy_of_a_configuration_keeps_the_transport_of_its_client() -> None:
     """A configuration that holds a client can be copied, though a transport cannot."""
     client = ChatarminOS(KEY)
 
-    with copy.deepcopy([client])[0] as twin:
-        assert twin.transport is client.transport
+    with copy.deepcopy([client])[0] as clone:
+        assert clone.transport is client.transport
 
 
-def test_resources_are_made_once() -> None:
-    """A resource of a client is always the same object, and another client's is another."""
+def test_resource_is_created_once() -> None:
+    """A resource of a client is always the same object, and differs from another client's."""
     client, other = ChatarminOS.in_memory(), ChatarminOS.in_memory()
 
     for noun in ("companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"):
@@ -595,7 +603,7 @@ def test_resources_are_made_once() -> None:
         assert getattr(client, noun) is not getattr(other, noun)
 
 
-def test_closing_a_client_closes_its_transport() -> None:
+def test_close_closes_the_transport() -> None:
     """`close` is passed on."""
     transport = Scripted()
 
@@ -604,8 +612,8 @@ def test_closing_a_client_closes_its_transport() -> None:
     assert transport.closed == 1
 
 
-def test_leaving_a_client_closes_its_transport_once() -> None:
-    """A client that is entered is itself, open inside and closed behind."""
+def test_context_manager_closes_the_transport_once() -> None:
+    """The context is the client, open inside and closed afterwards."""
     transport = Scripted()
     client = ChatarminOS(transport=transport)
 
@@ -617,8 +625,8 @@ def test_leaving_a_client_closes_its_transport_once() -> None:
 
 
 @pytest.mark.parametrize("error", [NotFoundError("no", code="NOT_FOUND"), KeyboardInterrupt(), ValueError("mine")])
-def test_leaving_a_client_hides_no_exception(error: BaseException) -> None:
-    """What is raised inside comes out as it is, and the transport is closed."""
+def test_context_manager_passes_exceptions_on(error: BaseException) -> None:
+    """An exception inside the context is raised unchanged, and the transport is closed."""
     transport = Scripted()
 
     with pytest.raises(type(error)) as raised, ChatarminOS(transport=transport):
@@ -628,7 +636,7 @@ def test_leaving_a_client_hides_no_exception(error: BaseException) -> None:
     assert transport.closed == 1
 
 
-def test_what_closing_raises_comes_out() -> None:
+def test_error_of_close_is_raised() -> None:
     """An error of the transport's `close` is not swallowed."""
 
     class Stuck(Small):
@@ -643,7 +651,7 @@ def test_what_closing_raises_comes_out() -> None:
         pass
 
 
-def test_a_transport_need_not_close_anything() -> None:
+def test_transport_may_lack_close() -> None:
     """A transport with nothing but `send` can be closed, and closed again."""
     client = ChatarminOS(transport=Small())
 
@@ -686,7 +694,7 @@ def _everything(client: ChatarminOS, fake: FakeTransport) -> list[Any]:
     ]
 
 
-def test_send_is_all_a_transport_needs() -> None:
+def test_transport_needs_send_only() -> None:
     """Every method works on a transport that has nothing but `send`, one call each."""
     transport = Small()
     client = ChatarminOS(transport=transport)
@@ -698,7 +706,7 @@ def test_send_is_all_a_transport_needs() -> None:
     assert len({call.path for call in transport.calls}) == 22
 
 
-def test_a_batch_on_a_small_transport_is_sent_one_by_one() -> None:
+def test_batch_without_send_many_sends_one_by_one() -> None:
     """Without a `send_many` of its own, a transport gets the calls in order; refusals become values."""
     transport = Small()
     client = ChatarminOS(transport=transport)
@@ -710,8 +718,8 @@ def test_a_batch_on_a_small_transport_is_sent_one_by_one() -> None:
     assert [call.path for call in transport.calls[:3]] == ["tiers.list", "tiers.get", "tiers.list"]
 
 
-def test_what_is_no_error_of_the_tree_is_no_answer() -> None:
-    """Whatever else a transport raises is its own mistake and comes out, alone and in a batch."""
+def test_foreign_error_of_a_transport_is_raised() -> None:
+    """An error of another library in a transport is raised unchanged, alone and in a batch."""
 
     class Broken(Small):
         """Fails in a way that is not the tree's."""
@@ -728,7 +736,7 @@ def test_what_is_no_error_of_the_tree_is_no_answer() -> None:
         client.batch([ListTiersInput()])
 
 
-def test_a_call_on_a_small_transport_answers_its_json() -> None:
+def test_call_needs_send_only() -> None:
     """`call` needs no more of a transport than `send`."""
     client = ChatarminOS(transport=Small())
 
@@ -737,7 +745,7 @@ def test_a_call_on_a_small_transport_answers_its_json() -> None:
     assert [tier["code"] for tier in answer] == ["free", "trial", "pro", "enterprise"]
 
 
-# What is no request
+# Other objects than requests
 
 
 class Lookalike:
@@ -764,8 +772,8 @@ class Lookalike:
     ],
     ids=lambda value: repr(value).partition(" object at ")[0][:40],
 )
-def test_what_is_no_request_is_a_type_error(bad: Any) -> None:
-    """What is no request is a TypeError that says what came, before anything is sent or the transport is asked."""
+def test_non_request_is_a_type_error(bad: Any) -> None:
+    """Any other object is a TypeError that shows the value, before the transport is used."""
     transport = Scripted([], [])
     client = ChatarminOS(transport=transport)
 
@@ -781,9 +789,9 @@ def test_what_is_no_request_is_a_type_error(bad: Any) -> None:
     assert transport.calls == []
 
 
-@pytest.mark.parametrize("bad", [None, 5, ListTiersInput()], ids=["None", "int", "one request"])
-def test_a_batch_is_an_iterable(bad: Any) -> None:
-    """What cannot be gone through is a TypeError, and nothing is sent."""
+@pytest.mark.parametrize("bad", [None, 5, ListTiersInput()], ids=["None", "int", "one-request"])
+def test_batch_requires_an_iterable(bad: Any) -> None:
+    """An object that is not iterable is a TypeError, and nothing is sent."""
     transport = Scripted([])
 
     with pytest.raises(TypeError):
@@ -792,7 +800,7 @@ def test_a_batch_is_an_iterable(bad: Any) -> None:
     assert transport.calls == []
 
 
-def test_a_request_of_ones_own_can_be_sent() -> None:
+def test_subclass_of_a_request_is_sent() -> None:
     """A subclass of a request is a request."""
 
     class Mine(GetTierInput):
@@ -806,8 +814,8 @@ def test_a_request_of_ones_own_can_be_sent() -> None:
 # Errors and their requests
 
 
-def test_an_error_gets_the_request_that_was_sent() -> None:
-    """The error that comes out is the transport's own, and knows the very request."""
+def test_error_has_the_request() -> None:
+    """The transport's error is raised, with the very request."""
     error = TimedOut("too late", attempts=3)
     client = ChatarminOS(transport=Scripted(error))
 
@@ -818,8 +826,8 @@ def test_an_error_gets_the_request_that_was_sent() -> None:
     assert EVENT is raised.value.request
 
 
-def test_one_error_for_many_calls_becomes_many() -> None:
-    """Where one error stands for several calls, each has an error of its own with its own request."""
+def test_shared_error_has_a_copy_for_each_call() -> None:
+    """If several calls share an error, each has a copy with its own request."""
     # Given a transport that lost a whole round trip
     lost = ConnectionFailed("reset", outcome="unknown", attempts=2)
     requests = [CHECK, EVENT, ListTiersInput()]
@@ -836,8 +844,8 @@ def test_one_error_for_many_calls_becomes_many() -> None:
         assert (str(answer), answer.outcome, answer.attempts) == ("reset", "unknown", 2)
 
 
-def test_an_error_that_was_had_before_keeps_its_request() -> None:
-    """An error that a transport gives again in another batch is another error there."""
+def test_repeated_error_keeps_its_request() -> None:
+    """If a transport returns the same error in another batch, it is copied there."""
     lost = TimedOut("too late")
     client = ChatarminOS(transport=Scripted(lost))
 
@@ -847,16 +855,16 @@ def test_an_error_that_was_had_before_keeps_its_request() -> None:
     assert (first[0].request, second[0].request) == (CHECK, EVENT)
 
 
-@pytest.mark.parametrize("answers", [(), ([],), ([], [], [])], ids=["none", "too few", "too many"])
-def test_a_transport_answers_every_call(answers: tuple[Any, ...]) -> None:
-    """A transport that does not answer as often as it was asked is a TypeError that names it."""
+@pytest.mark.parametrize("answers", [(), ([],), ([], [], [])], ids=["none", "too-few", "too-many"])
+def test_wrong_number_of_answers_is_a_type_error(answers: tuple[Any, ...]) -> None:
+    """A transport that returns another number of answers is a TypeError that names it."""
     client = ChatarminOS(transport=Scripted(*answers))
 
     with pytest.raises(TypeError, match=r"^Scripted.send_many must answer every call: "):
         client.batch([ListTiersInput(), ListTiersInput()])
 
 
-def test_a_wrong_answer_in_a_batch_hides_no_other() -> None:
+def test_invalid_answer_in_a_batch_hides_no_other() -> None:
     """An answer of another shape is an InvalidResponse in the place of its call."""
     client = ChatarminOS(transport=Scripted([{"code": "a"}], [{"code": 5}], [{"code": "c"}]))
     requests = [ListTiersInput(), ListTiersInput(), ListTiersInput()]
@@ -870,8 +878,8 @@ def test_a_wrong_answer_in_a_batch_hides_no_other() -> None:
     assert answers[2] == [TierSummary(code="c")]
 
 
-def test_an_error_as_an_answer_is_a_value_of_a_batch() -> None:
-    """A refusal among the answers stands where its call stood, whatever is empty or missing around it."""
+def test_error_in_a_batch_is_a_value() -> None:
+    """An error is in the place of its call, whatever its neighbours are."""
     refusal = ApiError.from_code("CONFLICT")
     client = ChatarminOS(transport=Scripted(None, refusal, None))
     requests: list[Any] = [
@@ -888,8 +896,8 @@ def test_an_error_as_an_answer_is_a_value_of_a_batch() -> None:
     assert type(answers[2]).__name__ == "ApplyTierResult"
 
 
-def test_an_empty_batch_asks_no_transport() -> None:
-    """A batch of nothing is answered without the transport."""
+def test_empty_batch_does_not_use_the_transport() -> None:
+    """An empty batch has an empty result, without the transport."""
     transport = Scripted("nobody asked")
 
     assert ChatarminOS(transport=transport).batch(iter([])) == []
@@ -913,8 +921,8 @@ def test_an_empty_batch_asks_no_transport() -> None:
         ("billing.trackUsage", "query", ("query", True)),
     ],
 )
-def test_a_call_has_a_kind(path: str, kind: Any, expected: tuple[str, bool]) -> None:
-    """The kind is what was said, else what the table says, else a query; mutations are never safe to repeat."""
+def test_call_has_a_kind(path: str, kind: Any, expected: tuple[str, bool]) -> None:
+    """The kind is the argument, else that of the table, else query; mutations are never safe to repeat."""
     transport = Scripted("answer")
 
     answer = ChatarminOS(transport=transport).call(path, {"a_b": 1}, kind=kind)
@@ -926,7 +934,7 @@ def test_a_call_has_a_kind(path: str, kind: Any, expected: tuple[str, bool]) -> 
 
 
 @pytest.mark.parametrize("kind", ["subscription", "", "Query", 5, True, ["query"]])
-def test_a_call_of_another_kind_is_refused(kind: Any) -> None:
+def test_call_of_another_kind_is_rejected(kind: Any) -> None:
     """A kind is one of two words."""
     transport = Scripted(None)
 
@@ -938,7 +946,7 @@ def test_a_call_of_another_kind_is_refused(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["", " ", "\n", None, 5, b"tiers.list"])
-def test_a_call_needs_a_path(path: Any) -> None:
+def test_call_requires_a_path(path: Any) -> None:
     """A path is text that is not blank."""
     transport = Scripted(None)
 
@@ -961,8 +969,8 @@ def test_a_call_needs_a_path(path: Any) -> None:
         (b"bytes", "input"),
     ],
 )
-def test_a_call_names_what_cannot_travel(bad: Any, place: str) -> None:
-    """What is no JSON in an input is named by its place, and nothing is sent."""
+def test_call_names_an_invalid_value(bad: Any, place: str) -> None:
+    """A value that is not JSON-serializable is rejected with its place, and nothing is sent."""
     transport = Scripted(None)
 
     with pytest.raises(InvalidInput) as refused:
@@ -974,8 +982,8 @@ def test_a_call_names_what_cannot_travel(bad: Any, place: str) -> None:
     assert transport.calls == []
 
 
-def test_a_calls_input_is_a_copy() -> None:
-    """What a transport does with an input does not show, and tuples travel as lists."""
+def test_call_copies_its_input() -> None:
+    """A transport that changes the input does not change the caller's, and tuples are sent as lists."""
     transport = Scripted(None)
     mine: dict[str, Any] = {"list": [1, (2, 3)]}
 
@@ -986,8 +994,8 @@ def test_a_calls_input_is_a_copy() -> None:
     assert transport.calls[0].input == {"list": [1, [2, 3], "!"]}
 
 
-def test_an_error_of_a_call_has_no_request() -> None:
-    """An error that came out of a call by path has no typed request, also where the transport fails."""
+def test_error_of_a_call_has_no_request() -> None:
+    """The error of a call by path has no typed request, also if the transport fails."""
     client = ChatarminOS(transport=Scripted(TimedOut("too late")))
 
     with pytest.raises(TimedOut) as raised:
@@ -999,25 +1007,25 @@ def test_an_error_of_a_call_has_no_request() -> None:
 # UNSET
 
 
-def test_unset_shows_its_name() -> None:
-    """UNSET is shown as it is written."""
+def test_unset_has_a_repr() -> None:
+    """The repr of UNSET is its name."""
     assert (repr(UNSET), str([UNSET])) == ("UNSET", "[UNSET]")
 
 
-def test_unset_is_itself_wherever_it_is_kept() -> None:
-    """UNSET is one object also as a part of something else, and falsy."""
+def test_unset_is_one_object() -> None:
+    """UNSET is the same object as a part of other objects, and falsy."""
     kept = {"limit": UNSET}
 
     copies = [copy.copy(kept), copy.deepcopy(kept), pickle.loads(pickle.dumps(kept))]  # noqa: S301 - pickled here
 
-    for twin in copies:
-        assert twin["limit"] is UNSET
-        assert not twin["limit"]
+    for clone in copies:
+        assert clone["limit"] is UNSET
+        assert not clone["limit"]
 
 
 @pytest.mark.parametrize("wrong", [b"os_sk_secret", 123456789, ["os_sk_secret"]])
-def test_a_key_that_is_no_text_is_refused_without_being_shown(wrong: Any) -> None:
-    """The type of what was passed is told, its value may be a key all the same."""
+def test_key_of_another_type_is_not_shown(wrong: Any) -> None:
+    """The error names the type; the value may still contain a key."""
     with pytest.raises(InvalidInput, match=f"api_key: .*{type(wrong).__name__}") as refused:
         ChatarminOS(wrong)
 

@@ -87,7 +87,7 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=list(MESSAGES))
-def test_an_error_shows_no_value_of_a_database_message(message: str) -> None:
+def test_error_hides_values_of_a_database_message(message: str) -> None:
     """Text and repr of an error end before the query or the values, whatever its class; code and path stay."""
     for code in ("INTERNAL_SERVER_ERROR", "CONFLICT", "BAD_REQUEST", "TEAPOT"):
         error = ApiError.from_code(code, message, path="contacts.create", request_id="req_1")
@@ -100,15 +100,15 @@ def test_an_error_shows_no_value_of_a_database_message(message: str) -> None:
         assert ADDRESS not in error.message or not isinstance(error, ServerError)
 
 
-def test_the_message_of_a_server_error_is_bounded() -> None:
-    """Of a message that has no end, such as a bundled stack, its beginning is kept."""
+def test_message_of_a_server_error_is_bounded() -> None:
+    """Of an endless message, such as a bundled stack, the beginning is kept."""
     error = ServerError("a" * 100_000, code="INTERNAL_SERVER_ERROR")
 
     assert error.message == "a" * 10_000
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=list(MESSAGES))
-def test_a_database_message_is_cut_inside_json_too(message: str) -> None:
+def test_database_message_inside_json_is_cut(message: str) -> None:
     """Frameworks answer with the message inside a JSON object, where line breaks and quotes are escaped."""
     written = json.dumps({"statusCode": 500, "message": message}, ensure_ascii=False)
 
@@ -116,8 +116,8 @@ def test_a_database_message_is_cut_inside_json_too(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=list(MESSAGES))
-def test_what_was_cut_is_not_cut_again(message: str) -> None:
-    """Cutting twice is cutting once: a recording that was redacted stays as it is."""
+def test_cutting_twice_equals_cutting_once(message: str) -> None:
+    """A redacted recording stays unchanged."""
     once = without_query(message)
 
     assert once.endswith(" ...")
@@ -125,21 +125,21 @@ def test_what_was_cut_is_not_cut_again(message: str) -> None:
 
 
 @pytest.mark.parametrize("message", HARMLESS)
-def test_a_message_without_values_is_shown_whole(message: str) -> None:
+def test_message_without_values_is_shown_completely(message: str) -> None:
     """Names of constraints and fields help, and so does ordinary English with the words of SQL in it."""
     assert without_query(message) == message
     assert str(ServerError(message, code="X")) == f"X: {message}"
 
 
-def test_the_query_is_cut_where_the_message_is_long() -> None:
-    """A value that ends beyond what a text shows is cut as well."""
+def test_query_in_a_long_message_is_cut() -> None:
+    """A value beyond the length of the text is cut as well."""
     message = f'value "{ADDRESS}{"x" * 2000}" is out of range for type integer'
 
     assert str(ServerError(message, code="X")) == "X: value ..."
 
 
-def test_issues_of_a_bad_request_stay_whole() -> None:
-    """What zod says about an input is no database message."""
+def test_issues_of_a_bad_request_are_not_cut() -> None:
+    """Zod's messages about an input are not those of a database."""
     message = '[{"path": ["email"], "message": "Invalid email address"}, {"path": ["n"], "message": "Required"}]'
 
     assert str(BadRequestError(message, code="BAD_REQUEST")) == "BAD_REQUEST: email: Invalid email address; n: Required"
@@ -149,8 +149,8 @@ def test_issues_of_a_bad_request_stay_whole() -> None:
     "piece",
     ["insert into ", "select a, ", "\n", "\\n", " ", "`", "invalid ", "invalid `a", "with a ", "update a ", ")=", "["],
 )
-def test_looking_for_a_query_takes_time_in_proportion_to_the_text(piece: str) -> None:
-    """Eight times the text costs about eight times the work, whatever it repeats."""
+def test_without_query_takes_linear_time(piece: str) -> None:
+    """Eight times the text takes about eight times as long, whatever it repeats."""
 
     def seconds(size: int) -> float:
         text, taken = piece * (size // len(piece)), []

@@ -1,4 +1,4 @@
-"""Errors: the tree, the codes of the wire, what each error says and carries, and that nothing of it is lost."""
+"""Errors: the tree, the codes of the wire, the text and the attributes of each error, and its copies."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ ZOD_3 = [
 ]
 
 REQUEST = TrackUsageInput(company_id="c", feature_code="ai_credit", quantity=5, metadata={"order": {"rows": [1, 2]}})
-SAID: dict[str, Any] = {
+DETAILS: dict[str, Any] = {
     "http_status": 418,
     "path": "billing.trackUsage",
     "data": {"code": "TEAPOT", "nested": {"list": [1, "two", None]}},
@@ -111,9 +111,9 @@ SAID: dict[str, Any] = {
 }
 SAMPLES: list[ChatarminError] = [
     ChatarminError("something"),
-    *(kind("no", code="SOME_CODE", **SAID) for kind in ERRORS if issubclass(kind, ApiError)),
-    RateLimitError("slow down", code="TOO_MANY_REQUESTS", retry_after=1.5, **SAID),
-    ServerError("down", code="BAD_GATEWAY", retry_after=30, **SAID),
+    *(kind("no", code="SOME_CODE", **DETAILS) for kind in ERRORS if issubclass(kind, ApiError)),
+    RateLimitError("slow down", code="TOO_MANY_REQUESTS", retry_after=1.5, **DETAILS),
+    ServerError("down", code="BAD_GATEWAY", retry_after=30, **DETAILS),
     TransportError("no answer", outcome="not_sent", attempts=3),
     ConnectionFailed("refused", outcome="not_sent", attempts=3),
     TimedOut("too late", outcome="unknown", attempts=2),
@@ -143,31 +143,31 @@ def _name(value: object) -> str | None:
 
 
 @pytest.mark.parametrize(("error", "parent"), TREE, ids=_name)
-def test_each_error_has_its_place_in_the_tree(error: type[Exception], parent: type[Exception]) -> None:
-    """An error is caught by its parent's name."""
+def test_error_is_caught_by_its_parent(error: type[Exception], parent: type[Exception]) -> None:
+    """An `except` clause for the parent catches the error."""
     assert issubclass(error, parent)
 
 
-def test_the_tree_has_nothing_else() -> None:
-    """The table above names every public error there is, and no error lies beside another by accident."""
+def test_tree_is_complete() -> None:
+    """The table above names every public error, and each has exactly the parents of the table."""
     exported = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__]
 
     assert set(ERRORS) == {one for one in exported if isinstance(one, type) and issubclass(one, BaseException)}
     for error in ERRORS:
         parents = {parent for parent in ERRORS if issubclass(error, parent)} - {error}
-        told = {parent for child, parent in TREE if child is error} & set(ERRORS)
-        assert parents == {ancestor for parent in told for ancestor in ERRORS if issubclass(parent, ancestor)}
+        direct = {parent for child, parent in TREE if child is error} & set(ERRORS)
+        assert parents == {ancestor for parent in direct for ancestor in ERRORS if issubclass(parent, ancestor)}
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=_name)
-def test_each_error_is_exported_at_the_top(error: type[Exception]) -> None:
+def test_error_is_exported_at_the_top(error: type[Exception]) -> None:
     """The name at the top is the one of the module of errors."""
     assert error is getattr(chatarmin_os, error.__name__)
     assert error is getattr(errors, error.__name__)
 
 
 @pytest.mark.parametrize(("code", "expected"), CODES.items())
-def test_each_code_of_the_wire_has_its_class_and_status(code: str, expected: tuple[type[ApiError], int]) -> None:
+def test_code_has_class_and_status(code: str, expected: tuple[type[ApiError], int]) -> None:
     """A code alone gives its error, with the code's name as the message and its usual status."""
     error = ApiError.from_code(code)
 
@@ -175,19 +175,19 @@ def test_each_code_of_the_wire_has_its_class_and_status(code: str, expected: tup
     assert (code, code) == (error.code, error.message)
 
 
-def test_the_table_of_codes_has_nothing_else() -> None:
+def test_table_of_codes_is_complete() -> None:
     """The codes that the package knows are those of the wire."""
     assert set(CODES) == set(errors.CODES)
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_an_error_of_a_code_takes_what_the_constructor_takes(code: str) -> None:
+def test_from_code_takes_the_arguments_of_the_constructor(code: str) -> None:
     """Message, status, path, data and request id are kept as they were given."""
-    error = ApiError.from_code(code, "no", **SAID)
+    error = ApiError.from_code(code, "no", **DETAILS)
 
     assert code == error.code
     assert error.message == "no"
-    assert {name: getattr(error, name) for name in SAID} == SAID
+    assert {name: getattr(error, name) for name in DETAILS} == DETAILS
 
 
 @pytest.mark.parametrize(
@@ -204,8 +204,8 @@ def test_an_error_of_a_code_takes_what_the_constructor_takes(code: str) -> None:
         ("BAD_GATEWAY", 200, ServerError),
     ],
 )
-def test_an_unknown_code_goes_by_its_status(code: str, http_status: int | None, expected: type[ApiError]) -> None:
-    """An unknown code is the plain error, from status 500 on the server's; a known code needs no status."""
+def test_unknown_code_has_the_class_of_its_status(code: str, http_status: int | None, expected: type[ApiError]) -> None:
+    """An unknown code is a plain `ApiError`, from status 500 on a `ServerError`; a known code needs no status."""
     error = ApiError.from_code(code, "no", http_status=http_status)
 
     assert expected is type(error)
@@ -214,7 +214,7 @@ def test_an_unknown_code_goes_by_its_status(code: str, http_status: int | None, 
 
 
 @pytest.mark.parametrize("code", [*CODES, "TEAPOT"])
-def test_only_some_errors_tell_when_to_come_again(code: str) -> None:
+def test_retry_after_is_kept_by_two_classes(code: str) -> None:
     """Any code takes a `retry_after`; only rate limits and the server's errors have it."""
     error = ApiError.from_code(code, retry_after=2.5)
 
@@ -222,34 +222,34 @@ def test_only_some_errors_tell_when_to_come_again(code: str) -> None:
     assert (2.5 if has_it else "none") == getattr(error, "retry_after", "none")
 
 
-def test_without_a_word_about_it_retry_after_is_none() -> None:
-    """Where the service did not say when to come again, the attribute is None."""
-    told = [
+def test_retry_after_defaults_to_none() -> None:
+    """If the service did not say when to retry, the attribute is None."""
+    values = [
         RateLimitError("no", code="TOO_MANY_REQUESTS").retry_after,
         ServerError("no", code="BAD_GATEWAY").retry_after,
         InvalidResponse("no").retry_after,
         getattr(ApiError.from_code("TOO_MANY_REQUESTS"), "retry_after", "none"),
     ]
 
-    assert told == [None] * 4
+    assert values == [None] * 4
 
 
-def test_retry_after_can_be_given_to_those_that_have_it() -> None:
-    """The constructors of the three errors that have it take it."""
-    told = [
+def test_retry_after_is_an_argument_of_three_constructors() -> None:
+    """The constructors of the three classes with the attribute accept it."""
+    values = [
         RateLimitError("no", code="TOO_MANY_REQUESTS", retry_after=1).retry_after,
         ServerError("no", code="BAD_GATEWAY", retry_after=2.5).retry_after,
         InvalidResponse("no", retry_after=3).retry_after,
     ]
 
-    assert told == [1, 2.5, 3]
+    assert values == [1, 2.5, 3]
 
 
 @pytest.mark.parametrize(
     "error", [kind for kind in ERRORS if kind not in {RateLimitError, ServerError, InvalidResponse}], ids=_name
 )
-def test_no_other_constructor_takes_retry_after(error: type[Any]) -> None:
-    """An error that says nothing about coming again refuses to be told."""
+def test_other_constructors_reject_retry_after(error: type[Any]) -> None:
+    """Errors without the attribute raise a TypeError."""
     needed = {"code": "SOME_CODE"} if issubclass(error, ApiError) else {}
 
     with pytest.raises(TypeError):
@@ -257,8 +257,8 @@ def test_no_other_constructor_takes_retry_after(error: type[Any]) -> None:
     assert not hasattr(error("no", **needed), "retry_after")
 
 
-def test_a_refusal_has_defaults() -> None:
-    """What was not told of a refusal is None."""
+def test_api_error_has_defaults() -> None:
+    """An omitted attribute of an `ApiError` is None."""
     error = ApiError("no", code="TEAPOT")
 
     assert (error.message, error.code) == ("no", "TEAPOT")
@@ -266,8 +266,8 @@ def test_a_refusal_has_defaults() -> None:
 
 
 @pytest.mark.parametrize("error", [TransportError, ConnectionFailed, TimedOut, InvalidResponse], ids=_name)
-def test_a_failed_transport_has_defaults(error: type[TransportError]) -> None:
-    """Whether a call without an answer ran is not known unless told, and it was tried once."""
+def test_transport_error_has_defaults(error: type[TransportError]) -> None:
+    """The default outcome is unknown, after one attempt."""
     failed = error("no answer")
 
     assert (failed.outcome, failed.attempts, failed.request) == ("unknown", 1, None)
@@ -275,7 +275,7 @@ def test_a_failed_transport_has_defaults(error: type[TransportError]) -> None:
 
 
 @pytest.mark.parametrize("error", [kind for kind in ERRORS if kind not in {ChatarminError, CassetteError}], ids=_name)
-def test_what_an_error_has_is_given_by_name(error: type[Any]) -> None:
+def test_error_takes_attributes_by_name(error: type[Any]) -> None:
     """Only the message is positional, and the hint of an invalid input."""
     parameters = inspect.signature(error).parameters.values()
     by_place = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
@@ -283,8 +283,8 @@ def test_what_an_error_has_is_given_by_name(error: type[Any]) -> None:
     assert by_place == (["message", "hint"] if error is InvalidInput else ["message"])
 
 
-def test_refused_input_is_a_value_error() -> None:
-    """Refused input is caught as a ValueError too, and has no field unless told."""
+def test_invalid_input_is_a_value_error() -> None:
+    """`except ValueError` catches an invalid input, which has no field by default."""
     with pytest.raises(ValueError, match=r"^must not be blank$") as refused:
         raise InvalidInput("must not be blank")
 
@@ -292,8 +292,8 @@ def test_refused_input_is_a_value_error() -> None:
     assert (refused.value.field, refused.value.request) == (None, None)
 
 
-def test_refused_input_names_its_place() -> None:
-    """Seen from outside, a refusal begins with the place, which is also its field; indices need no dot."""
+def test_invalid_input_names_its_place() -> None:
+    """Seen from outside, the text begins with the place, which is also the field; indices need no dot."""
     refusal = InvalidInput("must not be blank").at("email").at("[3]").at("contacts")
 
     assert str(refusal) == "contacts[3].email: must not be blank"
@@ -381,8 +381,8 @@ def test_not_found_error_distinguishes_missing_procedures(message: str, is_missi
         ({"data": {"secret": 1}, "http_status": 404}, "NOT_FOUND: No such tier"),
     ],
 )
-def test_a_refusal_says_code_message_and_place(where: dict[str, Any], expected: str) -> None:
-    """The text is the code, what the service said, and in brackets the path and the id to quote."""
+def test_api_error_shows_code_message_and_place(where: dict[str, Any], expected: str) -> None:
+    """The text is the code, the message, and in brackets the path and the id to quote."""
     error = ApiError.from_code("NOT_FOUND", "No such tier", **where)
 
     assert expected == str(error)
@@ -410,12 +410,12 @@ def test_a_refusal_says_code_message_and_place(where: dict[str, Any], expected: 
         ([{"message": "no path"}], [("", "no path")], None),
         ([{"path": ["a"]}], [("a", "")], None),
     ],
-    ids=["zod 4", "zod 3", "of the whole", "a list as input", "without a path", "without a message"],
+    ids=["zod-4", "zod-3", "whole-input", "list-as-input", "without-path", "without-message"],
 )
-def test_the_issues_of_a_bad_request_are_in_its_message(
+def test_bad_request_reads_issues_from_its_message(
     issues: list[dict[str, Any]], expected: list[tuple[str, str]], text: str | None
 ) -> None:
-    """A message that is zod's list of issues is told as paths and messages, and read as one line."""
+    """Zod's list of issues in the message becomes paths and messages, and a text of one line."""
     error = _bad_request(json.dumps(issues, indent=2))
 
     assert expected == error.issues
@@ -423,8 +423,8 @@ def test_the_issues_of_a_bad_request_are_in_its_message(
         assert f"BAD_REQUEST: {text}" == str(error)
 
 
-def test_the_issues_of_a_bad_request_may_be_in_its_data() -> None:
-    """Where the message is the service's own, the flattened errors of `data.zodError` are the issues."""
+def test_bad_request_reads_issues_from_its_data() -> None:
+    """If the message is the service's own, the flattened errors of `data.zodError` are the issues."""
     fields = {"contacts": ["Invalid email", "Too many"], "minConfidence": ["Too big"], "name": [], "role": None}
 
     error = _bad_request("Invalid input", {"zodError": {"formErrors": [], "fieldErrors": fields}})
@@ -433,8 +433,8 @@ def test_the_issues_of_a_bad_request_may_be_in_its_data() -> None:
     assert str(error) == "BAD_REQUEST: Invalid input"
 
 
-def test_issues_of_the_message_say_more_than_those_of_the_data() -> None:
-    """Where both are told, the message's issues with their whole paths count."""
+def test_issues_of_the_message_have_precedence() -> None:
+    """If message and data have issues, those of the message count, as their paths are complete."""
     flat = {"zodError": {"formErrors": [], "fieldErrors": {"contacts": ["Invalid email"]}}}
 
     error = _bad_request(json.dumps(ZOD_3), flat)
@@ -463,8 +463,8 @@ def test_issues_of_the_message_say_more_than_those_of_the_data() -> None:
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_a_bad_request_without_issues_has_none(message: str, data: Any) -> None:
-    """A message or data of another shape are no issues, and the text is the message as it came."""
+def test_bad_request_without_issues_has_an_empty_list(message: str, data: Any) -> None:
+    """A message or data of another shape are no issues, and the text is the unchanged message."""
     error = _bad_request(message, data)
 
     assert error.issues == []
@@ -473,65 +473,65 @@ def test_a_bad_request_without_issues_has_none(message: str, data: Any) -> None:
     assert len(str(error)) < 1000
 
 
-@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_every_error_copies_with_all_it_carries(error: ChatarminError, copied: Callable[[Any], Any]) -> None:
+def test_error_copies_with_all_attributes(error: ChatarminError, make_copy: Callable[[Any], Any]) -> None:
     """A copied or pickled error has the class, the text, every attribute and the request of the original."""
     # Given an error that came out of a typed call
     original = copy.copy(error)
     original.request = REQUEST
 
     # When it travels
-    twin = copied(original)
+    clone = make_copy(original)
 
     # Then nothing is lost
-    assert twin is not original
-    assert type(original) is type(twin)
-    assert str(original) == str(twin)
-    assert original.args == twin.args
-    assert vars(original) == vars(twin)
-    assert twin.request == REQUEST
+    assert clone is not original
+    assert type(original) is type(clone)
+    assert str(original) == str(clone)
+    assert original.args == clone.args
+    assert vars(original) == vars(clone)
+    assert clone.request == REQUEST
 
 
-@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_without_a_request_copies_without_one(error: ChatarminError, copied: Callable[[Any], Any]) -> None:
+def test_error_without_a_request_copies_without_one(error: ChatarminError, make_copy: Callable[[Any], Any]) -> None:
     """An error that no typed call raised has no request, and neither has its copy."""
-    twin = copied(error)
+    clone = make_copy(error)
 
-    assert twin.request is None
-    assert vars(error) == vars(twin)
+    assert clone.request is None
+    assert vars(error) == vars(clone)
 
 
 def test_samples_cover_every_error() -> None:
-    """Each error of the tree is among those that travel above."""
+    """Each error of the tree is among the samples."""
     assert set(ERRORS) == {type(error) for error in SAMPLES}
 
 
-def test_a_copy_can_be_given_another_request() -> None:
-    """What a copy is told is not told to the original."""
+def test_request_of_a_copy_is_its_own() -> None:
+    """Setting the request of a copy does not change the original."""
     original = TimedOut("too late")
-    twin = copy.copy(original)
+    clone = copy.copy(original)
 
-    twin.request = REQUEST
+    clone.request = REQUEST
 
     assert original.request is None
 
 
-def test_a_deep_copy_shares_nothing() -> None:
-    """The data and the request of a deep copy are its own."""
+def test_deep_copy_shares_nothing() -> None:
+    """A deep copy has its own data and request."""
     original = ApiError("no", code="TEAPOT", data={"list": [1]})
     original.request = REQUEST
-    twin = copy.deepcopy(original)
+    clone = copy.deepcopy(original)
 
-    twin.data["list"].append(2)
+    clone.data["list"].append(2)
 
     assert original.data == {"list": [1]}
-    assert twin.request == REQUEST
-    assert REQUEST is not twin.request
+    assert clone.request == REQUEST
+    assert REQUEST is not clone.request
 
 
-def test_the_module_draws_the_tree() -> None:
+def test_module_draws_the_tree() -> None:
     """The docstring of the module names every error and every code of the tree."""
     drawn = errors.__doc__ or ""
 
@@ -545,14 +545,14 @@ def test_the_module_draws_the_tree() -> None:
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_says_whether_it_is_temporary(error: ChatarminError) -> None:
-    """A missing response, a failure of the service and a rate limit may pass; anything else will not."""
+def test_error_knows_whether_it_is_temporary(error: ChatarminError) -> None:
+    """A missing response, a failure of the service and a rate limit are temporary; all else is not."""
     assert error.is_temporary is isinstance(error, (TransportError, ServerError, RateLimitError))
 
 
 @pytest.mark.parametrize(("code", "http_status"), [("TIMEOUT", 408), ("TEAPOT", 418), ("NOT_IMPLEMENTED", 501)])
-def test_a_code_is_as_temporary_as_its_class(code: str, http_status: int) -> None:
-    """The class decides, so that a handler for one class sees errors of one kind."""
+def test_code_is_as_temporary_as_its_class(code: str, http_status: int) -> None:
+    """The class decides, so that a handler of one class gets errors of one kind."""
     assert ApiError.from_code(code, http_status=http_status).is_temporary is (http_status > 500)
 
 
@@ -560,22 +560,22 @@ def test_a_code_is_as_temporary_as_its_class(code: str, http_status: int) -> Non
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_is_made_again_from_its_arguments(error: ChatarminError) -> None:
-    """Class, text and attributes survive JSON, as a task queue stores them: the class called with the arguments."""
+def test_error_is_rebuilt_from_its_arguments(error: ChatarminError) -> None:
+    """Class, text and attributes survive JSON, in which task queues store the arguments."""
     original = copy.copy(error)
     original.request = REQUEST
 
-    twin = type(original)(*json.loads(json.dumps(original.args)))
+    clone = type(original)(*json.loads(json.dumps(original.args)))
 
-    assert type(original) is type(twin)
-    assert str(original) == str(twin)
-    assert {**vars(original), "request": None} == {**vars(twin), "request": None}
-    assert twin.request is None
-    assert original.args == twin.args
+    assert type(original) is type(clone)
+    assert str(original) == str(clone)
+    assert {**vars(original), "request": None} == {**vars(clone), "request": None}
+    assert clone.request is None
+    assert original.args == clone.args
 
 
-def test_arguments_say_what_is_so_now() -> None:
-    """An attribute that is corrected after the error was made is corrected in its arguments too."""
+def test_arguments_follow_attributes() -> None:
+    """An attribute that is changed later is changed in the arguments too."""
     error = TimedOut("too late", outcome="not_sent")
 
     error.outcome, error.attempts = "unknown", 3
@@ -583,15 +583,15 @@ def test_arguments_say_what_is_so_now() -> None:
     assert error.args == ("too late", {"attempts": 3})
 
 
-def test_arguments_are_the_message_alone_where_all_else_is_default() -> None:
-    """The first argument is the message, and without attributes to carry it is the only one."""
+def test_arguments_omit_defaults() -> None:
+    """The first argument is the message, and without other attributes it is the only one."""
     assert TimedOut("too late").args == ("too late",)
     assert InvalidInput("must not be blank").args == ("must not be blank",)
     assert NotFoundError("no", code="NOT_FOUND").args == ("no", {"code": "NOT_FOUND"})
 
 
-def test_a_message_can_be_replaced() -> None:
-    """Setting the arguments, as programs do to add to a message, changes the message and keeps the attributes."""
+def test_message_can_be_replaced() -> None:
+    """Setting the arguments, with which programs add to a message, changes the message and keeps the attributes."""
     error, plain = InvalidInput("must not be blank", field="name"), ChatarminError("a", "b")
 
     error.args = (f"{error.args[0]} (row 5)", *error.args[1:])
@@ -602,8 +602,8 @@ def test_a_message_can_be_replaced() -> None:
     assert (plain.args, copy.copy(plain).args) == (("c", "d"), ("c", "d"))
 
 
-def test_what_an_older_or_newer_version_put_into_arguments_is_taken_or_dropped() -> None:
-    """An attribute that the arguments lack is at its default, and an unknown one is dropped."""
+def test_arguments_of_other_versions_are_read() -> None:
+    """A missing attribute has its default, and an unknown one is dropped."""
     older, newer = InvalidResponse("no", {"attempts": 2}), TimedOut("no", {"attempts": 2, "moon": "full"})
 
     assert vars(older) == {"outcome": "unknown", "attempts": 2, "retry_after": None, "http_status": None}
@@ -611,8 +611,8 @@ def test_what_an_older_or_newer_version_put_into_arguments_is_taken_or_dropped()
 
 
 @pytest.mark.parametrize("arguments", [(), ({},), ({"path": "tiers.get"},)])
-def test_a_refusal_needs_its_code(arguments: tuple[dict[str, Any], ...]) -> None:
-    """A refusal without a code is no refusal of the wire, however it is made."""
+def test_api_error_requires_a_code(arguments: tuple[dict[str, Any], ...]) -> None:
+    """An `ApiError` without a code raises a TypeError, also when it is rebuilt."""
     kind: Any = NotFoundError
 
     with pytest.raises(TypeError, match=r"NotFoundError\(\) missing 1 required keyword-only argument: 'code'"):
@@ -628,26 +628,26 @@ NO_ATTRIBUTES = [
 
 
 @pytest.mark.parametrize(("kind", "second"), NO_ATTRIBUTES)
-def test_attributes_are_not_given_by_place(kind: Any, second: object) -> None:
-    """A second positional argument that is no mapping is a mistake, not an attribute."""
+def test_attributes_are_not_positional(kind: Any, second: object) -> None:
+    """A second positional argument that is not a mapping is a TypeError."""
     with pytest.raises(TypeError, match="takes one positional argument, the message; name the others"):
         kind("no", second)
 
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
-def test_an_error_of_an_older_version_has_every_attribute(error: ChatarminError) -> None:
-    """An attribute that an error was pickled without, since its version did not know it, is at its default."""
+def test_error_of_an_older_version_has_every_attribute(error: ChatarminError) -> None:
+    """An attribute that a pickle lacks has its default."""
     rebuild, (kind, args, attributes), *_ = error.__reduce__()
 
-    twin = rebuild(kind, args, {name: attributes[name] for name in attributes if name in {"message", "code"}})
+    clone = rebuild(kind, args, {name: attributes[name] for name in attributes if name in {"message", "code"}})
 
-    assert [name for name in attributes if not hasattr(twin, name)] == []
-    assert getattr(twin, "outcome", "unknown") == "unknown"
-    assert type(error).__name__ in repr(twin)
+    assert [name for name in attributes if not hasattr(clone, name)] == []
+    assert getattr(clone, "outcome", "unknown") == "unknown"
+    assert type(error).__name__ in repr(clone)
 
 
-def test_an_error_that_0_1_0_pickled_is_loaded() -> None:
-    """A pickle of the first version, which knew no `http_status` of an invalid response, has one now."""
+def test_invalid_response_of_0_1_0_is_loaded() -> None:
+    """A pickle of the first version, which lacks `http_status`, has its default."""
     pickled = (
         b"\x80\x02cchatarmin_os.errors\n_revived\nq\x00cchatarmin_os.errors\nInvalidResponse\nq\x01X\x06\x00\x00\x00<html>"
         b"q\x02\x85q\x03}q\x04(X\x07\x00\x00\x00outcomeq\x05X\x07\x00\x00\x00unknownq\x06X\x08\x00\x00\x00attemptsq\x07K\x02X"
@@ -664,8 +664,8 @@ def test_an_error_that_0_1_0_pickled_is_loaded() -> None:
 
 
 @pytest.mark.parametrize("kind", ERRORS, ids=_name)
-def test_the_repr_of_an_error_is_short(kind: type[Any]) -> None:
-    """Text of any length and kind comes out on one line of less than 1,000 characters."""
+def test_repr_is_short(kind: type[Any]) -> None:
+    """A repr has one line of less than 1,000 characters, whatever the text."""
     needed = {"code": "SOME_CODE"} if issubclass(kind, ApiError) else {}
 
     shown = repr(kind('it\'s "so"\n\x1b[31m' + "\\" * 100_000, **needed))
@@ -676,14 +676,14 @@ def test_the_repr_of_an_error_is_short(kind: type[Any]) -> None:
     assert len(shown) < 1000
 
 
-def test_the_repr_of_an_error_has_its_text() -> None:
+def test_repr_has_class_and_text() -> None:
     """The repr is the class and the text."""
     assert repr(InvalidInput("must not be blank").at("name")) == "InvalidInput('name: must not be blank')"
     assert repr(ApiError.from_code("NOT_FOUND", "No such tier")) == "NotFoundError('NOT_FOUND: No such tier')"
 
 
-def test_refused_input_is_short_however_long_its_place() -> None:
-    """Keys of any length and depth leave the argument at the beginning and the reason at the end."""
+def test_invalid_input_is_short_for_any_place() -> None:
+    """Long and deep keys leave the argument at the beginning and the problem at the end."""
     refusal = InvalidInput("must not be blank")
     for _ in range(100):
         refusal = refusal.at("k" * 100_000)
@@ -695,7 +695,7 @@ def test_refused_input_is_short_however_long_its_place() -> None:
     assert len(str(refusal.field)) < 100 * 102 + 10
 
 
-def test_a_place_is_printable() -> None:
+def test_place_is_printable() -> None:
     """A key with control characters does not break the line of a log."""
     refusal = InvalidInput("must not be blank").at("a\n\x1b[31mb").at("metadata")
 
@@ -705,7 +705,7 @@ def test_a_place_is_printable() -> None:
 # Status
 
 
-def test_an_invalid_response_knows_its_status() -> None:
+def test_invalid_response_has_its_status() -> None:
     """The HTTP status of an invalid response is given by name, and None if there was no response."""
     assert InvalidResponse("<html>", http_status=502).http_status == 502
     assert InvalidResponse("no HTTP").http_status is None

@@ -27,30 +27,36 @@ def _company(client: ChatarminOS, org: str = "org_1", **fields: Any) -> str:
     return client.companies.create(name=f"Company of {org}", external_org_id=org, **fields).id
 
 
-def _with(**fields: Any) -> Callable[[Row], object]:
-    """Return what changes fields of a recorded answer."""
-    return lambda row: row["answer"].update(fields)
+def _with(**fields: Any) -> Callable[[list[Row]], object]:
+    """Return a function that changes fields of the last answer of a recording."""
+    return lambda rows: rows[-1]["answer"].update(fields)
 
 
-def _answered(answer: JSON) -> Callable[[Row], object]:
-    """Return what replaces a recorded refusal by an answer."""
+def _answered(answer: JSON) -> Callable[[list[Row]], object]:
+    """Return a function that replaces the last outcome of a recording by an answer."""
 
-    def change(row: Row) -> None:
-        del row["error"]
-        row["answer"] = answer
+    def change(rows: list[Row]) -> None:
+        rows[-1].pop("error", None)
+        rows[-1]["answer"] = answer
 
     return change
 
 
-def _refused(row: Row) -> None:
-    """Replace a recorded answer by a refusal."""
-    del row["answer"]
-    row["error"] = {"code": "BAD_REQUEST", "status": 400, "message": "No", "data": None}
+def _refused(rows: list[Row]) -> None:
+    """Replace the last answer of a recording by a refusal."""
+    del rows[-1]["answer"]
+    rows[-1]["error"] = {"code": "BAD_REQUEST", "status": 400, "message": "No", "data": None}
 
 
-def _forbidden(row: Row) -> None:
-    """Replace the code of a recorded refusal."""
-    row["error"].update(code="FORBIDDEN", status=403)
+def _forbidden(rows: list[Row]) -> None:
+    """Replace the code of the last refusal of a recording."""
+    rows[-1]["error"].update(code="FORBIDDEN", status=403)
+
+
+def _linked(rows: list[Row]) -> None:
+    """Let the last call of a recording find the company that an earlier one has created."""
+    (created,) = (row["answer"] for row in rows if row.get("path") == "companies.create")
+    rows[-1]["answer"].update(companyId=created["id"], companyName=created["name"], linkStatus="linked")
 
 
 def _optional_null(client: ChatarminOS, _: FakeTransport) -> None:
@@ -105,8 +111,9 @@ def _linking_a_subscription_twice(client: ChatarminOS, fake: FakeTransport) -> N
 
 
 def _reset_of_links_alone(client: ChatarminOS, _: FakeTransport) -> None:
-    _company(client, contact_email="ann@acme.example")
+    company = _company(client, contact_email="ann@acme.example")
     client.links.reset()
+    client.contacts.list(company)
 
 
 def _contact_at_a_known_domain(client: ChatarminOS, _: FakeTransport) -> None:
@@ -144,8 +151,8 @@ CASES = {
     "negative-override": ("tier-override-limits", _negative_override, _answered(_APPLIED)),
     "override-without-a-quantity": ("tier-override-limits", _override_without_a_quantity, _forbidden),
     "linking-a-subscription-twice": ("subscription-again", _linking_a_subscription_twice, _with(alreadyLinked=False)),
-    "reset-of-links-alone": ("link-reset-contacts", _reset_of_links_alone, _with(contactsDeleted=1)),
-    "contact-at-a-known-domain": ("onboard-evidence", _contact_at_a_known_domain, _with(linkStatus="linked")),
+    "reset-of-links-alone": ("link-reset-contacts", _reset_of_links_alone, _answered([])),
+    "contact-at-a-known-domain": ("onboard-evidence", _contact_at_a_known_domain, _linked),
     "date-of-a-known-company": (
         "onboard-created-at",
         _date_of_a_known_company,
@@ -164,18 +171,17 @@ def _verdict(path: Path, name: str) -> str:
 def test_calls_exercise_an_assumption(
     name: str,
     calls: Callable[[ChatarminOS, FakeTransport], None],
-    change: Callable[[Row], object],
+    change: Callable[[list[Row]], object],
     tmp_path: Path,
 ) -> None:
     """The last call confirms the assumption as the fake answers it, and contradicts it with another answer."""
     path, fake = tmp_path / "recording.jsonl", FakeTransport(demo_catalogue())
-    with ChatarminOS(transport=RecordingTransport(fake, path)) as client, suppress(ApiError):
+    with ChatarminOS(transport=RecordingTransport(fake, path, prologue=True)) as client, suppress(ApiError):
         calls(client, fake)
-    *rest, last = path.read_text(encoding="utf-8").splitlines()
-    row = json.loads(last)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
     assert _verdict(path, name) == "confirmed"
 
-    change(row)
-    path.write_text("\n".join([*rest, json.dumps(row)]) + "\n", encoding="utf-8")
+    change(rows)
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     assert _verdict(path, name) == "contradicted"

@@ -1,4 +1,4 @@
-"""What a client refuses before anything is sent, and how what it accepts travels."""
+"""Arguments: the invalid ones, rejected before anything is sent, and the wire input of the others."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ FINE: dict[str, dict[str, Any]] = {
     "onboard": {"external_org_id": "org_1"},
 }
 
-# Arguments that mean text: what must be given, and what may be left out.
+# Text arguments: the required and the optional ones.
 NEEDED_TEXT = [
     (method, argument)
     for method, arguments in FINE.items()
@@ -107,7 +107,7 @@ class Nothing:
     """An object whose repr is no text."""
 
     def __repr__(self) -> Any:
-        """Return what is no text."""
+        """Return another type than text."""
         return None
 
 
@@ -189,8 +189,8 @@ def sent(fake: FakeTransport, method: str, **arguments: Any) -> Any:
 
 @pytest.mark.parametrize(("method", "argument"), TEXT)
 @pytest.mark.parametrize("value", ["", " ", "\t\n\u00a0"], ids=["empty", "space", "white"])
-def test_blank_text_is_refused(fake: FakeTransport, method: str, argument: str, value: str) -> None:
-    """Text that says nothing is a mistake wherever text is given."""
+def test_blank_text_is_rejected(fake: FakeTransport, method: str, argument: str, value: str) -> None:
+    """Blank text is rejected in every text argument."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
@@ -200,16 +200,16 @@ def test_blank_text_is_refused(fake: FakeTransport, method: str, argument: str, 
 @pytest.mark.parametrize(
     "value", [5, 0, 1.5, True, False, b"text", bytearray(b"text"), ["text"], {"text": 1}, Plain()], ids=shown
 )
-def test_what_is_no_text_is_refused(fake: FakeTransport, method: str, argument: str, value: object) -> None:
-    """Nothing is made into text."""
+def test_non_text_is_rejected(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """No other type is converted to text."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
 
 
 @pytest.mark.parametrize(("method", "argument"), NEEDED_TEXT)
-def test_text_that_is_needed_cannot_be_none(fake: FakeTransport, method: str, argument: str) -> None:
-    """None where text is needed is refused and named."""
+def test_required_text_rejects_none(fake: FakeTransport, method: str, argument: str) -> None:
+    """None is rejected by name if text is required."""
     whom = {"external_org_id": None} if method == "features.set_access" else {}
 
     error = refused(fake, method, **whom, **{argument: None})
@@ -222,31 +222,31 @@ def test_text_that_is_needed_cannot_be_none(fake: FakeTransport, method: str, ar
 
 
 @pytest.mark.parametrize(("method", "argument"), IDS)
-def test_a_number_as_an_id_is_told(fake: FakeTransport, method: str, argument: str) -> None:
-    """The refusal of a number says that it was one."""
+def test_number_as_an_id_is_shown(fake: FakeTransport, method: str, argument: str) -> None:
+    """The error of a number says that it was one."""
     error = refused(fake, method, **{argument: 4711})
 
     assert "4711" in str(error) or "int" in str(error)
 
 
 @pytest.mark.parametrize(("method", "argument"), IDS)
-def test_an_id_may_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
-    """A UUID travels as its text."""
+def test_id_may_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
+    """A UUID is sent as its text."""
     received = sent(fake, method, **{argument: SOME_UUID})
 
     assert "6f9619ff-8b86-d011-b42d-00cf4fc964ff" in received.values()
 
 
 @pytest.mark.parametrize(("method", "argument"), NO_IDS)
-def test_other_text_cannot_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
-    """A UUID is no name, no code and no address."""
+def test_other_text_rejects_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
+    """A UUID is not a name, a code or an address."""
     error = refused(fake, method, **{argument: SOME_UUID})
 
     assert argument == error.field
 
 
-def test_an_external_org_id_of_set_access_is_text(fake: FakeTransport) -> None:
-    """The other way to name a company is checked like the first, and may be a UUID too."""
+def test_external_org_id_of_set_access_is_checked(fake: FakeTransport) -> None:
+    """The other id of a company is checked like the first, and may be a UUID too."""
     for value in ("", " ", 5, b"org", True):
         error = refused(fake, "features.set_access", company_id=None, external_org_id=value)
         assert error.field == "external_org_id"
@@ -255,7 +255,7 @@ def test_an_external_org_id_of_set_access_is_text(fake: FakeTransport) -> None:
     assert received == {"externalOrgId": str(SOME_UUID), "featureCode": "seats"}
 
 
-def test_a_customer_of_onboarding_is_text(fake: FakeTransport) -> None:
+def test_customer_of_onboarding_is_checked(fake: FakeTransport) -> None:
     """The customer beside a subscription is checked like all text, and may be a UUID."""
     for value in ("", " ", 5, b"cus", False):
         error = refused(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=value)
@@ -265,8 +265,8 @@ def test_a_customer_of_onboarding_is_text(fake: FakeTransport) -> None:
     assert received["stripeCustomerId"] == str(SOME_UUID)
 
 
-def test_text_of_an_enumeration_is_text(fake: FakeTransport) -> None:
-    """A member of a StrEnum travels as its value."""
+def test_enum_member_is_sent_as_its_value(fake: FakeTransport) -> None:
+    """A member of a StrEnum is sent as its value."""
     assert sent(fake, "tiers.get", tier_code=Plan.PRO) == {"tierCode": "pro"}
 
 
@@ -281,8 +281,8 @@ def test_text_of_an_enumeration_is_text(fake: FakeTransport) -> None:
         ("tiers.get", [" "]),
     ],
 )
-def test_arguments_by_position_are_checked_too(fake: FakeTransport, method: str, arguments: list[Any]) -> None:
-    """It does not matter how an argument was given."""
+def test_positional_arguments_are_checked(fake: FakeTransport, method: str, arguments: list[Any]) -> None:
+    """Positional arguments are checked like those by name."""
     with pytest.raises(InvalidInput):
         attrgetter(method)(ChatarminOS(transport=fake))(*arguments)
 
@@ -291,8 +291,8 @@ def test_arguments_by_position_are_checked_too(fake: FakeTransport, method: str,
 
 @pytest.mark.parametrize(("method", "argument"), TEXT)
 @pytest.mark.parametrize("value", ["\0", "a\0", "\0a b", "é\0"], ids=repr)
-def test_nul_in_text_is_refused(fake: FakeTransport, method: str, argument: str, value: str) -> None:
-    """A database fails over U+0000 each time: it is refused wherever text is given, ids and keys of events included."""
+def test_nul_in_text_is_rejected(fake: FakeTransport, method: str, argument: str, value: str) -> None:
+    """A database never stores U+0000: it is rejected in every text, ids and keys of events included."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
@@ -319,15 +319,15 @@ def test_nul_in_text_is_refused(fake: FakeTransport, method: str, argument: str,
         ("tiers.apply", {"features": {"seats": {"\0": 1}}}, "features.seats"),
     ],
 )
-def test_nul_is_refused_inside_arguments(
+def test_nul_inside_arguments_is_rejected(
     fake: FakeTransport, method: str, arguments: dict[str, Any], field: str
 ) -> None:
-    """U+0000 is refused in hints, contacts, mappings and keys by its place."""
+    """U+0000 is rejected in hints, contacts, mappings and keys with its place."""
     assert refused(fake, method, **arguments).field == field
 
 
 @pytest.mark.parametrize("value", [{"a": "\0"}, ["\0"], "\0", {"\0": 1}], ids=repr)
-def test_nul_is_refused_in_calls_by_path(fake: FakeTransport, value: Any) -> None:
+def test_nul_in_calls_by_path_is_rejected(fake: FakeTransport, value: Any) -> None:
     """The input of a call by its path is checked in the same way, and so is the path."""
     client = ChatarminOS(transport=fake)
 
@@ -352,18 +352,18 @@ POISONOUS = ["__proto__", "constructor", "prototype"]
         ("contacts.bulk_upsert", "contacts", lambda key: [{"email": "a@b.co", "metadata": {key: 1}}], "[0].metadata"),
     ],
 )
-def test_keys_of_javascript_are_refused(
+def test_special_keys_are_rejected(
     fake: FakeTransport, method: str, *, argument: str, make: Callable[[str], Any], place: str, key: str
 ) -> None:
-    """Keys that JavaScript treats specially are refused at any depth, for the service would lose them in silence."""
+    """Keys with a meaning in JavaScript are rejected at any depth, as the service would drop them silently."""
     error = refused(fake, method, **{argument: make(key)})
 
     assert error.field == f"{argument}{place}.{key}"
 
 
 @pytest.mark.parametrize("key", POISONOUS)
-def test_keys_of_javascript_are_refused_in_calls_by_path(fake: FakeTransport, key: str) -> None:
-    """So are those in the input of a call by its path."""
+def test_special_keys_in_calls_by_path_are_rejected(fake: FakeTransport, key: str) -> None:
+    """The input of a call by its path is checked in the same way."""
     with pytest.raises(InvalidInput) as caught:
         ChatarminOS(transport=fake).call("a.b", {"a": [{key: 1}]})
 
@@ -410,20 +410,20 @@ SPACES = [" ann@acme.com", "ann@acme.com ", "\tann@acme.com\r\n", "\u00a0ann@acm
     ],
     ids=["companies.create", "contacts.create", "mapping", "ContactInput", "smart_link", "Hints", "onboard"],
 )
-def test_an_address_is_trimmed(
+def test_address_is_trimmed(
     fake: FakeTransport, method: str, make: Callable[[str], Any], found: Callable[[Any], Any], given: str
 ) -> None:
     """White space around an address is not sent, wherever an address is given."""
     assert found(sent(fake, method, **make(given))) == "ann@acme.com"
 
 
-def test_only_the_ends_of_an_address_are_trimmed(fake: FakeTransport) -> None:
-    """Whether the rest is an address is for the service to say."""
+def test_address_keeps_inner_white_space(fake: FakeTransport) -> None:
+    """The service checks the rest of an address."""
     assert sent(fake, "contacts.create", email=" a b@acme.com ")["email"] == "a b@acme.com"
 
 
 def test_other_text_is_not_trimmed(fake: FakeTransport) -> None:
-    """Names and ids are sent as they are."""
+    """Names and ids are sent unchanged."""
     received = sent(fake, "contacts.create", company_id=" c ", name=" Ann ")
 
     assert (received["companyId"], received["name"]) == (" c ", " Ann ")
@@ -442,8 +442,8 @@ FLAGS = [
 
 @pytest.mark.parametrize(("method", "argument"), FLAGS)
 @pytest.mark.parametrize("value", [1, 0, 1.0, "true", "", "False", [], {}, Plain()], ids=shown)
-def test_a_flag_is_true_or_false(fake: FakeTransport, method: str, argument: str, value: object) -> None:
-    """What is only like True or False is refused."""
+def test_boolean_rejects_other_types(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Other values that are true or false in Python are rejected."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
@@ -457,8 +457,8 @@ def test_a_flag_is_true_or_false(fake: FakeTransport, method: str, argument: str
         ("links.reset", "reset_mrr", "resetMrr"),
     ],
 )
-def test_these_flags_are_sent_only_where_true(method: str, argument: str, name: str) -> None:
-    """A flag that is False by default is left out where it is False."""
+def test_boolean_with_default_false_is_sent_if_true(method: str, argument: str, name: str) -> None:
+    """A boolean whose default is False is omitted if it is False."""
     without, false, true = (
         sent(FakeTransport(demo_catalogue()), method, **given) for given in ({}, {argument: False}, {argument: True})
     )
@@ -471,8 +471,8 @@ def test_these_flags_are_sent_only_where_true(method: str, argument: str, name: 
     ("method", "argument", "name"),
     [("contacts.create", "is_primary", "isPrimary"), ("features.set_access", "is_enabled", "isEnabled")],
 )
-def test_flags_without_a_default_are_sent_as_given(method: str, argument: str, name: str) -> None:
-    """Not given, True and False are three different things where a flag may be left out."""
+def test_optional_boolean_has_three_states(method: str, argument: str, name: str) -> None:
+    """Omitted, True and False are three different inputs of an optional boolean."""
     without, true, false = (
         sent(FakeTransport(demo_catalogue()), method, **{argument: given}) for given in (None, True, False)
     )
@@ -488,8 +488,8 @@ MAPPINGS = [*FREE, ("tiers.apply", "features"), ("subscriptions.create", "featur
 
 @pytest.mark.parametrize(("method", "argument"), MAPPINGS)
 @pytest.mark.parametrize("value", ["", "{}", 5, True, [], [("a", 1)], (), {"a"}, b"{}", Plain()], ids=shown)
-def test_what_is_no_mapping_is_refused(fake: FakeTransport, method: str, argument: str, value: object) -> None:
-    """Pairs, JSON text and the like are no mappings."""
+def test_non_mapping_is_rejected(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Pairs, JSON text and the like are not mappings."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
@@ -521,10 +521,10 @@ NO_JSON = [
 
 @pytest.mark.parametrize(("method", "argument"), FREE)
 @pytest.mark.parametrize("value", NO_JSON, ids=shown)
-def test_what_cannot_travel_is_refused_where_it_is(
+def test_unserializable_value_is_rejected_at_its_place(
     fake: FakeTransport, method: str, argument: str, value: object
 ) -> None:
-    """A value that JSON does not know is named by its place; nothing is converted."""
+    """A value that is not JSON-serializable is named by its place; none is converted."""
     error = refused(fake, method, **{argument: {"fine": 1, "paid_at": value}})
 
     assert f"{argument}.paid_at" == error.field
@@ -532,10 +532,8 @@ def test_what_cannot_travel_is_refused_where_it_is(
 
 @pytest.mark.parametrize("method", ["tiers.apply", "subscriptions.create"])
 @pytest.mark.parametrize("value", NO_JSON, ids=shown)
-def test_what_cannot_travel_in_an_override_is_refused_where_it_is(
-    fake: FakeTransport, method: str, value: object
-) -> None:
-    """The place inside the overrides is named: the feature and the key."""
+def test_unserializable_override_is_rejected_at_its_place(fake: FakeTransport, method: str, value: object) -> None:
+    """The place inside the overrides is the feature and the key."""
     error = refused(fake, method, features={"ai_credit": {}, "seats": {"max_quantity": value}})
 
     assert error.field == "features.seats.max_quantity"
@@ -552,10 +550,8 @@ def test_what_cannot_travel_in_an_override_is_refused_where_it_is(
     ],
 )
 @pytest.mark.parametrize(("method", "argument"), FREE)
-def test_a_place_inside_is_named_in_full(
-    fake: FakeTransport, method: str, argument: str, value: object, place: str
-) -> None:
-    """Keys are joined with dots, and numbers of lists stand in brackets."""
+def test_place_is_complete(fake: FakeTransport, method: str, argument: str, value: object, place: str) -> None:
+    """Keys are joined with dots, and indices are in brackets."""
     error = refused(fake, method, **{argument: value})
 
     assert f"{argument}.{place}" == error.field
@@ -563,8 +559,8 @@ def test_a_place_inside_is_named_in_full(
 
 @pytest.mark.parametrize("key", [1, None, True, 1.5, b"key", ("a", "b"), SOME_UUID, Plain()], ids=shown)
 @pytest.mark.parametrize(("method", "argument"), FREE)
-def test_keys_are_text(fake: FakeTransport, method: str, argument: str, key: object) -> None:
-    """No key is made into text, neither of the mapping nor of one inside."""
+def test_keys_must_be_text(fake: FakeTransport, method: str, argument: str, key: object) -> None:
+    """No key is converted to text, at any level."""
     for value in ({key: 1}, {"inner": {key: 1}}):
         error = refused(fake, method, **{argument: value})
         assert str(error.field).startswith(argument)
@@ -579,16 +575,16 @@ def test_keys_are_text(fake: FakeTransport, method: str, argument: str, key: obj
     ],
 )
 @pytest.mark.parametrize(("method", "argument"), FREE)
-def test_what_no_json_can_hold_is_refused(fake: FakeTransport, method: str, argument: str, value: object) -> None:
-    """Circles, endless depth and numbers beyond writing are refused like all that cannot travel."""
+def test_loops_and_large_numbers_are_rejected(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Loops, endless depth and numbers too long to print are rejected like other values."""
     error = refused(fake, method, **{argument: value})
 
     assert str(error.field).startswith(argument)
 
 
 @pytest.mark.parametrize(("method", "argument"), FREE)
-def test_json_travels_as_it_is(fake: FakeTransport, method: str, argument: str) -> None:
-    """Every kind of JSON value arrives, keys are never renamed, and tuples go as lists."""
+def test_json_is_sent_unchanged(fake: FakeTransport, method: str, argument: str) -> None:
+    """Every kind of JSON value is sent, keys keep their names, and tuples are sent as lists."""
     value = {"snake_key": {"camelKey": [1, 2.5, True, False, None, "", "é", ("a", ("b",), ())]}, "": {}}
 
     received = sent(fake, method, **{argument: value})
@@ -598,7 +594,7 @@ def test_json_travels_as_it_is(fake: FakeTransport, method: str, argument: str) 
 
 
 @pytest.mark.parametrize(("method", "argument"), MAPPINGS)
-def test_any_mapping_is_a_mapping(fake: FakeTransport, method: str, argument: str) -> None:
+def test_mapping_need_not_be_a_dict(fake: FakeTransport, method: str, argument: str) -> None:
     """A mapping need not be a dict."""
     value: dict[str, Any] = {"seats": {"max_quantity": 5}}
 
@@ -608,13 +604,13 @@ def test_any_mapping_is_a_mapping(fake: FakeTransport, method: str, argument: st
 
 
 @pytest.mark.parametrize(("method", "argument"), FREE)
-def test_an_empty_mapping_is_sent(fake: FakeTransport, method: str, argument: str) -> None:
-    """Nothing in it is not the same as not given."""
+def test_empty_mapping_is_sent(fake: FakeTransport, method: str, argument: str) -> None:
+    """An empty mapping differs from an omitted one."""
     assert sent(fake, method, **{argument: {}})[argument] == {}
 
 
 def test_keys_of_overrides_are_not_renamed(fake: FakeTransport) -> None:
-    """Feature codes and the keys inside travel as they are, null as well."""
+    """Feature codes and the keys inside are sent unchanged, null as well."""
     features = {"ai_credit": {"included_quantity": 100, "max_quantity": None}, "seats": {}}
 
     received = sent(fake, "tiers.apply", features=features)
@@ -630,23 +626,23 @@ TOO_LARGE = [2**53, -(2**53), 10**400]
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, *TOO_LARGE, 0, 0.0, -0.0, -1, -0.5, None], ids=shown)
-def test_a_quantity_is_a_finite_number_above_zero(fake: FakeTransport, value: object) -> None:
-    """Flags, decimals, text and numbers that cannot be counted are no quantities."""
+def test_invalid_quantity_is_rejected(fake: FakeTransport, value: object) -> None:
+    """Booleans, decimals, text and infinite numbers are not quantities."""
     error = refused(fake, "billing.track_usage", quantity=value)
 
     assert error.field == "quantity"
 
 
 @pytest.mark.parametrize("value", [1, 2**53 - 1, 0.1, 5e-324, 2.0, 1.5])
-def test_a_quantity_travels_as_it_is(fake: FakeTransport, value: float) -> None:
-    """Every finite number above zero may be counted."""
+def test_quantity_is_sent_unchanged(fake: FakeTransport, value: float) -> None:
+    """Every finite number above zero is a quantity."""
     assert sent(fake, "billing.track_usage", quantity=value)["quantity"] == value
 
 
 @pytest.mark.parametrize("argument", ["quantity_limit", "included_quantity"])
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, *TOO_LARGE, -1, -0.5], ids=shown)
-def test_a_limit_is_a_number_of_at_least_zero(fake: FakeTransport, argument: str, value: object) -> None:
-    """A limit below zero, or one that is no number, is refused."""
+def test_invalid_limit_is_rejected(fake: FakeTransport, argument: str, value: object) -> None:
+    """A negative limit, or one that is not a number, is rejected."""
     error = refused(fake, "features.set_access", **{argument: value})
 
     assert argument == error.field
@@ -656,21 +652,21 @@ def test_a_limit_is_a_number_of_at_least_zero(fake: FakeTransport, argument: str
     ("argument", "name"), [("quantity_limit", "quantityLimit"), ("included_quantity", "includedQuantity")]
 )
 @pytest.mark.parametrize("value", [0, 0.5, 10, 2**53 - 1])
-def test_a_limit_travels_as_it_is(fake: FakeTransport, argument: str, name: str, value: float) -> None:
+def test_limit_is_sent_unchanged(fake: FakeTransport, argument: str, name: str, value: float) -> None:
     """Zero is a limit too."""
     assert sent(fake, "features.set_access", **{argument: value})[name] == value
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, *NOT_FINITE, *TOO_LARGE, -0.01, 1.01, 60, -1, 2], ids=shown)
-def test_a_confidence_is_a_fraction(fake: FakeTransport, value: object) -> None:
-    """A confidence is between 0 and 1; a percentage is refused."""
+def test_invalid_confidence_is_rejected(fake: FakeTransport, value: object) -> None:
+    """A confidence is between 0 and 1; a percentage is rejected."""
     error = refused(fake, "companies.smart_link", min_confidence=value)
 
     assert error.field == "min_confidence"
 
 
 @pytest.mark.parametrize("value", [0, 1, 0.0, 0.6, 1.0])
-def test_a_confidence_travels_as_it_is(fake: FakeTransport, value: float) -> None:
+def test_confidence_is_sent_unchanged(fake: FakeTransport, value: float) -> None:
     """Both ends are fractions too."""
     assert sent(fake, "companies.smart_link", min_confidence=value) == {
         "externalOrgId": "org_1",
@@ -678,8 +674,8 @@ def test_a_confidence_travels_as_it_is(fake: FakeTransport, value: float) -> Non
     }
 
 
-def test_numbers_beyond_writing_are_refused_all_the_same(fake: FakeTransport) -> None:
-    """A number with more digits than Python writes breaks no message."""
+def test_numbers_too_long_to_print_are_rejected(fake: FakeTransport) -> None:
+    """A number with more digits than Python prints breaks no message."""
     for method, argument in (
         ("billing.track_usage", "quantity"),
         ("features.set_access", "quantity_limit"),
@@ -696,7 +692,7 @@ def test_numbers_beyond_writing_are_refused_all_the_same(fake: FakeTransport) ->
 @pytest.mark.parametrize(
     "value", ["gift", "Manual", " manual", "", " ", 5, True, b"manual", ["manual"], Plain()], ids=shown
 )
-def test_an_unknown_source_is_refused(fake: FakeTransport, value: object) -> None:
+def test_unknown_source_is_rejected(fake: FakeTransport, value: object) -> None:
     """A source is one of the four that the service knows."""
     error = refused(fake, "features.set_access", source=value)
 
@@ -704,7 +700,7 @@ def test_an_unknown_source_is_refused(fake: FakeTransport, value: object) -> Non
 
 
 @pytest.mark.parametrize("value", ["subscription", "manual", "trial", "api", Plan.MANUAL])
-def test_a_known_source_is_sent(fake: FakeTransport, value: str) -> None:
+def test_known_source_is_sent(fake: FakeTransport, value: str) -> None:
     """Each of the four is sent."""
     assert str(value) == sent(fake, "features.set_access", source=value)["source"]
 
@@ -713,8 +709,8 @@ def test_a_known_source_is_sent(fake: FakeTransport, value: str) -> None:
 
 
 @pytest.mark.parametrize("whom", [{"company_id": None}, {"company_id": "c", "external_org_id": "org_1"}])
-def test_set_access_takes_one_company(fake: FakeTransport, whom: dict[str, Any]) -> None:
-    """Neither and both of the ways to name a company are refused."""
+def test_set_access_requires_one_company(fake: FakeTransport, whom: dict[str, Any]) -> None:
+    """Neither or both ids of a company are rejected."""
     error = refused(fake, "features.set_access", is_enabled=True, **whom)
 
     assert error.field in {"company_id", "external_org_id"}
@@ -731,8 +727,8 @@ def test_set_access_takes_one_company(fake: FakeTransport, whom: dict[str, Any])
     ],
     ids="+".join,
 )
-def test_onboard_takes_a_checkout_or_a_subscription(fake: FakeTransport, arguments: dict[str, Any]) -> None:
-    """Both of them, or a customer without a subscription, are refused."""
+def test_onboard_rejects_conflicting_billing(fake: FakeTransport, arguments: dict[str, Any]) -> None:
+    """A checkout with a subscription, or a customer without a subscription, is rejected."""
     error = refused(fake, "onboard", **arguments)
 
     assert error.field in arguments or error.field == "stripe_subscription_id"
@@ -773,8 +769,8 @@ VIENNA = timezone(timedelta(hours=1))
     ],
     ids=shown,
 )
-def test_an_instant_knows_its_offset(fake: FakeTransport, method: str, argument: str, value: object) -> None:
-    """Whoever does not say where the clock hangs, or says no time at all, is refused."""
+def test_instant_without_an_offset_is_rejected(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """A value without an offset from UTC, or without a time, is rejected."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
@@ -782,7 +778,7 @@ def test_an_instant_knows_its_offset(fake: FakeTransport, method: str, argument:
 
 @pytest.mark.parametrize(("method", "argument"), INSTANTS)
 @pytest.mark.parametrize("value", [date(2024, 1, 15), "2024-01-15"])
-def test_a_day_is_no_instant(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+def test_day_is_rejected_as_an_instant(fake: FakeTransport, method: str, argument: str, value: object) -> None:
     """Only the end of an access may be a day."""
     error = refused(fake, method, **{argument: value})
 
@@ -800,10 +796,10 @@ def test_a_day_is_no_instant(fake: FakeTransport, method: str, argument: str, va
     ],
     ids=shown,
 )
-def test_an_instant_beyond_the_calendar_is_refused(
+def test_instant_beyond_the_calendar_is_rejected(
     fake: FakeTransport, method: str, argument: str, value: object
 ) -> None:
-    """An instant whose year in UTC cannot be written is refused like any other mistake."""
+    """An instant outside the years 1 to 9999 in UTC is rejected."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
@@ -826,17 +822,17 @@ def test_an_instant_beyond_the_calendar_is_refused(
     ],
     ids=shown,
 )
-def test_instants_travel_in_utc_with_milliseconds(
+def test_instant_is_sent_in_utc_with_milliseconds(
     fake: FakeTransport, method: str, argument: str, value: object, expected: str
 ) -> None:
-    """Whatever its zone an instant travels in UTC; what is finer than a millisecond is cut, not rounded."""
+    """Instants of any zone are sent in UTC; fractions of a millisecond are cut, not rounded."""
     received = sent(fake, method, **{argument: value})
 
     assert expected == received[WIRE[argument]]
 
 
 @pytest.mark.parametrize("value", [date(2025, 12, 31), "2025-12-31"])
-def test_access_may_end_with_the_beginning_of_a_day(fake: FakeTransport, value: object) -> None:
+def test_access_may_end_at_the_start_of_a_day(fake: FakeTransport, value: object) -> None:
     """A day as the end of an access is its start in UTC."""
     received = sent(fake, "features.set_access", valid_until=value)
 
@@ -845,53 +841,53 @@ def test_access_may_end_with_the_beginning_of_a_day(fake: FakeTransport, value: 
 
 # Hints
 
-HINTED = ["companies.smart_link", "onboard"]
+HINT_METHODS = ["companies.smart_link", "onboard"]
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     "value", ["Acme", b"Acme", 5, True, ["acme.com"], [("domain", "acme.com")], Plain()], ids=shown
 )
-def test_hints_are_hints_or_a_mapping(fake: FakeTransport, method: str, value: object) -> None:
-    """Nothing else can be read as hints."""
+def test_invalid_hints_are_rejected(fake: FakeTransport, method: str, value: object) -> None:
+    """Only hints and mappings are hints."""
     error = refused(fake, method, hints=value)
 
     assert error.field == "hints"
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize("key", ["companyName", "compnay_name", "email", "Domain", ""])
-def test_an_unknown_hint_is_named(fake: FakeTransport, method: str, key: str) -> None:
-    """A typo, or a key as the wire has it, is refused and named."""
+def test_unknown_hint_is_rejected(fake: FakeTransport, method: str, key: str) -> None:
+    """A typo, or a wire name, is rejected by name."""
     error = refused(fake, method, hints={"domain": "acme.com", key: "Acme"})
 
     assert str(error.field).startswith("hints")
     assert key in str(error)
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize("key", ["company_name", "domain"])
 @pytest.mark.parametrize("value", [5, 0, True, False, b"acme.com", ["acme.com"], SOME_UUID, Plain()], ids=shown)
-def test_a_hint_is_text(fake: FakeTransport, method: str, key: str, value: object) -> None:
-    """A hint that is no text is refused by its name."""
+def test_non_text_hint_is_rejected(fake: FakeTransport, method: str, key: str, value: object) -> None:
+    """A hint of another type is rejected by name."""
     error = refused(fake, method, hints={key: value})
 
     assert f"hints.{key}" == error.field
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize("value", ["ann@acme.com", b"ann@acme.com", 5, True, Plain()], ids=shown)
-def test_emails_are_a_list(fake: FakeTransport, method: str, value: object) -> None:
-    """One text where a list of texts is meant is refused, as is whatever is no list."""
+def test_emails_must_be_a_list(fake: FakeTransport, method: str, value: object) -> None:
+    """One text instead of a list, or another type, is rejected."""
     error = refused(fake, method, hints={"emails": value})
 
     assert error.field == "hints.emails"
 
 
 @pytest.mark.parametrize("value", [5, True, b"ann@acme.com", ["ann@acme.com"], SOME_UUID, Plain()], ids=shown)
-@pytest.mark.parametrize("method", HINTED)
-def test_an_email_of_the_hints_is_text(fake: FakeTransport, method: str, value: object) -> None:
-    """The refusal of an e-mail address that is no text says which it is."""
+@pytest.mark.parametrize("method", HINT_METHODS)
+def test_non_text_email_is_rejected(fake: FakeTransport, method: str, value: object) -> None:
+    """The error of an e-mail address of another type has its index."""
     error = refused(fake, method, hints={"emails": ["ann@acme.com", value]})
 
     assert error.field == "hints.emails[1]"
@@ -900,8 +896,8 @@ def test_an_email_of_the_hints_is_text(fake: FakeTransport, method: str, value: 
 @pytest.mark.parametrize(
     "arguments", [{"emails": "ann@acme.com"}, {"emails": 5}, {"company_name": 5}, {"domain": b"acme.com"}], ids=repr
 )
-def test_hints_are_checked_wherever_they_are_made(fake: FakeTransport, arguments: dict[str, Any]) -> None:
-    """A `Hints` that is wrong is refused no later than it is used."""
+def test_hints_are_checked_at_construction(fake: FakeTransport, arguments: dict[str, Any]) -> None:
+    """Invalid `Hints` are rejected before they are used."""
     (name,) = arguments
 
     with pytest.raises(InvalidInput, match=name) as caught:
@@ -911,7 +907,7 @@ def test_hints_are_checked_wherever_they_are_made(fake: FakeTransport, arguments
     assert list(fake.calls) == []
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     "hints",
     [
@@ -922,15 +918,15 @@ def test_hints_are_checked_wherever_they_are_made(fake: FakeTransport, arguments
     ],
     ids=lambda hints: type(hints).__name__,
 )
-def test_hints_travel_in_the_names_of_the_wire(fake: FakeTransport, method: str, hints: Hints) -> None:
-    """Hints and mappings of the same hints are sent alike."""
+def test_hints_are_sent_in_wire_names(fake: FakeTransport, method: str, hints: Hints) -> None:
+    """Hints and an equal mapping are sent alike."""
     received = sent(fake, method, hints=hints)
 
     expected = {"companyName": "Acme", "domain": "acme.com", "emails": ["a@acme.com", "b@acme.com"]}
     assert {"externalOrgId": "org_1", "hints": expected} == received
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     "hints",
     [
@@ -943,12 +939,12 @@ def test_hints_travel_in_the_names_of_the_wire(fake: FakeTransport, method: str,
     ],
     ids=repr,
 )
-def test_hints_that_say_nothing_are_not_sent(fake: FakeTransport, method: str, hints: object) -> None:
-    """Blank hints count as not given."""
+def test_blank_hints_are_omitted(fake: FakeTransport, method: str, hints: object) -> None:
+    """Blank hints count as omitted."""
     assert sent(fake, method, hints=hints) == {"externalOrgId": "org_1"}
 
 
-@pytest.mark.parametrize("method", HINTED)
+@pytest.mark.parametrize("method", HINT_METHODS)
 @pytest.mark.parametrize(
     ("hints", "expected"),
     [
@@ -957,10 +953,8 @@ def test_hints_that_say_nothing_are_not_sent(fake: FakeTransport, method: str, h
         (Hints(domain=" ", emails=("a@acme.com",)), {"emails": ["a@acme.com"]}),
     ],
 )
-def test_only_hints_that_say_something_are_sent(
-    fake: FakeTransport, method: str, hints: object, expected: dict[str, Any]
-) -> None:
-    """Each hint is left out where it is blank."""
+def test_blank_hint_is_omitted(fake: FakeTransport, method: str, hints: object, expected: dict[str, Any]) -> None:
+    """Each blank hint is omitted."""
     assert expected == sent(fake, method, hints=hints)["hints"]
 
 
@@ -983,8 +977,8 @@ def test_only_hints_that_say_something_are_sent(
     ],
     ids=shown,
 )
-def test_contacts_are_many(fake: FakeTransport, value: object) -> None:
-    """One contact, or one text, is no list of contacts."""
+def test_contacts_must_be_a_list(fake: FakeTransport, value: object) -> None:
+    """One contact, or one text, is not a list of contacts."""
     error = refused(fake, "contacts.bulk_upsert", contacts=value)
 
     assert error.field == "contacts"
@@ -993,8 +987,8 @@ def test_contacts_are_many(fake: FakeTransport, value: object) -> None:
 @pytest.mark.parametrize(
     "value", ["ann@acme.com", None, 5, ["ann@acme.com"], [("email", "ann@acme.com")], Plain()], ids=shown
 )
-def test_each_contact_is_one(fake: FakeTransport, value: object) -> None:
-    """What is no contact is refused by its number."""
+def test_invalid_contact_is_rejected_by_index(fake: FakeTransport, value: object) -> None:
+    """Any other object is rejected with its index."""
     error = refused(fake, "contacts.bulk_upsert", contacts=[{"email": "ann@acme.com"}, value])
 
     assert error.field == "contacts[1]"
@@ -1022,8 +1016,8 @@ def test_each_contact_is_one(fake: FakeTransport, value: object) -> None:
         ({"metadata": {"a": [{"b": math.nan}]}}, "metadata.a[0].b"),
     ],
 )
-def test_what_is_wrong_with_a_contact_is_named_in_full(fake: FakeTransport, wrong: dict[str, Any], place: str) -> None:
-    """The refusal tells the number of the contact and the name of the field."""
+def test_error_of_a_contact_names_index_and_field(fake: FakeTransport, wrong: dict[str, Any], place: str) -> None:
+    """The error has the index of the contact and the name of the field."""
     fine = {"email": "ann@acme.com"}
 
     error = refused(fake, "contacts.bulk_upsert", contacts=[fine, fine, fine, fine | wrong, fine])
@@ -1031,24 +1025,24 @@ def test_what_is_wrong_with_a_contact_is_named_in_full(fake: FakeTransport, wron
     assert f"contacts[3].{place}" == error.field
 
 
-def test_a_contact_needs_an_address(fake: FakeTransport) -> None:
-    """A contact without an e-mail address is refused by its number."""
+def test_contact_requires_an_address(fake: FakeTransport) -> None:
+    """A contact without an e-mail address is rejected with its index."""
     error = refused(fake, "contacts.bulk_upsert", contacts=[{"email": "ann@acme.com"}, {"name": "Bob"}])
 
     assert error.field == "contacts[1].email"
 
 
 @pytest.mark.parametrize("key", ["isPrimary", "avatarUrl", "e_mail", "company_id", ""])
-def test_an_unknown_key_of_a_contact_is_named(fake: FakeTransport, key: str) -> None:
-    """A typo, or a key as the wire has it, is refused and named."""
+def test_unknown_key_of_a_contact_is_rejected(fake: FakeTransport, key: str) -> None:
+    """A typo, or a wire name, is rejected by name."""
     error = refused(fake, "contacts.bulk_upsert", contacts=[{"email": "a@acme.com"}, {"email": "b@acme.com", key: "x"}])
 
     assert str(error.field).startswith("contacts[1]")
     assert key in str(error)
 
 
-def test_contacts_travel_in_the_names_of_the_wire(fake: FakeTransport) -> None:
-    """Inputs, mappings and any iterable of them are sent alike; what is None is left out."""
+def test_contacts_are_sent_in_wire_names(fake: FakeTransport) -> None:
+    """Inputs, mappings and any iterable of them are sent alike; None is omitted."""
     # Given
     full = {
         "email": "ann@acme.com",
@@ -1081,12 +1075,12 @@ def test_contacts_travel_in_the_names_of_the_wire(fake: FakeTransport) -> None:
 
 
 @pytest.mark.parametrize("contacts", [[], (), iter(())])
-def test_no_contacts_are_sent_as_an_empty_list(fake: FakeTransport, contacts: object) -> None:
+def test_empty_list_of_contacts_is_sent(fake: FakeTransport, contacts: object) -> None:
     """An empty list is fine."""
     assert sent(fake, "contacts.bulk_upsert", contacts=contacts) == {"companyId": "c", "contacts": []}
 
 
-# What is not given
+# Omitted arguments
 
 OPTIONAL: dict[str, list[str]] = {
     "companies.create": ["domain", "contact_email", "contact_name", "created_at"],
@@ -1112,8 +1106,8 @@ OPTIONAL: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("method", OPTIONAL)
-def test_what_is_none_is_left_out(method: str) -> None:
-    """None and not given are the same, and neither is sent as null."""
+def test_none_is_omitted(method: str) -> None:
+    """None equals an omitted argument, and is never sent as null."""
     without = sent(FakeTransport(demo_catalogue()), method)
     none = sent(FakeTransport(demo_catalogue()), method, **dict.fromkeys(OPTIONAL[method]))
 
@@ -1129,8 +1123,8 @@ UNSETTABLE = [
 
 
 @pytest.mark.parametrize(("argument", "name", "value"), UNSETTABLE)
-def test_three_arguments_know_null(argument: str, name: str, value: object) -> None:
-    """Where not given and UNSET are left out, None is sent as null and a value as itself."""
+def test_three_arguments_send_null(argument: str, name: str, value: object) -> None:
+    """For three arguments UNSET is omitted, None is sent as null, and a value as itself."""
     without, unset, none, given = (
         sent(FakeTransport(demo_catalogue()), "features.set_access", **arguments)
         for arguments in ({}, {argument: UNSET}, {argument: None}, {argument: value})
@@ -1142,7 +1136,7 @@ def test_three_arguments_know_null(argument: str, name: str, value: object) -> N
 
 
 def test_unset_is_one_object_and_falsy() -> None:
-    """UNSET stays itself however it is copied."""
+    """UNSET stays the same object in any copy."""
     copies = [copy.copy(UNSET), copy.deepcopy(UNSET), copy.deepcopy([UNSET])[0]]
     copies += [pickle.loads(pickle.dumps(UNSET, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301
 
@@ -1150,8 +1144,8 @@ def test_unset_is_one_object_and_falsy() -> None:
     assert all(one is UNSET for one in copies)
 
 
-def test_an_event_without_a_key_gets_one_of_its_own(fake: FakeTransport) -> None:
-    """Each event that is given no key has a random UUID as its key."""
+def test_event_without_a_key_gets_one(fake: FakeTransport) -> None:
+    """Each event without a key gets a random UUID as its key."""
     for _ in range(2):
         with suppress(ApiError):
             call(fake, "billing.track_usage", {"company_id": "c", "feature_code": "seats", "quantity": 1})
@@ -1221,16 +1215,16 @@ EXPECTED: list[tuple[str, str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "kind", "received"), EXPECTED, ids=[row[0] for row in EXPECTED])
-def test_each_method_makes_one_call(fake: FakeTransport, method: str, path: str, kind: str, received: object) -> None:
-    """A method is one call of one procedure; no input at all is None, an empty one an empty object."""
+def test_method_makes_one_call(fake: FakeTransport, method: str, path: str, kind: str, received: object) -> None:
+    """A method makes one call of one procedure; a missing input is None, an empty one an empty object."""
     sent(fake, method)
 
-    (made,) = fake.calls
-    assert (path, kind, received) == (made.path, made.kind, made.input)
+    (call,) = fake.calls
+    assert (path, kind, received) == (call.path, call.kind, call.input)
 
 
-def test_every_argument_has_its_name_on_the_wire(fake: FakeTransport) -> None:
-    """All arguments of the longest methods travel in camelCase."""
+def test_argument_has_its_wire_name(fake: FakeTransport) -> None:
+    """All arguments of the longest methods are sent in camelCase."""
     # When
     received = [
         sent(
@@ -1309,16 +1303,16 @@ def test_every_argument_has_its_name_on_the_wire(fake: FakeTransport) -> None:
         ("onboard", "hints"),
     ],
 )
-def test_no_value_breaks_the_message(fake: FakeTransport, method: str, argument: str, value: object) -> None:
-    """However a value likes to be shown, it is refused by the argument's name."""
+def test_any_value_is_rejected_by_name(fake: FakeTransport, method: str, argument: str, value: object) -> None:
+    """Any value is rejected by the argument's name, whatever its repr."""
     error = refused(fake, method, **{argument: value})
 
     assert argument == error.field
 
 
 @pytest.mark.parametrize("value", [Rude(), Nothing(), Rude], ids=["rude", "nothing", "class"])
-def test_no_text_breaks_the_message(fake: FakeTransport, value: object) -> None:
-    """Where text is meant the same holds, inside hints and contacts too."""
+def test_any_value_is_rejected_as_text(fake: FakeTransport, value: object) -> None:
+    """The same holds for text arguments, inside hints and contacts too."""
     fields = [
         refused(fake, "tiers.get", tier_code=value).field,
         refused(fake, "onboard", hints={"domain": value}).field,
@@ -1332,8 +1326,8 @@ def test_no_text_breaks_the_message(fake: FakeTransport, value: object) -> None:
 @pytest.mark.parametrize(
     "value", ["features.check", {"company_id": "c"}, None, 5, FeatureCheckInput, Plain()], ids=shown
 )
-def test_send_and_batch_take_requests(fake: FakeTransport, value: Any) -> None:
-    """What is no request is a TypeError, and no request of the same batch is sent."""
+def test_send_and_batch_reject_other_objects(fake: FakeTransport, value: Any) -> None:
+    """Any other object is a TypeError, and no request of the same batch is sent."""
     client = ChatarminOS(transport=fake)
     fine = FeatureCheckInput(company_id="c", feature_code="seats")
 
@@ -1346,7 +1340,7 @@ def test_send_and_batch_take_requests(fake: FakeTransport, value: Any) -> None:
 
 
 def test_requests_are_checked_like_methods(fake: FakeTransport) -> None:
-    """A request that is made by hand is refused no later than it is sent."""
+    """An invalid request is rejected before it is sent."""
     arguments: dict[str, Any] = {"company_id": 5, "feature_code": "seats"}
 
     with pytest.raises(InvalidInput, match="company_id") as caught:

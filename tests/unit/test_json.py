@@ -1,4 +1,4 @@
-"""JSON values: what travels and as what, what does not and where, and how values are shown in messages."""
+"""JSON values: accepted and rejected ones, copies, and values in messages."""
 
 from __future__ import annotations
 
@@ -112,16 +112,16 @@ def _containers(value: Any) -> list[int]:
     return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
 
 
-@pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["copied", "unshared"])
+@pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["to-json", "copy-json"])
 @unhurried
 @given(value=JSON)
-def test_json_travels_as_it_is(copy: Any, value: Any) -> None:
+def test_copy_of_json_is_equal(copy: Any, value: Any) -> None:
     """A copy of JSON is equal, writes the same text, and shares no list and no object."""
-    twin = copy(value)
+    clone = copy(value)
 
-    assert json.dumps(value) == json.dumps(twin)
-    assert value == twin
-    assert not set(_containers(value)) & set(_containers(twin))
+    assert json.dumps(value) == json.dumps(clone)
+    assert value == clone
+    assert not set(_containers(value)) & set(_containers(clone))
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_json_travels_as_it_is(copy: Any, value: Any) -> None:
     ],
     ids=repr,
 )
-def test_what_json_writes_becomes_plain(value: Any, expected: Any) -> None:
-    """Tuples become lists; text, numbers and objects of classes of their own become plain ones."""
-    twin = to_json(value)
+def test_serializable_values_become_plain(value: Any, expected: Any) -> None:
+    """Tuples become lists; text, numbers and objects of subclasses become plain ones."""
+    clone = to_json(value)
 
-    assert expected == twin
-    assert [type(part) for part in _parts(expected)] == [type(part) for part in _parts(twin)]
-    assert json.dumps(expected) == json.dumps(twin)
+    assert expected == clone
+    assert [type(part) for part in _parts(expected)] == [type(part) for part in _parts(clone)]
+    assert json.dumps(expected) == json.dumps(clone)
 
 
 def _parts(value: Any) -> list[Any]:
@@ -162,21 +162,21 @@ def _parts(value: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("value", [True, False, None, 0, -0.0, "", [], {}, 1e308, 5e-324, MAX_SAFE_INTEGER], ids=repr)
-def test_single_values_stay_what_they_are(value: Any) -> None:
-    """A value that JSON has is the same value, of the same type."""
-    twin = to_json(value)
+def test_single_values_stay_unchanged(value: Any) -> None:
+    """A single JSON value stays the same value of the same type."""
+    clone = to_json(value)
 
-    assert repr(value) == repr(twin)
-    assert type(value) is type(twin)
+    assert repr(value) == repr(clone)
+    assert type(value) is type(clone)
 
 
-def test_an_object_keeps_the_order_of_its_keys() -> None:
-    """Keys come out as they went in."""
+def test_object_keeps_the_order_of_its_keys() -> None:
+    """Keys keep their order."""
     assert list(to_json({"b": 1, "a": 2, "c": 3})) == ["b", "a", "c"]
 
 
-def test_what_is_there_twice_is_copied_twice() -> None:
-    """A list that stands in two places becomes two lists."""
+def test_shared_list_becomes_two() -> None:
+    """A list that occurs in two places becomes two lists."""
     one: list[int] = [1]
 
     first, second = to_json([one, one])
@@ -208,8 +208,8 @@ def test_what_is_there_twice_is_copied_twice() -> None:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_nothing_else_is_converted(value: Any) -> None:
-    """What JSON does not write is refused with its type, alone and at its place."""
+def test_other_types_are_rejected(value: Any) -> None:
+    """A value that is not JSON-serializable is rejected with its type, alone and at its place."""
     alone, inside = _refused(value), _refused({"rows": [0, {"it": value}]})
 
     assert str(alone) == f"is not JSON-serializable, got {describe(value)}"
@@ -220,8 +220,8 @@ def test_nothing_else_is_converted(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, Broken("inf")])
-def test_json_has_no_such_numbers(value: float) -> None:
-    """A number that is none is refused."""
+def test_infinite_numbers_are_rejected(value: float) -> None:
+    """NaN and infinities are rejected."""
     assert "expected a finite number" in str(_refused(value))
     assert _refused([[value]]).field == "[0][0]"
 
@@ -229,8 +229,8 @@ def test_json_has_no_such_numbers(value: float) -> None:
 @pytest.mark.parametrize(
     "value", [MAX_SAFE_INTEGER + 1, -MAX_SAFE_INTEGER - 1, 10**4000, 10**5000, Whole(2**53)], ids=short_repr
 )
-def test_integers_that_would_be_rounded_are_refused(value: int) -> None:
-    """An integer that JavaScript cannot hold exactly is refused, however long it is to write."""
+def test_unsafe_integers_are_rejected(value: int) -> None:
+    """An integer that JavaScript does not hold exactly is rejected, whatever its length."""
     refusal = _refused({"n": value})
 
     assert refusal.field == "n"
@@ -239,14 +239,14 @@ def test_integers_that_would_be_rounded_are_refused(value: int) -> None:
 
 
 @pytest.mark.parametrize("value", [MAX_SAFE_INTEGER, -MAX_SAFE_INTEGER])
-def test_integers_up_to_the_largest_travel(value: int) -> None:
-    """The largest integers that JavaScript holds are fine on both sides of zero."""
+def test_safe_integers_are_accepted(value: int) -> None:
+    """JavaScript's largest integers are accepted, positive and negative."""
     assert value == to_json(value)
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\udfff", "\udc00\ud800", Text("\ud83d")])
-def test_half_a_surrogate_pair_is_no_text(half: str) -> None:
-    """Text that cannot be written as UTF-8 is refused as a value and as a key, and the refusal can be."""
+def test_half_a_surrogate_pair_is_rejected(half: str) -> None:
+    """Text without a UTF-8 encoding is rejected as a value and as a key; the message has one."""
     value, key = _refused({"a": [half]}), _refused({"a": {half: 1}})
 
     assert (value.field, key.field) == ("a[0]", "a")
@@ -255,14 +255,14 @@ def test_half_a_surrogate_pair_is_no_text(half: str) -> None:
     assert str(value).encode()
 
 
-def test_a_whole_surrogate_pair_is_text() -> None:
-    """A character beyond the first plane travels."""
+def test_character_beyond_the_first_plane_is_accepted() -> None:
+    """A character beyond the first plane is accepted."""
     assert to_json({"\U0001f511": "\U0001f511"}) == {"\U0001f511": "\U0001f511"}
 
 
 @pytest.mark.parametrize("text", ["\0", "a\0", "\0é", Text("a\0b")], ids=repr)
-def test_nul_is_refused_where_it_is(text: str) -> None:
-    """U+0000, which a database refuses for ever, is refused as a value and as a key; on the wire it may travel."""
+def test_nul_is_rejected_at_its_place(text: str) -> None:
+    """U+0000, which no database stores, is rejected as a value and as a key; unless stored, it is accepted."""
     value, key = _refused({"a": [text]}), _refused({"a": {text: 1}})
 
     assert (value.field, key.field) == ("a[0]", "a")
@@ -282,8 +282,8 @@ def test_nul_is_refused_where_it_is(text: str) -> None:
     ],
     ids=["top", "inside", "list"],
 )
-def test_keys_that_javascript_treats_specially_are_refused(make: Any, place: str, key: str) -> None:
-    """Such a key is dropped in silence or fails there: it is refused by its place at any depth."""
+def test_special_keys_of_javascript_are_rejected(make: Any, place: str, key: str) -> None:
+    """JavaScript drops such a key silently, or fails: it is rejected with its place at any depth."""
     refusal = _refused(make(key))
 
     assert refusal.field == place + str.__str__(key)
@@ -292,16 +292,16 @@ def test_keys_that_javascript_treats_specially_are_refused(make: Any, place: str
 
 
 @pytest.mark.parametrize("word", sorted(FORBIDDEN_KEYS))
-def test_the_names_of_such_keys_are_fine_as_values_and_in_others(word: str) -> None:
-    """Only a key of exactly this name is refused."""
+def test_similar_keys_are_accepted(word: str) -> None:
+    """Only a key of exactly this name is rejected, not a value or a longer key."""
     value = {"kind": word, word.upper(): word, f"{word}_": [word], f" {word}": 1}
 
     assert to_json(value) == value
 
 
 @pytest.mark.parametrize("key", [5, None, True, 1.5, (1, 2), b"key"], ids=repr)
-def test_keys_are_text(key: Any) -> None:
-    """A key of another type is refused at the place of its object, not turned into text."""
+def test_non_text_keys_are_rejected(key: Any) -> None:
+    """A key of another type is rejected at the place of its object, not converted."""
     refusal = _refused({"map": {key: 1}})
 
     assert refusal.field == "map"
@@ -325,8 +325,8 @@ def test_keys_are_text(key: Any) -> None:
     ],
     ids=repr,
 )
-def test_the_place_of_what_cannot_travel_is_named(value: Any, place: str) -> None:
-    """The first value that cannot travel is named by the keys and indices that lead to it."""
+def test_place_of_an_invalid_value_is_named(value: Any, place: str) -> None:
+    """The error names the keys and indices that lead to the first invalid value."""
     refusal = _refused(value)
 
     assert place == refusal.field
@@ -334,23 +334,23 @@ def test_the_place_of_what_cannot_travel_is_named(value: Any, place: str) -> Non
 
 
 @pytest.mark.parametrize("depth", [1, 10, MAX_DEPTH - 1])
-def test_depth_travels(depth: int) -> None:
-    """Lists in lists are fine as deep as anybody nests them."""
+def test_nested_lists_are_accepted(depth: int) -> None:
+    """Lists in lists are accepted up to the limit."""
     value = _nested(depth)
 
     assert value == to_json(value) == copy_json(value)
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH, 490, 100_000])
-def test_too_deep_is_refused(depth: int) -> None:
-    """What is nested deeper than the bound is refused, however deep Python could go from here."""
+def test_deep_nesting_is_rejected(depth: int) -> None:
+    """A value nested deeper than the limit is rejected, whatever the depth that Python could follow."""
     refusal = _refused(_nested(depth))
 
     assert str(refusal) == "must not be nested deeper than 100 levels, or contain itself"
 
 
-def test_a_culprit_is_located_without_looking_twice() -> None:
-    """Naming the place of what cannot travel takes one walk, also in a value that branches at each level."""
+def test_invalid_value_is_located_in_one_walk() -> None:
+    """Naming the place of an invalid value takes one walk, also in a value that branches at each level."""
     value: Any = [{1}]
     for _ in range(MAX_DEPTH - 1):
         value = [value, value]
@@ -359,16 +359,16 @@ def test_a_culprit_is_located_without_looking_twice() -> None:
     assert _refused([[1], {"a": {}}, {"b": {1}}]).field == "[2].b"
 
 
-def test_what_contains_itself_many_times_is_refused_at_once() -> None:
-    """A loop with many ways through it is not gone through on all of them."""
+def test_branching_loop_is_rejected_at_once() -> None:
+    """A loop with many paths is not walked on all of them."""
     loop: list[Any] = []
     loop += [loop] * 100
 
     assert "contain itself" in str(_refused({"a": loop}))
 
 
-def test_what_contains_itself_is_refused() -> None:
-    """A list or object that contains itself is refused, not followed for ever."""
+def test_loop_is_rejected() -> None:
+    """A list or object that contains itself is rejected, not followed for ever."""
     loop: list[Any] = []
     loop.append({"again": loop})
     circle: dict[str, Any] = {}
@@ -379,15 +379,15 @@ def test_what_contains_itself_is_refused() -> None:
     assert "contain itself" in str(_refused({"a": (1, loop)}))
 
 
-def test_unshared_is_for_json_alone() -> None:
-    """What is no list and no object is handed on as it is, for JSON has nothing else that could change."""
+def test_copy_json_copies_lists_and_objects_only() -> None:
+    """Other values are returned unchanged, as JSON has no other mutable type."""
     pair, mine = (1, [2]), Mine(a=1)
 
-    twin = copy_json({"pair": pair, "mine": mine, "list": [pair]})
+    clone = copy_json({"pair": pair, "mine": mine, "list": [pair]})
 
-    assert twin["pair"] is pair
-    assert twin["mine"] is mine
-    assert twin["list"][0] is pair
+    assert clone["pair"] is pair
+    assert clone["mine"] is mine
+    assert clone["list"][0] is pair
     assert copy_json(pair) is pair
 
 
@@ -400,8 +400,8 @@ def test_unshared_is_for_json_alone() -> None:
         (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000Z"),
     ],
 )
-def test_an_instant_is_written_in_utc(moment: datetime, expected: str) -> None:
-    """An instant is text in UTC with milliseconds and Z; what is finer is cut."""
+def test_instant_is_text_in_utc(moment: datetime, expected: str) -> None:
+    """An instant is text in UTC with milliseconds and Z; smaller fractions are cut."""
     assert expected == timestamp_text(moment)
 
 
@@ -430,41 +430,41 @@ def test_an_instant_is_written_in_utc(moment: datetime, expected: str) -> None:
     ],
     ids=lambda value: short_repr(value, 30),
 )
-def test_a_value_is_described_by_type_and_text(value: Any, expected: str) -> None:
-    """A message names the type, once, and the value, and does not fail over what cannot be shown."""
+def test_describe_shows_type_and_value(value: Any, expected: str) -> None:
+    """A message names the type once, and the value, and does not fail if a value has no repr."""
     assert expected == describe(value)
 
 
 @pytest.mark.parametrize("length", [0, 1, 57, 58])
-def test_a_short_text_is_shown_whole(length: int) -> None:
-    """What fits is shown as it is."""
+def test_short_text_is_shown_completely(length: int) -> None:
+    """A text within the limit is unchanged."""
     value = "x" * length
 
     assert repr(value) == short_repr(value)
 
 
-@pytest.mark.parametrize("at_most", [20, 21, 60, 61])
+@pytest.mark.parametrize("max_length", [20, 21, 60, 61])
 @pytest.mark.parametrize("length", [59, 60, 1000, 100_000])
-def test_a_long_text_is_cut_in_the_middle(length: int, at_most: int) -> None:
-    """What does not fit keeps its beginning and its end, and never more than was asked for."""
+def test_long_text_is_cut_in_the_middle(length: int, max_length: int) -> None:
+    """A longer text keeps its beginning and its end, within the limit."""
     value = "a" * length + "z"
 
-    text = short_repr(value, at_most)
+    text = short_repr(value, max_length)
 
-    assert len(text) <= at_most
+    assert len(text) <= max_length
     assert re.fullmatch(r"'a+\.\.\.a*z'", text)
 
 
-@pytest.mark.parametrize("value", [Rude(), _nested(100_000), {"a": Rude()}], ids=["rude", "deep", "rude inside"])
-def test_a_value_that_cannot_be_shown_breaks_no_message(value: Any) -> None:
-    """A repr that fails, for whatever reason, is said to fail."""
+@pytest.mark.parametrize("value", [Rude(), _nested(100_000), {"a": Rude()}], ids=["rude", "deep", "rude-inside"])
+def test_failing_repr_breaks_no_message(value: Any) -> None:
+    """The message says that the repr fails, whatever the reason."""
     assert short_repr(value) == "(its repr fails)"
 
 
 @unhurried
 @given(value=JSON)
-def test_no_message_is_long(value: Any) -> None:
-    """However large a value is, its text is short."""
+def test_message_is_short_for_any_value(value: Any) -> None:
+    """The text of a large value is short."""
     assert len(short_repr(value)) <= 60
 
 
@@ -489,14 +489,14 @@ def test_no_message_is_long(value: Any) -> None:
     ],
     ids=repr,
 )
-def test_addresses_are_shortened(value: Any, expected: str) -> None:
-    """Of each address the first letter and the host are left, wherever it stands in a repr."""
+def test_private_repr_shortens_addresses(value: Any, expected: str) -> None:
+    """Of each address the first letter and the host remain, wherever it is in a repr."""
     assert private_repr(value) == expected
 
 
 @pytest.mark.parametrize("unit", ["a", "a'", "'a", "''", "@", "a@", "a' ", "é'é", ".", "a@a@'"], ids=repr)
-def test_shortening_takes_time_in_proportion_to_the_text(unit: str) -> None:
-    """However often a piece of text is repeated, shortening ends at once and loses no address."""
+def test_private_repr_takes_linear_time(unit: str) -> None:
+    """Any number of repetitions is processed at once, and no address is lost."""
     shown = private_repr(unit * 300_000)
 
     assert shown.count("@") == unit.count("@") * 300_000

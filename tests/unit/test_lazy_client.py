@@ -1,4 +1,4 @@
-"""A lazy client: what it takes at once, when it reads key and environment, and that it is a client like any other."""
+"""A lazy client: its arguments, when it reads key and environment, and that it works like any other."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Noting(Transport):
         self.closed += 1
 
 
-def test_it_reads_key_and_environment_at_its_first_call(
+def test_lazy_client_reads_key_and_environment_at_its_first_call(
     monkeypatch: pytest.MonkeyPatch, service: responses.RequestsMock
 ) -> None:
-    """A client that is made before there is a key works once there is one, and reads it once."""
+    """A client that is created before there is a key works afterwards, and reads the key once."""
     client = ChatarminOS.lazy()
     monkeypatch.setenv("OS_API_KEY", KEY)
     monkeypatch.setenv("OS_BASE_URL", URL)
@@ -75,8 +75,8 @@ def test_it_reads_key_and_environment_at_its_first_call(
     assert [call.request.headers["Authorization"] for call in service.calls] == [f"Bearer {KEY}"] * 2
 
 
-def test_its_arguments_are_those_of_the_constructor(service: responses.RequestsMock) -> None:
-    """What is given counts like in the constructor, the key also by place."""
+def test_lazy_client_takes_the_arguments_of_the_constructor(service: responses.RequestsMock) -> None:
+    """Arguments have the same meaning as in the constructor; the key may be positional."""
     for client in (ChatarminOS.lazy(KEY, base_url=URL), ChatarminOS.lazy(api_key=KEY, base_url=URL, timeout=3)):
         assert client.tiers.list() == []
 
@@ -93,10 +93,10 @@ def test_its_arguments_are_those_of_the_constructor(service: responses.RequestsM
     ],
     ids=["method", "call", "other-method", "transport"],
 )
-def test_a_missing_key_fails_each_call_until_there_is_one(
+def test_missing_key_fails_each_call_until_there_is_one(
     monkeypatch: pytest.MonkeyPatch, service: responses.RequestsMock, use: Callable[[ChatarminOS], Any]
 ) -> None:
-    """Without a key a call is refused as the constructor would be, and the client can be used once there is one."""
+    """Without a key a call fails as the constructor would, and the client works once there is one."""
     client = ChatarminOS.lazy(base_url=URL)
 
     for _ in range(2):
@@ -109,7 +109,7 @@ def test_a_missing_key_fails_each_call_until_there_is_one(
     assert len(service.calls) == 1
 
 
-def test_other_invalid_values_are_refused_at_the_first_call() -> None:
+def test_invalid_values_fail_the_first_call() -> None:
     """Values are checked with the environment, so that a module can be imported whatever its settings are."""
     wrong: dict[str, Any] = {"timeout": -1, "base_url": "x", "api_key": ""}
     for field, value in wrong.items():
@@ -131,17 +131,15 @@ def test_other_invalid_values_are_refused_at_the_first_call() -> None:
         ((), {"transport": "https://os.test"}, "transport: expected"),
     ],
 )
-def test_wrong_arguments_are_refused_at_once(
-    arguments: tuple[Any, ...], settings: dict[str, Any], problem: str
-) -> None:
-    """An argument that does not exist is a TypeError where it is written, as in the constructor."""
+def test_unknown_arguments_fail_at_once(arguments: tuple[Any, ...], settings: dict[str, Any], problem: str) -> None:
+    """An unknown argument is a TypeError at once, as in the constructor."""
     for make in (ChatarminOS, ChatarminOS.lazy):
         with pytest.raises(TypeError, match=problem):
             make(*arguments, **settings)
 
 
-def test_it_may_be_given_a_transport() -> None:
-    """With a transport there is nothing to wait for."""
+def test_lazy_client_takes_a_transport() -> None:
+    """With a transport the client is not lazy."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS.lazy(transport=fake)
 
@@ -149,8 +147,8 @@ def test_it_may_be_given_a_transport() -> None:
     assert client.transport is fake
 
 
-def test_its_text_says_whether_it_has_a_transport() -> None:
-    """The text of a lazy client needs no key and makes no transport."""
+def test_repr_shows_whether_there_is_a_transport() -> None:
+    """The repr of a lazy client needs no key and creates no transport."""
     client = ChatarminOS.lazy(KEY)
 
     assert repr(client) == str(client) == "<ChatarminOS on no transport yet>"
@@ -158,8 +156,8 @@ def test_its_text_says_whether_it_has_a_transport() -> None:
     assert repr(client) == "<ChatarminOS on HTTPTransport>"
 
 
-def test_it_may_be_closed_before_it_is_used(service: responses.RequestsMock) -> None:
-    """Closing a client that has no transport yet, or leaving it, needs no key; it can be used afterwards."""
+def test_lazy_client_can_be_closed_before_its_first_call(service: responses.RequestsMock) -> None:
+    """Closing a client without a transport, or leaving its context, needs no key; it works afterwards."""
     without_a_key = ChatarminOS.lazy()
     without_a_key.close()
     with without_a_key as entered:
@@ -171,8 +169,8 @@ def test_it_may_be_closed_before_it_is_used(service: responses.RequestsMock) -> 
     assert len(service.calls) == 1
 
 
-def test_leaving_it_closes_the_transport_that_it_made() -> None:
-    """A lazy client that has been used is closed like any other."""
+def test_lazy_client_closes_its_transport() -> None:
+    """A lazy client that has made calls is closed like any other."""
     transport = Noting()
 
     with ChatarminOS.lazy(transport=transport) as client:
@@ -181,8 +179,8 @@ def test_leaving_it_closes_the_transport_that_it_made() -> None:
     assert transport.closed == 1
 
 
-def test_threads_that_use_it_first_share_a_transport() -> None:
-    """Many first calls at the same time are answered through one transport."""
+def test_simultaneous_first_calls_share_a_transport() -> None:
+    """Many first calls at the same time go through one transport."""
     for _ in range(20):
         client, barrier, transports = ChatarminOS.lazy(KEY, base_url=URL), Barrier(8), list[Transport]()
 
@@ -200,8 +198,8 @@ def test_threads_that_use_it_first_share_a_transport() -> None:
         assert len({id(transport) for transport in transports}) == 1
 
 
-def test_a_subclass_may_have_arguments_of_its_own(service: responses.RequestsMock) -> None:
-    """The constructor of a subclass runs at once, what it sets is there, and wrong arguments are its own."""
+def test_subclass_may_have_other_arguments(service: responses.RequestsMock) -> None:
+    """The constructor of a subclass runs at once and sets its attributes; it checks its own arguments."""
     client = Regional.lazy("eu", api_key=KEY, base_url=URL)
     named = Regional.lazy(region="us")
     wrong: Any = Regional.lazy
@@ -215,8 +213,8 @@ def test_a_subclass_may_have_arguments_of_its_own(service: responses.RequestsMoc
         wrong()
 
 
-def test_it_does_not_pickle() -> None:
-    """A lazy client is refused like any client on HTTP, before its first call and after."""
+def test_lazy_client_does_not_pickle() -> None:
+    """A lazy client does not pickle, before its first call and after."""
     client = ChatarminOS.lazy(KEY)
 
     for _ in range(2):
@@ -227,10 +225,10 @@ def test_it_does_not_pickle() -> None:
 
 
 @pytest.mark.parametrize("act", [copy.copy, copy.deepcopy, lambda client: client.with_options(timeout=1)])
-def test_what_is_derived_from_it_is_lazy_too(
+def test_derived_client_is_lazy(
     monkeypatch: pytest.MonkeyPatch, service: responses.RequestsMock, act: Callable[[ChatarminOS], ChatarminOS]
 ) -> None:
-    """A copy, or a client with other options, needs no key either, and shares the transport that is made once."""
+    """A copy, or a client with other options, needs no key either, and shares the one transport."""
     client = Regional.lazy("eu", base_url=URL)
     derived = act(client)
     assert repr(derived) == "<Regional on no transport yet>"
@@ -246,36 +244,36 @@ def test_what_is_derived_from_it_is_lazy_too(
     assert [call.request.headers["Authorization"] for call in service.calls] == [f"Bearer {KEY}"] * 2
 
 
-def test_options_of_a_lazy_client_are_checked_at_once() -> None:
-    """An invalid option is named where it is given, though the client has no transport yet."""
+def test_options_are_checked_at_once() -> None:
+    """An invalid option fails at once, though the client has no transport yet."""
     with pytest.raises(InvalidInput, match=r"^timeout: "):
         ChatarminOS.lazy().with_options(timeout=0)
 
 
-def test_once_it_is_used_its_transport_is_an_attribute_like_any_other() -> None:
-    """After the first call nothing of being lazy is left on the way: the transport is found in the instance."""
+def test_transport_is_an_attribute_after_the_first_call() -> None:
+    """After the first call the transport is an attribute of the instance, without further cost."""
     client = ChatarminOS.lazy(KEY)
 
     assert "transport" not in vars(client)
-    made = client.transport
-    assert vars(client)["transport"] is made
+    built = client.transport
+    assert vars(client)["transport"] is built
 
 
-def test_its_signature_promises_what_the_constructor_takes() -> None:
-    """The lazy client passes all its arguments on, so that there is nothing to keep in step."""
+def test_signature_is_that_of_the_constructor() -> None:
+    """The lazy client passes all its arguments on, so that the two signatures cannot differ."""
     kinds = [one.kind for one in inspect.signature(ChatarminOS.lazy).parameters.values()]
 
     assert kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
 
 
-def test_making_one_imports_no_http(run_code: Callable[[str], str]) -> None:
+def test_lazy_client_imports_no_http(run_code: Callable[[str], str]) -> None:
     """A module that makes a lazy client does not import requests for it."""
-    told = run_code(
+    values = run_code(
         "import sys; from chatarmin_os import ChatarminOS; client = ChatarminOS.lazy(); client.close(); "
         "client.with_options(timeout=1); print(repr(client), {'requests', 'urllib3'} & set(sys.modules))"
     )
 
-    assert told == "<ChatarminOS on no transport yet> set()\n"
+    assert values == "<ChatarminOS on no transport yet> set()\n"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Models: what of an answer is believed, what is refused and where, and what a model is like."""
+"""Models: the checks of an answer, the places of errors, and the behaviour of the classes."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ class Prepared(Transport):
 
 
 def answered(request: Any, answer: Any) -> Any:
-    """Return what a client makes of an answer to a request."""
+    """Return the result of a client for an answer to a request."""
     return ChatarminOS(transport=Prepared(answer)).send(request)
 
 
-# What each model has: (name here, name on the wire, what it is), in the order of the fields.
+# The fields of each model in order: (name here, name on the wire, type).
 
 TEXT, BOOL, QUANTITY, COUNT, INSTANT, MAPPING = "text", "bool", "quantity", "count", "instant", "mapping"
 
@@ -232,7 +232,7 @@ MODELS: dict[type[Any], list[tuple[str, str, Any]]] = {
     ],
 }
 
-# What must be there; nothing else must, in nested models neither.
+# The required fields; all others are optional, in nested models too.
 REQUIRED = {
     (Company, "id"),
     (Contact, "id"),
@@ -257,7 +257,7 @@ REQUIRED = {
 
 
 class Way(NamedTuple):
-    """How a model comes to a client: asked by what, wrapped in what answer, found where in the result."""
+    """The way of a model to the caller: its request, the answer around it, its place in the result."""
 
     request: Any
     place: str
@@ -371,7 +371,7 @@ def _full(kind: Any) -> Any:
 
 
 def _model(kind: Any) -> Any:
-    """Return what `_full` becomes."""
+    """Return the values of a model that `_full` becomes."""
     if isinstance(kind, ListOf):
         return (_model(kind.item), _model(kind.item))
     if kind in VALUES:
@@ -380,7 +380,7 @@ def _model(kind: Any) -> Any:
 
 
 def _decoded(model: type[Any], content: Any) -> Any:
-    """Return what a client makes of a model's JSON."""
+    """Return the model that a client builds from JSON."""
     way = WAYS[model]
     return way.found(answered(way.request, way.wrapped(content)))
 
@@ -433,7 +433,7 @@ def _id(value: object) -> str:
 # Shape
 
 
-def test_every_model_is_looked_at() -> None:
+def test_tables_name_every_model() -> None:
     """The tables of this module name every model that is exported."""
     exported = {cast("Any", getattr(chatarmin_os, name)) for name in chatarmin_os.__all__ if name != "PROCEDURES"}
     models = {one for one in exported if getattr(one, "__module__", "").startswith("chatarmin_os.models.")}
@@ -443,30 +443,30 @@ def test_every_model_is_looked_at() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_the_fields_of_a_model_stand_in_order(model: type[Any]) -> None:
-    """A model has the fields of its table in that order, and then the unknown ones."""
+def test_model_has_its_fields_in_order(model: type[Any]) -> None:
+    """A model has the fields of its table in that order, then `extra`."""
     assert [name for name, _, _ in MODELS[model]] + ["extra"] == [field.name for field in attrs.fields(model)]
 
 
-def test_the_fields_of_hints_stand_in_order() -> None:
-    """Hints have three fields and, as no answer, no unknown ones."""
+def test_hints_have_three_fields() -> None:
+    """Hints have three fields and, as an input, no `extra`."""
     assert [field.name for field in attrs.fields(Hints)] == ["company_name", "domain", "emails"]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_all_fields_are_keyword_arguments(model: type[Any]) -> None:
-    """A model can be made of keywords alone, in any order."""
+def test_fields_are_keyword_arguments(model: type[Any]) -> None:
+    """A model can be built from keywords alone, in any order."""
     values = {name: _model(kind) for name, _, kind in reversed(MODELS[model])}
 
-    made = model(extra={"more": 1}, **values)
+    built = model(extra={"more": 1}, **values)
 
-    assert values == {name: getattr(made, name) for name in values}
-    assert made.extra == {"more": 1}
+    assert values == {name: getattr(built, name) for name in values}
+    assert built.extra == {"more": 1}
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_unknown_fields_are_given_by_keyword_alone(model: type[Any]) -> None:
-    """The field for unknown fields cannot be given by place."""
+def test_extra_is_keyword_only(model: type[Any]) -> None:
+    """`extra` is not positional."""
     values = [_model(kind) for _, _, kind in MODELS[model]]
 
     assert _model(model) == model(*values)
@@ -475,54 +475,54 @@ def test_unknown_fields_are_given_by_keyword_alone(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize(("model", "name"), [row[:2] for row in FIELDS], ids=_id)
-def test_a_model_is_frozen(model: type[Any], name: str) -> None:
+def test_model_is_frozen(model: type[Any], name: str) -> None:
     """No field of a model can be set or deleted."""
-    made = _model(model)
+    built = _model(model)
 
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        setattr(made, name, None)
+        setattr(built, name, None)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        delattr(made, name)
+        delattr(built, name)
     with pytest.raises(AttributeError):
-        made.something_else = 1
+        built.something_else = 1
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_a_model_copies_whole(model: type[Any]) -> None:
+def test_model_copies_completely(model: type[Any]) -> None:
     """A copied, deeply copied or pickled model is equal, unknown fields included."""
-    made = attrs.evolve(_model(model), extra={"more": [1, {"two": 2}]})
+    built = attrs.evolve(_model(model), extra={"more": [1, {"two": 2}]})
 
-    copies = [copy.copy(made), copy.deepcopy(made)]
-    copies += [pickle.loads(pickle.dumps(made, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301 - pickled here
+    copies = [copy.copy(built), copy.deepcopy(built)]
+    copies += [pickle.loads(pickle.dumps(built, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]  # noqa: S301 - pickled here
 
-    for twin in copies:
-        assert made == twin
-        assert made.extra == twin.extra
+    for clone in copies:
+        assert built == clone
+        assert built.extra == clone.extra
 
 
-def test_a_deep_copy_shares_no_mapping() -> None:
-    """What is changed in a deep copy's mappings stays there."""
-    made = Contact(id="1", metadata={"list": [1]}, extra={"more": [1]})
-    twin = copy.deepcopy(made)
+def test_deep_copy_shares_no_mapping() -> None:
+    """Changing the mappings of a deep copy does not change the original."""
+    built = Contact(id="1", metadata={"list": [1]}, extra={"more": [1]})
+    clone = copy.deepcopy(built)
 
-    assert twin.metadata
-    twin.metadata["list"].append(2)
-    twin.extra["more"].append(2)
+    assert clone.metadata
+    clone.metadata["list"].append(2)
+    clone.extra["more"].append(2)
 
-    assert (made.metadata, made.extra) == ({"list": [1]}, {"more": [1]})
+    assert (built.metadata, built.extra) == ({"list": [1]}, {"more": [1]})
 
 
 WITH_MAPPING = (Contact, FeatureAccess, TierFeature, BulkUpsertResult, OrgFeatures, Tier)
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=_id)
-def test_models_without_a_mapping_are_hashable(model: type[Any]) -> None:
+def test_model_without_a_mapping_is_hashable(model: type[Any]) -> None:
     """Equal models without a mapping are one in a set."""
     assert {_model(model)} == {_model(model), model(**attrs.asdict(_model(model), recurse=False))}
 
 
 @pytest.mark.parametrize("model", WITH_MAPPING, ids=_id)
-def test_models_with_a_mapping_are_not_hashable(model: type[Any]) -> None:
+def test_model_with_a_mapping_is_not_hashable(model: type[Any]) -> None:
     """A model that holds a mapping, itself or further in, cannot be in a set."""
     with pytest.raises(TypeError, match="unhashable"):
         hash(_model(model))
@@ -532,7 +532,7 @@ def test_models_with_a_mapping_are_not_hashable(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_a_whole_answer_becomes_a_whole_model(model: type[Any]) -> None:
+def test_complete_answer_becomes_a_complete_model(model: type[Any]) -> None:
     """Every field comes from its camelCase name, and nothing is left over."""
     decoded = _decoded(model, _full(model))
 
@@ -541,11 +541,11 @@ def test_a_whole_answer_becomes_a_whole_model(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_the_least_answer_is_enough(model: type[Any]) -> None:
-    """What need not be there is None or an empty tuple where it is missing."""
-    least = {wire: _full(kind) for of, _, wire, kind in NEEDED if of is model}
+def test_missing_optional_field_is_none(model: type[Any]) -> None:
+    """A missing optional field is None, or an empty tuple."""
+    minimal = {wire: _full(kind) for of, _, wire, kind in NEEDED if of is model}
 
-    decoded = _decoded(model, least)
+    decoded = _decoded(model, minimal)
 
     for name, _, kind in MODELS[model]:
         if (model, name) in REQUIRED:
@@ -555,16 +555,16 @@ def test_the_least_answer_is_enough(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize(("model", "name", "wire", "kind"), OPTIONAL, ids=_id)
-def test_what_may_be_missing_may_be_null(model: type[Any], name: str, wire: str, kind: Any) -> None:
-    """Null is the same as missing: None, or an empty tuple for a sequence."""
+def test_optional_field_may_be_null(model: type[Any], name: str, wire: str, kind: Any) -> None:
+    """Null equals a missing field: None, or an empty tuple for a sequence."""
     decoded = _decoded(model, {**_full(model), wire: None})
 
     assert getattr(decoded, name) == (() if isinstance(kind, ListOf) else None)
 
 
 @pytest.mark.parametrize(("model", "wire"), [(row[0], row[2]) for row in NEEDED], ids=_id)
-def test_what_must_be_there_must_be_there(model: type[Any], wire: str) -> None:
-    """A required field that is missing or null is refused and named."""
+def test_missing_required_field_is_rejected(model: type[Any], wire: str) -> None:
+    """A required field that is missing or null is rejected by name."""
     missing = _full(model)
     del missing[wire]
 
@@ -577,15 +577,15 @@ def test_what_must_be_there_must_be_there(model: type[Any], wire: str) -> None:
     [(model, wire, wrong) for model, _, wire, kind in FIELDS for wrong in _wrong(kind)],
     ids=_id,
 )
-def test_a_wrong_type_is_refused_where_it_is(model: type[Any], wire: str, wrong: Any) -> None:
-    """A value of another type is never converted: the answer is refused, and the place named in wire names."""
+def test_wrong_type_is_rejected_at_its_place(model: type[Any], wire: str, wrong: Any) -> None:
+    """A value of another type is never converted: the answer is rejected, and the place named in wire names."""
     _refused(model, {**_full(model), wire: wrong}, f".{wire}")
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
 @pytest.mark.parametrize("wrong", WRONG_MODELS, ids=_id)
-def test_an_object_is_an_object(model: type[Any], wrong: Any) -> None:
-    """A list or a single value is no model."""
+def test_non_object_is_rejected(model: type[Any], wrong: Any) -> None:
+    """A list or a single value is not a model."""
     _refused(model, wrong, "")
 
 
@@ -595,8 +595,8 @@ def test_an_object_is_an_object(model: type[Any], wrong: Any) -> None:
     ids=_id,
 )
 @pytest.mark.parametrize("wrong", [None, *WRONG_LISTS], ids=_id)
-def test_a_list_is_a_list(asked: Any, path: str, wrong: Any) -> None:
-    """Where a list is the whole answer, an object, a text or nothing at all is refused."""
+def test_non_list_is_rejected(asked: Any, path: str, wrong: Any) -> None:
+    """If the answer is a list, an object, a text or null is rejected."""
     with pytest.raises(InvalidResponse) as refused:
         answered(asked, wrong)
 
@@ -631,14 +631,14 @@ def test_a_list_is_a_list(asked: Any, path: str, wrong: Any) -> None:
     ],
     ids=_id,
 )
-def test_the_place_of_what_is_wrong_is_named_in_full(asked: Any, answer: Any, place: str) -> None:
-    """However deep it is, what is refused is named from the root, with indices and wire names."""
+def test_place_of_a_wrong_type_is_complete(asked: Any, answer: Any, place: str) -> None:
+    """A place of any depth is named from the root, with indices and wire names."""
     with pytest.raises(InvalidResponse, match=re.escape(f" at {place}, got ")):
         answered(asked, answer)
 
 
-def test_a_refused_answer_is_shown_in_short() -> None:
-    """A message shows what came, cut where it is long, and the request goes with it."""
+def test_invalid_answer_is_shown_in_short() -> None:
+    """The message shows the value, cut if it is long, and the error has the request."""
     with pytest.raises(InvalidResponse) as refused:
         answered(CHECK, {"isEnabled": "x" * 10_000})
 
@@ -652,8 +652,8 @@ def test_a_refused_answer_is_shown_in_short() -> None:
     ("given", "expected"),
     [(0, 0), (2, 2), (2.0, 2), (-0.0, 0), (0.1, 0.1), (2.5, 2.5), (-3, -3), (1e3, 1000), (2**60, 2**60)],
 )
-def test_a_quantity_is_an_int_where_it_is_whole(given: float, expected: float) -> None:
-    """A whole quantity is an int however it was written, any other a float."""
+def test_whole_quantity_is_an_int(given: float, expected: float) -> None:
+    """A whole quantity is an int in any notation, any other a float."""
     result = answered(WAYS[UsageResult].request, {"currentUsage": given, "remaining": given})
 
     assert (expected, expected) == (result.current_usage, result.remaining)
@@ -661,8 +661,8 @@ def test_a_quantity_is_an_int_where_it_is_whole(given: float, expected: float) -
 
 
 @pytest.mark.parametrize(("given", "expected"), [(0, 0), (2, 2), (2.0, 2), (1e3, 1000)])
-def test_a_count_is_an_int(given: float, expected: int) -> None:
-    """A count is an int, also where it was written with a point."""
+def test_count_is_an_int(given: float, expected: int) -> None:
+    """A count is an int, also if it is written with a point."""
     result = answered(ResetLinksInput(), {"linksDeleted": given, "contactsDeleted": given})
 
     assert (expected, expected) == (result.links_deleted, result.contacts_deleted)
@@ -682,7 +682,7 @@ def test_a_count_is_an_int(given: float, expected: int) -> None:
         ("2024-01-15T10:30:00.5+01:00", datetime(2024, 1, 15, 9, 30, 0, 500_000, tzinfo=UTC)),
     ],
 )
-def test_an_instant_is_aware_and_in_utc(given: str, expected: datetime) -> None:
+def test_instant_is_aware_and_in_utc(given: str, expected: datetime) -> None:
     """An instant of any offset is an aware datetime in UTC with all its microseconds."""
     company = answered(GetByProductLinkInput(external_org_id="o"), {"id": "c", "createdAt": given})
     access = answered(CHECK, {"isEnabled": True, "validUntil": given})
@@ -721,7 +721,7 @@ NUMBERS_AS_TEXT = [
 
 
 @pytest.mark.parametrize(("given", "expected"), NUMBERS_AS_TEXT, ids=[row[0][:25] for row in NUMBERS_AS_TEXT])
-def test_a_number_may_be_text(given: str, expected: float) -> None:
+def test_quantity_may_be_text(given: str, expected: float) -> None:
     """Text that is exactly a JSON number is that number, as databases write it: exact, and an int if it is whole."""
     usage = answered(WAYS[UsageResult].request, {"currentUsage": given, "billableQuantity": given})
 
@@ -730,7 +730,7 @@ def test_a_number_may_be_text(given: str, expected: float) -> None:
 
 
 @pytest.mark.parametrize(("given", "expected"), [row for row in NUMBERS_AS_TEXT if type(row[1]) is int][:20])
-def test_a_count_may_be_text(given: str, expected: int) -> None:
+def test_count_may_be_text(given: str, expected: int) -> None:
     """The same holds for counts."""
     result = answered(ResetLinksInput(), {"linksDeleted": given, "contactsDeleted": given})
 
@@ -778,16 +778,16 @@ def test_numbers_may_be_text_in_every_model(model: type[Any], name: str, wire: s
     ],
     ids=lambda text: repr(text)[:30],
 )
-def test_other_text_is_no_number(text: str) -> None:
-    """Whatever JSON would not read as a number, or not as a finite one, is a wrong type, and so in counts."""
+def test_other_text_is_not_a_number(text: str) -> None:
+    """Text that is not a finite JSON number is a wrong type, also for counts."""
     for model, wire in ((UsageResult, "currentUsage"), (ResetResult, "linksDeleted")):
         assert f"got str {text!r}"[:30] in _refused(model, {**_full(model), wire: text}, f".{wire}")
 
 
 @given(number=st.integers() | st.floats(allow_nan=False, allow_infinity=False))
 @settings(deadline=None)
-def test_the_text_of_a_number_is_read_as_the_number(number: float) -> None:
-    """What JSON writes of a number is the same number in quotes."""
+def test_text_of_a_number_is_read_as_the_number(number: float) -> None:
+    """Every JSON number in quotes is the same number."""
     text = json.dumps(number)
     plain, quoted = (answered(WAYS[UsageResult].request, {"currentUsage": given}) for given in (number, text))
 
@@ -797,8 +797,8 @@ def test_the_text_of_a_number_is_read_as_the_number(number: float) -> None:
 
 
 @pytest.mark.parametrize(("make", "expected"), [("0.{}", 0), ("0e{}", 0), ("1.{}", 1), ("1e-{}1", 0.1), ("{}", None)])
-def test_a_number_of_any_length_is_read_at_once(make: str, expected: float | None) -> None:
-    """However long the text is, it is read or refused in time in proportion to its length."""
+def test_number_of_any_length_is_read_in_linear_time(make: str, expected: float | None) -> None:
+    """Text of any length is read or rejected in linear time."""
     text = make.format("0" * 1_000_000)
 
     if expected is None:
@@ -808,16 +808,16 @@ def test_a_number_of_any_length_is_read_at_once(make: str, expected: float | Non
 
 
 @pytest.mark.parametrize("make", ["1{}", "-1{}", "1{}.5", "1{}e5", "1e1{}", "1.{}x"])
-def test_a_number_without_an_end_is_refused_at_once(make: str) -> None:
-    """A number that no float holds, and that is longer than any int that Python writes, is a wrong type."""
+def test_endless_number_is_rejected_at_once(make: str) -> None:
+    """A number beyond all floats, and longer than the ints that Python prints, is a wrong type."""
     text = make.format("0" * 1_000_000)
 
     assert len(_refused(UsageResult, {"currentUsage": text}, ".currentUsage")) < 300
 
 
 @pytest.mark.parametrize("wrong", ["4900", 4900.5])
-def test_a_snapshot_of_the_fake_has_no_numbers_as_text(wrong: object) -> None:
-    """What only answers of a service may hold is wrong in the fake's own state."""
+def test_snapshot_of_the_fake_rejects_numbers_as_text(wrong: object) -> None:
+    """Numbers as text are for answers of the service only."""
     snapshot = FakeTransport(demo_catalogue()).snapshot()
     snapshot["catalogue"]["tiers"][0]["baseFee"] = wrong
 
@@ -855,14 +855,14 @@ INSTANTS = [
     ("+010000-01-01T00:30:00+01:00", datetime(9999, 12, 31, 23, 30, tzinfo=UTC)),
     ("0001-01-01T00:00:00+01:00", FIRST),
     ("0000-12-31T23:30:00-01:00", datetime(1, 1, 1, 0, 30, tzinfo=UTC)),
-    # What is finer than a microsecond is cut
+    # Fractions of a microsecond are cut
     ("2027-01-01T00:00:00.123456789Z", NEW_YEAR.replace(microsecond=123_456)),
 ]
 
 
 @pytest.mark.parametrize(("given", "expected"), INSTANTS, ids=[row[0] for row in INSTANTS])
-def test_a_day_or_a_far_year_is_an_instant(given: str, expected: datetime) -> None:
-    """A day is its start in UTC; an instant beyond what a datetime holds is the last or the first one that it holds."""
+def test_day_or_far_year_is_an_instant(given: str, expected: datetime) -> None:
+    """A day is its start in UTC; an instant beyond the years of `datetime` is its last or first one."""
     company = answered(GetByProductLinkInput(external_org_id="o"), {"id": "c", "createdAt": given})
     (access,) = answered(ListAccessInput(company_id="c"), [{"isEnabled": True, "validUntil": given}])
 
@@ -903,12 +903,12 @@ def test_a_day_or_a_far_year_is_an_instant(given: str, expected: datetime) -> No
         *["infinity", "-infinity", "0044-03-15 BC", "never", "today", "1798761600", "1798761600000", "6.00"],
     ],
 )
-def test_no_other_date_is_an_instant(given: str) -> None:
-    """What neither a driver nor `JSON.stringify` makes is a wrong type, and shown as it came."""
+def test_other_notation_of_a_date_is_rejected(given: str) -> None:
+    """A notation of neither a driver nor `JSON.stringify` is a wrong type, and shown unchanged."""
     assert repr(given)[1:30] in _refused(Company, {"id": "c", "createdAt": given}, ".createdAt")
 
 
-def test_a_wrong_type_in_a_result_has_the_status_of_a_result() -> None:
+def test_wrong_type_in_a_result_has_status_200() -> None:
     """The response was a result, which is sent with status 200: it is a mistake, not an outage."""
     wrong: list[Any] = [{"isEnabled": "yes"}, {}, None, []]
     for answer in wrong:
@@ -918,18 +918,18 @@ def test_a_wrong_type_in_a_result_has_the_status_of_a_result() -> None:
 
 
 @pytest.mark.parametrize("unknown", ["merged", "", "LINKED", "already linked"])
-def test_a_status_of_tomorrow_is_plain_text(unknown: str) -> None:
-    """A status, reason or source that this version does not know stays the text it is."""
+def test_unknown_status_is_plain_text(unknown: str) -> None:
+    """An unknown status, reason or source stays unchanged text."""
     linked = answered(SMART_LINK, {"status": unknown, "suggestions": [{"reason": unknown}]})
     onboarded = answered(ONBOARD, {"companyId": "c", "linkStatus": unknown})
     access = answered(CHECK, {"isEnabled": True, "source": unknown})
 
-    told = [linked.status, linked.suggestions[0].reason, onboarded.link_status, access.source]
-    assert [unknown] * 4 == told
-    assert {type(text) for text in told} == {str}
+    values = [linked.status, linked.suggestions[0].reason, onboarded.link_status, access.source]
+    assert [unknown] * 4 == values
+    assert {type(text) for text in values} == {str}
 
 
-def test_lists_are_tuples_in_models_and_lists_at_the_top() -> None:
+def test_list_is_a_tuple_in_a_model_and_a_list_at_the_top() -> None:
     """A sequence of a model is a tuple; an answer that is a list is a list."""
     tier = answered(TIER, {"code": "t", "features": [], "stripePriceIds": ["b", "a"]})
     tiers = answered(ListTiersInput(), [{"code": "b"}, {"code": "a"}])
@@ -939,32 +939,32 @@ def test_lists_are_tuples_in_models_and_lists_at_the_top() -> None:
     assert answered(ListTiersInput(), []) == []
 
 
-def test_an_unlinked_organisation_has_no_company() -> None:
-    """An empty answer is None where the result may be."""
+def test_empty_answer_may_be_none() -> None:
+    """An empty answer is None if the result may be None."""
     company = answered(GetByProductLinkInput(external_org_id="o"), None)
 
     assert company is None
 
 
 @pytest.mark.parametrize(("can_use", "expected"), [(True, True), (False, False), (None, False)])
-def test_an_access_is_true_if_it_can_be_used(can_use: bool | None, expected: bool) -> None:  # noqa: FBT001
+def test_access_is_true_if_it_can_be_used(can_use: bool | None, expected: bool) -> None:  # noqa: FBT001
     """An access in a condition is its `can_use`, and false if the service does not say."""
-    made = FeatureAccess(is_enabled=True, can_use=can_use)
+    built = FeatureAccess(is_enabled=True, can_use=can_use)
     checked = answered(CHECK, {"isEnabled": True} if can_use is None else {"isEnabled": True, "canUse": can_use})
 
-    assert (bool(made), bool(checked), not made) == (expected, expected, not expected)
+    assert (bool(built), bool(checked), not built) == (expected, expected, not expected)
 
 
-def test_no_other_model_is_false() -> None:
-    """All other models are true, whatever is in them."""
+def test_other_models_are_true() -> None:
+    """All other models are true, with any content."""
     assert [model for model in MODELS if not model()] == [FeatureAccess]
 
 
 # Mappings
 
 
-def test_mappings_keep_the_customers_keys() -> None:
-    """Keys of free-form mappings are not renamed, however they are written."""
+def test_mapping_keeps_its_keys() -> None:
+    """Keys of free-form mappings are not renamed, in any notation."""
     keys = {"snake_case": 1, "camelCase": 2, "with space": {"inner_key": [{"deepKey": None}]}, "": True}
 
     contact = answered(ListContactsInput(company_id="c"), [{"id": "1", "metadata": keys}])[0]
@@ -975,8 +975,8 @@ def test_mappings_keep_the_customers_keys() -> None:
     assert type(contact.metadata) is dict
 
 
-def test_mappings_are_the_models_own() -> None:
-    """What becomes of the transport's answer afterwards does not show in the model."""
+def test_mapping_is_independent_of_the_answer() -> None:
+    """Changing the transport's answer afterwards does not change the model."""
     # Given an answer with mappings, lists in them, and unknown fields
     answer: Any = {
         "isEnabled": True,
@@ -1000,8 +1000,8 @@ def test_mappings_are_the_models_own() -> None:
     assert access.extra == {"unknown": expected["unknown"], "others": expected["others"]}
 
 
-def test_a_models_mappings_are_not_the_transports() -> None:
-    """What is changed in a model's mapping does not show in the transport's answer."""
+def test_answer_is_independent_of_the_mapping() -> None:
+    """Changing a model's mapping does not change the transport's answer."""
     answer: Any = {"isEnabled": True, "configValues": {"list": [1]}, "unknown": {"list": [1]}}
     access = answered(CHECK, answer)
 
@@ -1015,8 +1015,8 @@ def test_a_models_mappings_are_not_the_transports() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_unknown_fields_stay_reachable(model: type[Any]) -> None:
-    """What this version does not know is in `extra` by its wire name, and in nothing else."""
+def test_unknown_field_is_in_extra(model: type[Any]) -> None:
+    """A field that this version does not know is in `extra` by its wire name, and nowhere else."""
     more = {"newField": {"inner_key": [1, None]}, "snake_field": "text", "extra": False, "zero": None}
 
     decoded = _decoded(model, {**_full(model), **more})
@@ -1028,8 +1028,8 @@ def test_unknown_fields_stay_reachable(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=_id)
-def test_unknown_fields_do_not_count_in_the_hash(model: type[Any]) -> None:
-    """Two models that differ in unknown fields alone are one in a set, though `extra` is a mapping."""
+def test_extra_is_not_hashed(model: type[Any]) -> None:
+    """Two models that differ in `extra` alone are one in a set."""
     decoded = _decoded(model, {**_full(model), "newField": [1]})
 
     assert hash(_model(model)) == hash(decoded)
@@ -1037,7 +1037,7 @@ def test_unknown_fields_do_not_count_in_the_hash(model: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=_id)
-def test_each_model_has_its_own_unknown_fields(model: type[Any]) -> None:
+def test_models_share_no_extra(model: type[Any]) -> None:
     """Models without unknown fields do not share their empty mapping."""
     one, other = _decoded(model, _full(model)), _decoded(model, _full(model))
 
@@ -1045,7 +1045,7 @@ def test_each_model_has_its_own_unknown_fields(model: type[Any]) -> None:
     assert model().extra is not model().extra
 
 
-def test_names_of_this_side_are_unknown_on_the_wire() -> None:
+def test_python_name_is_unknown_on_the_wire() -> None:
     """A field is read from its wire name only; the Python name is an unknown field."""
     access = answered(CHECK, {"isEnabled": True, "can_use": True, "canUse": False})
 
@@ -1065,8 +1065,8 @@ LENIENT: list[tuple[Any, type[Any]]] = [
 
 @pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
 @pytest.mark.parametrize("empty", [None, {}], ids=["null", "object"])
-def test_an_empty_answer_is_a_model_of_nones(asked: Any, model: type[Any], empty: Any) -> None:
-    """Where the service shows no result, an empty answer is a model without anything."""
+def test_empty_answer_is_a_model_of_nones(asked: Any, model: type[Any], empty: Any) -> None:
+    """If the service shows no result, an empty answer is a model of Nones."""
     decoded = answered(asked, empty)
 
     assert type(decoded) is model
@@ -1074,8 +1074,8 @@ def test_an_empty_answer_is_a_model_of_nones(asked: Any, model: type[Any], empty
     assert decoded.extra == {}
 
 
-def test_an_empty_answer_of_the_alias_is_a_model_of_nones() -> None:
-    """A subscription is created by applying a tier, and its answer may be as empty."""
+def test_empty_answer_of_the_alias_is_a_model_of_nones() -> None:
+    """`subscriptions.create` applies a tier, and its answer may be empty too."""
     client = ChatarminOS(transport=Prepared(None))
 
     decoded = client.subscriptions.create("t", company_id="c")
@@ -1084,8 +1084,8 @@ def test_an_empty_answer_of_the_alias_is_a_model_of_nones() -> None:
 
 
 @pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
-def test_what_an_empty_answer_lacks_may_be_there(asked: Any, model: type[Any]) -> None:
-    """Where an answer may be empty, a whole one and any single field of it are read all the same."""
+def test_optional_answer_may_be_complete(asked: Any, model: type[Any]) -> None:
+    """An answer that may be empty may also have all fields, or any one of them."""
     whole = answered(asked, _full(model))
     parts = [answered(asked, {wire: _full(kind)}) for _, wire, kind in MODELS[model]]
 
@@ -1098,15 +1098,15 @@ def test_what_an_empty_answer_lacks_may_be_there(asked: Any, model: type[Any]) -
     [(request, wire, wrong) for request, model in LENIENT for _, wire, kind in MODELS[model] for wrong in _wrong(kind)],
     ids=_id,
 )
-def test_what_may_be_empty_may_not_be_wrong(asked: Any, wire: str, wrong: Any) -> None:
-    """Where an answer may be empty, a wrong type in it is refused and named all the same."""
+def test_optional_answer_rejects_a_wrong_type(asked: Any, wire: str, wrong: Any) -> None:
+    """A wrong type in an answer that may be empty is rejected by name."""
     with pytest.raises(InvalidResponse, match=re.escape(f" at $.{wire}, got ")):
         answered(asked, {wire: wrong})
 
 
 @pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
 @pytest.mark.parametrize("wrong", WRONG_MODELS, ids=_id)
-def test_what_may_be_empty_is_an_object_or_nothing(asked: Any, model: type[Any], wrong: Any) -> None:
+def test_optional_answer_is_an_object_or_null(asked: Any, model: type[Any], wrong: Any) -> None:
     """An empty list or text is not an empty answer."""
     del model
     with pytest.raises(InvalidResponse, match=r" at \$, got "):
@@ -1130,14 +1130,14 @@ def test_what_may_be_empty_is_an_object_or_nothing(asked: Any, model: type[Any],
     ],
     ids=lambda request: request.path,
 )
-def test_no_other_answer_may_be_empty(asked: Any) -> None:
-    """Where the service shows a result, an empty answer is not the service's."""
+def test_other_answers_must_not_be_empty(asked: Any) -> None:
+    """If the service shows a result, an empty answer is invalid."""
     with pytest.raises(InvalidResponse, match=r" at \$, got None$"):
         answered(asked, None)
 
 
-def test_an_answer_without_a_bottom_is_refused() -> None:
-    """JSON nested deeper than Python can follow is an invalid answer, and no error of the interpreter."""
+def test_deeply_nested_answer_is_rejected() -> None:
+    """JSON nested deeper than Python can follow is an invalid answer, not an error of the interpreter."""
     nested: list[Any] = []
     for _ in range(10_000):
         nested = [nested]
@@ -1149,8 +1149,8 @@ def test_an_answer_without_a_bottom_is_refused() -> None:
 @pytest.mark.parametrize(
     "model", [Tier(code="x"), OrgFeatures(company_id="c"), BillingStatus(has_billing_profile=True)]
 )
-def test_a_model_made_by_hand_has_empty_sequences(model: Any) -> None:
-    """A sequence that a user leaves out is empty, as one that an answer leaves out."""
+def test_model_without_a_sequence_has_an_empty_one(model: Any) -> None:
+    """A sequence that a user omits is empty, like one that an answer lacks."""
     sequences = [
         value
         for name, value in attrs.asdict(model, recurse=False).items()

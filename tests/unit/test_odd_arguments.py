@@ -135,16 +135,16 @@ def _outcome(method: str, arguments: Mapping[str, Any]) -> Any:
 
 
 class Text(str):
-    """Text of a class of its own, which lies about itself."""
+    """Text of a subclass with wrong methods."""
 
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "a lie"
+        return "another text"
 
     def strip(self, _: str | None = None, /) -> str:
-        """Return what is not there."""
-        return "a lie"
+        """Return another text."""
+        return "another text"
 
 
 class Code(enum.StrEnum):
@@ -177,7 +177,7 @@ class BrokenMapping(Mapping[str, Any]):
 
 
 class LosingMapping(BrokenMapping):
-    """A mapping that loses what it says it has."""
+    """A mapping whose keys have no values."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(["email", "domain", "seats", "a"])
@@ -204,7 +204,7 @@ class BrokenIterable:
 
 
 class NotATime(datetime):
-    """What a column of a data frame has in the place of a missing datetime: a datetime without a time."""
+    """The value for a missing datetime in a data frame: a datetime without a time."""
 
     def utcoffset(self) -> NoReturn:
         """Fail."""
@@ -286,7 +286,7 @@ ODD: dict[str, Callable[[], Any]] = {
 }
 
 
-def test_every_argument_is_tried() -> None:
+def test_table_names_every_argument() -> None:
     """The table above names every argument of every method that sends a request."""
     client = ChatarminOS.in_memory()
 
@@ -298,8 +298,8 @@ def test_every_argument_is_tried() -> None:
 
 @pytest.mark.parametrize(("method", "name"), ARGUMENTS)
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_no_argument_breaks_a_method(method: str, name: str, odd: Callable[[], Any]) -> None:
-    """Whatever is given, the call is sent as JSON, or refused with the name of the argument and a short text."""
+def test_any_argument_is_sent_or_rejected(method: str, name: str, odd: Callable[[], Any]) -> None:
+    """Any object is sent as JSON, or rejected with the name of the argument and a short text."""
     outcome = _outcome(method, {**_arguments(method, name), name: odd()})
 
     if isinstance(outcome, InvalidInput):
@@ -310,7 +310,7 @@ def test_no_argument_breaks_a_method(method: str, name: str, odd: Callable[[], A
         assert len(str(outcome)) < 1000
     else:
         assert json.loads(json.dumps(outcome)) == outcome
-        assert "a lie" not in json.dumps(outcome)
+        assert "another text" not in json.dumps(outcome)
 
 
 @pytest.mark.parametrize(("method", "name"), ARGUMENTS)
@@ -319,8 +319,8 @@ def test_no_argument_breaks_a_method(method: str, name: str, odd: Callable[[], A
     [SimpleLazyObject, LocalProxy, lambda make: LocalProxy(lambda: SimpleLazyObject(make))],
     ids=["lazy-object", "proxy", "proxy-of-lazy-object"],
 )
-def test_a_lazy_argument_is_its_value(method: str, name: str, lazy: Callable[[Callable[[], Any]], Any]) -> None:
-    """A lazy object counts as the object that it stands for, and the request keeps the object itself."""
+def test_lazy_argument_is_its_value(method: str, name: str, lazy: Callable[[Callable[[], Any]], Any]) -> None:
+    """A lazy object counts as the object behind it, and the request keeps that object."""
     arguments = _arguments(method, name)
 
     outcome = _outcome(method, {**arguments, name: lazy(lambda: arguments[name])})
@@ -342,8 +342,8 @@ def test_a_lazy_argument_is_its_value(method: str, name: str, lazy: Callable[[Ca
         ("billing.track_usage", "quantity", 5),
     ],
 )
-def test_a_lazy_argument_may_be_of_any_kind(method: str, name: str, value: Any) -> None:
-    """Hints, contacts, days, None, flags and UUIDs may be lazy like text."""
+def test_lazy_argument_may_have_any_type(method: str, name: str, value: Any) -> None:
+    """Hints, contacts, days, None, booleans and UUIDs may be lazy like text."""
     arguments = WHOLE[method]
 
     outcome = _outcome(method, {**arguments, name: SimpleLazyObject(lambda: value)})
@@ -385,7 +385,7 @@ LAZY_NUMBER = LocalProxy(lambda: 7)
     ],
     ids=["metadata", "contacts", "hints", "overrides", "key", "key-of-hints", "key-of-overrides"],
 )
-def test_a_lazy_value_inside_is_its_value(method: str, arguments: dict[str, Any], same: dict[str, Any]) -> None:
+def test_lazy_value_inside_is_its_value(method: str, arguments: dict[str, Any], same: dict[str, Any]) -> None:
     """Lazy objects in mappings and lists count as their objects too."""
     whole = WHOLE[method]
 
@@ -407,10 +407,10 @@ INSIDE: list[tuple[str, str, Callable[[Any], Any], str]] = [
 
 @pytest.mark.parametrize(("method", "name", "make", "place"), INSIDE, ids=[row[3] for row in INSIDE])
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_nothing_inside_an_argument_breaks_a_method(
+def test_any_value_inside_is_sent_or_rejected(
     method: str, name: str, make: Callable[[Any], Any], place: str, odd: Callable[[], Any]
 ) -> None:
-    """An odd object inside an argument is sent as JSON, or refused by its place."""
+    """An odd object inside an argument is sent as JSON, or rejected with its place."""
     outcome = _outcome(method, {**WHOLE[method], name: make(odd())})
 
     if isinstance(outcome, InvalidInput):
@@ -435,8 +435,8 @@ def test_nothing_inside_an_argument_breaks_a_method(
         ("contacts.bulk_upsert", "contacts"),
     ],
 )
-def test_no_key_breaks_a_method(method: str, name: str, key: Any) -> None:
-    """An odd key is refused by the argument that it is in."""
+def test_any_key_is_sent_or_rejected(method: str, name: str, key: Any) -> None:
+    """An odd key is rejected with the name of its argument."""
     given: Any = {key: {}}
 
     outcome = _outcome(method, {**WHOLE[method], name: [given] if name == "contacts" else given})
@@ -448,7 +448,7 @@ def test_no_key_breaks_a_method(method: str, name: str, key: Any) -> None:
 
 @pytest.mark.parametrize("name", ["path", "input", "kind"])
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_no_argument_breaks_a_call_by_path(name: str, odd: Callable[[], Any]) -> None:
+def test_any_argument_of_a_call_is_sent_or_rejected(name: str, odd: Callable[[], Any]) -> None:
     """The path, the input and the kind of a call by its path are checked like the arguments of methods."""
     outcome = _outcome("call", {"path": "tiers.list", "input": None, "kind": "query", name: odd()})
 
@@ -459,8 +459,8 @@ def test_no_argument_breaks_a_call_by_path(name: str, odd: Callable[[], Any]) ->
         assert json.loads(json.dumps(outcome)) == outcome
 
 
-def test_a_lazy_argument_of_a_call_by_path_is_its_value() -> None:
-    """Path, input and kind of a call by its path may be lazy; what is sent is plain."""
+def test_lazy_argument_of_a_call_is_its_value() -> None:
+    """Path, input and kind of a call by its path may be lazy; the call has plain values."""
     fake = FakeTransport(demo_catalogue())
     given: Any = SimpleLazyObject(lambda: {"tierCode": LocalProxy(lambda: "pro")})
 
@@ -474,19 +474,19 @@ def test_a_lazy_argument_of_a_call_by_path_is_its_value() -> None:
 
 
 class OutageError(Exception):
-    """What a database raises that cannot be reached, or a timer of the caller."""
+    """The error of an unreachable database, or of a timer of the caller."""
 
 
 @pytest.mark.parametrize("kind", [SimpleLazyObject, LocalProxy])
-def test_an_outage_behind_a_lazy_argument_passes_through(kind: Any) -> None:
-    """The failure of what stands behind a lazy object is no invalid input."""
+def test_outage_behind_a_lazy_argument_is_raised(kind: Any) -> None:
+    """A failure of the source of a lazy object is not an invalid input."""
     for error in (OutageError(), TimeoutError(), MemoryError()):
         with pytest.raises(type(error)):
             FeatureCheckInput(company_id=_lazily(error, kind), feature_code="seats")
 
 
-def test_a_refusal_of_a_broken_object_has_its_cause() -> None:
-    """What the object raised is the cause of the refusal, and named in it."""
+def test_error_of_a_broken_object_has_its_cause() -> None:
+    """The object's error is the cause of the invalid input, and named in it."""
     with pytest.raises(
         InvalidInput, match=r"^company_id: could not read the given SimpleLazyObject: KeyError\('no'\)$"
     ) as (refused):
@@ -519,7 +519,7 @@ class FrozenDay(date):
         (Frozen(2024, 1, 15, 12, tzinfo=UTC), NOON),
     ],
 )
-def test_a_datetime_of_a_library_becomes_a_plain_one(value: datetime, expected: datetime) -> None:
+def test_datetime_of_a_library_becomes_plain(value: datetime, expected: datetime) -> None:
     """A request keeps no class of another library: it can be stored and loaded without it."""
     request = UpdateCompanyInput(company_id="c", created_at=value)
 
@@ -528,15 +528,15 @@ def test_a_datetime_of_a_library_becomes_a_plain_one(value: datetime, expected: 
     assert b"Frozen" not in pickle.dumps(request)
 
 
-def test_a_day_of_a_library_becomes_a_plain_instant() -> None:
-    """The start of a day is a plain datetime, whatever class the day was of."""
+def test_day_of_a_library_becomes_a_plain_instant() -> None:
+    """The start of a day is a plain datetime, whatever the class of the day."""
     received = _outcome("features.set_access", {**WHOLE["features.set_access"], "valid_until": FrozenDay(2024, 1, 15)})
 
     assert received["validUntil"] == "2024-01-15T00:00:00.000Z"
 
 
-def test_a_request_made_while_time_stands_still_is_plain() -> None:
-    """A library that freezes time puts its own class in the place of `datetime`; it does not get into requests."""
+def test_request_built_in_frozen_time_is_plain() -> None:
+    """A library that freezes time replaces the class `datetime`; requests do not contain the replacement."""
     with freezegun.freeze_time("2024-01-15T12:00:00Z"):
         created = [
             UpdateCompanyInput(company_id="c", created_at=given).created_at
@@ -551,8 +551,8 @@ def test_a_request_made_while_time_stands_still_is_plain() -> None:
     assert {type(moment) for moment in created} == {datetime}
 
 
-def test_text_and_numbers_of_their_own_classes_become_plain() -> None:
-    """A request keeps plain text and plain numbers, which say the same wherever they are loaded."""
+def test_text_and_numbers_of_subclasses_become_plain() -> None:
+    """A request keeps plain text and plain numbers, which mean the same wherever they are loaded."""
     event = TrackUsageInput(company_id=Text("c"), feature_code=Code.SEATS, quantity=True + 1, idempotency_key=Text("k"))
 
     assert [type(value) for value in (event.company_id, event.feature_code, event.idempotency_key)] == [str] * 3

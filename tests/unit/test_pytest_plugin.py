@@ -1,4 +1,4 @@
-"""The plugin for pytest, in projects that are made for each test."""
+"""The plugin for pytest, in a new project for each test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_tiers(recorded_os):
 
 @pytest.fixture(autouse=True)
 def _no_other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The projects load no plugins of what happens to be installed here, which takes longer than their tests."""
+    """Load no other installed plugins: that takes longer than the tests of a project."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for name in ("OS_API_KEY", "OS_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -46,15 +46,15 @@ def _names(project: pytest.Pytester) -> list[str]:
     return sorted(path.name for path in (project.path / "recordings").iterdir())
 
 
-def test_it_is_not_loaded_by_itself(pytester: pytest.Pytester) -> None:
-    """Who does not ask for it gets no fixtures, and no options."""
+def test_plugin_is_not_loaded_by_default(pytester: pytest.Pytester) -> None:
+    """Without a line in conftest.py there are no fixtures and no options."""
     pytester.makepyfile(TIERS)
 
     pytester.runpytest().stdout.fnmatch_lines(["*fixture 'recorded_os' not found*"])
 
 
-def test_a_fresh_fake_for_each_test(project: pytest.Pytester) -> None:
-    """What one test does the next does not see; `os_fake` is the fake behind the client."""
+def test_each_test_has_a_new_fake(project: pytest.Pytester) -> None:
+    """A test does not see the state of another; `os_fake` is the fake behind the client."""
     project.makepyfile("""
         import pytest
 
@@ -69,8 +69,8 @@ def test_a_fresh_fake_for_each_test(project: pytest.Pytester) -> None:
     project.runpytest().assert_outcomes(passed=2)
 
 
-def test_a_project_has_its_own_catalogue(project: pytest.Pytester) -> None:
-    """`os_catalogue` says what features and tiers there are, for the fake and for what is recorded from it."""
+def test_project_overrides_the_catalogue(project: pytest.Pytester) -> None:
+    """`os_catalogue` has the features and tiers of the fake, also when it is recorded."""
     project.makeconftest("""
         import pytest
         from chatarmin_os.fake import Catalogue, FakeTransport
@@ -96,8 +96,8 @@ def test_a_project_has_its_own_catalogue(project: pytest.Pytester) -> None:
     project.runpytest().assert_outcomes(passed=2)
 
 
-def test_record_then_replay(project: pytest.Pytester) -> None:
-    """What was recorded from the fake replays without it, each parameter by itself."""
+def test_recording_of_the_fake_replays(project: pytest.Pytester) -> None:
+    """Each parameter has its recording."""
     project.makepyfile(
         test_it="""
         import pytest
@@ -118,8 +118,8 @@ def test_record_then_replay(project: pytest.Pytester) -> None:
     project.runpytest().assert_outcomes(passed=2)
 
 
-def test_each_test_has_a_file_of_its_own(project: pytest.Pytester) -> None:
-    """Also where names differ in a replaced character, in letter case alone, or behind many equal characters."""
+def test_each_test_has_its_file(project: pytest.Pytester) -> None:
+    """Even if names differ in a replaced character, in letter case alone, or after many equal characters."""
     project.makepyfile(
         test_it="""
         import pytest
@@ -161,8 +161,8 @@ def test_each_test_has_a_file_of_its_own(project: pytest.Pytester) -> None:
         ("TestA::test_b", "test_it.TestA.test_b.jsonl"),
     ],
 )
-def test_a_file_under_its_former_name_is_found(project: pytest.Pytester, test: str, former: str) -> None:
-    """Recordings that an older version has named need not be made again."""
+def test_file_with_its_former_name_is_found(project: pytest.Pytester, test: str, former: str) -> None:
+    """Recordings that an older version has named still replay."""
     project.makepyfile(
         test_it="""
         import pytest
@@ -189,7 +189,7 @@ def test_a_file_under_its_former_name_is_found(project: pytest.Pytester, test: s
 
 
 def test_several_processes_record_the_same_tests(project: pytest.Pytester) -> None:
-    """Under pytest-xdist, whatever makes the folder or replaces a file first; groups of tests are not in the names."""
+    """Under pytest-xdist any process may create the folder or replace a file first; names have no test groups."""
     project.makepyfile(
         test_it="""
         import pytest
@@ -208,8 +208,8 @@ def test_several_processes_record_the_same_tests(project: pytest.Pytester) -> No
     project.runpytest_subprocess("-p", "xdist", "-n", "2", "--dist", "loadgroup").assert_outcomes(passed=9)
 
 
-def test_record_from_the_service(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a key in the environment the service is recorded; the key is not in the file."""
+def test_service_is_recorded_without_its_key(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key is in the environment, and not in the file."""
     project.makepyfile(test_it=TIERS)
     with serve_fake() as url:
         monkeypatch.setenv("OS_API_KEY", "os_sk_recorded")
@@ -222,20 +222,20 @@ def test_record_from_the_service(project: pytest.Pytester, monkeypatch: pytest.M
     project.runpytest().assert_outcomes(passed=1)
 
 
-def test_a_missing_recording_says_what_makes_it(project: pytest.Pytester) -> None:
-    """The command can be pasted."""
+def test_missing_recording_says_how_to_record_it(project: pytest.Pytester) -> None:
+    """In one line, with a command to paste."""
     project.makepyfile(test_it=TIERS)
 
     result = project.runpytest()
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*test_it.test_tiers.jsonl is not there; this records it: pytest *::test_tiers' --os-record"]
+        ["*test_it.test_tiers.jsonl is missing; this records it: pytest *::test_tiers' --os-record"]
     )
 
 
-def test_recording_without_a_key_is_told(project: pytest.Pytester) -> None:
-    """One line, and no traceback."""
+def test_recording_without_a_key_is_an_error_of_one_line(project: pytest.Pytester) -> None:
+    """There is no traceback."""
     project.makepyfile(test_it=TIERS)
 
     result = project.runpytest("--os-record")
@@ -245,10 +245,8 @@ def test_recording_without_a_key_is_told(project: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_production_is_recorded_only_where_it_is_named(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a base URL nothing is called; the word wins over one that is set."""
+def test_production_is_recorded_only_on_request(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a base URL nothing is sent; `=production` ignores a base URL."""
     monkeypatch.setenv("OS_API_KEY", "os_sk_recorded")
     project.makepyfile(
         test_it="""
@@ -269,7 +267,7 @@ def test_production_is_recorded_only_where_it_is_named(
 
 
 @pytest.mark.parametrize("option", ["--os-record", "--os-record=service", "--os-record=fake"])
-def test_the_option_leaves_a_path_alone(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+def test_option_takes_no_path(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     """`pytest --os-record test_it.py` records that file, and no other."""
     project.makepyfile(test_it=TIERS, test_other="def test_other(): assert 0")
     with serve_fake() as url:
@@ -280,15 +278,44 @@ def test_the_option_leaves_a_path_alone(project: pytest.Pytester, monkeypatch: p
     assert _names(project) == ["test_it.test_tiers.jsonl"]
 
 
-def test_an_unknown_source_is_refused(project: pytest.Pytester) -> None:
-    """Nothing runs."""
+def test_unknown_source_is_refused(project: pytest.Pytester) -> None:
+    """No test runs, and a common mistake gets a suggestion."""
     project.makepyfile(test_it=TIERS)
 
-    assert project.runpytest("--os-record=prod").ret == pytest.ExitCode.USAGE_ERROR
+    unknown, mistyped = project.runpytest("--os-record=moon"), project.runpytest("--os-record=prod")
+
+    assert unknown.ret == mistyped.ret == pytest.ExitCode.USAGE_ERROR
+    unknown.stderr.fnmatch_lines(["*--os-record*ignored explicit argument 'moon'"])
+    mistyped.stderr.fnmatch_lines(["ERROR: --os-record=prod: no such source; write --os-record=production"])
 
 
-def test_the_command_can_be_pasted(project: pytest.Pytester) -> None:
-    """Whatever the parameters of the test are."""
+def test_failure_while_recording_names_the_state_of_earlier_runs(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that keeps its state refuses a second recording, and the report says how to start again."""
+    project.makepyfile(
+        test_it="""
+        def test_create(recorded_os):
+            recorded_os.companies.create(name="Acme", external_org_id="org_1")
+
+        def test_other():
+            assert 0
+    """
+    )
+    with serve_fake() as url:
+        monkeypatch.setenv("OS_API_KEY", "os_sk_recorded")
+        monkeypatch.setenv("OS_BASE_URL", url)
+        first, second = (project.runpytest("--os-record") for _ in range(2))
+
+    first.assert_outcomes(passed=1, failed=1)
+    assert "earlier run" not in first.stdout.str()
+    second.assert_outcomes(failed=2)
+    assert second.stdout.str().count("set a new\nOS_API_KEY, or reset its product") == 1
+    assert "earlier run" not in project.runpytest("--os-record=fake").stdout.str()
+
+
+def test_command_to_record_can_be_pasted(project: pytest.Pytester) -> None:
+    """With any parameters of the test."""
     project.makepyfile(
         test_it="""
         import pytest
@@ -306,8 +333,8 @@ def test_the_command_can_be_pasted(project: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("call", ["recorded_os.tiers.get('free')", "raise recorded_os.batch([free])[0]"])
-def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pytester, call: str) -> None:
-    """In the test where it is made, and at its end: code that catches it, or a batch, hides nothing."""
+def test_call_without_a_recording_says_how_to_record_it(project: pytest.Pytester, call: str) -> None:
+    """In the test and at its end: neither code that catches the error nor a batch hides it."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     project.makepyfile(
@@ -319,7 +346,7 @@ def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pyteste
     try:
         {call}
     except Exception as error:
-        assert "This records it anew: pytest " in str(error)
+        assert "This records it again: pytest " in str(error)
 """
     )
 
@@ -327,21 +354,21 @@ def test_a_call_without_a_recording_says_what_records_it(project: pytest.Pyteste
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["*has no tiers.get(*; the nearest of 1, all used, differs:", "This records it anew: *"]
+        ["*has no tiers.get(*; the nearest of 1, all used, differs:", "This records it again: *"]
     )
-    assert result.outlines.count("This records it anew: pytest 'test_it.py::test_tiers' --os-record=fake") == 1
+    assert result.outlines.count("This records it again: pytest 'test_it.py::test_tiers' --os-record=fake") == 1
 
 
-def test_calls_that_had_no_answer_warn(project: pytest.Pytester) -> None:
-    """A test that catches them would replay for ever that the service was down."""
+def test_recorded_calls_without_an_answer_warn(project: pytest.Pytester) -> None:
+    """A test that catches the error would always replay that the service was down."""
     project.makepyfile(
         test_it="""
         from chatarmin_os import TimedOut
 
         def test_down(recorded_os):
-            recorded_os.transport.inner.fail("tiers.list", error=TimedOut("no answer"))
+            recorded_os.transport.inner.fail("tiers.apply", error=TimedOut("no answer"))
             try:
-                recorded_os.tiers.list()
+                recorded_os.tiers.apply("pro", company_id="comp_1")
             except TimedOut:
                 pass
     """
@@ -350,11 +377,11 @@ def test_calls_that_had_no_answer_warn(project: pytest.Pytester) -> None:
     result = project.runpytest("--os-record=fake", "-W", "default")
 
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*recorded without an answer, as they had none: tiers.list"])
+    result.stdout.fnmatch_lines(["*recorded calls that had no answer: tiers.apply"])
 
 
-def test_a_broken_recording_says_what_makes_it(project: pytest.Pytester) -> None:
-    """And where it is broken."""
+def test_invalid_recording_says_how_to_record_it(project: pytest.Pytester) -> None:
+    """The message has the invalid line too."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     path = _recording(project, "test_it.test_tiers")
@@ -366,7 +393,7 @@ def test_a_broken_recording_says_what_makes_it(project: pytest.Pytester) -> None
     project.runpytest("--os-max-age", "5").stdout.fnmatch_lines(["*line 1*--os-record"])
 
 
-def test_unused_calls_fail_a_test_that_passed(project: pytest.Pytester) -> None:
+def test_unused_calls_fail_a_passing_test(project: pytest.Pytester) -> None:
     """A test that no longer makes a recorded call fails, unless it has failed already."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
@@ -375,7 +402,7 @@ def test_unused_calls_fail_a_test_that_passed(project: pytest.Pytester) -> None:
     unused = project.runpytest()
     unused.assert_outcomes(passed=1, errors=1)
     unused.stdout.fnmatch_lines(
-        ["*1 of 1 recorded calls were never made:", "*This records it anew: pytest *--os-record=fake"]
+        ["*1 of 1 recorded calls were never made:", "*This records it again: pytest *--os-record=fake"]
     )
 
     project.makepyfile(test_it="def test_tiers(recorded_os): assert 0")
@@ -383,8 +410,8 @@ def test_unused_calls_fail_a_test_that_passed(project: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("end", ["pytest.skip('no')", "pytest.xfail('no')", "pytest.exit('no')"])
-def test_unused_calls_are_fine_where_a_test_ended_early(project: pytest.Pytester, end: str) -> None:
-    """A test that was skipped, or was expected to fail, is no error."""
+def test_unused_calls_are_no_error_of_a_test_that_ends_early(project: pytest.Pytester, end: str) -> None:
+    """It was skipped, or expected to fail."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
 
@@ -402,8 +429,8 @@ def test_unused_calls_are_fine_where_a_test_ended_early(project: pytest.Pytester
     ],
     ids=["rerunfailures", "retry"],
 )
-def test_a_second_attempt_is_strict_too(project: pytest.Pytester, options: tuple[str, ...]) -> None:
-    """A test that fails first and passes then is judged, and recorded, by the attempt that passed."""
+def test_second_attempt_is_strict_too(project: pytest.Pytester, options: tuple[str, ...]) -> None:
+    """The attempt that passes decides, and is the one recorded."""
     attempts = """
 ATTEMPTS = []
 
@@ -417,7 +444,7 @@ def test_tiers(recorded_os):
     recorded = project.runpytest_subprocess(*options, "--os-record=fake")
     assert recorded.parseoutcomes()["passed"] == 1
     lines = [json.loads(line) for line in _recording(project, "test_it.test_tiers").read_text().splitlines()]
-    assert [line["path"] for line in lines[1:]] == ["tiers.get", "tiers.list"]
+    assert [line["path"] for line in lines[1:] if "path" in line] == ["tiers.get", "tiers.list"]
 
     project.makepyfile(test_it=attempts)
     replayed = project.runpytest_subprocess(*options)
@@ -426,8 +453,8 @@ def test_tiers(recorded_os):
     replayed.stdout.fnmatch_lines(["*1 of 2 recorded calls were never made:"])
 
 
-def test_what_an_attempt_left_is_not_kept_by_the_next(project: pytest.Pytester) -> None:
-    """An attempt whose finalizer fails is not recorded, also if the next one does not come to the fixture."""
+def test_attempt_keeps_no_recording_of_an_earlier_one(project: pytest.Pytester) -> None:
+    """An attempt whose finalizer fails is not recorded, even if the next one does not reach the fixture."""
     project.makepyfile(
         test_it="""
         import pytest
@@ -465,10 +492,10 @@ _ENDINGS = {
 
 
 @pytest.mark.parametrize("name", _ENDINGS)
-def test_only_a_test_that_passed_replaces_its_recording(
+def test_only_a_passing_test_replaces_its_recording(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """However it ends otherwise, also in a fixture: the recording is as it was, and nothing lies beside it."""
+    """After any other end, also in a fixture, the recording is unchanged and there is no other file."""
     source = f"""
 import os
 import pytest
@@ -504,8 +531,8 @@ def test_tiers(first, recorded_os, last, request):
     assert _names(project) == ["test_it.test_tiers.jsonl"]
 
 
-def test_a_process_that_dies_leaves_the_recording(project: pytest.Pytester) -> None:
-    """Nothing of the new one is there."""
+def test_process_that_dies_leaves_the_recording(project: pytest.Pytester) -> None:
+    """There is no part of a new one."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     before = _recording(project, "test_it.test_tiers").read_bytes()
@@ -517,8 +544,8 @@ def test_a_process_that_dies_leaves_the_recording(project: pytest.Pytester) -> N
     assert _names(project) == ["test_it.test_tiers.jsonl"]
 
 
-def test_a_recording_that_cannot_be_kept_is_an_error(project: pytest.Pytester) -> None:
-    """One line says why, and no stray file is left."""
+def test_recording_that_cannot_be_saved_is_an_error(project: pytest.Pytester) -> None:
+    """One line has the reason, and no other file is left."""
     project.makepyfile(test_it=TIERS)
     (project.path / "recordings").write_text("no folder")
 
@@ -529,8 +556,8 @@ def test_a_recording_that_cannot_be_kept_is_an_error(project: pytest.Pytester) -
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_a_call_that_is_not_in_the_recording_is_an_error(project: pytest.Pytester) -> None:
-    """Also where the test has caught that, as code under test may."""
+def test_call_that_the_recording_cannot_hold_is_an_error(project: pytest.Pytester) -> None:
+    """Even if the code under test has caught the exception."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     before = _recording(project, "test_it.test_tiers").read_bytes()
@@ -550,12 +577,12 @@ def test_a_call_that_is_not_in_the_recording_is_an_error(project: pytest.Pyteste
     result = project.runpytest("--os-record=fake")
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["tiers.list was answered, and that cannot be written down: *"])
+    result.stdout.fnmatch_lines(["tiers.list was answered, and the recording cannot hold the answer: *"])
     assert _recording(project, "test_it.test_tiers").read_bytes() == before
 
 
-def test_it_works_without_docstrings(project: pytest.Pytester) -> None:
-    """`python -OO` removes them, and assert statements."""
+def test_plugin_works_without_docstrings(project: pytest.Pytester) -> None:
+    """`python -OO` removes docstrings and assert statements."""
     project.makepyfile(
         test_it="""
         def test_tiers(recorded_os, fake_os):
@@ -570,7 +597,7 @@ def test_it_works_without_docstrings(project: pytest.Pytester) -> None:
 
 
 def test_old_recordings_warn(project: pytest.Pytester) -> None:
-    """Those that are older than so many days; others, and those that do not say, do not."""
+    """Only those that are older than the given number of days."""
     project.makepyfile(test_it=TIERS)
     project.runpytest("--os-record=fake")
     path = _recording(project, "test_it.test_tiers")
@@ -580,12 +607,12 @@ def test_old_recordings_warn(project: pytest.Pytester) -> None:
     path.write_text("\n".join([json.dumps({**json.loads(head), "recorded_at": "2024-01-02T00:00:00Z"}), *calls]))
     old = project.runpytest("--os-max-age", "5", "-W", "default")
     assert old.parseoutcomes()["passed"] == 1
-    old.stdout.fnmatch_lines(["*days old; this records it anew: pytest *"])
+    old.stdout.fnmatch_lines(["*days old; this records it again: pytest *"])
     assert "days old" not in project.runpytest().stdout.str()
 
 
-def test_the_age_is_told_by_the_real_clock(project: pytest.Pytester) -> None:
-    """A test that stops time neither makes a recording old, nor makes an old one."""
+def test_age_is_measured_by_the_real_clock(project: pytest.Pytester) -> None:
+    """A test that freezes time changes neither the age nor the date of a recording."""
     project.makepyfile(
         test_it="""
         import freezegun
@@ -608,8 +635,8 @@ def test_the_age_is_told_by_the_real_clock(project: pytest.Pytester) -> None:
         assert "days old" not in result.stdout.str()
 
 
-def test_recordings_are_redacted_by_a_fixture(project: pytest.Pytester) -> None:
-    """A project says once what is taken out."""
+def test_fixture_redacts_recordings(project: pytest.Pytester) -> None:
+    """A project chooses its redactor once."""
     project.makeconftest("""
         import pytest
         from chatarmin_os.transports.redactors import personal_data
@@ -633,7 +660,7 @@ def test_recordings_are_redacted_by_a_fixture(project: pytest.Pytester) -> None:
 
 
 def test_states_are_compared_place_by_place() -> None:
-    """What was added, went away or became another is told, some of it where there is much."""
+    """The failure lists added, removed and changed places, and only the first of many."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS(transport=fake)
     company = client.onboard(external_org_id="org_1", tier_code="free").company_id or ""
@@ -644,9 +671,9 @@ def test_states_are_compared_place_by_place() -> None:
 
     with pytest.raises(AssertionError) as failed:
         assert_same_state(before, fake)
-    told = str(failed.value)
-    assert f"~ access.{company}.ai_credit.quantityLimit: 100 -> 7" in told
-    assert f"+ usage.{company}.ai_credit: '5'" in told
+    message = str(failed.value)
+    assert f"~ access.{company}.ai_credit.quantityLimit: 100 -> 7" in message
+    assert f"+ usage.{company}.ai_credit: '5'" in message
     with pytest.raises(AssertionError, match=r"- events\.k"):
         assert_same_state(fake, before)
 

@@ -1,4 +1,4 @@
-"""Recordings: what is written down, how it is found again, and what is said where it is not."""
+"""Recordings: their lines, how a replay finds a call, and the message if it finds none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from chatarmin_os import (
     TransportError,
 )
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.recording import file as _cassette
+from chatarmin_os.recording import file as recording_file
 from chatarmin_os.recording.redactors import personal_data
 from chatarmin_os.transports import Call, HTTPTransport, RecordingTransport, ReplayTransport, Transport
 
@@ -41,7 +41,7 @@ KEY = "os_sk_recorded_secret"
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A place for a recording."""
+    """A path for a recording."""
     return tmp_path / "recording.jsonl"
 
 
@@ -71,16 +71,16 @@ def _tiers(client: ChatarminOS) -> list[Any]:
     return [client.tiers.get(code) for code in ("free", "pro")]
 
 
-def test_a_replay_answers_as_was_recorded(fake: FakeTransport, path: Path) -> None:
-    """Models and errors come back as they came, the errors with all that they told."""
+def test_replay_answers_as_recorded(fake: FakeTransport, path: Path) -> None:
+    """Models and errors are equal to the recorded ones, errors with all their attributes."""
 
     def act(client: ChatarminOS) -> list[Any]:
         company = client.onboard(external_org_id="org_1", tier_code="free")
-        came: list[Any] = [company, *_tiers(client)]
+        answers: list[Any] = [company, *_tiers(client)]
         with pytest.raises(NotFoundError) as failed:
             client.tiers.get("gold")
         error = failed.value
-        return [*came, str(error), error.code, error.http_status, error.path, error.data]
+        return [*answers, str(error), error.code, error.http_status, error.path, error.data]
 
     recorded = _record(fake, path, act)
 
@@ -88,8 +88,8 @@ def test_a_replay_answers_as_was_recorded(fake: FakeTransport, path: Path) -> No
         assert act(client) == recorded
 
 
-def test_a_line_is_a_call(fake: FakeTransport, path: Path) -> None:
-    """The first line tells the recording; each other one has path, kind, input and what came, keys sorted."""
+def test_line_is_a_call(fake: FakeTransport, path: Path) -> None:
+    """The first line describes the recording; each other one has path, kind, input and outcome, with sorted keys."""
     _record(fake, path, lambda client: client.tiers.list())
 
     head, call = _lines(path)
@@ -99,8 +99,8 @@ def test_a_line_is_a_call(fake: FakeTransport, path: Path) -> None:
     assert (call["path"], call["kind"], call["input"]) == ("tiers.list", "query", None)
 
 
-def test_a_recording_of_the_service_tells_where_and_no_key(path: Path) -> None:
-    """The base URL is in it, and nothing of the key."""
+def test_recording_has_the_base_url_and_no_key(path: Path) -> None:
+    """The first line has the base URL; no line has any part of the key."""
     transport = HTTPTransport(KEY, "http://127.0.0.1:9/api/v1", max_retries=0)
     with ChatarminOS(transport=RecordingTransport(transport, path)) as client, pytest.raises(ConnectionFailed):
         client.tiers.list()
@@ -122,7 +122,7 @@ def test_a_recording_of_the_service_tells_where_and_no_key(path: Path) -> None:
     ],
 )
 def test_failures_replay_as_the_same_errors(fake: FakeTransport, path: Path, error: ChatarminError) -> None:
-    """All that they tell is kept."""
+    """Class and attributes are kept."""
     fake.fail("tiers.list", error=error)
     with pytest.raises(type(error)):
         _record(fake, path, lambda client: client.tiers.list())
@@ -135,8 +135,8 @@ def test_failures_replay_as_the_same_errors(fake: FakeTransport, path: Path, err
         assert getattr(failed.value, name, None) == getattr(error, name, None)
 
 
-def test_an_older_recording_tells_of_one_attempt(path: Path, fake: FakeTransport) -> None:
-    """It does not say how many there were."""
+def test_recording_without_attempts_replays_one(path: Path, fake: FakeTransport) -> None:
+    """Older recordings do not have the number."""
     fake.fail("tiers.list", error=TimedOut("too late", attempts=3))
     with pytest.raises(TimedOut):
         _record(fake, path, lambda client: client.tiers.list())
@@ -149,11 +149,11 @@ def test_an_older_recording_tells_of_one_attempt(path: Path, fake: FakeTransport
 
 
 class _Lost(ConnectionFailed):
-    """An error of a user's own transport."""
+    """An error of a user's transport."""
 
 
-def test_an_error_of_ones_own_replays_as_the_nearest_known(path: Path, fake: FakeTransport) -> None:
-    """A recording knows the errors of this package."""
+def test_error_of_a_foreign_class_replays_as_its_base(path: Path, fake: FakeTransport) -> None:
+    """A recording holds the errors of this package alone."""
     fake.fail("tiers.list", error=_Lost("lost"))
     with pytest.raises(_Lost):
         _record(fake, path, lambda client: client.tiers.list())
@@ -162,8 +162,8 @@ def test_an_error_of_ones_own_replays_as_the_nearest_known(path: Path, fake: Fak
         ReplayTransport(path).send(Call("tiers.list", "query"))
 
 
-def test_what_was_not_called_is_not_recorded(path: Path, fake: FakeTransport) -> None:
-    """An input that the inner transport refuses, or a call that its own recording lacks."""
+def test_call_that_was_not_sent_is_not_recorded(path: Path, fake: FakeTransport) -> None:
+    """The inner transport raises before it sends, for example for a call that its own recording lacks."""
     inner = path.with_name("inner.jsonl")
     _record(fake, inner, lambda client: client.tiers.list())
 
@@ -178,7 +178,7 @@ def test_what_was_not_called_is_not_recorded(path: Path, fake: FakeTransport) ->
 
 
 class _Answering(Transport):
-    """Answers every call with one thing."""
+    """Answers every call with one value."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer
@@ -188,9 +188,11 @@ class _Answering(Transport):
         return self.answer
 
 
-@pytest.mark.parametrize("answer", ["half \ud800 of a pair", "späť", 0.5, "\u2028"])
-def test_any_text_can_be_recorded(path: Path, answer: Any) -> None:
-    """Also what is no Unicode, as JSON escapes it."""
+@pytest.mark.parametrize(
+    "answer", ["half \ud800 of a pair", "späť", 0.5, "\u2028"], ids=["surrogate", "accents", "float", "line-separator"]
+)
+def test_any_text_is_recorded(path: Path, answer: Any) -> None:
+    """Text that is not valid Unicode is escaped as in JSON."""
     with ChatarminOS(transport=RecordingTransport(_Answering(answer), path)) as client:
         assert client.call("a.b") == answer
 
@@ -198,8 +200,8 @@ def test_any_text_can_be_recorded(path: Path, answer: Any) -> None:
         assert client.call("a.b") == answer
 
 
-def test_nothing_is_called_once_the_recording_is_closed(fake: FakeTransport, path: Path) -> None:
-    """A call that could not be written down is not made: it may change something."""
+def test_closed_recording_sends_no_call(fake: FakeTransport, path: Path) -> None:
+    """A call that no file can take is not sent: it may change something."""
     recording = RecordingTransport(fake, path)
     client = ChatarminOS(transport=recording)
     recording.close()
@@ -217,22 +219,24 @@ def _nested(levels: int) -> Any:
     return content
 
 
-def test_what_cannot_be_recorded_is_told(path: Path) -> None:
-    """An answer that is no JSON, or that a redactor cannot walk through, is no silent gap in the recording."""
+def test_answer_that_no_line_holds_is_an_error(path: Path) -> None:
+    """An answer that is no JSON, or too deep for a redactor, leaves no silent gap in the recording."""
     for answer in (float("nan"), _nested(5000), {1, 2}, {1: 2, "1": 3}, {1: 2, "a": 3}, 10**400):
         recording = RecordingTransport(_Answering(answer), path, redact=personal_data, overwrite=True)
         with (
             ChatarminOS(transport=recording) as client,
-            pytest.raises(CassetteError, match=r"^a\.b was answered, and that cannot be written down: "),
+            pytest.raises(CassetteError, match=r"^a\.b was answered, and the recording cannot hold the answer: "),
         ):
             client.call("a.b")
 
 
-def test_a_refusal_that_could_not_be_read_again_is_not_written(fake: FakeTransport, path: Path) -> None:
-    """A transport of one's own may raise what no service sends; the recording says what is wrong, and stays good."""
+def test_refusal_that_no_line_holds_is_not_written(fake: FakeTransport, path: Path) -> None:
+    """A user's transport may raise errors that no service sends; the message names the field, the file stays valid."""
     fake.fail(error=NotFoundError("no", code="NOT_FOUND", http_status=0))
     recording = RecordingTransport(fake, path)
-    with pytest.raises(CassetteError, match=r"written down: error\.status: expected an HTTP status or null, got int 0"):
+    with pytest.raises(
+        CassetteError, match=r"cannot hold the answer: error\.status: expected an HTTP status or null, got int 0"
+    ):
         recording.send(Call("tiers.list", "query"))
     recording.close()
 
@@ -241,25 +245,25 @@ def test_a_refusal_that_could_not_be_read_again_is_not_written(fake: FakeTranspo
 
 
 @contextmanager
-def _file_size(at_most: int) -> Iterator[None]:
-    """Let files grow to so many bytes, as if the disk were full."""
+def _file_size(max_bytes: int) -> Iterator[None]:
+    """Limit the size of files, as a full disk does."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (at_most, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_line_that_does_not_fit_is_taken_back(fake: FakeTransport, path: Path) -> None:
-    """On a full disk the call is an error, and the file is good; what comes once there is space is in it again."""
+def test_line_that_does_not_fit_is_removed(fake: FakeTransport, path: Path) -> None:
+    """On a full disk the call is an error and the file stays valid; once there is space, calls are written again."""
     client = ChatarminOS(transport=RecordingTransport(fake, path))
     client.tiers.get("free")
     before = path.read_bytes()
 
     for _ in range(2):
         with (
-            _file_size(at_most=len(before) + 20),
+            _file_size(max_bytes=len(before) + 20),
             pytest.raises(CassetteError, match=r"^tiers\.list was answered, .*: File too large"),
         ):
             client.tiers.list()
@@ -270,9 +274,9 @@ def test_a_line_that_does_not_fit_is_taken_back(fake: FakeTransport, path: Path)
     assert [line["input"] for line in _lines(path)[1:]] == [{"tierCode": "free"}, {"tierCode": "pro"}]
 
 
-def test_a_recording_that_cannot_begin_is_not_there(fake: FakeTransport, path: Path) -> None:
-    """Without space for its first line there is no file; what is no file on a disk stays."""
-    with _file_size(at_most=20), pytest.raises(CassetteError, match="File too large"):
+def test_recording_without_space_for_its_first_line_is_deleted(fake: FakeTransport, path: Path) -> None:
+    """A device is not deleted."""
+    with _file_size(max_bytes=20), pytest.raises(CassetteError, match="File too large"):
         RecordingTransport(fake, path)
     assert not path.exists()
 
@@ -281,8 +285,8 @@ def test_a_recording_that_cannot_begin_is_not_there(fake: FakeTransport, path: P
     assert Path("/dev/full").exists()
 
 
-def test_batches_are_written_as_their_calls(fake: FakeTransport, path: Path) -> None:
-    """A batch replays alone or as single calls."""
+def test_batch_is_written_as_its_calls(fake: FakeTransport, path: Path) -> None:
+    """It replays as a batch or as single calls."""
     asked = [GetTierInput(tier_code="free"), GetTierInput(tier_code="gold")]
     _record(fake, path, lambda client: client.batch(asked))
 
@@ -293,7 +297,7 @@ def test_batches_are_written_as_their_calls(fake: FakeTransport, path: Path) -> 
 
 
 def test_equal_calls_answer_in_the_recorded_order(fake: FakeTransport, path: Path) -> None:
-    """Usage under new keys is found by the rest of its input, and grows as it did."""
+    """Usage with new keys matches by the rest of its input, and grows as recorded."""
 
     def act(client: ChatarminOS) -> list[Any]:
         company = client.onboard(external_org_id="org_1", tier_code="free").company_id
@@ -306,8 +310,8 @@ def test_equal_calls_answer_in_the_recorded_order(fake: FakeTransport, path: Pat
         assert act(client) == [5, 10, 15]
 
 
-def test_a_recorded_idempotency_key_is_compared(fake: FakeTransport, path: Path) -> None:
-    """A key of the application's own names its event; one that was never recorded takes what is left."""
+def test_recorded_idempotency_key_is_compared(fake: FakeTransport, path: Path) -> None:
+    """A key that was recorded selects its call; any other takes the first unused one."""
 
     def track(client: ChatarminOS, company: str, key: str) -> Any:
         given: dict[str, Any] = {"company_id": company, "feature_code": "ai_credit", "quantity": 5}
@@ -323,8 +327,8 @@ def test_a_recorded_idempotency_key_is_compared(fake: FakeTransport, path: Path)
             track(client, company, "b")
 
 
-def test_an_input_where_none_was_recorded_is_shown(fake: FakeTransport, path: Path) -> None:
-    """A call without an input is compared as any other."""
+def test_input_of_a_call_recorded_without_one_is_shown(fake: FakeTransport, path: Path) -> None:
+    """A call without an input is compared like any other."""
     _record(fake, path, lambda client: client.tiers.list())
 
     client = ChatarminOS(transport=ReplayTransport(path))
@@ -332,8 +336,8 @@ def test_an_input_where_none_was_recorded_is_shown(fake: FakeTransport, path: Pa
         client.call("tiers.list", {"page": 2})
 
 
-def test_a_recording_made_without_the_redactor_says_so(fake: FakeTransport, path: Path) -> None:
-    """Whoever adds a redactor later is told what to do with the recordings there are."""
+def test_recording_without_redactor_is_named(fake: FakeTransport, path: Path) -> None:
+    """After a redactor is added, the message says how to redact existing recordings."""
     _record(fake, path, lambda client: client.companies.create(name="Acme", external_org_id="org_1"))
 
     client = ChatarminOS(transport=ReplayTransport(path, redact=personal_data))
@@ -341,8 +345,8 @@ def test_a_recording_made_without_the_redactor_says_so(fake: FakeTransport, path
         client.companies.create(name="Acme", external_org_id="org_1")
 
 
-def test_a_call_without_a_recording_shows_the_nearest(fake: FakeTransport, path: Path) -> None:
-    """The difference of the inputs is shown, or which procedures there are."""
+def test_call_without_a_recording_shows_the_nearest(fake: FakeTransport, path: Path) -> None:
+    """The message shows the difference of the inputs, or the recorded procedures."""
     company = ChatarminOS(transport=fake).onboard(external_org_id="org_1").company_id or ""
     _record(
         fake,
@@ -362,8 +366,8 @@ def test_a_call_without_a_recording_shows_the_nearest(fake: FakeTransport, path:
     assert other_input.value.request == FeatureCheckInput(company_id=company, feature_code="seatz")
 
 
-def test_a_large_input_is_shown_in_part(path: Path) -> None:
-    """A message stays short enough to be read, also where a picture, or a long list, is not the recorded one."""
+def test_large_input_is_shown_in_part(path: Path) -> None:
+    """A message stays short enough to read, even if a picture or a long list differs."""
     with ChatarminOS(transport=RecordingTransport(_Answering(None), path)) as client:
         client.call("a.b", {"list": [*range(1000)], "picture": "x" * 80_000})
 
@@ -377,13 +381,13 @@ def test_a_large_input_is_shown_in_part(path: Path) -> None:
         ReplayTransport(path).send(Call("a.b", "query", {"list": [*range(1000)], "picture": "y" * 80_000}))
 
 
-def test_the_difference_of_long_inputs_is_found_in_time(path: Path) -> None:
-    """Thousands of changed lines are not compared one with another; the first ones that differ are shown."""
+def test_difference_of_long_inputs_takes_linear_time(path: Path) -> None:
+    """Only the first lines that differ are shown; thousands of lines are not compared with each other."""
 
     def contacts(name: str) -> list[str]:
         return [f"a{number}@b.co" if number % 2 else f"{name}{number}@b.co" for number in range(40_000)]
 
-    def taken(size: int) -> float:
+    def seconds(size: int) -> float:
         started = process_time()
         with pytest.raises(CassetteError):
             replay.send(Call("a.b", "query", {"list": contacts("c")[:size]}))
@@ -398,13 +402,13 @@ def test_the_difference_of_long_inputs_is_found_in_time(path: Path) -> None:
     assert '--- recorded, from line 3003\n+++ called, from line 3003\n-    "b3000@b.co"' in str(missing.value)
     assert '\n+    "c3000@b.co",\n+    "a3001@b.co",' in str(missing.value)
     assert len(str(missing.value)) < 5_000
-    assert taken(40_000) < 8 * taken(10_000)
+    assert seconds(40_000) < 8 * seconds(10_000)
 
 
-def test_a_long_replay_in_order_takes_its_time_once(path: Path) -> None:
-    """Looking for the call that is due costs the same at the beginning and at the end."""
+def test_long_replay_in_order_takes_linear_time(path: Path) -> None:
+    """Finding the next call costs the same at the beginning and at the end."""
 
-    def taken(size: int) -> float:
+    def seconds(size: int) -> float:
         place = path.with_suffix(f".{size}")
         with ChatarminOS(transport=RecordingTransport(_Answering(None), place)) as client:
             for number in range(size):
@@ -416,11 +420,11 @@ def test_a_long_replay_in_order_takes_its_time_once(path: Path) -> None:
             replay.send(Call("a.b", "query", number))
         return process_time() - started
 
-    assert taken(32_000) < 24 * taken(4_000)
+    assert seconds(32_000) < 24 * seconds(4_000)
 
 
 def test_unused_recordings_fail_at_the_end(fake: FakeTransport, path: Path) -> None:
-    """What is recorded and no longer called is told, a few of them by name."""
+    """The message counts the recorded calls that were not made, and names some."""
     _record(fake, path, lambda client: [client.tiers.list() for _ in range(7)])
 
     with pytest.raises(CassetteError) as failed, ChatarminOS(transport=ReplayTransport(path)) as client:
@@ -430,16 +434,16 @@ def test_unused_recordings_fail_at_the_end(fake: FakeTransport, path: Path) -> N
     assert str(failed.value).endswith("and 1 more")
 
 
-def test_another_exception_is_not_hidden_by_unused_recordings(fake: FakeTransport, path: Path) -> None:
-    """The test that failed says why it failed."""
+def test_unused_recordings_hide_no_other_exception(fake: FakeTransport, path: Path) -> None:
+    """A test that fails shows its own reason."""
     _record(fake, path, lambda client: client.tiers.list())
 
     with pytest.raises(ZeroDivisionError), ChatarminOS(transport=ReplayTransport(path)):
         raise ZeroDivisionError
 
 
-def test_order_matters_only_where_it_is_asked_for(fake: FakeTransport, path: Path) -> None:
-    """Different calls may come in any order, unless they may not."""
+def test_order_matters_only_if_in_order_is_set(fake: FakeTransport, path: Path) -> None:
+    """By default different calls may come in any order."""
     _record(fake, path, _tiers)
 
     with ChatarminOS(transport=ReplayTransport(path)) as client:
@@ -452,8 +456,8 @@ def test_order_matters_only_where_it_is_asked_for(fake: FakeTransport, path: Pat
     strict.close()
 
 
-def test_what_is_redacted_is_found_again(fake: FakeTransport, path: Path) -> None:
-    """The same function redacts what is recorded and what is asked; nothing of the original is in the file."""
+def test_redacted_input_is_matched(fake: FakeTransport, path: Path) -> None:
+    """The same function redacts recording and replay; the file has no part of the original."""
 
     def redact(content: Any) -> Any:
         return json.loads(json.dumps(content).replace("joan@acme.example", "someone@example.com"))
@@ -468,8 +472,8 @@ def test_what_is_redacted_is_found_again(fake: FakeTransport, path: Path) -> Non
         assert act(client) == "created"
 
 
-def test_a_redactor_changes_nothing_but_the_recording(fake: FakeTransport, path: Path) -> None:
-    """What it does to its argument does not reach the caller, nor the service."""
+def test_redactor_changes_only_the_recording(fake: FakeTransport, path: Path) -> None:
+    """A redactor that changes its argument changes neither the caller's input nor the service's."""
 
     def redact(content: Any) -> Any:
         if isinstance(content, dict):
@@ -480,12 +484,12 @@ def test_a_redactor_changes_nothing_but_the_recording(fake: FakeTransport, path:
     assert [line["input"] for line in _lines(path)[1:]] == [{}]
 
 
-def test_a_recording_is_not_overwritten_unless_told(fake: FakeTransport, path: Path) -> None:
-    """What is there stays, to the byte."""
+def test_existing_recording_is_overwritten_only_on_request(fake: FakeTransport, path: Path) -> None:
+    """Without `overwrite` the file stays, to the byte."""
     _record(fake, path, _tiers)
     before = path.read_bytes()
 
-    with pytest.raises(CassetteError, match="is there already"):
+    with pytest.raises(CassetteError, match="already exists"):
         RecordingTransport(fake, path)
     assert path.read_bytes() == before
 
@@ -493,8 +497,8 @@ def test_a_recording_is_not_overwritten_unless_told(fake: FakeTransport, path: P
     assert [line["path"] for line in _lines(path)[1:]] == ["tiers.list"]
 
 
-def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> None:
-    """A folder that is not there, or a recording that is not."""
+def test_missing_file_or_folder_is_named(fake: FakeTransport, tmp_path: Path) -> None:
+    """A path with U+0000 is an error of the same class."""
     with pytest.raises(CassetteError, match="No such file"):
         RecordingTransport(fake, tmp_path / "nowhere" / "r.jsonl")
     with pytest.raises(CassetteError, match="No such file"):
@@ -505,7 +509,7 @@ def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "problem"),
     [
         ("{", "line 3: no JSON"),
         ("[" * 100_000, "line 3: no JSON"),
@@ -520,11 +524,11 @@ def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> No
             '{"path": "a", "kind": "query", "input": 1, "failure": {"type": [], "message": "", "outcome": ""}}',
             "line 3: no call",
         ),
-        ('{"path": 5, "kind": "query", "input": 1, "answer": 1}', "line 3: its path or kind"),
-        ('{"path": "a", "kind": "x", "input": 1, "answer": 1}', "line 3: its path or kind"),
+        ('{"path": 5, "kind": "query", "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
+        ('{"path": "a", "kind": "x", "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
         ('{"path": "a", "kind": "query", "input": 1, "error": {"code": "X"}}', "line 3: its error has no"),
         ('{"path": "a", "kind": "query", "input": 1, "error": [1]}', "line 3: its error has no"),
-        ('{"path": "a", "kind": [], "input": 1, "answer": 1}', "line 3: its path or kind"),
+        ('{"path": "a", "kind": [], "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
         ('{"path": "a", "kind": "query", "input": 1, "input": 2, "answer": 1}', "line 3: no JSON: .* a key twice"),
         ('{"path": "a", "kind": "query", "input": 1, "answer": {"b": 1, "b": 1}}', "line 3: no JSON: .* a key twice"),
         (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 400}}}', "line 3: no JSON: .* 400 digits"),
@@ -536,18 +540,18 @@ def test_a_place_that_is_none_is_told(fake: FakeTransport, tmp_path: Path) -> No
         ('\ufeff{"path": "a", "kind": "query", "input": 1, "answer": 1}', "line 3: no JSON"),
     ],
 )
-def test_a_broken_line_is_named_by_its_number(fake: FakeTransport, path: Path, line: str, told: str) -> None:
-    """Whoever edits a recording by hand is told where it went wrong."""
+def test_invalid_line_is_named_by_its_number(fake: FakeTransport, path: Path, line: str, problem: str) -> None:
+    """After editing by hand the message has the line."""
     _record(fake, path, lambda client: client.tiers.list())
     with path.open("a") as file:
         file.write(line + "\n")
 
-    with pytest.raises(CassetteError, match=told):
+    with pytest.raises(CassetteError, match=problem):
         ReplayTransport(path)
 
 
 @pytest.mark.parametrize(
-    ("came", "field", "value"),
+    ("outcome", "field", "value"),
     [
         ("error", "code", 404),
         ("error", "code", None),
@@ -572,22 +576,22 @@ def test_a_broken_line_is_named_by_its_number(fake: FakeTransport, path: Path, l
         ("failure", "retry_after", {}),
     ],
 )
-def test_a_field_of_the_wrong_type_is_named_when_a_recording_is_opened(
-    fake: FakeTransport, path: Path, came: str, field: str, value: Any
+def test_field_of_the_wrong_type_is_named_when_a_recording_is_opened(
+    fake: FakeTransport, path: Path, outcome: str, field: str, value: Any
 ) -> None:
-    """And not when the call is made, as an error of Python."""
+    """Not only when the call is made, and not as a TypeError."""
     errors: dict[str, ChatarminError] = {
         "error": RateLimitError("slow down", code="TOO_MANY_REQUESTS", http_status=429),
         "failure": TimedOut("too late"),
     }
-    fake.fail("tiers.list", error=errors[came])
-    with pytest.raises(type(errors[came])):
+    fake.fail("tiers.list", error=errors[outcome])
+    with pytest.raises(type(errors[outcome])):
         _record(fake, path, lambda client: client.tiers.list())
     ReplayTransport(path)
 
-    _edit(path, lambda call: call[came].update({field: value}))
+    _edit(path, lambda call: call[outcome].update({field: value}))
 
-    with pytest.raises(CassetteError, match=rf"recording\.jsonl, line 2: {came}\.{field}: expected .*, got "):
+    with pytest.raises(CassetteError, match=rf"recording\.jsonl, line 2: {outcome}\.{field}: expected .*, got "):
         ReplayTransport(path)
 
 
@@ -600,8 +604,8 @@ def test_a_field_of_the_wrong_type_is_named_when_a_recording_is_opened(
         ("sdk", []),
     ],
 )
-def test_a_field_of_the_first_line_is_named(fake: FakeTransport, path: Path, field: str, value: Any) -> None:
-    """Null is fine."""
+def test_invalid_field_of_the_first_line_is_named(fake: FakeTransport, path: Path, field: str, value: Any) -> None:
+    """Null is valid."""
     _record(fake, path, lambda client: client.tiers.list())
 
     _edit(path, lambda head: head.update({field: None}), line=0)
@@ -625,24 +629,25 @@ def test_a_field_of_the_first_line_is_named(fake: FakeTransport, path: Path, fie
         ("9999-12-31T23:59:59Z", None),
     ],
 )
-def test_a_date_that_says_nothing_is_passed_over(text: Any, year: int | None) -> None:
-    """It matters for warnings, and for when a drift check starts: not at a time that has no before or after."""
-    moment = _cassette.recorded_at({"recorded_at": text})
+def test_invalid_date_is_ignored(text: Any, year: int | None) -> None:
+    """The date is for warnings, and for the clock of a drift check, which needs a time with a before and an after."""
+    moment = recording_file.recorded_at({"recorded_at": text})
 
     assert (moment and moment.year) == year
 
 
-def test_another_version_is_named(path: Path) -> None:
-    """Both are shown."""
-    path.write_text('{"format": "chatarmin_os recording 2"}\n')
+def test_unknown_format_is_named(path: Path) -> None:
+    """The message has the expected formats and the one of the file."""
+    path.write_text('{"format": "chatarmin_os recording 3"}\n')
 
     with pytest.raises(
-        CassetteError, match=r"line 1: .*'chatarmin_os recording 1', got str 'chatarmin_os recording 2'"
+        CassetteError,
+        match=r"line 1: .*'chatarmin_os recording 1' or 'chatarmin_os recording 2', got str 'chatarmin_os recording 3'",
     ):
         ReplayTransport(path)
 
 
-def test_what_editors_add_is_no_fault(fake: FakeTransport, path: Path) -> None:
+def test_additions_of_editors_are_accepted(fake: FakeTransport, path: Path) -> None:
     """A byte order mark, and line ends of Windows."""
     _record(fake, path, lambda client: client.tiers.list())
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -651,7 +656,7 @@ def test_what_editors_add_is_no_fault(fake: FakeTransport, path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32-le", "latin-1"])
-def test_another_encoding_is_none(fake: FakeTransport, path: Path, encoding: str) -> None:
+def test_other_encodings_are_refused(fake: FakeTransport, path: Path, encoding: str) -> None:
     """A recording is UTF-8."""
     _record(fake, path, lambda client: client.companies.create(name="späť"[:2] + "ä", external_org_id="org_1"))
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
@@ -660,14 +665,14 @@ def test_another_encoding_is_none(fake: FakeTransport, path: Path, encoding: str
         ReplayTransport(path)
 
 
-def test_a_file_without_end_is_none() -> None:
-    """So much is read, and no more."""
+def test_endless_file_is_refused() -> None:
+    """Reading stops at a maximum size."""
     with pytest.raises(CassetteError, match=r"^/dev/zero: longer than 128 MiB"):
         ReplayTransport("/dev/zero")
 
 
-def test_an_answer_is_as_deep_as_can_be_read_again(path: Path) -> None:
-    """The limits are those of recordings and redactors, and not of the interpreter, and are kept when it is made."""
+def test_depth_of_an_answer_is_limited(path: Path) -> None:
+    """The limits are those of recordings and redactors, not of the interpreter, and hold when recording."""
     recording = RecordingTransport(_Answering(_nested(800)), path)
     with pytest.raises(CassetteError, match="at most 800 levels"):
         recording.send(Call("a.b", "query"))
@@ -690,8 +695,8 @@ def test_an_answer_is_as_deep_as_can_be_read_again(path: Path) -> None:
         redacted.close()
 
 
-def test_threads_lose_nothing(fake: FakeTransport, path: Path) -> None:
-    """16 threads with 200 calls each make 3,200 lines, none torn, and replay in threads too."""
+def test_threads_lose_no_line(fake: FakeTransport, path: Path) -> None:
+    """16 threads with 200 calls each write 3,200 whole lines, and replay in threads too."""
 
     def act(client: ChatarminOS) -> None:
         with ThreadPoolExecutor(16) as pool:
@@ -704,8 +709,8 @@ def test_threads_lose_nothing(fake: FakeTransport, path: Path) -> None:
         act(client)
 
 
-def test_a_killed_process_leaves_a_readable_file(path: Path) -> None:
-    """Each call is in the file before its answer is used."""
+def test_killed_process_leaves_a_valid_file(path: Path) -> None:
+    """Each call is in the file before the caller gets its answer."""
     code = (
         "import os, sys; from chatarmin_os import ChatarminOS; from chatarmin_os.fake import FakeTransport\n"
         "from chatarmin_os.transports import RecordingTransport\n"
@@ -719,8 +724,8 @@ def test_a_killed_process_leaves_a_readable_file(path: Path) -> None:
     assert [client.tiers.list(), client.tiers.list()] == [[], []]
 
 
-def test_what_is_no_transport_or_redactor_is_refused(fake: FakeTransport, path: Path) -> None:
-    """Before a file is made."""
+def test_invalid_transport_or_redactor_is_refused(fake: FakeTransport, path: Path) -> None:
+    """No file is created."""
     wrong: Any = "fake"
     with pytest.raises(TypeError, match="inner: expected"):
         RecordingTransport(wrong, path)
@@ -729,8 +734,8 @@ def test_what_is_no_transport_or_redactor_is_refused(fake: FakeTransport, path: 
     assert not path.exists()
 
 
-def test_they_say_what_they_are(fake: FakeTransport, path: Path) -> None:
-    """A repr names the other transport, or the file."""
+def test_repr_names_transport_or_file(fake: FakeTransport, path: Path) -> None:
+    """It also has the number of calls of a replay."""
     recording = RecordingTransport(fake, path)
     recording.send(Call("tiers.list", "query"))
     recording.close()

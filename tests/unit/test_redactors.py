@@ -1,4 +1,4 @@
-"""The ready-made redactors: nothing personal is left in a recording, and its replay finds everything."""
+"""The ready-made redactors: they leave nothing personal in a recording, and its replay finds every call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from chatarmin_os import BadRequestError, ChatarminOS, ConflictError, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.recording.file import Recorded
+from chatarmin_os.recording.line import RecordedCall
 from chatarmin_os.recording.redaction import Redaction
 from chatarmin_os.recording.redactors import email_addresses, metadata, names, personal_data
 from chatarmin_os.transports import RecordingTransport, ReplayTransport
@@ -25,8 +25,8 @@ PLANTED = [
 ]  # fmt: skip
 
 
-def _story(client: ChatarminOS) -> list[Any]:
-    """Do all that has personal data in it; return what may be compared."""
+def _act(client: ChatarminOS) -> list[Any]:
+    """Make every call that has personal data, and return values to compare."""
     company = client.onboard(
         external_org_id="org_1",
         hints={"company_name": "Acme & Söhne", "domain": "acme.example", "emails": ["Joan.Doe@acme.example"]},
@@ -60,17 +60,17 @@ def _story(client: ChatarminOS) -> list[Any]:
     ]
 
 
-def test_nothing_personal_is_in_a_recording_and_it_replays(tmp_path: Path) -> None:
-    """Addresses, domains, names and metadata that were planted everywhere are gone, in messages too."""
+def test_redacted_recording_has_nothing_personal_and_replays(tmp_path: Path) -> None:
+    """Planted addresses, domains, names and metadata are removed everywhere, including messages."""
     path = tmp_path / "recording.jsonl"
     recording = RecordingTransport(FakeTransport(demo_catalogue()), path, redact=personal_data)
     with ChatarminOS(transport=recording) as client:
-        recorded = _story(client)
+        recorded = _act(client)
 
     text = path.read_text(encoding="utf-8")
     assert [word for word in PLANTED if word in text] == []
     with ChatarminOS(transport=ReplayTransport(path, redact=personal_data)) as client:
-        assert _story(client) == recorded
+        assert _act(client) == recorded
 
 
 def test_equal_values_stay_equal_and_others_differ() -> None:
@@ -83,8 +83,8 @@ def test_equal_values_stay_equal_and_others_differ() -> None:
 
 
 @pytest.mark.parametrize("content", [None, 5, True, "", "x", [], {}, {"name": None}, {"domain": ""}, {"metadata": {}}])
-def test_what_is_not_personal_stays(content: Any) -> None:
-    """Nothing, numbers, codes and empty values are left as they are."""
+def test_other_values_are_kept(content: Any) -> None:
+    """Null, numbers, codes and empty values do not change."""
     assert personal_data(content) == content
 
 
@@ -104,8 +104,8 @@ def test_what_is_not_personal_stays(content: Any) -> None:
         ({"tier": {"name": "Pro"}}, {"tier": {"name": "Pro"}}),
     ],
 )
-def test_what_the_service_takes_to_be_alike_stays_alike(content: Any, redacted: Any) -> None:
-    """Short ids follow their names, free mail and malformed text stay so, and redacting again changes nothing."""
+def test_values_that_the_service_treats_as_equal_stay_equal(content: Any, redacted: Any) -> None:
+    """Short ids follow their names, free mail and malformed text are kept, and redacting again changes nothing."""
     found = personal_data(content)
 
     assert _shape(found) == _shape(redacted)
@@ -148,8 +148,8 @@ def _shape(content: Any) -> str:
         ("5 @ 3, @mary, mary@ home", "5 @ 3, @mary, mary@ home"),
     ],
 )
-def test_nothing_of_an_address_stays(text: str, redacted: str) -> None:
-    """Whatever stands in it, however it is encoded, and wherever it is: as a text, in one, or as a key."""
+def test_whole_address_is_removed(text: str, redacted: str) -> None:
+    """With any character and in any encoding, as a text, inside one, or as a key."""
     for content in (text, [text], {"note": text}, {text: 1}, {"message": {"x": text}}):
         found = personal_data(content)
 
@@ -157,7 +157,7 @@ def test_nothing_of_an_address_stays(text: str, redacted: str) -> None:
         assert personal_data(found) == found
 
 
-def test_an_address_is_the_same_however_it_is_written() -> None:
+def test_pseudonym_of_an_address_does_not_depend_on_its_notation() -> None:
     """A field, a text and a URL have the same pseudonym."""
     redacted = [
         email_addresses(content)
@@ -181,8 +181,8 @@ def test_an_address_is_the_same_however_it_is_written() -> None:
         ("Mary < Bea", "Mary < Bea"),
     ],
 )
-def test_the_name_before_an_address_is_one(text: str, redacted: str) -> None:
-    """As mail programs write it, in any text."""
+def test_name_before_an_address_is_removed(text: str, redacted: str) -> None:
+    """In the notation of mail programs, in any text."""
     for content in (text, [text], {"note": text}):
         found = personal_data(content)
 
@@ -203,8 +203,8 @@ def test_the_name_before_an_address_is_one(text: str, redacted: str) -> None:
         ("[" * 5000, "[" * 5000),
     ],
 )  # fmt: skip
-def test_a_refusal_loses_the_names_it_quotes(message: str, redacted: str) -> None:
-    """Those that the recording has not shown, too, and what a database was asked; codes and paths stay."""
+def test_refusal_loses_the_names_that_it_quotes(message: str, redacted: str) -> None:
+    """Also names that the recording has not shown, and queries of a database; codes and paths are kept."""
     content = {"message": message, "data": {"stack": message, "code": "CONFLICT"}}
 
     found = personal_data(content)
@@ -220,10 +220,10 @@ def test_a_refusal_loses_the_names_it_quotes(message: str, redacted: str) -> Non
         "\u0301", "www.", "[", "mailto:", "\u201c", '{"a":', "&#0", "Mary ", "\n",
     ],
 )  # fmt: skip
-def test_the_time_grows_with_the_text_and_no_faster(part: str) -> None:
-    """Eight times the text takes about eight times as long, whatever it is made of; a square would be sixty-four."""
+def test_redacting_takes_linear_time(part: str) -> None:
+    """Eight times the text takes about eight times as long, for any text; quadratic time would be sixty-four."""
 
-    def taken(size: int) -> float:
+    def seconds(size: int) -> float:
         text = (part * size)[:size]
         fields = {"email": text, "domain": text, "name": text, "avatarUrl": text, "metadata": text, "message": text}
         content = [
@@ -240,12 +240,12 @@ def test_the_time_grows_with_the_text_and_no_faster(part: str) -> None:
             times.append(process_time() - started)
         return min(times)
 
-    taken(100)
-    assert taken(16_000) < 24 * taken(2_000)
+    seconds(100)
+    assert seconds(16_000) < 24 * seconds(2_000)
 
 
-def test_a_refusal_does_not_quote_what_was_redacted(tmp_path: Path) -> None:
-    """What was taken out of an input is taken out of the words that quote it, whatever they are."""
+def test_refusal_loses_the_redacted_texts_of_its_input(tmp_path: Path) -> None:
+    """A text that was removed from an input is removed from any message that quotes it."""
     path = tmp_path / "recording.jsonl"
     refusal = BadRequestError(
         "Joan Doe <joan> of ACME", code="BAD_REQUEST", data={"fields": {"Joan Doe": ["'joan' is none", 5]}}
@@ -267,8 +267,8 @@ def test_a_refusal_does_not_quote_what_was_redacted(tmp_path: Path) -> None:
     assert "of redacted" in text
 
 
-def test_a_refusal_quotes_nothing_of_earlier_calls(tmp_path: Path) -> None:
-    """A name that an answer has shown is taken out of later words too, whatever its case."""
+def test_refusal_loses_the_redacted_texts_of_earlier_calls(tmp_path: Path) -> None:
+    """A name that an answer has shown is removed from later messages too, in any letter case."""
     path = tmp_path / "recording.jsonl"
     fake = FakeTransport()
     with ChatarminOS(transport=RecordingTransport(fake, path, redact=personal_data)) as client:
@@ -283,8 +283,8 @@ def test_a_refusal_quotes_nothing_of_earlier_calls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [{"metadata": "text"}, {"metadata": [1]}, {"name": ["Joan", 5]}])
-def test_what_has_the_wrong_type_keeps_it(content: dict[str, Any]) -> None:
-    """The service refuses it, and has to refuse what stands in its place."""
+def test_value_of_the_wrong_type_keeps_its_type(content: dict[str, Any]) -> None:
+    """The service refuses it, and must refuse its replacement."""
     redacted = personal_data(content)
 
     [key] = content
@@ -293,8 +293,8 @@ def test_what_has_the_wrong_type_keeps_it(content: dict[str, Any]) -> None:
     assert personal_data(redacted) == redacted
 
 
-def test_they_reach_into_lists_and_objects() -> None:
-    """However deep it stands."""
+def test_redactors_reach_into_lists_and_objects() -> None:
+    """At any depth."""
     content = {"contacts": [{"name": "Joan", "metadata": {"a": 1}, "deep": [["joan@acme.example"]]}]}
 
     [contact] = metadata(names(email_addresses(content)))["contacts"]
@@ -322,58 +322,60 @@ def test_they_reach_into_lists_and_objects() -> None:
         ("Mary " * 200, "Mary " * 200 + "is none", "is none"),
     ],
 )
-def test_a_name_is_found_as_messages_write_it(name: str, message: str, left: str) -> None:
-    """Trimmed, escaped, composed otherwise, in other letter case, short or long; the words around it stay."""
+def test_name_is_found_in_the_notations_of_messages(name: str, message: str, left: str) -> None:
+    """Trimmed, escaped, normalised, in other letter case, short or long; the words around it stay."""
     redaction = Redaction(personal_data)
     error = {"message": message, "data": {message: 1}}
 
-    came = redaction.of(Recorded("a.b", "query", {"name": name}, {"error": error})).came["error"]
+    redacted = redaction.redact(RecordedCall("a.b", "query", {"name": name}, {"error": error})).outcome["error"]
 
-    for text in (came["message"], *came["data"]):
+    for text in (redacted["message"], *redacted["data"]):
         assert left in text
         assert not re.search(r"Mary\b|MARY|May|Bo\b|ller|stanbul|STANBUL|\u5c71", text)
 
 
 def test_many_names_do_not_slow_a_refusal_down() -> None:
-    """A message is read once, however many names the recording has shown."""
+    """A message is read once, for any number of names that the recording has shown."""
 
-    def taken(size: int) -> float:
+    def seconds(size: int) -> float:
         redaction = Redaction(personal_data)
-        refused = Recorded("a.b", "query", None, {"error": {"message": "Company 1 Ltd is there " * 9, "data": None}})
+        refused = RecordedCall(
+            "a.b", "query", None, {"error": {"message": "Company 1 Ltd is there " * 9, "data": None}}
+        )
         for number in range(size):
-            redaction.of(Recorded("a.b", "query", {"name": f"Company {number} Ltd"}, {"answer": None}))
+            redaction.redact(RecordedCall("a.b", "query", {"name": f"Company {number} Ltd"}, {"answer": None}))
         times = []
         for _ in range(3):
             started = process_time()
             for _ in range(20):
-                redaction.of(refused)
+                redaction.redact(refused)
             times.append(process_time() - started)
         return min(times)
 
-    assert taken(4_000) < 8 * taken(100)
+    assert seconds(4_000) < 8 * seconds(100)
 
 
-def test_many_names_that_begin_alike_do_not_slow_a_refusal_down() -> None:
-    """Nor do names that differ in their last word alone, of which the message is full."""
+def test_many_names_with_the_same_start_do_not_slow_a_refusal_down() -> None:
+    """Names may differ in their last word alone, and the message may repeat the first ones."""
 
-    def taken(size: int) -> float:
+    def seconds(size: int) -> float:
         redaction = Redaction(personal_data)
         begin = "The customer of our load test number "
-        refused = Recorded("a.b", "query", None, {"error": {"message": begin * 200, "data": None}})
+        refused = RecordedCall("a.b", "query", None, {"error": {"message": begin * 200, "data": None}})
         for number in range(size):
-            redaction.of(Recorded("a.b", "query", {"name": f"{begin}{number}"}, {"answer": None}))
+            redaction.redact(RecordedCall("a.b", "query", {"name": f"{begin}{number}"}, {"answer": None}))
         times = []
         for _ in range(3):
             started = process_time()
-            redaction.of(refused)
+            redaction.redact(refused)
             times.append(process_time() - started)
         return min(times)
 
-    assert taken(3_000) < 8 * taken(100)
+    assert seconds(3_000) < 8 * seconds(100)
 
 
-def test_values_under_a_redacted_key_are_told_apart(tmp_path: Path) -> None:
-    """What stood under an address and is not personal stays in the words of later refusals."""
+def test_value_under_a_redacted_key_is_kept(tmp_path: Path) -> None:
+    """A value beside an address that is not personal stays in the messages of later refusals."""
     path = tmp_path / "recording.jsonl"
     fake = FakeTransport()
     fake.fail(error=ConflictError("pro for Mary Doe", code="CONFLICT"))

@@ -1,4 +1,4 @@
-"""Requests: what each class of the table is, and that one object is one call however it is kept."""
+"""Requests: the classes of the table, and that one object is one call in copies, pickles and JSON."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Echo(Transport):
 
 
 class Row(NamedTuple):
-    """A procedure: its request with every argument, and what all of it means."""
+    """A procedure: its request with every argument, its wire input, and its properties."""
 
     request: Any
     path: str
@@ -431,7 +431,7 @@ def _copies(value: Any) -> list[Any]:
 
 
 @rows
-def test_a_request_knows_its_procedure(row: Row) -> None:
+def test_request_describes_its_procedure(row: Row) -> None:
     """Path, kind, result and whether repeating is harmless are attributes of the class."""
     kind = type(row.request)
 
@@ -447,8 +447,8 @@ def test_three_mutations_are_not_repeated() -> None:
     assert {PROCEDURES[path].kind for path in unsafe} == {"mutation"}
 
 
-def test_the_table_of_procedures_is_complete() -> None:
-    """`PROCEDURES` leads from each path to its class, and every request that is exported is in it."""
+def test_table_of_procedures_is_complete() -> None:
+    """`PROCEDURES` maps each path to its class, and has every exported request."""
     exported = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__ if name.endswith("Input")]
     requests = {one for one in exported if hasattr(one, "path")}
 
@@ -457,8 +457,8 @@ def test_the_table_of_procedures_is_complete() -> None:
     assert set(exported) - requests == {ContactInput, InvalidInput}
 
 
-def test_the_table_of_procedures_is_read_only() -> None:
-    """Nobody changes a path by accident."""
+def test_table_of_procedures_is_read_only() -> None:
+    """No path can be changed by accident."""
     table = cast("Any", PROCEDURES)
 
     assert isinstance(PROCEDURES, Mapping)
@@ -471,7 +471,7 @@ def test_the_table_of_procedures_is_read_only() -> None:
 
 
 @rows
-def test_sending_a_request_makes_its_call_and_its_result(row: Row) -> None:
+def test_send_makes_the_call_and_the_result(row: Row) -> None:
     """A request is sent as the one call that it describes, and its answer becomes the result it names."""
     transport = Echo(row.answer)
 
@@ -483,23 +483,23 @@ def test_sending_a_request_makes_its_call_and_its_result(row: Row) -> None:
 
 
 @rows
-def test_a_request_is_frozen(row: Row) -> None:
-    """Nothing of a request can be set, neither a field nor what its class says."""
+def test_request_is_frozen(row: Row) -> None:
+    """Neither a field nor a class attribute of a request can be set."""
     for name in [*(field.name for field in attrs.fields(type(row.request))), "path", "something_else"]:
         with pytest.raises(AttributeError):
             setattr(row.request, name, "x")
 
 
 @rows
-def test_a_request_takes_keywords_only(row: Row) -> None:
+def test_request_is_keyword_only(row: Row) -> None:
     """No argument of a request is given by its place."""
     with pytest.raises(TypeError):
         type(row.request)("c")
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.path != "tiers.list"], ids=lambda row: row.path)
-def test_a_request_takes_only_what_it_knows(row: Row) -> None:
-    """An argument that a request does not have, or does not have in that spelling, is a TypeError."""
+def test_request_rejects_unknown_arguments(row: Row) -> None:
+    """An unknown argument, or one in another notation, is a TypeError."""
     given = attrs.asdict(row.request, recurse=False)
 
     assert row.request == type(row.request)(**given)
@@ -509,20 +509,20 @@ def test_a_request_takes_only_what_it_knows(row: Row) -> None:
 
 
 @rows
-def test_a_request_copies_and_pickles(row: Row) -> None:
+def test_request_copies_and_pickles(row: Row) -> None:
     """A copy of a request is the same call, idempotency key included."""
-    for twin in _copies(row.request):
+    for clone in _copies(row.request):
         transport = Echo(row.answer)
-        ChatarminOS(transport=transport).send(twin)
+        ChatarminOS(transport=transport).send(clone)
 
-        assert row.request == twin
-        assert type(row.request) is type(twin)
+        assert row.request == clone
+        assert type(row.request) is type(clone)
         assert transport.calls[0].input == row.input
 
 
 @rows
-def test_an_evolved_request_is_the_same_but_for_what_was_given(row: Row) -> None:
-    """Without changes an evolved request is equal; a changed field is checked as at first."""
+def test_evolved_request_differs_in_given_fields_only(row: Row) -> None:
+    """Without changes an evolved request is equal; a changed field is checked again."""
     assert row.request == attrs.evolve(row.request)
     for field in attrs.fields(type(row.request)):
         if field.converter is not None and field.default is attrs.NOTHING:
@@ -531,8 +531,8 @@ def test_an_evolved_request_is_the_same_but_for_what_was_given(row: Row) -> None
             assert refused.value.field == field.name
 
 
-def test_evolving_changes_one_field() -> None:
-    """The original stays as it was."""
+def test_evolving_keeps_the_original() -> None:
+    """The original stays unchanged."""
     check = FeatureCheckInput(company_id="c", feature_code="seats")
 
     other = attrs.evolve(check, feature_code="sso")
@@ -552,8 +552,8 @@ def test_evolving_changes_one_field() -> None:
     ],
     ids=["track_usage", "contact", "set_access", "tier", "contact input"],
 )
-def test_a_request_keeps_what_it_was_told(build: Callable[[Any], Any], mine: dict[str, Any]) -> None:
-    """Changing a mapping after it was handed in does not change the request."""
+def test_request_copies_its_mappings(build: Callable[[Any], Any], mine: dict[str, Any]) -> None:
+    """Changing a mapping afterwards does not change the request."""
     request, same = build(mine), build(copy.deepcopy(mine))
 
     mine.popitem()[1].clear()
@@ -562,8 +562,8 @@ def test_a_request_keeps_what_it_was_told(build: Callable[[Any], Any], mine: dic
     assert request == same
 
 
-def test_what_a_transport_does_with_a_call_does_not_change_the_request() -> None:
-    """A call's input is its own: a request can be sent again whatever became of it."""
+def test_request_is_independent_of_its_call() -> None:
+    """A transport may change a call's input; the request can be sent again."""
 
     class Rude(Echo):
         def send(self, call: Call) -> Any:
@@ -583,19 +583,19 @@ def test_what_a_transport_does_with_a_call_does_not_change_the_request() -> None
     assert request.metadata == {"list": [1]}
 
 
-def test_unset_stays_unset_in_a_pickled_request() -> None:
-    """What nobody gave is still left out after a request was stored and loaded."""
+def test_unset_survives_a_pickle() -> None:
+    """An UNSET field is still omitted after a request was stored and loaded."""
     request = FeatureSetAccessInput(company_id="c", feature_code="f", included_quantity=None)
 
-    for twin in _copies(request):
-        assert twin.quantity_limit is UNSET
-        assert twin.valid_until is UNSET
-        assert twin.included_quantity is None
+    for clone in _copies(request):
+        assert clone.quantity_limit is UNSET
+        assert clone.valid_until is UNSET
+        assert clone.included_quantity is None
 
 
 @pytest.mark.parametrize("override", [5, None, True, "max_quantity", ["max_quantity"], [("max_quantity", 5)]], ids=repr)
-def test_an_override_of_a_tier_is_a_mapping(override: Any) -> None:
-    """Limits that differ from a tier's are a mapping per feature; anything else is refused at its feature."""
+def test_override_of_a_tier_must_be_a_mapping(override: Any) -> None:
+    """Overrides are a mapping per feature; any other type is rejected at its feature."""
     with pytest.raises(InvalidInput) as refused:
         ApplyTierInput(tier_code="pro", company_id="c", features={"ai_credit": {}, "seats": override})
 
@@ -605,8 +605,8 @@ def test_an_override_of_a_tier_is_a_mapping(override: Any) -> None:
 # Usage events
 
 
-def test_an_event_has_its_key_from_the_beginning() -> None:
-    """An event without a key makes a random UUID when it is built, each its own."""
+def test_event_generates_its_key_when_built() -> None:
+    """An event without a key generates a random UUID when it is built, each another one."""
     keys = {TrackUsageInput(company_id="c", feature_code="f", quantity=1).idempotency_key for _ in range(100)}
 
     assert len(keys) == 100
@@ -614,8 +614,8 @@ def test_an_event_has_its_key_from_the_beginning() -> None:
     assert {str(uuid.UUID(key)) for key in keys} == keys
 
 
-def test_an_event_keeps_its_key() -> None:
-    """However often an event is sent, alone or in a batch, its key is the same."""
+def test_event_keeps_its_key() -> None:
+    """An event has the same key however often it is sent, alone or in a batch."""
     transport = Echo({"currentUsage": 1})
     client = ChatarminOS(transport=transport)
 
@@ -626,15 +626,15 @@ def test_an_event_keeps_its_key() -> None:
     assert [EVENT.idempotency_key] * 4 == [call.input["idempotencyKey"] for call in transport.calls]
 
 
-def test_an_events_key_is_kept_when_it_travels() -> None:
+def test_event_keeps_its_key_in_copies() -> None:
     """A copied or stored event is the same event."""
-    keys = {twin.idempotency_key for twin in _copies(EVENT)}
+    keys = {clone.idempotency_key for clone in _copies(EVENT)}
 
     assert keys == {EVENT.idempotency_key}
 
 
-def test_an_evolved_event_is_the_same_event_unless_told() -> None:
-    """Evolving keeps the key; without a key it makes another event."""
+def test_evolved_event_keeps_its_key() -> None:
+    """Evolving keeps the key; with None it is another event."""
     same = attrs.evolve(EVENT, metadata={"a": 1})
     other = attrs.evolve(EVENT, idempotency_key=None)
     named = attrs.evolve(EVENT, idempotency_key=uuid.UUID(int=1))
@@ -646,7 +646,7 @@ def test_an_evolved_event_is_the_same_event_unless_told() -> None:
     assert attrs.evolve(other, idempotency_key=EVENT.idempotency_key) == EVENT
 
 
-# What a log shows of customers
+# Personal data in logs
 
 PRIVATE = "ann.smith@acme.com"
 
@@ -667,7 +667,7 @@ PRIVATE = "ann.smith@acme.com"
         lambda: Contact(id="1", email=PRIVATE, metadata={"assistant": PRIVATE}),
     ],
 )
-def test_a_repr_shortens_addresses(request_of: Callable[[], Any]) -> None:
+def test_repr_shortens_addresses(request_of: Callable[[], Any]) -> None:
     """The repr of a request, of hints or of a contact shows of each e-mail address its first letter and its host."""
     shown = repr(request_of())
 
@@ -675,8 +675,8 @@ def test_a_repr_shortens_addresses(request_of: Callable[[], Any]) -> None:
     assert "smith" not in shown
 
 
-def test_a_repr_has_everything_else() -> None:
-    """All else is shown as it is: the repr of a request tells calls apart."""
+def test_repr_shows_all_else() -> None:
+    """All else is shown unchanged: the repr of a request distinguishes calls."""
     request = CreateContactInput(company_id="c", email=PRIVATE, name="Ann", metadata={"a": 1})
 
     assert repr(request) == (
@@ -686,8 +686,8 @@ def test_a_repr_has_everything_else() -> None:
     assert request.email == PRIVATE
 
 
-def test_a_refusal_shortens_addresses() -> None:
-    """The value in a refusal's text is shown without its address too."""
+def test_error_shortens_addresses() -> None:
+    """The value in an error's text is shown without its address too."""
     given: Any = [PRIVATE]
 
     with pytest.raises(InvalidInput, match=r"got list \['a\.\.\.@acme\.com'\]"):
@@ -705,38 +705,38 @@ STORED = [
 
 
 def _loaded(stored: Any, state: dict[str, Any]) -> Any:
-    """Return what the class of *stored* makes of another pickled state."""
+    """Return the object of the class of *stored* that has another pickled state."""
     kind: Any = type(stored)
-    twin = kind.__new__(kind)
-    twin.__setstate__(state)
-    return twin
+    clone = kind.__new__(kind)
+    clone.__setstate__(state)
+    return clone
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
-def test_a_pickle_without_a_newer_field_has_its_default(stored: Any) -> None:
-    """What was pickled before a field existed is loaded with the field at its default, for each field that has one."""
+def test_pickle_without_a_newer_field_has_its_default(stored: Any) -> None:
+    """A field that a pickle lacks has its default, for each field with one."""
     state = stored.__getstate__()
 
     for field in attrs.fields(type(stored)):
         if field.default is not attrs.NOTHING:
             default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
-            twin = _loaded(stored, {name: value for name, value in state.items() if name != field.name})
-            assert getattr(twin, field.name) == default
-            assert {**state, field.name: default} == twin.__getstate__()
-            assert repr(twin)
+            clone = _loaded(stored, {name: value for name, value in state.items() if name != field.name})
+            assert getattr(clone, field.name) == default
+            assert {**state, field.name: default} == clone.__getstate__()
+            assert repr(clone)
 
 
 @pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
-def test_a_pickle_with_a_field_that_is_gone_is_loaded_without_it(stored: Any) -> None:
-    """What a newer or older version stored besides is dropped."""
-    twin = _loaded(stored, stored.__getstate__() | {"moon_phase": "full"})
+def test_pickle_with_an_unknown_field_is_loaded(stored: Any) -> None:
+    """A field of another version is dropped."""
+    clone = _loaded(stored, stored.__getstate__() | {"moon_phase": "full"})
 
-    assert twin == stored
-    assert not hasattr(twin, "moon_phase")
+    assert clone == stored
+    assert not hasattr(clone, "moon_phase")
 
 
-def test_a_pickle_without_a_required_field_is_refused() -> None:
-    """A request that lacks what it cannot do without is refused with the field's name when it is loaded."""
+def test_pickle_without_a_required_field_is_rejected() -> None:
+    """A stored request that lacks a required field is rejected with its name when it is loaded."""
     state = cast("dict[str, Any]", EVENT.__getstate__())
     del state["quantity"]
 
@@ -748,16 +748,16 @@ def test_a_pickle_without_a_required_field_is_refused() -> None:
     assert refused.value.field == "quantity"
 
 
-def test_each_model_that_is_loaded_has_its_own_unknown_fields() -> None:
-    """A default that can change is made for each."""
+def test_loaded_models_share_no_extra() -> None:
+    """A mutable default is created for each."""
     one, other = (_loaded(Company(id="c"), {"id": "c"}) for _ in range(2))
 
     assert one == other == Company(id="c")
     assert one.extra is not other.extra
 
 
-def test_everything_that_is_stored_outlives_a_version() -> None:
-    """Every request, every model, hints and contacts are loaded in this way."""
+def test_stored_objects_load_in_other_versions() -> None:
+    """Every request, every model, hints and contacts load in this way."""
     exported = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__]
     stored = [cast("Any", one) for one in exported if isinstance(one, type) and attrs.has(one)]
 
@@ -785,12 +785,22 @@ OF_0_1_0 = [
         ),
         BulkUpsertInput(company_id="c", contacts=[ContactInput(email="ann@acme.com")]),
     ),
+    (
+        (
+            b"\x80\x02cchatarmin_os.procedures.companies\nSmartLinkInput\nq\x00)\x81q\x01}q\x02(X\x0f\x00\x00\x00"
+            b"external_org_idq\x03X\x01\x00\x00\x00oq\x04X\x05\x00\x00\x00hintsq\x05cchatarmin_os.models.companies\nHints\n"
+            b"q\x06)\x81q\x07}q\x08(X\x0c\x00\x00\x00company_nameq\tNX\x06\x00\x00\x00domainq\nX\x08\x00\x00\x00acme.com"
+            b"q\x0bX\x06\x00\x00\x00emailsq\x0cX\x0c\x00\x00\x00ann@acme.comq\r\x85q\x0eubX\x0e\x00\x00\x00min_confidence"
+            b"q\x0fNub."
+        ),
+        SmartLinkInput(external_org_id="o", hints=Hints(domain="acme.com", emails=["ann@acme.com"])),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("pickled", "expected"), OF_0_1_0, ids=["event", "contacts"])
-def test_what_0_1_0_pickled_is_loaded(pickled: bytes, expected: Any) -> None:
-    """A request that waited in a queue since the first version is the same request."""
+@pytest.mark.parametrize(("pickled", "expected"), OF_0_1_0, ids=["event", "contacts", "hints"])
+def test_pickle_of_0_1_0_is_loaded(pickled: bytes, expected: Any) -> None:
+    """A request that waited in a queue since the first version is an equal request."""
     assert pickle.loads(pickled) == expected  # noqa: S301 - pickled by this package
 
 
@@ -841,9 +851,9 @@ TOGETHER: dict[Any, dict[str, Any]] = {
 }
 
 
-def _made_of(kind: Any) -> Any:
+def _model_of(kind: Any) -> Any:
     """Return a strategy for every object of a class of requests."""
-    known = {**FIELDS, "contacts": st.lists(_made_of(ContactInput), max_size=3)} if kind is BulkUpsertInput else FIELDS
+    known = {**FIELDS, "contacts": st.lists(_model_of(ContactInput), max_size=3)} if kind is BulkUpsertInput else FIELDS
     arguments = {}
     for field in attrs.fields(kind):
         argument = known.get(field.name, IDS if field.name.endswith(("_id", "_key")) else WORDS)
@@ -855,22 +865,22 @@ def _made_of(kind: Any) -> Any:
 @pytest.mark.parametrize("kind", PROCEDURES.values(), ids=lambda kind: kind.__name__)
 @settings(deadline=None)
 @given(data=st.data())
-def test_a_request_comes_back_from_json(kind: Any, data: st.DataObject) -> None:
-    """Any request is equal after JSON: its instants, what is unset or null, its key, and each call that it makes."""
-    request = data.draw(_made_of(kind))
+def test_request_survives_json(kind: Any, data: st.DataObject) -> None:
+    """Any request is equal after JSON: its instants, null and UNSET, its key, and each call that it makes."""
+    request = data.draw(_model_of(kind))
 
     stored = json.dumps(request.to_json(), allow_nan=False)
-    twin = request_from_json(json.loads(stored))
+    clone = request_from_json(json.loads(stored))
 
-    assert type(twin) is kind
-    assert twin == request
-    assert json.dumps(twin.to_json()) == stored
-    assert to_call(twin) == to_call(request)
+    assert type(clone) is kind
+    assert clone == request
+    assert json.dumps(clone.to_json()) == stored
+    assert to_call(clone) == to_call(request)
 
 
 @rows
-def test_the_json_of_a_request_is_its_path_and_input(row: Row) -> None:
-    """A request as JSON is what travels: the path and the input in the wire's names."""
+def test_json_of_a_request_has_path_and_input(row: Row) -> None:
+    """The JSON of a request is its path, and its input in wire names."""
     document = row.request.to_json()
 
     assert document == {"path": row.path, "input": row.input}
@@ -878,19 +888,19 @@ def test_the_json_of_a_request_is_its_path_and_input(row: Row) -> None:
     assert type(request_from_json(document)) is type(row.request)
 
 
-def test_the_json_of_a_request_is_its_own() -> None:
-    """What becomes of a document changes neither the request that made it nor the one that it made."""
+def test_json_of_a_request_is_independent() -> None:
+    """Changing a document changes neither the request that wrote it nor the one that reads it."""
     request = attrs.evolve(EVENT, metadata={"list": [1]})
     document = request.to_json()
-    twin = request_from_json(document)
+    clone = request_from_json(document)
 
     document["input"]["metadata"]["list"].append(2)
 
-    assert request == twin == attrs.evolve(EVENT, metadata={"list": [1]})
+    assert request == clone == attrs.evolve(EVENT, metadata={"list": [1]})
 
 
-def test_the_alias_of_a_tier_comes_back_as_what_it_sends() -> None:
-    """`subscriptions.create` sends what `tiers.apply` sends, and so does its request from JSON."""
+def test_alias_of_a_tier_survives_json() -> None:
+    """`subscriptions.create` sends `tiers.apply`, and so does its request from JSON."""
     transport = Echo({})
     client = ChatarminOS(transport=transport)
 
@@ -967,15 +977,15 @@ CHANGED: list[tuple[Any, str]] = [
     ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": [{"email": "a@b.co"}, 5]}}, "contacts[1]"),
     ({"path": "contacts.bulkUpsert", "input": {"companyId": "c", "contacts": [{}]}}, "contacts[0].email"),
     ({"path": "tiers.apply", "input": {"tierCode": "t", "companyId": "c", "features": {"f": 5}}}, "features.f"),
-    # What does not go together
+    # Arguments that exclude each other
     ({"path": "features.setAccess", "input": {"featureCode": "f"}}, "company_id"),
     (_document(externalOrgId="o"), "company_id"),
 ]
 
 
 @pytest.mark.parametrize(("document", "field"), CHANGED, ids=lambda value: f"{value!r:.60}")
-def test_json_of_no_request_is_refused(document: Any, field: str) -> None:
-    """What a request would not send is refused with its place: unknown keys and paths, null, wrong types."""
+def test_json_of_no_request_is_rejected(document: Any, field: str) -> None:
+    """Unknown keys and paths, null and wrong types are rejected with their place."""
     with pytest.raises(InvalidInput) as refused:
         request_from_json(document)
 
@@ -983,9 +993,18 @@ def test_json_of_no_request_is_refused(document: Any, field: str) -> None:
     assert str(refused.value).startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize("document", ["{}", b"{}"])
+def test_json_text_is_rejected_with_a_hint(document: Any) -> None:
+    """The error of JSON text says that it must be parsed first."""
+    with pytest.raises(InvalidInput) as refused:
+        request_from_json(document)
+
+    assert refused.value.hint == "parse JSON text with json.loads first"
+
+
 @pytest.mark.parametrize("changes", [{}, {"idempotencyKey": None}])
-def test_json_of_an_event_has_its_key(changes: dict[str, Any]) -> None:
-    """An event without its key is refused: it would be another event each time that a queue delivers it."""
+def test_json_of_an_event_requires_its_key(changes: dict[str, Any]) -> None:
+    """An event without its key is rejected: each delivery by a queue would be another event."""
     document = EVENT.to_json()
     del document["input"]["idempotencyKey"]
     document["input"].update(changes)
@@ -994,7 +1013,7 @@ def test_json_of_an_event_has_its_key(changes: dict[str, Any]) -> None:
         request_from_json(document)
 
 
-def test_any_mapping_is_a_document() -> None:
+def test_document_need_not_be_a_dict() -> None:
     """A document need not be a dict."""
     document = EVENT.to_json()
 
@@ -1002,16 +1021,16 @@ def test_any_mapping_is_a_document() -> None:
 
 
 @pytest.mark.parametrize("kind", [*PROCEDURES.values(), ContactInput, Hints], ids=lambda kind: kind.__name__)
-def test_the_annotations_of_a_request_can_be_read(kind: Any) -> None:
-    """Whatever reads annotations at run time finds the types of a request's fields and arguments."""
+def test_annotations_of_a_request_can_be_read(kind: Any) -> None:
+    """Programs that read annotations at run time find the types of a request's fields and arguments."""
     names = {field.name for field in attrs.fields(kind)}
 
     assert names <= set(get_type_hints(kind))
     assert names <= set(get_type_hints(kind.__init__))
 
 
-def test_the_repr_of_a_call_shortens_addresses() -> None:
-    """Error trackers show the calls among the variables of a frame: with no whole address of a customer."""
+def test_repr_of_a_call_shortens_addresses() -> None:
+    """Error trackers show the calls among the variables of a frame: without complete addresses of customers."""
     call = Call("contacts.create", "mutation", {"email": "ann@acme.com", "metadata": {"by": ["bob@acme.com"]}})
 
     assert repr(call).count("...@acme.com") == 2

@@ -1,5 +1,5 @@
-"""Rules of the fake at their edges: amounts, domains, names of other scripts, the index of names, odd handling."""
-# ruff: noqa: RUF001 - letters that look like others are what is tested
+"""Rules of the fake at their edges: amounts, domains, names of other scripts, the index of names, odd values."""
+# ruff: noqa: RUF001 - the tests are about letters that look like others
 
 from __future__ import annotations
 
@@ -30,16 +30,18 @@ from chatarmin_os.transports import Call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from chatarmin_os.fake.rows import Amount
+
 HUGE, TINY = 1.7976931348623157e308, 5e-324
 unhurried = settings(deadline=None)  # a slow machine is no failure
 
 QUANTITIES = st.integers(1, 2**53 - 1) | st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 
 
-def _sum(quantities: Iterable[float]) -> usage.Amount:
-    total: usage.Amount = 0
+def _sum(quantities: Iterable[float]) -> Amount:
+    total: Amount = 0
     for quantity in quantities:
-        total = usage.added(total, quantity)
+        total = usage.add_exact(total, quantity)
     return total
 
 
@@ -49,7 +51,7 @@ def _sum(quantities: Iterable[float]) -> usage.Amount:
 @unhurried
 @given(quantities=st.lists(QUANTITIES, max_size=8))
 def test_a_sum_is_exact_in_any_order(quantities: list[float]) -> None:
-    """Quantities add up to the sum of the decimals that are written, whatever comes first."""
+    """Quantities add up to the sum of the written decimals, in any order."""
     expected = sum(Fraction(Decimal(repr(quantity))) for quantity in quantities)
 
     assert expected == Fraction(_sum(quantities))
@@ -79,26 +81,26 @@ def test_sums_are_those_of_the_written_numbers(quantities: list[float], expected
     assert type(expected) is type(total)
 
 
-@pytest.mark.parametrize("quantities", [[HUGE, HUGE, 0.5], [HUGE] * 5 + [TINY]], ids=["and a half", "and the least"])
-def test_an_amount_beyond_the_largest_float_is_still_a_number(quantities: list[float]) -> None:
-    """However much was used, the answer is a number that JSON has."""
+@pytest.mark.parametrize("quantities", [[HUGE, HUGE, 0.5], [HUGE] * 5 + [TINY]], ids=["a-half-more", "a-tiny-bit-more"])
+def test_an_amount_beyond_all_floats_is_still_a_number(quantities: list[float]) -> None:
+    """Any amount of usage is returned as a number that JSON has."""
     assert json.dumps(usage.as_number(_sum(quantities))).isdigit()
 
 
 @pytest.mark.parametrize("current", [HUGE, 1e300, 1, 0.5, TINY])
-def test_the_least_bit_too_much_is_past_the_limit(current: float) -> None:
-    """A limit is passed by the smallest quantity there is, which no float sum would show."""
-    limit, at_limit, past = current, usage.exact(current), usage.added(usage.exact(current), TINY)
+def test_a_tiny_excess_is_past_the_limit(current: float) -> None:
+    """The smallest quantity exceeds a limit that is reached, although no float sum would show it."""
+    limit, at_limit, past = current, usage.exact(current), usage.add_exact(usage.exact(current), TINY)
 
-    assert not usage.passes(at_limit, limit)
-    assert usage.passes(past, limit)
-    assert usage.standing(at_limit, limit, None).is_at_limit
-    assert usage.standing(past, None, limit).billable == Decimal("5E-324")
+    assert not usage.exceeds(at_limit, limit)
+    assert usage.exceeds(past, limit)
+    assert usage.quota_status(at_limit, limit, None).is_at_limit
+    assert usage.quota_status(past, None, limit).billable == Decimal("5E-324")
 
 
-def test_what_is_left_is_exact() -> None:
-    """What remains of a huge limit after a tiny use is less than the limit, and not at it."""
-    left = usage.standing(usage.exact(TINY), HUGE, HUGE)
+def test_the_remaining_quantity_is_exact() -> None:
+    """After a tiny use of a huge limit, the remaining quantity is less than the limit, not equal."""
+    left = usage.quota_status(usage.exact(TINY), HUGE, HUGE)
 
     assert left.remaining is not None
     assert Fraction(left.remaining) == Fraction(Decimal(repr(HUGE))) - Fraction(Decimal(repr(TINY)))
@@ -107,18 +109,20 @@ def test_what_is_left_is_exact() -> None:
 
 @unhurried
 @given(used=st.lists(QUANTITIES, max_size=4), limit=QUANTITIES | st.just(0), included=QUANTITIES | st.just(0))
-def test_what_is_left_and_what_is_billed_follow_from_the_sum(used: list[float], limit: float, included: float) -> None:
-    """Remaining and billable are the exact differences, never negative; the limit is reached when nothing remains."""
+def test_remaining_and_billable_quantities_follow_from_the_sum(
+    used: list[float], limit: float, included: float
+) -> None:
+    """Both are exact differences, never negative; the limit is reached when nothing remains."""
     current = _sum(used)
     exact = Fraction(current)
 
-    stand = usage.standing(current, limit, included)
+    stand = usage.quota_status(current, limit, included)
 
     assert stand.remaining is not None
     assert max(Fraction(0), Fraction(usage.exact(limit)) - exact) == Fraction(stand.remaining)
     assert max(Fraction(0), exact - Fraction(usage.exact(included))) == Fraction(stand.billable)
     assert stand.is_at_limit == (exact >= Fraction(usage.exact(limit)))
-    assert usage.passes(current, limit) == (exact > Fraction(usage.exact(limit)))
+    assert usage.exceeds(current, limit) == (exact > Fraction(usage.exact(limit)))
 
 
 # Tiers
@@ -136,12 +140,12 @@ def test_what_is_left_and_what_is_billed_follow_from_the_sum(used: list[float], 
         (["price_small_base", "price_pro_base"], "small"),
     ],
 )
-def test_a_subscription_pays_for_the_tier_with_most_prices(price_ids: list[str], expected: str | None) -> None:
-    """All prices of a tier must be there, in any order and with others; a tier without prices is never paid for."""
+def test_a_subscription_leads_to_the_tier_with_more_prices(price_ids: list[str], expected: str | None) -> None:
+    """A subscription needs all prices of a tier, in any order and with others; a tier without prices never matches."""
     catalogue = demo_catalogue()
     catalogue.add_tier("small", name="Small", base_fee=0)
 
-    tier = tiers.paid_for(catalogue.tiers.values(), price_ids)
+    tier = tiers.tier_of_prices(catalogue.tiers.values(), price_ids)
 
     assert expected == (tier and tier["code"])
 
@@ -196,8 +200,8 @@ def test_domains_of_other_scripts_become_ascii(given_: str, expected: str) -> No
     ],
     ids=ascii,
 )
-def test_what_idna_refuses_is_no_domain(given_: str) -> None:
-    """A domain that has no ASCII form, or has no dot in it, is none."""
+def test_a_domain_without_an_ascii_form_is_invalid(given_: str) -> None:
+    """A text that IDNA refuses, or that has no dot in its ASCII form, is no domain."""
     assert addresses.domain(given_) is None
 
 
@@ -222,8 +226,8 @@ def test_what_idna_refuses_is_no_domain(given_: str) -> None:
         (f"{'a.' * 120}com", f"{'a.' * 120}com"),
     ],
 )
-def test_what_surrounds_a_domain_is_dropped(given_: str, expected: str | None) -> None:
-    """Scheme, user, port, path and `www.` are no part of a domain, unless nothing would be left of it."""
+def test_the_other_parts_of_a_url_are_dropped(given_: str, expected: str | None) -> None:
+    """Scheme, user, port, path and `www.` are no part of a domain, unless nothing else is left."""
     assert expected == addresses.domain(given_)
 
 
@@ -276,13 +280,13 @@ AMBIGUOUS = [
 
 
 @pytest.mark.parametrize("given_", AMBIGUOUS, ids=ascii)
-def test_a_text_that_could_be_read_as_two_hosts_is_no_domain(given_: str) -> None:
-    """If two programs could see different hosts in a text, or none, it names no company's domain."""
+def test_an_ambiguous_url_is_no_domain(given_: str) -> None:
+    """If parsers could find different hosts in a text, or none, it is no domain."""
     assert addresses.domain(given_) is None
 
 
 @pytest.mark.parametrize("hint", AMBIGUOUS, ids=ascii)
-def test_a_text_that_could_be_read_as_two_hosts_links_nobody(hint: str) -> None:
+def test_an_ambiguous_url_links_nobody(hint: str) -> None:
     """Neither as a domain nor behind the `@` of an address does such a text lead to another company."""
     fake = FakeTransport(demo_catalogue())
     fake.add_company("Acme", domain="acme.com")
@@ -324,8 +328,8 @@ def test_any_text_is_a_plain_domain_or_none(text: str) -> None:
         ("ann@☕.com", None),
     ],
 )
-def test_an_addresses_domain_tells_something_or_none(address: str, expected: str | None) -> None:
-    """The domain of an address is that of a company, or tells nothing."""
+def test_the_domain_of_an_address_is_a_business_domain_or_none(address: str, expected: str | None) -> None:
+    """The domain of an address is that of a company, or None."""
     assert expected == addresses.email_domain(address)
 
 
@@ -359,32 +363,32 @@ COMPANIES = [
     "provider",
     PROVIDERS,
 )
-def test_a_free_mail_provider_says_nothing_about_a_company(provider: str) -> None:
-    """The domain of a free mail or internet access provider, and what lies below it, is no company's own."""
+def test_a_free_mail_domain_is_no_business_domain(provider: str) -> None:
+    """The domain of a free mail or internet access provider, and its subdomains, are no company's own."""
     assert provider in FREE_MAIL_DOMAINS
-    assert addresses.telling(provider) is None
-    assert addresses.telling(f"mail.{provider}") is None
+    assert addresses.business_domain(provider) is None
+    assert addresses.business_domain(f"mail.{provider}") is None
 
 
 @pytest.mark.parametrize(
     "domain",
     COMPANIES,
 )
-def test_a_companys_own_domain_is_no_free_mail_provider(domain: str) -> None:
-    """Domains of organisations, and those that only contain a provider's name, tell companies apart."""
+def test_a_business_domain_is_no_free_mail_provider(domain: str) -> None:
+    """Domains of organisations, and those that only contain a provider's name, identify companies."""
     assert domain not in FREE_MAIL_DOMAINS
-    assert addresses.telling(domain) == domain
+    assert addresses.business_domain(domain) == domain
 
 
 def test_the_list_of_free_mail_providers_is_in_normal_form() -> None:
-    """Some thousand domains, each as `domain` returns it: what is compared with the list is normalised."""
+    """Some thousand domains, in the form that `domain` returns, because normalised domains are looked up in them."""
     assert isinstance(FREE_MAIL_DOMAINS, frozenset)
     assert len(FREE_MAIL_DOMAINS) > 4_000
     assert {addresses.domain(domain) for domain in FREE_MAIL_DOMAINS} == FREE_MAIL_DOMAINS
 
 
 def test_the_list_of_free_mail_providers_is_read_when_it_is_needed() -> None:
-    """Importing the fake does not read the list, and names that a module lacks are missing all the same."""
+    """Importing the fake does not read the list, and unknown names of the module are still AttributeErrors."""
     program = (
         "import chatarmin_os.fake as fake\n"
         "from chatarmin_os.fake.rules import addresses\n"
@@ -447,7 +451,7 @@ def test_vowel_signs_that_take_up_space_stay(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Café Müller", "한국전력", "Ångström", "Ελλάδα", "ёлка"])
 def test_a_name_is_the_same_composed_or_not(name: str) -> None:
-    """How a name's letters are encoded makes no difference."""
+    """The encoding of a name's letters makes no difference."""
     forms = {normalised(unicodedata.normalize(form, name)) for form in ("NFC", "NFD", "NFKC", "NFKD")}
 
     assert len(forms) == 1
@@ -455,7 +459,7 @@ def test_a_name_is_the_same_composed_or_not(name: str) -> None:
 
 @pytest.mark.parametrize("form", sorted(LEGAL_FORMS))
 def test_a_legal_form_alone_is_a_name(form: str) -> None:
-    """The last word that is left is never dropped, and at the beginning nothing is."""
+    """The last remaining word is never dropped, and nothing at the beginning is."""
     assert form == normalised(form.upper())
     assert f"{form} acme" == normalised(f"{form} Acme {form}")
     assert form == normalised(f"{form} {form} {form}")
@@ -467,7 +471,7 @@ WORDS = st.lists(st.sampled_from(["Acme", "ACME", "é", "& Co.", "GmbH", "K.G.",
 @unhurried
 @given(name=st.text() | WORDS.map(" ".join) | WORDS.map("".join))
 def test_a_normalised_name_is_normalised(name: str) -> None:
-    """Normalising is done once and for all, and leaves single spaces between words that are not empty."""
+    """Normalising again changes nothing, and leaves single spaces between words that are not empty."""
     once = normalised(name)
 
     assert once == normalised(once)
@@ -500,8 +504,8 @@ def test_a_short_id_is_plain(name: str) -> None:
         ("", "company"),
     ],
 )
-def test_a_short_id_is_made_of_the_name(name: str, expected: str) -> None:
-    """What has no ASCII letter becomes a hyphen; a cut leaves none at the end."""
+def test_a_short_id_follows_from_the_name(name: str, expected: str) -> None:
+    """Runs of letters outside ASCII become a hyphen; a cut leaves none at the end."""
     assert expected == slug(name)
 
 
@@ -534,11 +538,11 @@ def test_trigrams_are_those_of_the_padded_words(name: str) -> None:
 
 @pytest.mark.parametrize("percent", range(101))
 def test_a_fraction_is_a_percentage(percent: int) -> None:
-    """A percentage is not below its own fraction, however floats round; what is a little more asks for one more."""
+    """A percentage is not below its own fraction, however floats round; a slightly larger fraction needs one more."""
     fraction = percent / 100
 
-    assert max(1, percent) == matching.least_percent(fraction)
-    assert max(1, percent + 1) == matching.least_percent(math.nextafter(fraction, 2))
+    assert max(1, percent) == matching.min_percent(fraction)
+    assert max(1, percent + 1) == matching.min_percent(math.nextafter(fraction, 2))
 
 
 @pytest.mark.parametrize(
@@ -579,25 +583,25 @@ CANDIDATES = st.lists(
 
 
 @unhurried
-@given(evidence=CANDIDATES, least=st.integers(0, 100), linkable=st.sets(st.integers(0, 6)))
+@given(evidence=CANDIDATES, minimum=st.integers(0, 100), linkable=st.sets(st.integers(0, 6)))
 def test_a_decision_does_not_depend_on_the_order_of_evidence(
-    evidence: list[Candidate], least: int, linkable: set[int]
+    evidence: list[Candidate], minimum: int, linkable: set[int]
 ) -> None:
-    """Whatever comes first, the outcome is a link or up to five suggestions, best first, each company once."""
+    """In any order of the evidence the outcome is a link or up to five suggestions, best first, each company once."""
 
-    def decided(given: Iterable[Candidate]) -> Outcome:
-        return matching.decide(given, least / 100, lambda candidate: candidate.order in linkable)
+    def decide(given: Iterable[Candidate]) -> Outcome:
+        return matching.decide(given, minimum / 100, lambda candidate: candidate.order in linkable)
 
-    outcome = decided(evidence)
+    outcome = decide(evidence)
 
-    assert outcome == decided(reversed(evidence)) == decided(sorted(evidence))
+    assert outcome == decide(reversed(evidence)) == decide(sorted(evidence))
     ranked = [(-one.confidence, one.order) for one in outcome.suggestions]
     assert ranked == sorted(ranked)
     assert len(ranked) == len({order for _, order in ranked}) <= 5
     assert outcome.link is None or not ranked
     assert outcome.link is None or outcome.link.order in linkable
-    assert all(one.confidence >= max(1, least) for one in outcome.suggestions)
-    assert bool(ranked or outcome.link) == any(one.confidence >= max(1, least) for one in evidence)
+    assert all(one.confidence >= max(1, minimum) for one in outcome.suggestions)
+    assert bool(ranked or outcome.link) == any(one.confidence >= max(1, minimum) for one in evidence)
 
 
 # The index of names
@@ -610,15 +614,15 @@ def _index(names: Iterable[str]) -> NameIndex:
     return index
 
 
-def _similar(names: Iterable[tuple[str, frozenset[str]]], name: str, least: int, count: int) -> list[tuple[int, int]]:
-    """Return what the index should find, by looking at each name."""
+def _similar(names: Iterable[tuple[str, frozenset[str]]], name: str, minimum: int, count: int) -> list[tuple[int, int]]:
+    """Return the names that the index should find, by comparing each name."""
     grams = trigrams(name)
     found = []
     for owner, (other, others) in enumerate(names):
         shared = len(grams & others)
         if other != name and shared:
             confidence = name_confidence(shared, len(grams | others))
-            if confidence >= least:
+            if confidence >= minimum:
                 found.append((-confidence, owner))
     return [(-confidence, owner) for confidence, owner in sorted(found)[:count]]
 
@@ -634,40 +638,40 @@ NAMES = st.text(alphabet="ab ", min_size=1, max_size=10).map(normalised).filter(
 @given(
     names=st.lists(NAMES, max_size=30),
     name=NAMES | st.just(""),
-    least=st.integers(1, 79),
+    minimum=st.integers(1, 79),
     count=st.integers(1, 8),
 )
-def test_the_index_finds_what_looking_at_each_name_finds(names: list[str], name: str, least: int, count: int) -> None:
-    """The best names that are similar enough, equals in order of their owners, and the equal name's own apart."""
+def test_the_index_finds_the_same_names_as_a_full_search(names: list[str], name: str, minimum: int, count: int) -> None:
+    """It finds the best names that are similar enough, equals in order of their owners, without the name itself."""
     index = _index(names)
 
-    assert _similar(_with_grams(names), name, least, count) == index.similar(name, least=least, count=count)
+    assert _similar(_with_grams(names), name, minimum, count) == index.similar(name, min_percent=minimum, count=count)
     assert [owner for owner, other in enumerate(names) if other == name][:count] == index.equal(name, count=count)
 
 
 @unhurried
 @given(names=st.lists(NAMES, min_size=2, max_size=2, unique=True))
 def test_the_index_is_symmetric(names: list[str]) -> None:
-    """What one name finds of another is what the other finds of it."""
+    """Two names find each other with the same confidence."""
     one, other = names
 
-    there = _index([one]).similar(other, least=1, count=1)
-    back = _index([other]).similar(one, least=1, count=1)
+    there = _index([one]).similar(other, min_percent=1, count=1)
+    back = _index([other]).similar(one, min_percent=1, count=1)
 
     assert there == back
 
 
-@pytest.mark.parametrize("least", [80, 81, 95, 100])
-def test_no_similar_name_gives_as_much_as_an_equal_one(least: int) -> None:
-    """Where more is asked than a similar name can give, nothing is found, though all trigrams are shared."""
+@pytest.mark.parametrize("minimum", [80, 81, 95, 100])
+def test_no_similar_name_gives_as_much_as_an_equal_one(minimum: int) -> None:
+    """If the minimum is that of an equal name, nothing is found, even if all trigrams are shared."""
     index = _index(["acme beta", "acme", "acmes"])
 
-    assert index.similar("beta acme", least=least, count=5) == []
+    assert index.similar("beta acme", min_percent=minimum, count=5) == []
 
 
 @pytest.fixture(scope="module")
 def many() -> list[str]:
-    """Names for several blocks, the same every time: many are alike, and a tenth have several owners."""
+    """Return thousands of names, the same every time: many are similar, and a tenth have several owners."""
     chance = random.Random(20240115)  # noqa: S311 - the same every time, and no secret
     syllables = [first + second for first in "bdgklmnrst" for second in "aeiou"]
     names: dict[str, None] = {}
@@ -680,24 +684,24 @@ def many() -> list[str]:
     return owned
 
 
-def test_a_large_index_finds_what_looking_at_each_name_finds(many: list[str]) -> None:
-    """Among thousands of names, in every block and across them, the best are found and equals come by owner."""
-    # Given an index of more than 4,096 names, and names that are in it, like one in it, or like none
+def test_a_large_index_finds_the_same_names_as_a_full_search(many: list[str]) -> None:
+    """Among thousands of names the best are found, and equals come in order of their owners."""
+    # Given an index of thousands of names, and names that are in it, similar to one in it, or to none
     chance = random.Random(7)  # noqa: S311 - the same every time, and no secret
     index, grams = _index(many), _with_grams(many)
     picked = chance.sample(many[:1000], 8) + chance.sample(many[1000:4200], 8) + chance.sample(many[-300:], 8)
     asked = picked + [f"{name}s" for name in picked] + [name[1:] for name in picked] + ["zzz", "ba", "ba ba ba be"]
 
-    # When they are looked for, then exactly the best are found
+    # When each is searched, then exactly the best are found
     for name in asked:
-        for least, count in ((1, 6), (20, 50), (48, 6), (60, 1), (60, 6), (70, 3), (79, 6)):
-            assert _similar(grams, name, least, count) == index.similar(name, least=least, count=count), name
+        for minimum, count in ((1, 6), (20, 50), (48, 6), (60, 1), (60, 6), (70, 3), (79, 6)):
+            assert _similar(grams, name, minimum, count) == index.similar(name, min_percent=minimum, count=count), name
         assert [owner for owner, other in enumerate(many) if other == name][:3] == index.equal(name, count=3)
 
 
-def test_the_first_owners_of_a_name_are_found_in_whichever_block(many: list[str]) -> None:
+def test_owners_of_different_names_come_in_order(many: list[str]) -> None:
     """An early name that is added again late has its late owner behind those of other names in between."""
-    # Given two names that are equally like a third: one added first and last, one in between
+    # Given two names that are equally similar to a third: one added first and last, one in between
     index = NameIndex()
     index.add("acme one", 0)
     for owner, name in enumerate(dict.fromkeys(many), start=1):
@@ -705,39 +709,37 @@ def test_the_first_owners_of_a_name_are_found_in_whichever_block(many: list[str]
     index.add("acme two", 9_000)
     index.add("acme one", 9_001)
 
-    # When the third is looked for
-    found = [index.similar("acme", least=40, count=count) for count in (1, 2, 3)]
+    # When the third is searched
+    found = [index.similar("acme", min_percent=40, count=count) for count in (1, 2, 3)]
 
-    # Then owners come in their order
+    # Then the owners come in their order
     assert [[owner for _, owner in best] for best in found] == [[0], [0, 9_000], [0, 9_000, 9_001]]
     assert len({confidence for confidence, _ in found[-1]}) == 1
 
 
-# Odd handling
+# Odd values
 
 
 WRONG_USES: dict[str, Callable[[FakeTransport], object]] = {
-    "a quantity that is said in words": lambda fake: fake.add_feature("f", name="F", has_quantity=cast("Any", "yes")),
-    "a currency that is blank": lambda fake: fake.add_tier("t", name="T", currency=" "),
-    "a limit without an end": lambda fake: fake.add_tier(
-        "t", name="T", features={"seats": {"quantity_limit": math.inf}}
-    ),
-    "a blank price": lambda fake: fake.stripe.add_subscription(["price_pro_base", ""]),
-    "a price that is no text": lambda fake: fake.stripe.add_checkout_session([cast("Any", 5)]),
-    "a blank customer": lambda fake: fake.stripe.add_subscription([], customer_id=" "),
-    "a fault of a blank path": lambda fake: fake.fail(" ", error="CONFLICT"),
-    "a fault of a path that is no text": lambda fake: fake.fail(cast("Any", 5), error="CONFLICT"),
-    "half a fault": lambda fake: fake.fail(error="CONFLICT", times=cast("Any", 0.5)),
-    "seconds instead of a time": lambda fake: fake.advance(cast("Any", 60)),
-    "a domain that is no text": lambda fake: fake.add_company("Acme", domain=cast("Any", 5)),
-    "a catalogue that is a mapping": lambda _: FakeTransport(cast("Any", {})),
-    "a catalogue that is a fake": lambda fake: FakeTransport(cast("Any", fake)),
+    "quantity-flag-that-is-text": lambda fake: fake.add_feature("f", name="F", has_quantity=cast("Any", "yes")),
+    "currency-that-is-blank": lambda fake: fake.add_tier("t", name="T", currency=" "),
+    "infinite-limit": lambda fake: fake.add_tier("t", name="T", features={"seats": {"quantity_limit": math.inf}}),
+    "blank-price": lambda fake: fake.stripe.add_subscription(["price_pro_base", ""]),
+    "price-that-is-no-text": lambda fake: fake.stripe.add_checkout_session([cast("Any", 5)]),
+    "blank-customer": lambda fake: fake.stripe.add_subscription([], customer_id=" "),
+    "failure-with-a-blank-path": lambda fake: fake.fail(" ", error="CONFLICT"),
+    "failure-with-a-path-that-is-no-text": lambda fake: fake.fail(cast("Any", 5), error="CONFLICT"),
+    "failure-half-a-time": lambda fake: fake.fail(error="CONFLICT", times=cast("Any", 0.5)),
+    "seconds-instead-of-a-timedelta": lambda fake: fake.advance(cast("Any", 60)),
+    "domain-that-is-no-text": lambda fake: fake.add_company("Acme", domain=cast("Any", 5)),
+    "catalogue-that-is-a-mapping": lambda _: FakeTransport(cast("Any", {})),
+    "catalogue-that-is-a-fake": lambda fake: FakeTransport(cast("Any", fake)),
 }
 
 
 @pytest.mark.parametrize("use", WRONG_USES.values(), ids=WRONG_USES)
 def test_wrong_use_of_the_fake_is_a_value_error(use: Callable[[FakeTransport], object]) -> None:
-    """What no rule could make sense of is refused when it is arranged, and changes nothing."""
+    """Arguments that no rule could use are refused by the test control and change nothing."""
     fake = FakeTransport(demo_catalogue())
     before = fake.snapshot()
 
@@ -747,8 +749,8 @@ def test_wrong_use_of_the_fake_is_a_value_error(use: Callable[[FakeTransport], o
     assert before == fake.snapshot()
 
 
-def test_a_subscription_of_nobody_can_end_and_not_renew() -> None:
-    """A subscription that no company has claimed has no usage to start anew; cancelling changes no revenue."""
+def test_an_unclaimed_subscription_can_end_but_not_renew() -> None:
+    """An unclaimed subscription has no usage to reset; cancelling it changes no revenue."""
     fake = FakeTransport(demo_catalogue())
     company = fake.add_company("Acme")
     subscription = fake.stripe.add_subscription(["price_pro_base"])
@@ -775,8 +777,8 @@ def test_a_checkout_is_completed_once() -> None:
     assert len(once["stripe"]["subscriptions"]) == 1
 
 
-def test_a_fake_shows_how_full_it_is() -> None:
-    """The text of a fake tells how many companies and calls there are."""
+def test_the_repr_of_a_fake_counts_companies_and_calls() -> None:
+    """The repr of a fake has the numbers of companies and calls."""
     fake = FakeTransport(demo_catalogue())
     fake.add_company("Acme")
 
@@ -788,8 +790,8 @@ def test_a_fake_shows_how_full_it_is() -> None:
 @pytest.mark.parametrize(
     "moment", ["2024-01-15T10:30:00", "2024-01-15", "soon", "", 5, None, "0001-01-01T00:00:00+01:00"], ids=repr
 )
-def test_the_fake_refuses_what_is_no_instant(moment: Any) -> None:
-    """An instant without an offset, or that is none, is a bad request that names it."""
+def test_the_fake_refuses_an_invalid_timestamp(moment: Any) -> None:
+    """A timestamp that is invalid or has no offset is a bad request that names it."""
     fake = FakeTransport(demo_catalogue())
     company = fake.add_company("Acme", created_at="2023-06-01T00:00:00Z")
     client = ChatarminOS(transport=fake)
@@ -801,7 +803,7 @@ def test_the_fake_refuses_what_is_no_instant(moment: Any) -> None:
 
 
 @pytest.mark.parametrize("quantity", [2**53 - 1, 1.7e308])
-def test_a_fake_can_be_stored_however_much_was_used(quantity: float) -> None:
+def test_a_snapshot_holds_any_amount_of_usage(quantity: float) -> None:
     """Usage adds up to more than a single quantity may be, and a snapshot holds all of it."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS(transport=fake)
@@ -809,13 +811,13 @@ def test_a_fake_can_be_stored_however_much_was_used(quantity: float) -> None:
     for key in ("k1", "k2"):
         client.billing.track_usage(company_id=company, feature_code="seats", quantity=quantity, idempotency_key=key)
 
-    twin = ChatarminOS(transport=FakeTransport.from_snapshot(fake.snapshot()))
+    restored = ChatarminOS(transport=FakeTransport.from_snapshot(fake.snapshot()))
 
-    assert client.features.list_access(company) == twin.features.list_access(company)
+    assert client.features.list_access(company) == restored.features.list_access(company)
 
 
 def _full_snapshot() -> Any:
-    """Return a snapshot with something in every table."""
+    """Return a snapshot with a row in every table."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS(transport=fake)
     session = fake.stripe.add_checkout_session(client.tiers.get("pro").stripe_price_ids)
@@ -825,8 +827,8 @@ def _full_snapshot() -> Any:
 
 
 @pytest.mark.parametrize("key", [key for key in _full_snapshot() if key != "format"])
-def test_a_snapshot_that_lost_something_is_refused(key: str) -> None:
-    """A snapshot without one of its parts, or with something else there, is a ValueError, not an error of Python's."""
+def test_an_incomplete_snapshot_is_refused(key: str) -> None:
+    """A snapshot without one of its parts, or with another value there, is a ValueError, no error of Python's."""
     snapshot = _full_snapshot()
     whole = FakeTransport.from_snapshot(snapshot).snapshot()
     without = {name: part for name, part in snapshot.items() if name != key}
@@ -858,7 +860,7 @@ def test_a_snapshot_that_lost_something_is_refused(key: str) -> None:
     ids=repr,
 )
 def test_a_damaged_snapshot_is_refused(damage: dict[str, Any]) -> None:
-    """A snapshot whose parts are of another shape is a ValueError, not an error of Python's."""
+    """A snapshot whose parts have the wrong types is a ValueError, no error of Python's."""
     snapshot = {**_full_snapshot(), **damage}
 
     with pytest.raises(ValueError, match="the snapshot is broken"):
@@ -882,16 +884,16 @@ def _damaged(place: list[Any], value: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "told"),
+    ("place", "value", "problem"),
     [
         (["companies", 0, "name"], 5, "expected text at $.companies[0].name, got int 5"),
-        (["links", 0, "companyId"], "c", "there is no company 'c' in it"),
-        (["claims", 0, "tierCode"], "gold", "there is no tier 'gold' in it"),
-        (["stripe", "sessions", 0, "subscriptionId"], "sub_1", "there is no Stripe subscription 'sub_1' in it"),
+        (["links", 0, "companyId"], "c", "it lacks the company 'c'"),
+        (["claims", 0, "tierCode"], "gold", "it lacks the tier 'gold'"),
+        (["stripe", "sessions", 0, "subscriptionId"], "sub_1", "it lacks the Stripe subscription 'sub_1'"),
         (
             ["catalogue", "tiers", 0, "features", "gold"],
             {"includedQuantity": None, "config": {}, "unitAmount": None},
-            "there is no feature 'gold' in it",
+            "it lacks the feature 'gold'",
         ),
         (["access", None, "seats", "validUntil"], "soon", "validUntil: expected ISO 8601 text"),
         (["access", None, "seats", "validUntil"], "2025-01-02T00:00:00", "validUntil: expected an offset from UTC"),
@@ -905,8 +907,8 @@ def _damaged(place: list[Any], value: Any) -> Any:
         (["usage", None, "seats"], "1" * 5000, ".seats: expected an amount of usage, got '111"),
         (["usage", None, "seats"], "1..2", ".seats: expected an amount of usage, got '1..2'"),
         (["clock_offset_microseconds"], 10**19, "no calendar reaches"),
-        (["clock_offset_microseconds"], -1, "clock_offset_microseconds: expected how far fake.advance has moved"),
-        (["clock_offset_microseconds"], 10**300, "clock_offset_microseconds: expected how far fake.advance has moved"),
+        (["clock_offset_microseconds"], -1, "clock_offset_microseconds: expected microseconds that fake.advance"),
+        (["clock_offset_microseconds"], 10**300, "clock_offset_microseconds: expected microseconds that fake.advance"),
         (["clock_offset_microseconds"], True, "clock_offset_microseconds, got True"),
         (["clock_offset_microseconds"], 0.5, "clock_offset_microseconds, got float 0.5"),
         (["clock_offset_microseconds"], 10**2000, "clock_offset_microseconds: expected a number of at most"),
@@ -934,16 +936,16 @@ def _damaged(place: list[Any], value: Any) -> Any:
     ],
     ids=str,
 )
-def test_the_place_of_the_damage_is_told(place: list[Any], value: Any, told: str) -> None:
-    """What is broken in a snapshot is named, down to a row that another table speaks of."""
+def test_the_place_of_the_damage_is_named(place: list[Any], value: Any, problem: str) -> None:
+    """The refusal names the broken part of a snapshot, down to a row that another table refers to."""
     with pytest.raises(ValueError, match=r"the snapshot is broken: |calendar") as refused:
         FakeTransport.from_snapshot(_damaged(place, value))
 
-    assert told in str(refused.value)
+    assert problem in str(refused.value)
 
 
-def test_the_deepest_input_fits_into_a_snapshot() -> None:
-    """What the fake takes, it gives back after it was stored."""
+def test_an_input_of_maximum_depth_fits_into_a_snapshot() -> None:
+    """The fake can store every input it accepts."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS(transport=fake)
     company = fake.add_company("Acme")
@@ -953,14 +955,14 @@ def test_the_deepest_input_fits_into_a_snapshot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "what"), [(["companies"], "company"), (["claims"], "claim"), (["catalogue", "tiers"], "tier")], ids=str
+    ("table", "kind"), [(["companies"], "company"), (["claims"], "claim"), (["catalogue", "tiers"], "tier")], ids=str
 )
-def test_nothing_stands_twice_in_a_snapshot(table: list[str], what: str) -> None:
-    """A row that is there twice is refused: which of the two counts is not told."""
+def test_duplicate_rows_in_a_snapshot_are_refused(table: list[str], kind: str) -> None:
+    """A duplicate row is refused, because the snapshot does not say which of the two counts."""
     snapshot = rows = _full_snapshot()
     for step in table:
         rows = rows[step]
     rows.append(rows[0])
 
-    with pytest.raises(ValueError, match=f"a {what} stands twice in it"):
+    with pytest.raises(ValueError, match=f"it has a duplicate {kind}"):
         FakeTransport.from_snapshot(snapshot)

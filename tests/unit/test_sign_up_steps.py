@@ -1,4 +1,4 @@
-"""A sign-up that breaks off anywhere is mended by calling it again."""
+"""Sign-up: a second call completes one that was interrupted anywhere."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _service(scenario: str) -> FakeTransport:
 
 
 def _state(fake: FakeTransport) -> Any:
-    """Return what a user of the service can see of its only company."""
+    """Return the state of the only company, as a user of the service sees it."""
     client = ChatarminOS(transport=fake)
     company = client.companies.get_by_product_link(external_org_id="org_1")
     assert company
@@ -98,7 +98,7 @@ def _state(fake: FakeTransport) -> Any:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_the_calls_of_a_sign_up(scenario: str) -> None:
+def test_sign_up_makes_these_calls(scenario: str) -> None:
     """An undisturbed sign-up makes these calls, each once."""
     transport = Breaking(_service(scenario), -1, TimedOut(""), after=False)
 
@@ -120,10 +120,8 @@ def test_the_calls_of_a_sign_up(scenario: str) -> None:
     ids=lambda failure: type(failure).__name__,
 )
 @pytest.mark.parametrize(("scenario", "step"), STEPS)
-def test_calling_it_again_mends_whatever_broke_off(
-    scenario: str, step: int, failure: BaseException, *, after: bool
-) -> None:
-    """Whichever call fails, before or after it ran: the second sign-up ends where an undisturbed one does."""
+def test_sign_up_completes_an_interrupted_run(scenario: str, step: int, failure: BaseException, *, after: bool) -> None:
+    """Whichever call fails, before or after it ran: the second sign-up has the result of an undisturbed one."""
     undisturbed, fake = _service(scenario), _service(scenario)
     ChatarminOS(transport=undisturbed).sign_up(**ARGUMENTS)
 
@@ -147,8 +145,8 @@ class Racing(Transport):
         return self.service.send(call)
 
 
-def test_two_sign_ups_at_once_make_one_company() -> None:
-    """The one that comes second finds the company of the first."""
+def test_simultaneous_sign_ups_create_one_company() -> None:
+    """The second sign-up finds the company of the first."""
     fake = FakeTransport(demo_catalogue())
 
     result = ChatarminOS(transport=Racing(fake)).sign_up(**ARGUMENTS)
@@ -157,8 +155,8 @@ def test_two_sign_ups_at_once_make_one_company() -> None:
     assert len(fake.snapshot()["companies"]) == 1
 
 
-def test_a_conflict_without_a_link_is_raised() -> None:
-    """A conflict over something else than the link is the caller's to see."""
+def test_conflict_without_a_link_is_raised() -> None:
+    """A conflict about anything else than the link is raised."""
     fake = FakeTransport(demo_catalogue())
     fake.fail("companies.create", error="CONFLICT")
 
@@ -181,8 +179,8 @@ class Answering(Transport):
 
 
 @pytest.mark.parametrize("status", ["linked", "already_linked", "suggestions", "no_match", "of-a-later-version"])
-def test_a_match_without_a_company_is_no_match(status: str) -> None:
-    """A service that does not say which company it linked is not guessed at: the link is looked up, or made."""
+def test_match_without_a_company_is_looked_up(status: str) -> None:
+    """If the service does not name the company that it linked, the link is looked up, else created."""
     transport = Answering(FakeTransport(demo_catalogue()), {"status": status})
 
     assert ChatarminOS(transport=transport).sign_up(**ARGUMENTS).link_status == "created"
@@ -198,8 +196,8 @@ class Silent(Answering):
         return {"status": answer["status"]} if call.path == SmartLinkInput.path else answer
 
 
-def test_a_link_to_a_company_that_is_not_named_is_looked_up() -> None:
-    """An answer may lack the company's id: the link is found and counts as this call's; no second company is made."""
+def test_unnamed_company_is_found_by_its_link() -> None:
+    """If the answer lacks the company's id, the link leads to it, and no second company is created."""
     fake = FakeTransport(demo_catalogue())
     known = fake.add_company("Acme GmbH", domain="acme.com")
 
@@ -211,8 +209,8 @@ def test_a_link_to_a_company_that_is_not_named_is_looked_up() -> None:
 
 
 @pytest.mark.parametrize("given", ["ann.smith@acme.com", "ann.smith@acme", "Ann <ann.smith@acme.com>" + "x" * 5_000])
-def test_an_address_given_for_a_domain_is_not_shown(given: str) -> None:
-    """The refusal of a domain shortens an e-mail address, and long text."""
+def test_address_as_a_domain_is_not_shown(given: str) -> None:
+    """The error of a domain shortens an e-mail address, and long text."""
     with pytest.raises(InvalidInput, match=r"^verified_domain: ") as refused:
         ChatarminOS.in_memory().sign_up(external_org_id="org_1", name="Acme Inc", verified_domain=given)
 

@@ -11,7 +11,8 @@ from chatarmin_os.fake.rules.access import is_enabled
 
 if TYPE_CHECKING:
     from chatarmin_os._call import Call
-    from chatarmin_os.fake.state import Access, State
+    from chatarmin_os.fake.rows import Access
+    from chatarmin_os.fake.state import State
 
 
 class History:
@@ -56,9 +57,9 @@ class Context:
         self.linked = link["companyId"] if link else None
         company = text(given.get("companyId")) or self.linked or ""
         self.company = company if company in state.companies else None
-        self.knows_domain = bool(state.with_domain(addresses.domain(text(given.get("domain")) or ""), 1))
+        self.knows_domain = bool(state.places_with_domain(addresses.domain(text(given.get("domain")) or ""), 1))
         self.knows_contact_domain = bool(
-            state.with_domain(addresses.email_domain(text(given.get("contactEmail")) or ""), 1)
+            state.places_with_domain(addresses.email_domain(text(given.get("contactEmail")) or ""), 1)
         )
         self.key = text(given.get("idempotencyKey")) or ""
         self.was_refused = self.org in history.refused_orgs or self.key in history.refused_keys

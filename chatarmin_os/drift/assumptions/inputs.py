@@ -20,7 +20,7 @@ _OF_A_FEATURE = ("features.check", "features.checkByExternalOrgId", "features.se
 
 @exercised_by("input-unknown-key", *ROUTES)
 def _input_unknown_key(call: Context) -> object:
-    return call.given.keys() - ROUTES[call.path].shape.keys()
+    return call.given.keys() - ROUTES[call.path].schema.keys()
 
 
 @exercised_by("input-blank", *ROUTES)
@@ -30,7 +30,7 @@ def _input_blank(call: Context) -> object:
 
 @exercised_by("input-null", *ROUTES)
 def _input_null(call: Context) -> object:
-    optional = {key for key, field in ROUTES[call.path].shape.items() if not field.is_required} - _NULLABLE
+    optional = {key for key, field in ROUTES[call.path].schema.items() if not field.is_required} - _NULLABLE
     return any(call.given[key] is None for key in optional & call.given.keys())
 
 
@@ -62,7 +62,7 @@ def _input_domain(call: Context) -> object:
     return any(domain and addresses.domain(domain) is None for domain in domains)
 
 
-@exercised_by("input-company", *(path for path in ROUTES if "companyId" in ROUTES[path].shape))
+@exercised_by("input-company", *(path for path in ROUTES if "companyId" in ROUTES[path].schema))
 def _input_company(call: Context) -> object:
     return text(call.given.get("companyId")) and not call.company and call.code == "NOT_FOUND"
 

@@ -46,6 +46,7 @@ def _link_reset(call: Context) -> object:
     return call.company and 0 < was_there < call.last_reset
 
 
-@exercised_by("link-reset-contacts", "links.reset", shows="contactsDeleted")
+@exercised_by("link-reset-contacts", "contacts.list", shows="$ email")
 def _link_reset_contacts(call: Context) -> object:
-    return call.answer
+    was_there = call.last("contacts.create", "contacts.bulkUpsert", "companies.create", "onboard")
+    return call.company and 0 < was_there < call.last_reset

@@ -5,16 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.fake.rules.usage import as_number, standing
+from chatarmin_os.fake.rules.usage import as_number, quota_status
 
 if TYPE_CHECKING:
-    from chatarmin_os.fake.catalogue import Feature
-    from chatarmin_os.fake.rules.usage import Amount
-    from chatarmin_os.fake.state import Access
+    from chatarmin_os.fake.rows import Access, Amount, Feature
 
 
-def starting(feature: Feature) -> Access:
-    """Return the access that a company without one has: disabled, and with a limit of 0 if there is a quantity."""
+def default_access(feature: Feature) -> Access:
+    """Return the access of a company that was given none: disabled, and with a limit of 0 if there is a quantity."""
     return {
         "isEnabled": False,
         "quantityLimit": 0 if feature["hasQuantity"] else None,
@@ -38,23 +36,23 @@ def is_enabled(access: Access, now: datetime) -> bool:
     return access["isEnabled"] and (access["validUntil"] is None or now < datetime.fromisoformat(access["validUntil"]))
 
 
-def described(feature: Feature, access: Access, current: Amount, now: datetime) -> dict[str, Any]:
-    """Return what `features.check` answers (README: the fields up to `remaining`)."""
+def access_response(feature: Feature, access: Access, usage: Amount, now: datetime) -> dict[str, Any]:
+    """Return the response of `features.check` (README: the fields up to `remaining`)."""
     enabled = is_enabled(access, now)
-    counted = feature["hasQuantity"]
-    limit = access["quantityLimit"] if counted else None
-    included = access["includedQuantity"] if counted else None
-    stand = standing(current, limit, included)
+    has_quantity = feature["hasQuantity"]
+    limit = access["quantityLimit"] if has_quantity else None
+    included = access["includedQuantity"] if has_quantity else None
+    status = quota_status(usage, limit, included)
     return {
         "featureCode": feature["code"],
         "featureName": feature["name"],
         "isEnabled": enabled,
-        "canUse": enabled and not stand.is_at_limit,
-        "hasQuantity": counted,
-        "currentUsage": as_number(current) if counted else 0,
+        "canUse": enabled and not status.is_at_limit,
+        "hasQuantity": has_quantity,
+        "currentUsage": as_number(usage) if has_quantity else 0,
         "quantityLimit": limit,
         "includedQuantity": included,
-        "remaining": None if stand.remaining is None else as_number(stand.remaining),
+        "remaining": None if status.remaining is None else as_number(status.remaining),
         "configValues": access["configValues"],
         "source": access["source"],
         "validUntil": access["validUntil"],

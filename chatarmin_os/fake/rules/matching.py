@@ -1,4 +1,4 @@
-"""Hints find a company; it is linked only where that is safe, for linking hands over entitlements and usage.
+"""Hints find a company; it is linked only if that is safe, because a link hands over entitlements and usage.
 
 A domain gives 95 percent, a name up to 80, an e-mail domain 70 (README).
 """
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 DOMAIN, EQUAL_NAME, EMAIL_DOMAIN = 95, 80, 70
 DEFAULT_MIN_CONFIDENCE = 0.6
 LEAD = 10
-MOST_SUGGESTIONS = 5
-DECISIVE = MOST_SUGGESTIONS + 1
-"""So many of the best of each kind of evidence decide the outcome."""
+"""Points by which the best candidate must lead the next to be linked."""
+MAX_SUGGESTIONS = 5
+MAX_CANDIDATES = MAX_SUGGESTIONS + 1
+"""The outcome depends on this many of the best candidates of each kind of evidence."""
 
 Reason = Literal["domain", "name", "email_domain"]
 _REASONS: tuple[Reason, ...] = ("domain", "name", "email_domain")
@@ -32,17 +33,17 @@ class Candidate(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The company to link, or those to suggest, best first; neither where nothing matches."""
+    """The company to link, or those to suggest, best first; neither if nothing matches."""
 
     link: Candidate | None
     suggestions: list[Candidate]
 
 
-def least_percent(min_confidence: float) -> int:
-    """Return the least percentage that is not below *min_confidence*, and at least 1.
+def min_percent(min_confidence: float) -> int:
+    """Return the smallest percentage that is not below *min_confidence*, and at least 1.
 
     Example:
-        >>> [least_percent(fraction) for fraction in (0.55, 0.29, 0.705, 0, 1)]
+        >>> [min_percent(fraction) for fraction in (0.55, 0.29, 0.705, 0, 1)]
         [55, 29, 71, 1, 100]
     """
     return max(1, bisect_left(_FRACTIONS, min_confidence))
@@ -70,16 +71,16 @@ def may_link(
 
 
 def decide(evidence: Iterable[Candidate], min_confidence: float, may_link: Callable[[Candidate], bool]) -> Outcome:
-    """Return what *evidence* comes to.
+    """Decide which company to link, or which to suggest.
 
     A company's confidence is the highest that any evidence gives it. The best is linked if it may be and leads the
     next by at least 10 points or is the only one; else up to five are suggested, equals in order of creation.
     """
-    least = least_percent(min_confidence)
+    minimum = min_percent(min_confidence)
     best: dict[int, Candidate] = {}
     for candidate in evidence:
         known = best.get(candidate.order)
-        if candidate.confidence >= least and (known is None or _rank(candidate) < _rank(known)):
+        if candidate.confidence >= minimum and (known is None or _rank(candidate) < _rank(known)):
             best[candidate.order] = candidate
     ranked = sorted(best.values(), key=_rank)
     if not ranked:
@@ -87,7 +88,7 @@ def decide(evidence: Iterable[Candidate], min_confidence: float, may_link: Calla
     leads = len(ranked) == 1 or ranked[0].confidence - ranked[1].confidence >= LEAD
     if leads and may_link(ranked[0]):
         return Outcome(ranked[0], [])
-    return Outcome(None, ranked[:MOST_SUGGESTIONS])
+    return Outcome(None, ranked[:MAX_SUGGESTIONS])
 
 
 def _rank(candidate: Candidate) -> tuple[int, int, int]:

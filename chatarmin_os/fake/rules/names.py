@@ -1,4 +1,4 @@
-"""Names are equal but for case, accents, punctuation and legal form; else as similar as their trigrams."""
+"""Names are equal if only case, accents, punctuation and legal form differ; else their trigrams are compared."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ LEGAL_FORMS = frozenset(
     ]
 )
 
-_VANISHING = dict.fromkeys(map(ord, ".'\u2019\u2018\u02bc`\u00b4"))  # dots and every kind of apostrophe
-_SLUG_LENGTH = 50
+_DROPPED = dict.fromkeys(map(ord, ".'\u2019\u2018\u02bc`\u00b4"))  # dots and every kind of apostrophe
+_MAX_SLUG_LENGTH = 50
 MAX_TRIGRAMS = 500
-"""Longer names are compared for equality only: how alike two of them are would cost the product of their lengths."""
+"""Names with more trigrams are compared for equality only: similarity would cost the product of their lengths."""
 
 _MAX_MARKS = 30  # in a row, as in Unicode's Stream-Safe Text Format: sorting them costs the square of their number
 _JOINER = "\u034f"  # ends such a row, and is dropped with the accents
-# Those of Latin, Greek and Cyrillic. Elsewhere the same kind of sign is a vowel, and another one makes another name.
+# The accents of Latin, Greek and Cyrillic. In other scripts such a mark is a vowel: without it the name is another.
 _ACCENTS = re.compile("[\u0300-\u036f]")
 
 
 def normalised(name: str) -> str:
-    """Return *name* as it is compared: words of letters and digits, without legal forms at the end.
+    """Return *name* in the form that is compared: words of letters and digits, without legal forms at the end.
 
     Example:
         >>> normalised("Café Müller GmbH & Co. KG")
@@ -65,28 +65,28 @@ def normalised(name: str) -> str:
         >>> normalised("!!!"), normalised("ガス") == normalised("カス")
         ('', False)
     """
-    plain = _without_accents(_decomposed(name.translate(_VANISHING)).casefold()).translate(_VANISHING)
-    words = "".join(letter if _stays(letter) else " " for letter in plain).split()
+    plain = _drop_accents(_decompose(name.translate(_DROPPED)).casefold()).translate(_DROPPED)
+    words = "".join(letter if _is_kept(letter) else " " for letter in plain).split()
     while len(words) > 1 and words[-1] in LEGAL_FORMS:
         words.pop()
     return " ".join(words)
 
 
-def _without_accents(text: str) -> str:
-    return _ACCENTS.sub("", _decomposed(text))
+def _drop_accents(text: str) -> str:
+    return _ACCENTS.sub("", _decompose(text))
 
 
-def _decomposed(text: str) -> str:
-    r"""Return *text* in NFKD, in time that grows as its length does.
+def _decompose(text: str) -> str:
+    r"""Return *text* in NFKD, in time proportional to its length.
 
     Example:
-        >>> len(_decomposed("a" + "\u0323\u0301" * 40))
+        >>> len(_decompose("a" + "\u0323\u0301" * 40))
         83
     """
     if text.isascii():
         return text
     pieces, marks = [], 0
-    # Decomposed one by one first: some letters that are no marks are decomposed into several.
+    # Letter by letter first, because some letters that are no marks decompose into several.
     for letter in "".join(unicodedata.normalize("NFKD", letter) for letter in text):
         marks = marks + 1 if unicodedata.combining(letter) else 0
         if marks > _MAX_MARKS:
@@ -96,7 +96,7 @@ def _decomposed(text: str) -> str:
     return unicodedata.normalize("NFKD", "".join(pieces))
 
 
-def _stays(letter: str) -> bool:
+def _is_kept(letter: str) -> bool:
     return letter.isalnum() or unicodedata.category(letter).startswith("M")
 
 
@@ -111,22 +111,22 @@ def trigrams(name: str) -> frozenset[str]:
     return frozenset(word[start : start + 3] for word in padded for start in range(len(word) - 2))
 
 
-def name_confidence(shared: int, together: int) -> int:
-    """Return the percentage that two different names give: 80 times shared / all trigrams, at most 79.
+def name_confidence(shared: int, total: int) -> int:
+    """Return the confidence of two different names in percent: 80 times shared / all trigrams, at most 79.
 
     Example:
         >>> name_confidence(3, 4), name_confidence(4, 4)
         (60, 79)
     """
-    return min(80 * shared // together, 79)
+    return min(80 * shared // total, 79)
 
 
 def slug(name: str) -> str:
-    """Return the short id that *name* asks for: ASCII letters and digits, all else one `-`, at most 50 characters.
+    """Return the short id of *name*: ASCII letters and digits, one `-` for all else, at most 50 characters.
 
     Example:
         >>> slug("Acme Inc."), slug("Café  Müller & Co"), slug("日本")
         ('acme-inc', 'cafe-muller-co', 'company')
     """
-    plain = _without_accents(name).lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_LENGTH].strip("-") or "company"
+    plain = _drop_accents(name).lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG_LENGTH].strip("-") or "company"

@@ -1,4 +1,4 @@
-"""A tier writes the access to each of its features anew, and disables what the subscription before it had granted."""
+"""A tier rewrites the access to each of its features, and disables those that only an earlier tier had granted."""
 
 from __future__ import annotations
 
@@ -7,33 +7,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from chatarmin_os.fake.catalogue import Feature, Tier, TierFeature
-    from chatarmin_os.fake.rules.usage import Number
-    from chatarmin_os.fake.state import Access
+    from chatarmin_os.fake.rows import Access, Feature, Number, Tier, TierFeature
 
 OVERRIDES = ("included_quantity", "max_quantity")
 """The keys of an override (README): the included quantity, and the limit."""
 
 
 def limits(feature: Feature, granted: TierFeature) -> dict[str, Number | None]:
-    """Return a tier's limits of a feature by the overrides' keys; a limit that was not given is 0, not none."""
-    unsaid = 0 if feature["hasQuantity"] else None
-    return dict(zip(OVERRIDES, (granted["includedQuantity"], granted.get("quantityLimit", unsaid)), strict=True))
+    """Return a tier's limits of a feature by the overrides' keys; a missing limit is 0, not unlimited."""
+    default = 0 if feature["hasQuantity"] else None
+    return dict(zip(OVERRIDES, (granted["includedQuantity"], granted.get("quantityLimit", default)), strict=True))
 
 
 def config_values(feature: Feature, granted: TierFeature) -> dict[str, Any]:
-    """Return what a tier shows of a feature: its settings and, for a quantity, its limits by the overrides' keys."""
-    shown = limits(feature, granted) if feature["hasQuantity"] else {}
-    return {**feature["config"], **granted["config"], **shown}
+    """Return a feature's settings in a tier and, for a quantity, its limits by the overrides' keys."""
+    quantities = limits(feature, granted) if feature["hasQuantity"] else {}
+    return {**feature["config"], **granted["config"], **quantities}
 
 
 def granted_access(feature: Feature, granted: TierFeature, override: Mapping[str, Any]) -> Access:
-    """Return the access that a tier grants, whatever there was before; *override* counts more than the tier."""
-    of_both = {**limits(feature, granted), **override}
+    """Return the access that a tier grants in place of any earlier one; *override* replaces the tier's limits."""
+    quantities = {**limits(feature, granted), **override}
     return {
         "isEnabled": True,
-        "quantityLimit": of_both["max_quantity"],
-        "includedQuantity": of_both["included_quantity"],
+        "quantityLimit": quantities["max_quantity"],
+        "includedQuantity": quantities["included_quantity"],
         "configValues": {**feature["config"], **granted["config"]},
         "source": "subscription",
         "validUntil": None,
@@ -45,19 +43,19 @@ def is_withdrawn(access: Access) -> bool:
     return access["source"] == "subscription"
 
 
-def paid_for(tiers: Iterable[Tier], price_ids: Collection[str]) -> Tier | None:
-    """Return the tier that a subscription with *price_ids* pays for: the one with most prices, all of them there.
+def tier_of_prices(tiers: Iterable[Tier], price_ids: Collection[str]) -> Tier | None:
+    """Return the tier all of whose prices are among a subscription's *price_ids*; of several the one with most prices.
 
     Example:
         >>> from chatarmin_os.fake import demo_catalogue
         >>> tiers = demo_catalogue().tiers.values()
-        >>> paid_for(tiers, ["price_pro_base", "price_pro_ai_credit", "price_pro_seats", "price_x"])["code"]
+        >>> tier_of_prices(tiers, ["price_pro_base", "price_pro_ai_credit", "price_pro_seats", "price_x"])["code"]
         'pro'
-        >>> paid_for(tiers, ["price_pro_base"]) is None
+        >>> tier_of_prices(tiers, ["price_pro_base"]) is None
         True
     """
     paid = set(price_ids)
-    matching = [tier for tier in tiers if (wanted := price_ids_of(tier)) and paid.issuperset(wanted)]
+    matching = [tier for tier in tiers if (required := price_ids_of(tier)) and paid.issuperset(required)]
     return max(matching, key=lambda tier: len(price_ids_of(tier)), default=None)
 
 
@@ -67,12 +65,12 @@ def price_ids_of(tier: Tier) -> list[str]:
 
 
 def base_price(tier: Tier) -> dict[str, Any] | None:
-    """Return the price of a tier's base fee, None where it has none."""
+    """Return the price of a tier's base fee, None if it has no base fee."""
     return None if tier["baseFee"] is None else _price(tier, "base", tier["baseFee"])
 
 
 def feature_price(tier: Tier, code: str) -> dict[str, Any] | None:
-    """Return the price of one unit of a tier's feature, None where it has none."""
+    """Return the price of one unit of a tier's feature, None if it has no price."""
     amount = tier["features"][code]["unitAmount"]
     return None if amount is None else _price(tier, code, amount)
 

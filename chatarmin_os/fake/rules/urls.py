@@ -1,6 +1,6 @@
-"""A URL is what JavaScript's `new URL()` parses without a base; that the service checks URLs so is an assumption.
+"""A text is a URL if JavaScript's `new URL()` parses it without a base; that the service checks this is an assumption.
 
-This is the verdict of the URL Standard's parser alone: it follows the same states and builds nothing.
+These functions follow the states of the URL Standard's parser, but only decide whether it fails; they build no URL.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _EDGES = "".join(map(chr, range(0x21)))
 _without_line_breaks = partial(re.compile(r"[\t\n\r]").sub, "")
 
 
-def is_url(given: str) -> bool:
-    """Return whether `new URL()` parses *given* as an absolute URL.
+def is_url(text: str) -> bool:
+    """Return whether `new URL()` parses *text* as an absolute URL.
 
     Example:
         >>> [is_url(text) for text in ("https://acme.com/a b.png", "data:image/png;base64,AA==", "mailto:ann")]
@@ -40,7 +40,7 @@ def is_url(given: str) -> bool:
         >>> [is_url(text) for text in ("example.com", "/avatars/1.png", "https://a b.com", "https://acme.com:port")]
         [False, False, False, False]
     """
-    text = _without_line_breaks(given.strip(_EDGES))
+    text = _without_line_breaks(text.strip(_EDGES))
     scheme = _SCHEME.match(text)
     if not scheme:
         return False
@@ -53,7 +53,7 @@ def is_url(given: str) -> bool:
 
 
 def _is_file(rest: str) -> bool:
-    """Return whether what follows `file:` is valid: only its host can be wrong, and a drive letter is none."""
+    """Return whether the rest of a `file:` URL is valid: only its host can be wrong, and a drive letter is no host."""
     if not re.match(r"[/\\]{2}", rest):
         return True
     host = _SPECIAL_END.split(rest[2:], maxsplit=1)[0]
@@ -88,7 +88,7 @@ def _is_opaque_host(host: str) -> bool:
 def _is_domain_or_address(host: str) -> bool:
     if host.startswith("["):
         return _is_ipv6(host)
-    decoded = _ESCAPES.sub(lambda found: bytes.fromhex(found[1].decode()), host.encode(errors="replace"))
+    decoded = _ESCAPES.sub(lambda escape: bytes.fromhex(escape[1].decode()), host.encode(errors="replace"))
     name = _to_ascii(decoded.decode(errors="replace"))
     if not name or _FORBIDDEN_IN_DOMAIN.search(name):
         return False
@@ -112,14 +112,14 @@ def _is_ipv6(host: str) -> bool:
 
 
 def _is_ipv4(parts: list[str]) -> bool:
-    """Return whether *parts* are up to four numbers: bytes, but for the last one, which fills what is left."""
+    """Return whether *parts* are up to four numbers: bytes, except the last one, which fills the remaining bytes."""
     numbers = [_ipv4_number(part) for part in parts] if len(parts) <= _MAX_IPV4_PARTS else [None]
     *first, last = (-1 if number is None else number for number in numbers)
     return all(0 <= number < _BYTE for number in first) and 0 <= last < _BYTE ** (_MAX_IPV4_PARTS - len(first))
 
 
 def _ipv4_number(text: str) -> int | None:
-    """Return a number in one of the notations of an address, None if it is none; a huge one is cut short."""
+    """Return a number in a notation of IPv4 addresses, None if *text* is none; a huge number is cut short."""
     for base, notation in _IPV4_NUMBERS.items():
         if digits := notation.fullmatch(text):
             return int(digits[1].lstrip("0")[:20] or "0", base)
@@ -127,35 +127,35 @@ def _ipv4_number(text: str) -> int | None:
 
 
 def _to_ascii(domain: str) -> str | None:
-    """Return a domain as the URL Standard makes it ASCII, None if it cannot: UTS 46 without the limits of DNS."""
+    """Return a domain in ASCII by the URL Standard (UTS 46 without the limits of DNS), None if that fails."""
     labels = domain.lower().split(".")
     if domain.isascii() and not any(label.startswith("xn--") for label in labels):
         return ".".join(labels)
     import idna  # few URLs need it
 
     try:
-        return ".".join(map(_encoded, idna.uts46_remap(domain, std3_rules=False).split(".")))
+        return ".".join(map(_encode, idna.uts46_remap(domain, std3_rules=False).split(".")))
     except (ValueError, IndexError):  # idna's errors are UnicodeErrors, which are ValueErrors
         return None
 
 
-def _encoded(label: str) -> str:
+def _encode(label: str) -> str:
     """Return a mapped label in ASCII.
 
     Raises:
-        ValueError: It is not valid.
+        ValueError: The label is invalid.
     """
     is_encoded = label.startswith("xn--")
     if label.isascii() and not is_encoded:
         return label
     import idna
 
-    shown = label[4:].encode("ascii").decode("punycode") if is_encoded else label
-    encoded = f"xn--{shown.encode('punycode').decode()}"
-    if is_encoded and (not shown or encoded != label or idna.uts46_remap(shown, std3_rules=False) != shown):
+    unicode = label[4:].encode("ascii").decode("punycode") if is_encoded else label
+    encoded = f"xn--{unicode.encode('punycode').decode()}"
+    if is_encoded and (not unicode or encoded != label or idna.uts46_remap(unicode, std3_rules=False) != unicode):
         raise ValueError(label)
-    idna.check_initial_combiner(shown)
-    if not all(idna.valid_contextj(shown, place) for place, letter in enumerate(shown) if letter in _JOINERS):
+    idna.check_initial_combiner(unicode)
+    if not all(idna.valid_contextj(unicode, place) for place, letter in enumerate(unicode) if letter in _JOINERS):
         raise ValueError(label)
-    idna.check_bidi(shown)
+    idna.check_bidi(unicode)
     return encoded

@@ -1,25 +1,23 @@
-"""Usage is counted up to the limit and never past it; what exceeds the included quantity is billable.
+"""Usage is counted up to the limit and never past it; the part beyond the included quantity is billable.
 
-That fractions are counted exactly is an assumption: a service may keep quantities in an integer column, which refuses
-them, or as `numeric(12, 2)`, which makes 0.125 into 0.13 and 0.0000001 into 0. Whole units are the safe choice.
+That fractions are counted exactly is an assumption. A service may keep quantities in an integer column, which refuses
+fractions, or as `numeric(12, 2)`, which rounds 0.125 to 0.13 and 0.0000001 to 0. Whole units are the safe choice.
 """
 
 from __future__ import annotations
 
 import sys
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
-Number: TypeAlias = int | float
-Amount: TypeAlias = int | Decimal
-"""An exact number: a sum of quantities."""
+from chatarmin_os.fake.rows import Amount, Number
 
 # Wide enough for any two floats: sums are exact, three times 0.1 is 0.3.
 _EXACT = Context(prec=1100, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
-class Standing(NamedTuple):
-    """Where a company stands."""
+class QuotaStatus(NamedTuple):
+    """How usage compares with the limit and the included quantity."""
 
     remaining: Amount | None  # None: unlimited
     billable: Amount
@@ -27,7 +25,7 @@ class Standing(NamedTuple):
 
 
 def exact(number: Number) -> Amount:
-    """Return the decimal that the shortest text of *number* says.
+    """Return the decimal that the shortest text of *number* stands for.
 
     Example:
         >>> exact(0.1), exact(3)
@@ -37,7 +35,7 @@ def exact(number: Number) -> Amount:
 
 
 def as_number(amount: Amount) -> Number:
-    """Return an int where *amount* is whole, else a float; beyond the largest float the whole part.
+    """Return an int if *amount* is whole, else a float; beyond the largest float the whole part.
 
     Example:
         >>> as_number(Decimal("2.0")), as_number(Decimal("0.3"))
@@ -47,46 +45,46 @@ def as_number(amount: Amount) -> Number:
     return whole if whole == amount or abs(whole) > sys.float_info.max else float(amount)
 
 
-def added(current: Amount, quantity: Number) -> Amount:
+def add_exact(usage: Amount, quantity: Number) -> Amount:
     """Return the exact sum.
 
     Example:
-        >>> added(added(exact(0.1), 0.1), 0.1)
+        >>> add_exact(add_exact(exact(0.1), 0.1), 0.1)
         Decimal('0.3')
     """
-    if isinstance(current, int) and isinstance(quantity, int):
-        return current + quantity
-    return _EXACT.add(current, exact(quantity))
+    if isinstance(usage, int) and isinstance(quantity, int):
+        return usage + quantity
+    return _EXACT.add(usage, exact(quantity))
 
 
-def passes(current: Amount, limit: Number | None) -> bool:
+def exceeds(usage: Amount, limit: Number | None) -> bool:
     """Return whether usage is past the limit (README); reaching it exactly is fine.
 
     Example:
-        >>> passes(10, 10), passes(Decimal("10.1"), 10), passes(10**9, None)
+        >>> exceeds(10, 10), exceeds(Decimal("10.1"), 10), exceeds(10**9, None)
         (False, True, False)
     """
-    return limit is not None and current > exact(limit)
+    return limit is not None and usage > exact(limit)
 
 
-def standing(current: Amount, limit: Number | None, included: Number | None) -> Standing:
-    """Return what is left, what is billable so far, and whether the limit is reached.
+def quota_status(usage: Amount, limit: Number | None, included: Number | None) -> QuotaStatus:
+    """Return the quantity that remains, the billable quantity so far, and whether the limit is reached.
 
     Example:
-        >>> standing(12, limit=20, included=10)
-        Standing(remaining=8, billable=2, is_at_limit=False)
-        >>> standing(12, limit=None, included=None)
-        Standing(remaining=None, billable=0, is_at_limit=False)
-        >>> standing(12, limit=10, included=None)
-        Standing(remaining=0, billable=0, is_at_limit=True)
+        >>> quota_status(12, limit=20, included=10)
+        QuotaStatus(remaining=8, billable=2, is_at_limit=False)
+        >>> quota_status(12, limit=None, included=None)
+        QuotaStatus(remaining=None, billable=0, is_at_limit=False)
+        >>> quota_status(12, limit=10, included=None)
+        QuotaStatus(remaining=0, billable=0, is_at_limit=True)
     """
-    remaining = None if limit is None else _excess(exact(limit), current)
-    billable = 0 if included is None else _excess(current, exact(included))
-    return Standing(remaining, billable, remaining == 0)
+    remaining = None if limit is None else _excess(exact(limit), usage)
+    billable = 0 if included is None else _excess(usage, exact(included))
+    return QuotaStatus(remaining, billable, remaining == 0)
 
 
 def _excess(one: Amount, other: Amount) -> Amount:
-    """Return what *one* is more than *other*, 0 where it is not."""
+    """Return how far *one* exceeds *other*, at least 0."""
     if one <= other:
         return 0
     return one - other if isinstance(one, int) and isinstance(other, int) else _EXACT.subtract(one, other)

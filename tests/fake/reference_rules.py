@@ -1,4 +1,4 @@
-"""A second telling of the service's rules, small and slow: what the fake is held against."""
+"""A second implementation of the service's rules, small and slow, to compare the fake with."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class FeatureSpec(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """What a tier gives of one feature."""
+    """The limits of one feature in a tier."""
 
     limit: int | None = None
     included: int | None = None
@@ -57,7 +57,7 @@ class Grant(NamedTuple):
 
 
 class TierSpec(NamedTuple):
-    """A tier of the catalogue, its prices as Stripe knows them."""
+    """A tier of the catalogue, with its prices at Stripe."""
 
     name: str
     fee: int
@@ -128,7 +128,7 @@ NAMES = (
     "Globex Europa Ltd.",
     "GmbH",
 )
-# As it is given, and as it is stored.
+# Given spellings, and their stored form.
 DOMAINS = {
     None: None,
     "acme.com": "acme.com",
@@ -170,7 +170,7 @@ LEGAL_FORMS = re.compile(
 
 
 class RefusedError(Exception):
-    """The model's own way to refuse a call."""
+    """The model's way to refuse a call."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -178,7 +178,7 @@ class RefusedError(Exception):
 
 
 class Refusal(NamedTuple):
-    """A refused call, as either side tells it."""
+    """A refused call, for comparison."""
 
     code: str
     error: type[ApiError]
@@ -186,7 +186,7 @@ class Refusal(NamedTuple):
 
 @dataclass
 class Access:
-    """What a company may do with one feature."""
+    """A company's access to one feature."""
 
     enabled: bool
     limit: Fraction | None
@@ -198,7 +198,7 @@ class Access:
 
 @dataclass
 class Person:
-    """A contact; its id is learned when it is first seen."""
+    """A contact; the model learns its id when it first sees it."""
 
     email: str
     name: str | None = None
@@ -209,7 +209,7 @@ class Person:
     id: str | None = None
 
     def shown(self, is_new: bool | None) -> tuple[object, ...]:  # noqa: FBT001
-        """Return what a client sees of it, but for its id."""
+        """Return the fields that a client sees, except the id."""
         return (self.email, self.name, self.role, self.primary, self.avatar_url, dict(self.metadata), is_new)
 
 
@@ -264,7 +264,7 @@ class Event(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """One reason to take a company for the one that is meant."""
+    """One reason to match a company."""
 
     confidence: int
     reason: str
@@ -281,7 +281,7 @@ class Wrong(NamedTuple):
 
 
 class Onboarded(NamedTuple):
-    """What onboarding answers; `tier_applied` is None where it is not foretold."""
+    """The result of onboarding; `tier_applied` is None if the model does not predict it."""
 
     firm: int
     status: str
@@ -290,12 +290,12 @@ class Onboarded(NamedTuple):
 
 
 def exact(number: float) -> Fraction:
-    """Return the decimal number that a number's shortest text says."""
+    """Return the decimal number of a number's shortest text."""
     return Fraction(repr(number))
 
 
 def plain(number: Fraction) -> float:
-    """Return a number as the client shows it: an int where it is whole, else a float."""
+    """Return a number as the client shows it: an int if it is whole, else a float."""
     return number.numerator if number.denominator == 1 else float(number)
 
 
@@ -328,7 +328,7 @@ def slug_of(name: str) -> str:
 
 
 def words_of(name: str) -> list[str]:
-    """Return the words that a name is compared by."""
+    """Return the words of a name that are compared."""
     text = unicodedata.normalize("NFKD", name)
     text = "".join(char for char in text if not unicodedata.combining(char)).casefold()
     text = text.replace(".", "").replace("'", "")
@@ -339,7 +339,7 @@ def words_of(name: str) -> list[str]:
 
 
 def name_evidence(left: str, right: str) -> Evidence:
-    """Return how far two names speak for the same company."""
+    """Return the confidence that two names give."""
     if words_of(left) == words_of(right):
         return Evidence(80, "name", may_link=True)
     first, second = (
@@ -351,7 +351,7 @@ def name_evidence(left: str, right: str) -> Evidence:
 
 
 class World:
-    """The service as this test understands it; a refused call may leave it half changed, so work on a copy."""
+    """The rules as this test understands them; a refused call may leave it half changed, so work on a copy."""
 
     def __init__(self) -> None:
         self.now = EPOCH
@@ -361,11 +361,11 @@ class World:
         self.subscriptions: list[Subscription] = []
         self.sessions: list[Session] = []
 
-    def firm(self, handle: int | None) -> Firm:
-        """Return a company; None is one that nobody knows."""
-        if handle is None:
+    def firm(self, place: int | None) -> Firm:
+        """Return a company; None stands for an unknown one."""
+        if place is None:
             raise RefusedError(NOT_FOUND)
-        return self.firms[handle]
+        return self.firms[place]
 
     def linked(self, org_id: str) -> int:
         """Return the company that an external org id leads to."""
@@ -398,24 +398,24 @@ class World:
             raise RefusedError(BAD_REQUEST)
         if org_id in self.links:
             raise RefusedError(CONFLICT)
-        handle = self.add_firm(name, domain, created_at)
-        self.links[org_id] = handle
+        place = self.add_firm(name, domain, created_at)
+        self.links[org_id] = place
         if email is not None:
-            self.upsert(handle, {"email": email, "name": contact_name, "is_primary": True})
-        return handle
+            self.upsert(place, {"email": email, "name": contact_name, "is_primary": True})
+        return place
 
-    def create_link(self, handle: int | None, org_id: str) -> None:
+    def create_link(self, place: int | None, org_id: str) -> None:
         """Link a company by hand."""
-        self.firm(handle)
-        if self.links.get(org_id, handle) != handle:
+        self.firm(place)
+        if self.links.get(org_id, place) != place:
             raise RefusedError(CONFLICT)
-        assert handle is not None
-        self.links[org_id] = handle
+        assert place is not None
+        self.links[org_id] = place
 
     # Matching
 
     def evidence(self, firm: Firm, hints: Hints) -> list[Evidence]:
-        """Return what speaks for one company, in the order in which it is named as the reason."""
+        """Return the evidence for one company, in the order in which it is named as the reason."""
         found = []
         own = None if firm.domain in FREE_MAIL else firm.domain
         domain = None if hints.domain in FREE_MAIL else DOMAINS[hints.domain]
@@ -436,18 +436,18 @@ class World:
     def smart_link(
         self, org_id: str, hints: Hints, min_confidence: float = 0.6
     ) -> tuple[str, int | None, int | None, list[tuple[int, int, str]]]:
-        """Return status, company, confidence and suggestions, and make the link where it may be made."""
+        """Return status, company, confidence and suggestions, and add the link if it may be linked."""
         if not all(is_email(email) for email in hints.emails):
             raise RefusedError(BAD_REQUEST)
         if org_id in self.links:
             return "already_linked", self.links[org_id], 100, []
         candidates = []
-        for handle, firm in enumerate(self.firms):
+        for place, firm in enumerate(self.firms):
             evidence = self.evidence(firm, hints)
             confidence = max((item.confidence for item in evidence), default=0)
             if confidence > 0 and confidence >= 100 * exact(min_confidence):
                 reason = next(item.reason for item in evidence if item.confidence == confidence)
-                candidates.append((handle, confidence, reason, any(item.may_link for item in evidence)))
+                candidates.append((place, confidence, reason, any(item.may_link for item in evidence)))
         candidates.sort(key=lambda candidate: -candidate[1])
         if not candidates:
             return "no_match", None, None, []
@@ -459,11 +459,11 @@ class World:
 
     # Contacts
 
-    def upsert(self, handle: int | None, given: Mapping[str, Any]) -> tuple[Person, bool]:
+    def upsert(self, place: int | None, given: Mapping[str, Any]) -> tuple[Person, bool]:
         """Create or update one contact; return it and whether it is new."""
         if not is_email(given["email"]):
             raise RefusedError(BAD_REQUEST)
-        firm = self.firm(handle)
+        firm = self.firm(place)
         email = given["email"].strip()
         person = next((person for person in firm.people if person.email.lower() == email.lower()), None)
         is_new = person is None
@@ -483,9 +483,9 @@ class World:
 
     # Access and usage
 
-    def check(self, handle: int | None, code: str) -> FeatureAccess:
-        """Return what a check answers."""
-        firm = self.firm(handle)
+    def check(self, place: int | None, code: str) -> FeatureAccess:
+        """Return the response of a check."""
+        firm = self.firm(place)
         if code not in FEATURES:
             raise RefusedError(NOT_FOUND)
         spec, access = FEATURES[code], firm.accesses.get(code)
@@ -511,9 +511,9 @@ class World:
             valid_until=None if access is None else access.valid_until,
         )
 
-    def set_access(self, handle: int | None, code: str, given: Mapping[str, Any]) -> FeatureAccess:
-        """Change what is given of an access, and return what a check answers."""
-        firm = self.firm(handle)
+    def set_access(self, place: int | None, code: str, given: Mapping[str, Any]) -> FeatureAccess:
+        """Change the given fields of an access, and return the response of a check."""
+        firm = self.firm(place)
         if code not in FEATURES:
             raise RefusedError(NOT_FOUND)
         spec = FEATURES[code]
@@ -536,21 +536,21 @@ class World:
         access.config = {**access.config, **given.get("config", {})}
         access.source = given.get("source", access.source)
         access.valid_until = given.get("valid_until", access.valid_until)
-        return self.check(handle, code)
+        return self.check(place, code)
 
-    def track(self, handle: int | None, code: str, quantity: float, key: str | None) -> UsageResult:
+    def track(self, place: int | None, code: str, quantity: float, key: str | None) -> UsageResult:
         """Count one event."""
-        firm, amount = self.firm(handle), exact(quantity)
+        firm, amount = self.firm(place), exact(quantity)
         if code not in FEATURES:
             raise RefusedError(NOT_FOUND)
         if not FEATURES[code].has_quantity:
             raise RefusedError(BAD_REQUEST)
         if key in self.events:
             event = self.events[key]
-            if (handle, code, amount) != event[:3]:
+            if (place, code, amount) != event[:3]:
                 raise RefusedError(CONFLICT)
             return event.answer
-        if not self.check(handle, code).is_enabled:
+        if not self.check(place, code).is_enabled:
             raise RefusedError("FORBIDDEN")
         access, usage = firm.accesses[code], firm.usage.get(code, Fraction(0)) + amount
         if access.limit is not None and usage > access.limit:
@@ -564,15 +564,15 @@ class World:
             is_at_limit=access.limit is not None and usage >= access.limit,
         )
         if key is not None:
-            assert handle is not None
-            self.events[key] = Event(handle, code, amount, answer)
+            assert place is not None
+            self.events[key] = Event(place, code, amount, answer)
         return answer
 
     # Tiers and Stripe
 
-    def apply_tier(self, handle: int | None, code: str, overrides: Mapping[str, Mapping[str, Any]]) -> ApplyTierResult:
-        """Write the accesses of a tier anew."""
-        firm = self.firm(handle)
+    def apply_tier(self, place: int | None, code: str, overrides: Mapping[str, Mapping[str, Any]]) -> ApplyTierResult:
+        """Rewrite the accesses of a tier."""
+        firm = self.firm(place)
         if code not in TIERS:
             raise RefusedError(NOT_FOUND)
         grants = TIERS[code].grants
@@ -597,21 +597,21 @@ class World:
         return ApplyTierResult(tier_code=code, features_applied=len(grants))
 
     def tier_of(self, prices: Sequence[str]) -> str | None:
-        """Return the tier that a subscription's prices pay for."""
+        """Return the tier of a subscription's prices."""
         paid = [code for code, tier in TIERS.items() if tier.prices and set(tier.prices) <= set(prices)]
         return max(paid, key=lambda code: len(TIERS[code].prices), default=None)
 
-    def activate(self, handle: int, number: int, tier: str | None) -> None:
+    def activate(self, place: int, number: int, tier: str | None) -> None:
         """Make a subscription a company's own."""
-        firm, subscription = self.firms[handle], self.subscriptions[number]
-        subscription.firm, subscription.tier = handle, tier
+        firm, subscription = self.firms[place], self.subscriptions[number]
+        subscription.firm, subscription.tier = place, tier
         subscription.fee = 0 if tier is None else TIERS[tier].fee
         firm.mrr += subscription.fee
         firm.has_profile = True
         firm.subscriptions.append(number)
 
     def claimable(self, number: int | None) -> Session:
-        """Return a session that can be claimed; None is one that nobody knows."""
+        """Return a session that can be claimed; None stands for an unknown one."""
         if number is None:
             raise RefusedError(NOT_FOUND)
         session = self.sessions[number]
@@ -619,24 +619,24 @@ class World:
             raise RefusedError(BAD_REQUEST)
         return session
 
-    def claim(self, handle: int | None, number: int | None) -> tuple[bool, int]:
+    def claim(self, place: int | None, number: int | None) -> tuple[bool, int]:
         """Claim a checkout; return whether it was claimed already, and its subscription."""
-        self.firm(handle)
+        self.firm(place)
         session = self.claimable(number)
         subscription = self.subscriptions[session.subscription]
-        if subscription.firm not in (None, handle):
+        if subscription.firm not in (None, place):
             raise RefusedError(CONFLICT)
-        assert handle is not None
+        assert place is not None
         if subscription.firm is None:
             tier = self.tier_of(subscription.prices)
-            self.activate(handle, session.subscription, tier)
+            self.activate(place, session.subscription, tier)
             if tier is not None:
-                self.apply_tier(handle, tier, {})
+                self.apply_tier(place, tier, {})
             return False, session.subscription
         return True, session.subscription
 
     def linkable(self, number: int | None, customer: str | None, tier: str | None) -> Subscription:
-        """Return a subscription that can be linked; None is one that nobody knows."""
+        """Return a subscription that can be linked; None stands for an unknown one."""
         if number is None or (tier is not None and tier not in TIERS):
             raise RefusedError(NOT_FOUND)
         subscription = self.subscriptions[number]
@@ -645,23 +645,23 @@ class World:
         return subscription
 
     def link_subscription(
-        self, handle: int | None, number: int | None, customer: str | None, tier: str | None, display_name: str | None
+        self, place: int | None, number: int | None, customer: str | None, tier: str | None, display_name: str | None
     ) -> tuple[bool, int]:
         """Link a subscription; return whether it was linked already, and how many features were applied."""
-        self.firm(handle)
+        self.firm(place)
         subscription = self.linkable(number, customer, tier)
-        if subscription.firm not in (None, handle):
+        if subscription.firm not in (None, place):
             raise RefusedError(CONFLICT)
-        assert handle is not None
+        assert place is not None
         assert number is not None
         already = subscription.firm is not None
         if not already:
-            self.activate(handle, number, self.tier_of(subscription.prices) if tier is None else tier)
+            self.activate(place, number, self.tier_of(subscription.prices) if tier is None else tier)
         subscription.display_name, subscription.display_name_known = display_name, display_name is not None
         if tier is None:
             return already, 0
         subscription.tier = tier
-        return already, self.apply_tier(handle, tier, {}).features_applied or 0
+        return already, self.apply_tier(place, tier, {}).features_applied or 0
 
     def cancel(self, number: int) -> None:
         """End a subscription; accesses stay."""
@@ -695,27 +695,27 @@ class World:
         claimed = self.claimable(session) if wanted == "checkout" else None
         if wanted == "subscription":
             self.linkable(subscription, customer, tier)
-        status, handle, _, _ = self.smart_link(org_id, hints)
-        if handle is None:
+        status, place, _, _ = self.smart_link(org_id, hints)
+        if place is None:
             status = "created"
             name = hints.company_name or (claimed and claimed.customer_name) or DOMAINS[hints.domain] or org_id
-            handle = self.add_firm(name, hints.domain, created_at)
-            self.links[org_id] = handle
+            place = self.add_firm(name, hints.domain, created_at)
+            self.links[org_id] = place
         if email is not None:
-            primary = True if not any(person.primary for person in self.firms[handle].people) else None
-            self.upsert(handle, {"email": email, "name": contact_name, "is_primary": primary})
+            primary = True if not any(person.primary for person in self.firms[place].people) else None
+            self.upsert(place, {"email": email, "name": contact_name, "is_primary": primary})
         if wanted == "checkout":
-            again, number = self.claim(handle, session)
+            again, number = self.claim(place, session)
             if tier is not None:
-                self.apply_tier(handle, tier, {})
+                self.apply_tier(place, tier, {})
             brought = self.subscriptions[number].tier is not None
-            foretold = True if tier is not None else (None if again else brought)
-            return Onboarded(handle, status, (True, False, number), foretold)
+            tier_applied = True if tier is not None else (None if again else brought)
+            return Onboarded(place, status, (True, False, number), tier_applied)
         if wanted == "subscription":
-            again, _ = self.link_subscription(handle, subscription, customer, tier, None)
-            foretold = True if tier is not None else (None if again else False)
-            return Onboarded(handle, status, (False, True, subscription), foretold)
+            again, _ = self.link_subscription(place, subscription, customer, tier, None)
+            tier_applied = True if tier is not None else (None if again else False)
+            return Onboarded(place, status, (False, True, subscription), tier_applied)
         if tier is not None:
-            self.apply_tier(handle, tier, {})
-            return Onboarded(handle, status, (False, False, None), tier_applied=True)
-        return Onboarded(handle, status, None, tier_applied=None)
+            self.apply_tier(place, tier, {})
+            return Onboarded(place, status, (False, False, None), tier_applied=True)
+        return Onboarded(place, status, None, tier_applied=None)

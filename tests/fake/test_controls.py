@@ -1,4 +1,4 @@
-"""The handles of the fake: what a test arranges that the service's own users could not."""
+"""The test controls of the fake: arranging a state that no client could."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def on_tier(client: ChatarminOS, service: FakeTransport, tier_code: str) -> str:
 
 
 def usage_of(client: ChatarminOS, company_id: str, feature_code: str = "ai_credit") -> float:
-    """Return how much of a feature a company has used."""
+    """Return a company's usage of a feature."""
     return client.features.check(company_id=company_id, feature_code=feature_code).current_usage or 0
 
 
@@ -79,7 +79,7 @@ def test_an_added_feature_is_listed_last_with_its_name_and_config(client: Chatar
     ) == ("storage", "Storage", True, {"unit": "GB", "camelKey": {"snake_key": 1}})
 
 
-def test_a_feature_has_no_quantity_and_no_config_unless_told(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_feature_has_no_quantity_and_no_config_by_default(client: ChatarminOS, service: FakeTransport) -> None:
     """A code and a name are enough: the feature is on or off."""
     company_id = service.add_company("Acme")
 
@@ -148,7 +148,7 @@ def test_an_added_tier_is_listed_with_its_prices(client: ChatarminOS, service: F
     assert TierFeature(code="sso", name="Single sign-on", config_values={}, stripe=None) == tier.features[2]
 
 
-def test_a_tier_without_a_base_fee_has_no_price_of_its_own(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_tier_without_a_base_fee_has_no_base_price(client: ChatarminOS, service: FakeTransport) -> None:
     """No base fee is None, not a fee of zero, and only priced features are in the prices."""
     service.add_tier("metered", name="Metered", features={"ai_credit": {"unit_amount": 2}})
 
@@ -159,7 +159,7 @@ def test_a_tier_without_a_base_fee_has_no_price_of_its_own(client: ChatarminOS, 
 
 
 def test_a_tier_may_have_no_features(client: ChatarminOS, service: FakeTransport) -> None:
-    """A tier of nothing can be listed and applied."""
+    """A tier without features can be listed and applied."""
     company_id = service.add_company("Acme")
 
     service.add_tier("nothing", name="Nothing")
@@ -172,7 +172,7 @@ def test_a_tier_may_have_no_features(client: ChatarminOS, service: FakeTransport
     ) == ((), (), 0)
 
 
-def test_a_tiers_config_lies_on_top_of_the_features_own(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_tiers_config_extends_the_features_config(client: ChatarminOS, service: FakeTransport) -> None:
     """Keys of the tier's config replace those of the feature's default config, the others stay."""
     # Given
     service.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB", "copies": 1})
@@ -190,7 +190,7 @@ def test_a_tiers_config_lies_on_top_of_the_features_own(client: ChatarminOS, ser
 
 
 def test_adding_a_tier_again_replaces_it_and_accesses_stay(client: ChatarminOS, service: FakeTransport) -> None:
-    """A replaced tier gives its new limits when it is applied next; what was given before stays."""
+    """A replaced tier grants its new limits from now on; accesses granted before stay."""
     # Given
     early_id = on_tier(client, service, "pro")
 
@@ -214,7 +214,7 @@ def test_adding_a_tier_again_replaces_it_and_accesses_stay(client: ChatarminOS, 
 
 
 def test_an_added_company_is_known_but_not_linked(client: ChatarminOS, service: FakeTransport) -> None:
-    """A company that was added has a UUID, is found by its domain, and by no external org id before."""
+    """An added company has a UUID and is found by its domain, and by no external org id before."""
     # When
     company_id = service.add_company("Acme Inc", domain="https://www.Acme.com/about", created_at=NOON)
 
@@ -235,8 +235,8 @@ def test_an_added_company_is_known_but_not_linked(client: ChatarminOS, service: 
     )
 
 
-def test_a_companys_instant_is_kept_in_utc(client: ChatarminOS, service: FakeTransport) -> None:
-    """An instant of another zone is the same instant in UTC."""
+def test_a_companys_time_of_creation_is_kept_in_utc(client: ChatarminOS, service: FakeTransport) -> None:
+    """A timestamp of another zone is stored as the same time in UTC."""
     vienna = datetime(2024, 3, 1, 13, tzinfo=timezone(HOUR))
 
     company_id = service.add_company("Acme", created_at=vienna)
@@ -249,7 +249,7 @@ def test_a_companys_instant_is_kept_in_utc(client: ChatarminOS, service: FakeTra
 
 
 def test_each_added_company_is_another(service: FakeTransport) -> None:
-    """The same name twice makes two companies."""
+    """Adding the same name twice adds two companies."""
     first, second = service.add_company("Acme"), service.add_company("Acme")
 
     assert first != second
@@ -258,8 +258,8 @@ def test_each_added_company_is_another(service: FakeTransport) -> None:
 # Stripe
 
 
-def test_a_subscription_made_on_stripe_can_be_linked(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription belongs to the customer it was given."""
+def test_an_added_subscription_can_be_linked(client: ChatarminOS, service: FakeTransport) -> None:
+    """A subscription belongs to the customer it was added with."""
     company_id = service.add_company("Acme")
     subscription_id = service.stripe.add_subscription(PRO_PRICES, customer_id="cus_1")
 
@@ -276,7 +276,7 @@ def test_a_subscription_made_on_stripe_can_be_linked(client: ChatarminOS, servic
 
 
 def test_ids_of_stripe_are_all_different(service: FakeTransport) -> None:
-    """Equal subscriptions and equal sessions have ids of their own."""
+    """Equal subscriptions and equal sessions have different ids."""
     subscriptions = {service.stripe.add_subscription(PRO_PRICES) for _ in range(3)}
     sessions = {service.stripe.add_checkout_session(PRO_PRICES) for _ in range(3)}
 
@@ -284,7 +284,7 @@ def test_ids_of_stripe_are_all_different(service: FakeTransport) -> None:
 
 
 def test_a_complete_checkout_can_be_claimed(client: ChatarminOS, service: FakeTransport) -> None:
-    """A checkout session is complete unless told otherwise, and brings the tier of its prices."""
+    """A checkout session is complete by default, and brings the tier of its prices."""
     company_id = service.add_company("Acme")
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
@@ -321,7 +321,7 @@ def test_a_checkouts_customer_names_a_new_company(client: ChatarminOS, service: 
 
 
 def test_a_cancelled_subscription_is_gone_and_its_access_stays(client: ChatarminOS, service: FakeTransport) -> None:
-    """Cancelling takes a subscription out of the status and changes no access."""
+    """Cancelling removes a subscription from the status and changes no access."""
     # Given
     company_id = service.add_company("Acme")
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
@@ -339,7 +339,7 @@ def test_a_cancelled_subscription_is_gone_and_its_access_stays(client: Chatarmin
 def test_a_subscription_cancelled_before_it_was_linked_cannot_be_linked(
     client: ChatarminOS, service: FakeTransport
 ) -> None:
-    """A subscription may be cancelled while it is nobody's."""
+    """A subscription may be cancelled before any company has it."""
     company_id = service.add_company("Acme")
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
     service.stripe.cancel(subscription_id)
@@ -348,8 +348,8 @@ def test_a_subscription_cancelled_before_it_was_linked_cannot_be_linked(
         client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
 
 
-def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, service: FakeTransport) -> None:
-    """A new billing period begins with no usage of any feature; other companies keep theirs."""
+def test_a_renewal_resets_the_usage_of_its_company(client: ChatarminOS, service: FakeTransport) -> None:
+    """A new billing period begins without usage of any feature; other companies keep theirs."""
     # Given
     company_id, other_id = service.add_company("Acme"), on_tier(client, service, "free")
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
@@ -368,8 +368,8 @@ def test_a_renewal_sets_the_usage_of_its_company_back(client: ChatarminOS, servi
     ] == [0, 0, 2]
 
 
-def test_a_subscription_that_nobody_claimed_does_not_renew(service: FakeTransport) -> None:
-    """Without a company there is no usage to set back: a renewal is a ValueError that says what to call first."""
+def test_an_unclaimed_subscription_does_not_renew(service: FakeTransport) -> None:
+    """Without a company a renewal is a ValueError that says which call comes first."""
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
     before = as_json(service)
 
@@ -380,7 +380,7 @@ def test_a_subscription_that_nobody_claimed_does_not_renew(service: FakeTranspor
 
 
 def test_a_renewal_frees_no_key(client: ChatarminOS, service: FakeTransport) -> None:
-    """A key used before the renewal still answers with its first answer, and counts nothing."""
+    """A key used before the renewal still returns its first response, and counts nothing."""
     # Given
     company_id = service.add_company("Acme")
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
@@ -399,8 +399,8 @@ def test_a_renewal_frees_no_key(client: ChatarminOS, service: FakeTransport) -> 
 # Time
 
 
-def test_access_ends_when_its_instant_is_reached() -> None:
-    """Access is valid while now is before its end, and the clock moves by the test's hand."""
+def test_access_ends_at_its_end_time() -> None:
+    """An access is valid while now is before its end, and the test moves the clock."""
     # Given
     fake = FakeTransport(demo_catalogue(), now=lambda: NOON)
     client = ChatarminOS(transport=fake)
@@ -417,8 +417,8 @@ def test_access_ends_when_its_instant_is_reached() -> None:
     assert enabled == [True, True, True, False]
 
 
-def test_the_clock_that_is_given_counts() -> None:
-    """The fake asks the given clock each time, and adds what it was advanced by."""
+def test_the_given_clock_counts() -> None:
+    """The fake reads the given clock each time, and adds the time it was advanced by."""
     # Given
     times = [NOON]
     fake = FakeTransport(demo_catalogue(), now=lambda: times[-1])
@@ -437,7 +437,7 @@ def test_the_clock_that_is_given_counts() -> None:
 
 
 def test_a_clock_of_another_zone_is_the_same_clock() -> None:
-    """The clock's zone does not matter."""
+    """The zone of the clock does not matter."""
     fake = FakeTransport(demo_catalogue(), now=lambda: datetime(2024, 3, 1, 13, tzinfo=timezone(HOUR)))
     client = ChatarminOS(transport=fake)
     company_id = fake.add_company("Acme")
@@ -451,7 +451,7 @@ def test_a_clock_of_another_zone_is_the_same_clock() -> None:
 
 
 def test_without_a_clock_the_real_one_counts(client: ChatarminOS, service: FakeTransport) -> None:
-    """A fake that is given no clock lives now."""
+    """A fake without a given clock has the real time."""
     company_id, now = service.add_company("Acme"), datetime.now(UTC)
 
     access = [
@@ -466,7 +466,7 @@ def test_without_a_clock_the_real_one_counts(client: ChatarminOS, service: FakeT
 
 
 def test_calls_are_logged_in_order_refused_ones_too(client: ChatarminOS, service: FakeTransport) -> None:
-    """Every call is in the log as it travelled; handles are no calls."""
+    """Every call is in the log as it travelled; test controls are no calls."""
     # When
     company_id = service.add_company("Acme")
     client.tiers.list()
@@ -485,7 +485,7 @@ def test_calls_are_logged_in_order_refused_ones_too(client: ChatarminOS, service
 
 
 def test_calls_of_a_batch_are_all_logged(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each call of a batch is a call of its own."""
+    """Each call of a batch is logged."""
     company_id = service.add_company("Acme")
     events = [TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=1) for _ in range(3)]
 
@@ -495,8 +495,8 @@ def test_calls_of_a_batch_are_all_logged(client: ChatarminOS, service: FakeTrans
     assert expected == sorted(call.input["idempotencyKey"] for call in service.calls)
 
 
-def test_the_log_is_a_copy_of_what_was_said(client: ChatarminOS, service: FakeTransport) -> None:
-    """Whoever changes an argument after the call, or the log, changes nothing else."""
+def test_the_log_keeps_copies(client: ChatarminOS, service: FakeTransport) -> None:
+    """Changing an argument after the call, or the log, changes nothing else."""
     # Given
     company_id = service.add_company("Acme")
     metadata: dict[str, Any] = {"tags": ["a"]}
@@ -514,8 +514,8 @@ def test_the_log_is_a_copy_of_what_was_said(client: ChatarminOS, service: FakeTr
     assert [contact.metadata for contact in client.contacts.list(company_id)] == [{"tags": ["a"]}]
 
 
-def test_a_call_sent_to_the_transport_itself_is_logged_as_it_was(service: FakeTransport) -> None:
-    """The log keeps what a call said when it was sent."""
+def test_a_call_sent_to_the_transport_itself_is_logged(service: FakeTransport) -> None:
+    """The log keeps a call in the form it was sent in."""
     received = {"tierCode": "pro"}
 
     answer = service.send(Call(path="tiers.get", kind="query", input=received, safe_to_repeat=True))
@@ -525,8 +525,8 @@ def test_a_call_sent_to_the_transport_itself_is_logged_as_it_was(service: FakeTr
     assert service.calls[-1].input == {"tierCode": "pro"}
 
 
-def test_answers_are_copies(client: ChatarminOS, service: FakeTransport) -> None:
-    """Whoever changes an answer changes nothing in the service."""
+def test_responses_are_copies(client: ChatarminOS, service: FakeTransport) -> None:
+    """Changing a response changes nothing in the service."""
     # Given
     service.add_feature("storage", name="Storage", has_quantity=True, config={"unit": {"code": "GB"}})
     company_id = service.add_company("Acme")
@@ -545,8 +545,8 @@ def test_answers_are_copies(client: ChatarminOS, service: FakeTransport) -> None
     assert before == as_json(service)
 
 
-def test_configs_that_were_handed_in_are_copied(client: ChatarminOS, service: FakeTransport) -> None:
-    """Whoever changes a config after handing it in changes nothing in the service."""
+def test_given_configs_are_not_shared(client: ChatarminOS, service: FakeTransport) -> None:
+    """Changing a config after it was passed in changes nothing in the service."""
     # Given
     config: dict[str, Any] = {"regions": ["eu"]}
     features: dict[str, Any] = {"storage": {"config": {"copies": [1]}}}
@@ -561,11 +561,11 @@ def test_configs_that_were_handed_in_are_copied(client: ChatarminOS, service: Fa
     assert client.tiers.get("gold").features[0].config_values == {"regions": ["eu"], "copies": [1]}
 
 
-# Faults
+# Injected failures
 
 
 def test_the_next_call_fails_and_then_no_more(client: ChatarminOS, service: FakeTransport) -> None:
-    """A fault without a path meets whatever call comes next, once."""
+    """A failure without a path hits the next call, once."""
     service.fail(error="TOO_MANY_REQUESTS")
 
     with pytest.raises(RateLimitError) as caught:
@@ -575,7 +575,7 @@ def test_the_next_call_fails_and_then_no_more(client: ChatarminOS, service: Fake
     assert len(client.tiers.list()) == 4
 
 
-def test_a_fault_of_a_path_waits_for_that_path(client: ChatarminOS, service: FakeTransport) -> None:
+def test_a_failure_of_a_path_waits_for_that_path(client: ChatarminOS, service: FakeTransport) -> None:
     """Calls of other paths neither fail nor count."""
     service.fail("tiers.get", error="INTERNAL_SERVER_ERROR", times=2)
 
@@ -591,7 +591,7 @@ def test_a_fault_of_a_path_waits_for_that_path(client: ChatarminOS, service: Fak
 
 
 def get_pro(client: ChatarminOS) -> Callable[[], object]:
-    """Return the question for one tier."""
+    """Return the request for one tier."""
     return lambda: client.tiers.get("pro")
 
 
@@ -613,6 +613,7 @@ def test_a_code_of_the_wire_gives_the_error_of_its_class(
         client.tiers.list()
 
     assert (error_class, code) == (type(caught.value), caught.value.code)
+    assert caught.value.message == "injected by fake.fail()"
 
 
 @pytest.mark.parametrize(
@@ -629,15 +630,15 @@ def test_a_code_of_the_wire_gives_the_error_of_its_class(
 def test_any_error_of_the_tree_can_be_raised(
     client: ChatarminOS, service: FakeTransport, error: ChatarminError
 ) -> None:
-    """An error that was handed in is raised with all that it says."""
+    """A given error is raised with all its attributes."""
     service.fail(error=error)
 
     with pytest.raises(type(error)) as caught:
         client.tiers.list()
 
-    told = ("message", "code", "http_status", "retry_after", "outcome", "attempts", "data")
     assert str(error) in str(caught.value)
-    assert [getattr(error, name, None) for name in told] == [getattr(caught.value, name, None) for name in told]
+    for name in ("message", "code", "http_status", "retry_after", "outcome", "attempts", "data"):
+        assert getattr(error, name, None) == getattr(caught.value, name, None), name
 
 
 @pytest.mark.parametrize(
@@ -651,7 +652,7 @@ def test_any_error_of_the_tree_can_be_raised(
     ],
 )
 def test_an_unknown_code_is_refused(service: FakeTransport, typo: str, meant: str) -> None:
-    """A code that the wire does not have is a ValueError that names those it has, and no call fails."""
+    """A code that the wire does not have is a ValueError that names the known codes, and no call fails."""
     with pytest.raises(ValueError, match=r"^error: unknown code .* pass ApiError\(message, code=\.\.\.\)$") as refused:
         service.fail(error=typo)
 
@@ -670,7 +671,7 @@ def test_a_code_of_the_services_own_is_passed_as_an_error(client: ChatarminOS, s
 
 
 def test_a_call_that_fails_before_it_ran_did_not_run(client: ChatarminOS, service: FakeTransport) -> None:
-    """An ordinary fault changes nothing, and the call is in the log all the same."""
+    """An ordinary failure changes nothing, and the call is still in the log."""
     # Given
     company_id = on_tier(client, service, "free")
     before = as_json(service)
@@ -685,8 +686,8 @@ def test_a_call_that_fails_before_it_ran_did_not_run(client: ChatarminOS, servic
     assert service.calls[-1].path == "billing.trackUsage"
 
 
-def test_a_lost_answer_is_that_of_a_call_that_ran(client: ChatarminOS, service: FakeTransport) -> None:
-    """With `after` the call is carried out; sending the error's request again counts it no second time."""
+def test_a_lost_response_is_that_of_a_call_that_ran(client: ChatarminOS, service: FakeTransport) -> None:
+    """With `after` the call is carried out; sending the error's request again does not count it a second time."""
     # Given
     company_id = on_tier(client, service, "free")
     service.fail("billing.trackUsage", error=TimedOut("lost"), after=True)
@@ -704,8 +705,39 @@ def test_a_lost_answer_is_that_of_a_call_that_ran(client: ChatarminOS, service: 
     assert usage_of(client, company_id) == 5
 
 
-def test_a_fault_in_a_batch_hides_no_other_answer(client: ChatarminOS, service: FakeTransport) -> None:
-    """The call that fails has its error in the list, the others their answers."""
+@pytest.mark.parametrize(("after", "usage"), [(False, 0), (True, 5)])
+def test_a_lost_connection_leaves_the_outcome_unknown(
+    client: ChatarminOS, service: FakeTransport, *, after: bool, usage: int
+) -> None:
+    """A "lost" call raises ConnectionFailed; it ran only with `after`, which no caller can know."""
+    company_id = on_tier(client, service, "free")
+    service.fail("billing.trackUsage", error="lost", after=after)
+
+    with pytest.raises(ConnectionFailed, match=r"lost: injected by fake\.fail\(\)") as caught:
+        client.billing.track_usage(company_id=company_id, feature_code="ai_credit", quantity=5)
+
+    assert (caught.value.outcome, caught.value.attempts) == ("unknown", 1)
+    assert usage_of(client, company_id) == usage
+
+
+def test_injected_failures_are_listed_while_they_wait(client: ChatarminOS, service: FakeTransport) -> None:
+    """The list shows path, error, remaining calls and `after` of each failure, in order, until its calls have come."""
+    service.fail("tiers.list", error="CONFLICT", times=2)
+    service.fail(error=TimedOut("late"), after=True)
+
+    with pytest.raises(ApiError):
+        client.tiers.list()
+    waiting = [(one.path, str(one.error), one.times, one.after) for one in service.injected_failures]
+    with pytest.raises(TimedOut):
+        client.tiers.get("pro")
+    service.reset()
+
+    assert waiting == [("tiers.list", "CONFLICT: injected by fake.fail()", 1, False), (None, "late", 1, True)]
+    assert service.injected_failures == []
+
+
+def test_a_failure_in_a_batch_hides_no_other_response(client: ChatarminOS, service: FakeTransport) -> None:
+    """The call that fails has its error in the list, the others have their responses."""
     # Given
     company_id = on_tier(client, service, "free")
     events = [TrackUsageInput(company_id=company_id, feature_code="ai_credit", quantity=1) for _ in range(3)]
@@ -722,8 +754,8 @@ def test_a_fault_in_a_batch_hides_no_other_answer(client: ChatarminOS, service: 
 # Revenue
 
 
-def test_revenue_is_the_base_fee_of_what_became_active(client: ChatarminOS, service: FakeTransport) -> None:
-    """Claimed and linked subscriptions raise it by their tier's base fee, cancelling lowers it."""
+def test_revenue_is_the_base_fee_of_active_subscriptions(client: ChatarminOS, service: FakeTransport) -> None:
+    """Claimed and linked subscriptions add their tier's base fee, cancelling subtracts it."""
     # Given
     company_id = service.add_company("Acme")
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
@@ -745,7 +777,7 @@ def test_revenue_is_the_base_fee_of_what_became_active(client: ChatarminOS, serv
 
 
 def test_a_tier_without_a_subscription_brings_no_revenue(client: ChatarminOS, service: FakeTransport) -> None:
-    """Applying a tier raises nothing, nor does a subscription without a tier."""
+    """Applying a tier adds nothing, nor does a subscription without a tier."""
     company_id = on_tier(client, service, "enterprise")
     subscription_id = service.stripe.add_subscription(["price_of_something_else"])
 
@@ -755,7 +787,7 @@ def test_a_tier_without_a_subscription_brings_no_revenue(client: ChatarminOS, se
 
 
 def test_revenue_never_falls_below_zero(client: ChatarminOS, service: FakeTransport) -> None:
-    """A subscription cancelled after the revenue was reset lowers it no further."""
+    """A subscription cancelled after the revenue was reset subtracts nothing."""
     # Given
     company_id = service.add_company("Acme")
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
@@ -770,8 +802,8 @@ def test_revenue_never_falls_below_zero(client: ChatarminOS, service: FakeTransp
     assert (after_reset, service.mrr(company_id)) == (0, 0)
 
 
-def test_a_reset_of_links_keeps_the_revenue_unless_told(client: ChatarminOS, service: FakeTransport) -> None:
-    """Only `reset_mrr` sets the revenue back."""
+def test_a_reset_of_links_keeps_the_revenue_by_default(client: ChatarminOS, service: FakeTransport) -> None:
+    """Only `reset_mrr` resets the revenue."""
     company_id = service.add_company("Acme")
     subscription_id = service.stripe.add_subscription(PRO_PRICES)
     client.billing.link_subscription(company_id=company_id, stripe_subscription_id=subscription_id)
@@ -781,8 +813,8 @@ def test_a_reset_of_links_keeps_the_revenue_unless_told(client: ChatarminOS, ser
     assert service.mrr(company_id) == 4900
 
 
-def test_a_cancelled_subscription_takes_the_fee_it_brought(client: ChatarminOS, service: FakeTransport) -> None:
-    """Neither another fee nor another tier in the meantime changes what cancelling takes off."""
+def test_a_cancelled_subscription_subtracts_the_fee_it_added(client: ChatarminOS, service: FakeTransport) -> None:
+    """Another fee or another tier in between does not change the amount that cancelling subtracts."""
     # Given
     company_id = service.add_company("Acme")
     first, second = (service.stripe.add_subscription(PRO_PRICES) for _ in range(2))
@@ -803,7 +835,7 @@ def test_a_cancelled_subscription_takes_the_fee_it_brought(client: ChatarminOS, 
 
 
 def busy_fake() -> FakeTransport:
-    """Return a fake in which a bit of everything has happened."""
+    """Return a fake with some rows in every table."""
     fake = FakeTransport(demo_catalogue(), now=lambda: NOON)
     client = ChatarminOS(transport=fake)
     fake.add_feature("storage", name="Storage", has_quantity=True, config={"unit": "GB"})
@@ -819,8 +851,8 @@ def busy_fake() -> FakeTransport:
     return fake
 
 
-def test_a_snapshot_is_json_and_makes_an_equal_fake() -> None:
-    """A fake made from a snapshot that went through JSON text has the same snapshot and the same answers."""
+def test_a_snapshot_is_json_and_gives_an_equal_fake() -> None:
+    """A fake made from a snapshot that went through JSON text has the same snapshot and the same responses."""
     # Given
     fake = busy_fake()
     snapshot = fake.snapshot()
@@ -852,8 +884,8 @@ def test_a_snapshot_is_json_and_makes_an_equal_fake() -> None:
     assert snapshot == again.snapshot()
 
 
-def test_the_hour_of_an_advanced_clock_is_in_the_snapshot() -> None:
-    """A fake made from a snapshot goes on at the time to which the first was advanced."""
+def test_a_snapshot_has_the_time_of_an_advanced_clock() -> None:
+    """A fake made from a snapshot continues at the time to which the first was advanced."""
     # Given
     fake = FakeTransport.from_snapshot(busy_fake().snapshot(), now=lambda: NOON)
     client = ChatarminOS(transport=fake)
@@ -867,8 +899,8 @@ def test_the_hour_of_an_advanced_clock_is_in_the_snapshot() -> None:
     assert enabled == [True, False]
 
 
-def test_calls_and_faults_are_in_no_snapshot() -> None:
-    """What was called and what was to fail is the test's own business."""
+def test_calls_and_failures_are_in_no_snapshot() -> None:
+    """Calls and injected failures belong to the test, not to the state."""
     # Given
     fake = busy_fake()
     before = as_json(fake)
@@ -886,7 +918,7 @@ def test_calls_and_faults_are_in_no_snapshot() -> None:
 
 
 def test_a_query_changes_no_snapshot() -> None:
-    """Asking leaves no trace in the state."""
+    """A query leaves no trace in the state."""
     fake = busy_fake()
     before = as_json(fake)
 
@@ -896,7 +928,7 @@ def test_a_query_changes_no_snapshot() -> None:
 
 
 def test_a_snapshot_is_a_copy() -> None:
-    """Neither what happens later nor what is done to a snapshot reaches the other side."""
+    """Neither later calls nor changes of a snapshot affect each other."""
     # Given
     fake = busy_fake()
     snapshot = fake.snapshot()
@@ -922,7 +954,7 @@ def test_a_snapshot_is_a_copy() -> None:
     ids=repr,
 )
 def test_a_snapshot_of_another_format_is_refused(snapshot: Any) -> None:
-    """What is no snapshot of this fake is a ValueError."""
+    """Anything but a snapshot of this fake is a ValueError."""
     with pytest.raises(ValueError, match=r"(?i)snapshot"):
         FakeTransport.from_snapshot(snapshot)
 
@@ -931,7 +963,7 @@ def test_a_snapshot_of_another_format_is_refused(snapshot: Any) -> None:
 
 
 def test_a_reset_keeps_the_catalogue_and_forgets_all_else() -> None:
-    """After a reset the fake is as new, but for the features and tiers it was given."""
+    """After a reset the fake is new, except for its features and tiers."""
     # Given
     fake = busy_fake()
     company_id = fake.add_company("Acme")
@@ -951,7 +983,7 @@ def test_a_reset_keeps_the_catalogue_and_forgets_all_else() -> None:
 
 
 def test_a_reset_fake_has_the_snapshot_of_a_new_one() -> None:
-    """Nothing of what happened before a reset is left in the state, the hour of the clock neither."""
+    """A reset leaves nothing of the state, not even the time of the clock."""
     fake = FakeTransport(demo_catalogue(), now=lambda: NOON)
     new = fake.snapshot()
     client = ChatarminOS(transport=fake)
@@ -987,8 +1019,8 @@ def test_a_key_is_free_again_after_a_reset() -> None:
 # Catalogues
 
 
-def test_a_catalogue_is_copied_when_it_is_handed_in() -> None:
-    """What one fake adds to its catalogue no other fake sees, nor the catalogue itself."""
+def test_a_given_catalogue_is_not_shared() -> None:
+    """Additions of one fake are seen by no other fake, nor by the catalogue itself."""
     # Given
     catalogue = demo_catalogue()
     first, second = FakeTransport(catalogue), FakeTransport(catalogue)
@@ -1005,7 +1037,7 @@ def test_a_catalogue_is_copied_when_it_is_handed_in() -> None:
 
 
 def test_without_a_catalogue_the_product_is_empty() -> None:
-    """A fake without a catalogue has neither tiers nor features until it is given some."""
+    """A fake without a catalogue has neither tiers nor features until some are added."""
     # Given
     fake = FakeTransport()
     client = ChatarminOS(transport=fake)
@@ -1021,7 +1053,7 @@ def test_without_a_catalogue_the_product_is_empty() -> None:
 
 
 def test_a_client_in_memory_has_the_demo_catalogue_to_itself() -> None:
-    """Each client in memory has a product of its own."""
+    """Each client in memory has another product."""
     first, second = ChatarminOS.in_memory(), ChatarminOS.in_memory()
 
     first.companies.create(name="Acme", external_org_id="org_1")
@@ -1031,7 +1063,7 @@ def test_a_client_in_memory_has_the_demo_catalogue_to_itself() -> None:
 
 
 class Grant(NamedTuple):
-    """What a tier of the demo catalogue gives of a feature."""
+    """The limits of a feature in a tier of the demo catalogue."""
 
     limit: int | None = None
     included: int | None = None
@@ -1091,7 +1123,7 @@ def test_the_demo_catalogue_has_the_tiers_of_its_table(client: ChatarminOS) -> N
 
 
 @pytest.mark.parametrize("code", DEMO_TIERS)
-def test_a_demo_tier_costs_and_holds_what_its_table_says(client: ChatarminOS, code: str) -> None:
+def test_a_demo_tier_has_the_prices_of_its_table(client: ChatarminOS, code: str) -> None:
     """Base fee, prices and features of a demo tier are those of the table."""
     name, base_fee, grants = DEMO_TIERS[code]
     quantities = {feature for feature, _, has_quantity in DEMO_FEATURES if has_quantity}
@@ -1122,8 +1154,8 @@ def test_a_demo_tier_costs_and_holds_what_its_table_says(client: ChatarminOS, co
 
 
 @pytest.mark.parametrize("code", DEMO_TIERS)
-def test_a_demo_tier_gives_what_its_table_says(client: ChatarminOS, service: FakeTransport, code: str) -> None:
-    """Applied, a demo tier gives its limits and included quantities, and nothing of what it lacks."""
+def test_a_demo_tier_grants_the_limits_of_its_table(client: ChatarminOS, service: FakeTransport, code: str) -> None:
+    """An applied demo tier grants its limits and included quantities, and no other features."""
     grants = DEMO_TIERS[code][2]
 
     company_id = on_tier(client, service, code)
@@ -1139,7 +1171,7 @@ def test_a_demo_tier_gives_what_its_table_says(client: ChatarminOS, service: Fak
 
 
 def naive_clock() -> None:
-    """Use a fake whose clock does not say where it hangs."""
+    """Use a fake whose clock has no time zone."""
     fake = FakeTransport(demo_catalogue(), now=lambda: NOON.replace(tzinfo=None))
     company_id = fake.add_company("Acme")
     client = ChatarminOS(transport=fake)
@@ -1147,7 +1179,7 @@ def naive_clock() -> None:
 
 
 def naive_clock_on_a_snapshot() -> None:
-    """Go on from a snapshot with a clock that does not say where it hangs."""
+    """Load a snapshot with a clock that has no time zone."""
     fake = FakeTransport.from_snapshot(busy_fake().snapshot(), now=lambda: NOON.replace(tzinfo=None))
     ChatarminOS(transport=fake).features.check_by_external_org_id("org_1", "sso")
 
@@ -1160,77 +1192,82 @@ def test_a_naive_clock_is_refused(use: Callable[[], None]) -> None:
 
 
 WRONG_USES: list[tuple[str, str, list[Any], dict[str, Any]]] = [
-    ("a feature without a code", "add_feature", [""], {"name": "Storage"}),
-    ("a feature with a blank code", "add_feature", [" "], {"name": "Storage"}),
-    ("a feature without a name", "add_feature", ["storage"], {"name": ""}),
-    ("a feature with a blank name", "add_feature", ["storage"], {"name": " \t"}),
-    ("a kind that is no flag", "add_feature", ["storage"], {"name": "Storage", "has_quantity": "no"}),
-    ("a config that is no mapping", "add_feature", ["storage"], {"name": "Storage", "config": ["unit"]}),
-    ("a config that is no JSON", "add_feature", ["storage"], {"name": "Storage", "config": {"at": NOON}}),
-    ("a tier without a code", "add_tier", [""], {"name": "Gold"}),
-    ("a tier with a blank name", "add_tier", ["gold"], {"name": " "}),
-    ("a tier of an unknown feature", "add_tier", ["gold"], {"name": "Gold", "features": {"storage": {}}}),
-    ("a typo in a tier", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limits": 5}}}),
-    ("an override's key in a tier", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"max_quantity": 5}}}),
-    ("a limit below zero", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": -1}}}),
+    ("feature-without-a-code", "add_feature", [""], {"name": "Storage"}),
+    ("feature-with-a-blank-code", "add_feature", [" "], {"name": "Storage"}),
+    ("feature-without-a-name", "add_feature", ["storage"], {"name": ""}),
+    ("feature-with-a-blank-name", "add_feature", ["storage"], {"name": " \t"}),
+    ("quantity-flag-that-is-text", "add_feature", ["storage"], {"name": "Storage", "has_quantity": "no"}),
+    ("config-that-is-no-mapping", "add_feature", ["storage"], {"name": "Storage", "config": ["unit"]}),
+    ("config-that-is-no-JSON", "add_feature", ["storage"], {"name": "Storage", "config": {"at": NOON}}),
+    ("tier-without-a-code", "add_tier", [""], {"name": "Gold"}),
+    ("tier-with-a-blank-name", "add_tier", ["gold"], {"name": " "}),
+    ("tier-of-an-unknown-feature", "add_tier", ["gold"], {"name": "Gold", "features": {"storage": {}}}),
+    ("typo-in-a-tier", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limits": 5}}}),
+    ("override-key-in-a-tier", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"max_quantity": 5}}}),
+    ("limit-below-zero", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": -1}}}),
     (
-        "an included one below zero",
+        "included-quantity-below-zero",
         "add_tier",
         ["gold"],
         {"name": "Gold", "features": {"seats": {"included_quantity": -1}}},
     ),
-    ("a limit that is text", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": "5"}}}),
-    ("a limit that is a flag", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": True}}}),
-    ("a limit where none can be", "add_tier", ["gold"], {"name": "Gold", "features": {"sso": {"quantity_limit": 5}}}),
-    ("a price below zero", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"unit_amount": -1}}}),
-    ("a feature's limits that are no mapping", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": 5}}),
-    ("a blank currency", "add_tier", ["gold"], {"name": "Gold", "currency": " "}),
-    ("features that are no mapping", "add_tier", ["gold"], {"name": "Gold", "features": ["seats"]}),
-    ("a base fee below zero", "add_tier", ["gold"], {"name": "Gold", "base_fee": -1}),
-    ("a base fee that is text", "add_tier", ["gold"], {"name": "Gold", "base_fee": "4900"}),
-    ("a company without a name", "add_company", [""], {}),
-    ("a company with a blank name", "add_company", ["  "], {}),
-    ("a domain without a dot", "add_company", ["Acme"], {"domain": "acme"}),
-    ("a domain with a space", "add_company", ["Acme"], {"domain": "ac me.com"}),
-    ("a naive instant", "add_company", ["Acme"], {"created_at": datetime(2024, 3, 1)}),  # noqa: DTZ001
-    ("one text as prices", "stripe.add_subscription", ["price_pro_base"], {}),
-    ("one text as a checkout's prices", "stripe.add_checkout_session", ["price_pro_base"], {}),
-    ("prices that are no list", "stripe.add_subscription", [5], {}),
-    ("no prices at all", "stripe.add_subscription", [None], {}),
-    ("a price that is no text", "stripe.add_subscription", [["price_pro_base", 5]], {}),
-    ("a checkout's prices that are no list", "stripe.add_checkout_session", [5], {}),
-    ("a checkout that is like complete", "stripe.add_checkout_session", [PRO_PRICES], {"complete": "no"}),
-    ("a checkout's blank customer", "stripe.add_checkout_session", [PRO_PRICES], {"customer_name": " "}),
-    ("a blank customer", "stripe.add_subscription", [PRO_PRICES], {"customer_id": " "}),
-    ("an unknown session", "stripe.complete", ["cs_test_nothing"], {}),
-    ("an unknown subscription to cancel", "stripe.cancel", ["sub_nothing"], {}),
-    ("an unknown subscription to renew", "stripe.renew", ["sub_nothing"], {}),
-    ("a step back in time", "advance", [timedelta(seconds=-1)], {}),
-    ("a step that is no time", "advance", [5], {}),
-    ("a step beyond the calendar", "advance", [timedelta.max], {}),
-    ("a fault without a code", "fail", [], {"error": ""}),
-    ("a fault with a blank code", "fail", [], {"error": " "}),
-    ("a fault that never comes", "fail", [], {"error": "CONFLICT", "times": 0}),
-    ("a fault that comes less than never", "fail", [], {"error": "CONFLICT", "times": -1}),
-    ("a fault that comes True times", "fail", [], {"error": "CONFLICT", "times": True}),
-    ("a fault that is like after", "fail", ["links.reset"], {"error": "CONFLICT", "after": "no"}),
-    ("a fault of another tree", "fail", [], {"error": RuntimeError("x")}),
-    ("a fault that is a class", "fail", [], {"error": TimedOut}),
-    ("the revenue of nobody", "mrr", [NOBODY], {}),
+    ("limit-that-is-text", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"quantity_limit": "5"}}}),
+    (
+        "limit-that-is-a-boolean",
+        "add_tier",
+        ["gold"],
+        {"name": "Gold", "features": {"seats": {"quantity_limit": True}}},
+    ),
+    ("limit-without-a-quantity", "add_tier", ["gold"], {"name": "Gold", "features": {"sso": {"quantity_limit": 5}}}),
+    ("price-below-zero", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": {"unit_amount": -1}}}),
+    ("feature-limits-that-are-no-mapping", "add_tier", ["gold"], {"name": "Gold", "features": {"seats": 5}}),
+    ("blank-currency", "add_tier", ["gold"], {"name": "Gold", "currency": " "}),
+    ("features-that-are-no-mapping", "add_tier", ["gold"], {"name": "Gold", "features": ["seats"]}),
+    ("base-fee-below-zero", "add_tier", ["gold"], {"name": "Gold", "base_fee": -1}),
+    ("base-fee-that-is-text", "add_tier", ["gold"], {"name": "Gold", "base_fee": "4900"}),
+    ("company-without-a-name", "add_company", [""], {}),
+    ("company-with-a-blank-name", "add_company", ["  "], {}),
+    ("domain-without-a-dot", "add_company", ["Acme"], {"domain": "acme"}),
+    ("domain-with-a-space", "add_company", ["Acme"], {"domain": "ac me.com"}),
+    ("naive-timestamp", "add_company", ["Acme"], {"created_at": datetime(2024, 3, 1)}),  # noqa: DTZ001
+    ("one-text-as-prices", "stripe.add_subscription", ["price_pro_base"], {}),
+    ("one-text-as-a-checkout-prices", "stripe.add_checkout_session", ["price_pro_base"], {}),
+    ("prices-that-are-no-list", "stripe.add_subscription", [5], {}),
+    ("no-prices-at-all", "stripe.add_subscription", [None], {}),
+    ("price-that-is-no-text", "stripe.add_subscription", [["price_pro_base", 5]], {}),
+    ("checkout-prices-that-are-no-list", "stripe.add_checkout_session", [5], {}),
+    ("complete-that-is-text", "stripe.add_checkout_session", [PRO_PRICES], {"complete": "no"}),
+    ("checkout-blank-customer", "stripe.add_checkout_session", [PRO_PRICES], {"customer_name": " "}),
+    ("blank-customer", "stripe.add_subscription", [PRO_PRICES], {"customer_id": " "}),
+    ("unknown-session", "stripe.complete", ["cs_test_nothing"], {}),
+    ("unknown-subscription-to-cancel", "stripe.cancel", ["sub_nothing"], {}),
+    ("unknown-subscription-to-renew", "stripe.renew", ["sub_nothing"], {}),
+    ("step-back-in-time", "advance", [timedelta(seconds=-1)], {}),
+    ("step-that-is-no-timedelta", "advance", [5], {}),
+    ("step-beyond-the-calendar", "advance", [timedelta.max], {}),
+    ("failure-without-a-code", "fail", [], {"error": ""}),
+    ("failure-with-a-blank-code", "fail", [], {"error": " "}),
+    ("failure-zero-times", "fail", [], {"error": "CONFLICT", "times": 0}),
+    ("failure-negative-times", "fail", [], {"error": "CONFLICT", "times": -1}),
+    ("failure-true-times", "fail", [], {"error": "CONFLICT", "times": True}),
+    ("failure-after-that-is-text", "fail", ["links.reset"], {"error": "CONFLICT", "after": "no"}),
+    ("failure-of-another-tree", "fail", [], {"error": RuntimeError("x")}),
+    ("failure-that-is-a-class", "fail", [], {"error": TimedOut}),
+    ("revenue-of-an-unknown-company", "mrr", [NOBODY], {}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("handle", "arguments", "options"), [use[1:] for use in WRONG_USES], ids=[use[0] for use in WRONG_USES]
+    ("control", "arguments", "options"), [use[1:] for use in WRONG_USES], ids=[use[0] for use in WRONG_USES]
 )
-def test_wrong_use_of_a_handle_is_refused(
-    client: ChatarminOS, service: FakeTransport, handle: str, arguments: list[Any], options: dict[str, Any]
+def test_wrong_use_of_a_test_control_is_refused(
+    client: ChatarminOS, service: FakeTransport, control: str, arguments: list[Any], options: dict[str, Any]
 ) -> None:
-    """Wrong use is a ValueError that says what is wrong, it is no answer of the service, and changes nothing."""
+    """Wrong use is a ValueError that names the problem, no response of the service, and changes nothing."""
     # Given
     before = as_json(service)
     target: Any = service
-    for name in handle.split("."):
+    for name in control.split("."):
         target = getattr(target, name)
 
     # When
@@ -1264,7 +1301,7 @@ def test_only_an_active_subscription_renews(client: ChatarminOS, service: FakeTr
 
 
 def test_an_unknown_path_is_not_found(client: ChatarminOS) -> None:
-    """A procedure that is none is refused in the words of the wire."""
+    """An unknown procedure is refused in the words of the wire."""
     with pytest.raises(NotFoundError) as caught:
         client.call("tiers.lst")
 
@@ -1285,27 +1322,27 @@ def test_a_wrong_kind_is_not_supported(client: ChatarminOS, service: FakeTranspo
 
 
 @pytest.mark.parametrize("path", ["billing.track_usage", "trackUsage", ""])
-def test_a_fault_for_a_path_that_there_is_not_would_never_fire(path: str) -> None:
-    """A misspelt path is refused, for a test that waits for its fault would pass for the wrong reason."""
+def test_a_failure_for_an_unknown_path_is_refused(path: str) -> None:
+    """A misspelt path is refused: a test that waits for its failure would pass for the wrong reason."""
     with pytest.raises(ValueError, match="path: no procedure"):
         FakeTransport().fail(path, error="TOO_MANY_REQUESTS")
 
 
 def test_a_clock_is_a_function() -> None:
-    """A time instead of a function that returns it is refused by name."""
+    """The refusal of a time instead of a function that returns it names the argument."""
     wrong: Any = datetime.now(UTC)
 
     with pytest.raises(ValueError, match="now: expected a function"):
         FakeTransport(now=wrong)
 
 
-# What was given stays right however the catalogue changes
+# Changes of the catalogue
 
 
-def test_a_limit_that_was_not_given_is_none_of_a_feature_that_gets_a_quantity(
+def test_a_missing_limit_is_zero_for_a_feature_that_gets_a_quantity(
     client: ChatarminOS, service: FakeTransport
 ) -> None:
-    """A tier without a limit gives nothing of a feature that has a quantity since: unlimited has to be said."""
+    """A tier without a limit grants nothing of a feature that has a quantity since: only None is unlimited."""
     service.add_feature("export", name="Export")
     service.add_tier("basic", name="Basic", features={"export": {}})
     service.add_feature("export", name="Export", has_quantity=True)
@@ -1325,10 +1362,10 @@ def test_a_limit_that_was_not_given_is_none_of_a_feature_that_gets_a_quantity(
         ("demo", {"b_c": {"unit_amount": 1}}, "price_demo_b_c"),
     ],
 )
-def test_no_two_prices_have_one_id(
+def test_price_ids_are_unique(
     service: FakeTransport, code: str, features: dict[str, dict[str, int]], price_id: str
 ) -> None:
-    """A tier of which a price would have the id of another price is refused: paying one would pay for the other."""
+    """A tier is refused if one of its prices has the id of another price: paying one would pay for the other."""
     for feature in ("base", "c", "b_c"):
         service.add_feature(feature, name=feature)
     service.add_tier("demo_b", name="Demo B", features={"c": {"unit_amount": 1}})
@@ -1341,21 +1378,21 @@ def test_no_two_prices_have_one_id(
     service.add_tier("demo_b", name="Again", features={"c": {"unit_amount": 2}})
 
 
-def test_no_amount_is_beyond_what_the_wire_holds(service: FakeTransport) -> None:
-    """An amount that JavaScript would round is refused and named."""
+def test_an_amount_that_javascript_rounds_is_refused(service: FakeTransport) -> None:
+    """The refusal names an amount that JavaScript would round."""
     with pytest.raises(ValueError, match=r"^base_fee: an integer beyond"):
         service.add_tier("dear", name="Dear", base_fee=2**53)
 
 
-# Faults of each call
+# Failures of each call
 
 
 def test_injected_errors_share_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """Each failed call gets an error of its own: what a test does to one does not show on the next."""
-    told = ServerError("down", code="BAD_GATEWAY", data={"tried": [1]})
-    told.add_note("as injected")
-    service.fail(error=told, times=2)
-    told.data["tried"].append("later")
+    """Each failed call gets another copy of the error: changing one does not change the next."""
+    error = ServerError("down", code="BAD_GATEWAY", data={"tried": [1]})
+    error.add_note("as injected")
+    service.fail(error=error, times=2)
+    error.data["tried"].append("later")
 
     errors = []
     for _ in range(2):
@@ -1373,7 +1410,7 @@ def test_injected_errors_share_nothing(client: ChatarminOS, service: FakeTranspo
 
 
 def test_a_clock_that_no_calendar_reaches_is_named() -> None:
-    """A clock that overflows is a ValueError that says so, and the fake works on once it is right again."""
+    """A clock that overflows is a ValueError that names it, and the fake works again once the clock is right."""
     time = [NOON]
     fake = FakeTransport(demo_catalogue(), now=lambda: time[0])
     fake.advance(timedelta(days=1000))
@@ -1389,7 +1426,7 @@ def test_a_clock_that_no_calendar_reaches_is_named() -> None:
 # Long texts
 
 
-def test_no_refusal_is_as_long_as_what_it_refuses(client: ChatarminOS) -> None:
+def test_refusals_shorten_long_values(client: ChatarminOS) -> None:
     """An id of a million letters is shortened in the message that refuses it."""
     long = "x" * 1_000_000
 
@@ -1404,7 +1441,7 @@ def test_no_refusal_is_as_long_as_what_it_refuses(client: ChatarminOS) -> None:
 
 
 def test_a_clock_that_fails_moves_nothing() -> None:
-    """Where the clock itself fails its error comes out, and the fake's clock stays where it was."""
+    """If the clock raises, its error propagates, and the fake's clock does not move."""
     ticks = iter([NOON])
     fake = FakeTransport(demo_catalogue(), now=lambda: next(ticks))
     before = fake.snapshot()
@@ -1416,7 +1453,7 @@ def test_a_clock_that_fails_moves_nothing() -> None:
 
 
 def test_an_injected_error_may_carry_anything(client: ChatarminOS, service: FakeTransport) -> None:
-    """What cannot be copied is shared, and no reason to refuse the error."""
+    """A value that cannot be copied is shared, and the error is accepted."""
     error = TimedOut("gone")
     vars(error)["client"] = client
     service.fail(error=error)
@@ -1428,8 +1465,8 @@ def test_an_injected_error_may_carry_anything(client: ChatarminOS, service: Fake
 
 
 @pytest.mark.parametrize("depth", [1, 99, 100])
-def test_what_an_argument_may_be_the_service_takes(client: ChatarminOS, service: FakeTransport, depth: int) -> None:
-    """Metadata of the deepest kind that a request takes is stored and listed, alone and among others."""
+def test_an_argument_of_maximum_depth_is_accepted(client: ChatarminOS, service: FakeTransport, depth: int) -> None:
+    """Metadata as deep as a request accepts is stored and listed, alone and among others."""
     company_id = service.add_company("Acme")
     metadata: dict[str, Any] = {}
     for _ in range(depth - 1):
@@ -1440,3 +1477,40 @@ def test_what_an_argument_may_be_the_service_takes(client: ChatarminOS, service:
 
     assert [contact.metadata for contact in client.contacts.list(company_id)] == [metadata] * 2
     assert FakeTransport.from_snapshot(service.snapshot()).snapshot() == service.snapshot()
+
+
+# Hints of refusals
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [
+        ("Pro", r"; did you mean 'pro'\? "),
+        ("enterprize", r"; did you mean 'enterprise'\? "),
+        ("gold", r"No tier 'gold' "),
+    ],
+)
+def test_an_unknown_tier_suggests_a_similar_code(client: ChatarminOS, code: str, hint: str) -> None:
+    """The refusal of a misspelt tier code names the code that is most similar, if any is."""
+    with pytest.raises(NotFoundError, match=hint):
+        client.tiers.get(code)
+
+
+def test_an_unknown_feature_suggests_a_similar_code(client: ChatarminOS, service: FakeTransport) -> None:
+    """The refusal of a misspelt feature code names the code that is most similar."""
+    company_id = service.add_company("Acme")
+
+    with pytest.raises(NotFoundError, match=r"No feature 'ai-credits'; did you mean 'ai_credit'\?"):
+        client.features.check(company_id=company_id, feature_code="ai-credits")
+
+
+def test_an_external_org_id_in_place_of_a_company_id_is_recognised(client: ChatarminOS) -> None:
+    """The refusal of a company id says so if it is the external org id of a company."""
+    company_id = client.onboard(external_org_id="org_1").company_id
+
+    with pytest.raises(
+        NotFoundError, match=f"No company 'org_1'; it is the external org id of the company '{company_id}'"
+    ):
+        client.billing.get_status("org_1")
+    with pytest.raises(NotFoundError, match=r"No company 'org_2' \["):
+        client.billing.get_status("org_2")

@@ -1,6 +1,6 @@
-"""Stories that were recorded from tRPC itself, replayed here; between them they touch every decided rule.
+"""Scenarios that were recorded from tRPC itself, replayed here; together they exercise every assumption.
 
-They are recorded anew by `python tests/recorded/record.py`.
+`python tests/recorded/record.py` records them again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 def _refused(client: ChatarminOS, path: str, given: dict[str, Any]) -> str:
-    """Return the code with which the service refuses what the client itself would not send."""
+    """Return the code with which the service refuses an input that the client's methods would not send."""
     with pytest.raises(ApiError) as refused:
         client.call(path, given)
     return refused.value.code
@@ -38,7 +38,7 @@ def _created(client: ChatarminOS, org: str, **more: Any) -> str:
 
 
 def test_a_sign_up(recorded_os: ChatarminOS) -> None:
-    """A company signs up, comes back, pays, and is told apart from others."""
+    """A company signs up, returns, pays, and is distinguished from others."""
     client = recorded_os
     created = client.onboard(
         external_org_id="org_signup",
@@ -73,7 +73,7 @@ def test_a_sign_up(recorded_os: ChatarminOS) -> None:
 
 
 def test_refused_sign_ups(recorded_os: ChatarminOS) -> None:
-    """What is refused leaves nothing behind."""
+    """A refused sign-up leaves nothing behind."""
     client = recorded_os
     with pytest.raises(NotFoundError):
         client.onboard(external_org_id="org_refused", tier_code="gold")
@@ -91,7 +91,7 @@ def test_refused_sign_ups(recorded_os: ChatarminOS) -> None:
 
 
 def test_smart_linking(recorded_os: ChatarminOS) -> None:
-    """Every way to find a company, and the ways not to."""
+    """Every way to find a company, and hints that find none."""
     smart_link = recorded_os.companies.smart_link
     known = smart_link(external_org_id="org_hooli", hints={"domain": "globex.example"})
     assert (known.status, known.customer_name, known.confidence) == ("already_linked", "Hooli", 100)
@@ -119,7 +119,7 @@ def test_smart_linking(recorded_os: ChatarminOS) -> None:
 
 
 def test_companies(recorded_os: ChatarminOS) -> None:
-    """A company as it is created, kept and changed."""
+    """A company is created, found and changed."""
     client = recorded_os
     created = client.companies.create(
         name="Süß & Söhne",
@@ -157,7 +157,7 @@ def test_contacts(recorded_os: ChatarminOS) -> None:
 
 
 def test_access(recorded_os: ChatarminOS) -> None:
-    """Access that was never given, is given, changed, expires, and is refused."""
+    """An access is missing, given, changed, expired, and refused."""
     client = recorded_os
     company, features = _created(client, "org_access"), client.features
     assert not features.check(company_id=company, feature_code="seats").is_enabled
@@ -185,7 +185,7 @@ def test_access(recorded_os: ChatarminOS) -> None:
 
 
 def test_usage(recorded_os: ChatarminOS) -> None:
-    """Usage up to the limit and past it, and events that come twice."""
+    """Usage up to the limit and past it, and repeated events."""
     client = recorded_os
     company = _created(client, "org_usage")
     client.tiers.apply("free", company_id=company, features={"ai_credit": {"included_quantity": 2, "max_quantity": 10}})
@@ -213,7 +213,7 @@ def test_usage(recorded_os: ChatarminOS) -> None:
 
 
 def test_tiers(recorded_os: ChatarminOS) -> None:
-    """Tiers as they are sold, and as they are applied one over the other."""
+    """Tiers are listed, and applied one after the other."""
     client = recorded_os
     assert [tier.code for tier in client.tiers.list()] == ["free", "trial", "pro", "enterprise"]
     for code in ("free", "pro", "enterprise"):
@@ -237,7 +237,7 @@ def test_tiers(recorded_os: ChatarminOS) -> None:
 
 
 def test_billing(recorded_os: ChatarminOS) -> None:
-    """Checkouts are claimed and subscriptions linked, once and again, and not another company's."""
+    """Checkouts are claimed and subscriptions linked, repeatedly, and not those of another company."""
     client, billing = recorded_os, recorded_os.billing
     company = _created(client, "org_billing")
     claimed = billing.claim_checkout(company_id=company, checkout_session_id=PAID)
@@ -278,7 +278,7 @@ def test_billing(recorded_os: ChatarminOS) -> None:
 
 
 def test_links(recorded_os: ChatarminOS) -> None:
-    """Links made by hand, made again, refused, and all deleted."""
+    """Links are created, repeated, refused, and all deleted."""
     client = recorded_os
     company, other = _created(client, "org_links"), _created(client, "org_links_2")
     link = client.links.create(company_id=company, external_org_id="store_vienna", label="Store Vienna")
@@ -297,7 +297,7 @@ def test_links(recorded_os: ChatarminOS) -> None:
 
 
 def test_bad_inputs(recorded_os: ChatarminOS) -> None:
-    """What is misspelt, blank, malformed or of nobody is refused."""
+    """Misspelt keys, blank and malformed values, and ids of no company are refused."""
     client = recorded_os
     company = _created(client, "org_inputs")
     refusals: dict[str, tuple[str, dict[str, Any]]] = {
