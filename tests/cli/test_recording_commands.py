@@ -16,7 +16,7 @@ from terminal import Terminal
 from chatarmin_os import ApiError, ChatarminError, ChatarminOS, ConnectionFailed, TimedOut
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.recording import file as _cassette
+from chatarmin_os.recording import file as recording_file
 from chatarmin_os.recording.redactors import personal_data
 from chatarmin_os.server import serve_fake
 from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport
@@ -154,6 +154,11 @@ def _rows_of(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
+def _calls_of(path: Path) -> list[Row]:
+    """Return the calls of a recording, without its prologue."""
+    return [row for row in _rows_of(path)[1:] if "prologue" not in row]
+
+
 def _edit(path: Path, line: int, edit: Edit) -> None:
     """Change a line of a recording by hand."""
     rows = _rows_of(path)
@@ -175,7 +180,7 @@ def test_a_good_recording_has_no_drift(run: Run, story: Path) -> None:
     """What tRPC itself answered, the fake answers too: exit code 0, a summary, and the table of the decided rules."""
     output = run("check", story)
 
-    count = len(_rows_of(story)) - 1
+    count = len(_calls_of(story))
     assert (output.code, output.err) == (0, "")
     told, summary, blank, *rules = output.out.splitlines()
     assert told.startswith(f"{story}: {count} calls, recorded 2026-")
@@ -202,13 +207,13 @@ def _refused(row: Row) -> None:
 @pytest.mark.parametrize(
     ("line", "edit", "row"),
     [
-        (9, _set_answer("currentUsage", 5), "9 features.check $.currentUsage value 5 4.5"),
-        (10, _set_answer("isAtLimit", "yes"), '10 billing.trackUsage $.isAtLimit type "yes" true'),
-        (10, _set_answer("fresh", 1), "10 billing.trackUsage $.fresh field 1 absent"),
-        (10, lambda row: row["answer"].pop("isAtLimit"), "10 billing.trackUsage $.isAtLimit field absent true"),
-        (13, _set_error(code="CONFLICT"), "13 billing.trackUsage - code CONFLICT BAD_REQUEST"),
-        (13, _set_error(status=422), "13 billing.trackUsage - status 422 400"),
-        (4, _refused, "4 billing.trackUsage - outcome FORBIDDEN an answer"),
+        (16, _set_answer("currentUsage", 5), "16 features.check $.currentUsage value 5 4.5"),
+        (17, _set_answer("isAtLimit", "yes"), '17 billing.trackUsage $.isAtLimit type "yes" true'),
+        (17, _set_answer("fresh", 1), "17 billing.trackUsage $.fresh field 1 absent"),
+        (17, lambda row: row["answer"].pop("isAtLimit"), "17 billing.trackUsage $.isAtLimit field absent true"),
+        (20, _set_error(code="CONFLICT"), "20 billing.trackUsage - code CONFLICT BAD_REQUEST"),
+        (20, _set_error(status=422), "20 billing.trackUsage - status 422 400"),
+        (11, _refused, "11 billing.trackUsage - outcome FORBIDDEN an answer"),
     ],
     ids=["value", "type", "field more", "field less", "code", "status", "outcome"],
 )
@@ -227,14 +232,14 @@ def test_a_changed_line_is_drift(run: Run, usage: Path, line: int, edit: Edit, r
 
 def test_a_contradicted_rule_is_named_with_its_line(run: Run, usage: Path) -> None:
     """What a drift says of the decided rules comes first among them."""
-    _edit(usage, 10, _set_answer("isAtLimit", value=False))
+    _edit(usage, 17, _set_answer("isAtLimit", value=False))
 
     output = run("check", usage)
 
     rules = output.out.split("\n\n")[1].splitlines()
     assert rules[0] == "Decided rules contradicted: 1"
     assert rules[3].split()[0] == "usage-at-limit"
-    assert rules[3].endswith(f"{usage}:10")
+    assert rules[3].endswith(f"{usage}:17")
 
 
 def test_calls_without_an_answer_are_passed_over(run: Run, usage: Path) -> None:
@@ -244,7 +249,7 @@ def test_calls_without_an_answer_are_passed_over(run: Run, usage: Path) -> None:
         del row["answer"]
         row["failure"] = {"type": "TimedOut", "message": "timed out", "outcome": "unknown"}
 
-    _edit(usage, 15, fail)
+    _edit(usage, 22, fail)
 
     output = run("check", usage)
 
@@ -256,7 +261,7 @@ def test_calls_without_an_answer_are_passed_over(run: Run, usage: Path) -> None:
 
 def test_several_recordings_are_checked_at_once(run: Run, usage: Path) -> None:
     """Each is told in the order given, the rules once for all; drift in one of them is enough for exit code 1."""
-    _edit(usage, 9, _set_answer("currentUsage", 5))
+    _edit(usage, 16, _set_answer("currentUsage", 5))
 
     good, bad = run("check", USAGE, RECORDINGS[0]), run("check", USAGE, usage, RECORDINGS[0])
 
@@ -269,7 +274,7 @@ def test_several_recordings_are_checked_at_once(run: Run, usage: Path) -> None:
 
 def test_a_check_is_one_json_document(run: Run, usage: Path) -> None:
     """For programs: whether there is drift, each recording with its calls, each rule with its verdict and places."""
-    _edit(usage, 10, _set_answer("isAtLimit", value=False))
+    _edit(usage, 17, _set_answer("isAtLimit", value=False))
 
     output = run("check", "--json", usage, USAGE)
 
@@ -285,10 +290,11 @@ def test_a_check_is_one_json_document(run: Run, usage: Path) -> None:
     difference = {"place": "$.isAtLimit", "kind": "value", "recorded": "false", "now": "true"}
     assert drifted == [
         {
-            "line": 10,
+            "line": 17,
             "path": "billing.trackUsage",
             "recorded": "an answer",
             "now": "an answer",
+            "unknown": None,
             "differences": [difference],
         }
     ]
@@ -299,9 +305,9 @@ def test_a_check_is_one_json_document(run: Run, usage: Path) -> None:
     assert {rule["verdict"] for rule in rules.values()} == {"contradicted", "confirmed", "untouched"}
     at_limit, key = rules["usage-at-limit"], rules["usage-key"]
     assert (at_limit["verdict"], key["verdict"]) == ("contradicted", "confirmed")
-    assert at_limit["contradicted"] == [{"path": str(usage), "line": 10}]
-    assert at_limit["confirmed"] == [{"path": str(USAGE), "line": 10}]
-    assert key["confirmed"] == [{"path": str(path), "line": 6} for path in (usage, USAGE)]
+    assert at_limit["contradicted"] == [{"path": str(usage), "line": 17}]
+    assert at_limit["confirmed"] == [{"path": str(USAGE), "line": 17}]
+    assert key["confirmed"] == [{"path": str(path), "line": 13} for path in (usage, USAGE)]
 
 
 def test_a_check_as_json_says_that_nothing_drifted(run: Run) -> None:
@@ -351,13 +357,13 @@ _CALL = '"kind": "query", "path": "tiers.list", "input": null'
     [
         ("{broken", "no JSON: "),
         ("", "no JSON: "),
-        ("[1]", "no call with its answer, error or failure"),
-        (f"{{{_CALL}}}", "no call with its answer, error or failure"),
-        (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with its answer, error or failure"),
-        (f'{{{_CALL}, "outcome": 1}}', "no call with its answer, error or failure"),
-        (f'{{{_CALL}, "failure": {{"type": "Tired", "message": "", "outcome": ""}}}}', "no call with its answer"),
+        ("[1]", "no call with an answer, error or failure"),
+        (f"{{{_CALL}}}", "no call with an answer, error or failure"),
+        (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with an answer, error or failure"),
+        (f'{{{_CALL}, "outcome": 1}}', "no call with an answer, error or failure"),
+        (f'{{{_CALL}, "failure": {{"type": "Tired", "message": "", "outcome": ""}}}}', "no call with an answer"),
         (f'{{{_CALL}, "error": {{"code": "CONFLICT"}}}}', "its error has no code, message, status and data"),
-        ('{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}', "its path or kind is none"),
+        ('{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}', "its path is no text, or its kind"),
     ],
 )
 def test_a_broken_line_is_named_by_its_number(run: Run, usage: Path, command: str, broken: str, told: str) -> None:
@@ -584,11 +590,12 @@ def test_a_recording_is_shown_as_a_table(run: Run) -> None:
     head, *recorded = _rows_of(USAGE)
     assert told == f"{USAGE}: recorded {head['recorded_at']} from {head['from']}"
     assert header.split() == ["line", "call", "input", "came", "to"]
-    assert [row.split()[:2] for row in rows] == [[str(line), row["path"]] for line, row in enumerate(recorded, start=2)]
-    assert '{"featuresApplied": 2, "tierCode": "free"}' in rows[1]
-    assert rows[4].endswith("CONFLICT: The idempotency key 'usage-1' was used with another quantity")
-    assert '..."' not in rows[0]
-    assert rows[0].endswith("...")  # what is long is cut
+    names = ["prologue:" if "prologue" in row else row["path"] for row in recorded]
+    assert [row.split()[:2] for row in rows] == [[str(line), name] for line, name in enumerate(names, start=2)]
+    assert '{"featuresApplied": 2, "tierCode": "free"}' in rows[8]
+    assert rows[11].endswith("CONFLICT: The idempotency key 'usage-1' was used with another quantity")
+    assert '..."' not in rows[6]
+    assert rows[6].endswith("...")  # what is long is cut
 
 
 def test_what_never_came_is_shown_as_no_answer(run: Run, tmp_path: Path) -> None:
@@ -622,9 +629,11 @@ def test_a_recording_is_shown_as_one_json_document(run: Run, story: Path) -> Non
     """Its first line, and its calls in their order, whole."""
     output = run("show", "--json", story)
 
-    head, *calls = _rows_of(story)
+    head, *lines = _rows_of(story)
+    prologue = [line["prologue"] for line in lines if "prologue" in line]
     assert (output.code, output.err) == (0, "")
-    assert json.loads(output.out) == {"recordings": [{"path": str(story), "head": head, "calls": calls}]}
+    expected = {"path": str(story), "head": head, "calls": _calls_of(story), "prologue": prologue}
+    assert json.loads(output.out) == {"recordings": [expected]}
 
 
 def test_an_empty_recording_is_fine(run: Run, tmp_path: Path) -> None:
@@ -639,7 +648,7 @@ def test_an_empty_recording_is_fine(run: Run, tmp_path: Path) -> None:
     assert told.endswith(" from FakeTransport, no calls")
     assert document["calls"] == []
     assert (checked.code, checked.out.splitlines()[1]) == (0, "0 of 0 calls drifted.")
-    assert (redacted.code, redacted.out.splitlines()[0]) == (0, f"{empty}: 0 of 0 calls redacted")
+    assert (redacted.code, redacted.out.splitlines()[0]) == (0, f"{empty}: 0 of 0 lines redacted")
     assert len(_rows_of(empty)) == 1
 
 
@@ -665,7 +674,7 @@ def test_personal_data_is_taken_out(run: Run, personal: Path) -> None:
     after = _rows_of(personal)
     assert (output.code, output.err) == (0, "")
     assert output.out.splitlines() == [
-        f"{personal}: 5 of 6 calls redacted",
+        f"{personal}: 5 of 6 lines redacted",
         "Replay it with the same redactor: personal_data of chatarmin_os.transports.redactors.",
     ]
     assert _found_of(personal, *PERSONAL) == set()
@@ -699,7 +708,7 @@ def test_the_original_stays_where_an_output_is_named(run: Run, personal: Path, t
 
     told = run("redact", personal, "--output", output)
 
-    assert (told.code, told.out.splitlines()[0]) == (0, f"{output}: 5 of 6 calls redacted")
+    assert (told.code, told.out.splitlines()[0]) == (0, f"{output}: 5 of 6 lines redacted")
     assert personal.read_bytes() == before
     assert _found_of(output, *PERSONAL) == set()
     run("redact", personal)
@@ -781,15 +790,15 @@ def test_a_failure_half_way_leaves_the_recording(
 def test_what_was_redacted_has_no_drift(run: Run, story: Path, tmp_path: Path) -> None:
     """Equal values stay equal, so the fake still does as the recording says; redacted again it stays as it is."""
     once, twice = tmp_path / "once.jsonl", tmp_path / "twice.jsonl"
-    count = len(_rows_of(story)) - 1
+    count, calls = len(_rows_of(story)) - 1, len(_calls_of(story))
 
     assert run("redact", story, "--output", once).code == 0
     again = run("redact", once, "--output", twice)
     checked = run("check", once)
 
-    assert checked.out.splitlines()[1] == f"0 of {count} calls drifted."
+    assert checked.out.splitlines()[1] == f"0 of {calls} calls drifted."
     assert checked.code == 0
-    assert again.out.splitlines()[0] == f"{twice}: 0 of {count} calls redacted"
+    assert again.out.splitlines()[0] == f"{twice}: 0 of {count} lines redacted"
     assert twice.read_bytes() == once.read_bytes()
     assert len(_rows_of(once)) == count + 1
 
@@ -801,7 +810,7 @@ def test_redacting_twice_changes_nothing_more(run: Run, personal: Path) -> None:
 
     again, names = run("redact", personal), run("redact", personal, "--only", "names")
 
-    assert [output.out.splitlines()[0] for output in (again, names)] == [f"{personal}: 0 of 6 calls redacted"] * 2
+    assert [output.out.splitlines()[0] for output in (again, names)] == [f"{personal}: 0 of 6 lines redacted"] * 2
     assert personal.read_bytes() == before
     assert run("check", personal).code == 0
 
@@ -865,7 +874,7 @@ def test_what_is_nested_too_deep_is_not_redacted(run: Run, tmp_path: Path) -> No
     """An answer that no redactor can walk through leaves the file as it is."""
     path = tmp_path / "deep.jsonl"
     answer = "[" * 700 + "]" * 700
-    first = json.dumps(_cassette.head("https://os.example", is_redacted=False))
+    first = json.dumps(recording_file.head("https://os.example", is_redacted=False))
     path.write_text(f'{first}\n{{"path": "a.b", "kind": "query", "input": null, "answer": {answer}}}\n')
     before = path.read_bytes()
 
