@@ -1,4 +1,4 @@
-"""What recordings cost: a replayed call beside the same on the fake, opening one, and recording calls over HTTP."""
+"""The cost of recordings: replaying a call, opening a file, recording calls over HTTP, and checking for drift."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport
 
 _CALLS, _ROUNDS, _ROUNDS_OF_CALLS = 10_000, 7, 60
-_MOST, _MOST_TO_RECORD = 2, 1.1
+_MAX_RATIO, _MAX_TO_RECORD = 2, 1.1
 
 
 def run() -> Part:
@@ -45,19 +45,19 @@ def run() -> Part:
         recording.close()
     rows = [
         at_most(
-            _MOST,
+            _MAX_RATIO,
             whole.ratio("replay", "fake"),
             what="`features.check` replayed, beside the same on the fake",
             figure=f"{micro(whole.median('replay'))} (fake {micro(whole.median('fake'))})",
         ),
         at_most(
-            _MOST,
+            _MAX_RATIO,
             whole.ratio("open", "json.loads"),
             what=f"opening {_CALLS:,} calls, beside `json.loads` of their lines",
             figure=f"{number(whole.median('open') * 1e3)} ms",
         ),
         at_most(
-            _MOST_TO_RECORD,
+            _MAX_TO_RECORD,
             single.ratio("recording", "http"),
             what="`features.check` over HTTP and recorded, beside the same over HTTP",
             figure=f"{micro(single.median('recording'))} (HTTP {micro(single.median('http'))})",
@@ -73,7 +73,7 @@ def run() -> Part:
 
 
 def _recorded(path: Path) -> tuple[FakeTransport, str]:
-    """Record many checks, and return the fake and the company that they ask for."""
+    """Record many checks, and return the fake and the company that they are about."""
     fake = FakeTransport(demo_catalogue())
     company = ChatarminOS(transport=fake).onboard(external_org_id="org", tier_code="pro").company_id
     assert company

@@ -80,8 +80,8 @@ class Observer:
         is_added = row is None
         if row is None:
             self._knowledge.companies.add(company)
-            row = {"id": company, "shortId": _NAMELESS, "name": _NAMELESS, "domain": None, "createdAt": None}
-            self._state.companies[company] = row
+            new: Company = {"id": company, "shortId": _NAMELESS, "name": _NAMELESS, "domain": None, "createdAt": None}
+            row = self._state.companies[company] = new
         is_named = shown is not None and self._is_new("name", company)
         if shown is not None and is_named:
             row["name"], row["domain"] = text(shown.get("name")) or _NAMELESS, text(shown.get("domain"))

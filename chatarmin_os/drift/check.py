@@ -71,7 +71,8 @@ class _Checker:
             self._observe(call, recorded)
             unknown = self._unknown(call, recorded)
         if unknown:
-            self._skip(call, recorded)
+            if "answer" in recorded.outcome:
+                self._forget(call)
             return Checked(recorded, None, [], {}, describe(unknown[0]))
         return self._repeat(call, recorded)
 
@@ -91,7 +92,7 @@ class _Checker:
         found = self._matcher.differences(recorded.outcome, context.outcome)
         differences = [difference for difference in found if not uncertain & fields_of(difference.place)]
         if any(difference.kind in _STATE_KINDS for difference in differences):
-            self._forget(call)  # or this difference would be reported again by all that follow from it
+            self._forget_all(call)  # or this difference would be reported again by all that follow from it
         criteria = [one for one in exercised(context, recorded.outcome) if not one.shown_by & uncertain]
         is_explained = recorded.line in self._explained
         verdicts = {one.name: one.verdict(differences, is_explained=is_explained) for one in criteria}
@@ -165,12 +166,19 @@ class _Checker:
             observer = Observer(state, self._knowledge, self._catalogue.paid)
             observer.observe(recorded._replace(input=call.input, outcome=outcome))
 
-    def _skip(self, call: Call, recorded: RecordedCall) -> None:
-        """Forget the facts that a call may have changed."""
-        if call.kind == "mutation" and "answer" in recorded.outcome:
-            self._forget(call)
+    def skip(self, recorded: RecordedCall) -> None:
+        """Pass over a call without an answer: unless the service has refused to run it, it may have run."""
+        was_sent = mapping(recorded.outcome.get("failure")).get("outcome") != "not_sent"
+        if was_sent and refusal(recorded) not in _UNRELATED:
+            self._forget(_call(recorded, self._matcher.translate(recorded.input)))
 
     def _forget(self, call: Call) -> None:
+        """Forget the facts that a mutation may have changed."""
+        if call.kind == "mutation":
+            self._forget_all(call)
+
+    def _forget_all(self, call: Call) -> None:
+        """Forget the facts that a call depends on or changes."""
         with self._fake.service.read() as state:
             org = text(mapping(call.input).get("externalOrgId"))
             self._knowledge.forget(
@@ -208,8 +216,13 @@ def against_the_fake(
     """
     checker = _Checker(lines, recorded_at or datetime.now(UTC), is_redacted=is_redacted)
     for recorded in lines:
-        if not recorded.is_prologue:
-            yield Checked(recorded, None, [], {}) if _is_unrelated(recorded) else checker.check(recorded)
+        if recorded.is_prologue:
+            continue
+        if _is_unrelated(recorded):
+            checker.skip(recorded)
+            yield Checked(recorded, None, [], {})
+        else:
+            yield checker.check(recorded)
 
 
 def against_a_service(lines: Sequence[RecordedCall], service: Transport) -> Iterator[Checked]:

@@ -94,9 +94,8 @@ class Matcher:
         return [Difference("", "outcome", summary(recorded), summary(now))]
 
     def _inside(self, place: str, key: str, recorded: JSON, now: JSON) -> Iterator[Difference]:
-        sides = _shown(recorded), _shown(now)
         if _type(recorded) != _type(now):
-            yield _of_types(place, *sides, is_equal=_are_equal_numbers(recorded, now))
+            yield _of_types(place, recorded, now, is_equal=_are_equal_numbers(recorded, now))
         elif isinstance(recorded, dict):
             yield from self._inside_objects(place, recorded, now)
         elif isinstance(recorded, list):
@@ -106,11 +105,11 @@ class Matcher:
                 yield from self._inside(f"{place}[{index}]", key, one, other)
         elif isinstance(recorded, str) and _is_id(key):
             if not self._are_matched(recorded, now):
-                yield Difference(place, "id", *sides)
+                yield Difference(place, "id", _shown(recorded), _shown(now))
         elif not self._are_equal(key, recorded, now):
-            yield Difference(place, "value", *sides)
+            yield Difference(place, "value", _shown(recorded), _shown(now))
         elif _is_plain_timestamp(recorded) != _is_plain_timestamp(now):
-            yield _of_types(place, *sides, is_equal=True)
+            yield _of_types(place, recorded, now, is_equal=True)
 
     def _inside_objects(self, place: str, recorded: dict[str, Any], now: dict[str, Any]) -> Iterator[Difference]:
         for name in [*recorded, *(name for name in now if name not in recorded)]:
@@ -177,9 +176,9 @@ def timestamp(value: JSON) -> datetime | None:
     return instant_of(value) if _is_plain_timestamp(value) else far_instant_of(value)
 
 
-def _of_types(place: str, recorded: str, now: str, *, is_equal: bool) -> Difference:
+def _of_types(place: str, recorded: JSON, now: JSON, *, is_equal: bool) -> Difference:
     kind = Notation if is_equal and not fields_of(place) & _FREE_FORM else Difference
-    return kind(place, "type", recorded, now)
+    return kind(place, "type", _shown(recorded), _shown(now))
 
 
 def _is_plain_timestamp(value: JSON) -> bool:

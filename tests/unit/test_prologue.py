@@ -378,7 +378,7 @@ def test_companies_with_the_same_domain_are_suggested_on_the_fake_too(service: F
 
     def act(client: ChatarminOS) -> None:
         for hints in ({"domain": "globex.example"}, {"emails": ["ann@globex.example"]}):
-            found = client.companies.smart_link(external_org_id="org_1", hints=hints)  # type: ignore[arg-type]
+            found = client.companies.smart_link(external_org_id="org_1", hints=hints)
             assert len(found.suggestions) == 2
 
     _record(service, path, act)
@@ -402,6 +402,43 @@ def test_key_used_before_the_recording_explains_its_refusal(service: FakeTranspo
     report = check_recording(path)
     assert not report.is_drift
     assert {rule.verdict for rule in report.rules if rule.name == "usage-key"} == {"untouched"}
+
+
+@pytest.mark.parametrize(
+    ("error", "after", "unknown"),
+    [
+        (TimedOut("lost", outcome="unknown"), True, [None, "the access to seats of company"]),
+        (
+            ApiError("down", code="INTERNAL_SERVER_ERROR", http_status=500),
+            True,
+            [None, "the access to seats of company"],
+        ),
+        (TimedOut("not sent", outcome="not_sent"), False, [None, None]),
+        ("TOO_MANY_REQUESTS", False, [None, None]),
+    ],
+    ids=["lost", "server-error", "not-sent", "refused"],
+)
+def test_call_without_an_answer_may_have_run(
+    service: FakeTransport, path: Path, error: Any, *, after: bool, unknown: list[str | None]
+) -> None:
+    """The state that it may have changed is unknown until a query shows it again."""
+    company = _onboarded(service, tier_code="free")
+    service.fail("billing.trackUsage", error=error, after=after)
+    track: dict[str, Any] = {"company_id": company, "feature_code": "seats", "quantity": 1}
+
+    def act(client: ChatarminOS) -> None:
+        with pytest.raises((TimedOut, ApiError)):
+            client.billing.track_usage(**track)
+        client.billing.track_usage(**track)
+        client.features.check(company_id=company, feature_code="seats")
+        client.billing.track_usage(**track)
+
+    _record(service, path, act)
+
+    report = check_recording(path)
+    assert not report.is_drift, str(report)
+    found = [call.unknown and call.unknown.partition(f" {company}")[0] for call in report.calls]
+    assert found == [*unknown, None, None]
 
 
 def test_link_to_a_company_that_the_calls_create_is_none_at_the_start(service: FakeTransport, path: Path) -> None:
