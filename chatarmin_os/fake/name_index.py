@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from chatarmin_os.fake.rules.matching import EQUAL_NAME
@@ -23,9 +23,7 @@ class NameIndex:
         self._numbers: dict[str, int] = {}
         self._owners: list[list[int]] = []
         self._by_key: dict[str | int, list[int]] = {}  # by trigram, and by how many trigrams a name has
-        self._bits: dict[
-            str | int, tuple[int, int]
-        ] = {}  # the same as bits, and how many numbers they cover; made when a search needs them
+        self._bits: dict[str | int, tuple[int, int]] = {}  # a search makes them, with the count of numbers they have
         self._sizes: set[int] = set()
 
     def add(self, name: str, owner: int) -> None:
@@ -76,12 +74,8 @@ class NameIndex:
             if confidence < min_percent:
                 return
             names = sharing[shared] & self._names_with(size)
-            for _ in range(count):
-                if not names:
-                    break
-                lowest = names & -names
-                names ^= lowest
-                yield confidence, lowest.bit_length() - 1
+            for number in islice(_numbers(names), count):
+                yield confidence, number
 
     def _names_with(self, key: str | int) -> int:
         """Return the names with a trigram, or with that many trigrams."""
@@ -96,8 +90,16 @@ class NameIndex:
         return bits
 
 
+def _numbers(names: int) -> Iterator[int]:
+    """Yield the numbers of a set of names, the lowest first."""
+    while names:
+        lowest = names & -names
+        yield lowest.bit_length() - 1
+        names ^= lowest
+
+
 def _count(sets: list[int], names: int) -> list[int]:
-    """Return the *names* that are in none of *sets*, those that are in exactly one, and so on."""
+    """Return those of *names* that are in none of *sets*, those that are in exactly one, and so on."""
     by_count = [names]  # those in no or more sets, in one or more, ...
     for members in sets:
         for count in range(len(by_count), 0, -1):

@@ -164,7 +164,7 @@ def test_the_package_asks_one_clock() -> None:
         path.relative_to(package).as_posix() for path in package.rglob("*.py") if uses.search(path.read_text("utf-8"))
     }
 
-    assert found == {"_clock.py", "drift/check.py", "fake/transport.py"}
+    assert found == {"_clock.py", "drift/check.py", "fake/service.py"}
 
 
 def test_waits_leave_the_generator_of_the_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:

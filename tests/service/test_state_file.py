@@ -188,7 +188,7 @@ def test_a_half_of_a_state_stays_as_it_is(path: Path) -> None:
             StateFile(path, Products())
         assert path.read_bytes() == whole[:end]
     path.write_bytes(whole.replace(b"org_1", b"org_2", 1).replace(b'"companyId": "', b'"companyId": "x', 1))
-    with pytest.raises(CannotServe, match="the snapshot is broken: there is no company"):
+    with pytest.raises(CannotServe, match="the snapshot is broken: it lacks the company"):
         StateFile(path, Products())
 
 
