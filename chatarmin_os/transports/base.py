@@ -11,6 +11,7 @@ from chatarmin_os._input import Number
 from chatarmin_os._json import JSON
 from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.transports import options
 
 T = TypeVar("T", bound="Transport")
 
@@ -76,9 +77,7 @@ class Transport(ABC):
         Raises:
             InvalidInput: An invalid value; the argument is named.
         """
-        from chatarmin_os.transports.http import settings
-
-        settings.options(timeout, max_retries)
+        options.check(timeout, max_retries)
         return self
 
     def fingerprint(self) -> str | None:

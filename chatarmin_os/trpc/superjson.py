@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes of an answer, decoded."""
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""The maximum size of a response, after decompression."""
 
 _NUMBERS: dict[str, JSON] = {"Infinity": None, "-0": 0}
 _POISONOUS = frozenset({"__proto__", "constructor", "prototype"})

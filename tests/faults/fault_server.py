@@ -545,11 +545,24 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def client_of(server: FaultServer | str, **settings: Any) -> Iterator[ChatarminOS]:
-    """Return a client of a server, or of a base URL, that knows the transformer."""
+    """Return a client of a server, or of a base URL, that knows the transformer and retries without a wait."""
     url = server if isinstance(server, str) else server.url
-    told: dict[str, Any] = {"timeout": 30.0, "transformer": "json", **settings}
-    with ChatarminOS(transport=HTTPTransport(told.pop("api_key", KEY), url, **told)) as client:
+    given: dict[str, Any] = {"timeout": 30.0, "transformer": "json", "backoff": lambda _: 0.0, **settings}
+    with ChatarminOS(transport=HTTPTransport(given.pop("api_key", KEY), url, **given)) as client:
         yield client
+
+
+def idle_connections(client: ChatarminOS) -> list[Any]:
+    """Return the connections that a client keeps."""
+    transport: Any = client.transport
+    pool = vars(transport._channel._session.adapters["http://"]).get("pool")
+    return list(pool.pool.queue) if pool else []
+
+
+def age(client: ChatarminOS, seconds: float) -> None:
+    """Let the idle connections of a client have been idle for so much longer."""
+    for connection in idle_connections(client):
+        connection.idle_since -= seconds
 
 
 def dead_port() -> int:

@@ -76,7 +76,6 @@ from chatarmin_os import (
     UnauthorizedError,
     UsageLimitError,
 )
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +112,6 @@ def _context(authority: Authority, host: str = "127.0.0.1", **certificate: Any) 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat without a wait, and let the environment say nothing of proxies and authorities."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -377,7 +375,7 @@ def test_bytes_after_an_answer_are_nobodys(server: FaultServer, extra: bytes, sh
 
 def _is_readable(client: ChatarminOS) -> bool:
     """Return whether there is something on the connection that a client keeps, or no connection."""
-    pool = _transport(client)._courier._session.adapters["http://"].__dict__.get("_pool")
+    pool = vars(_transport(client)._channel._session.adapters["http://"]).get("pool")
     kept = [one for one in pool.pool.queue if one is not None and one.sock is not None]
     return not kept or not kept[0].is_connected
 

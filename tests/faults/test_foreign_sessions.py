@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from fault_server import KEY, FaultServer, answered, chunked, closed, cut, dead_port, envelope
+from fault_server import KEY, FaultServer, answered, closed, cut, dead_port, envelope, in_chunks, raw
 from requests.adapters import HTTPAdapter
 from samples import request_of
 from urllib3.util import Retry
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, InvalidResponse, NotFoundError
 from chatarmin_os.transports import HTTPTransport
-from chatarmin_os.transports.http import exchange
+from chatarmin_os.trpc.superjson import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,15 +131,13 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
     assert "result" in seen[0]
 
 
-def test_what_a_hook_has_read_is_bounded_too(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
     """An answer that is larger than any may be is none, whoever has read it."""
-    seen: list[str] = []
-    monkeypatch.setattr(exchange, "LARGEST_ANSWER", 10)
-    server.will(chunked)
+    server.will(raw(in_chunks(b" " * (MAX_RESPONSE_BYTES + 1), size=2**20)))
 
     with requests.Session() as session, _client(server.url, session) as client:
-        session.hooks["response"].append(lambda response, **_: seen.append(response.text))
-        with pytest.raises(InvalidResponse, match="more than 10 bytes"):
+        session.hooks["response"].append(lambda response, **_: len(response.content))
+        with pytest.raises(InvalidResponse, match="more than 67,108,864 bytes"):
             client.send(request_of("tiers.list"))
 
 

@@ -13,7 +13,6 @@ import pytest
 from fault_server import FaultServer, Visit, client_of, closed, fine, reset_before_executing
 
 from chatarmin_os import ChatarminError, TrackUsageInput, TransportError
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from chatarmin_os import UsageResult
@@ -38,13 +37,13 @@ class _Lossy:
 
 
 @pytest.mark.parametrize("retries", [2, 0])
-def test_the_ledger_is_exact(monkeypatch: pytest.MonkeyPatch, retries: int) -> None:
+def test_the_ledger_is_exact(retries: int) -> None:
     """However many answers are lost, each event counts once when all failures have been sent again."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.002)
     failed: list[ChatarminError] = []
     quantities = [1 + number % 7 for number in range(EVENTS)]
 
-    with FaultServer() as server, client_of(server, max_retries=retries, timeout=60.0) as client:
+    settings: dict[str, Any] = {"max_retries": retries, "timeout": 60.0, "backoff": lambda _: 0.001}
+    with FaultServer() as server, client_of(server, **settings) as client:
         server.behaviour = _Lossy(seed=retries)
 
         def track(quantity: int) -> None:

@@ -15,7 +15,6 @@ from samples import request_of
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport, Transport
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
     from chatarmin_os.transports import Call
 
 URL = "https://os.example.com/api/v1"
-
-
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeat without a wait."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
 
 
 @pytest.fixture

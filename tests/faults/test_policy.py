@@ -12,6 +12,7 @@ from fault_server import (
     Accepting,
     Behaviour,
     FaultServer,
+    age,
     answered,
     client_of,
     closed,
@@ -40,8 +41,6 @@ from chatarmin_os import (
     ServerError,
     TransportError,
 )
-from chatarmin_os.transports.http import connections as _connections
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,8 +122,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, bundle: str) -> None:
-    """Repeat without a wait."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
+    """Trust one authority."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
 
 
@@ -315,64 +313,55 @@ def test_a_connection_that_the_service_closed_costs_nothing(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", KINDS.values(), ids=list(KINDS))
-def test_what_may_not_be_repeated_is_not_sent_on_a_stale_connection(
-    monkeypatch: pytest.MonkeyPatch, server: FaultServer, path: str
-) -> None:
+def test_what_may_not_be_repeated_is_not_sent_on_a_stale_connection(server: FaultServer, path: str) -> None:
     """A call that may not be made twice opens a connection of its own where the other was idle; others do not."""
     with client_of(server) as client:
         client.send(request_of(path))
         client.send(request_of(path))
         assert server.connections == 1
 
-        monkeypatch.setattr(_connections, "MOST_IDLE_ONCE", 0.01)
-        time.sleep(0.02)
+        age(client, 2)
         client.send(request_of(path))
 
     assert server.connections == (2 if path == KINDS["once"] else 1)
 
 
 def test_a_batch_with_a_call_that_may_not_be_repeated_is_not_sent_on_a_stale_connection(
-    monkeypatch: pytest.MonkeyPatch, server: FaultServer
+    server: FaultServer,
 ) -> None:
     """One call of a batch that may not be made twice is enough for a connection of its own."""
-    monkeypatch.setattr(_connections, "MOST_IDLE_ONCE", 0.01)
     with client_of(server) as client:
         client.send(request_of("contacts.create"))
-        time.sleep(0.02)
+        age(client, 2)
         client.batch([request_of("contacts.create"), request_of("onboard")])
         assert server.connections == 1
-        time.sleep(0.02)
+        age(client, 2)
         client.batch([request_of("contacts.create"), request_of("links.create")])
 
     assert server.connections == 2
 
 
-def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(
-    monkeypatch: pytest.MonkeyPatch, server: FaultServer
-) -> None:
+def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(server: FaultServer) -> None:
     """A connection that nobody used for long is not used again, whatever the call."""
-    monkeypatch.setattr(_connections, "MOST_IDLE", 0.01)
     with client_of(server) as client:
         client.tiers.list()
-        time.sleep(0.02)
+        age(client, 56)
         client.tiers.list()
 
     assert server.connections == 2
 
 
 @pytest.mark.parametrize("path", [KINDS["query"], KINDS["once"]])
-def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(
-    monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(path: str) -> None:
     """Where the service closes connections around the moment a call is sent, no call that can be saved fails.
 
     One that may not be repeated keeps off connections of that age.
     """
-    monkeypatch.setattr(_connections, "MOST_IDLE_ONCE", 0.01)
     with FaultServer(idle=0.03) as server, client_of(server) as client:
         for turn in range(25):
             assert _is_answer(path, client.send(request_of(path)))
             time.sleep(0.029 + turn % 5 * 0.0005)
+            age(client, 2)
 
 
 # Storms

@@ -18,7 +18,6 @@ from fault_server import KEY, FaultServer, Proxy, client_of, fine
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput
 from chatarmin_os.transports import HTTPTransport
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +32,6 @@ VARIABLES = ("OS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OS_CLIENT_
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat without a wait, and let the environment say nothing of proxies and trust."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
     for name in (*VARIABLES, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
 

@@ -102,12 +102,12 @@ def test_what_superjson_decodes_has_no_half_of_a_surrogate_pair() -> None:
     types = f'{{"m": ["map", {{"0.1": ["bigint"]}}], "{LOW}": ["bigint"]}}'
     body = f'{{"json": {{"m": [["{HIGH}", "1"]], "{LOW}": "2"}}, "meta": {{"values": {types}}}}}'
 
-    assert superjson.decode(_wire.parsed(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
+    assert superjson.decode(_wire.parse(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
 
 
 def test_a_text_alone_is_mended() -> None:
     """An answer that is nothing but a text is no other than one inside an object."""
-    assert _wire.parsed(f'"a{HIGH}"'.encode()) == "a\ufffd"
+    assert _wire.parse(f'"a{HIGH}"'.encode()) == "a\ufffd"
 
 
 def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
@@ -254,7 +254,7 @@ def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
     def decode() -> None:
         for item in items:
             with suppress(ValueError):
-                _wire.envelope(item, repeats)
+                _wire.parse_envelope(item, repeats)
 
     assert _peak(decode) < min(1024 * len(body), 64 * 2**20)
 
@@ -353,7 +353,7 @@ def test_mending_takes_time_in_proportion() -> None:
         times = []
         for _ in range(3):
             started = process_time()
-            _wire.parsed(body)
+            _wire.parse(body)
             times.append(process_time() - started)
         return min(times)
 

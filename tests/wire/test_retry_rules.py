@@ -13,13 +13,13 @@ import pytest
 
 from chatarmin_os import ApiError, InvalidResponse, RateLimitError, ServerError, TransportError
 from chatarmin_os.transports.http.retry import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
+    FIRST_WAIT_SECONDS,
+    MAX_WAIT_SECONDS,
     Budget,
     Deadline,
     after_refusal,
     after_status,
-    longest_wait,
+    max_wait,
     retry_after,
 )
 
@@ -176,8 +176,8 @@ def test_only_two_statuses_tell(status: int, value: str) -> None:
 )
 def test_waits_double_up_to_a_longest(attempt: int, seconds: float) -> None:
     """The longest wait doubles with each attempt, from a tenth of a second to two seconds, and stays there."""
-    assert longest_wait(attempt) == pytest.approx(seconds)
-    assert FIRST_WAIT <= longest_wait(attempt) <= LONGEST_WAIT
+    assert max_wait(attempt) == pytest.approx(seconds)
+    assert FIRST_WAIT_SECONDS <= max_wait(attempt) <= MAX_WAIT_SECONDS
 
 
 # The budget
@@ -208,7 +208,7 @@ def test_each_call_that_is_answered_gives_a_fifth_back(answered: int, repeats: i
     _taken(budget)
 
     for _ in range(answered):
-        budget.give_back()
+        budget.refund()
 
     assert _taken(budget) == repeats
 
@@ -218,7 +218,7 @@ def test_a_full_budget_does_not_grow() -> None:
     budget = Budget()
 
     for _ in range(1000):
-        budget.give_back()
+        budget.refund()
 
     assert _taken(budget) == 20
 
@@ -229,9 +229,9 @@ def test_where_one_call_in_ten_fails_all_are_repeated() -> None:
 
     for _ in range(1000):
         for _ in range(9):
-            budget.give_back()
+            budget.refund()
         assert budget.take()
-        budget.give_back()
+        budget.refund()
 
 
 # After what

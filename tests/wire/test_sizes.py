@@ -171,10 +171,13 @@ MUTATIONS: dict[str, tuple[Callable[[Asked], bool], Callable[[Asked], Answer]]] 
 }
 
 
+WAITS: list[float] = []
+"""The waits between attempts, which take no time."""
+
+
 def _client(**settings: Any) -> ChatarminOS:
-    return ChatarminOS(
-        transport=HTTPTransport("os_sk_test", URL, **{"transformer": "json", "max_retries": 0, **settings})
-    )
+    given = {"transformer": "json", "max_retries": 0, "sleep": WAITS.append, **settings}
+    return ChatarminOS(transport=HTTPTransport("os_sk_test", URL, **given))
 
 
 def _checks(count: int) -> list[Any]:
@@ -385,11 +388,10 @@ def _mixed(*errors: tuple[str, int] | None) -> str:
 
 
 @pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits between attempts, which take no time."""
-    seconds: list[float] = []
-    monkeypatch.setattr("time.sleep", seconds.append)
-    return seconds
+def sleeps() -> list[float]:
+    """Return the waits of this test."""
+    WAITS.clear()
+    return WAITS
 
 
 @pytest.mark.parametrize("status", [207, 200, 429])

@@ -11,7 +11,6 @@ import pickle
 import re
 import ssl
 import sys
-import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -54,7 +53,7 @@ from chatarmin_os import (
     __version__,
 )
 from chatarmin_os.transports import Call, HTTPTransport
-from chatarmin_os.transports.http.retry import longest_wait
+from chatarmin_os.transports.http.retry import max_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,12 +81,15 @@ def mocked(monkeypatch: Patch) -> Iterator[Mock]:
         yield mock
 
 
+WAITS: list[float] = []
+"""The waits between attempts of clients that `_client` made, which take no time."""
+
+
 @pytest.fixture(autouse=True)
-def sleeps(monkeypatch: Patch) -> list[float]:
-    """The waits between attempts, which take no time."""
-    seconds: list[float] = []
-    monkeypatch.setattr(time, "sleep", seconds.append)
-    return seconds
+def sleeps() -> list[float]:
+    """Return the waits of this test."""
+    WAITS.clear()
+    return WAITS
 
 
 class Service:
@@ -156,7 +158,7 @@ class Service:
 
 
 def _client(**settings: Any) -> ChatarminOS:
-    return ChatarminOS(transport=HTTPTransport(KEY, URL, **{"transformer": "json", **settings}))
+    return ChatarminOS(transport=HTTPTransport(KEY, URL, **{"transformer": "json", "sleep": WAITS.append, **settings}))
 
 
 def _reply(mocked: Mock, body: Any = "", status: int = 200, **settings: Any) -> None:
@@ -1183,7 +1185,7 @@ def test_what_is_repeated(mocked: Mock, sleeps: list[float], answer: tuple[Any, 
     attempts = 4 if repeated == "any" or (repeated == "safe" and is_safe) else 1
     assert len(mocked.calls) == attempts
     assert len(sleeps) == attempts - 1
-    assert all(0 <= nap <= longest_wait(attempt) for attempt, nap in enumerate(sleeps, 1))
+    assert all(0 <= nap <= max_wait(attempt) for attempt, nap in enumerate(sleeps, 1))
     if isinstance(failed.value, TransportError):
         unsent = body in (REFUSED, CERTIFICATE) or isinstance(body, requests.ConnectTimeout)
         assert (failed.value.attempts, failed.value.outcome) == (attempts, "not_sent" if unsent else "unknown")
@@ -1523,9 +1525,9 @@ def test_an_attempt_has_a_line_in_the_log(mocked: Mock, caplog: Log) -> None:
     assert {record.name for record in caplog.records} == {"chatarmin_os"}
     assert [re.sub(r"[0-9.]+ ms", "N ms", text) for _, text in lines] == [
         "tiers.get, attempt 1: 503 after N ms, request req_1",
-        "tiers.get: again in N ms",
+        "tiers.get: retry in N ms",
         "tiers.get, attempt 2: ConnectionFailed after N ms",
-        "tiers.get: again in N ms",
+        "tiers.get: retry in N ms",
         "tiers.get, attempt 3: 200 after N ms",
     ]
     assert [level for level, _ in lines] == ["DEBUG", "INFO", "DEBUG", "INFO", "DEBUG"]

@@ -208,9 +208,9 @@ def test_an_answer_means_what_its_body_says(mocked: Mock, name: str) -> None:
 def test_a_batch_of_one_has_an_envelope(name: str) -> None:
     """The item of a batch of one is an ordinary envelope."""
     sample = ANSWERS[name]
-    content = client.parsed(sample["body"].encode())
+    content = client.parse(sample["body"].encode())
     items = content if isinstance(content, list) else [content]
-    received = [client.envelope(item) for item in items]
+    received = [client.parse_envelope(item) for item in items]
 
     (expected,) = _expected({**sample, "batch": None, "body": json.dumps(items[0]), "decoded": _Nothing})
     if expected is InvalidResponse:
@@ -327,7 +327,7 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
     shared = told == "number" and code["number"] == -32603
     name = "INTERNAL_SERVER_ERROR" if shared else code["code"]
 
-    refusal = client.refusal(error, status=207, path="a.b", request_id=None)
+    refusal = client.to_error(error, status=207, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (name, STATUSES[name])
     assert type(refusal) is CLASSES.get(name, ServerError if code["status"] >= 500 else ApiError)
@@ -354,7 +354,7 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
 )
 def test_what_tells_the_code(error: dict[str, Any], status: int, code: str, http_status: int) -> None:
     """The name in the data counts first, then the status there, then that of the answer, then the number."""
-    refusal = client.refusal(error, status=status, path="a.b", request_id=None)
+    refusal = client.to_error(error, status=status, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (code, http_status)
 
@@ -364,7 +364,7 @@ def test_an_unknown_code_is_a_failure_of_the_service_from_500_on(status: int) ->
     """A code that nobody knows is a server's error where its status says so, else an error of no special kind."""
     error = {"message": "m", "data": {"code": "TEAPOT"}}
 
-    refusal = client.refusal(error, status=status, path="a.b", request_id=None)
+    refusal = client.to_error(error, status=status, path="a.b", request_id=None)
 
     assert type(refusal) is (ServerError if status >= 500 else ApiError)
 
@@ -396,7 +396,7 @@ NOT_TRPC = [
 @pytest.mark.parametrize("item", NOT_TRPC, ids=json.dumps)
 def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
     """JSON that is no envelope of tRPC is none of superjson either."""
-    assert client.envelope(item) is None
+    assert client.parse_envelope(item) is None
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
 )
 def test_an_envelope_tells_its_transformer(item: Any, error: Any, data: Any, transformer: str | None) -> None:
     """An error counts more than a result; what a server writes its values with is seen where it shows."""
-    assert client.envelope(item) == (error, data, transformer)
+    assert client.parse_envelope(item) == (error, data, transformer)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_an_envelope_tells_its_transformer(item: Any, error: Any, data: Any, tra
 def test_a_body_that_is_no_json_is_a_value_error(body: bytes) -> None:
     """What is not finite, not UTF-8, not complete or nested without end is refused, with no other exception."""
     with pytest.raises(ValueError, match=r"."):
-        client.parsed(body)
+        client.parse(body)
 
 
 # What this client makes of hand-made replies where it differs from the official one: kinder, or stricter.
@@ -743,7 +743,7 @@ def _recorded(name: str) -> tuple[str, str, str | None]:
 
 
 def _message(calls: list[Call], transformer: Literal["json", "superjson"]) -> tuple[str, str, str | None]:
-    method, target, body = client.message(calls, transformer, {})
+    method, target, body = client.make_request(calls, transformer, {})
     return method, target, None if body is None else body.decode()
 
 
@@ -809,7 +809,7 @@ def test_every_input_is_written_as_a_browser_writes_it(text: str) -> None:
     """Each character but those that `encodeURIComponent` leaves alone is percent-encoded, whatever there is."""
     written = json.dumps(text, ensure_ascii=False)
 
-    target = client.message([Call("a.b", "query", text)], "json", {}).target
+    target = client.make_request([Call("a.b", "query", text)], "json", {}).target
 
     assert target == f"/a.b?input={quote(written, safe='-_.!~*()')}"
     assert parse_qs(urlsplit(target).query) == {"input": [written]}
@@ -819,8 +819,8 @@ def test_paths_are_replaced_and_escaped() -> None:
     """A procedure goes by the path that it has there, and no path can leave its place in the URL."""
     paths = {"tiers.get": "plans.get", "odd": "a/b?c,d%e ü"}
 
-    assert client.message([GET, LIST], "json", paths).target.startswith("/plans.get,tiers.list?batch=1&input=")
-    assert client.message([Call("odd", "query")], "json", paths).target == "/a%2Fb%3Fc%2Cd%25e%20%C3%BC"
+    assert client.make_request([GET, LIST], "json", paths).target.startswith("/plans.get,tiers.list?batch=1&input=")
+    assert client.make_request([Call("odd", "query")], "json", paths).target == "/a%2Fb%3Fc%2Cd%25e%20%C3%BC"
 
 
 def test_only_the_argument_that_is_a_date_is_one_in_superjson() -> None:
@@ -831,5 +831,5 @@ def test_only_the_argument_that_is_a_date_is_one_in_superjson() -> None:
         {"json": given}, separators=(",", ":")
     )
     access = Call("features.setAccess", "mutation", {"validUntil": AT})
-    (body,) = {client.message([access], "superjson", paths).body for paths in ({}, {"features.setAccess": "x"})}
+    (body,) = {client.make_request([access], "superjson", paths).body for paths in ({}, {"features.setAccess": "x"})}
     assert json.loads(body or b"")["meta"] == {"values": {"validUntil": ["Date"]}, "v": 1}

@@ -47,7 +47,7 @@ _look_ups: dict[tuple[str, int, int], _LookUp] = {}
 """The last one, by host, port and process."""
 
 
-def resolved(host: str, port: int, seconds: float) -> list[Any]:
+def resolve(host: str, port: int, seconds: float) -> list[Any]:
     """Return the addresses of a host, looked up within so many seconds.
 
     Calls at the same time share one: while names are not answered, one thread waits for each name and not one for each

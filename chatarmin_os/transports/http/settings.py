@@ -1,18 +1,17 @@
 """The settings of the HTTP transport, checked when a client is made, so that no call fails because of a setting.
 
-requests is imported where it is needed: `with_options` of a client on the in-memory fake checks its numbers here too.
+requests is imported in the functions that need it: the proxies of the environment are checked without it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
 from hashlib import blake2b, sha256
 from ipaddress import ip_address
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from chatarmin_os._input import at_field, boolean, secret, text
@@ -22,7 +21,9 @@ from chatarmin_os.errors import InvalidInput
 if TYPE_CHECKING:
     import requests
 
-_SHORTEST_KEY = 8
+    from chatarmin_os.trpc.client import Transformer
+
+_MIN_KEY_LENGTH = 8
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 DEFAULT_BASE_URL = "https://os.chatarmin.com/api/v1"
 
@@ -124,40 +125,17 @@ def _is_plain(url: str) -> bool:
     return bool(fine and not parts.query and not parts.fragment and url.isprintable() and " " not in url)
 
 
-def timeout(given: float) -> float:
-    """Return the seconds that a whole call may take."""
-    return at_field("timeout", _seconds)(given)
-
-
-def _seconds(given: float) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= sys.float_info.max:
-        raise InvalidInput(f"expected seconds above 0, got {describe(given)}")
-    return float(given)
-
-
-def max_retries(given: int) -> int:
-    """Return how often a call may be repeated."""
-    return at_field("max_retries", _count)(given)
-
-
-def _count(given: int) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise InvalidInput(f"expected an int of at least 0, got {describe(given)}")
-    return int(given)
-
-
-def options(given_timeout: float | None, given_max_retries: int | None) -> None:
-    """Refuse an invalid timeout or number of retries of `with_options`, which leaves out what stays as it is."""
-    if given_timeout is not None:
-        timeout(given_timeout)
-    if given_max_retries is not None:
-        max_retries(given_max_retries)
-
-
-def transformer(given: str) -> str:
-    """Return the name of a transformer, or `auto`."""
+def transformer(given: str) -> Transformer | None:
+    """Return the name of a transformer, None to find it out."""
     if given not in ("auto", "json", "superjson"):
         raise InvalidInput(f"expected 'auto', 'json' or 'superjson', got {describe(given)}").at("transformer")
+    return None if given == "auto" else cast("Transformer", given)
+
+
+def function(name: str, given: Any) -> Any:
+    """Return a function, or None for the default."""
+    if given is not None and not callable(given):
+        raise InvalidInput(f"expected a function, got {describe(given)}").at(name)
     return given
 
 
@@ -173,7 +151,7 @@ def paths(given: Mapping[str, str] | None) -> dict[str, str]:
 
 def session(given: requests.Session | None, *, verify: Any = None, cert: Any = None) -> requests.Session | None:
     """Return the user's own session, None for none; whom it trusts is a setting of its own."""
-    from chatarmin_os.transports.http.unpatched import Session
+    from chatarmin_os.transports.http.connections import Session
 
     if given is not None and not isinstance(given, Session):
         raise InvalidInput(f"expected a requests.Session, got {describe(given)}").at("session")
@@ -202,7 +180,7 @@ def auth(given: Any, key: Callable[[], str] | None) -> Callable[[Any], Any]:
 
     authorization = secret(f"Bearer {key() if key else ''}")
 
-    def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def bearer(request: Any) -> Any:
         if not isinstance(request.headers, MaskedHeaders):
             request.headers = MaskedHeaders(request.headers)
         request.headers["Authorization"] = authorization
@@ -220,22 +198,24 @@ def fingerprint(key: Callable[[], str], base_url: str) -> str:
     return blake2b(base_url.encode(), key=digest, digest_size=16, person=b"chatarmin-os").hexdigest()
 
 
-def blotting(key: Callable[[], str] | None) -> Callable[[bytes], bytes]:
-    """Return what blots out the key where a service echoes it, also as JSON may write it.
+def redactor(key: Callable[[], str] | None) -> Callable[[bytes], bytes]:
+    """Return a function that redacts the key if a service echoes it, also as JSON may write it.
 
-    A key of less than 8 characters is none of the service's, and would be found in words.
+    A key of less than 8 characters is not the service's, and would be found in words.
     """
+    from chatarmin_os.transports.http.masked import MASK
+
     plain = key() if key else ""
-    if len(plain) < _SHORTEST_KEY:
+    if len(plain) < _MIN_KEY_LENGTH:
         return lambda content: content
     escaped = json.dumps(plain)[1:-1]
     forms = sorted({form.encode() for form in (plain, escaped, escaped.replace("/", "\\/"))}, key=len)[::-1]
     # Not functions of Python: they would have the key among their locals while they run, and these hide it in `repr`.
-    steps = [methodcaller("replace", form, b"[key]").__call__ for form in forms]
+    steps = [methodcaller("replace", form, MASK.encode()).__call__ for form in forms]
 
-    def blotted(content: bytes) -> bytes:
+    def redact(content: bytes) -> bytes:
         for step in steps:
             content = step(content)
         return content
 
-    return blotted
+    return redact
