@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from benchmarks._measure import Row, cpu_seconds, number
-from chatarmin_os.errors import without_query
+from chatarmin_os._messages import without_query
 from chatarmin_os.transports.http import retry
 from chatarmin_os.trpc import client, superjson
 

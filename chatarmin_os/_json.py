@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from chatarmin_os.errors import InvalidInput, printable
+from chatarmin_os._messages import printable, shorten_addresses
+from chatarmin_os.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,13 +234,6 @@ def short_repr(value: object, at_most: int = 60, show: Callable[[object], str] =
     return printable(text, at_most)
 
 
-_LETTER = r"[^\s@'\"(){}\[\]<>,;:=]"
-_LOCAL_PART = re.compile(
-    # A first letter, at the beginning of a word; the rest of the word, in which a quote may stand between letters.
-    rf"(?<!{_LETTER})(?<!{_LETTER}')({_LETTER})(?:{_LETTER}|(?<={_LETTER})'(?={_LETTER}))*+@"
-)
-
-
 def private_repr(value: object) -> str:
     """Return the repr of *value* with its e-mail addresses shortened, so that logs and error reports show none.
 
@@ -248,4 +241,4 @@ def private_repr(value: object) -> str:
         >>> private_repr({"invited_by": "ann.smith@acme.com"})
         "{'invited_by': 'a...@acme.com'}"
     """
-    return _LOCAL_PART.sub(r"\1...@", repr(value))
+    return shorten_addresses(repr(value))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from unicodedata import category, east_asian_width
 
-from chatarmin_os.errors import printable
+from chatarmin_os._messages import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,6 @@ from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os.cli._output import complain
 from chatarmin_os.cli._parser import did_you_mean
 from chatarmin_os.errors import (
-    _NO_PROCEDURE,
     ApiError,
     CassetteError,
     ChatarminError,
@@ -162,7 +161,7 @@ def _advice(error: ChatarminError, given: Namespace) -> list[str]:
     option = {**_NAMES, **getattr(given, "names", {})}["base_url"]
     if isinstance(error, UnauthorizedError):
         advice.append(f"the key is in Settings, Developers, API Keys; is it that of this {option}?")
-    if isinstance(error, NotFoundError) and _NO_PROCEDURE.match(error.message):
+    if isinstance(error, NotFoundError) and error.is_missing_procedure:
         from chatarmin_os.transports.http.settings import DEFAULT_BASE_URL
 
         asked = given.base_url or os.environ.get("OS_BASE_URL") or DEFAULT_BASE_URL

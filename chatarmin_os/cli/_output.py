@@ -8,8 +8,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os._messages import printable
 from chatarmin_os._table import table
-from chatarmin_os.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

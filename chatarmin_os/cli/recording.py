@@ -7,10 +7,11 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os._messages import printable
 from chatarmin_os.cli._connection import add_options, connected, guarded
 from chatarmin_os.cli._output import print_json, print_table
 from chatarmin_os.cli._parser import add_json, command
-from chatarmin_os.errors import CassetteError, InvalidInput, printable
+from chatarmin_os.errors import CassetteError, InvalidInput
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction

@@ -11,7 +11,7 @@ from chatarmin_os.drift._reading import mapping, number, text
 from chatarmin_os.drift.assumptions import Memory, Rule, Situation, touched
 from chatarmin_os.drift.compare import Difference, Matcher, fields_of, told
 from chatarmin_os.drift.start import seeded
-from chatarmin_os.errors import _NO_PROCEDURE, ApiError, CassetteError, InvalidInput, TransportError
+from chatarmin_os.errors import ApiError, CassetteError, InvalidInput, NotFoundError, TransportError
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.procedures.table import PROCEDURES
 from chatarmin_os.recording import file
@@ -135,7 +135,8 @@ def against_a_service(calls: Sequence[Recorded], service: Transport) -> Iterator
             error.args = (f"{error} (line {line} of the recording; the calls before it have run)",)
             raise
         now = Recorded(call.path, call.kind, call.input, came)
-        is_known = is_known or not _NO_PROCEDURE.match(mapping(came.get("error")).get("message") or "")
+        message = mapping(came.get("error")).get("message") or ""
+        is_known = is_known or not NotFoundError(message, code="NOT_FOUND").is_missing_procedure
         if told(came) == "UNAUTHORIZED" or not is_known:
             file.answer_of(now)
         yield Checked(recorded, now, matcher.differences(anew.translated_came(recorded.came), came), {})

@@ -8,11 +8,11 @@ from textwrap import wrap
 from typing import Any, NamedTuple
 
 from chatarmin_os._json import JSON, timestamp_text
+from chatarmin_os._messages import printable
 from chatarmin_os._table import table
 from chatarmin_os.drift.assumptions import RULES
 from chatarmin_os.drift.check import Checked
 from chatarmin_os.drift.compare import Difference, told
-from chatarmin_os.errors import printable
 from chatarmin_os.recording.file import FIRST_CALL
 
 _MOST_LINES = 6

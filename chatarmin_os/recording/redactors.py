@@ -17,7 +17,7 @@ from hashlib import sha256
 from urllib.parse import unquote
 
 from chatarmin_os._json import JSON
-from chatarmin_os.errors import without_query
+from chatarmin_os._messages import without_query
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.names import normalised, slug
 from chatarmin_os.fake.rules.urls import is_url

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fault_server import FaultServer, Visit, client_of, closed, fine, reset_before_executing

@@ -321,11 +321,14 @@ def errors(client: ChatarminOS) -> None:
         assert_type(error.attempts, int)
     except InvalidInput as error:
         assert_type(error.field, str | None)
+        assert_type(error.problem, str)
+        assert_type(error.hint, str | None)
     except CassetteError as error:
         if error.request is not None:
             assert_type(client.send(error.request), Any)
     assert_type(ApiError.from_code("NOT_FOUND", "no", path="tiers.get", retry_after=1.5), ApiError)
     assert_type(NotFoundError("no", code="NOT_FOUND").message, str)
+    assert_type(NotFoundError("no", code="NOT_FOUND").is_missing_procedure, bool)
     assert_type(InvalidResponse("no", http_status=502).http_status, int | None)
     assert_type(TransportError("no").is_temporary, bool)
     assert_type(TimedOut("too late", outcome="not_sent", attempts=3).attempts, int)

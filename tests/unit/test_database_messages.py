@@ -8,7 +8,7 @@ from time import process_time
 import pytest
 
 from chatarmin_os import ApiError, BadRequestError, ServerError
-from chatarmin_os.errors import without_query
+from chatarmin_os._messages import without_query
 
 ADDRESS = "ann@acme.com"
 # As the libraries wrote them; Knex, Prisma's raw queries and PostgreSQL put values into the message itself.

@@ -276,11 +276,11 @@ def test_a_failed_transport_has_defaults(error: type[TransportError]) -> None:
 
 @pytest.mark.parametrize("error", [kind for kind in ERRORS if kind not in {ChatarminError, CassetteError}], ids=_name)
 def test_what_an_error_has_is_given_by_name(error: type[Any]) -> None:
-    """Of the arguments only the message is positional."""
+    """Only the message is positional, and the hint of an invalid input."""
     parameters = inspect.signature(error).parameters.values()
     by_place = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
 
-    assert by_place == ["message"]
+    assert by_place == (["message", "hint"] if error is InvalidInput else ["message"])
 
 
 def test_refused_input_is_a_value_error() -> None:
@@ -298,6 +298,77 @@ def test_refused_input_names_its_place() -> None:
 
     assert str(refusal) == "contacts[3].email: blank text"
     assert refusal.field == "contacts[3].email"
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "parts"),
+    [
+        (InvalidInput("must not be blank"), "must not be blank", ("must not be blank", None, None)),
+        (
+            InvalidInput("must not be blank", "omit it or pass None").at("tier_code"),
+            "tier_code: must not be blank; omit it or pass None",
+            ("must not be blank", "omit it or pass None", "tier_code"),
+        ),
+        (
+            InvalidInput("must not be blank", hint="omit it", field="name"),
+            "name: must not be blank; omit it",
+            ("must not be blank", "omit it", "name"),
+        ),
+        (
+            InvalidInput("name: must not be blank", field="name"),
+            "name: must not be blank",
+            ("must not be blank", None, "name"),
+        ),
+        (
+            InvalidInput("must not be blank", field="name"),
+            "name: must not be blank",
+            ("must not be blank", None, "name"),
+        ),
+    ],
+    ids=["problem", "at-a-place", "by-name", "message-with-its-field", "message-and-field"],
+)
+def test_invalid_input_has_parts(error: InvalidInput, text: str, parts: tuple[str, ...]) -> None:
+    """The text of an invalid input is its field, its problem and its hint."""
+    assert text == str(error)
+    assert parts == (error.problem, error.hint, error.field)
+
+
+def test_invalid_input_hides_an_address_in_its_place() -> None:
+    """An e-mail address that is a key of a mapping is shortened in field and text."""
+    error = InvalidInput("keys must be text").at("ann.smith@acme.com").at("metadata")
+
+    assert error.field == "metadata.a...@acme.com"
+    assert str(error) == "metadata.a...@acme.com: keys must be text"
+
+
+def test_invalid_input_of_0_1_0_is_loaded() -> None:
+    """A pickle, and the arguments, of the first version have the same text, problem and field now."""
+    message, attributes = "contacts[3].email: blank text", {"field": "contacts[3].email"}
+    pickled = (
+        b"\x80\x02cchatarmin_os.errors\n_revived\nq\x00cchatarmin_os.errors\nInvalidInput\nq\x01X\x1d\x00\x00\x00"
+        b"contacts[3].email: blank textq\x02\x85q\x03}q\x04X\x05\x00\x00\x00fieldq\x05X\x11\x00\x00\x00"
+        b"contacts[3].emailq\x06s\x87q\x07Rq\x08."
+    )
+
+    for error in (pickle.loads(pickled), InvalidInput(message, attributes)):  # noqa: S301 - pickled by this package
+        assert (str(error), error.problem, error.hint) == (message, "blank text", None)
+        assert error.field == "contacts[3].email"
+
+
+@pytest.mark.parametrize(
+    ("message", "is_missing"),
+    [
+        ('No procedure found on path "features.chek"', True),
+        ('No "query"-procedure on path "features.chek"', True),
+        ('No "mutation"-procedure on path "features.chek"', True),
+        ("No such company", False),
+        ('The text says: No procedure found on path "a"', False),
+    ],
+    ids=["trpc-11", "trpc-10-query", "trpc-10-mutation", "record", "quoted"],
+)
+def test_not_found_error_distinguishes_missing_procedures(message: str, is_missing: bool) -> None:  # noqa: FBT001 - a parameter
+    """Both versions of tRPC name the path of a missing procedure; other messages are about records."""
+    assert NotFoundError(message, code="NOT_FOUND").is_missing_procedure is is_missing
 
 
 @pytest.mark.parametrize(
@@ -526,7 +597,7 @@ def test_a_message_can_be_replaced() -> None:
     error.args = (f"{error.args[0]} (row 5)", *error.args[1:])
     plain.args = ("c", "d")
 
-    assert (str(error), error.field) == ("blank text (row 5)", "name")
+    assert (str(error), error.field) == ("name: blank text (row 5)", "name")
     assert error.args == ("blank text (row 5)", {"field": "name"})
     assert (plain.args, copy.copy(plain).args) == (("c", "d"), ("c", "d"))
 
@@ -548,8 +619,15 @@ def test_a_refusal_needs_its_code(arguments: tuple[dict[str, Any], ...]) -> None
         kind("no", *arguments)
 
 
-@pytest.mark.parametrize("kind", [ApiError, ServerError, TimedOut, InvalidResponse, InvalidInput], ids=_name)
-@pytest.mark.parametrize("second", ["not_sent", 3, None, ["code"]], ids=repr)
+NO_ATTRIBUTES = [
+    (kind, second)
+    for kind in (ApiError, ServerError, TimedOut, InvalidResponse, InvalidInput)
+    for second in ("not_sent", 3, None, ["code"])
+    if kind is not InvalidInput or not isinstance(second, (str, type(None)))  # that is its hint
+]
+
+
+@pytest.mark.parametrize(("kind", "second"), NO_ATTRIBUTES)
 def test_attributes_are_not_given_by_place(kind: Any, second: object) -> None:
     """A second positional argument that is no mapping is a mistake, not an attribute."""
     with pytest.raises(TypeError, match="takes one positional argument, the message; name the others"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.errors import printable
+from chatarmin_os._messages import printable
 from chatarmin_os.trpc.client import map_text
 
 if TYPE_CHECKING:

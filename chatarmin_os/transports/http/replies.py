@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.errors import ApiError, InvalidResponse, RateLimitError, ServerError, without_query
+from chatarmin_os._messages import without_query
+from chatarmin_os.errors import ApiError, InvalidResponse, RateLimitError, ServerError
 from chatarmin_os.transports.http import retry
 from chatarmin_os.transports.http.failures import Failure
 from chatarmin_os.trpc import client
