@@ -29,11 +29,11 @@ def check(given_timeout: float | None, given_max_retries: int | None) -> None:
 
 def _seconds(given: float) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given <= sys.float_info.max:
-        raise InvalidInput(f"expected seconds above 0, got {describe(given)}")
+        raise InvalidInput(f"must be seconds above 0, got {describe(given)}")
     return float(given)
 
 
 def _count(given: int) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 0:
-        raise InvalidInput(f"expected an int of at least 0, got {describe(given)}")
+        raise InvalidInput(f"must be an int of at least 0, got {describe(given)}")
     return int(given)

@@ -31,7 +31,7 @@ def _entry(port: int, host: str = "127.0.0.1") -> Any:
 def _resolved(*ports: int) -> Iterator[list[int]]:
     """Let the name have addresses with these ports; collect the ports that are tried."""
     tried: list[int] = []
-    happy_eyeballs._answered.clear()
+    happy_eyeballs._last_answered.clear()
 
     class Socket(socket.socket):
         def connect(self, address: Any) -> None:
@@ -118,7 +118,7 @@ def test_an_address_that_refuses_is_passed_over_at_once() -> None:
     """The next does not wait; the one that is remembered gives way to it."""
     refusing = dead_port()
     with FaultServer() as server, _resolved(refusing, server.port) as tried:
-        happy_eyeballs._answered["service.test", 80] = ("127.0.0.1", refusing)
+        happy_eyeballs._last_answered["service.test", 80] = ("127.0.0.1", refusing)
         started = time.monotonic()
         for _ in range(2):
             with client_of(URL, allow_http=True) as client:
@@ -126,7 +126,7 @@ def test_an_address_that_refuses_is_passed_over_at_once() -> None:
         took = time.monotonic() - started
 
     assert tried == [refusing, server.port, server.port]
-    assert took < 2 * happy_eyeballs.NEXT_AFTER
+    assert took < 2 * happy_eyeballs.NEXT_AFTER_SECONDS
 
 
 def test_where_no_address_answers_the_reason_of_the_last_is_told() -> None:

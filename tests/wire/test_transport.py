@@ -724,9 +724,9 @@ def test_the_query_that_finds_out_goes_by_its_path_there(mocked: Mock) -> None:
     ("body", "kind", "attempts", "told"),
     [
         (requests.ConnectionError("lost"), ConnectionFailed, 3, "lost"),
-        (requests.ReadTimeout("slow"), TimedOut, 3, "time was up"),
+        (requests.ReadTimeout("slow"), TimedOut, 3, "timed out while waiting for the response"),
         ("<html>", InvalidResponse, 1, "<html>"),
-        ('{"result":{}}', InvalidResponse, 1, "does not tell"),
+        ('{"result":{}}', InvalidResponse, 1, "does not show the service's transformer"),
     ],
     ids=["lost", "slow", "html", "void"],
 )

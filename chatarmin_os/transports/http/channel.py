@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from chatarmin_os.transports.http.trust import Trust
     from chatarmin_os.trpc.client import WireRequest
 
-_CHUNK_BYTES = 2**14  # bounds what a compressed response is decompressed to at a time
+_CHUNK_BYTES = 2**14  # decompressed at a time: a small body can explode
 _MAX_EXCERPT = 200
 _REQUEST_IDS = ("x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid", "x-vercel-id", "cf-ray")
 _REDIRECTS = range(300, 400)
@@ -212,7 +212,7 @@ class Channel:
             response.status_code,
             headers.get("Content-Type", "no content type"),
             headers.get("Retry-After"),
-            request_id and self._redactor.show(request_id, at_most=_MAX_EXCERPT),
+            request_id and self._redactor.show(request_id, _MAX_EXCERPT),
             self._redactor.redact(body),
         )
 
@@ -251,7 +251,7 @@ def _forget_connections(session: requests.Session) -> list[Any]:
 
 
 def _is_plain(session: requests.Session, url: str) -> bool:
-    """Return whether a session sends a request once, and reports truly what became of it."""
+    """Return whether a session sends a request once, and reports its failure truly."""
     adapter = session.get_adapter(url)
     if not isinstance(adapter, HTTPAdapter) or type(adapter) not in {HTTPAdapter, Adapter}:
         return False

@@ -86,7 +86,7 @@ def _is_defined_in_module(module: ModuleType, function: Any) -> bool:
 
 
 def _socket_functions() -> tuple[Any, Any]:
-    """Return what makes and connects sockets now: mocks, network blocks and gevent replace one or the other."""
+    """Return the present class of sockets and its connect: mocks, network blocks and gevent replace one or the other."""
     return socket.socket, getattr(socket.socket, "connect", None)
 
 
@@ -97,7 +97,7 @@ class Connection(HTTPConnection):
     exchange: Exchange  # the pool sets it
     idle_since = 0.0
     _is_tunnelling = False
-    _made_by: Any = None
+    _socket_source: Any = None
     _secrets: Sequence[Callable[[], str]] = ()  # `send` puts them in place of their mask
     _body = b""  # `send` appends it to the headers
 
@@ -116,7 +116,7 @@ class Connection(HTTPConnection):
         if not (_is_defined_in_module(_connection, plain) and _is_defined_in_module(_util_connection, create)):
             return plain()
         exchange, port = self.exchange, self.port or self.default_port
-        self._made_by = _socket_functions()
+        self._socket_source = _socket_functions()
         try:
             exchange.phase = Phase.LOOKING_UP
             addresses = dns.resolve(self.host, port, exchange.time_left())
@@ -146,7 +146,7 @@ class Connection(HTTPConnection):
     def is_fresh(self) -> bool:
         """Return whether the exchange may use a connection that was idle."""
         max_idle = MAX_IDLE_SECONDS if self.exchange.may_repeat else MAX_IDLE_SECONDS_ONCE
-        return monotonic() - self.idle_since <= max_idle and self._made_by == _socket_functions()
+        return monotonic() - self.idle_since <= max_idle and self._socket_source == _socket_functions()
 
     def succeed(self) -> Connection:
         """Return a connection for the next exchange, with the socket of this one, which is closed from now on.
@@ -216,7 +216,7 @@ class _KeepAlivePool(HTTPConnectionPool):
         """Send one request, in fewer steps than urllib3: its own method encodes the URL again and prepares retries.
 
         A library that has replaced a method of urllib3 (pook, OpenTelemetry) gets the call as requests makes it.
-        `_make_request` is only looked at, for what replaces it expects to be called.
+        `_make_request` is not called here: if a library has replaced it, urllib3's own `urlopen` calls the replacement.
         """
         exchange: Exchange = settings["timeout"]
         plain: Any = super().urlopen
@@ -268,7 +268,7 @@ _POOLS = {"http": _Pool, "https": _TLSPool}
 
 
 class Adapter(HTTPAdapter):
-    """An adapter for one service: it finds its pool once, and omits from responses what nobody reads."""
+    """An adapter for one service: it finds its pool once, and leaves out the parts of responses that nobody reads."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
@@ -323,7 +323,7 @@ class Adapter(HTTPAdapter):
         return super().request_url(request, proxies) if proxies else url[url.index("/", len("https://")) :]
 
     def build_response(self, req: PreparedRequest, resp: Any) -> Response:
-        """Return the response without what takes time and nobody reads, such as its cookies."""
+        """Return the response without the parts that take time and that nobody reads, such as cookies."""
         if type(resp) is not urllib3.HTTPResponse:
             return super().build_response(req, resp)  # of another library
         response: Any = Response()

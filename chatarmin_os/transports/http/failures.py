@@ -136,7 +136,7 @@ def classify(causes: list[BaseException], exchange: Exchange, *, is_plain: bool)
     Args:
         causes: The exception, and those inside it.
         exchange: The exchange that failed.
-        is_plain: Whether a user's own session sends a request once and reports truly what became of it.
+        is_plain: Whether a user's own session sends a request once and reports its failure truly.
     """
     if isinstance(causes[0], TooLargeError):
         return Kind.TOO_LARGE

@@ -29,6 +29,6 @@ class Redactor:
         """Return the text without the key."""
         return self.redact(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
 
-    def show(self, text: str, at_most: int = _MAX_MESSAGE) -> str:
+    def show(self, text: str, max_length: int = _MAX_MESSAGE) -> str:
         """Return foreign text for a message: without the key and control characters, and not long."""
-        return printable(self.redact_text(text), at_most)
+        return printable(self.redact_text(text), max_length)

@@ -47,7 +47,7 @@ class Replies:
     def unexpected(self, reply: Reply, reason: str, repeat: Repeat | None = None) -> Failure:
         """Return the failure for a response that is not the service's; its status says which calls may be retried."""
         text = without_query(reply.body[: 4 * _MAX_EXCERPT].decode(errors="replace"))
-        excerpt = self._redactor.show(text, at_most=_MAX_EXCERPT)
+        excerpt = self._redactor.show(text, _MAX_EXCERPT)
         content_type = self._redactor.show(reply.content_type, _MAX_REASON)
         if text.lstrip()[:1] == "<" and reply.status in {_OK, _NOT_FOUND}:
             reason = "not a tRPC response but a page; check base_url"

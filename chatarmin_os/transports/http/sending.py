@@ -82,7 +82,7 @@ class _Doubt(NamedTuple):
 
 
 class Sender:
-    """It sends calls to one service, and keeps what the service has shown: transformer, limits, retry budget.
+    """It sends calls to one service, and keeps its transformer, its limits and the retry budget.
 
     Args:
         channel: The way to the service.
