@@ -2,8 +2,8 @@ r"""superjson: JSON, with the paths of the values that JSON cannot express.
 
 `{"json": {"at": "2025-01-02T03:04:05.678Z"}, "meta": {"values": {"at": ["Date"]}, "v": 1}}`
 
-The tree under `values` has dot-joined paths; a node is a list of its type and its inner nodes, or an object of its inner
-nodes. With `v` a `\` of a key is written `\\` and a `.` is `\.`; without it only `\.` is an escape.
+The tree under `values` has dot-joined paths; a node is a list of its type and its inner nodes, or an object of
+its inner nodes. With `v` a `\` of a key is written `\\` and a `.` is `\.`; without it only `\.` is an escape.
 """
 
 from __future__ import annotations

@@ -133,10 +133,11 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
 
 def test_what_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
     """An answer that is larger than any may be is none, whoever has read it."""
+    seen: list[int] = []
     server.will(raw(in_chunks(b" " * (MAX_RESPONSE_BYTES + 1), size=2**20)))
 
     with requests.Session() as session, _client(server.url, session) as client:
-        session.hooks["response"].append(lambda response, **_: len(response.content))
+        session.hooks["response"].append(lambda response, **_: seen.append(len(response.content)))
         with pytest.raises(InvalidResponse, match="more than 67,108,864 bytes"):
             client.send(request_of("tiers.list"))
 

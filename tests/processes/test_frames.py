@@ -30,7 +30,7 @@ def test_call_reaches_requests_through_five_frames() -> None:
     class Stopped(requests.Session):
         """A session that counts the frames above it."""
 
-        send = staticmethod(answer)  # type: ignore[assignment]
+        send = staticmethod(answer)
 
     from chatarmin_os.transports import HTTPTransport
 

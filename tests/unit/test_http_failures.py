@@ -42,8 +42,7 @@ LOST_PACKETS = TimeoutError(110, "Connection timed out")
             ConnectionFailed,
             "not_sent",
             "never",
-            "its certificate is not trusted (why); pass the path of its authority as verify=, or set "
-            "REQUESTS_CA_BUNDLE to it",
+            RULES[Kind.UNTRUSTED].message.format(reason="why"),
         ),
         (Kind.NOT_CONNECTED, ConnectionFailed, "not_sent", "any", "no connection: why"),
         (Kind.CONNECTION_LOST, ConnectionFailed, "unknown", "safe", "the connection was lost: why"),

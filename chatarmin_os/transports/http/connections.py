@@ -86,7 +86,7 @@ def _is_defined_in_module(module: ModuleType, function: Any) -> bool:
 
 
 def _socket_functions() -> tuple[Any, Any]:
-    """Return the present class of sockets and its connect: mocks, network blocks and gevent replace one or the other."""
+    """Return the present class of sockets and its connect: mocks, network blocks and gevent replace either."""
     return socket.socket, getattr(socket.socket, "connect", None)
 
 

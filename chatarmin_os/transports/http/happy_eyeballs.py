@@ -24,7 +24,7 @@ def connect(
     """Return a socket that is connected to the first of the addresses that answers.
 
     The address that answered last comes first; then the families take turns. An address is tried as soon as one before
-    it has failed, and after `NEXT_AFTER_SECONDS` at the latest. All sockets but the returned one are closed in any case.
+    it has failed, and after `NEXT_AFTER_SECONDS` at the latest. All sockets but the returned one are closed.
     No thread is needed.
 
     Args:

@@ -44,7 +44,7 @@ def proxies_for(base_url: str) -> dict[str, str]:
 
 
 def _checked(proxy: str, variable: str) -> str:
-    """Return a proxy's URL with its scheme, by default http as for curl and requests; never echo it: it has a password."""
+    """Return a proxy's URL with its scheme, by default http as in curl; never echo it: it has a password."""
     url = proxy.strip()
     url = url if "://" in url else f"http://{url}"
     if url.lower().startswith("socks"):
