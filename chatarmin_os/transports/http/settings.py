@@ -83,7 +83,7 @@ def base_url(given: str | None, *, allow_http: bool = False) -> str:
         source = " (from OS_BASE_URL)" if from_environment else ""
         raise InvalidInput(
             f"plain http to {printable(host, 80)}{source} would show the key to the network",
-            "use https, or allow it with allow_http=True or OS_ALLOW_HTTP=1",
+            "use https, or allow_http=True (or set OS_ALLOW_HTTP=1)",
         ).at("base_url")
     request = requests.PreparedRequest()
     try:
