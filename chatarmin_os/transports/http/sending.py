@@ -121,8 +121,9 @@ class Sender:
         large and the probe before a mutation go on top of it.
         """
         slots = [_Slot(call) for call in calls]
-        of_kind = ([slot for slot in slots if slot.call.kind == kind] for kind in ("mutation", "query"))
-        stack: list[_Batch | _Doubt] = [_Batch(part) for part in of_kind if part]
+        mutations = [slot for slot in slots if slot.call.kind == "mutation"]
+        queries = [slot for slot in slots if slot.call.kind == "query"]
+        stack: list[_Batch | _Doubt] = [_Batch(part) for part in (mutations, queries) if part]
         while stack:
             batch = stack.pop()
             if isinstance(batch, _Doubt):
@@ -139,13 +140,15 @@ class Sender:
             reply = self._channel.exchange(request, deadline, may_repeat=may_repeat)
             if _log.isEnabledFor(logging.DEBUG):
                 _log_attempt(calls, batch.attempt, reply, perf_counter() - started)
-            envelopes = reply if isinstance(reply, Failure) else self._replies.parse_envelopes(reply, calls)
-            if not isinstance(reply, Failure):
-                again = self._send_differently(batch, transformer, reply, envelopes)
-                if again:
+            if isinstance(reply, Failure):
+                results = _fail_all(reply, calls)
+            else:
+                envelopes = self._replies.parse_envelopes(reply, calls)
+                shown = _transformer_of(envelopes)
+                if again := self._send_differently(batch, reply, envelopes, transformer, shown):
                     stack += again
                     continue
-            results = self._results(calls, transformer, reply, envelopes)
+                results = self._results(calls, reply, envelopes, transformer, shown)
             stack += self._retry(batch, results, deadline, max_retries)
         return [slot.answer for slot in slots]
 
@@ -178,14 +181,18 @@ class Sender:
         return failed
 
     def _send_differently(
-        self, batch: _Batch, transformer: Transformer, reply: Reply, envelopes: list[Envelope] | Failure
+        self,
+        batch: _Batch,
+        reply: Reply,
+        envelopes: list[Envelope] | Failure,
+        transformer: Transformer,
+        shown: Transformer | None,
     ) -> list[_Batch | _Doubt]:
         """Return the batch in another form if the service could not read this one, else nothing."""
         if reply.status >= _BAD_REQUEST and len(batch.slots) > 1:
             parts = self._shrink(batch, reply, envelopes)
             if parts:
                 return parts
-        shown = _transformer_of(envelopes)
         if self._is_auto and shown:
             self._transformer = shown
         is_wrong = shown not in {None, transformer}
@@ -216,19 +223,17 @@ class Sender:
     def _results(
         self,
         calls: list[Call],
-        transformer: Transformer,
-        reply: Reply | Failure,
+        reply: Reply,
         envelopes: list[Envelope] | Failure,
+        transformer: Transformer,
+        shown: Transformer | None,
     ) -> list[_Result]:
         """Return the result of each call; a request that was refused as a whole has one envelope."""
-        if isinstance(reply, Failure):
-            return _fail_all(reply, calls)
         if isinstance(envelopes, Failure):
             if len(calls) == 1 and reply.status in REFUSES_SIZE:
                 size = self._limits.describe(calls[0], self._transformer)
                 envelopes = self._replies.unexpected(reply, f"the request is too large for the server ({size})")
             return _fail_all(envelopes, calls)
-        shown = _transformer_of(envelopes)
         if shown not in {None, transformer}:
             reason = f"the service uses {shown}, the request {transformer}; pass transformer={shown!r}"
             return _fail_all(self._replies.unexpected(reply, reason, "never"), calls)
