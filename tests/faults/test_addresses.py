@@ -129,7 +129,7 @@ def test_an_address_that_refuses_is_passed_over_at_once() -> None:
     assert took < 2 * happy_eyeballs.NEXT_AFTER_SECONDS
 
 
-def test_where_no_address_answers_the_reason_of_the_last_is_told() -> None:
+def test_error_has_the_reason_of_the_last_address() -> None:
     """Each is tried once."""
     ports = [dead_port(), dead_port()]
     with (
@@ -157,11 +157,11 @@ def test_a_name_without_addresses_is_no_connection() -> None:
 
 def test_the_deadline_holds_where_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """All are tried within it, and all sockets are closed."""
-    made: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     register = selectors.DefaultSelector.register
 
     def note(self: Any, sock: Any, *rest: Any) -> Any:
-        made.append(sock)
+        sockets.append(sock)
         return register(self, sock, *rest)
 
     monkeypatch.setattr(selectors.DefaultSelector, "register", note)
@@ -171,12 +171,12 @@ def test_the_deadline_holds_where_all_addresses_are_dead(monkeypatch: pytest.Mon
         with client_of(URL, timeout=1, allow_http=True, max_retries=0) as client, pytest.raises(TimedOut) as late:
             client.tiers.list()
 
-    assert (tried, len(made), _open(made)) == ([one.port, other.port], 2, [])
+    assert (tried, len(sockets), _open(sockets)) == ([one.port, other.port], 2, [])
     assert late.value.outcome == "not_sent"
 
 
 def test_the_families_take_turns() -> None:
-    """A network whose IPv6 leads nowhere costs one wait and not one for each address; what answered comes first."""
+    """A network whose IPv6 leads nowhere costs one wait, not one for each address; the last that answered comes first."""
     six = [(IPV6, socket.SOCK_STREAM, 6, "", (f"::{number}", 443, 0, 0)) for number in (1, 2, 3)]
     four = [_entry(443, f"127.0.0.{number}") for number in (1, 2)]
 

@@ -1,4 +1,4 @@
-"""What becomes of a call is told truly also where a session of the user's own carried it, whatever that one does."""
+"""Errors report the outcome truly if a session of the user's own sent the call, whatever that session does."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MUTATION = "companies.create"
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Run a service that fails as it is told."""
+    """Run a service that fails on request."""
     with FaultServer() as server:
         yield server
 
@@ -64,7 +64,7 @@ def test_a_lost_connection_is_the_end_of_what_must_not_run_twice(server: FaultSe
 
 
 class _Failover(HTTPAdapter):
-    """Sends what one address refuses to another."""
+    """An adapter that sends to another address if the first refuses."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__()
@@ -143,7 +143,7 @@ def test_what_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
 
 
 def test_a_hook_that_raises_for_the_status_is_passed_over(server: FaultServer) -> None:
-    """The body decides what an answer is, not its status."""
+    """The body decides whether a response is valid, not the status."""
     server.will(answered(envelope("NOT_FOUND", 404, -32004), "404 Not Found"))
 
     with requests.Session() as session, _client(server.url, session) as client:

@@ -111,9 +111,9 @@ def test_a_recording_has_the_real_date(freeze: Callable[[], Any], tmp_path: Path
 def test_the_real_clock_runs_while_time_stands_still(freeze: Callable[[], Any]) -> None:
     """All the functions of the clock agree with those of `time` outside."""
     with freeze():
-        told = _clock.monotonic(), _clock.perf_counter(), _clock.wall(), _clock.now().timestamp()
+        instants = _clock.monotonic(), _clock.perf_counter(), _clock.wall(), _clock.now().timestamp()
 
-    assert told == pytest.approx((time.monotonic(), time.perf_counter(), time.time(), time.time()), abs=60)
+    assert instants == pytest.approx((time.monotonic(), time.perf_counter(), time.time(), time.time()), abs=60)
 
 
 @frozen

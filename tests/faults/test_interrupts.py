@@ -39,19 +39,19 @@ HIT = 300  # interrupts
 
 
 class Interrupted(BaseException):
-    """What a signal raises: like KeyboardInterrupt it is no `Exception`."""
+    """The exception of a signal's handler: like KeyboardInterrupt it is no `Exception`."""
 
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Return a service that echoes what it is asked."""
+    """Return a service that echoes the input."""
     with FaultServer() as one:
         yield one
     gc.collect()
 
 
 def _pool(client: ChatarminOS) -> Any:
-    """Return what keeps the connections of a client, None before its first call."""
+    """Return the pool of a client, None before its first call."""
     transport: Any = client.transport
     pool = vars(transport._channel._session.adapters["http://"]).get("pool")
     return pool and pool.pool

@@ -1,4 +1,4 @@
-"""What a client keeps between calls, and what it lets through: idle connections, a budget, a caller's own alarm."""
+"""The state that a client keeps between calls (idle connections, a budget), and the caller's own alarms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THREADS = 20
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Run a service that fails as it is told."""
+    """Run a service that fails on request."""
     with FaultServer() as server:
         yield server
 

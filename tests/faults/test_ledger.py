@@ -1,4 +1,4 @@
-"""Usage over a bad network: what the service has counted is what was told it, each event once."""
+"""Usage over a bad network: the service counts each reported event once."""
 
 from __future__ import annotations
 
@@ -71,11 +71,11 @@ def test_the_ledger_is_exact(retries: int) -> None:
         assert len(server.ledger) == EVENTS
         assert sum(server.ledger.values()) == sum(quantities)
         assert sorted(server.ledger.values()) == sorted(quantities)
-        # It was a bad network, and what was carried out twice went under the same key.
+        # Requests were lost, and the events that were executed twice had the same key.
         assert sum(server.keys.values()) > EVENTS * 1.05
         assert first >= EVENTS * (0.1 if retries == 0 else 0.001)
-        told = "%d events, %d repeats: %d failed at first, after %d executions; all counted after %d rounds"
-        _log.info(told, EVENTS, retries, first, ran, rounds)
+        line = "%d events, %d repeats: %d failed at first, after %d executions; all counted after %d rounds"
+        _log.info(line, EVENTS, retries, first, ran, rounds)
 
 
 def _checked(error: ChatarminError) -> Request[UsageResult]:

@@ -8,12 +8,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 from fault_server import Backlog, FaultServer, answered, client_of, stall_at_accept, stalled, stalled_in_body
 
 from chatarmin_os import InvalidResponse, NotFoundError, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from fault_server import Behaviour
 
@@ -37,7 +39,7 @@ def test_timeout_names_the_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name server does not answer."""
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
 
-    with client_of("https://slow-name.test/api/v1", timeout=0.3, max_retries=0) as client:
+    with client_of("http://slow-name.test/api/v1", allow_http=True, timeout=0.3, max_retries=0) as client:
         text = _text_of_timeout(client)
 
     assert text == "timed out before the request was sent, while looking up the name"
@@ -54,10 +56,13 @@ def test_timeout_names_the_connecting() -> None:
     assert text == "timed out before the request was sent, while connecting"
 
 
-def test_timeout_names_the_handshake(server: FaultServer) -> None:
+def test_timeout_names_the_handshake(server: FaultServer, tmp_path: Path) -> None:
     """The host accepts the connection and does not speak TLS."""
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authority))
     server.accepting = stall_at_accept
-    with client_of(server.url.replace("http:", "https:"), timeout=1, max_retries=0) as client:
+    url = server.url.replace("http:", "https:")
+    with client_of(url, verify=authority, timeout=0.5, max_retries=0) as client:
         text = _text_of_timeout(client)
 
     assert text == "timed out before the request was sent, while making the TLS handshake"

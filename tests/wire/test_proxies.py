@@ -256,7 +256,9 @@ def test_an_invalid_proxy_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPat
     """A proxy that cannot be one is named by its variable when the transport is made; its password is not shown."""
     monkeypatch.setenv(name, proxy)
 
-    with pytest.raises(InvalidInput, match=f"^{name.upper()}: .*expected a URL such as") as refused:
+    with pytest.raises(
+        InvalidInput, match=f"^{name.upper()}: .*is not a valid URL of a proxy; set it to one such as"
+    ) as refused:
         HTTPTransport(KEY, f"https://{HOST}")
 
     assert refused.value.field == name.upper()
