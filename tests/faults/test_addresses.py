@@ -176,7 +176,7 @@ def test_the_deadline_holds_where_all_addresses_are_dead(monkeypatch: pytest.Mon
 
 
 def test_the_families_take_turns() -> None:
-    """A network whose IPv6 leads nowhere costs one wait, not one for each address; the last that answered comes first."""
+    """A network whose IPv6 leads nowhere costs one wait, not one per address; the last that answered comes first."""
     six = [(IPV6, socket.SOCK_STREAM, 6, "", (f"::{number}", 443, 0, 0)) for number in (1, 2, 3)]
     four = [_entry(443, f"127.0.0.{number}") for number in (1, 2)]
 

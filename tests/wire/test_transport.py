@@ -765,7 +765,7 @@ def test_a_failed_search_is_made_again_for_the_next_mutation(mocked: Mock) -> No
 def test_the_wrong_transformer_is_said_to_be_wrong(
     mocked: Mock, given: Any, spoken: Any, ask: Any, answer: Any
 ) -> None:
-    """What was given is not second-guessed; the error names the one that would fit, and the call may have run."""
+    """What was given is not second-guessed; the error names the one that, and the call may have run."""
     service = Service(mocked, spoken, a_b=answer)
 
     error = _failure(InvalidResponse, lambda: _client(transformer=given).call("a.b", {"json": 1}, kind=ask))

@@ -469,12 +469,12 @@ KINDER: dict[str, Any] = {
     "superjson/sj-result-without-data": None,
 }
 STRICTER = {
-    "superjson/sj-plain-data": "transformer='json' would fit",
-    "superjson/sj-plain-null": "transformer='json' would fit",
-    "superjson/sj-plain-error": "transformer='json' would fit",
-    "single-result-for-batch": "no answer of the service to 2 call(s)",
-    "short-array": "no answer of the service to 2 call(s)",
-    "long-array": "no answer of the service to 2 call(s)",
+    "superjson/sj-plain-data": "transformer='json'",
+    "superjson/sj-plain-null": "transformer='json'",
+    "superjson/sj-plain-error": "transformer='json'",
+    "single-result-for-batch": "no tRPC envelope for each of 2 call(s)",
+    "short-array": "no tRPC envelope for each of 2 call(s)",
+    "long-array": "no tRPC envelope for each of 2 call(s)",
 }
 
 
