@@ -197,7 +197,7 @@ def test_a_limit_with_fractions_can_be_reached_exactly(client: ChatarminOS, serv
 def test_usage_over_the_limit_is_refused_and_not_counted(
     client: ChatarminOS, service: FakeTransport, used: float, quantity: float
 ) -> None:
-    """Of usage that would exceed the limit nothing is counted, not even what."""
+    """Of usage that would exceed the limit nothing is counted, not even what would fit."""
     company_id = _company(client, service, limit=10)
     if used:
         _track(client, company_id, used)

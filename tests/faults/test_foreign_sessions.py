@@ -131,7 +131,7 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
     assert "result" in seen[0]
 
 
-def test_what_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
+def test_body_that_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
     """An answer that is larger than any may be is none, whoever has read it."""
     seen: list[int] = []
     server.will(raw(in_chunks(b" " * (MAX_RESPONSE_BYTES + 1), size=2**20)))

@@ -212,7 +212,7 @@ def _failing(path: str, name: str) -> Found:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in AT_ACCEPT])
-def test_what_fails_once_is_answered_where_the_policy_says_so(name: str) -> None:
+def test_call_that_fails_once_is_answered_as_the_policy_says(name: str) -> None:
     """After one failure a call that may be repeated has its answer; else sending the error's request has it.
 
     Either way the service has one event, under one key.
@@ -257,7 +257,7 @@ def test_call_that_was_not_sent_is_retried(retries: int) -> None:
         assert raised.value.request is request
 
 
-def test_what_may_have_run_once_stays_unknown(server: FaultServer) -> None:
+def test_outcome_stays_unknown_after_one_attempt_that_may_have_run(server: FaultServer) -> None:
     """A call that was lost after sending and then never left is unknown: it may have run the first time."""
 
     def last(visit: Any) -> None:
@@ -313,7 +313,7 @@ def test_a_connection_that_the_service_closed_costs_nothing(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", KINDS.values(), ids=list(KINDS))
-def test_what_may_not_be_repeated_is_not_sent_on_a_stale_connection(server: FaultServer, path: str) -> None:
+def test_call_that_may_not_be_repeated_avoids_a_stale_connection(server: FaultServer, path: str) -> None:
     """A call that may not be made twice opens a connection of its own where the other was idle; others do not."""
     with client_of(server) as client:
         client.send(request_of(path))
@@ -367,7 +367,7 @@ def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(p
 # Storms
 
 
-def test_a_service_that_is_down_is_not_stormed() -> None:
+def test_service_that_is_down_is_not_flooded() -> None:
     """Repeats have a budget: of many calls at a port where nobody listens few are repeated."""
     attempts = []
     with client_of(f"http://127.0.0.1:{dead_port()}{BASE}") as client:
@@ -382,7 +382,7 @@ def test_a_service_that_is_down_is_not_stormed() -> None:
 
 
 @pytest.mark.parametrize("name", ["closed after executing", "502 as a page", "503", "429"])
-def test_a_service_that_fails_is_not_stormed(server: FaultServer, name: str) -> None:
+def test_failing_service_is_not_flooded(server: FaultServer, name: str) -> None:
     """Of many calls that a service fails few are repeated; when it is well again, repeats come back."""
     server.behaviour = ON_REQUEST[name].fail  # type: ignore[assignment]  # the table has both kinds
     with client_of(server) as client:
@@ -428,7 +428,7 @@ def test_usage_keeps_its_key_over_attempts_and_errors(server: FaultServer) -> No
     assert list(server.ledger.values()) == [7]
 
 
-def test_a_call_that_waits_in_vain_leaves_a_clean_client(server: FaultServer) -> None:
+def test_timed_out_handshake_leaves_a_clean_client(server: FaultServer) -> None:
     """After a handshake that never comes about the same client works as soon as the service does."""
     server.will_accept(stall_at_accept)
     with client_of(server, timeout=0.1) as client:

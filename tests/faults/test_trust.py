@@ -465,7 +465,7 @@ def test_a_key_without_a_certificate_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("given", NO_PATHS)
 @pytest.mark.parametrize("name", ["verify", "cert"])
-def test_what_is_no_path_is_refused(name: str, given: Any) -> None:
+def test_invalid_path_is_refused(name: str, given: Any) -> None:
     """Authorities are one path, a certificate one or two."""
     settings: dict[str, Any] = {name: given}
 

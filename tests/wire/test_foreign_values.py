@@ -1,4 +1,4 @@
-"""What JavaScript can say and JSON or Python cannot: half an emoji, numbers that are none, repeats of repeats."""
+"""Values that JavaScript can write and JSON or Python cannot: half an emoji, invalid numbers, repeats of repeats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIGH, LOW = "\\ud83d", "\\ude00"  # as JSON writes the halves of an emoji
 
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[Mock]:
-    """Whatever is asked over HTTP is answered by what a test adds here."""
+    """Answer every request with the responses that a test adds."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
@@ -130,7 +130,7 @@ def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
 
 
 def _access(**fields: tuple[Any, str]) -> str:
-    """Return an answer with fields of superjson: what is in its JSON, and the type beside it."""
+    """Return a response with fields of superjson: their JSON, and their types."""
     content = {"featureCode": "seats", "isEnabled": True, **{name: value for name, (value, _) in fields.items()}}
     meta = {"values": {name: [kind] for name, (_, kind) in fields.items()}, "v": 1}
     return json.dumps({"result": {"data": {"json": content, "meta": meta}}})
@@ -199,7 +199,7 @@ def _check() -> Any:
 
 
 def test_where_nothing_is_expected_a_number_that_is_none_is_text(mocked: Mock) -> None:
-    """What the client knows no type of stays as superjson wrote it, and is JSON."""
+    """Values of unknown types stay as superjson wrote them, and are JSON."""
     access = _checked(mocked, odd=("NaN", "number"))
 
     assert access.extra == {"odd": "NaN"}
@@ -361,7 +361,7 @@ def test_mending_takes_time_in_proportion() -> None:
 
 
 def test_instants_stay_text() -> None:
-    """What a date of superjson says is read where an instant is expected."""
+    """A date of superjson is read as the instant that a field expects."""
     decoded = superjson.decode({"json": "2027-01-01T00:00:00.000Z", "meta": {"values": ["Date"]}})
 
     assert datetime.fromisoformat(decoded).year == 2027
