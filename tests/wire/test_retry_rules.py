@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from chatarmin_os import ApiError, InvalidResponse, RateLimitError, ServerError, TransportError
+from chatarmin_os import ApiError, InvalidInput, InvalidResponse, RateLimitError, ServerError, TransportError
+from chatarmin_os.transports import HTTPTransport
 from chatarmin_os.transports.http.retry import (
     FIRST_WAIT_SECONDS,
     MAX_WAIT_SECONDS,
@@ -309,3 +310,12 @@ def test_classes_that_tell_how_long_to_wait() -> None:
 
     assert [error.retry_after for error in errors] == [2, 2, 2]
     assert not hasattr(TransportError("m"), "retry_after")
+
+
+@pytest.mark.parametrize("name", ["backoff", "sleep"])
+def test_waits_are_functions(name: str) -> None:
+    """Anything else is refused by its name when the transport is made."""
+    settings: dict[str, Any] = {name: 3}
+
+    with pytest.raises(InvalidInput, match=f"^{name}: must be a function, got int 3$"):
+        HTTPTransport("os_sk_test", "https://os.test", **settings)
