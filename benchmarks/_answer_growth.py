@@ -55,7 +55,7 @@ def _doubled(size: int) -> Callable[[], object]:
 def _halves(size: int) -> Callable[[], object]:
     """Return the parsing of an answer with half a surrogate pair in each of its texts."""
     body = b"[" + b",".join([rb'"\ud83d"'] * size) + b"]"
-    return lambda: client.parsed(body)
+    return lambda: client.parse(body)
 
 
 def _database_message(size: int) -> Callable[[], object]:

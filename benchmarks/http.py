@@ -1,7 +1,7 @@
-"""Calls over HTTP, beside bare `requests` and beside what the SDKs of other billing services take for theirs.
+"""Calls over HTTP, beside bare `requests` and beside the calls of other billing services' SDKs.
 
-A canned server on loopback answers; only what the client's process does is counted. Threads are measured by the clock,
-for what they share is what they wait for.
+A canned server on loopback responds; only the time of the client's process is counted. Threads are measured by the
+clock, for they wait for each other.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from chatarmin_os.transports import HTTPTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MOST, _MOST_IN_A_BATCH, _LEAST_FASTER, _MOST_TO_START, _MOST_MEMORY = 0.5, 0.05, 2, 1.8, 1.3
+_MAX, _MAX_IN_A_BATCH, _MIN_FASTER, _MAX_TO_START, _MAX_MEMORY = 0.5, 0.05, 2, 1.8, 1.3
 _BATCH, _THREADS = 50, 32
 _ROUNDS, _ROUNDS_OF_THREADS, _ROUNDS_OF_PROCESSES = 40, 15, 15
 
@@ -53,7 +53,7 @@ _ACCESS = {
 _USAGE = {"currentUsage": 121, "remaining": 879, "billableQuantity": 21, "isAtLimit": False}
 _INSTANT = "2026-11-03T10:30:00Z"
 _ANSWERS = {
-    f"{_BASE}/tiers.list": {"result": {"data": []}},  # what a transport asks before its first mutation
+    f"{_BASE}/tiers.list": {"result": {"data": []}},  # the probe before a first mutation
     f"{_BASE}/features.check": {"result": {"data": _ACCESS}},
     f"{_BASE}/{','.join(['features.check'] * _BATCH)}": [{"result": {"data": _ACCESS}}] * _BATCH,
     f"{_BASE}/billing.trackUsage": {"result": {"data": _USAGE}},
@@ -87,7 +87,7 @@ _ANSWERS = {
 
 
 class _Subject(NamedTuple):
-    """What is measured: so many calls in a turn, each of which makes one request."""
+    """A subject of the measurement: so many calls in a turn, each of which makes one request."""
 
     call: Callable[[], object]
     times: int = 100
@@ -154,14 +154,16 @@ def _track(client: ChatarminOS) -> object:
 
 
 def _calls(samples: Samples, peers: dict[str, _Subject]) -> Iterator[Row]:
-    def row(subject: str, what: str, most: float | None = None, share: int = 1) -> Row:
+    def row(subject: str, what: str, maximum: float | None = None, share: int = 1) -> Row:
         ratio, figure = samples.ratio(subject, "requests") / share, micro(samples.median(subject) / share)
-        return Row(what, figure, number(ratio)) if most is None else at_most(most, ratio, what=what, figure=figure)
+        return (
+            Row(what, figure, number(ratio)) if maximum is None else at_most(maximum, ratio, what=what, figure=figure)
+        )
 
     yield row("requests", "`requests`: the floor")
-    yield row("check", "`features.check`", _MOST)
-    yield row("track", "`billing.track_usage`, a new event each", _MOST)
-    yield row("batch", f"each of {_BATCH} checks in one `batch`", _MOST_IN_A_BATCH, _BATCH)
+    yield row("check", "`features.check`", _MAX)
+    yield row("track", "`billing.track_usage`, a new event each", _MAX)
+    yield row("batch", f"each of {_BATCH} checks in one `batch`", _MAX_IN_A_BATCH, _BATCH)
     for name in peers:
         yield row(name, name)
 
@@ -266,7 +268,7 @@ def _together(samples: Samples) -> Row:
     faster = samples.ratio("requests", "ours")
     ours, other = (f"{number(1 / samples.median(name))} calls/s" for name in ("ours", "requests"))
     what = f"{_THREADS} threads on one client, as ratio to {_THREADS} with a `Session` each; clock"
-    return Row(what, f"{ours} (`requests` {other})", number(faster), f"≥ {_LEAST_FASTER}", faster >= _LEAST_FASTER)
+    return Row(what, f"{ours} (`requests` {other})", number(faster), f"≥ {_MIN_FASTER}", faster >= _MIN_FASTER)
 
 
 # From the start of a process to its first answer
@@ -294,11 +296,11 @@ def _processes(url: str) -> Iterator[Row]:
         needs_requests = _run(asks, environment).exit_code != 0
     peak = Samples({name: [process.peak for process in of[1:]] for name, of in processes.items()})
 
-    def row(samples: Samples, what: str, most: float, factor: float, unit: str) -> Row:
+    def row(samples: Samples, what: str, maximum: float, factor: float, unit: str) -> Row:
         ours, other = (f"{number(samples.median(name) * factor)} {unit}" for name in ("ours", "requests"))
-        return at_most(most, samples.ratio("ours", "requests"), what=what, figure=f"{ours} (`requests` {other})")
+        return at_most(maximum, samples.ratio("ours", "requests"), what=what, figure=f"{ours} (`requests` {other})")
 
-    yield row(cpu, "a new process up to its first answer, CPU time", _MOST_TO_START, 1000, "ms")
-    yield row(peak, "the same, peak memory", _MOST_MEMORY, _PEAK_UNIT / 2**20, "MiB")
-    told = "yes" if needs_requests else "no"
-    yield Row("`requests` is imported by `import chatarmin_os`", told, "", "no", not needs_requests)
+    yield row(cpu, "a new process up to its first answer, CPU time", _MAX_TO_START, 1000, "ms")
+    yield row(peak, "the same, peak memory", _MAX_MEMORY, _PEAK_UNIT / 2**20, "MiB")
+    answer = "yes" if needs_requests else "no"
+    yield Row("`requests` is imported by `import chatarmin_os`", answer, "", "no", not needs_requests)

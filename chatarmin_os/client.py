@@ -16,6 +16,7 @@ from chatarmin_os._json import JSON, describe, to_json
 from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os._request import Kind, Request
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
+from chatarmin_os.transports import options
 from chatarmin_os.transports.base import Transport
 
 if TYPE_CHECKING:
@@ -223,9 +224,7 @@ class ChatarminOS:
             >>> [tier.code for tier in quick.tiers.list()]
             ['free', 'trial', 'pro', 'enterprise']
         """
-        from chatarmin_os.transports.http import settings
-
-        settings.options(timeout, max_retries)
+        options.check(timeout, max_retries)
         return self._derive(lambda transport: transport.with_options(timeout=timeout, max_retries=max_retries))
 
     def _derive(self, convert: Callable[[Transport], Transport]) -> Self:

@@ -11,18 +11,19 @@ from chatarmin_os._input import Number
 from chatarmin_os._json import JSON
 from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.transports import options
 
 T = TypeVar("T", bound="Transport")
 
 
 class Transport(ABC):
-    """Whatever answers calls: HTTP, a recording, the in-memory fake, a wrapper around one of them.
+    """It answers calls: over HTTP, from a recording or a fake in memory, or as a wrapper around another transport.
 
-    Only `send` has to be written. A wrapper also passes on `send_many`, or batches become single calls below it, and
-    `with_options`, `fingerprint` and `name`.
+    A subclass has to define `send` only. A wrapper also passes on `send_many`, or batches become single calls below it,
+    and `with_options`, `fingerprint` and `name`.
 
     Attributes:
-        name: What recordings and reports call it; by default the name of its class.
+        name: The name in recordings and reports; by default the name of the class.
 
     Example:
         >>> class Shouting(Transport):
@@ -45,7 +46,7 @@ class Transport(ABC):
         name: str
     else:
 
-        @lockless_cached_property  # and no property: a subclass may assign it
+        @lockless_cached_property  # not a property: a subclass may assign it
         def name(self) -> str:
             """The name of the class."""
             return type(self).__name__
@@ -55,7 +56,7 @@ class Transport(ABC):
         """Return the answer to *call*, or raise a `ChatarminError`."""
 
     def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
-        """Return the answers in the order of *calls*, an error as a value, so that it hides no other answer."""
+        """Return the answers in the order of *calls*; an error is a value, so that it hides no other answer."""
         answers: list[JSON | ChatarminError] = []
         for call in calls:
             try:
@@ -67,7 +68,7 @@ class Transport(ABC):
     def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> Transport:
         """Return a transport to the same service with another deadline or number of retries.
 
-        By default it is this transport itself, which has neither.
+        By default that is this transport itself, which has neither.
 
         Args:
             timeout: Seconds for a whole call; None keeps the present value.
@@ -76,26 +77,25 @@ class Transport(ABC):
         Raises:
             InvalidInput: An invalid value; the argument is named.
         """
-        from chatarmin_os.transports.http import settings
-
-        settings.options(timeout, max_retries)
+        options.check(timeout, max_retries)
         return self
 
     def fingerprint(self) -> str | None:
-        """Return a text that is equal for the same product at the same service alone; None, the default, if unknown.
+        """Return a text that identifies the product at its service; None, the default, if unknown.
 
-        Caches that several processes share use it as a part of their keys. No secret can be read from it.
+        Two transports have the same text only if both are the same. Caches that several processes share use it as a
+        part of their keys. No secret can be read from it.
         """
         return None
 
     def close(self) -> None:  # noqa: B027 - most transports hold nothing open
-        """Let go of whatever the transport holds open."""
+        """Close the connections and files that the transport holds open."""
 
 
 def sharing(transport: T, **own: object) -> T:
-    """Return another transport that has the `__dict__` of *transport*, and *own* values of its slots.
+    """Return another transport that shares the `__dict__` of *transport* and has *own* values in its slots.
 
-    Whatever one of the two learns, opens or closes later holds for both.
+    Connections that one of the two opens or closes later are open or closed for both.
     """
     derived = type(transport).__new__(type(transport))
     for name, value in {"__dict__": transport.__dict__, **own}.items():

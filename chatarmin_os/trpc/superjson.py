@@ -1,9 +1,9 @@
-r"""superjson: JSON, and beside it the paths of what JSON cannot say.
+r"""superjson: JSON, with the paths of the values that JSON cannot express.
 
 `{"json": {"at": "2025-01-02T03:04:05.678Z"}, "meta": {"values": {"at": ["Date"]}, "v": 1}}`
 
-The tree under `values` has dot-joined paths; a node is a list of its type and of what lies inside, or an object of what
-lies inside. With `v` a `\` of a key is written `\\` and a `.` is `\.`; without it only `\.` is an escape.
+The tree under `values` has dot-joined paths; a node is a list of its type and its inner nodes, or an object of
+its inner nodes. With `v` a `\` of a key is written `\\` and a `.` is `\.`; without it only `\.` is an escape.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
 
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes of an answer, decoded."""
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""The maximum size of a response, after decompression."""
 
 _NUMBERS: dict[str, JSON] = {"Infinity": None, "-0": 0}
 _POISONOUS = frozenset({"__proto__", "constructor", "prototype"})
@@ -35,7 +35,7 @@ def encode(value: Any) -> JSON:
     """Return the envelope of *value*: JSON, or with instants, `UNSET`, large integers, sets, maps, infinities in it.
 
     Raises:
-        InvalidInput: On the way to one of these is a key that JavaScript must not see.
+        InvalidInput: The path of one of these has a key that JavaScript must not see.
 
     Example:
         >>> from datetime import UTC, datetime
@@ -49,7 +49,7 @@ def encode(value: Any) -> JSON:
 
 
 def _encoded(value: Any) -> tuple[JSON, Any]:  # noqa: PLR0911 - one return per kind of value
-    """Return the JSON of a value, and its node in the tree; None where it needs none."""
+    """Return the JSON of a value, and its node in the tree; None if it needs no node."""
     if value is UNSET:
         return None, ["undefined"]
     if isinstance(value, datetime):
@@ -70,7 +70,7 @@ def _encoded(value: Any) -> tuple[JSON, Any]:  # noqa: PLR0911 - one return per 
 
 
 def _inside(kind: str | None, items: list[tuple[Any, Any]], make: Callable[[list[JSON]], JSON]) -> tuple[JSON, Any]:
-    """Return the JSON of what holds *items*, and a node with theirs."""
+    """Return the JSON of a container of *items*, and a node with theirs."""
     parts, inside = [], {}
     for key, item in items:
         part, node = _encoded(item)
@@ -84,26 +84,26 @@ def _inside(kind: str | None, items: list[tuple[Any, Any]], make: Callable[[list
 
 def _escaped(key: str | int) -> str:
     if key in _POISONOUS:
-        raise InvalidInput(f"JavaScript must not see such a key here: {key}").at("input")
+        raise InvalidInput(f"must not have the key {key!r} here, which JavaScript does not keep").at("input")
     return str(key).replace("\\", "\\\\").replace(".", "\\.")
 
 
 class Repeats:
-    """How much a server may leave out of one body because it stands elsewhere in it, however many envelopes it has.
+    """A bound for the values that one body repeats by reference, in all its envelopes together.
 
-    Each repeat may hold others, so that a short body could come to any size. A listing may well repeat one object in
-    each of its rows; no service has a use for more.
+    Each repeat may hold others, so that a short body could grow to any size. A listing may well repeat one object in
+    each of its rows; no service needs more.
     """
 
     def __init__(self, size: int) -> None:
-        """Allow as much as is in proportion to a body of *size* characters."""
+        """Allow repeats in proportion to a body of *size* characters."""
         self._left = min(64 * size, 4 * 2**20 + 2 * size)
 
     def take(self, size: int) -> None:
-        """Put back *size* characters.
+        """Count a repeat of *size* characters.
 
         Raises:
-            ValueError: That is too much.
+            ValueError: The repeats have grown too large.
         """
         self._left -= size
         if self._left < 0:
@@ -111,24 +111,24 @@ class Repeats:
 
 
 def decode(envelope: JSON, repeats: Repeats | None = None) -> JSON:
-    """Return what an envelope means, in JSON: sets as lists, maps with text for keys as objects, undefined left out.
+    """Return the value of an envelope as JSON: sets as lists, maps with text keys as objects, without undefined values.
 
-    Instants stay the text they are; so does what has no counterpart in JSON, such as a regular expression or NaN.
-    What is not understood stays as it came, and a path that leads nowhere is ignored.
+    Instants stay text, and so do values without a counterpart in JSON, such as a regular expression or NaN. Unknown
+    types stay unchanged, and a path that leads nowhere is ignored.
 
     Args:
-        envelope: An object with `json`, and `meta` beside it.
-        repeats: What the repeats in the whole body may come to; default: in proportion to this envelope.
+        envelope: An object with `json`, and maybe `meta`.
+        repeats: The bound for the repeats in the whole body; default: in proportion to this envelope.
 
     Raises:
-        ValueError: The repeats come to more.
+        ValueError: The repeats are larger.
 
     Example:
         >>> decode({"json": {"n": "9007199254740993", "gone": None}, "meta": {"values": {"n": ["bigint"],
         ...     "gone": ["undefined"]}}})
         {'n': 9007199254740993}
     """
-    holder = {"": envelope.get("json")}  # so that the value itself has a place where it can be replaced, or left out
+    holder = {"": envelope.get("json")}  # the value itself may be replaced or removed too
     meta = envelope.get("meta")
     if isinstance(meta, dict):
         has_version = bool(meta.get("v"))
@@ -139,7 +139,7 @@ def decode(envelope: JSON, repeats: Repeats | None = None) -> JSON:
 
 
 def _apply(node: JSON, holder: Any, key: Any, *, has_version: bool) -> None:
-    """Convert what *holder* has at *key* as *node* says: first what lies inside, then the value itself."""
+    """Convert the value at *key* of *holder* according to *node*: first its inner values, then the value itself."""
     kind, inside = (node[0], node[1:]) if isinstance(node, list) and node else (None, [node])
     for below in inside:
         for path, deeper in below.items() if isinstance(below, dict) else ():
@@ -151,7 +151,7 @@ def _apply(node: JSON, holder: Any, key: Any, *, has_version: bool) -> None:
 
 
 def _followed(holder: Any, key: Any, path: str, *, has_version: bool) -> tuple[Any, Any] | None:
-    """Return the object and the key that a path leads to, None where it leads nowhere."""
+    """Return the object and the key that a path leads to, None if it leads nowhere."""
     for step in _steps(path, has_version=has_version):
         if isinstance(holder, dict) and key not in holder:
             return None  # it was undefined
@@ -190,9 +190,9 @@ def _bigint(holder: Any, key: Any) -> None:
 
 
 def _number(holder: Any, key: Any) -> None:
-    """Read infinity as no limit. NaN and minus infinity stay text, which no field for a number or an instant takes.
+    """Read infinity as no limit. NaN and minus infinity stay text, which no field for a number or an instant accepts.
 
-    As None they would read as unlimited, or as no expiry.
+    As None they would mean unlimited, or no expiry.
     """
     if isinstance(holder[key], str):
         holder[key] = _NUMBERS.get(holder[key], holder[key])
@@ -216,7 +216,7 @@ _CONVERSIONS: dict[str, Callable[[Any, Any], None]] = {
 
 
 def _share(equalities: JSON, holder: dict[str, Any], repeats: Repeats, *, has_version: bool) -> None:
-    """Put back what a server left out (null) because it stands elsewhere already; a cycle stays cut."""
+    """Restore the values that a server replaced by null because the body has them elsewhere; a cycle stays cut."""
     for original, place in _equal_places(equalities, holder, has_version=has_version):
         if place[0][place[1]] is None:
             text = json.dumps(original[0][original[1]])

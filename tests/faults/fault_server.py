@@ -1,4 +1,4 @@
-"""A service on loopback that fails as it is told, over raw sockets: to the byte, at every stage of a call.
+"""A service on loopback that fails on request, over raw sockets: to the byte, at every stage of a call.
 
     with FaultServer() as server, client_of(server) as client:
         server.will(closed, answered(b"<html>", "502 Bad Gateway"))   a behaviour per request, in order; then it is fine
@@ -6,7 +6,7 @@
         client.tiers.list()
         server.executed["tiers.list"]                                 how often it ran
 
-An answer echoes what was asked (see `samples.answer_to`), so that an answer to another call is noticed.
+A response echoes the input (see `samples.answer_to`), so that a response to another call is noticed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Line:
         self._buffer = b""
 
     def more(self) -> None:
-        """Read what there is."""
+        """Read the available bytes."""
         data = self.sock.recv(65536)
         if not data:
             raise _Over
@@ -105,7 +105,7 @@ class Line:
 
 
 class Visit:
-    """One request on a connection; a behaviour decides what becomes of it."""
+    """One request on a connection; a behaviour decides how it is answered."""
 
     def __init__(self, server: FaultServer, line: Line, head: bytes) -> None:
         self.line, self._server = line, server
@@ -119,7 +119,7 @@ class Visit:
         self._is_read = self.method == "GET"
 
     def read(self) -> list[Asked]:
-        """Read the request to its end, and return what it asks."""
+        """Read the request to its end, and return its calls."""
         if not self._is_read:
             self._text = self.line.some(int(self.headers.get("content-length", "0"))).decode()
             self._is_read = True
@@ -144,16 +144,16 @@ def message(
     body: bytes, status: str = "200 OK", headers: Mapping[str, str] | None = None, length: int | None = None
 ) -> bytes:
     """Return an answer of HTTP; a header that is given as empty text is left out."""
-    told = {
+    fields = {
         "Content-Type": "application/json",
         "Content-Length": str(len(body) if length is None else length),
         **(headers or {}),
     }
-    head = "".join(f"{name}: {value}\r\n" for name, value in told.items() if value)
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body
 
 
-def envelope(code: str, status: int, number: int, message: str = "told so") -> bytes:
+def envelope(code: str, status: int, number: int, message: str = "refused") -> bytes:
     """Return the body of a refusal by tRPC."""
     return json.dumps(
         {"error": {"message": message, "code": number, "data": {"code": code, "httpStatus": status}}}
@@ -299,7 +299,7 @@ def reset_in_body(visit: Visit) -> None:
     """Carry it out, and reset the connection in the middle of the answer."""
     body = visit.body()
     visit.line.send(message(body)[: -len(body) // 2])
-    time.sleep(0.05)  # so that what was sent is read, before the reset takes it away
+    time.sleep(0.05)  # the client reads the sent bytes before the reset discards them
     visit.line.reset()
 
 
@@ -405,26 +405,26 @@ class _Server:
             thread.start()
 
     def _accepted(self) -> Any:
-        """Return what its thread is told of the connection that has just come."""
+        """Return the settings of the thread of a new connection."""
 
-    def _served(self, line: Line, told: Any) -> None:
+    def _served(self, line: Line, given: Any) -> None:
         try:
             with suppress(_Over, OSError):
-                self._serve(line, told)
+                self._serve(line, given)
         finally:
             line.sock.close()
             self._open.discard(line)
 
-    def _serve(self, line: Line, told: Any) -> None:
+    def _serve(self, line: Line, given: Any) -> None:
         raise NotImplementedError
 
 
 class FaultServer(_Server):
-    """A service; what it does is told per connection and per request.
+    """A service with a behaviour per connection and per request.
 
     Attributes:
         url: The base URL for clients.
-        behaviour: What it does to requests where nothing else is told.
+        behaviour: The behaviour for requests without another one.
         accepting: The same of connections.
         executed: How often each procedure was carried out.
         keys: How often each idempotency key was.
@@ -465,7 +465,7 @@ class FaultServer(_Server):
         self._acceptings.extend(behaviours)
 
     def count(self, asked: list[Asked]) -> None:
-        """Write down what was carried out."""
+        """Count the executed calls."""
         with self._lock:
             for path, given in asked:
                 self.executed[path] += 1
@@ -478,10 +478,10 @@ class FaultServer(_Server):
         self.connections += 1
         return self._acceptings.popleft() if self._acceptings else self.accepting
 
-    def _serve(self, line: Line, told: Accepting | None) -> None:
+    def _serve(self, line: Line, given: Accepting | None) -> None:
         line.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if told:
-            told(line)
+        if given:
+            given(line)
         if self._tls:
             line.sock = tls = self._tls.wrap_socket(line.sock, server_side=True, do_handshake_on_connect=False)
             tls.do_handshake()
@@ -545,11 +545,24 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 
 @contextmanager
 def client_of(server: FaultServer | str, **settings: Any) -> Iterator[ChatarminOS]:
-    """Return a client of a server, or of a base URL, that knows the transformer."""
+    """Return a client of a server, or of a base URL, that knows the transformer and retries without a wait."""
     url = server if isinstance(server, str) else server.url
-    told: dict[str, Any] = {"timeout": 30.0, "transformer": "json", **settings}
-    with ChatarminOS(transport=HTTPTransport(told.pop("api_key", KEY), url, **told)) as client:
+    given: dict[str, Any] = {"timeout": 30.0, "transformer": "json", "backoff": lambda _: 0.0, **settings}
+    with ChatarminOS(transport=HTTPTransport(given.pop("api_key", KEY), url, **given)) as client:
         yield client
+
+
+def idle_connections(client: ChatarminOS) -> list[Any]:
+    """Return the connections that a client keeps."""
+    transport: Any = client.transport
+    pool = vars(transport._channel._session.adapters["http://"]).get("pool")
+    return list(pool.pool.queue) if pool else []
+
+
+def age(client: ChatarminOS, seconds: float) -> None:
+    """Let the idle connections of a client have been idle for so much longer."""
+    for connection in idle_connections(client):
+        connection.idle_since -= seconds
 
 
 def dead_port() -> int:

@@ -1,4 +1,4 @@
-"""A request and a right answer of every procedure, and what a right answer is."""
+"""A request and a correct response of every procedure, and the check of a correct response."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def request_of(path: str, **changed: Any) -> Request[Any]:
 
 
 def answer_to(path: str, given: Any) -> Any:
-    """Return a right answer, which names what was asked for where the procedure's answers do."""
+    """Return a correct response, which echoes the input if the procedure's responses do."""
     answer = deepcopy(ANSWERS.get(path, {"path": path, "input": given}))
     asked = given if isinstance(given, dict) else {}
     for key, value in asked.items():

@@ -43,12 +43,12 @@ if TYPE_CHECKING:
     from chatarmin_os._request import Request
 
 DEADLINE = 0.6
-MOST = DEADLINE * 1.05
+MAX_SECONDS = DEADLINE * 1.05
 TRIES = 3  # a machine that is busy with other things may be late, but not each time
 
 
 class Surroundings(NamedTuple):
-    """What a kind of slowness may change."""
+    """The environment that a kind of slowness may change."""
 
     patch: pytest.MonkeyPatch
     authority: trustme.CA
@@ -63,7 +63,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, authority: trustme.CA) -> Surroundings:
-    """Return what may be changed; the environment says nothing of proxies."""
+    """Return the environment, without proxies."""
     bundle = str(tmp_path / "ca.pem")
     authority.cert_pem.write_to_path(bundle)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "curl_ca_bundle"):
@@ -119,8 +119,8 @@ def _two_holes(around: Surroundings) -> Iterator[str]:
     """Have two addresses, neither of which answers."""
     with _backlog(around) as url:
         port = int(url.split(":")[2].partition("/")[0])
-        told = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 2
-        around.patch.setattr(socket, "getaddrinfo", lambda *_, **__: told)
+        addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))] * 2
+        around.patch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         yield f"https://service.test{BASE}"
 
 
@@ -190,7 +190,7 @@ def _timed(act: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _in_time(client: ChatarminOS, request: Request[Any], others: int = 2) -> list[Any]:
-    """Return what a call comes to, alone and in a batch at the same time, having checked that it comes in time."""
+    """Return the result of a call, alone and in a batch at the same time, after a check that it ended in time."""
     spent = []
     for _ in range(TRIES):
         with ThreadPoolExecutor(2) as threads:
@@ -198,7 +198,7 @@ def _in_time(client: ChatarminOS, request: Request[Any], others: int = 2) -> lis
             batch = threads.submit(_timed, lambda: client.batch([request] * others))
         (answer, first), (answers, second) = alone.result(), batch.result()
         spent.append(max(first, second))
-        if spent[-1] <= MOST:
+        if spent[-1] <= MAX_SECONDS:
             return [answer, *answers]
     raise AssertionError(f"a deadline of {DEADLINE} seconds, and it took {spent}")
 
@@ -229,8 +229,10 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(surroundings: 
     with Backlog() as hole, FaultServer() as server:
         if not hole.is_full:
             pytest.skip("this system takes more connections than it was asked to")
-        told = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (hole.port, server.port)]
-        surroundings.patch.setattr(socket, "getaddrinfo", lambda *_, **__: told)
+        addresses = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (hole.port, server.port)
+        ]
+        surroundings.patch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         with client_of(f"http://service.test{BASE}", timeout=DEADLINE, allow_http=True) as client:
             results = _in_time(client, request_of(SMALL))
 
@@ -249,7 +251,7 @@ def test_repeats_do_not_outlast_the_deadline(retries: int) -> None:
 
 @pytest.mark.parametrize("wait", ["30", "0.7", "Wed, 01 Jan 2200 00:00:00 GMT"])
 def test_a_wait_that_does_not_fit_is_not_waited_for(wait: str) -> None:
-    """A `Retry-After` beyond the deadline is told at once, without a further try."""
+    """A `Retry-After` beyond the deadline raises its error at once, without a further attempt."""
     with FaultServer() as server, client_of(server, timeout=DEADLINE) as client:
         server.behaviour = refused("TOO_MANY_REQUESTS", 429, -32029, wait=wait)
         results = _in_time(client, request_of(SMALL))
@@ -280,10 +282,10 @@ def test_a_batch_of_many_round_trips_has_one_deadline() -> None:
             server.behaviour = stalled
             errors, seconds = _timed(lambda: client.batch(asked))
         spent.append(seconds)
-        if seconds <= MOST:
+        if seconds <= MAX_SECONDS:
             break
 
-    assert min(spent) <= MOST
+    assert min(spent) <= MAX_SECONDS
     assert [type(error) for error in errors] == [TimedOut] * 180
     assert [error.request for error in errors] == asked
     assert [error.outcome for error in errors] == ["unknown"] * 50 + ["not_sent"] * 130
@@ -292,8 +294,8 @@ def test_a_batch_of_many_round_trips_has_one_deadline() -> None:
 @pytest.mark.parametrize("behaviour", [stalled, refused("SERVICE_UNAVAILABLE", 503)], ids=["stalls", "fails"])
 def test_finding_the_transformer_out_has_no_time_of_its_own(surroundings: Surroundings, behaviour: Behaviour) -> None:
     """A mutation before which the transformer must be found out has one deadline with that; it is not sent."""
-    told: dict[str, Any] = {"timeout": DEADLINE, "transformer": "auto", "max_retries": 1000}
-    with _serving(behaviour)(surroundings) as url, client_of(url, **told) as client:
+    addresses: dict[str, Any] = {"timeout": DEADLINE, "transformer": "auto", "max_retries": 1000}
+    with _serving(behaviour)(surroundings) as url, client_of(url, **addresses) as client:
         results = _in_time(client, request_of("contacts.create"))
 
     assert all(isinstance(result, (TransportError, ServerError)) for result in results)
@@ -306,8 +308,8 @@ def test_many_threads_that_look_a_name_up_at_once_get_along(surroundings: Surrou
     sys.setswitchinterval(1e-6)
     try:
         with FaultServer() as server:
-            told = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
-            surroundings.patch.setattr(socket, "getaddrinfo", lambda *_, **__: told)
+            addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+            surroundings.patch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
             for turn in range(40):
                 with (
                     client_of(f"http://turn{turn}.test{BASE}", allow_http=True) as client,

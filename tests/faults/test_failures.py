@@ -1,4 +1,4 @@
-"""What goes wrong on the way ends in the right error, and never in an answer to another call."""
+"""Each failure of the network raises the right error, and no call gets the response to another one."""
 
 from __future__ import annotations
 
@@ -76,7 +76,6 @@ from chatarmin_os import (
     UnauthorizedError,
     UsageLimitError,
 )
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +112,6 @@ def _context(authority: Authority, host: str = "127.0.0.1", **certificate: Any) 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat without a wait, and let the environment say nothing of proxies and authorities."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -121,7 +119,7 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def context(authority: Authority) -> ssl.SSLContext:
-    """Return what a service speaks TLS with."""
+    """Return the TLS context of the service."""
     return _context(authority)
 
 
@@ -159,7 +157,7 @@ def _transport(client: ChatarminOS) -> Any:
 
 
 def _presentable(error: ChatarminError) -> None:
-    """Check what holds for every error: its text is short and clean, it has its request, and it pickles."""
+    """Check that the text of an error is short and clean, that it has its request, and that it pickles."""
     text = str(error)
     assert len(text) < 1000
     assert text.isprintable()
@@ -172,7 +170,7 @@ def _presentable(error: ChatarminError) -> None:
 
 
 class Case(NamedTuple):
-    """A failure, what it is for the caller, and how often a query is tried that may be tried three times."""
+    """A failure, the error that the caller gets, and the attempts of a query that may have three."""
 
     behaviour: Behaviour
     error: type[TransportError] | None  # None: either class would do
@@ -286,7 +284,7 @@ STALLED = {
 
 @pytest.mark.parametrize("case", [*LOST.values(), *GARBLED.values()], ids=[*LOST, *GARBLED])
 def test_what_goes_wrong_ends_in_its_error(server: FaultServer, case: Case) -> None:
-    """A lost connection is `ConnectionFailed`, what is no answer `InvalidResponse`; the outcome is unknown.
+    """A lost connection is `ConnectionFailed`, an invalid response `InvalidResponse`; the outcome is unknown.
 
     It is tried as often as may help, and the call after it gets its own answer.
     """
@@ -355,7 +353,7 @@ def test_a_batch_fails_whole(plain: FaultServer, name: str, batch: int) -> None:
 @pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("shape", ["length", "chunks"])
 def test_bytes_after_an_answer_are_nobodys(server: FaultServer, extra: bytes, shape: str, *, late: bool) -> None:
-    """What comes after an answer is not taken for the next call's: the connection is thrown away."""
+    """Bytes after a response are not read as the next response: the connection is closed."""
 
     def behave(visit: Visit) -> None:
         body = visit.body()
@@ -377,7 +375,7 @@ def test_bytes_after_an_answer_are_nobodys(server: FaultServer, extra: bytes, sh
 
 def _is_readable(client: ChatarminOS) -> bool:
     """Return whether there is something on the connection that a client keeps, or no connection."""
-    pool = _transport(client)._courier._session.adapters["http://"].__dict__.get("_pool")
+    pool = vars(_transport(client)._channel._session.adapters["http://"]).get("pool")
     kept = [one for one in pool.pool.queue if one is not None and one.sock is not None]
     return not kept or not kept[0].is_connected
 
@@ -399,13 +397,13 @@ def test_an_interim_answer_is_no_answer(server: FaultServer) -> None:
 def test_an_answer_that_follows_an_interim_one_later_is_not_left_to_the_next_call(server: FaultServer) -> None:
     """Interim answers of any number are passed over, however late the answer itself comes."""
 
-    def hinted(visit: Visit) -> None:
+    def with_hints(visit: Visit) -> None:
         for status in (b"103 Early Hints", b"102 Processing", b"103 Early Hints"):
             visit.line.send(b"HTTP/1.1 " + status + b"\r\nLink: <x>\r\n\r\n")
             visit.line.over.wait(0.05)
         visit.line.send(message(visit.body()))
 
-    server.will(hinted)
+    server.will(with_hints)
     with client_of(server, max_retries=0) as client:
         assert [_checked(client, name) for name in ("first", "second")] == ["first", "second"]
 
@@ -413,7 +411,7 @@ def test_an_answer_that_follows_an_interim_one_later_is_not_left_to_the_next_cal
 
 
 def test_a_connection_that_switches_to_another_protocol_is_not_kept(server: FaultServer) -> None:
-    """What follows status 101 is no HTTP, and no answer to anything."""
+    """The bytes after status 101 are not HTTP, and no response."""
     server.will(lambda visit: visit.line.send(b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"))
     with client_of(server, max_retries=0) as client:
         with pytest.raises(InvalidResponse):
@@ -457,10 +455,10 @@ def test_right_answers_come_over_one_connection(server: FaultServer, behaviour: 
         ("GATEWAY_TIMEOUT", 504, ServerError, 3),
     ],
 )
-def test_a_refusal_is_told_by_its_code(
+def test_refusal_has_the_class_of_its_code(
     server: FaultServer, code: str, status: int, kind: type[ApiError], attempts: int
 ) -> None:
-    """A refusal has the class of its code; only what may pass is tried again."""
+    """A refusal has the class of its code; only a temporary one is retried."""
     server.behaviour = refused(code, status)
     with client_of(server) as client:
         error = _error(client)
@@ -483,14 +481,14 @@ def test_a_refusal_reads_well_whatever_the_service_says(plain: FaultServer, text
 
 
 @pytest.mark.parametrize("key", [KEY, 'os_sk_"quoted"', "os_sk_back\\slash", "os_sk_a/b+c=<d>&e"])
-def test_a_key_that_is_echoed_is_blotted_out(plain: FaultServer, key: str) -> None:
+def test_echoed_key_is_redacted(plain: FaultServer, key: str) -> None:
     """A key that the service writes back is in no message and no data, also where JSON escapes its characters."""
-    told = {"message": f"bad key {key}", "code": -32001, "data": {"code": "UNAUTHORIZED", "httpStatus": 401, "k": key}}
+    body = {"message": f"bad key {key}", "code": -32001, "data": {"code": "UNAUTHORIZED", "httpStatus": 401, "k": key}}
     plain.will(
-        answered(json.dumps({"error": told}).encode(), "401 Unauthorized"),
+        answered(json.dumps({"error": body}).encode(), "401 Unauthorized"),
         answered(json.dumps({"oops": key}).encode(), "401 Unauthorized", {"X-Request-Id": key, "Content-Type": key}),
-        answered(json.dumps({"error": told}).replace("/", "\\/").encode(), "401 Unauthorized"),
-        answered(json.dumps({"error": told}).replace("<", "\\u003c").encode(), "401 Unauthorized"),
+        answered(json.dumps({"error": body}).replace("/", "\\/").encode(), "401 Unauthorized"),
+        answered(json.dumps({"error": body}).replace("<", "\\u003c").encode(), "401 Unauthorized"),
     )
     with client_of(plain, api_key=key) as client:
         errors = [_error(client) for _ in range(4)]
@@ -548,7 +546,7 @@ def _bomb(size: int, layers: int = 1) -> bytes:
     ("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)], ids=["one layer", "compressed twice"]
 )
 def test_a_bomb_does_not_explode(plain: FaultServer, encoding: str, layers: int) -> None:
-    """What would be decompressed to more than an answer may be is given up there, and is never tried again."""
+    """A response that decompresses to more than the maximum is an error at that point, and is never retried."""
     plain.behaviour = answered(_bomb(128, layers), headers={"Content-Encoding": encoding})
     with client_of(plain) as client:
         error, peak = _peak(client)
@@ -700,7 +698,7 @@ def _forgiving() -> Iterator[None]:
 
 
 def _speak_http(line: Line) -> None:
-    """Answer in the clear what is no request."""
+    """Respond in plain text to bytes that are no request."""
     line.more()
     line.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
     line.close()
@@ -791,11 +789,11 @@ def test_a_host_without_a_proxy_is_reached_directly(
     monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer, no_proxy: str
 ) -> None:
     """A host that NO_PROXY names is reached without."""
-    told = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", tunnelled.port))]
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", tunnelled.port))]
     with Proxy(tunnelled.port) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", no_proxy)
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: told)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         with client_of(tunnelled) as client:
             assert _checked(client, "direct") == "direct"
 

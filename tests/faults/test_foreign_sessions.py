@@ -1,4 +1,4 @@
-"""What becomes of a call is told truly also where a session of the user's own carried it, whatever that one does."""
+"""Errors report the outcome truly if a session of the user's own sent the call, whatever that session does."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from fault_server import KEY, FaultServer, answered, chunked, closed, cut, dead_port, envelope
+from fault_server import KEY, FaultServer, answered, closed, cut, dead_port, envelope, in_chunks, raw
 from requests.adapters import HTTPAdapter
 from samples import request_of
 from urllib3.util import Retry
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, InvalidResponse, NotFoundError
 from chatarmin_os.transports import HTTPTransport
-from chatarmin_os.transports.http import exchange
+from chatarmin_os.trpc.superjson import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ MUTATION = "companies.create"
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Run a service that fails as it is told."""
+    """Run a service that fails on request."""
     with FaultServer() as server:
         yield server
 
@@ -64,7 +64,7 @@ def test_a_lost_connection_is_the_end_of_what_must_not_run_twice(server: FaultSe
 
 
 class _Failover(HTTPAdapter):
-    """Sends what one address refuses to another."""
+    """An adapter that sends to another address if the first refuses."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__()
@@ -131,20 +131,19 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
     assert "result" in seen[0]
 
 
-def test_what_a_hook_has_read_is_bounded_too(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_that_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
     """An answer that is larger than any may be is none, whoever has read it."""
-    seen: list[str] = []
-    monkeypatch.setattr(exchange, "LARGEST_ANSWER", 10)
-    server.will(chunked)
+    seen: list[int] = []
+    server.will(raw(in_chunks(b" " * (MAX_RESPONSE_BYTES + 1), size=2**20)))
 
     with requests.Session() as session, _client(server.url, session) as client:
-        session.hooks["response"].append(lambda response, **_: seen.append(response.text))
-        with pytest.raises(InvalidResponse, match="more than 10 bytes"):
+        session.hooks["response"].append(lambda response, **_: seen.append(len(response.content)))
+        with pytest.raises(InvalidResponse, match="more than 67,108,864 bytes"):
             client.send(request_of("tiers.list"))
 
 
 def test_a_hook_that_raises_for_the_status_is_passed_over(server: FaultServer) -> None:
-    """The body decides what an answer is, not its status."""
+    """The body decides whether a response is valid, not the status."""
     server.will(answered(envelope("NOT_FOUND", 404, -32004), "404 Not Found"))
 
     with requests.Session() as session, _client(server.url, session) as client:

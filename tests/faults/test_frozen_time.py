@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import freezegun
 import pytest
 import time_machine
-from fault_server import FaultServer, client_of, dripped, refused, stalled, stalled_in_body
+from fault_server import FaultServer, age, client_of, dripped, refused, stalled, stalled_in_body
 
 import chatarmin_os
 from chatarmin_os import ChatarminOS, RateLimitError, TimedOut, _clock
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import RecordingTransport
-from chatarmin_os.transports.http import connections as _connections
 from chatarmin_os.transports.http import retry
+from chatarmin_os.transports.http.idle import MAX_IDLE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ def test_the_deadline_passes_while_time_stands_still(freeze: Callable[[], Any], 
 @frozen
 def test_the_deadline_spans_repeats_while_time_stands_still(freeze: Callable[[], Any]) -> None:
     """Waits and repeats end when the timeout is over, however many repeats are left."""
-    with FaultServer() as server, client_of(server, timeout=0.5, max_retries=1000) as client:
+    with FaultServer() as server, client_of(server, timeout=0.5, max_retries=1000, backoff=None) as client:
         server.behaviour = refused("SERVICE_UNAVAILABLE", 503)
         with freeze(), pytest.raises(chatarmin_os.ServerError):
             client.tiers.list()
@@ -85,13 +85,11 @@ def test_a_date_to_come_again_is_one_of_the_real_clock(freeze: Callable[[], Any]
 
 
 @frozen
-def test_an_idle_connection_ages_while_time_stands_still(
-    freeze: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_connection_ages_while_time_stands_still(freeze: Callable[[], Any]) -> None:
     """A connection that was idle for too long is not used again, though no time has passed for the test."""
-    monkeypatch.setattr(_connections, "MOST_IDLE", 0.01)
     with FaultServer() as server, client_of(server) as client, freeze():
         client.tiers.list()
+        age(client, MAX_IDLE_SECONDS - 0.02)
         time.sleep(0.05)
         client.tiers.list()
 
@@ -113,9 +111,9 @@ def test_a_recording_has_the_real_date(freeze: Callable[[], Any], tmp_path: Path
 def test_the_real_clock_runs_while_time_stands_still(freeze: Callable[[], Any]) -> None:
     """All the functions of the clock agree with those of `time` outside."""
     with freeze():
-        told = _clock.monotonic(), _clock.perf_counter(), _clock.wall(), _clock.now().timestamp()
+        instants = _clock.monotonic(), _clock.perf_counter(), _clock.wall(), _clock.now().timestamp()
 
-    assert told == pytest.approx((time.monotonic(), time.perf_counter(), time.time(), time.time()), abs=60)
+    assert instants == pytest.approx((time.monotonic(), time.perf_counter(), time.time(), time.time()), abs=60)
 
 
 @frozen
@@ -167,29 +165,29 @@ def test_the_package_asks_one_clock() -> None:
     assert found == {"_clock.py", "drift/check.py", "fake/service.py"}
 
 
-def test_waits_leave_the_generator_of_the_caller_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_leave_the_generator_of_the_caller_alone() -> None:
     """A caller who has seeded `random` draws the same numbers, whether calls were repeated or not."""
     waits: list[float] = []
-    monkeypatch.setattr(time, "sleep", waits.append)
     random.seed(11)
     before = random.getstate()
     for _ in range(2):
         random.seed(11)
-        with FaultServer() as server, client_of(server) as client:
+        with FaultServer() as server, client_of(server, backoff=None, sleep=waits.append) as client:
             server.will(refused("SERVICE_UNAVAILABLE", 503), refused("SERVICE_UNAVAILABLE", 503))
             client.tiers.list()
 
     assert random.getstate() == before
     assert len(set(waits)) == len(waits) == 4
-    assert all(0 <= wait <= retry.longest_wait(2) for wait in waits)
+    assert all(0 <= wait <= retry.max_wait(2) for wait in waits)
 
 
 FORKS = """
 import os, random
 from chatarmin_os.transports.http import retry
+from chatarmin_os.transports.http.idle import MAX_IDLE_SECONDS
 for _ in range(2):
     if os.fork() == 0:
-        print(retry.random.random(), random.Random(1).random(), flush=True)
+        print(retry.full_jitter(1), random.Random(1).random(), flush=True)
         os._exit(0)
     os.wait()
 """

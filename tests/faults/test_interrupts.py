@@ -39,21 +39,21 @@ HIT = 300  # interrupts
 
 
 class Interrupted(BaseException):
-    """What a signal raises: like KeyboardInterrupt it is no `Exception`."""
+    """The exception of a signal's handler: like KeyboardInterrupt it is no `Exception`."""
 
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Return a service that echoes what it is asked."""
+    """Return a service that echoes the input."""
     with FaultServer() as one:
         yield one
     gc.collect()
 
 
 def _pool(client: ChatarminOS) -> Any:
-    """Return what keeps the connections of a client, None before its first call."""
+    """Return the pool of a client, None before its first call."""
     transport: Any = client.transport
-    pool = transport._courier._session.adapters["http://"].__dict__.get("_pool")
+    pool = vars(transport._channel._session.adapters["http://"]).get("pool")
     return pool and pool.pool
 
 
@@ -65,7 +65,7 @@ def _lock_free(client: ChatarminOS) -> bool:
     forked while another thread had it. It is looked at, for to try it would not end.
     """
     transport: Any = client.transport
-    jar = transport._courier._session.cookies
+    jar = transport._channel._session.cookies
     return not hasattr(_pool(client), "mutex") and type(jar).extract_cookies is not CookieJar.extract_cookies
 
 
@@ -171,9 +171,9 @@ def _steps(client: ChatarminOS) -> int:
 
 
 def _kept(client: ChatarminOS) -> list[int]:
-    """Return the identities of the connections that a client keeps."""
+    """Return the identities of the sockets that a client keeps."""
     pool = _pool(client)
-    return [] if pool is None else [id(one) for one in pool.queue if one is not None]
+    return [] if pool is None else [id(connection.sock) for connection in pool.queue]
 
 
 @pytest.mark.parametrize("state", ["warm", "cold"])

@@ -1,4 +1,4 @@
-"""What a client keeps between calls, and what it lets through: idle connections, a budget, a caller's own alarm."""
+"""The state that a client keeps between calls (idle connections, a budget), and the caller's own alarms."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fault_server import FaultServer, client_of, closed, fine, stalled
+from fault_server import FaultServer, age, client_of, closed, fine, idle_connections, stalled
 from samples import request_of
 
 from chatarmin_os import ConnectionFailed
-from chatarmin_os.transports.http import connections
+from chatarmin_os.transports.http.idle import IdleStack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,19 +25,12 @@ THREADS = 20
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Run a service that fails as it is told."""
+    """Run a service that fails on request."""
     with FaultServer() as server:
         yield server
 
 
-def _kept(client: Any) -> list[Any]:
-    pool = vars(client.transport._courier._session.adapters["http://"])["_pool"]
-    return list(pool.pool.queue)
-
-
-def test_connections_of_a_burst_are_closed_when_they_are_too_old(
-    server: FaultServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connections_of_a_burst_are_closed_when_they_are_too_old(server: FaultServer) -> None:
     """A process does not hold as many connections as it ever had at once: calls close those that nobody used."""
     together = Barrier(THREADS)
 
@@ -49,16 +42,16 @@ def test_connections_of_a_burst_are_closed_when_they_are_too_old(
     with client_of(server) as client:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda _: client.tiers.list(), range(THREADS)))
-        assert len(_kept(client)) == THREADS
+        assert len(idle_connections(client)) == THREADS
         server.behaviour = fine
         client.tiers.list()
-        assert len(_kept(client)) == THREADS
+        assert len(idle_connections(client)) == THREADS
 
-        oldest = _kept(client)
-        monkeypatch.setattr(connections, "MOST_IDLE", -1.0)
+        oldest = idle_connections(client)
+        age(client, 56)
         client.tiers.list()
 
-        assert _kept(client) == []
+        assert len(idle_connections(client)) == 1
         assert all(connection.sock is None for connection in oldest)
 
 
@@ -72,7 +65,7 @@ def test_closing_old_connections_ends_where_another_thread_has_taken_the_last() 
             """Say that there is one."""
             return True
 
-    idle = connections._Idle(0)
+    idle = IdleStack()
     idle.queue = Taken()
 
     idle.close_old()
@@ -84,18 +77,18 @@ def test_calls_without_an_answer_give_no_repeats_back(server: FaultServer) -> No
     """While a service is down, calls that may not be repeated do not pay for repeats of others."""
     with client_of(server) as client:
         transport: Any = client.transport
-        while transport._budget.take():
+        while transport._sender.budget.take():
             pass
         for _ in range(10):
             server.will(closed)
             with pytest.raises(ConnectionFailed):
                 client.send(request_of("companies.create"))
 
-        assert transport._budget._left < 1
+        assert transport._sender.budget._left < 1
 
         client.send(request_of("companies.create"))
 
-        assert transport._budget._left > 0
+        assert transport._sender.budget._left > 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")

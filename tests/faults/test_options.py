@@ -1,4 +1,4 @@
-"""A client with other options: what it has of its own, what it shares with the one that it comes from, and its name."""
+"""A client with other options: its own state, the state that it shares with the original client, and its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from samples import request_of
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTransport, Transport
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +25,9 @@ if TYPE_CHECKING:
 URL = "https://os.example.com/api/v1"
 
 
-@pytest.fixture(autouse=True)
-def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeat without a wait."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
-
-
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Run a service that fails as it is told."""
+    """Run a service that fails on request."""
     with FaultServer() as server:
         yield server
 
@@ -79,11 +72,11 @@ class Plain(Transport):
         return []
 
 
-# What it has of its own
+# Its own state
 
 
 def test_retries_are_those_of_each_client(server: FaultServer) -> None:
-    """The derived client makes as many attempts as it was told, and the original as many as ever."""
+    """The derived client makes as many attempts as its option says, and the original as many as before."""
     with client_of(server) as client:
         assert attempts(client.with_options(max_retries=0), server) == 1
         assert attempts(client.with_options(max_retries=4), server) == 5
@@ -123,7 +116,7 @@ def test_an_invalid_number_of_retries_is_refused(max_retries: Any) -> None:
 
 
 def test_lazy_options_are_their_values(server: FaultServer) -> None:
-    """Settings read from a lazy object count as what they stand for, in a constructor too, or are refused by name."""
+    """Settings read from a lazy object count as their values, in a constructor too, or are refused by name."""
     three, zero = SimpleLazyObject(lambda: 3), SimpleLazyObject(lambda: 0)
     with ChatarminOS(KEY, base_url=server.url, timeout=SimpleLazyObject(lambda: 20), max_retries=three) as client:
         assert attempts(client, server) == 4
@@ -144,7 +137,7 @@ def test_options_are_given_by_name() -> None:
             one.with_options(1)
 
 
-# What it shares
+# Shared state
 
 
 def test_connections_are_shared(server: FaultServer) -> None:
@@ -179,7 +172,7 @@ def test_what_is_learned_of_the_service_is_shared(server: FaultServer, first: st
 
 
 def test_the_retry_budget_is_shared(server: FaultServer) -> None:
-    """What one client repeats is not left for the other, so that a service that is down is not stormed twice."""
+    """The retries of one client are gone for the other, so that a service that is down is not flooded twice."""
     with client_of(server, max_retries=0) as client:
         assert attempts(client.with_options(max_retries=20), server, failures=100) == 21
         assert attempts(client.with_options(max_retries=1), server) == 1
@@ -280,7 +273,7 @@ def test_a_recording_goes_on_in_the_same_file(server: FaultServer, tmp_path: Pat
 
 
 def test_wrappers_pass_on_what_a_transport_is(tmp_path: Path) -> None:
-    """Name and fingerprint of a recording are those of what is recorded."""
+    """Name and fingerprint of a recording are those of the recorded transport."""
     http = HTTPTransport(KEY, URL)
     recording = RecordingTransport(Wrapper(http), tmp_path / "calls.jsonl")
 
@@ -335,7 +328,7 @@ def test_a_fingerprint_is_that_of_a_product_at_a_service() -> None:
 
 
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
-    """Processes share what they keep under it, those of later versions too."""
+    """Processes share the entries that they keep under it, those of later versions too."""
     code = f"from chatarmin_os.transports import HTTPTransport; print(HTTPTransport({KEY!r}, {URL!r}).fingerprint())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
 
@@ -349,5 +342,5 @@ def test_an_auth_of_ones_own_has_no_fingerprint(settings: dict[str, Any]) -> Non
 
 
 def test_other_transports_have_no_fingerprint() -> None:
-    """What is no service has nothing to share."""
+    """A transport without a service has nothing to share."""
     assert [transport.fingerprint() for transport in (Plain(), FakeTransport())] == [None, None]

@@ -1,4 +1,4 @@
-"""Which calls are made again after which failure, as the service counts them: every procedure at every stage."""
+"""Which calls are retried after which failure, as the service counts them: every procedure at every stage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fault_server import (
     Accepting,
     Behaviour,
     FaultServer,
+    age,
     answered,
     client_of,
     closed,
@@ -40,8 +41,6 @@ from chatarmin_os import (
     ServerError,
     TransportError,
 )
-from chatarmin_os.transports.http import connections as _connections
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,11 +56,11 @@ class Stage(NamedTuple):
     """Where a call fails.
 
     Attributes:
-        fail: What the service does.
-        repeats: Which calls are made again: "any", "safe" or "never".
+        fail: The behaviour of the service.
+        repeats: Which calls are retried: "any", "safe" or "never".
         executes: Whether the service carries the call out each time it fails.
-        error: What the caller gets in the end.
-        outcome: What is known then, of an error that says so.
+        error: The final error.
+        outcome: The outcome that the error reports; None if it has none.
     """
 
     fail: Behaviour | Accepting
@@ -95,7 +94,7 @@ ON_REQUEST = {
     "502": Stage(refused("BAD_GATEWAY", 502, executes=True), "safe", True, ServerError),
     "503": Stage(refused("SERVICE_UNAVAILABLE", 503, executes=True), "safe", True, ServerError),
     "504": Stage(refused("GATEWAY_TIMEOUT", 504, executes=True), "safe", True, ServerError),
-    # The service's own failure: it would most likely be one again, and is not to be had by a network that mends.
+    # The service's own failure would most likely be one again, and the network has no part in it.
     "500": Stage(refused("INTERNAL_SERVER_ERROR", 500, executes=True), "never", True, ServerError),
     "500 as a page": Stage(answered(b"<html>", "500 Oh", HTML), "never", True, InvalidResponse, "unknown"),
     "501": Stage(refused("NOT_IMPLEMENTED", 501), "never", False, ServerError),
@@ -123,14 +122,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, bundle: str) -> None:
-    """Repeat without a wait."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
+    """Trust one authority."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
 
 
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
-    """Return a service that is fine as long as it is not told otherwise."""
+    """Return a service that works unless a test says otherwise."""
     with FaultServer() as one:
         yield one
 
@@ -163,18 +161,18 @@ def test_the_table_is_complete() -> None:
 
 
 class Found(NamedTuple):
-    """What became of a call: counted by the service, and told by the error."""
+    """The fate of a call, as the service counted it and as the error reports it."""
 
     error: type[BaseException]
     tried: int
     executed: int
     keys: int
-    told: tuple[str, int] | None
+    reported: tuple[str, int] | None
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_call_is_made_again_where_the_policy_says_so(name: str) -> None:
-    """What fails always is tried as often as the policy says, and counted by the service as often as it ran."""
+def test_call_is_retried_as_the_policy_says(name: str) -> None:
+    """A call that always fails is attempted as often as the policy says; the service counts each time that it ran."""
     stage = STAGES[name]
     expected, found = {}, {}
     for path in PATHS:
@@ -184,7 +182,7 @@ def test_a_call_is_made_again_where_the_policy_says_so(name: str) -> None:
             tries,
             executed=tries if stage.executes else 0,
             keys=int(path == "billing.trackUsage" and stage.executes),
-            told=(stage.outcome, tries) if stage.outcome else None,
+            reported=(stage.outcome, tries) if stage.outcome else None,
         )
         found[path] = _failing(path, name)
 
@@ -192,12 +190,12 @@ def test_a_call_is_made_again_where_the_policy_says_so(name: str) -> None:
 
 
 def _failing(path: str, name: str) -> Found:
-    """Return what becomes of a call that fails always at one stage."""
+    """Return the fate of a call that always fails at one stage."""
     stage, request = STAGES[name], _asked(path)
     with FaultServer() as server:
         url = server.url.replace("http:", "https:") if name in AT_ACCEPT else server.url
         if name in ON_REQUEST:
-            server.behaviour = stage.fail  # type: ignore[assignment]  # told by the table that it is in
+            server.behaviour = stage.fail  # type: ignore[assignment]  # the table has both kinds
         else:
             server.accepting = stage.fail  # type: ignore[assignment]  # the same
         with client_of(url, max_retries=RETRIES) as client, pytest.raises(stage.error) as raised:
@@ -214,7 +212,7 @@ def _failing(path: str, name: str) -> Found:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in AT_ACCEPT])
-def test_what_fails_once_is_answered_where_the_policy_says_so(name: str) -> None:
+def test_call_that_fails_once_is_answered_as_the_policy_says(name: str) -> None:
     """After one failure a call that may be repeated has its answer; else sending the error's request has it.
 
     Either way the service has one event, under one key.
@@ -233,7 +231,7 @@ def _failing_once(path: str, name: str) -> tuple[bool, int, int]:
     stage, request = STAGES[name], _asked(path)
     with FaultServer() as server, client_of(server, max_retries=RETRIES) as client:
         if name in ON_REQUEST:
-            server.will(stage.fail)  # type: ignore[arg-type]  # told by the table that it is in
+            server.will(stage.fail)  # type: ignore[arg-type]  # the table has both kinds
         else:
             server.will_accept(stage.fail)  # type: ignore[arg-type]  # the same
         failed = False
@@ -247,7 +245,7 @@ def _failing_once(path: str, name: str) -> tuple[bool, int, int]:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
-def test_a_call_that_never_leaves_is_made_again(retries: int) -> None:
+def test_call_that_was_not_sent_is_retried(retries: int) -> None:
     """Where nobody listens any call is tried as often as it may be; nothing is sent."""
     dead = f"http://127.0.0.1:{dead_port()}{BASE}"
     for path in PATHS:
@@ -259,7 +257,7 @@ def test_a_call_that_never_leaves_is_made_again(retries: int) -> None:
         assert raised.value.request is request
 
 
-def test_what_may_have_run_once_stays_unknown(server: FaultServer) -> None:
+def test_outcome_stays_unknown_after_one_attempt_that_may_have_run(server: FaultServer) -> None:
     """A call that was lost after sending and then never left is unknown: it may have run the first time."""
 
     def last(visit: Any) -> None:
@@ -281,11 +279,11 @@ def test_what_may_have_run_once_stays_unknown(server: FaultServer) -> None:
 @pytest.mark.parametrize(
     "name", ["closed after executing", "closed in the answer", "502 as a page", "503", "429", "500"]
 )
-def test_of_a_batch_only_those_are_made_again_that_may_be(server: FaultServer, name: str) -> None:
+def test_only_safe_calls_of_a_batch_are_retried(server: FaultServer, name: str) -> None:
     """A batch that is lost is sent again without the calls that may not be repeated; these fail."""
     stage = ON_REQUEST[name]
     asked = [request_of(path) for path in ("companies.update", "companies.create", "contacts.create", "links.reset")]
-    server.will(stage.fail)  # type: ignore[arg-type]  # told by the table that it is in
+    server.will(stage.fail)  # type: ignore[arg-type]  # the table has both kinds
     with client_of(server) as client:
         answers: list[Any] = client.batch(asked)
 
@@ -315,70 +313,61 @@ def test_a_connection_that_the_service_closed_costs_nothing(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", KINDS.values(), ids=list(KINDS))
-def test_what_may_not_be_repeated_is_not_sent_on_a_stale_connection(
-    monkeypatch: pytest.MonkeyPatch, server: FaultServer, path: str
-) -> None:
+def test_call_that_may_not_be_repeated_avoids_a_stale_connection(server: FaultServer, path: str) -> None:
     """A call that may not be made twice opens a connection of its own where the other was idle; others do not."""
     with client_of(server) as client:
         client.send(request_of(path))
         client.send(request_of(path))
         assert server.connections == 1
 
-        monkeypatch.setattr(_connections, "MOST_IDLE_ONCE", 0.01)
-        time.sleep(0.02)
+        age(client, 2)
         client.send(request_of(path))
 
     assert server.connections == (2 if path == KINDS["once"] else 1)
 
 
 def test_a_batch_with_a_call_that_may_not_be_repeated_is_not_sent_on_a_stale_connection(
-    monkeypatch: pytest.MonkeyPatch, server: FaultServer
+    server: FaultServer,
 ) -> None:
     """One call of a batch that may not be made twice is enough for a connection of its own."""
-    monkeypatch.setattr(_connections, "MOST_IDLE_ONCE", 0.01)
     with client_of(server) as client:
         client.send(request_of("contacts.create"))
-        time.sleep(0.02)
+        age(client, 2)
         client.batch([request_of("contacts.create"), request_of("onboard")])
         assert server.connections == 1
-        time.sleep(0.02)
+        age(client, 2)
         client.batch([request_of("contacts.create"), request_of("links.create")])
 
     assert server.connections == 2
 
 
-def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(
-    monkeypatch: pytest.MonkeyPatch, server: FaultServer
-) -> None:
+def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(server: FaultServer) -> None:
     """A connection that nobody used for long is not used again, whatever the call."""
-    monkeypatch.setattr(_connections, "MOST_IDLE", 0.01)
     with client_of(server) as client:
         client.tiers.list()
-        time.sleep(0.02)
+        age(client, 56)
         client.tiers.list()
 
     assert server.connections == 2
 
 
 @pytest.mark.parametrize("path", [KINDS["query"], KINDS["once"]])
-def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(
-    monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(path: str) -> None:
     """Where the service closes connections around the moment a call is sent, no call that can be saved fails.
 
     One that may not be repeated keeps off connections of that age.
     """
-    monkeypatch.setattr(_connections, "MOST_IDLE_ONCE", 0.01)
     with FaultServer(idle=0.03) as server, client_of(server) as client:
         for turn in range(25):
             assert _is_answer(path, client.send(request_of(path)))
             time.sleep(0.029 + turn % 5 * 0.0005)
+            age(client, 2)
 
 
 # Storms
 
 
-def test_a_service_that_is_down_is_not_stormed() -> None:
+def test_service_that_is_down_is_not_flooded() -> None:
     """Repeats have a budget: of many calls at a port where nobody listens few are repeated."""
     attempts = []
     with client_of(f"http://127.0.0.1:{dead_port()}{BASE}") as client:
@@ -393,9 +382,9 @@ def test_a_service_that_is_down_is_not_stormed() -> None:
 
 
 @pytest.mark.parametrize("name", ["closed after executing", "502 as a page", "503", "429"])
-def test_a_service_that_fails_is_not_stormed(server: FaultServer, name: str) -> None:
+def test_failing_service_is_not_flooded(server: FaultServer, name: str) -> None:
     """Of many calls that a service fails few are repeated; when it is well again, repeats come back."""
-    server.behaviour = ON_REQUEST[name].fail  # type: ignore[assignment]  # told by the table that it is in
+    server.behaviour = ON_REQUEST[name].fail  # type: ignore[assignment]  # the table has both kinds
     with client_of(server) as client:
         for _ in range(100):
             with pytest.raises(ChatarminError):
@@ -439,7 +428,7 @@ def test_usage_keeps_its_key_over_attempts_and_errors(server: FaultServer) -> No
     assert list(server.ledger.values()) == [7]
 
 
-def test_a_call_that_waits_in_vain_leaves_a_clean_client(server: FaultServer) -> None:
+def test_timed_out_handshake_leaves_a_clean_client(server: FaultServer) -> None:
     """After a handshake that never comes about the same client works as soon as the service does."""
     server.will_accept(stall_at_accept)
     with client_of(server, timeout=0.1) as client:

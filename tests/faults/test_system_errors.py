@@ -58,7 +58,7 @@ def _failing(name: str, number: int, when: Callable[[], bool]) -> Any:
 def test_what_the_system_says_of_a_connection_is_a_lost_connection(
     moment: str, whose: str, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Never an error of Python's own, and never "the time was up": the outcome is told, and the system's reason."""
+    """The error is of the package and no timeout; it has the outcome and the system's reason."""
     if not hasattr(errno, code):
         pytest.skip("another system")
     number, is_armed = getattr(errno, code), False
@@ -87,7 +87,7 @@ def test_what_the_system_says_of_a_connection_is_a_lost_connection(
 def test_what_the_system_says_of_a_connection_with_tls_is_a_lost_connection(
     moment: str, whose: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    """The same for what happens during the handshake and after it."""
+    """The same for errors during the handshake and after it."""
     if not hasattr(errno, code):
         pytest.skip("another system")
     number = getattr(errno, code)
@@ -109,7 +109,7 @@ def test_what_the_system_says_of_a_connection_with_tls_is_a_lost_connection(
         with pytest.raises(ConnectionFailed) as failed:
             client.send(request_of("features.setAccess"))
         while moment == "recv_into" and not server.executed:
-            time.sleep(0.01)  # a server that is closed while it reads over TLS would read what is encrypted
+            time.sleep(0.01)  # a server that is closed while it reads over TLS would read encrypted bytes
         monkeypatch.undo()
 
     assert "the time was up" not in str(failed.value)
@@ -128,7 +128,7 @@ class OwnError(OSError):
 
 
 class SoftLimit(Exception):  # noqa: N818 - as Celery's
-    """What a task queue raises when a task takes too long."""
+    """The exception of a task queue for a task that takes too long."""
 
 
 EXCEPTIONS: dict[str, Callable[[], BaseException]] = {
@@ -176,7 +176,7 @@ MOMENTS = {"recv": _receiving, "connect": _connecting, "look-up": _looking_up, "
 
 @pytest.fixture
 def _collected() -> Iterator[None]:
-    """Collect what urllib3 leaves behind: a socket, where what strikes as it connects is no error of the system."""
+    """Collect the socket that urllib3 leaves open if an exception that is no system error interrupts the connecting."""
     yield
     gc.collect()
 
@@ -188,8 +188,8 @@ def _collected() -> Iterator[None]:
 @whose_session
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("kind", EXCEPTIONS)
-def test_what_a_signal_raises_comes_out_as_it_is(kind: str, moment: str, whose: str) -> None:
-    """Whatever it is and whenever it strikes, the caller gets the very exception, and nothing is repeated."""
+def test_exception_of_a_signal_is_not_changed(kind: str, moment: str, whose: str) -> None:
+    """The caller gets the same exception object, whatever it is and whenever it strikes, and nothing is retried."""
     own = EXCEPTIONS[kind]()
 
     def interrupt(_: int, __: object) -> None:
@@ -209,7 +209,7 @@ def test_what_a_signal_raises_comes_out_as_it_is(kind: str, moment: str, whose: 
 
 
 def test_a_handler_may_be_a_method_of_any_signature() -> None:
-    """What counts is that Python handed it the frame that it interrupted."""
+    """A handler is recognised by its argument, the interrupted frame."""
 
     class Guard:
         def __call__(self, *received: object) -> None:

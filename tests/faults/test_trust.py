@@ -18,7 +18,6 @@ from fault_server import KEY, FaultServer, Proxy, client_of, fine
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput
 from chatarmin_os.transports import HTTPTransport
-from chatarmin_os.transports.http import retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +32,6 @@ VARIABLES = ("OS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "OS_CLIENT_
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat without a wait, and let the environment say nothing of proxies and trust."""
-    monkeypatch.setattr(retry, "longest_wait", lambda _: 0.0)
     for name in (*VARIABLES, "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
 
@@ -52,7 +50,7 @@ def other() -> trustme.CA:
 
 @pytest.fixture
 def context(ca: trustme.CA) -> ssl.SSLContext:
-    """Return what the service speaks TLS with."""
+    """Return the TLS context of the service."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ca.issue_cert("127.0.0.1").configure_cert(context)
     return context
@@ -86,7 +84,7 @@ def written(path: Path, *contents: bytes) -> Path:
 
 
 def checked(client: ChatarminOS, code: str = "seats") -> str | None:
-    """Make a call, and return what came of it."""
+    """Make a call, and return its result."""
     return client.features.check(company_id="c1", feature_code=code).feature_code
 
 
@@ -135,7 +133,7 @@ def test_a_path_stays_that_of_its_file(
 def test_other_authorities_are_not_trusted_then(
     server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is passed takes the place of the environment's authorities, and is not added to them."""
+    """The argument replaces the authorities of the environment, and is not added to them."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(written(tmp_path / "ca.pem", pem_of(ca))))
 
     with (
@@ -366,7 +364,7 @@ def test_a_change_does_not_disturb_a_call_under_way(
     assert answers == ["b", "a", "c"]
 
 
-# What cannot be used
+# Invalid files
 
 
 @pytest.fixture
@@ -467,21 +465,23 @@ def test_a_key_without_a_certificate_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("given", NO_PATHS)
 @pytest.mark.parametrize("name", ["verify", "cert"])
-def test_what_is_no_path_is_refused(name: str, given: Any) -> None:
+def test_invalid_path_is_refused(name: str, given: Any) -> None:
     """Authorities are one path, a certificate one or two."""
     settings: dict[str, Any] = {name: given}
 
-    with pytest.raises(InvalidInput, match=f"^{name}: expected the path of") as refused:
+    with pytest.raises(InvalidInput, match=f"^{name}: must be the path of") as refused:
         HTTPTransport(KEY, URL, **settings)
 
     assert refused.value.field == name
 
 
 def test_verification_cannot_be_turned_off() -> None:
-    """`verify=False`, as requests takes it, is refused, and the refusal says what to do instead."""
+    """`verify=False`, as requests takes it, is refused, and the refusal names the alternative."""
     nothing: Any = False
 
-    with pytest.raises(InvalidInput, match=r"^verify: TLS is always verified; pass the path of") as refused:
+    with pytest.raises(
+        InvalidInput, match=r"^verify: must not be False, TLS is always verified; pass the path of"
+    ) as refused:
         HTTPTransport(KEY, URL, verify=nothing)
 
     assert refused.value.field == "verify"
@@ -511,10 +511,10 @@ class TLSProxy(Proxy):
         super().__init__(port)
         self.url = f"https://127.0.0.1:{self.port}"
 
-    def _serve(self, line: Line, told: Any) -> None:
+    def _serve(self, line: Line, given: Any) -> None:
         line.sock = tls = self._context.wrap_socket(line.sock, server_side=True)
         self.certificates.append(tls.getpeercert())
-        super()._serve(line, told)
+        super()._serve(line, given)
 
 
 def test_a_proxy_is_trusted_alike_and_not_shown_the_certificate(

@@ -193,7 +193,15 @@ def test_the_top_exports_all_models_requests_and_errors() -> None:
 
 def test_the_transports_are_exported() -> None:
     """The three kinds of transports, their interface and the calls that they answer are in one package."""
-    names = {"Call", "FakeTransport", "HTTPTransport", "RecordingTransport", "ReplayTransport", "Transport"}
+    names = {
+        "Call",
+        "FakeTransport",
+        "FunctionTransport",
+        "HTTPTransport",
+        "RecordingTransport",
+        "ReplayTransport",
+        "Transport",
+    }
 
     assert set(chatarmin_os.transports.__all__) == names
     assert chatarmin_os.transports.FakeTransport is chatarmin_os.fake.FakeTransport

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 class Echo:
-    """Connections by number, and what is held back on them."""
+    """Connections by number, and the responses that are held back."""
 
     def __init__(self) -> None:
         """Start without connections."""
@@ -46,7 +46,7 @@ class Echo:
             writer.close()
 
     async def answered(self, reader: asyncio.StreamReader, number: int) -> Any:
-        """Read one request and return what it is answered."""
+        """Read one request and return the response."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         target = urlsplit(head.split(" ", 2)[1])
         _, has_body, rest = head.lower().partition("content-length:")
@@ -76,7 +76,7 @@ class Echo:
             del self.gathered[many], self.gatherings[many]
         await gathering.wait()
 
-    def told(self) -> str:
+    def report(self) -> str:
         """Return the state as one line."""
         waiting = sum(self.gathered.values())
         return json.dumps({"opened": self.opened, "open": len(self.open), "waiting": waiting})
@@ -106,7 +106,7 @@ async def main(certificate: str | None) -> None:
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     while await commands.readline():
-        sys.stdout.write(f"{echo.told()}\n")
+        sys.stdout.write(f"{echo.report()}\n")
         sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: the echo and its certificate, programs of their own, questions with answers."""
+"""Helpers of this folder: the echo service and its certificate, programs in their own processes, checked calls."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Certificate(NamedTuple):
     authority: Path
 
     @classmethod
-    def made(cls, folder: Path) -> Self:
-        """Make a new one, of a new authority."""
+    def issue(cls, folder: Path) -> Self:
+        """Return a certificate of a new authority."""
         authority = trustme.CA()
         paths = cls(folder / "chain.pem", folder / "authority.pem")
         authority.cert_pem.write_to_path(str(paths.authority))
@@ -46,7 +46,7 @@ class Echo:
 
     Attributes:
         url: The base URL for clients.
-        environment: What a process needs to trust it.
+        environment: The variables with which a process trusts it.
     """
 
     def __init__(self, certificate: Certificate | None = None) -> None:
@@ -67,31 +67,31 @@ class Echo:
         assert self._process.stdout
         return self._process.stdout.readline()
 
-    def _told(self) -> dict[str, int]:
+    def _numbers(self) -> dict[str, int]:
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        told: dict[str, int] = json.loads(self._line())
-        return told
+        numbers: dict[str, int] = json.loads(self._line())
+        return numbers
 
     @property
     def opened(self) -> int:
         """How many connections were ever opened."""
-        return self._told()["opened"]
+        return self._numbers()["opened"]
 
     @property
     def open(self) -> int:
         """How many of them no end was seen of."""
-        return self._told()["open"]
+        return self._numbers()["open"]
 
     @property
     def waiting(self) -> int:
         """How many calls wait for others to come."""
-        return self._told()["waiting"]
+        return self._numbers()["waiting"]
 
 
 def eventually(act: Callable[[], Any], expected: Any) -> None:
-    """Wait until *act* gives what is expected, for what other processes do takes its time."""
+    """Wait until *act* returns the expected value, for other processes take their time."""
     until = time.monotonic() + HANGS
     while (got := act()) != expected:
         assert time.monotonic() < until, f"{got!r} and never {expected!r}"
@@ -101,7 +101,7 @@ def eventually(act: Callable[[], Any], expected: Any) -> None:
 def asked(client: ChatarminOS, code: str, company_id: str = "c") -> int:
     """Ask about a feature, see to it that the answer is to this question, and return the connection's number."""
     access = client.features.check(company_id=company_id, feature_code=code)
-    assert access.feature_name == code, f"asked about {code} and was told about {access.feature_name}"
+    assert access.feature_name == code, f"asked about {code} and got {access.feature_name}"
     assert isinstance(access.current_usage, int)
     return access.current_usage
 

@@ -2,7 +2,7 @@
 
     python -W error forking.py FUNCTION [own | given] [ARGUMENT]     with `given`, on a session of the user's own
 
-Each prints what it came to as JSON. A child process that hangs is ended, with the place on standard error.
+Each prints its result as JSON. A child process that hangs is ended, with the place on standard error.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from chatarmin_os.transports import HTTPTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Python warns of forks beside threads from 3.12 on, and rightly so; here such forks are what is tested.
+# Python warns of forks beside threads from 3.12 on, and rightly so; these tests are about such forks.
 warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
 
 CHILDREN, THREADS, CALLS = 6, 4, 10
@@ -54,7 +54,7 @@ def made(whose: str) -> ChatarminOS:
 
 
 def child(act: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-    """Let a child process do something; return how to wait for what it came to."""
+    """Let a child process do something; return a function that waits for its result."""
     reading, writing = os.pipe()
     process = os.fork()
     if not process:
@@ -69,14 +69,14 @@ def child(act: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
         os._exit(0)
     os.close(writing)
 
-    def came_to() -> Any:
+    def result_of() -> Any:
         with os.fdopen(reading) as pipe:
             text = pipe.read()
         _, status = os.waitpid(process, 0)
         assert status == 0, f"a child process ended with {os.waitstatus_to_exitcode(status)}"
         return json.loads(text)
 
-    return came_to
+    return result_of
 
 
 def by_threads(name: str, threads: int = THREADS, calls: int = CALLS) -> list[int]:
@@ -100,7 +100,7 @@ def busy(threads: int = 8) -> Iterator[None]:
         while not over.is_set():
             try:
                 asked(client, f"busy_{next(numbers)}")
-            except BaseException as error:  # noqa: BLE001 - told below
+            except BaseException as error:  # noqa: BLE001 - reported below
                 wrong.append(error)
                 return
 
@@ -116,7 +116,7 @@ def busy(threads: int = 8) -> Iterator[None]:
     assert not wrong, wrong[0]
 
 
-# What is run
+# The programs
 
 
 def children() -> Any:
@@ -125,9 +125,9 @@ def children() -> Any:
     # When
     waiting = [child(by_threads, f"child_{number}") for number in range(CHILDREN)]
     own = [asked(client, f"parent_{call}") for call in range(CALLS)]
-    came_to = [came_to() for came_to in waiting]
+    result_of = [result_of() for result_of in waiting]
     # Then
-    return {"parent": [before, *own, asked(client, "after")], "children": came_to}
+    return {"parent": [before, *own, asked(client, "after")], "children": result_of}
 
 
 def grandchildren() -> Any:
@@ -157,7 +157,7 @@ def closing() -> Any:
 
 
 def closed_by_threads() -> Any:
-    """Fork a child whose first calls are made by many threads, and which closes the client and lives on until told."""
+    """Fork a child whose threads make its first calls, which closes the client and lives until the parent ends it."""
     asked(client, "before")
 
     def close() -> None:
@@ -178,18 +178,18 @@ def closed_by_threads() -> Any:
 
 def lazily() -> Any:
     """Fork children that make the first calls of a lazy client, and make its parent's first call after that."""
-    global client  # noqa: PLW0603 - what threads ask
+    global client  # noqa: PLW0603 - the threads use it
     client = ChatarminOS.lazy(timeout=HANGS, allow_http=True)
     waiting = [child(by_threads, f"child_{number}") for number in range(CHILDREN)]
-    came_to = [came_to() for came_to in waiting]
+    result_of = [result_of() for result_of in waiting]
     with client:
-        return {"parent": [asked(client, "parent"), asked(client, "again")], "children": came_to}
+        return {"parent": [asked(client, "parent"), asked(client, "again")], "children": result_of}
 
 
 def beside_calls() -> Any:
     """Fork again and again while other threads are in the middle of calls."""
     sys.setswitchinterval(1e-5)
-    asked(client, "before")  # what Python imports at a first call is locked by Python itself, which forks do not undo
+    asked(client, "before")  # a fork does not undo the import locks that Python takes at a first call
     with busy():
         answers = [child(by_threads, f"child_{turn}", 2, 2)() for turn in range(15)]
     return sum(len(numbers) for numbers in answers)
@@ -211,10 +211,10 @@ def beside_locks() -> Any:
     thread = Thread(target=hold)
     thread.start()
     held.wait()
-    came_to = child(asked, client, "child")
+    result_of = child(asked, client, "child")
     over.set()
     thread.join()
-    return {"parent": [before, asked(client, "after")], "children": [[came_to()]]}
+    return {"parent": [before, asked(client, "after")], "children": [[result_of()]]}
 
 
 def locks_of(one: object) -> list[Any]:
@@ -241,9 +241,9 @@ def beside_a_look_up() -> Any:
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(asked, client, "parent")
         begun.wait()
-        came_to = child(asked, client, "child")()
+        result_of = child(asked, client, "child")()
         over.set()
-        return [asking.result(), came_to]
+        return [asking.result(), result_of]
 
 
 def pool_of_processes() -> Any:
@@ -291,7 +291,7 @@ def exiting() -> Any:
 
 
 if __name__ == "__main__":
-    faulthandler.register(signal.SIGALRM, chain=True)  # it tells where, and then the signal ends the process
+    faulthandler.register(signal.SIGALRM, chain=True)  # it prints the stack, and then the signal ends the process
     program, whose = sys.argv[1:]
     client = made(whose)
     with session, client:

@@ -1,4 +1,4 @@
-"""Programs with greenlets, each a function here; they print what they came to as JSON.
+"""Programs with greenlets, each a function here; they print their results as JSON.
 
     python -W error greenlets.py (first | late | warm) FUNCTION
 
@@ -23,7 +23,7 @@ patched, function = sys.argv[1:]
 if patched == "first":
     monkey.patch_all()
 
-from echoing import HANGS, KEY, asked  # noqa: E402 - this is what is tested
+from echoing import HANGS, KEY, asked  # noqa: E402 - the test is about this order
 
 from chatarmin_os import ChatarminOS  # noqa: E402
 from chatarmin_os.transports import HTTPTransport  # noqa: E402

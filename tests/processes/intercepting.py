@@ -2,7 +2,7 @@
 
     python -W error intercepting.py NAME URL
 
-The program prints what a client is answered that is imported while one of them is at work, and what afterwards.
+The program prints the responses to a client that is imported while one of them is active, and those afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOCKED = '{"result":{"data":[{"code":"mocked","name":"Mocked"}]}}'
 REAL = '{"result":{"data":[{"code":"real","name":"Real"}]}}'
 HEADERS = {"Content-Type": "application/json"}
 PATHS = {"GET": "/tiers.list", "POST": "/links.reset"}
-"""What each of them answers: a query, and the mutation that must not be sent by accident."""
+"""The calls that each of them answers: a query, and the mutation that must not be sent by accident."""
 
 
 @contextmanager
@@ -190,19 +190,19 @@ def mocked_session(_: str) -> Iterator[Any]:
 
 
 SESSIONS = {"requests-cache": requests_cache, "a mock": mocked_session}
-"""What replaces the class of sessions, and must not answer for the service."""
+"""Replacements of the class of sessions, which must not answer for the service."""
 
 
 def answers(url: str, **settings: Any) -> Callable[[], list[str]]:
-    """Return what asks both calls of one client and returns what each answer is from."""
+    """Return a function that makes both calls of one client and returns the source of each response."""
     from chatarmin_os.transports import Call, HTTPTransport
 
     transport = HTTPTransport(KEY, url, transformer="json", max_retries=0, **settings)
     calls = [Call("tiers.list", "query"), Call("links.reset", "mutation", {})]
 
     def ask() -> list[str]:
-        told: Any = [transport.send(call) for call in calls]
-        return [answer[0]["code"] for answer in told]
+        answers: Any = [transport.send(call) for call in calls]
+        return [answer[0]["code"] for answer in answers]
 
     return ask
 

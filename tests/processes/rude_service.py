@@ -1,4 +1,4 @@
-"""A service on loopback that answers as no service should, and keeps what it was sent."""
+"""A service on loopback that responds as no service should, and keeps the received requests."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class RudeService:
-    """It says the same on every connection: what it is told to, in bytes, and then nothing more.
+    """It sends the same bytes on every connection, and then nothing more.
 
     Args:
-        answer: What it says to a request; None: it says nothing and resets the connection.
+        answer: The response to a request; None: it sends nothing and resets the connection.
         certificate: A file with a certificate, for TLS.
         is_silent: It says nothing and waits for the client to go.
 
@@ -86,7 +86,7 @@ class RudeService:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _talk(self, connection: socket.socket) -> None:
-        """Answer what comes on a connection until it ends."""
+        """Respond to the requests of a connection until it ends."""
         text = b""
         while piece := connection.recv(65536):
             text += piece

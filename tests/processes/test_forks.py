@@ -30,7 +30,7 @@ def plain() -> Iterator[Echo]:
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echo]:
     """Run an echo over TLS."""
-    with Echo(Certificate.made(tmp_path_factory.mktemp("certificate"))) as echo:
+    with Echo(Certificate.issue(tmp_path_factory.mktemp("certificate"))) as echo:
         yield echo
 
 
@@ -53,20 +53,20 @@ def are_apart(parent: list[int], children: list[list[int]]) -> bool:
 @whose_session
 def test_children_and_their_parent_get_their_own_answers(echo: Echo, whose: str) -> None:
     """Children with threads are answered rightly on connections of their own; their parent keeps the one it had."""
-    came_to = ran("forking.py", "children", whose, echo=echo)
+    result_of = ran("forking.py", "children", whose, echo=echo)
 
-    assert [len(numbers) for numbers in came_to["children"]] == [40] * 6
-    assert are_apart(came_to["parent"], came_to["children"])
-    assert len(set(came_to["parent"])) == 1
+    assert [len(numbers) for numbers in result_of["children"]] == [40] * 6
+    assert are_apart(result_of["parent"], result_of["children"])
+    assert len(set(result_of["parent"])) == 1
 
 
 def test_children_make_the_first_call_of_a_lazy_client(plain: Echo) -> None:
     """A lazy client that was not used before the fork makes a transport in each process, one for all its threads."""
-    came_to = ran("forking.py", "lazily", "own", echo=plain)
+    result_of = ran("forking.py", "lazily", "own", echo=plain)
 
-    assert [len(numbers) for numbers in came_to["children"]] == [40] * 6
-    assert are_apart(came_to["parent"], came_to["children"])
-    assert len(set(came_to["parent"])) == 1
+    assert [len(numbers) for numbers in result_of["children"]] == [40] * 6
+    assert are_apart(result_of["parent"], result_of["children"])
+    assert len(set(result_of["parent"])) == 1
 
 
 @whose_session
@@ -112,10 +112,10 @@ def test_forks_beside_calls_do_not_hang(plain: Echo, whose: str) -> None:
 @whose_session
 def test_locks_that_were_held_at_the_fork_are_no_matter(plain: Echo, whose: str) -> None:
     """A child does not wait for locks that a thread of its parent held: nobody will release them."""
-    came_to = ran("forking.py", "beside_locks", whose, echo=plain)
+    result_of = ran("forking.py", "beside_locks", whose, echo=plain)
 
-    assert are_apart(came_to["parent"], came_to["children"])
-    assert len(set(came_to["parent"])) == 1
+    assert are_apart(result_of["parent"], result_of["children"])
+    assert len(set(result_of["parent"])) == 1
 
 
 def test_a_look_up_that_was_going_on_at_the_fork_is_no_matter(plain: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,15 +139,15 @@ def test_a_child_ends_as_programs_do(plain: Echo, whose: str) -> None:
 @whose_session
 def test_a_pool_of_processes_shares_a_client(plain: Echo, whose: str) -> None:
     """Forked workers of `multiprocessing` are answered rightly, none of them on its parent's connection."""
-    came_to = ran("forking.py", "pool_of_processes", whose, echo=plain)
+    result_of = ran("forking.py", "pool_of_processes", whose, echo=plain)
 
-    assert len(came_to["children"][0]) == 400
-    assert are_apart(came_to["parent"], came_to["children"])
-    assert len(set(came_to["parent"])) == 1
+    assert len(result_of["children"][0]) == 400
+    assert are_apart(result_of["parent"], result_of["children"])
+    assert len(set(result_of["parent"])) == 1
 
 
 def test_a_client_is_not_handed_to_a_process_that_does_not_fork(plain: Echo) -> None:
-    """A client does not pickle, for it has a key; the refusal says what to do instead."""
+    """A client does not pickle, for it has a key; the refusal names the alternative."""
     refusal = ran("forking.py", "spawned", "own", echo=plain)
 
     assert "does not pickle" in refusal
@@ -173,7 +173,7 @@ def test_preloaded_workers_get_their_own_answers_over_tls(secure: Echo) -> None:
 
 
 def mistakes(echo: Echo, workers: str, requests: int) -> list[str]:
-    """Run the app under gunicorn, make requests from several threads, and return what was answered wrongly."""
+    """Run the app under gunicorn, make requests from several threads, and return the wrong responses."""
     needed("gunicorn")
     if "gevent" in workers:
         needed("gevent")

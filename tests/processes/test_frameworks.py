@@ -36,7 +36,7 @@ def client(fake: FakeTransport, fake_server: Any) -> Iterator[ChatarminOS]:
 
 
 def spent(client: ChatarminOS) -> tuple[dict[str, Any], int]:
-    """Return what a view answers: 60 credits are counted if there are any left."""
+    """Return the response of a view: it counts 60 credits if any are left."""
     try:
         access = client.features.check_by_external_org_id("org_1", "ai_credit")
         if not access.can_use:
@@ -47,7 +47,7 @@ def spent(client: ChatarminOS) -> tuple[dict[str, Any], int]:
     except UsageLimitError as error:
         return {"error": error.code}, 402
     except UnauthorizedError as error:
-        return {"error": error.code, "status": error.http_status, "path": error.path, "told": str(error)}, 500
+        return {"error": error.code, "status": error.http_status, "path": error.path, "text": str(error)}, 500
     except TransportError as error:
         return {"error": type(error).__name__, "outcome": error.outcome}, 503
     return {"remaining": used.remaining}, 200

@@ -1,4 +1,4 @@
-"""What answers, records or watches calls in place of the network gets every call, whenever it is put in place."""
+"""Libraries that answer, record or watch calls get every call, whenever they are installed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# httpretty and mocket leave real sockets behind, and httpretty uses what is deprecated from Python 3.12 on.
+# httpretty and mocket leave real sockets behind, and httpretty uses functions that are deprecated from Python 3.12 on.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -90,13 +90,13 @@ def test_an_interceptor_answers_for_a_service_over_tls(name: str) -> None:
 
 @each
 def test_the_package_may_be_imported_while_an_interceptor_is_in_place(service: RudeService, name: str) -> None:
-    """It takes from requests and urllib3 what they define, not what is put in place of it."""
+    """It takes the classes that requests and urllib3 define, and not their replacements."""
     assert _imported_late(name, service.url) == [["mocked", "mocked"], ["real", "real"]]
     assert len(service.heads) == 2
 
 
 def _imported_late(name: str, url: str) -> Any:
-    """Return what a program is answered that imports the package when something is in place already."""
+    """Return the responses to a program that imports the package while a replacement is installed."""
     command = [sys.executable, "-W", "ignore", str(HERE / "intercepting.py"), name, url]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
     assert (done.returncode, done.stderr) == (0, "")
@@ -105,7 +105,7 @@ def _imported_late(name: str, url: str) -> Any:
 
 @pytest.mark.parametrize("whose", ["own", "given"])
 def test_a_cassette_holds_calls_as_text(service: RudeService, whose: str, tmp_path: Path) -> None:
-    """What vcrpy records has the header as it was sent, nothing of the package's own, and is replayed."""
+    """A recording of vcrpy has the header as text, no class of the package, and is replayed."""
     path = str(tmp_path / "cassette.yaml")
     with requests.Session() as session:
         ask = answers(service.url, **({"session": session} if whose == "given" else {}))
@@ -133,7 +133,7 @@ def test_a_mutation_that_is_not_in_the_cassette_is_not_sent(service: RudeService
     assert service.connections == 0
 
 
-# What watches
+# Watchers
 
 
 @pytest.mark.parametrize("when", ["before the client", "after its first call"])
@@ -227,7 +227,7 @@ def test_a_program_may_want_one_family_of_addresses(service: RudeService, monkey
 def test_printing_of_http_client_does_not_show_the_key(
     service: RudeService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`HTTPConnection.debuglevel` prints what is sent and received."""
+    """`HTTPConnection.debuglevel` prints requests and responses."""
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
 
     HTTPTransport(KEY, service.url).send(Call("tiers.list", "query"))
@@ -237,7 +237,7 @@ def test_printing_of_http_client_does_not_show_the_key(
     assert KEY not in printed
 
 
-# What replaces sessions
+# Replaced sessions
 
 
 @pytest.mark.parametrize("name", SESSIONS)
@@ -284,7 +284,7 @@ def test_a_session_that_keeps_answers_is_used_as_it_is(service: RudeService) -> 
     assert len(service.heads) == 1
 
 
-# What blocks the network
+# Network blocks
 
 warned = pytest.mark.filterwarnings("ignore:A test tried to use:UserWarning")
 

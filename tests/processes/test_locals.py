@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-# What a tracer has looked at lives longer than it would, sockets included.
+# Objects live longer after a tracer has looked at them, sockets included.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -48,7 +48,7 @@ def _call() -> Any:
 
 
 class Interrupted(BaseException):
-    """What a signal raises."""
+    """The exception of a signal's handler."""
 
 
 class Watch:
@@ -90,7 +90,7 @@ class Watch:
 
 
 def watched(act: Callable[[], object]) -> Watch:
-    """Return what is found while something runs, whatever it raises."""
+    """Return the findings while a function runs, whatever it raises."""
     watch, before = Watch(), sys.gettrace()
     sys.settrace(watch)
     try:
@@ -104,7 +104,7 @@ def watched(act: Callable[[], object]) -> Watch:
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """Return a certificate for loopback."""
-    return Certificate.made(tmp_path_factory.mktemp("certificate"))
+    return Certificate.issue(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ def shows(found: str | bytes) -> bool:
 def walk(thing: Any, place: str, seen: dict[int, Any]) -> Iterator[str]:
     """Yield the places inside a thing where the key is, going through all that `vars()` and containers hold."""
     if id(thing) in seen or isinstance(thing, (ModuleType, type, HTTPMessage)):
-        return  # what a service said last, in headers, stays on its connection until it says something else
+        return  # a connection keeps the last headers of the service until the next response
     seen[id(thing)] = thing  # kept, so that nothing else gets its place in memory
     if isinstance(thing, (str, bytes, bytearray)):
         if shows(bytes(thing) if isinstance(thing, bytearray) else thing):
@@ -63,7 +63,7 @@ def walk(thing: Any, place: str, seen: dict[int, Any]) -> Iterator[str]:
 
 
 def parts(thing: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what is inside a thing, each with its place."""
+    """Yield the parts of an object, each with its place."""
     if isinstance(thing, dict):
         for key, value in list(thing.items()):
             yield " key", key
@@ -84,7 +84,7 @@ def parts(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def parts_of_error(error: BaseException) -> Iterator[tuple[str, Any]]:
-    """Yield what an error has that `vars()` does not tell, the local variables of the package included."""
+    """Yield the parts of an error that `vars()` does not show, with the local variables of the package."""
     yield ".args", error.args
     yield ".__cause__", error.__cause__
     yield ".__context__", error.__context__
@@ -101,8 +101,8 @@ def leaks(thing: Any) -> list[str]:
 
 def leaks_of_error(error: BaseException) -> list[str]:
     """Return where an error shows the key: also in its pickle, its copies, and its traceback with all locals."""
-    told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-    found = [f"traceback: {line.strip()}" for line in told.splitlines() if shows(line)]
+    text = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    found = [f"traceback: {line.strip()}" for line in text.splitlines() if shows(line)]
     if isinstance(error, ChatarminError):
         dumped = pickle.dumps(error)
         twins = [copy.copy(error), copy.deepcopy(error), pickle.loads(dumped)]  # noqa: S301 - our own
@@ -111,18 +111,18 @@ def leaks_of_error(error: BaseException) -> list[str]:
 
 
 def raised(act: Callable[[], object]) -> BaseException:
-    """Return what something raises."""
+    """Return the exception that a function raises."""
     try:
         act()
     except Exception as error:  # noqa: BLE001 - any: it is looked at
         here = error.__traceback__
-        return error.with_traceback(here and here.tb_next)  # without this function, which has what it calls
+        return error.with_traceback(here and here.tb_next)  # without this function, which refers to the called one
     raise AssertionError("it raised nothing")
 
 
 @pytest.fixture(autouse=True)
 def captured_output(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
-    """Collect what is logged and warned of, all of it, and see to it that none of it shows the key."""
+    """Collect all logs and warnings, and check that none of them shows the key."""
     lines: list[str] = []
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
         warnings.simplefilter("always")
@@ -137,8 +137,8 @@ def captured_output(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """Return a certificate that nobody trusts unless told to."""
-    return Certificate.made(tmp_path_factory.mktemp("certificate"))
+    """Return a certificate that nobody trusts by default."""
+    return Certificate.issue(tmp_path_factory.mktemp("certificate"))
 
 
 # Failures
@@ -279,7 +279,7 @@ def test_neither_client_nor_transport_is_pickled() -> None:
 
 
 def test_a_lazy_client_shows_no_key() -> None:
-    """The key of a lazy client is nowhere in it, before its first call and after, nor in what is refused."""
+    """The key of a lazy client is nowhere in it, before its first call and after, nor in refusals."""
     client = ChatarminOS.lazy(KEY, base_url="http://127.0.0.1:9")
     make: Any = ChatarminOS.lazy
 
@@ -295,7 +295,7 @@ def test_a_lazy_client_shows_no_key() -> None:
 
 
 def test_an_answer_is_not_changed_for_looking_like_the_key() -> None:
-    """Blotting out is for errors: what the service answers is what the caller gets, even if it contains the key."""
+    """Only errors are redacted: the caller gets the service's result unchanged, even if it contains the key."""
     with RudeService(FINE) as service:
         transport = HTTPTransport("Seats", service.url)
         with ChatarminOS(transport=transport) as client:
@@ -377,7 +377,7 @@ def test_a_proxy_does_not_get_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
         assert [head for head in proxy.heads if shows(head)] == []
 
 
-# At the door
+# Refused settings
 
 REFUSED = {
     "newline": "os_sk_\n{}",
@@ -395,7 +395,7 @@ REFUSED = {
 
 
 def construct(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> BaseException:
-    """Return what making a client with a key raises; the key is passed, or in the environment."""
+    """Return the exception of the constructor with a key, which is passed or in the environment."""
     if how == "environment":
         monkeypatch.setenv("OS_API_KEY", key)
         return raised(ChatarminOS)
@@ -436,7 +436,7 @@ def test_no_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("key", [KEY.encode(), [KEY], {"key": KEY}, object()], ids=lambda key: type(key).__name__)
 @pytest.mark.parametrize("how", ["client", "transport"])
 def test_a_key_that_is_no_text_is_refused_and_not_shown(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of another type is refused by its type, for what it holds may be the key all the same."""
+    """A key of another type is refused by its type, for its value may be the key all the same."""
     error = construct(how, key, monkeypatch)
 
     assert isinstance(error, InvalidInput)

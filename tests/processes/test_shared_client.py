@@ -25,7 +25,7 @@ THREADS, CALLS = 64, 50
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     """Return a certificate for loopback."""
-    return Certificate.made(tmp_path_factory.mktemp("certificate"))
+    return Certificate.issue(tmp_path_factory.mktemp("certificate"))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def _restless() -> Iterator[None]:
 def at_once(client: ChatarminOS, threads: int, company_id: str | None = None, calls: int = 1) -> list[int]:
     """Let threads ask at the same time and return the numbers of the connections that answered.
 
-    Unless told otherwise the echo answers when all have asked, so that each thread needs a connection to itself.
+    By default the echo answers when all have asked, so that each thread needs a connection to itself.
     """
     company_id = company_id or f"gather:{threads}"
 
@@ -66,7 +66,7 @@ def at_once(client: ChatarminOS, threads: int, company_id: str | None = None, ca
 
 
 def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was logged that somebody should look at."""
+    """Return the logged warnings and errors."""
     return [record.getMessage() for record in caplog.records if record.levelname not in {"DEBUG", "INFO"}]
 
 
@@ -80,7 +80,7 @@ def test_every_answer_is_its_callers(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """64 threads with 50 calls each get the answers to what they asked, on at most as many connections as threads."""
+    """64 threads with 50 calls each get their own responses, on at most as many connections as threads."""
     with Echo(certificate if secure else None) as echo:
         for name, value in echo.environment.items():
             monkeypatch.setenv(name, value)

@@ -35,6 +35,7 @@ from chatarmin_os._input import secret
 from chatarmin_os._json import short_repr
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call, HTTPTransport, Transport
+from chatarmin_os.transports import options as _options
 from chatarmin_os.transports.http import settings as _settings
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def test_errors_of_other_settings_hide_the_key(settings: dict[str, Any]) -> None
 def test_timeout_is_a_number_of_seconds(timeout: float) -> None:
     """Any number above 0 is a timeout."""
     accepted(KEY, timeout=timeout)
-    assert timeout == _settings.timeout(timeout)
+    assert timeout == _options.timeout(timeout)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_invalid_timeout_is_rejected(timeout: Any) -> None:
 def test_retries_are_an_int(max_retries: int) -> None:
     """Any int of at least 0 is a number of retries."""
     accepted(KEY, max_retries=max_retries)
-    assert max_retries == _settings.max_retries(max_retries)
+    assert max_retries == _options.max_retries(max_retries)
 
 
 @pytest.mark.parametrize("max_retries", [-1, 1.0, 0.5, True, False, "2", None, float("inf")])

@@ -1,8 +1,9 @@
-"""Connections, where no server brings it about: sockets that cannot be had, and what is closed twice or by another."""
+"""Connections in states that no server causes: no sockets, interrupts, and calls that close a connection twice."""
 
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -13,8 +14,9 @@ from chatarmin_os import ChatarminOS, ConnectionFailed
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
 from chatarmin_os.transports import Call, HTTPTransport
-from chatarmin_os.transports.http import connections
-from chatarmin_os.transports.http.connections import Exchange
+from chatarmin_os.transports.http.connections import Connection
+from chatarmin_os.transports.http.exchange import Exchange
+from chatarmin_os.transports.http.reading import Reader, TimedIO
 from chatarmin_os.transports.http.retry import Deadline
 
 if TYPE_CHECKING:
@@ -24,16 +26,16 @@ CALL = Call("tiers.list", "query")
 
 
 class Interrupted(BaseException):
-    """What a signal raises."""
+    """The exception of a signal's handler."""
 
 
 class Broken:
-    """A socket whose connecting is interrupted."""
+    """A socket that an exception interrupts while it connects."""
 
     closed = 0
 
     def __init__(self, *_: Any) -> None:
-        """Be made as any."""
+        """Accept the arguments of a socket."""
 
     def setsockopt(self, *_: Any) -> None:
         """Take an option."""
@@ -54,15 +56,15 @@ def _exchange(seconds: float) -> Exchange:
     return Exchange(Deadline(seconds), may_repeat=True)
 
 
-def test_no_time_is_left_when_the_deadline_has_passed() -> None:
-    """What would wait then is told that the time is up, not to wait for nothing."""
-    assert 0 < connections._time_left(_exchange(1000)) <= 1000
+def test_no_time_is_left_after_the_deadline() -> None:
+    """A wait would last for ever with a timeout of 0."""
+    assert 0 < _exchange(1000).time_left() <= 1000
     with pytest.raises(TimeoutError):
-        connections._time_left(_exchange(0))
+        _exchange(0).time_left()
 
 
-def test_a_socket_that_cannot_be_had_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An address whose kind the system has no sockets for counts as one that does not answer."""
+def test_failure_to_make_a_socket_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address of a family without sockets on this system counts as one that does not answer."""
 
     def none(*_: Any) -> Any:
         raise OSError("no such sockets here")
@@ -75,8 +77,8 @@ def test_a_socket_that_cannot_be_had_is_no_connection(monkeypatch: pytest.Monkey
     assert failed.value.outcome == "not_sent"
 
 
-def test_an_interrupted_connect_closes_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a signal raises comes out as it is, and no socket is left open."""
+def test_interrupted_connect_closes_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exception of a signal is not changed, and no socket stays open."""
     monkeypatch.setattr(socket, "socket", Broken)
 
     with pytest.raises(Interrupted):
@@ -85,38 +87,47 @@ def test_an_interrupted_connect_closes_its_socket(monkeypatch: pytest.MonkeyPatc
     assert Broken.closed == 1
 
 
-def test_a_connection_is_closed_by_the_call_that_has_it() -> None:
-    """Another call, which an exception has interrupted and which thinks that it has it still, does not close it."""
-    connection = connections._Connection("127.0.0.1", 9)
-    ours, theirs = socket.socketpair()
-    connection.sock, connection.exchange = ours, _exchange(1)
+def test_connection_that_was_given_back_does_not_touch_its_successor() -> None:
+    """A call that an exception has interrupted may close the connection again, after another call has its socket."""
+    connection = Connection("127.0.0.1", 9)
+    near, far = socket.socketpair()
+    connection.sock = near
 
+    successor = connection.succeed()
     connection.close()
-    assert connection.sock is ours
 
-    connection.exchange = None
-    connection.close()
-    assert connection.sock is None
-    theirs.close()
+    assert (connection.sock, successor.sock) == (None, near)
+    assert near.fileno() >= 0
+    successor.close()
+    assert near.fileno() == -1
+    far.close()
 
 
-def test_an_answer_may_be_closed_again() -> None:
-    """What was left in it is looked at once."""
+def test_exchange_shows_its_step_and_the_time_left() -> None:
+    """Error trackers write down the representation of a timeout."""
+    exchange = _exchange(1000)
+
+    assert re.fullmatch(r"<Exchange: sending the request, (1000|999)\.[0-9]{3} s left>", repr(exchange))
+    assert str(exchange).startswith("<Exchange: ")
+
+
+def test_response_can_be_closed_twice() -> None:
+    """Only the first close looks for bytes that are left."""
     exchange, raw = _exchange(1), io.BytesIO(b"more than the answer")
     near, far = socket.socketpair()
-    reader = connections._Reader(connections._TimedIO(cast("io.RawIOBase", raw), near, exchange), exchange)
+    reader = Reader(TimedIO(cast("io.RawIOBase", raw), near, exchange), exchange)
 
     assert reader.read(4) == b"more"
     reader.close()
     reader.close()
 
-    assert exchange.is_spoiled
+    assert exchange.has_trailing_data
     near.close()
     far.close()
 
 
-def test_a_name_that_no_thread_can_look_up_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system has no more threads the call fails as one that was not sent."""
+def test_name_without_a_thread_to_look_it_up_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system has no more threads, the call fails as not sent."""
 
     def none(_: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -129,11 +140,9 @@ def test_a_name_that_no_thread_can_look_up_is_not_found(monkeypatch: pytest.Monk
     assert failed.value.outcome == "not_sent"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("blocked"), Interrupted()], ids=["RuntimeError", "BaseException"])
-def test_what_a_look_up_raises_that_is_none_of_its_own_comes_out(
-    monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
-    """A block of the network says so by an error of its own: the very one, from whatever thread it was raised in."""
+@pytest.mark.parametrize("error", [RuntimeError("blocked"), Interrupted()], ids=["runtime-error", "base-exception"])
+def test_foreign_exception_of_a_look_up_is_not_changed(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Network blocks have their own exceptions: the same object is raised, whatever thread it came from."""
 
     def blocked(*_: object) -> None:
         raise error
@@ -145,8 +154,8 @@ def test_what_a_look_up_raises_that_is_none_of_its_own_comes_out(
         assert raised.value is error
 
 
-def test_a_name_that_cannot_be_encoded_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python refuses some names with an error of text."""
+def test_name_that_python_cannot_encode_is_a_failed_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python refuses some names with a UnicodeError."""
 
     def refused(*_: object) -> None:
         raise UnicodeError("label too long")
@@ -160,8 +169,8 @@ def test_a_name_that_cannot_be_encoded_is_not_found(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
-def test_a_body_goes_out_under_an_auth_of_ones_own(transformer: Literal["json", "superjson"]) -> None:
-    """Inputs of queries and mutations arrive whole, also where no key of ours has to be filled in."""
+def test_body_is_sent_with_an_auth_of_the_user(transformer: Literal["json", "superjson"]) -> None:
+    """Inputs of queries and mutations arrive complete, also if the headers have no masked key."""
 
     def authorise(request: PreparedRequest) -> PreparedRequest:
         request.headers["x-api-key"] = "os_sk_test"

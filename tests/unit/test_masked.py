@@ -1,4 +1,4 @@
-"""Headers that hide a secret from whoever only looks at them."""
+"""Headers whose representation hides their secret."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SECRET = "Bearer os_sk_canary4f1c"  # noqa: S105 - of a test
 
 
 def _headers() -> MaskedHeaders:
-    return MaskedHeaders({"Accept": "application/json"}, Authorization=secret(SECRET))
+    return MaskedHeaders({"Accept": "application/json", "Authorization": secret(SECRET)})
 
 
-def test_a_masked_text_is_the_text_itself_and_shows_it_in_no_repr() -> None:
-    """It is compared, encoded and written as any text; a formatter that cuts it short shows nothing either."""
+def test_masked_text_is_the_text_and_its_repr_hides_it() -> None:
+    """It compares, encodes and writes as other text; a formatter that cuts it short shows nothing either."""
     masked = Masked(SECRET)
 
     assert masked == SECRET
@@ -34,8 +34,8 @@ def test_a_masked_text_is_the_text_itself_and_shows_it_in_no_repr() -> None:
     assert masked[7:] == SECRET[7:]
 
 
-def test_masked_headers_are_read_as_any() -> None:
-    """Also by a copy, in a comparison, and by what goes through all of them."""
+def test_masked_headers_read_as_other_headers() -> None:
+    """So do copies, comparisons and iteration."""
     headers = _headers()
 
     for one in (headers, headers.copy(), copy(headers)):
@@ -45,18 +45,22 @@ def test_masked_headers_are_read_as_any() -> None:
     headers["Authorization"] = "Basic eA=="
     assert headers["Authorization"] == "Basic eA=="
     assert "canary" not in repr(headers.copy())
+    del headers["AUTHORIZATION"]
+    assert list(headers) == ["Accept"]
+    assert len(headers) == 1
+    assert headers != {"Accept": "text/html"}
 
 
-def test_nothing_that_looks_at_masked_headers_finds_the_secret() -> None:
-    """Neither `repr`, nor what goes through attributes, nor a copy of them as a mapping."""
+def test_representations_of_masked_headers_hide_the_secret() -> None:
+    """So do their attributes, and a copy as a mapping."""
     headers = _headers()
 
-    assert "canary" not in repr(headers) + repr(vars(headers)) + repr(dict(headers)) + pformat(list(headers.items()))
+    assert "canary" not in repr(headers) + repr(headers._items) + repr(dict(headers)) + pformat(list(headers.items()))
 
 
-def test_masked_headers_are_parted_into_what_may_be_seen_and_the_secrets() -> None:
-    """The mask stands where a secret belongs."""
-    shown, secrets = _headers().parted()
+def test_masked_headers_split_into_visible_headers_and_secrets() -> None:
+    """The mask takes the place of each secret."""
+    shown, secrets = _headers().split()
 
     assert shown == {"Accept": "application/json", "Authorization": MASK}
     assert [secret() for secret in secrets] == [SECRET]

@@ -1,4 +1,4 @@
-"""What JavaScript can say and JSON or Python cannot: half an emoji, numbers that are none, repeats of repeats."""
+"""Values that JavaScript can write and JSON or Python cannot: half an emoji, invalid numbers, repeats of repeats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HIGH, LOW = "\\ud83d", "\\ude00"  # as JSON writes the halves of an emoji
 
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[Mock]:
-    """Whatever is asked over HTTP is answered by what a test adds here."""
+    """Answer every request with the responses that a test adds."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
@@ -102,12 +102,12 @@ def test_what_superjson_decodes_has_no_half_of_a_surrogate_pair() -> None:
     types = f'{{"m": ["map", {{"0.1": ["bigint"]}}], "{LOW}": ["bigint"]}}'
     body = f'{{"json": {{"m": [["{HIGH}", "1"]], "{LOW}": "2"}}, "meta": {{"values": {types}}}}}'
 
-    assert superjson.decode(_wire.parsed(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
+    assert superjson.decode(_wire.parse(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
 
 
 def test_a_text_alone_is_mended() -> None:
     """An answer that is nothing but a text is no other than one inside an object."""
-    assert _wire.parsed(f'"a{HIGH}"'.encode()) == "a\ufffd"
+    assert _wire.parse(f'"a{HIGH}"'.encode()) == "a\ufffd"
 
 
 def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
@@ -130,7 +130,7 @@ def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
 
 
 def _access(**fields: tuple[Any, str]) -> str:
-    """Return an answer with fields of superjson: what is in its JSON, and the type beside it."""
+    """Return a response with fields of superjson: their JSON, and their types."""
     content = {"featureCode": "seats", "isEnabled": True, **{name: value for name, (value, _) in fields.items()}}
     meta = {"values": {name: [kind] for name, (_, kind) in fields.items()}, "v": 1}
     return json.dumps({"result": {"data": {"json": content, "meta": meta}}})
@@ -199,7 +199,7 @@ def _check() -> Any:
 
 
 def test_where_nothing_is_expected_a_number_that_is_none_is_text(mocked: Mock) -> None:
-    """What the client knows no type of stays as superjson wrote it, and is JSON."""
+    """Values of unknown types stay as superjson wrote them, and are JSON."""
     access = _checked(mocked, odd=("NaN", "number"))
 
     assert access.extra == {"odd": "NaN"}
@@ -254,7 +254,7 @@ def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
     def decode() -> None:
         for item in items:
             with suppress(ValueError):
-                _wire.envelope(item, repeats)
+                _wire.parse_envelope(item, repeats)
 
     assert _peak(decode) < min(1024 * len(body), 64 * 2**20)
 
@@ -353,7 +353,7 @@ def test_mending_takes_time_in_proportion() -> None:
         times = []
         for _ in range(3):
             started = process_time()
-            _wire.parsed(body)
+            _wire.parse(body)
             times.append(process_time() - started)
         return min(times)
 
@@ -361,7 +361,7 @@ def test_mending_takes_time_in_proportion() -> None:
 
 
 def test_instants_stay_text() -> None:
-    """What a date of superjson says is read where an instant is expected."""
+    """A date of superjson is read as the instant that a field expects."""
     decoded = superjson.decode({"json": "2027-01-01T00:00:00.000Z", "meta": {"values": ["Date"]}})
 
     assert datetime.fromisoformat(decoded).year == 2027

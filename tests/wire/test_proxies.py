@@ -1,4 +1,4 @@
-"""Which proxy of the environment is used for a service, which hosts NO_PROXY exempts, and what proxies are refused."""
+"""Which proxy of the environment is used for a service, which hosts NO_PROXY exempts, and which proxies are refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def proxy_of(mocked: responses.RequestsMock, base_url: str, **settings: Any) -> 
 # Hosts that are exempt
 
 EXEMPT: list[tuple[str, str]] = [
-    # Names, and what is below them
+    # Names, and the names below them
     (HOST, f"https://{HOST}"),
     ("example.com", f"https://{HOST}"),
     (".example.com", f"https://{HOST}"),
@@ -153,7 +153,7 @@ def test_a_host_that_is_named_is_reached_directly(
 def test_another_host_is_not(
     mocked: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, entries: str, base_url: str
 ) -> None:
-    """What merely looks like an entry goes through the proxy."""
+    """A host that only resembles an entry goes through the proxy."""
     monkeypatch.setenv("HTTPS_PROXY", PROXY)
     monkeypatch.setenv("NO_PROXY", entries)
 
@@ -225,7 +225,7 @@ def test_a_proxy_is_for_a_scheme(
 def test_a_proxy_may_be_without_a_scheme(
     mocked: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, given: str, expected: str
 ) -> None:
-    """A proxy is a URL, or a host with its port, which is spoken to in http, as with curl, Go and requests."""
+    """A proxy is a URL, or a host with its port, reached over http as with curl and Go."""
     monkeypatch.setenv("HTTPS_PROXY", given)
 
     assert proxy_of(mocked, f"https://{HOST}") == expected
@@ -256,7 +256,9 @@ def test_an_invalid_proxy_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPat
     """A proxy that cannot be one is named by its variable when the transport is made; its password is not shown."""
     monkeypatch.setenv(name, proxy)
 
-    with pytest.raises(InvalidInput, match=f"^{name.upper()}: .*expected a URL such as") as refused:
+    with pytest.raises(
+        InvalidInput, match=f"^{name.upper()}: .*is not a valid URL of a proxy; set it to one such as"
+    ) as refused:
         HTTPTransport(KEY, f"https://{HOST}")
 
     assert refused.value.field == name.upper()

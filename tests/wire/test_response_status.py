@@ -1,4 +1,4 @@
-"""The HTTP status of a response that is not the service's: it tells an outage from a mistake."""
+"""The HTTP status of a response that is not the service's: it distinguishes an outage from a mistake."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ URL = "https://os.test/api/v1"
 
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[responses.RequestsMock]:
-    """Whatever is asked over HTTP is answered by what a test adds here."""
+    """Answer every request with the responses that a test adds."""
     with responses.RequestsMock() as mock:
         yield mock
 

@@ -1,4 +1,4 @@
-"""The rules about repeats as they are: after what, after how long, and how often in all."""
+"""The rules of retries: after which failures, after how long, and how often in all."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from chatarmin_os import ApiError, InvalidResponse, RateLimitError, ServerError, TransportError
+from chatarmin_os import ApiError, InvalidInput, InvalidResponse, RateLimitError, ServerError, TransportError
+from chatarmin_os.transports import HTTPTransport
 from chatarmin_os.transports.http.retry import (
-    FIRST_WAIT,
-    LONGEST_WAIT,
+    FIRST_WAIT_SECONDS,
+    MAX_WAIT_SECONDS,
     Budget,
     Deadline,
     after_refusal,
     after_status,
-    longest_wait,
+    max_wait,
     retry_after,
 )
 
@@ -52,13 +53,13 @@ def _in(seconds: float, zone: timezone = UTC) -> str:
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_seconds_are_told(status: int, value: str, seconds: float) -> None:
+def test_retry_after_has_seconds(status: int, value: str, seconds: float) -> None:
     """A number of seconds of any size is that number, also with a fraction, and with white space around it."""
-    told = retry_after(status, value)
+    reported = retry_after(status, value)
 
-    assert told is not None
-    assert told == pytest.approx(seconds)
-    assert math.isfinite(told)
+    assert reported is not None
+    assert reported == pytest.approx(seconds)
+    assert math.isfinite(reported)
 
 
 @pytest.mark.parametrize(
@@ -112,19 +113,19 @@ def test_seconds_are_told(status: int, value: str, seconds: float) -> None:
     ids=lambda value: repr(value)[:40],
 )
 @pytest.mark.parametrize("status", [429, 503])
-def test_what_makes_no_sense_or_has_passed_is_none(status: int, value: str | None) -> None:
-    """Junk, negative numbers, past and impossible dates count as nothing told, and raise nothing."""
+def test_invalid_or_past_wait_is_none(status: int, value: str | None) -> None:
+    """Junk, negative numbers, past and impossible dates count as no wait, and raise nothing."""
     assert retry_after(status, value) is None
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))])
 @pytest.mark.parametrize("seconds", [2, 90, 86_400])
 def test_a_date_is_the_time_until_then(zone: timezone, seconds: float) -> None:
-    """A date to come is as many seconds as it takes until then, whatever zone it is told in."""
-    told = retry_after(503, _in(seconds, zone))
+    """A date in the future is the seconds until then, whatever its time zone."""
+    reported = retry_after(503, _in(seconds, zone))
 
-    assert told is not None
-    assert 0 <= seconds - told < 60  # a date has whole seconds, and the machine may be slow
+    assert reported is not None
+    assert 0 <= seconds - reported < 60  # a date has whole seconds, and the machine may be slow
 
 
 def test_a_date_without_a_zone_is_in_utc() -> None:
@@ -132,9 +133,9 @@ def test_a_date_without_a_zone_is_in_utc() -> None:
     moment = datetime.now(UTC) + timedelta(days=1)
 
     for text in (moment.strftime("%a %b %e %H:%M:%S %Y"), moment.strftime("%a, %d %b %Y %H:%M:%S -0000")):
-        told = retry_after(429, text)
-        assert told is not None
-        assert 86_300 < told <= 86_400
+        reported = retry_after(429, text)
+        assert reported is not None
+        assert 86_300 < reported <= 86_400
 
 
 @pytest.mark.parametrize("zone", ["GMT", "-1200", "+1400"])
@@ -142,10 +143,10 @@ def test_a_date_without_a_zone_is_in_utc() -> None:
 def test_a_far_date_is_a_long_time(year: str, zone: str) -> None:
     """The last year of the calendar, and any year beyond it, are far away and still a number."""
     for text in (f"Fri, 31 Dec {year} 23:59:59 {zone}", f"Friday, 31-Dec-{year} 23:59:59 {zone}"):
-        told = retry_after(429, text)
+        reported = retry_after(429, text)
 
-        assert told is not None
-        assert 200_000_000_000 < told < 300_000_000_000
+        assert reported is not None
+        assert 200_000_000_000 < reported < 300_000_000_000
 
 
 @pytest.mark.parametrize("piece", ["9", "9 ", "-", "a", "12:", ",", "99999 ", "."])
@@ -174,10 +175,10 @@ def test_only_two_statuses_tell(status: int, value: str) -> None:
     ("attempt", "seconds"),
     [(1, 0.1), (2, 0.2), (3, 0.4), (4, 0.8), (5, 1.6), (6, 2), (7, 2), (100, 2), (10**6, 2), (10**30, 2)],
 )
-def test_waits_double_up_to_a_longest(attempt: int, seconds: float) -> None:
+def test_waits_double_up_to_a_maximum(attempt: int, seconds: float) -> None:
     """The longest wait doubles with each attempt, from a tenth of a second to two seconds, and stays there."""
-    assert longest_wait(attempt) == pytest.approx(seconds)
-    assert FIRST_WAIT <= longest_wait(attempt) <= LONGEST_WAIT
+    assert max_wait(attempt) == pytest.approx(seconds)
+    assert FIRST_WAIT_SECONDS <= max_wait(attempt) <= MAX_WAIT_SECONDS
 
 
 # The budget
@@ -208,7 +209,7 @@ def test_each_call_that_is_answered_gives_a_fifth_back(answered: int, repeats: i
     _taken(budget)
 
     for _ in range(answered):
-        budget.give_back()
+        budget.refund()
 
     assert _taken(budget) == repeats
 
@@ -218,7 +219,7 @@ def test_a_full_budget_does_not_grow() -> None:
     budget = Budget()
 
     for _ in range(1000):
-        budget.give_back()
+        budget.refund()
 
     assert _taken(budget) == 20
 
@@ -229,12 +230,12 @@ def test_where_one_call_in_ten_fails_all_are_repeated() -> None:
 
     for _ in range(1000):
         for _ in range(9):
-            budget.give_back()
+            budget.refund()
         assert budget.take()
-        budget.give_back()
+        budget.refund()
 
 
-# After what
+# After which failures
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_where_one_call_in_ten_fails_all_are_repeated() -> None:
         (504, "safe"),
     ],
 )
-def test_a_status_tells_what_may_be_repeated(status: int | None, repeat: str) -> None:
+def test_status_decides_which_calls_are_retried(status: int | None, repeat: str) -> None:
     """After a 429 any call, after 502, 503 and 504 those that are safe to repeat, after anything else none."""
     assert after_status(status) == repeat
 
@@ -275,7 +276,7 @@ def test_a_status_tells_what_may_be_repeated(status: int | None, repeat: str) ->
         ("UNAUTHORIZED", None, "never"),
     ],
 )
-def test_a_refusal_tells_what_may_be_repeated(code: str, http_status: int | None, repeat: str) -> None:
+def test_refusal_decides_which_calls_are_retried(code: str, http_status: int | None, repeat: str) -> None:
     """The code counts first, and where it says nothing the status."""
     assert after_refusal(ApiError.from_code(code, http_status=http_status)) == repeat
 
@@ -285,13 +286,13 @@ def test_a_refusal_tells_what_may_be_repeated(code: str, http_status: int | None
 
 @pytest.mark.parametrize("seconds", [1e-9, 0.0, -5])
 def test_a_deadline_passes(seconds: float) -> None:
-    """What has passed has nothing left, and not less than that."""
+    """A deadline in the past has 0 seconds left, not less."""
     assert Deadline(seconds).remaining() == 0
 
 
 @pytest.mark.parametrize("seconds", [60, 1e9, 1e300])
 def test_a_deadline_counts_down(seconds: float) -> None:
-    """What is left is at most what there was, and grows less."""
+    """The time that is left begins at the given seconds and decreases."""
     deadline = Deadline(seconds)
 
     first, second = deadline.remaining(), deadline.remaining()
@@ -300,7 +301,7 @@ def test_a_deadline_counts_down(seconds: float) -> None:
 
 
 def test_classes_that_tell_how_long_to_wait() -> None:
-    """What a header told is an attribute of the three errors that it may come with."""
+    """The wait of a header is an attribute of the three errors that it may come with."""
     errors: list[Any] = [
         RateLimitError("m", code="TOO_MANY_REQUESTS", retry_after=2),
         ServerError("m", code="SERVICE_UNAVAILABLE", retry_after=2),
@@ -309,3 +310,12 @@ def test_classes_that_tell_how_long_to_wait() -> None:
 
     assert [error.retry_after for error in errors] == [2, 2, 2]
     assert not hasattr(TransportError("m"), "retry_after")
+
+
+@pytest.mark.parametrize("name", ["backoff", "sleep"])
+def test_waits_are_functions(name: str) -> None:
+    """Anything else is refused by its name when the transport is made."""
+    settings: dict[str, Any] = {name: 3}
+
+    with pytest.raises(InvalidInput, match=f"^{name}: must be a function, got int 3$"):
+        HTTPTransport("os_sk_test", "https://os.test", **settings)

@@ -53,7 +53,7 @@ FREE = {
 
 
 def _text(sample: dict[str, Any]) -> str:
-    """Return what a sample asks."""
+    """Return the request of a sample."""
     return f"{unquote(sample['target'])} {json.dumps(sample.get('headers', {}))} {sample.get('body', '')}"
 
 
@@ -67,7 +67,7 @@ SAMPLES = {sample["from"]: sample for sample in _read("server_requests.json") if
 
 
 def _says_superjson(sample: dict[str, Any]) -> bool:
-    """Tell whether there is an envelope of superjson among the inputs."""
+    """Report whether there is an envelope of superjson among the inputs."""
     query = parse_qs(sample["target"].partition("?")[2])
     try:
         content = json.loads(query["input"][0] if sample["method"] == "GET" else sample["body"])
@@ -77,23 +77,25 @@ def _says_superjson(sample: dict[str, Any]) -> bool:
     return any(isinstance(one, dict) and "json" in one and one.keys() <= {"json", "meta"} for one in inputs)
 
 
-TOLD = [name for name, sample in SAMPLES.items() if _says_superjson(sample) is (sample["transformer"] == "superjson")]
+REPORTED = [
+    name for name, sample in SAMPLES.items() if _says_superjson(sample) is (sample["transformer"] == "superjson")
+]
 
 
 # The procedures that were asked
 
 
-def _told(value: Any) -> str:
-    """Return what a procedure says that it got."""
+def _reported(value: Any) -> str:
+    """Return the input that a procedure reports."""
     return "undefined" if value is UNSET else re.sub(r"(\d)\.0\b", r"\1", json.dumps(value, ensure_ascii=False))
 
 
 def _got(value: Any) -> Any:
-    return {"got": _told(value)}
+    return {"got": _reported(value)}
 
 
 def _echo(value: Any) -> Any:
-    return {"got": _told(value), "echo": value} if value is not UNSET else {"got": "undefined", "echo": UNSET}
+    return {"got": _reported(value), "echo": value} if value is not UNSET else {"got": "undefined", "echo": UNSET}
 
 
 def _refuse(given: Any) -> Any:
@@ -150,7 +152,7 @@ AT = datetime(2025, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
 STAMP = {"at": datetime(2025, 5, 5, tzinfo=UTC)}
 NUMBERS = {"n": 2.0**53, "max": 2**53 - 1, "f": 0.1 + 0.2, "e": 1e21, "small": 5e-324, "intFloat": 2.0}
 
-# What an input must be, and what comes of it; None: there is no input, and what is sent is not read.
+# The valid inputs, and their results; None: the procedure has no input and reads none.
 Run = tuple["Callable[[Any], bool] | None", "Callable[[Any], Any]"]
 QUERIES: dict[str, Run] = {
     "companies.getByProductLink": (_is_object, lambda _: None),
@@ -163,7 +165,7 @@ QUERIES: dict[str, Run] = {
     "probe.int": (lambda given: _has_number(given) and isinstance(given["n"], int), _got),
     "probe.nested": (lambda given: _are_emails(given["user"]["emails"]), _got),
     "probe.noInput": (None, lambda _: "ok"),
-    "probe.noInputEcho": (None, _told),
+    "probe.noInputEcho": (None, _reported),
     "probe.nullable": (lambda given: given in (UNSET, None) or _has_text("a")(given), _got),
     "probe.num": (_has_number, _got),
     "probe.optional": (lambda given: given is UNSET or _has_text("a")(given), _got),
@@ -219,7 +221,7 @@ def _check_key(path: str, headers: Mapping[str, str]) -> None:
 
 
 def _router(headers: Mapping[str, str]) -> Callable[[str], Procedure | None]:
-    """Return what finds the procedures, for a request with *headers*."""
+    """Return the function that finds the procedures, for a request with *headers*."""
 
     def find(path: str) -> Procedure | None:
         kind: Literal["query", "mutation"] = "query" if path in QUERIES else "mutation"
@@ -235,7 +237,7 @@ def _router(headers: Mapping[str, str]) -> Callable[[str], Procedure | None]:
                 return answer(UNSET)
             value = read()
             if not _holds(is_valid, value):
-                raise ApiError.from_code("BAD_REQUEST", f"not what is expected: {_told(value)}")
+                raise ApiError.from_code("BAD_REQUEST", f"not the expected input: {_reported(value)}")
             return answer(value)
 
         return Procedure(kind, run)
@@ -305,7 +307,7 @@ def _revived(envelope: dict[str, Any]) -> Any:
 
 
 def _joined(text: str) -> Any:
-    """Return what a client makes of a streamed answer of tRPC 11: the envelope of each call."""
+    """Return the envelope of each call in a streamed response of tRPC 11."""
     head, *chunks = _lines(text)
     values = {number: value for number, _, value in chunks}
 
@@ -325,8 +327,8 @@ def _joined(text: str) -> Any:
     }
 
 
-def _said(text: str) -> Any:
-    """Return what a client makes of an answer: JSON, or a stream of either version."""
+def _content_of(text: str) -> Any:
+    """Return the content of a response: JSON, or a stream of either version."""
     if re.match(r'(\{"json": ?)?\{"0": ?\[\[', text):
         return _joined(text)
     if re.match(r'\{"[0-9]+":', text):
@@ -338,11 +340,11 @@ def _said(text: str) -> Any:
 
 
 def _content(text: str | bytes, sample: dict[str, Any]) -> Any:
-    """Return an answer as it is compared: without what is left out on purpose."""
+    """Return a response for comparison: without the parts that are left out on purpose."""
     text = text if isinstance(text, str) else text.decode()
     if not text:
         return None
-    return _comparable(_said(text), has_types=bool(re.search(r'"values":(?!\["undefined"\])', _text(sample))))
+    return _comparable(_content_of(text), has_types=bool(re.search(r'"values":(?!\["undefined"\])', _text(sample))))
 
 
 def _comparable(value: Any, *, has_types: bool) -> Any:
@@ -388,13 +390,13 @@ def _text_of(content: Any) -> str:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_request_is_answered_as_trpc_answers_it(name: str) -> None:
-    """Status, content type, `vary`, `allow` and what the body says are those of a real server."""
+    """Status, content type, `vary`, `allow` and the content of the body are those of a real server."""
     sample = SAMPLES[name]
 
     _assert_same(_replayed(sample, sample["transformer"]), sample)
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", REPORTED)
 def test_a_request_is_answered_as_it_is_written(name: str) -> None:
     """Where nobody says which transformer is spoken, a request in superjson is answered so, and any other plainly."""
     _assert_same(_replayed(SAMPLES[name], "auto"), SAMPLES[name])
@@ -409,7 +411,7 @@ def test_few_requests_are_left_out() -> None:
     assert min(counts.values()) > 230
     assert {_reason(sample) for sample in everything} == {None, *LEFT_OUT}
     assert len(SAMPLES) > 0.95 * len(everything)
-    assert len(TOLD) > 0.8 * len(SAMPLES)
+    assert len(REPORTED) > 0.8 * len(SAMPLES)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -426,7 +428,7 @@ def test_a_code_has_its_number_and_its_status(code: dict[str, Any], version: Lit
     assert error.get("code") == (json.loads(expected["answer"])["error"].get("code") if expected else code["number"])
 
 
-# What no sample shows
+# Beyond the samples
 
 
 @pytest.mark.parametrize("transformer", TRANSFORMERS)
@@ -511,7 +513,7 @@ def test_numbers_are_those_of_javascript(number: str, expected: float | None) ->
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "01", "1.", "+1", "0x1"])
 def test_what_javascript_does_not_read_as_a_number_is_no_json(number: str) -> None:
-    """What Python's JSON takes, or writes, beyond JSON is refused."""
+    """Values that Python reads and writes beyond JSON are refused."""
     assert _answer("POST", "probe.mEcho", number.encode()).status == 400
 
 
@@ -535,7 +537,7 @@ def test_a_stream_is_sent_to_whom_asks_for_it(headers: dict[str, str], streams: 
 
 
 @pytest.mark.parametrize("headers", [{}, {"content-type": ""}, {"content-type": "text/plain; a=b"}])
-def test_the_content_type_is_told_as_it_was_given(headers: dict[str, str]) -> None:
+def test_content_type_is_reported_unchanged(headers: dict[str, str]) -> None:
     """A content type that is not taken is in the message with its parameters; an empty one is missing."""
     error = json.loads(_answer("POST", "probe.mNoInput", headers=headers).body)["error"]
 
@@ -595,7 +597,7 @@ def test_too_large_a_body_goes_before_the_method_in_version_10() -> None:
 
 
 def test_a_refusal_may_carry_data_of_its_own() -> None:
-    """Data of an error and a status of its own are told."""
+    """Data of an error and a status of its own are reported."""
 
     def refuse(_: Callable[[], Any]) -> Any:
         raise ApiError("full", code="CONFLICT", http_status=423, data={"reason": "full", "gone": UNSET})

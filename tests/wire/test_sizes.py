@@ -48,7 +48,7 @@ EXPRESS = (
 
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[Mock]:
-    """Whatever is asked over HTTP is answered by what a test adds here."""
+    """Answer every request with the responses that a test adds."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
@@ -68,7 +68,7 @@ class Asked(NamedTuple):
 
 
 class Limited:
-    """A service behind a server that refuses what is too large, and keeps what it was asked.
+    """A service behind a server that refuses large requests; it keeps the received ones.
 
     Attributes:
         asked: Each request that came.
@@ -80,9 +80,9 @@ class Limited:
         self.asked: list[Asked] = []
         self.refused = 0
         for method in (responses.GET, responses.POST):
-            mocked.add_callback(method, re.compile(URL), self._told)
+            mocked.add_callback(method, re.compile(URL), self._respond)
 
-    def _told(self, request: requests.PreparedRequest) -> Answer:
+    def _respond(self, request: requests.PreparedRequest) -> Answer:
         url = urlsplit(str(request.url))
         path = unquote(url.path).removeprefix("/api/v1/")
         body = request.body if isinstance(request.body, bytes) else b""
@@ -115,14 +115,14 @@ def _answer(path: str, given: Any) -> Any:
 
 
 def _fastify_414(asked: Asked) -> Answer:
-    told = f"'{urlsplit(asked.url).path}' is exceeding the max param length"
-    error = {"error": "Bad Request", "code": "FST_ERR_MAX_PARAM_LENGTH", "message": told, "statusCode": 414}
+    reported = f"'{urlsplit(asked.url).path}' is exceeding the max param length"
+    error = {"error": "Bad Request", "code": "FST_ERR_MAX_PARAM_LENGTH", "message": reported, "statusCode": 414}
     return 414, JSON, json.dumps(error)
 
 
 def _fastify_404(asked: Asked) -> Answer:
-    told = f"Route {asked.method}:{urlsplit(asked.url).path} not found"
-    return 404, JSON, json.dumps({"message": told, "error": "Not Found", "statusCode": 404})
+    reported = f"Route {asked.method}:{urlsplit(asked.url).path} not found"
+    return 404, JSON, json.dumps({"message": reported, "error": "Not Found", "statusCode": 404})
 
 
 def _trpc_413(asked: Asked) -> Answer:
@@ -139,12 +139,12 @@ def _long_path(asked: Asked) -> bool:
     return len(asked.path) > 100
 
 
-def _long_url(most: int) -> Callable[[Asked], bool]:
-    return lambda asked: len(asked.url) > most
+def _long_url(maximum: int) -> Callable[[Asked], bool]:
+    return lambda asked: len(asked.url) > maximum
 
 
-def _long_body(most: int) -> Callable[[Asked], bool]:
-    return lambda asked: len(asked.body) > most
+def _long_body(maximum: int) -> Callable[[Asked], bool]:
+    return lambda asked: len(asked.body) > maximum
 
 
 _NGINX = "<html>\r\n<head><title>414 Request-URI Too Large</title></head>\r\n</html>\r\n"
@@ -171,10 +171,13 @@ MUTATIONS: dict[str, tuple[Callable[[Asked], bool], Callable[[Asked], Answer]]] 
 }
 
 
+WAITS: list[float] = []
+"""The waits between attempts, which take no time."""
+
+
 def _client(**settings: Any) -> ChatarminOS:
-    return ChatarminOS(
-        transport=HTTPTransport("os_sk_test", URL, **{"transformer": "json", "max_retries": 0, **settings})
-    )
+    given = {"transformer": "json", "max_retries": 0, "sleep": WAITS.append, **settings}
+    return ChatarminOS(transport=HTTPTransport("os_sk_test", URL, **given))
 
 
 def _checks(count: int) -> list[Any]:
@@ -190,7 +193,7 @@ def _events(count: int, filler: int = 10) -> list[Any]:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_batch_of_queries_that_is_too_large_is_sent_in_parts(mocked: Mock, name: str) -> None:
-    """Each call has its own answer, and the next batch begins with what the server takes."""
+    """Each call has its own answer, and the next batch begins with a size that the server accepts."""
     service, client = Limited(mocked, *QUERIES[name]), _client()
 
     first: list[Any] = client.batch(_checks(50))
@@ -207,7 +210,7 @@ def test_a_batch_of_queries_that_is_too_large_is_sent_in_parts(mocked: Mock, nam
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_a_batch_of_mutations_that_is_too_large_is_sent_in_parts(mocked: Mock, name: str) -> None:
-    """Each call ran once, also those that may not be repeated: what was refused for its size did not run."""
+    """Each call ran once, also those that may not be repeated: a batch that was refused for its size did not run."""
     service, client = Limited(mocked, *MUTATIONS[name]), _client()
     companies = [CreateCompanyInput(name=f"n{number}", external_org_id=f"o{number}") for number in range(20)]
 
@@ -233,7 +236,7 @@ def test_a_batch_is_halved(mocked: Mock) -> None:
 
 
 def test_a_large_mutation_makes_no_smaller_batches_of_queries(mocked: Mock) -> None:
-    """Sizes are remembered by kind, and by what was too large: small mutations still share a request."""
+    """Sizes are remembered by kind and by measure: small mutations still share a request."""
     service, client = Limited(mocked, _long_body(20_000), _always(413, HTML, EXPRESS)), _client()
 
     answers: list[Any] = client.batch([*_events(2, filler=100_000), *_events(10)])
@@ -300,7 +303,7 @@ def test_refusals_of_each_call_are_not_taken_for_one_of_the_size(mocked: Mock) -
 
 
 def test_after_halves_of_what_trpc_takes_the_limit_stays(mocked: Mock) -> None:
-    """A limit of the number of calls holds for queries and mutations alike, also if what remains fails."""
+    """A limit of the number of calls holds for queries and mutations alike, also if the remaining calls fail."""
     received = {
         "error": {"message": "Batch call exceeds maximum size", "code": -32600, "data": {"code": "BAD_REQUEST"}}
     }
@@ -347,7 +350,7 @@ def test_a_single_mutation_that_is_too_large_says_how_large_it_was(mocked: Mock,
 
 @pytest.mark.parametrize("name", ["node", "nginx", "cloud", "nothing"])
 def test_a_single_query_that_is_too_large_says_how_large_it_was(mocked: Mock, name: str) -> None:
-    """What counts for a query are the characters of its URL."""
+    """The size of a query is the number of characters of its URL."""
     service = Limited(mocked, lambda _: True, QUERIES[name][1])
 
     with pytest.raises(InvalidResponse, match="too large") as raised:
@@ -369,7 +372,7 @@ def test_one_large_call_of_a_batch_costs_no_other(mocked: Mock) -> None:
     assert sum(len(asked.inputs) for asked in service.asked if not _long_body(100_000)(asked)) == 18
 
 
-# What a batch says of when to come again
+# Retry-After of a batch
 
 
 def _mixed(*errors: tuple[str, int] | None) -> str:
@@ -385,11 +388,10 @@ def _mixed(*errors: tuple[str, int] | None) -> str:
 
 
 @pytest.fixture
-def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits between attempts, which take no time."""
-    seconds: list[float] = []
-    monkeypatch.setattr("time.sleep", seconds.append)
-    return seconds
+def sleeps() -> list[float]:
+    """Return the waits of this test."""
+    WAITS.clear()
+    return WAITS
 
 
 @pytest.mark.parametrize("status", [207, 200, 429])
@@ -473,8 +475,8 @@ def test_the_wait_of_a_page_is_kept(mocked: Mock) -> None:
 
 def test_an_answer_of_no_service_shows_no_query(mocked: Mock) -> None:
     """A framework that writes a database message into its own error shows it to nobody."""
-    told = 'Failed query: insert into "c" values ($1)\nparams: ann@acme.com'
-    mocked.add(responses.GET, re.compile(URL), json.dumps({"statusCode": 500, "message": told}), status=500)
+    reported = 'Failed query: insert into "c" values ($1)\nparams: ann@acme.com'
+    mocked.add(responses.GET, re.compile(URL), json.dumps({"statusCode": 500, "message": reported}), status=500)
 
     with pytest.raises(InvalidResponse, match="Failed query: ") as raised:
         _client().send(ListTiersInput())

@@ -1,4 +1,4 @@
-"""What a service built with tRPC, zod, superjson and PostgreSQL answers, as recorded in `stack_answers.json`."""
+"""Responses of a service built with tRPC, zod, superjson and PostgreSQL, recorded in `stack_answers.json`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ COMPANY = "00000000-0000-4000-8000-000000000001"
 
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[Mock]:
-    """Answer every request of this module with what the test adds here."""
+    """Answer every request of this module with the responses that the test adds."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
@@ -59,7 +59,7 @@ def _requests(sample: dict[str, Any]) -> list[Any]:
 
 
 def _answers(sample: dict[str, Any], client: ChatarminOS) -> list[Any]:
-    """Return what *client* makes of each call of a sample: its result, or its error."""
+    """Return the result or error of each call of a sample."""
     requests = _requests(sample)
     if sample["batch"]:
         return client.batch(requests)
@@ -71,7 +71,7 @@ def _answers(sample: dict[str, Any], client: ChatarminOS) -> list[Any]:
 
 
 def _at(value: Any, path: str) -> Any:
-    """Return what is at a dotted path of attributes, keys and indices."""
+    """Return the value at a dotted path of attributes, keys and indices."""
     for step in path.split("."):
         value = value[int(step)] if step.isdigit() else getattr(value, step)
     return value
@@ -102,7 +102,7 @@ def _check_error(error: Any, expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
 def test_an_answer_of_the_stack_has_its_meaning(mocked: Mock, sample: dict[str, Any]) -> None:
-    """Each call of a request gets the value that the service meant, or the error with what the service said of it."""
+    """Each call of a request gets the value that the service meant, or the error with its message."""
     headers = {name: value for name, value in sample["headers"].items() if name != "content-type"}
     mocked.add(
         responses.POST if _requests(sample)[0].kind == "mutation" else responses.GET,
@@ -145,14 +145,14 @@ def test_a_wait_beyond_the_deadline_is_not_waited_for(mocked: Mock, id_: str) ->
 
 
 def _is_over(limit: dict[str, Any], request: PreparedRequest) -> bool:
-    ((what, most),) = limit["over"].items()
+    ((measure, maximum),) = limit["over"].items()
     url = urlsplit(request.url or "")
     lengths = {
         "path": len(url.path) - len(urlsplit(BASE_URL).path) - 1,
         "target": len(url.path) + len(url.query),
         "body": int(request.headers.get("content-length", "0")),
     }
-    return lengths[what] > int(most)
+    return lengths[measure] > int(maximum)
 
 
 def _serve(mocked: Mock, limit: dict[str, Any], data: Any) -> Callable[[], list[int]]:
@@ -221,11 +221,11 @@ def test_a_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str
 def test_a_call_that_is_too_large_says_so(mocked: Mock, limit: dict[str, Any]) -> None:
     """A single call beyond a limit is refused once, with how large it was."""
     take_statuses = _serve(mocked, limit, None)
-    ((what, most),) = limit["over"].items()
-    text = "x" * (most + 1000)
+    ((measure, maximum),) = limit["over"].items()
+    text = "x" * (maximum + 1000)
     request: Any = (
         GetByProductLinkInput(external_org_id=text)
-        if what == "target"
+        if measure == "target"
         else TrackUsageInput(company_id=COMPANY, feature_code="seats", quantity=1, metadata={"note": text})
     )
 
@@ -233,11 +233,11 @@ def test_a_call_that_is_too_large_says_so(mocked: Mock, limit: dict[str, Any]) -
         _client().send(request)
 
     sizes = [int(number.replace(",", "")) for number in re.findall(r"[0-9][0-9,]{3,}", str(caught.value))]
-    assert any(most < size < most + 2000 for size in sizes), str(caught.value)
+    assert any(maximum < size < maximum + 2000 for size in sizes), str(caught.value)
     assert take_statuses() == [limit["status"]]
 
 
-# What zod takes
+# Inputs of zod
 
 
 def _company(client: ChatarminOS) -> str:

@@ -1,4 +1,4 @@
-"""HTTPTransport through the client: what it sends, what it makes of answers, when it repeats, what it never shows."""
+"""HTTPTransport through the client: requests, responses, retries and secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pickle
 import re
 import ssl
 import sys
-import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -54,7 +53,7 @@ from chatarmin_os import (
     __version__,
 )
 from chatarmin_os.transports import Call, HTTPTransport
-from chatarmin_os.transports.http.retry import longest_wait
+from chatarmin_os.transports.http.retry import max_wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,7 +73,7 @@ UNAUTHORIZED = ApiError.from_code("UNAUTHORIZED", "Invalid or missing API key")
 
 @pytest.fixture(autouse=True)
 def mocked(monkeypatch: Patch) -> Iterator[Mock]:
-    """Whatever is asked over HTTP is answered by what a test adds here; nothing of the machine's is used."""
+    """Answer every request with the responses that a test adds, without settings of the machine."""
     for name in list(os.environ):
         if re.fullmatch("OS_.*|.*_CA_BUNDLE|NETRC|(?i:.*_proxy)", name):
             monkeypatch.delenv(name)
@@ -82,19 +81,22 @@ def mocked(monkeypatch: Patch) -> Iterator[Mock]:
         yield mock
 
 
+WAITS: list[float] = []
+"""The waits between attempts of clients that `_client` made, which take no time."""
+
+
 @pytest.fixture(autouse=True)
-def sleeps(monkeypatch: Patch) -> list[float]:
-    """The waits between attempts, which take no time."""
-    seconds: list[float] = []
-    monkeypatch.setattr(time, "sleep", seconds.append)
-    return seconds
+def sleeps() -> list[float]:
+    """Return the waits of this test."""
+    WAITS.clear()
+    return WAITS
 
 
 class Service:
-    """A service that speaks tRPC, plain or with superjson, and keeps what it was asked.
+    """A service that speaks tRPC, plain or with superjson, and keeps the received calls.
 
     Attributes:
-        answers: What it answers, by path: JSON or a refusal, a deque of them one after the other.
+        answers: The answers by path: JSON or a refusal, or a deque of them to give one after the other.
         asked: Method, paths and inputs of each request, the inputs as it understands them.
     """
 
@@ -103,16 +105,16 @@ class Service:
         self.answers = {path.replace("_", "."): answer for path, answer in answers.items()}
         self.asked: list[tuple[str, list[str], list[Any]]] = []
         self.urls: list[str] = []
-        self.most_calls = 1000
+        self.max_calls = 1000
         self.refuses_batches: ApiError | None = None
         self.listen(mocked)
 
     def listen(self, mocked: Mock) -> None:
         """Answer whatever nothing else answers first."""
         for method in (responses.GET, responses.POST):
-            mocked.add_callback(method, ANYTHING, self._told, content_type="application/json")
+            mocked.add_callback(method, ANYTHING, self._respond, content_type="application/json")
 
-    def _told(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+    def _respond(self, request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
         url = urlsplit(str(request.url))
         query = parse_qs(url.query)
         paths, is_batch = unquote(url.path).removeprefix("/api/v1/").split(","), "batch" in query
@@ -122,7 +124,7 @@ class Service:
         inputs = [self._read(content.get(str(index)) if is_batch else content) for index in range(len(paths))]
         self.asked.append((str(request.method), paths, inputs))
         self.urls.append(str(request.url))
-        if is_batch and (self.refuses_batches or len(paths) > self.most_calls):
+        if is_batch and (self.refuses_batches or len(paths) > self.max_calls):
             too_large = ApiError.from_code("BAD_REQUEST", "Batch call exceeds maximum size")
             status, content = self._one(self.refuses_batches or too_large)
             return status, {}, json.dumps(content)
@@ -156,7 +158,7 @@ class Service:
 
 
 def _client(**settings: Any) -> ChatarminOS:
-    return ChatarminOS(transport=HTTPTransport(KEY, URL, **{"transformer": "json", **settings}))
+    return ChatarminOS(transport=HTTPTransport(KEY, URL, **{"transformer": "json", "sleep": WAITS.append, **settings}))
 
 
 def _reply(mocked: Mock, body: Any = "", status: int = 200, **settings: Any) -> None:
@@ -206,7 +208,7 @@ def test_a_query_is_a_get_with_its_input_in_the_url(mocked: Mock) -> None:
 
 
 def test_a_mutation_is_a_post_with_its_input_as_json(mocked: Mock) -> None:
-    """A mutation has its input in a body of UTF-8, whose type and length are told."""
+    """A mutation has its input in a body of UTF-8, whose type and length are reported."""
     _reply(mocked, {"result": {"data": {"id": "c"}}})
 
     _client().companies.create(name="Ümläut", external_org_id="o")
@@ -244,7 +246,7 @@ def test_headers(mocked: Mock, session: Given, ask: Any) -> None:
 
 @in_any_session
 def test_a_netrc_does_not_replace_the_key(mocked: Mock, monkeypatch: Patch, tmp_path: Path, session: Given) -> None:
-    """What stands in `.netrc` for the host is not sent instead of the key."""
+    """An entry of `.netrc` for the host does not replace the key."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine os.test login mallory password stolen\ndefault login mallory password stolen\n")
     netrc.chmod(0o600)
@@ -257,7 +259,7 @@ def test_a_netrc_does_not_replace_the_key(mocked: Mock, monkeypatch: Patch, tmp_
 
 
 def test_cookies_are_neither_kept_nor_sent(mocked: Mock) -> None:
-    """What a service sets is forgotten, and what a session of one's own has is not sent."""
+    """Cookies of a service are dropped, and those of a user's session are not sent."""
     session = requests.Session()
     session.cookies.set("mine", "1")
     _reply(mocked, {"result": {"data": []}}, headers={"Set-Cookie": "theirs=1"})
@@ -269,7 +271,7 @@ def test_cookies_are_neither_kept_nor_sent(mocked: Mock) -> None:
     assert [request.headers.get("Cookie") for request in _sent(mocked)] == [None] * 4
 
 
-def test_the_environment_tells_key_and_service(mocked: Mock, monkeypatch: Patch) -> None:
+def test_environment_has_key_and_base_url(mocked: Mock, monkeypatch: Patch) -> None:
     """OS_API_KEY and OS_BASE_URL count where nothing is given, and only then; white space goes."""
     monkeypatch.setenv("OS_API_KEY", " os_sk_env\n")
     monkeypatch.setenv("OS_BASE_URL", "https://os.test/env///")
@@ -333,7 +335,7 @@ def test_an_authority_that_is_not_there_is_refused(monkeypatch: Patch, name: str
 @in_any_session
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.9.10", "[::1]"])
 def test_loopback_is_reached_without_a_proxy(mocked: Mock, monkeypatch: Patch, host: str, session: Given) -> None:
-    """No proxy of the environment is asked for what is on this machine, nor shown the key on the way."""
+    """Calls to this machine go through no proxy of the environment, which would see the key."""
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:3128")
     mocked.add(responses.GET, f"http://{host}:3001/tiers.list", json={"result": {"data": []}})
 
@@ -441,7 +443,7 @@ def test_a_session_of_ones_own_is_used_and_left_open(mocked: Mock) -> None:
 
 
 def test_a_hook_of_a_session_of_ones_own_sees_the_answers(mocked: Mock) -> None:
-    """What a session does with answers it does with these."""
+    """A session processes these responses as it does others."""
     session, seen = requests.Session(), []
     session.hooks["response"] = [lambda response, **_: seen.append(response.status_code)]
     _reply(mocked, {"result": {"data": []}})
@@ -490,7 +492,7 @@ def test_an_empty_answer_is_no_mismatch(mocked: Mock, body: Any) -> None:
 
 
 def test_compressed_and_marked_answers_are_read(mocked: Mock) -> None:
-    """What is compressed although nobody asked for it is decompressed; a byte order mark is no content."""
+    """A response that is compressed without being asked is decompressed; a byte order mark is no content."""
     content = gzip.compress(b'\xef\xbb\xbf{"result":{"data":1}}')
     _reply(mocked, content, headers={"Content-Encoding": "gzip"})
 
@@ -498,7 +500,7 @@ def test_compressed_and_marked_answers_are_read(mocked: Mock) -> None:
 
 
 def test_what_cannot_be_decompressed_is_no_answer(mocked: Mock) -> None:
-    """A body that is not what it says is said to be so, and is not asked for again."""
+    """A body that contradicts its headers is an error, and is not requested again."""
     _reply(mocked, b"no gzip", headers={"Content-Encoding": "gzip"})
 
     error = _failure(InvalidResponse, _client().tiers.list)
@@ -508,7 +510,7 @@ def test_what_cannot_be_decompressed_is_no_answer(mocked: Mock) -> None:
 
 
 @pytest.mark.parametrize("how", ["sent", "compressed", "declared"])
-def test_an_answer_has_a_largest_size(mocked: Mock, how: str) -> None:
+def test_response_has_a_maximum_size(mocked: Mock, how: str) -> None:
     """More than 64 MiB, after decompression, are no answer, and are not asked for again."""
     body = b'"' + b" " * 2**26 + b'"'
     if how == "compressed":
@@ -525,7 +527,7 @@ def test_an_answer_has_a_largest_size(mocked: Mock, how: str) -> None:
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
 @pytest.mark.parametrize("depth", [500, 100_000])
 def test_depth_is_an_answer_or_none(mocked: Mock, depth: int, transformer: str) -> None:
-    """What is nested deep is an answer, what is nested without end none; nothing else is raised."""
+    """A deeply nested response is valid, one without end is not; no other exception is raised."""
     nested = "[" * depth + "]" * depth
     data = nested if transformer == "json" else f'{{"json":{nested},"meta":{{"values":{{"0.0":["set"]}}}}}}'
     _reply(mocked, f'{{"result":{{"data":{data}}}}}')
@@ -551,7 +553,7 @@ def test_a_refusal_with_deep_data_is_a_refusal(mocked: Mock, depth: int) -> None
     assert {type(error) for error in errors} <= ({ConflictError} if depth < 1000 else {ConflictError, InvalidResponse})
 
 
-def test_superjson_that_is_described_without_end_is_no_answer(mocked: Mock) -> None:
+def test_superjson_without_end_is_an_invalid_response(mocked: Mock) -> None:
     """A description that is nested too deep to follow is refused, with no other exception."""
     values = '{"a":' * 3000 + '["Date"]' + "}" * 3000
     deep = '{"a":' * 3000 + "1" + "}" * 3000
@@ -575,7 +577,7 @@ def test_the_id_of_the_exchange_is_kept(mocked: Mock, header: str, code: str) ->
     assert "request req_7" in str(error)
 
 
-def test_the_most_usual_request_id_counts(mocked: Mock) -> None:
+def test_first_known_request_id_counts(mocked: Mock) -> None:
     """Of several ids one is kept; without any there is none; a long one is cut."""
     _reply(mocked, _error("NOT_FOUND"), headers={"CF-Ray": "ray", "X-Request-Id": "mine"})
     _reply(mocked, _error("NOT_FOUND"))
@@ -589,7 +591,7 @@ def test_the_most_usual_request_id_counts(mocked: Mock) -> None:
     assert len(third) <= 200
 
 
-def test_a_missing_procedure_is_told_from_a_missing_resource(mocked: Mock) -> None:
+def test_missing_procedure_differs_from_a_missing_resource(mocked: Mock) -> None:
     """Both are `NotFoundError`; the text of the one says that it is the procedure that is missing."""
     for message in ('No procedure found on path "tiers.get"', 'No "query"-procedure on path "x"', "Tier x not found"):
         _reply(mocked, _error("NOT_FOUND", message), status=404)
@@ -684,7 +686,7 @@ def test_a_plain_service_is_asked_once(mocked: Mock) -> None:
 
 @pytest.mark.parametrize("first", [{"code": "pro", "features": []}, ApiError.from_code("BAD_REQUEST", "no tierCode")])
 def test_the_first_query_is_asked_again_in_superjson(mocked: Mock, first: Any) -> None:
-    """When an answer, or a refusal, shows superjson, what was asked may have been lost: it is asked again, and once."""
+    """When a response or a refusal shows superjson, the input may have been lost: the query is sent once more."""
     service = Service(mocked, "superjson", tiers_get=deque([first, {"code": "pro", "features": []}]))
     client = _client(transformer="auto", max_retries=0)
 
@@ -697,7 +699,7 @@ def test_the_first_query_is_asked_again_in_superjson(mocked: Mock, first: Any) -
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
 @pytest.mark.parametrize("found", [[], UNAUTHORIZED], ids=["answer", "refusal"])
 def test_before_a_first_mutation_a_query_finds_out(mocked: Mock, transformer: str, found: Any) -> None:
-    """A mutation is only ever sent in what the service reads; a refusal of the query tells that as well."""
+    """A mutation is sent only in the service's transformer; a refusal of the query shows it too."""
     service = Service(mocked, transformer, tiers_list=found, links_reset={"linksDeleted": 1})
     client = _client(transformer="auto")
 
@@ -719,19 +721,19 @@ def test_the_query_that_finds_out_goes_by_its_path_there(mocked: Mock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "attempts", "told"),
+    ("body", "kind", "attempts", "reported"),
     [
         (requests.ConnectionError("lost"), ConnectionFailed, 3, "lost"),
-        (requests.ReadTimeout("slow"), TimedOut, 3, "time was up"),
+        (requests.ReadTimeout("slow"), TimedOut, 3, "timed out while waiting for the response"),
         ("<html>", InvalidResponse, 1, "<html>"),
-        ('{"result":{}}', InvalidResponse, 1, "does not tell"),
+        ('{"result":{}}', InvalidResponse, 1, "does not show the service's transformer"),
     ],
     ids=["lost", "slow", "html", "void"],
 )
 def test_a_mutation_is_not_sent_while_the_transformer_is_unknown(
-    mocked: Mock, body: Any, kind: type[TransportError], attempts: int, told: str
+    mocked: Mock, body: Any, kind: type[TransportError], attempts: int, reported: str
 ) -> None:
-    """If the query that asks cannot be answered the mutation certainly did not run, and the error says what helps."""
+    """If the query that asks cannot be answered the mutation certainly did not run, and the error names a remedy."""
     _reply(mocked, body)
     client = _client(transformer="auto")
 
@@ -739,12 +741,12 @@ def test_a_mutation_is_not_sent_while_the_transformer_is_unknown(
 
     assert {request.method for request in _sent(mocked)} == {"GET"}
     assert (error.outcome, error.attempts, len(mocked.calls)) == ("not_sent", attempts, attempts)
-    assert told in str(error)
+    assert reported in str(error)
     assert "companies.create was not sent" in str(error)
     assert error.request == CreateCompanyInput(name="n", external_org_id="o")
 
 
-def test_a_failed_search_is_made_again_for_the_next_mutation(mocked: Mock) -> None:
+def test_failed_probe_is_repeated_for_the_next_mutation(mocked: Mock) -> None:
     """Once the service answers, mutations are sent."""
     _reply(mocked, "<html>")
     _reply(mocked, {"result": {"data": []}})
@@ -757,24 +759,24 @@ def test_a_failed_search_is_made_again_for_the_next_mutation(mocked: Mock) -> No
     assert client.links.reset().links_deleted == 1
 
 
-@pytest.mark.parametrize(("given", "spoken"), [("json", "superjson"), ("superjson", "json")])
+@pytest.mark.parametrize(("given", "transformer_of_service"), [("json", "superjson"), ("superjson", "json")])
 @pytest.mark.parametrize("ask", ["query", "mutation"])
 @pytest.mark.parametrize("answer", [[], ApiError.from_code("CONFLICT", "m")], ids=["result", "refusal"])
-def test_the_wrong_transformer_is_said_to_be_wrong(
-    mocked: Mock, given: Any, spoken: Any, ask: Any, answer: Any
+def test_wrong_transformer_is_named(
+    mocked: Mock, given: Any, transformer_of_service: Any, ask: Any, answer: Any
 ) -> None:
-    """What was given is not second-guessed; the error names the one that would fit, and the call may have run."""
-    service = Service(mocked, spoken, a_b=answer)
+    """A given transformer is not changed; the error names the right one, and the call may have run."""
+    service = Service(mocked, transformer_of_service, a_b=answer)
 
     error = _failure(InvalidResponse, lambda: _client(transformer=given).call("a.b", {"json": 1}, kind=ask))
 
-    assert f"transformer={spoken!r}" in str(error)
+    assert f"transformer={transformer_of_service!r}" in str(error)
     assert (error.outcome, error.attempts, len(service.asked)) == ("unknown", 1, 1)
 
 
 @pytest.mark.parametrize(("before", "after"), [("json", "superjson"), ("superjson", "json")])
 def test_a_query_notices_that_the_service_writes_otherwise_now(mocked: Mock, before: str, after: str) -> None:
-    """The query is asked again; what follows goes out in the new transformer."""
+    """The query is sent again; later calls use the new transformer."""
     service = Service(mocked, before, tiers_get={"code": "pro", "features": []}, links_reset={"linksDeleted": 0})
     client = _client(transformer="auto")
     client.tiers.get("pro")
@@ -810,7 +812,7 @@ GATEWAY_PAGES = [{"error": {"code": "504", "message": "Timeout"}}, {"error": {"m
 
 @pytest.mark.parametrize("page", GATEWAY_PAGES, ids=["code", "message"])
 def test_an_error_of_a_gateway_does_not_change_the_transformer(mocked: Mock, page: Any) -> None:
-    """What has neither the number nor the data of tRPC says nothing of what the service reads, and may pass."""
+    """An error with neither the number nor the data of tRPC shows no transformer, and may be temporary."""
     service = Service(mocked, "superjson", tiers_list=[], companies_update={})
     client = _client(transformer="auto")
     client.tiers.list()
@@ -834,7 +836,7 @@ def test_an_error_of_a_gateway_does_not_tell_the_transformer(mocked: Mock, page:
     assert [request.method for request in _sent(mocked)] == ["GET"]
 
 
-def test_a_wrong_key_is_told_as_such_before_a_first_mutation(mocked: Mock) -> None:
+def test_wrong_key_is_the_error_of_a_first_mutation(mocked: Mock) -> None:
     """A refusal of the query that asks says more than that the transformer is not known."""
     _reply(mocked, {"error": {"message": "Invalid API key", "code": "401", "data": {"code": "UNAUTHORIZED"}}}, 401)
 
@@ -845,7 +847,7 @@ def test_a_wrong_key_is_told_as_such_before_a_first_mutation(mocked: Mock) -> No
 
 
 def test_an_error_of_a_gateway_does_not_unlearn_the_transformer() -> None:
-    """An error whose number is none of tRPC's tells nothing of how the service writes values."""
+    """An error whose number is none of tRPC's shows nothing of how the service writes values."""
     client = _client(transformer="auto")
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
         Service(mocked, "superjson", links_reset={"linksDeleted": 0}, tiers_list=[])
@@ -870,8 +872,8 @@ def test_one_search_serves_a_batch_of_mutations(mocked: Mock) -> None:
     assert service.paths == ["tiers.list", "links.reset,links.reset", "tiers.list", "links.reset"]
 
 
-def test_every_mutation_of_a_batch_is_told_that_it_was_not_sent(mocked: Mock) -> None:
-    """What stands in the way of a batch of mutations is an error of its own for each."""
+def test_failed_probe_fails_every_mutation_of_a_batch(mocked: Mock) -> None:
+    """Each mutation of a batch gets its own copy of the error of the probe."""
     _reply(mocked, "<html>")
 
     answers = _client(transformer="auto").batch([ResetLinksInput(), ResetLinksInput(delete_contacts=True)])
@@ -906,13 +908,15 @@ def test_a_batch_is_split_at_fifty_calls(mocked: Mock, count: int, sizes: list[i
     assert sent == [request.company_id for request in _checks(count)]
 
 
-@pytest.mark.parametrize(("transformer", "spoken"), [("json", "json"), ("auto", "json"), ("auto", "superjson")])
+@pytest.mark.parametrize(
+    ("transformer", "transformer_of_service"), [("json", "json"), ("auto", "json"), ("auto", "superjson")]
+)
 @pytest.mark.parametrize("length", [100, 1000, 3990])
 def test_a_batch_is_split_at_eight_thousand_characters(
-    mocked: Mock, transformer: str, spoken: str, length: int
+    mocked: Mock, transformer: str, transformer_of_service: str, length: int
 ) -> None:
     """No URL is longer, also while it is not known how much room inputs take; few requests are much shorter."""
-    service = Service(mocked, spoken, features_check={"isEnabled": True})
+    service = Service(mocked, transformer_of_service, features_check={"isEnabled": True})
 
     answers = _client(transformer=transformer).batch(_checks(30, length))
 
@@ -924,8 +928,8 @@ def test_a_batch_is_split_at_eight_thousand_characters(
 @pytest.mark.parametrize(
     ("transformer", "length", "sizes"), [("json", 8000, [2]), ("json", 8001, [1, 1]), ("auto", 8000, [1, 1])]
 )
-def test_a_url_has_a_longest_length(mocked: Mock, transformer: str, length: int, sizes: list[int]) -> None:
-    """Eight thousand characters are fine and one more is not; what is not known yet may take more room."""
+def test_url_has_a_maximum_length(mocked: Mock, transformer: str, length: int, sizes: list[int]) -> None:
+    """Eight thousand characters are fine and one more is not; an unknown transformer may take more characters."""
     service = Service(mocked, features_check={"isEnabled": True})
     _client().batch(_checks(2))
     room = length - len(service.urls.pop())
@@ -939,7 +943,7 @@ def test_a_url_has_a_longest_length(mocked: Mock, transformer: str, length: int,
 
 
 def test_a_call_that_is_too_long_by_itself_is_sent_alone(mocked: Mock) -> None:
-    """What cannot be made shorter is sent, apart from the others."""
+    """A call that cannot be split is sent in its own request."""
     service = Service(mocked, features_check={"isEnabled": True})
 
     _client().batch([*_checks(2), *_checks(1, 9000), *_checks(2)])
@@ -958,7 +962,7 @@ def test_long_paths_count_as_well(mocked: Mock, ask: Any) -> None:
     assert max(map(len, service.urls)) <= 8000
 
 
-def test_mutations_have_room_in_their_body(mocked: Mock) -> None:
+def test_body_of_mutations_has_no_maximum(mocked: Mock) -> None:
     """Long inputs of mutations, which are in no URL, do not split a batch."""
     service = Service(mocked, companies_create={"id": "c"})
 
@@ -1000,7 +1004,7 @@ def test_an_empty_batch_asks_nothing() -> None:
 @pytest.mark.parametrize(("code", "status"), [("BAD_REQUEST", 400), ("INTERNAL_SERVER_ERROR", 500)], ids=["11", "10"])
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
 def test_a_service_without_batches_is_noticed_once(mocked: Mock, code: str, status: int, transformer: str) -> None:
-    """What either version of tRPC says where batches are off makes single calls of this batch and of later ones."""
+    """The message of either version of tRPC that batches are off makes this batch and later ones single calls."""
     service = Service(mocked, transformer, tiers_list=[], links_reset={"linksDeleted": 0})
     service.refuses_batches = ApiError.from_code(code, "Batching is not enabled on the server", http_status=status)
     client = _client(transformer=transformer, max_retries=0)
@@ -1017,10 +1021,10 @@ def test_a_service_without_batches_is_noticed_once(mocked: Mock, code: str, stat
     ]
 
 
-def test_a_batch_that_is_too_large_is_made_smaller(mocked: Mock) -> None:
+def test_batch_that_is_too_large_is_split(mocked: Mock) -> None:
     """Batches are halved until the service takes them, and stay so small."""
     service = Service(mocked, tiers_list=[])
-    service.most_calls = 3
+    service.max_calls = 3
     client = _client(max_retries=0)
 
     assert client.batch([ListTiersInput()] * 10) == [[]] * 10
@@ -1062,7 +1066,7 @@ def test_a_wrong_number_of_answers_is_none(mocked: Mock, count: int, ask: Any) -
 
 @pytest.mark.parametrize("odd", [None, {}, {"message": "no"}])
 def test_odd_answers_do_not_make_up_the_number(mocked: Mock, odd: Any) -> None:
-    """What is no answer among as many answers as calls leaves open whose they are."""
+    """One invalid item among as many items as calls leaves open to which calls they belong."""
     _reply(mocked, [{"result": {"data": []}}, odd, {"result": {"data": []}}])
 
     assert [type(answer) for answer in _client().batch([ListTiersInput()] * 2)] == [InvalidResponse] * 2
@@ -1110,7 +1114,7 @@ def test_only_what_failed_is_repeated(mocked: Mock, sleeps: list[float]) -> None
 
 
 def test_a_lost_batch_is_an_error_for_each_call(mocked: Mock) -> None:
-    """What may be repeated is, and what is left without an answer has an error of its own."""
+    """Safe calls are retried, and each call without an answer gets its own error."""
     _reply(mocked, requests.ConnectionError("lost"))
 
     create = CreateLinkInput(company_id="c", external_org_id="o")
@@ -1166,8 +1170,10 @@ CERTIFICATE = requests.exceptions.SSLError(ssl.SSLCertVerificationError(1, "self
     ],
     ids=lambda value: value if isinstance(value, str) else repr(value)[:70],
 )
-def test_what_is_repeated(mocked: Mock, sleeps: list[float], answer: tuple[Any, int], repeated: str, ask: str) -> None:
-    """What did not run is repeated for any call, what may pass for those that are safe to repeat, and nothing else."""
+def test_retries_by_failure(
+    mocked: Mock, sleeps: list[float], answer: tuple[Any, int], repeated: str, ask: str
+) -> None:
+    """Any call is retried that did not run; after a temporary failure only safe calls are, and after others none."""
     body, status = answer
     _reply(mocked, body, status=status or 200)
     client = _client(max_retries=3)
@@ -1183,7 +1189,7 @@ def test_what_is_repeated(mocked: Mock, sleeps: list[float], answer: tuple[Any, 
     attempts = 4 if repeated == "any" or (repeated == "safe" and is_safe) else 1
     assert len(mocked.calls) == attempts
     assert len(sleeps) == attempts - 1
-    assert all(0 <= nap <= longest_wait(attempt) for attempt, nap in enumerate(sleeps, 1))
+    assert all(0 <= nap <= max_wait(attempt) for attempt, nap in enumerate(sleeps, 1))
     if isinstance(failed.value, TransportError):
         unsent = body in (REFUSED, CERTIFICATE) or isinstance(body, requests.ConnectTimeout)
         assert (failed.value.attempts, failed.value.outcome) == (attempts, "not_sent" if unsent else "unknown")
@@ -1200,7 +1206,7 @@ def test_repeats_are_counted(mocked: Mock, max_retries: int) -> None:
 
 
 def test_a_repeat_may_succeed(mocked: Mock) -> None:
-    """What passes leaves no trace, and the same is sent again, with the same key of the event."""
+    """A temporary failure leaves no trace; the retry is the same request, with the same idempotency key."""
     _reply(mocked, "<html>", status=502)
     _reply(mocked, requests.ConnectionError("lost"))
     _reply(mocked, {"result": {"data": {"currentUsage": 5}}})
@@ -1227,7 +1233,7 @@ def test_an_outcome_that_was_unknown_once_stays_so(mocked: Mock) -> None:
 @pytest.mark.parametrize("status", [502, 503, 504])
 @pytest.mark.parametrize("body", ["envelope", "<html>"])
 def test_an_outcome_is_unknown_where_the_service_was_reached_before(mocked: Mock, status: int, body: str) -> None:
-    """An earlier attempt that was answered may have run, whether what answered spoke tRPC or not."""
+    """An earlier attempt that was answered may have run, whether the response was tRPC or not."""
     codes = {502: "BAD_GATEWAY", 503: "SERVICE_UNAVAILABLE", 504: "GATEWAY_TIMEOUT"}
     _reply(mocked, _error(codes[status]) if body == "envelope" else body, status=status)
     _reply(mocked, REFUSED)
@@ -1258,8 +1264,8 @@ def test_an_answer_after_an_unsent_attempt_is_repeated_by_its_own_rule(mocked: M
     assert (error.outcome, error.attempts, len(mocked.calls)) == ("unknown", 2, 2)
 
 
-def test_a_certificate_that_is_not_trusted_is_said_to_be_so(mocked: Mock) -> None:
-    """The error says what is wrong and what helps."""
+def test_untrusted_certificate_is_named(mocked: Mock) -> None:
+    """The error names the problem and a remedy."""
     _reply(mocked, CERTIFICATE)
 
     error = _failure(ConnectionFailed, _client().tiers.list)
@@ -1268,7 +1274,7 @@ def test_a_certificate_that_is_not_trusted_is_said_to_be_so(mocked: Mock) -> Non
     assert "REQUESTS_CA_BUNDLE" in str(error)
 
 
-def test_a_service_that_is_down_is_not_stormed(mocked: Mock) -> None:
+def test_service_that_is_down_is_not_flooded(mocked: Mock) -> None:
     """A transport has twenty repeats; when they are used up calls are made once."""
     _reply(mocked, "", status=503)
     client = _client()
@@ -1307,7 +1313,7 @@ def test_a_deadline_that_has_passed_sends_nothing(mocked: Mock) -> None:
 
 
 def test_no_wait_goes_beyond_the_deadline(mocked: Mock, sleeps: list[float]) -> None:
-    """A call is not made again where the wait would take longer than what is left."""
+    """A call is not retried if the wait would take longer than the time that is left."""
     _reply(mocked, "", status=503, headers={"Retry-After": "0.5"})
 
     error = _failure(InvalidResponse, _client(timeout=0.4).tiers.list)
@@ -1358,8 +1364,8 @@ def test_a_wait_that_does_not_fit_is_handed_on(
 
 
 @pytest.mark.parametrize("value", ["-3", "soon", "", "nan", "1e9", "Thu, 01 Jan 1970 00:00:00 GMT"])
-def test_a_wait_that_makes_no_sense_is_none(mocked: Mock, sleeps: list[float], value: str) -> None:
-    """Junk and what has passed count as nothing said."""
+def test_invalid_wait_is_ignored(mocked: Mock, sleeps: list[float], value: str) -> None:
+    """Junk and instants in the past count as no wait."""
     _reply(mocked, _error("TOO_MANY_REQUESTS"), status=429, headers={"Retry-After": value})
 
     error = _failure(RateLimitError, _client().tiers.list)
@@ -1368,7 +1374,7 @@ def test_a_wait_that_makes_no_sense_is_none(mocked: Mock, sleeps: list[float], v
     assert len(sleeps) == 2
 
 
-def test_a_call_that_is_not_repeated_is_told_how_long_to_wait(mocked: Mock) -> None:
+def test_error_without_a_retry_has_the_wait(mocked: Mock) -> None:
     """A mutation that may have run is not made again, and the error still says when the service is back."""
     _reply(mocked, _error("SERVICE_UNAVAILABLE"), status=503, headers={"Retry-After": "1"})
     _reply(mocked, _error("INTERNAL_SERVER_ERROR"), status=500, headers={"Retry-After": "1"})
@@ -1379,7 +1385,7 @@ def test_a_call_that_is_not_repeated_is_told_how_long_to_wait(mocked: Mock) -> N
     assert [error.retry_after for error in errors] == [1, None]
 
 
-# What is shown nowhere
+# Secrets
 
 
 def _texts(root: Any) -> Iterator[str]:
@@ -1452,7 +1458,7 @@ def test_a_key_that_is_echoed_is_shown_nowhere(mocked: Mock, caplog: Log, name: 
 
 @pytest.mark.parametrize("key", ["os_sk_a/b+c==", 'os_sk_"quoted"', "os_sk_back\\slash", "os_sk_<&>'"])
 @pytest.mark.parametrize("escape", [json.dumps, lambda text: json.dumps(text).replace("/", "\\/")], ids=["", "slash"])
-def test_a_key_is_blotted_out_also_where_json_escapes_it(mocked: Mock, key: str, escape: Callable[[str], str]) -> None:
+def test_key_is_redacted_if_json_escapes_it(mocked: Mock, key: str, escape: Callable[[str], str]) -> None:
     """How the service writes its text down makes no difference."""
     _reply(mocked, '{"error":{"message":%s,"data":{"code":"FORBIDDEN","k":%s}}}' % (escape(key), escape(key)))  # noqa: UP031
 
@@ -1461,7 +1467,7 @@ def test_a_key_is_blotted_out_also_where_json_escapes_it(mocked: Mock, key: str,
     assert not [text for text in _texts(error) if key in text]
 
 
-def test_a_key_that_is_echoed_in_a_result_is_blotted_out(mocked: Mock) -> None:
+def test_key_that_a_result_echoes_is_redacted(mocked: Mock) -> None:
     """An answer is read without the key, so that nothing that is made of it has it."""
     _reply(mocked, {"result": {"data": {"code": "t", "name": KEY, "features": [], "more": {KEY: KEY}}}})
 
@@ -1483,7 +1489,7 @@ def test_the_key_is_not_found_by_walking_attributes(mocked: Mock, session: Given
 
 @in_any_session
 def test_a_key_is_in_no_error_of_a_connection(mocked: Mock, session: Given) -> None:
-    """What requests attaches to its exceptions, the request with its headers, does not come along."""
+    """The request with its headers, which requests attaches to its exceptions, is dropped."""
     lost = requests.ConnectionError("lost", request=requests.Request("GET", URL, {"Authorization": KEY}).prepare())
     _reply(mocked, lost)
 
@@ -1491,7 +1497,7 @@ def test_a_key_is_in_no_error_of_a_connection(mocked: Mock, session: Given) -> N
 
     assert not [text for text in _texts(error) if KEY in text]
     assert error.__cause__ is None
-    assert error.__context__ is sys.exc_info()[1]  # what whoever runs the test is handling, if anything
+    assert error.__context__ is sys.exc_info()[1]  # the exception that the test runner handles, if any
 
 
 def test_the_text_of_a_refusal_is_short_and_on_one_line(mocked: Mock) -> None:
@@ -1523,9 +1529,9 @@ def test_an_attempt_has_a_line_in_the_log(mocked: Mock, caplog: Log) -> None:
     assert {record.name for record in caplog.records} == {"chatarmin_os"}
     assert [re.sub(r"[0-9.]+ ms", "N ms", text) for _, text in lines] == [
         "tiers.get, attempt 1: 503 after N ms, request req_1",
-        "tiers.get: again in N ms",
+        "tiers.get: retry in N ms",
         "tiers.get, attempt 2: ConnectionFailed after N ms",
-        "tiers.get: again in N ms",
+        "tiers.get: retry in N ms",
         "tiers.get, attempt 3: 200 after N ms",
     ]
     assert [level for level, _ in lines] == ["DEBUG", "INFO", "DEBUG", "INFO", "DEBUG"]
@@ -1553,7 +1559,7 @@ def test_a_log_that_is_not_wanted_costs_nothing(mocked: Mock, caplog: Log) -> No
     assert caplog.records == []
 
 
-def test_the_logger_says_nothing_unless_it_is_told_to(mocked: Mock, capfd: Any) -> None:
+def test_logger_is_silent_by_default(mocked: Mock, capfd: Any) -> None:
     """A program that does not set up logging sees no line."""
     _reply(mocked, "", status=503)
 
@@ -1564,7 +1570,7 @@ def test_the_logger_says_nothing_unless_it_is_told_to(mocked: Mock, capfd: Any) 
 
 
 def test_each_question_about_the_transformer_has_its_line(mocked: Mock, caplog: Log) -> None:
-    """What is asked to find out, and again in the right transformer, is an attempt as any other."""
+    """The probe, and the query that is sent again in the right transformer, are attempts like any other."""
     caplog.set_level(logging.DEBUG)
     service = Service(mocked, "superjson", tiers_list=[], links_reset={"linksDeleted": 0})
 
@@ -1577,15 +1583,15 @@ def test_each_question_about_the_transformer_has_its_line(mocked: Mock, caplog: 
 # Copies
 
 
-@pytest.mark.parametrize("what", [HTTPTransport(KEY, URL), _client()], ids=["transport", "client"])
-def test_a_transport_does_not_travel(what: Any) -> None:
+@pytest.mark.parametrize("holder", [HTTPTransport(KEY, URL), _client()], ids=["transport", "client"])
+def test_a_transport_does_not_travel(holder: Any) -> None:
     """A key and connections are not for other processes: pickling is refused."""
     with pytest.raises(TypeError, match="does not pickle"):
-        pickle.dumps(what)
+        pickle.dumps(holder)
 
 
 @pytest.mark.parametrize("act", [copy.copy, copy.deepcopy])
-def test_a_transport_is_not_copied(act: Callable[[Any], object]) -> None:
+def test_transport_cannot_be_copied(act: Callable[[Any], object]) -> None:
     """A copy of a transport would share connections, and is refused as well."""
     with pytest.raises(TypeError, match="does not pickle"):
         act(HTTPTransport(KEY, URL))
@@ -1629,7 +1635,7 @@ def test_a_setting_that_cannot_be_is_refused(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize("field", ["api_key", "base_url", "timeout", "max_retries"])
 def test_the_client_refuses_the_same_settings(field: str) -> None:
-    """What the client hands on to the transport is refused by the same rules."""
+    """The settings that the client passes to the transport are refused by the same rules."""
     for value in [value for name, value in BAD_SETTINGS if name == field]:
         settings = {"api_key": KEY, "base_url": URL, field: value}
         assert _failure(InvalidInput, lambda given=settings: ChatarminOS(**given)).field == field  # type: ignore[misc]
@@ -1702,7 +1708,7 @@ def test_a_timeout_that_may_be(mocked: Mock, value: float) -> None:
 
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
-    """What OpenTelemetry's instrumentation of requests sees."""
+    """The spans of OpenTelemetry's instrumentation of requests."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     RequestsInstrumentor().instrument(tracer_provider=provider)
@@ -1713,7 +1719,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 @in_any_session
 def test_every_attempt_is_a_span(mocked: Mock, spans: InMemorySpanExporter, session: Given) -> None:
-    """OpenTelemetry sees each request, with its status, and the service is told of the trace; no span has the key."""
+    """OpenTelemetry sees each request, with its status, and the service gets the trace; no span has the key."""
     down = ApiError.from_code("SERVICE_UNAVAILABLE")
     company = deque([down, {"id": "c"}])
     Service(mocked, tiers_list=[], companies_getByProductLink=company, links_reset={"linksDeleted": 0})
@@ -1734,7 +1740,7 @@ def test_every_attempt_is_a_span(mocked: Mock, spans: InMemorySpanExporter, sess
 
 
 def test_a_lost_connection_is_a_span_too(mocked: Mock, spans: InMemorySpanExporter) -> None:
-    """What has no answer is a span with its exception."""
+    """A call without a response is a span with its exception."""
     _reply(mocked, requests.ConnectionError("lost"))
 
     _failure(ConnectionFailed, _client(max_retries=0).tiers.list)
@@ -1744,7 +1750,7 @@ def test_a_lost_connection_is_a_span_too(mocked: Mock, spans: InMemorySpanExport
 
 
 def test_what_the_caller_is_handling_is_no_cause(mocked: responses.RequestsMock) -> None:
-    """A call that is made while another exception is handled tells its own failure, not that one."""
+    """A call that is made while another exception is handled shows its own failure, not that one."""
     _reply(mocked, requests.ConnectionError("lost"))
 
     try:

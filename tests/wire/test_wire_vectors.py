@@ -1,4 +1,4 @@
-"""What real tRPC servers answer, what the official client sends, and what superjson writes, as recorded in `*.json`."""
+"""Responses of real tRPC servers, requests of the official client and texts of superjson, recorded in `*.json`."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ CLASSES: dict[str, type[ApiError]] = {
     "TOO_MANY_REQUESTS": RateLimitError,
 }
 STATUSES = {code["code"]: code["status"] for code in CODES}
-# Where a server's own formatter drops the code's name: the status tells, and after a 207 the number.
+# Where a server's own formatter drops the code's name: the status shows, and after a 207 the number.
 BY_STATUS = {400: "BAD_REQUEST", 401: "UNAUTHORIZED", 404: "NOT_FOUND", 409: "CONFLICT", 500: "INTERNAL_SERVER_ERROR"}
 BY_NUMBER = {-32001: "UNAUTHORIZED", -32603: "INTERNAL_SERVER_ERROR"}
 
 
 @pytest.fixture(autouse=True)
 def mocked() -> Iterator[Mock]:
-    """Whatever is asked over HTTP in a test of this module is answered by what the test adds here."""
+    """Answer every request of this module with the responses that the test adds."""
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
         yield mock
 
@@ -84,7 +84,7 @@ def _answers(
     *,
     kind: Literal["query", "mutation"] = "query",
 ) -> list[Any]:
-    """Return what a transport makes of an answer to as many calls as it was given to."""
+    """Return the results of a transport for a response to as many calls as it belongs to."""
     body = sample["body"].encode() if "body" in sample else base64.b64decode(sample["body_base64"])
     headers = {"content-type": sample["type"]} if "type" in sample else sample.get("headers", {})
     mocked.add(
@@ -100,14 +100,14 @@ def _answers(
 
 
 def _seen(answer: Any) -> Any:
-    """Return an answer as `_expected` tells it."""
+    """Return an answer as `_expected` shows it."""
     if isinstance(answer, ApiError):
         return type(answer), answer.code, answer.http_status, answer.path, answer.message, answer.data
     return type(answer) if isinstance(answer, ChatarminError) else answer
 
 
 def _expected(sample: dict[str, Any]) -> list[Any]:
-    """Return what an answer says of each call, `InvalidResponse` where it is none."""
+    """Return the result of each call in a response, `InvalidResponse` if it is invalid."""
     count, asked_one = sample.get("batch") or 1, (sample.get("batch") or 1) == 1
     try:
         content = json.loads(sample["body"])
@@ -128,7 +128,7 @@ def _expected(sample: dict[str, Any]) -> list[Any]:
 
 
 class _Nothing:
-    """What superjson makes of an answer that it did not write."""
+    """The result of superjson for a response that it did not write."""
 
 
 def _expected_of_one(item: dict[str, Any], tagged: Any, path: str, sample: dict[str, Any]) -> Any:
@@ -151,7 +151,7 @@ def _refusal(error: dict[str, Any], path: str, status: int) -> tuple[Any, ...]:
 
 
 def _meaning(tagged: Any, written: Any) -> Any:  # noqa: PLR0911 - one return per kind of value
-    """Return in JSON what superjson decoded to *tagged*, having read *written*."""
+    """Return in JSON the value that superjson decoded from *written* to *tagged*."""
     if isinstance(tagged, list):
         return [None if _is_gone(one) else _meaning(one, raw) for one, raw in zip(tagged, written, strict=True)]
     if not isinstance(tagged, dict):
@@ -188,15 +188,15 @@ def _is_gone(tagged: Any) -> bool:
 def test_an_answer_means_what_its_body_says(mocked: Mock, name: str) -> None:
     """Each call gets the value or the typed error that a server's answer has for it, and nothing else is raised.
 
-    Nobody has to say what the server writes values with; texts of errors are short, printable and without stacks.
+    The transformer need not be given; texts of errors are short, printable and without stacks.
     """
     sample = ANSWERS[name]
 
-    told, found_out = _answers(mocked, sample, sample["transformer"]), _answers(mocked, sample, "auto")
+    reported, found_out = _answers(mocked, sample, sample["transformer"]), _answers(mocked, sample, "auto")
 
-    assert [_seen(answer) for answer in told] == _expected(sample)
+    assert [_seen(answer) for answer in reported] == _expected(sample)
     assert [_seen(answer) for answer in found_out] == _expected(sample)
-    for error in [answer for answer in told if isinstance(answer, ChatarminError)]:
+    for error in [answer for answer in reported if isinstance(answer, ChatarminError)]:
         assert len(str(error)) < 1000
         assert str(error).isprintable()
         assert "<frames removed>" not in str(error) + repr(vars(error))
@@ -208,9 +208,9 @@ def test_an_answer_means_what_its_body_says(mocked: Mock, name: str) -> None:
 def test_a_batch_of_one_has_an_envelope(name: str) -> None:
     """The item of a batch of one is an ordinary envelope."""
     sample = ANSWERS[name]
-    content = client.parsed(sample["body"].encode())
+    content = client.parse(sample["body"].encode())
     items = content if isinstance(content, list) else [content]
-    received = [client.envelope(item) for item in items]
+    received = [client.parse_envelope(item) for item in items]
 
     (expected,) = _expected({**sample, "batch": None, "body": json.dumps(items[0]), "decoded": _Nothing})
     if expected is InvalidResponse:
@@ -255,9 +255,17 @@ ZOD_3 = {
     "number-range": [("minConfidence", "Number must be less than or equal to 1")],
 }
 ISSUES = [
-    *[(f"validation/v11-plain{suffix}/{case}", told) for case, told in ZOD_4.items() for suffix in ("", "-zodfmt")],
-    *[(f"validation/v11-superjson{suffix}/{case}", told) for case, told in ZOD_4.items() for suffix in ("", "-zodfmt")],
-    *[(f"validation/v11-plain-zod3/{case}", told) for case, told in ZOD_3.items()],
+    *[
+        (f"validation/v11-plain{suffix}/{case}", reported)
+        for case, reported in ZOD_4.items()
+        for suffix in ("", "-zodfmt")
+    ],
+    *[
+        (f"validation/v11-superjson{suffix}/{case}", reported)
+        for case, reported in ZOD_4.items()
+        for suffix in ("", "-zodfmt")
+    ],
+    *[(f"validation/v11-plain-zod3/{case}", reported) for case, reported in ZOD_3.items()],
     ("error_shapes/v11-plain-barefmt/zod", [("tierCode", "Invalid input: expected string, received number")]),
     ("error_shapes/v11-superjson-dev/zod", [("tierCode", "Invalid input: expected string, received number")]),
     ("errors/v11-plain/code/BAD_REQUEST", []),
@@ -265,7 +273,7 @@ ISSUES = [
 
 
 @pytest.mark.parametrize(("name", "issues"), ISSUES, ids=[name for name, _ in ISSUES])
-def test_what_zod_refuses_is_told_field_by_field(mocked: Mock, name: str, issues: list[tuple[str, str]]) -> None:
+def test_refusal_of_zod_has_an_issue_per_field(mocked: Mock, name: str, issues: list[tuple[str, str]]) -> None:
     """The issues of zod 3 and zod 4 are pairs of a field's path and a message, in the error's text too."""
     (error,) = _answers(mocked, ANSWERS[name], ANSWERS[name]["transformer"])
 
@@ -275,8 +283,8 @@ def test_what_zod_refuses_is_told_field_by_field(mocked: Mock, name: str, issues
         assert (f"{field}: {message}" if field else message) in str(error)
 
 
-def test_a_flattened_error_of_zod_is_told_where_its_message_is_no_list(mocked: Mock) -> None:
-    """Where only the errorFormatter of tRPC's documentation tells the fields, they are read from there."""
+def test_flattened_error_of_zod_has_issues(mocked: Mock) -> None:
+    """Where only the errorFormatter of tRPC's documentation shows the fields, they are read from there."""
     sample = ANSWERS["validation/v11-plain-zodfmt/nested-many-issues"]
     envelope = json.loads(sample["body"])
     envelope["error"]["message"] = "Input validation failed"
@@ -299,8 +307,8 @@ MISSING_PROCEDURES = [
 
 
 @pytest.mark.parametrize("name", [name for name, sample in ANSWERS.items() if sample["status"] == 404])
-def test_a_missing_procedure_is_told_from_a_missing_resource(mocked: Mock, name: str) -> None:
-    """Both versions of tRPC say that a procedure is missing; the text adds that it is not what was asked for."""
+def test_missing_procedure_differs_from_a_missing_resource(mocked: Mock, name: str) -> None:
+    """Both versions of tRPC say that a procedure is missing; the text adds that the object is not what is missing."""
     for answer in _answers(mocked, ANSWERS[name], ANSWERS[name]["transformer"]):
         if isinstance(answer, NotFoundError):
             assert (MISSING in str(answer)) is (name in MISSING_PROCEDURES)
@@ -320,18 +328,18 @@ def test_there_are_missing_procedures_of_both_versions() -> None:
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: str(code["code"]))
-@pytest.mark.parametrize("told", ["name", "number"])
-def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], told: str) -> None:
-    """The name of a code counts, and tells the usual status; without it the number tells the name."""
-    error = {"message": "?", "code": code["number"]} if told == "number" else {"data": {"code": code["code"]}}
-    shared = told == "number" and code["number"] == -32603
+@pytest.mark.parametrize("reported", ["name", "number"])
+def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], reported: str) -> None:
+    """The name of a code counts, and shows the usual status; without it the number shows the name."""
+    error = {"message": "?", "code": code["number"]} if reported == "number" else {"data": {"code": code["code"]}}
+    shared = reported == "number" and code["number"] == -32603
     name = "INTERNAL_SERVER_ERROR" if shared else code["code"]
 
-    refusal = client.refusal(error, status=207, path="a.b", request_id=None)
+    refusal = client.to_error(error, status=207, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (name, STATUSES[name])
     assert type(refusal) is CLASSES.get(name, ServerError if code["status"] >= 500 else ApiError)
-    assert refusal.message == ("?" if told == "number" else name)
+    assert refusal.message == ("?" if reported == "number" else name)
 
 
 @pytest.mark.parametrize(
@@ -352,9 +360,11 @@ def test_a_code_is_known_by_its_name_and_by_its_number(code: dict[str, Any], tol
     ],
     ids=str,
 )
-def test_what_tells_the_code(error: dict[str, Any], status: int, code: str, http_status: int) -> None:
+def test_code_comes_from_the_first_valid_source(
+    error: dict[str, Any], status: int, code: str, http_status: int
+) -> None:
     """The name in the data counts first, then the status there, then that of the answer, then the number."""
-    refusal = client.refusal(error, status=status, path="a.b", request_id=None)
+    refusal = client.to_error(error, status=status, path="a.b", request_id=None)
 
     assert (refusal.code, refusal.http_status) == (code, http_status)
 
@@ -364,7 +374,7 @@ def test_an_unknown_code_is_a_failure_of_the_service_from_500_on(status: int) ->
     """A code that nobody knows is a server's error where its status says so, else an error of no special kind."""
     error = {"message": "m", "data": {"code": "TEAPOT"}}
 
-    refusal = client.refusal(error, status=status, path="a.b", request_id=None)
+    refusal = client.to_error(error, status=status, path="a.b", request_id=None)
 
     assert type(refusal) is (ServerError if status >= 500 else ApiError)
 
@@ -396,7 +406,7 @@ NOT_TRPC = [
 @pytest.mark.parametrize("item", NOT_TRPC, ids=json.dumps)
 def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
     """JSON that is no envelope of tRPC is none of superjson either."""
-    assert client.envelope(item) is None
+    assert client.parse_envelope(item) is None
 
 
 @pytest.mark.parametrize(
@@ -429,9 +439,9 @@ def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
     ],
     ids=str,
 )
-def test_an_envelope_tells_its_transformer(item: Any, error: Any, data: Any, transformer: str | None) -> None:
-    """An error counts more than a result; what a server writes its values with is seen where it shows."""
-    assert client.envelope(item) == (error, data, transformer)
+def test_envelope_shows_its_transformer(item: Any, error: Any, data: Any, transformer: str | None) -> None:
+    """An error counts more than a result; the envelope shows the transformer if it can."""
+    assert client.parse_envelope(item) == (error, data, transformer)
 
 
 @pytest.mark.parametrize(
@@ -456,12 +466,12 @@ def test_an_envelope_tells_its_transformer(item: Any, error: Any, data: Any, tra
     ids=lambda body: repr(body[:20]),
 )
 def test_a_body_that_is_no_json_is_a_value_error(body: bytes) -> None:
-    """What is not finite, not UTF-8, not complete or nested without end is refused, with no other exception."""
+    """A body that is not finite, not UTF-8, not complete or nested without end is refused with a ValueError."""
     with pytest.raises(ValueError, match=r"."):
-        client.parsed(body)
+        client.parse(body)
 
 
-# What this client makes of hand-made replies where it differs from the official one: kinder, or stricter.
+# Results for hand-made replies that differ from the official client's: more lenient, or stricter.
 KINDER: dict[str, Any] = {
     "error-no-code": (NotFoundError, "gone"),
     "error-string-code": (NotFoundError, "gone"),
@@ -469,17 +479,17 @@ KINDER: dict[str, Any] = {
     "superjson/sj-result-without-data": None,
 }
 STRICTER = {
-    "superjson/sj-plain-data": "transformer='json' would fit",
-    "superjson/sj-plain-null": "transformer='json' would fit",
-    "superjson/sj-plain-error": "transformer='json' would fit",
-    "single-result-for-batch": "no answer of the service to 2 call(s)",
-    "short-array": "no answer of the service to 2 call(s)",
-    "long-array": "no answer of the service to 2 call(s)",
+    "superjson/sj-plain-data": "transformer='json'",
+    "superjson/sj-plain-null": "transformer='json'",
+    "superjson/sj-plain-error": "transformer='json'",
+    "single-result-for-batch": "no tRPC envelope for each of 2 call(s)",
+    "short-array": "no tRPC envelope for each of 2 call(s)",
+    "long-array": "no tRPC envelope for each of 2 call(s)",
 }
 
 
 @pytest.mark.parametrize("name", TOLERATED)
-def test_hand_made_replies_are_taken_as_the_official_client_takes_them(mocked: Mock, name: str) -> None:
+def test_hand_made_replies_are_read_as_by_the_official_client(mocked: Mock, name: str) -> None:
     """Values and refusals are those of the official client, but for the differences listed above."""
     sample, case = TOLERATED[name], name.partition("/")[2].partition("/")[2]
     outcomes = sample["outcome"] if isinstance(sample["outcome"], list) else [sample["outcome"]]
@@ -511,7 +521,7 @@ def test_hand_made_replies_are_taken_as_the_official_client_takes_them(mocked: M
 
 @pytest.mark.parametrize("name", [name for name, sample in VALUES.items() if sample.get("serialized", "")[:1] == "{"])
 def test_superjson_is_read_as_it_is_meant(name: str) -> None:
-    """Values have their meaning in JSON, what is not understood stays as it came, and leads to no error."""
+    """Values have their meaning in JSON; unknown types stay unchanged and raise no error."""
     sample = VALUES[name]
     envelope = json.loads(sample["serialized"])
     written = envelope.get("json")
@@ -587,7 +597,7 @@ ENCODED = {
 
 @pytest.mark.parametrize("name", ENCODED)
 def test_superjson_is_written_as_superjson_writes_it(name: str) -> None:
-    """Where Python has such a value its envelope is that of superjson, but for what tells one object from its equal."""
+    """Where Python has such a value its envelope is that of superjson, except for the identity of objects."""
     sample = ENCODED[name]
     expected = json.loads(sample["serialized"])
     if "dedupe" in name:
@@ -599,7 +609,7 @@ def test_superjson_is_written_as_superjson_writes_it(name: str) -> None:
     assert superjson.encode(_in_python(sample["value"])) == expected
 
 
-def test_most_values_of_superjson_have_a_counterpart_in_python() -> None:
+def test_values_of_superjson_have_counterparts_in_python() -> None:
     """The vectors that are written are not few."""
     assert len(ENCODED) > 35
 
@@ -636,7 +646,7 @@ def test_a_key_that_is_dangerous_in_javascript_is_refused(key: str, wrapped: boo
     ids=repr,
 )
 def test_values_are_written(value: Any, plain: Any, node: Any) -> None:
-    """What JSON cannot say is said beside it, with the path to it from the next map or set."""
+    """The types that JSON lacks are in the meta data, with paths from the nearest map or set."""
     expected = {"json": plain} if node is None else {"json": plain, "meta": {"values": node, "v": 1}}
 
     assert superjson.encode(value) == expected
@@ -687,7 +697,7 @@ def test_odd_envelopes_are_read_as_far_as_they_are_understood(envelope: Any, exp
 
 
 def test_repeats_share_nothing() -> None:
-    """What was left out because it stands elsewhere already comes back as a copy."""
+    """A value that is omitted because the body has it elsewhere is restored as a copy."""
     decoded = superjson.decode(
         {"json": {"a": {"x": []}, "b": None, "c": None}, "meta": {"referentialEqualities": {"a": ["b", "c"]}}}
     )
@@ -729,7 +739,7 @@ SENT: list[tuple[str, Call]] = [
     ("mutation-date-null", Call("features.setAccess", "mutation", {**ACCESS, "validUntil": None})),
     ("mutation-top-level", Call("onboard", "mutation", ORG)),
 ]
-SENT_PLAIN: list[tuple[str, Call]] = [  # superjson would tell undefined fields and dates that are none here
+SENT_PLAIN: list[tuple[str, Call]] = [  # superjson would show undefined fields and dates that are none here
     ("query-undefined-field", Call("contacts.list", "query", {"companyId": "cmp_1"})),
     ("query-date", Call("tiers.get", "query", {"at": AT})),
     ("mutation-object", Call("companies.create", "mutation", {"name": "Ümläut ☃", **ORG})),
@@ -743,7 +753,7 @@ def _recorded(name: str) -> tuple[str, str, str | None]:
 
 
 def _message(calls: list[Call], transformer: Literal["json", "superjson"]) -> tuple[str, str, str | None]:
-    method, target, body = client.message(calls, transformer, {})
+    method, target, body = client.make_request(calls, transformer, {})
     return method, target, None if body is None else body.decode()
 
 
@@ -760,7 +770,7 @@ def test_a_call_is_sent_as_the_official_client_sends_it(
 
 @pytest.mark.parametrize(("case", "call"), SENT_PLAIN, ids=[case for case, _ in SENT_PLAIN])
 def test_a_plain_call_is_sent_as_the_official_client_sends_it(case: str, call: Call) -> None:
-    """What is undefined is left out, and instants are text."""
+    """Undefined values are omitted, and instants are text."""
     assert _message([call], "json") == _recorded(f"httpLink/plain/{case}")
 
 
@@ -809,7 +819,7 @@ def test_every_input_is_written_as_a_browser_writes_it(text: str) -> None:
     """Each character but those that `encodeURIComponent` leaves alone is percent-encoded, whatever there is."""
     written = json.dumps(text, ensure_ascii=False)
 
-    target = client.message([Call("a.b", "query", text)], "json", {}).target
+    target = client.make_request([Call("a.b", "query", text)], "json", {}).target
 
     assert target == f"/a.b?input={quote(written, safe='-_.!~*()')}"
     assert parse_qs(urlsplit(target).query) == {"input": [written]}
@@ -819,8 +829,8 @@ def test_paths_are_replaced_and_escaped() -> None:
     """A procedure goes by the path that it has there, and no path can leave its place in the URL."""
     paths = {"tiers.get": "plans.get", "odd": "a/b?c,d%e ü"}
 
-    assert client.message([GET, LIST], "json", paths).target.startswith("/plans.get,tiers.list?batch=1&input=")
-    assert client.message([Call("odd", "query")], "json", paths).target == "/a%2Fb%3Fc%2Cd%25e%20%C3%BC"
+    assert client.make_request([GET, LIST], "json", paths).target.startswith("/plans.get,tiers.list?batch=1&input=")
+    assert client.make_request([Call("odd", "query")], "json", paths).target == "/a%2Fb%3Fc%2Cd%25e%20%C3%BC"
 
 
 def test_only_the_argument_that_is_a_date_is_one_in_superjson() -> None:
@@ -831,5 +841,5 @@ def test_only_the_argument_that_is_a_date_is_one_in_superjson() -> None:
         {"json": given}, separators=(",", ":")
     )
     access = Call("features.setAccess", "mutation", {"validUntil": AT})
-    (body,) = {client.message([access], "superjson", paths).body for paths in ({}, {"features.setAccess": "x"})}
+    (body,) = {client.make_request([access], "superjson", paths).body for paths in ({}, {"features.setAccess": "x"})}
     assert json.loads(body or b"")["meta"] == {"values": {"validUntil": ["Date"]}, "v": 1}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-NEXT_AFTER = 0.25
-"""Seconds without an answer after which the next address is tried beside those that are pending."""
+NEXT_AFTER_SECONDS = 0.25
+"""Seconds without an answer after which the next address is tried too."""
 
-_answered: dict[tuple[str, int], Any] = {}
+_last_answered: dict[tuple[str, int], Any] = {}
 """The address that answered last, by host and port."""
 
 
@@ -23,21 +23,21 @@ def connect(
 ) -> socket.socket:
     """Return a socket that is connected to the first of the addresses that answers.
 
-    The one that answered last comes first; then the families take turns. An address is tried as soon as one before it
-    has failed, and after `NEXT_AFTER` at the latest. All sockets but the one that is returned are closed, whatever
-    happens, and there are no threads.
+    The address that answered last comes first; then the families take turns. An address is tried as soon as one before
+    it has failed, and after `NEXT_AFTER_SECONDS` at the latest. All sockets but the returned one are closed.
+    No thread is needed.
 
     Args:
-        host: The name that the addresses are of.
-        port: Its port.
-        addresses: What `socket.getaddrinfo` returned.
+        host: The name of the addresses.
+        port: The port.
+        addresses: The result of `socket.getaddrinfo`.
         options: Arguments for `setsockopt`.
         time_left: Returns the seconds that are left, and raises if none are.
 
     Raises:
         OSError: No address accepts a connection; the reason of the last that failed.
     """
-    untried = _in_order(addresses, _answered.get((host, port)))
+    untried = _in_order(addresses, _last_answered.get((host, port)))
     failure = OSError("the name has no address")
     with selectors.DefaultSelector() as pending:
         try:
@@ -46,13 +46,13 @@ def connect(
                 try:
                     sock, address = _next(pending, untried, options, left)
                 except BlockingIOError:
-                    continue  # none has answered yet
+                    continue  # no address has answered yet
                 except OSError as error:
-                    if error.errno is None:  # not from the system: a timer of the caller's raised it
+                    if error.errno is None:  # not from the system: a timer of the caller raised it
                         raise
-                    failure = error.with_traceback(None)  # which has this frame, and so the error itself in a circle
+                    failure = error.with_traceback(None)  # it would refer to this frame, and so to the error itself
                 else:
-                    _answered[host, port] = address
+                    _last_answered[host, port] = address
                     return sock
         finally:
             for key in list(pending.get_map().values()):
@@ -63,13 +63,14 @@ def connect(
         del failure  # for the same reason
 
 
-def _in_order(addresses: Iterable[Any], answered: Any) -> list[Any]:
+def _in_order(addresses: Iterable[Any], first: Any) -> list[Any]:
+    """Return the addresses in the order to try them."""
     turns: Counter[int] = Counter()
 
     def rank(entry: Any) -> tuple[bool, int]:
         family, *_, address = entry
         turns[family] += 1
-        return address != answered, turns[family]
+        return address != first, turns[family]
 
     return sorted(addresses, key=rank)
 
@@ -77,10 +78,10 @@ def _in_order(addresses: Iterable[Any], answered: Any) -> list[Any]:
 def _next(
     pending: selectors.BaseSelector, untried: list[Any], options: Iterable[Any], left: float
 ) -> tuple[socket.socket, Any]:
-    """Try one address more, if there is one, and return the first socket that is connected, with its address.
+    """Try the next address, if one is left, and return the first socket that is connected, with its address.
 
     Raises:
-        BlockingIOError: None is yet.
+        BlockingIOError: No socket is connected yet.
         OSError: An address failed.
     """
     if untried:
@@ -98,7 +99,7 @@ def _next(
             raise
         else:
             return sock, address
-    for key, _ in pending.select(min(left, NEXT_AFTER) if untried else left):
+    for key, _ in pending.select(min(left, NEXT_AFTER_SECONDS) if untried else left):
         sock = _socket_of(key)
         pending.unregister(sock)
         try:
@@ -114,7 +115,7 @@ def _raise_if_failed(sock: socket.socket) -> None:
     code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     if code:
         raise OSError(code, os.strerror(code))
-    sock.getpeername()  # fails if it is reset already, where Python's TLS would forget to close it
+    sock.getpeername()  # fails if it was reset already; Python's TLS would not close it then
 
 
 def _socket_of(key: selectors.SelectorKey) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Headers that show their secret to whoever reads them, and to nobody who looks at them.
+"""Headers that return their secret to readers, and do not show it.
 
 Error trackers, log formatters and Django's error mails write down the locals of every frame of a traceback, those of
 requests, urllib3 and http.client included: with `repr`, of a mapping that of each value.
@@ -6,6 +6,7 @@ requests, urllib3 and http.client included: with `repr`, of a mapping that of ea
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from requests.structures import CaseInsensitiveDict
@@ -33,10 +34,10 @@ class Masked(str):
         return Masked(super().__getitem__(index))  # a formatter that shortens long text shows the repr of a slice
 
 
-class MaskedHeaders(CaseInsensitiveDict[Any]):
+class MaskedHeaders(MutableMapping[str, Any]):
     """Headers of which a value may be a function without arguments: reading the header calls it and masks the result.
 
-    What walks through the attributes of objects does not call it.
+    Debuggers and trackers that walk through attributes do not call it.
 
     Example:
         >>> headers = MaskedHeaders({"Accept": "text/plain", "Authorization": lambda: "Bearer os_sk_..."})
@@ -44,23 +45,52 @@ class MaskedHeaders(CaseInsensitiveDict[Any]):
         (True, {'Accept': 'text/plain', 'Authorization': '[key]'})
     """
 
-    def __getitem__(self, key: str) -> Any:
-        value = self._store[key.lower()][1]
+    __slots__ = ("_items",)
+
+    def __init__(self, headers: Mapping[str, Any]) -> None:
+        self._items = {name.lower(): (name, value) for name, value in headers.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._items[name.lower()][1]
         return Masked(value()) if callable(value) else value
 
-    def lower_items(self) -> Iterator[tuple[str, Any]]:
-        """Yield the headers with lower-case names, as requests does to compare them."""
-        return ((key, self[key]) for key in self._store)
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._items[name.lower()] = name, value
+
+    def __delitem__(self, name: str) -> None:
+        del self._items[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and CaseInsensitiveDict(self) == CaseInsensitiveDict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return str(dict(self))
 
     def copy(self) -> MaskedHeaders:
-        """Return headers that can be changed by themselves."""
+        """Return headers that change on their own."""
         other = MaskedHeaders.__new__(MaskedHeaders)
-        other._store = self._store.copy()  # noqa: SLF001 - its own
+        other._items = self._items.copy()  # noqa: SLF001 - its own
         return other
 
-    def parted(self) -> tuple[dict[str, Any], list[Callable[[], str]]]:
-        """Return the headers with `MASK` in place of each secret, and what returns the secrets."""
-        stored: list[tuple[str, Any]] = list(self._store.values())
-        shown = {name: MASK if callable(value) else value for name, value in stored}
-        secrets: list[Any] = [value for _, value in stored if callable(value)]
-        return shown, secrets
+    __copy__ = copy
+
+    def split(self) -> tuple[dict[str, Any], list[Callable[[], str]]]:
+        """Return the headers with `MASK` in place of each secret, and the functions that return the secrets."""
+        items = list(self._items.values())
+        shown = {name: MASK if callable(value) else value for name, value in items}
+        return shown, [value for _, value in items if callable(value)]
+
+
+def unmask(headers: Mapping[str, Any]) -> CaseInsensitiveDict[Any]:
+    """Return the headers as plain text, for libraries that write them to a file by their type."""
+    return CaseInsensitiveDict(
+        {name: str(value) if isinstance(value, Masked) else value for name, value in headers.items()}
+    )

@@ -1,13 +1,13 @@
 """The proxy of the environment for one service, and the hosts that NO_PROXY exempts; read once, when a client is made.
 
-requests and urllib know fewer forms of NO_PROXY than curl and Go do. A list that works for the other programs of a host
+requests and urllib know fewer forms of NO_PROXY than curl and Go. A list that works for the other programs of a host
 works here:
 
 - Entries are separated by commas or white space, in any case; `*` exempts every host.
-- `example.com` and `.example.com` exempt the name and all names below it; `*.example.com` those below it alone.
+- `example.com` and `.example.com` exempt the name and all names below it; `*.example.com` only those below it.
 - Names may end with a dot, here and in the base URL, and be written in Unicode or in Punycode.
 - Addresses are written plainly, in brackets or as a network (`10.0.0.0/8`, `2001:db8::/32`).
-- `host:port` exempts that port alone; a base URL without a port has 443 (https) or 80 (http).
+- `host:port` exempts only that port; a base URL without a port has 443 (https) or 80 (http).
 - `no_proxy` counts before `NO_PROXY`; an empty one counts as not set.
 """
 
@@ -29,7 +29,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def proxies_for(base_url: str) -> dict[str, str]:
-    """Return the proxy for a service by the URL's scheme, as requests takes it; empty if there is none.
+    """Return the proxy for a service by the URL's scheme, as requests takes it; empty if there is no proxy.
 
     Raises:
         InvalidInput: The proxy's URL is invalid, or it is a SOCKS proxy.
@@ -44,15 +44,14 @@ def proxies_for(base_url: str) -> dict[str, str]:
 
 
 def _checked(proxy: str, variable: str) -> str:
-    """Return a proxy's URL with its scheme; http is what curl and requests assume. Never echo it: it has a password."""
+    """Return a proxy's URL with its scheme, by default http as in curl; never echo it: it has a password."""
     url = proxy.strip()
     url = url if "://" in url else f"http://{url}"
     if url.lower().startswith("socks"):
         raise InvalidInput(
-            "the environment names a SOCKS proxy (ALL_PROXY or HTTPS_PROXY), through which no deadline holds; "
-            "HTTPTransport(..., session=requests.Session()) uses it all the same",
-            field="session",
-        )
+            "the environment names a SOCKS proxy (ALL_PROXY or HTTPS_PROXY), through which no deadline holds",
+            "to use it all the same, pass session=requests.Session() to HTTPTransport",
+        ).at("session")
     try:
         parts = urlsplit(url)
         is_valid = parts.scheme in _DEFAULT_PORTS and parts.port != 0 and is_host(parts.hostname or "")
@@ -60,7 +59,7 @@ def _checked(proxy: str, variable: str) -> str:
         is_valid = False
     if not is_valid or not url.isprintable() or " " in url:
         raise InvalidInput(
-            "the environment has an invalid proxy; expected a URL such as http://proxy.example.com:3128"
+            "is not a valid URL of a proxy", "set it to one such as http://proxy.example.com:3128, or remove it"
         ).at(variable)
     return url
 
@@ -68,7 +67,7 @@ def _checked(proxy: str, variable: str) -> str:
 def _is_exempt(host: str, port: int, base_url: str) -> bool:
     entries = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     is_exempt = any(matches(entry, host, port) for entry in re.split(r"[,\s]+", entries))
-    # Without proxies in the environment these are the settings of Windows or macOS, which have exceptions of their own.
+    # Without proxies in the environment, the settings of Windows or macOS apply, with their own exceptions.
     return is_exempt or (not getproxies_environment() and should_bypass_proxies(base_url, None))
 
 
@@ -117,11 +116,11 @@ def _is_below(host: str, name: str) -> bool:
 
 
 def _encoded(name: str) -> str:
-    """Return a host name as DNS has it: in lower case, in Punycode, without the dot at its end."""
+    """Return a host name in the form of DNS: in lower case, in Punycode, without the dot at its end."""
     name = name.rstrip(".").lower()
     if name.isascii():
         return name
     try:
         return idna.encode(name, uts46=True).decode()
     except UnicodeError:
-        return name  # no name, which matches no host
+        return name  # an invalid name matches no host

@@ -1,4 +1,4 @@
-"""Whom a client trusts over TLS, and the certificate that it shows: files, read again when they change."""
+"""The authorities that a client trusts, and its own certificate: files, read again when they change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 
 
 class UnusableFileError(OSError):
-    """A file with authorities, a certificate or a key is missing, or is not what it should be."""
+    """A file with authorities, a certificate or a key is missing or invalid."""
 
 
 class Trust:
@@ -28,7 +28,7 @@ class Trust:
 
     Attributes:
         verify: The path of the authorities; True for those of certifi.
-        cert: The paths of the client certificate and, if it is in a file of its own, of its key; None for none.
+        cert: The paths of the client certificate and, if it has its own file, of its key; None if there is none.
     """
 
     def __init__(self, verify: str | None = None, cert: tuple[str, ...] | None = None) -> None:
@@ -37,16 +37,16 @@ class Trust:
         self._files = (*([verify] if verify else []), *(cert or ()))
 
     def context(self, *, for_proxy: bool = False) -> ssl.SSLContext:
-        """Return a new context from the files as they are now; a proxy is not shown the client's certificate.
+        """Return a new context from the present files; the client's certificate is not shown to a proxy.
 
-        The class is the one that `ssl` has now: gevent may replace it after this module was imported.
+        The class is looked up in `ssl` each time: gevent may replace it after this module was imported.
 
         Raises:
             UnusableFileError: One of the files cannot be used.
         """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate authority may be trusted by itself
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate authority may be trusted alone
         context.set_alpn_protocols(["http/1.1"])
         _load_authorities(context, self.verify if isinstance(self.verify, str) else DEFAULT_CA_BUNDLE_PATH)
         if self.cert and not for_proxy:
@@ -62,7 +62,7 @@ class Trust:
 
 
 def trust_for(base_url: str, verify: Any, cert: Any) -> Trust:
-    """Return whom to trust: the arguments, else the environment's files where the service speaks TLS.
+    """Return the trust of the arguments, else of the environment's files if the service speaks TLS.
 
     Raises:
         InvalidInput: A file cannot be used; the argument or variable is named.
@@ -79,7 +79,9 @@ def _authorities(given: Any) -> str | None:
     if given is None:
         return None
     if given is False:
-        raise InvalidInput("TLS is always verified; pass the path of the authority that the service's certificate has")
+        raise InvalidInput(
+            "must not be False, TLS is always verified", "pass the path of the authority of the service's certificate"
+        )
     path = _path(given, "the path of a file or folder of authorities")
     _refuse_unusable(Trust(path))
     return path
@@ -91,7 +93,7 @@ def _certificate(given: Any) -> tuple[str, ...] | None:
     paths = given if isinstance(given, (tuple, list)) else (given,)
     expected = "the path of a client certificate with its key, or a pair of the paths of certificate and key"
     if len(paths) not in {1, 2}:
-        raise InvalidInput(f"expected {expected}; got {len(paths)} paths")
+        raise InvalidInput(f"must be {expected}, got {len(paths)} paths")
     certificate = tuple(_path(path, expected) for path in paths)
     _refuse_unusable(Trust(cert=certificate))
     return certificate
@@ -105,14 +107,14 @@ def _authorities_of_environment() -> str | None:
 def _certificate_of_environment() -> tuple[str, ...] | None:
     paths = [os.environ[name] for name in (_CERTIFICATE, _KEY) if os.environ.get(name)]
     if paths and not os.environ.get(_CERTIFICATE):
-        raise InvalidInput(f"is set without {_CERTIFICATE}, the certificate that it belongs to").at(_KEY)
+        raise InvalidInput(f"is set without {_CERTIFICATE}", "set that to the certificate of the key").at(_KEY)
     return at_field(_CERTIFICATE, _certificate)(paths) if paths else None
 
 
 def _path(given: Any, expected: str) -> str:
     path = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str) or not path.strip():
-        raise InvalidInput(f"expected {expected}; got {describe(given)}")
+        raise InvalidInput(f"must be {expected}, got {describe(given)}")
     return str(Path(path).absolute())  # the same file after `os.chdir`
 
 
@@ -128,7 +130,7 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
     try:
         is_folder = Path(path).is_dir()
         if is_folder:
-            names = os.listdir(path)  # noqa: PTH208 - names are all it takes
+            names = os.listdir(path)  # noqa: PTH208 - only names are needed
         context.load_verify_locations(**{"capath" if is_folder else "cafile": path})
     except ssl.SSLError:
         raise UnusableFileError(f"{path} is not a file of certificates in PEM format") from None
@@ -145,7 +147,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str | None
 
     def no_password() -> str:
         encrypted.append(files[-1])
-        return ""  # without an answer OpenSSL would ask on the terminal, and wait there
+        return ""  # otherwise OpenSSL would ask on the terminal, and wait there
 
     for path in files:
         try:
@@ -159,7 +161,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str | None
             raise UnusableFileError(f"the key in {files[-1]} is encrypted; decrypt it with `openssl pkey`") from None
         reason = getattr(error, "reason", None) or "one of them is missing"
         raise UnusableFileError(
-            f"{' and '.join(files)}: not a certificate with its own private key in PEM format ({reason})"
+            f"{' and '.join(files)}: not a certificate with its private key in PEM format ({reason})"
         ) from None
 
 
