@@ -1,4 +1,4 @@
-"""The cost of inputs of three lengths in the fake; a hundred times the input should take about a hundred times as long."""
+"""The cost of inputs of three lengths in the fake; it should grow in proportion to the length."""
 
 from __future__ import annotations
 
