@@ -1,1 +1,1 @@
-"""The package's own figures, each beside what a user would take instead."""
+"""The figures of the package, each beside that of an alternative."""

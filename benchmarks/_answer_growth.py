@@ -1,4 +1,4 @@
-"""What answers and errors of a service cost as they grow."""
+"""The cost of growing answers and errors of a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _SIZES = (1_000, 10_000, 100_000)
-_MAX_RATIO = 2  # of the cost of a part of what is read
+_MAX_RATIO = 2  # of the cost per part
 
 
 def _typed(size: int) -> Callable[[], object]:
@@ -26,7 +26,7 @@ def _typed(size: int) -> Callable[[], object]:
 
 
 def _repeated(size: int) -> Callable[[], object]:
-    """Return the decoding of an answer of superjson that says in its first row what all rows have."""
+    """Return the decoding of an answer of superjson whose first row has the values of all rows."""
     repeats = {"0.config": [f"{row}.config" for row in range(1, size)]}
     meta = {"referentialEqualities": repeats, "v": 1}
 

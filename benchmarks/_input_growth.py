@@ -1,4 +1,4 @@
-"""What the fake takes for inputs of three lengths; a hundred times the input should cost about a hundred times."""
+"""The cost of inputs of three lengths in the fake; it should grow in proportion to the length."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LENGTHS = (1_000, 10_000, 100_000)
 _ROUNDS = 20
-_MAX_RATIO = 150  # what grows as the square would cost ten thousand times
+_MAX_RATIO = 150  # a quadratic cost would be ten thousand times as high
 
 _INPUTS: dict[str, Callable[[int], dict[str, Any]]] = {
     "a name of accents": lambda length: {"name": "x" + "\u0301\u0323" * (length // 2)},
@@ -48,7 +48,7 @@ def _row(what: str, given: Callable[[int], dict[str, Any]]) -> Row:
 
 
 def _create(client: ChatarminOS, given: dict[str, Any]) -> None:
-    with suppress(BadRequestError):  # it is read to the end before it is refused
+    with suppress(BadRequestError):  # the fake reads it to the end before it rejects it
         client.companies.create(external_org_id="org", **given)
 
 

@@ -1,7 +1,8 @@
-"""What all parts share: timing side by side, and tables.
+"""Timing side by side, and tables; shared by all parts.
 
-A figure of one machine says little, and on a busy machine nothing; a ratio of two figures taken in turns, in rounds of
-shuffled order, carries over. It is the median of the ratios of the rounds, so that a slow moment spoils one round.
+A figure of one machine says little, and on a busy machine nothing; a ratio of two figures that are measured in turns,
+in rounds of shuffled order, holds elsewhere too. It is the median of the ratios of the rounds, so that a slow moment
+spoils one round.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """A line of a table; `met` says whether the figure or ratio keeps to the bar, None where there is none."""
+    """A line of a table; `met` says whether the figure or ratio meets the bar; None if it has no bar."""
 
     what: str
     figure: str
@@ -27,7 +28,7 @@ class Row(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The table of one part, and what its columns mean."""
+    """The table of one part, and the meaning of its columns."""
 
     title: str
     note: str
@@ -45,19 +46,19 @@ class Samples:
         return median(self._by_subject[subject])
 
     def ratio(self, subject: str, to: str, *, without: str | None = None) -> float:
-        """Return the median of subject / to, each less what *without* took in the same round."""
+        """Return the median of subject / to, each minus the figure of *without* in the same round."""
         ours, other = self._by_subject[subject], self._by_subject[to]
         less = [0.0] * len(ours) if without is None else self._by_subject[without]
         return median((a - c) / (b - c) for a, b, c in zip(ours, other, less, strict=True))
 
 
 def seeded(purpose: str) -> Random:
-    """Return random numbers that are the same in every run, and others for another purpose."""
+    """Return random numbers that are the same in every run, and differ between purposes."""
     return Random(purpose)  # noqa: S311 - nothing here is secret
 
 
 def interleaved(subjects: Mapping[str, Callable[[], float]], *, rounds: int) -> Samples:
-    """Ask each subject for its figure in turns, in a new order each round; the first round only warms up.
+    """Measure the subjects in turns, in a new order each round; the first round only warms up.
 
     What earlier turns left behind is collected between them. The collector stays on: users have it on.
     """
@@ -74,7 +75,7 @@ def interleaved(subjects: Mapping[str, Callable[[], float]], *, rounds: int) -> 
 
 
 def cpu_seconds(action: Callable[[], object]) -> float:
-    """Return the process time that one action takes, without that of letting go of its result."""
+    """Return the process time of one action, without that of freeing its result."""
     start = process_time()
     result = action()
     taken = process_time() - start
@@ -83,7 +84,7 @@ def cpu_seconds(action: Callable[[], object]) -> float:
 
 
 def at_most(limit: float, ratio: float, *, what: str, figure: str) -> Row:
-    """Return the row of a ratio that should not be above *limit*."""
+    """Return the row of a ratio that must not exceed *limit*."""
     return Row(what, figure, number(ratio), f"≤ {limit:g}", ratio <= limit)
 
 

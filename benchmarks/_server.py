@@ -1,4 +1,4 @@
-"""A server in a process of its own that answers each path with what it was told: it costs little and computes nothing.
+"""A server in another process that answers each path with prepared JSON: it costs little and computes nothing.
 
 What a client costs is measured in the client's process, so that the server's time is in no figure but those by the
 clock. It keeps connections open, takes GET and POST alike, and counts its answers.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 _COUNT = "/answered"
-# The fields that a service behind a proxy sends, more or less.
+# About the fields that a service behind a proxy sends.
 _HEAD = (
     "HTTP/1.1 {status}\r\nDate: Tue, 03 Nov 2026 10:30:00 GMT\r\nContent-Type: application/json\r\n"
     "Content-Length: {length}\r\nConnection: keep-alive\r\nVary: Origin\r\n"
@@ -28,8 +28,8 @@ _HEAD = (
 
 @contextmanager
 def serving(answers: Mapping[str, Any]) -> Generator[str]:
-    """Serve *answers*, JSON by path, and give the URL they are below."""
-    spawn = get_context("spawn")  # a fork would take along what this process has
+    """Serve *answers*, JSON by path, and yield their base URL."""
+    spawn = get_context("spawn")  # a fork would copy the memory of this process
     here, there = spawn.Pipe()
     process = spawn.Process(target=_serve, args=(dict(answers), there), daemon=True)
     process.start()
@@ -44,7 +44,7 @@ def answered(url: str, action: Callable[[], object]) -> int:
     """Return how many requests the server at *url* answers during *action*."""
     before = _count(url)
     action()
-    return _count(url) - before - 1  # less the one that asked
+    return _count(url) - before - 1  # minus the request for the count
 
 
 def _count(url: str) -> int:
@@ -52,19 +52,19 @@ def _count(url: str) -> int:
         return int(response.read())
 
 
-def _serve(answers: dict[str, Any], told: Connection) -> None:
+def _serve(answers: dict[str, Any], pipe: Connection) -> None:
     encoded = {path.encode(): _response("200 OK", json.dumps(answer)) for path, answer in answers.items()}
 
     async def forever() -> None:
         server = await asyncio.get_running_loop().create_server(lambda: _Canned(encoded), "127.0.0.1", 0, backlog=128)
-        told.send(server.sockets[0].getsockname()[1])
+        pipe.send(server.sockets[0].getsockname()[1])
         await server.serve_forever()
 
     asyncio.run(forever())
 
 
 class _Canned(asyncio.Protocol):
-    """One connection; a request at a time, as none of the clients pipelines."""
+    """One connection with one request at a time, as none of the clients pipelines."""
 
     _transport: asyncio.Transport
     _total = 0

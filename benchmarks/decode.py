@@ -1,8 +1,8 @@
 """From JSON values to models, beside `json.loads` of the same bytes.
 
-The price of a checked model is only felt on long lists; there it must not be more than what the parser has just cost.
-A transport that answers a prepared list takes the rest of the way out of the figure. Both sides run with the prepared
-lists alive and the garbage collector on: with 100,000 objects around it is part of the price.
+The cost of a checked model matters for long lists only; there the whole must not exceed twice the cost of the parser.
+A transport that answers with a prepared list removes the rest of a call from the figure. Both sides run with the
+prepared lists alive and the garbage collector on: with 100,000 objects it is part of the cost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os.transports import Call
 
-_MOST = 2
+_MAX_RATIO = 2
 _ROUNDS = {1_000: 100, 100_000: 12}
 
 
@@ -59,7 +59,7 @@ def _measured(count: int, rounds: int) -> list[Row]:
         what, figure = f"{count:,} records, {words}", f"{micro(ours)} (`json.loads` {micro(parser)})"
         return Row(what, figure, number(ratio)) if limit is None else at_most(limit, ratio, what=what, figure=figure)
 
-    limit = _MOST if count == max(_ROUNDS) else None
+    limit = _MAX_RATIO if count == max(_ROUNDS) else None
     return [row("unknown", "with unknown fields", limit), row("known", "without unknown fields", limit)]
 
 

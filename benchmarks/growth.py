@@ -1,4 +1,4 @@
-"""What calls cost as the fake fills, and what answers cost as they grow, beside the same at the smallest size.
+"""The cost of calls in a growing fake, and of growing answers, beside that at the smallest size.
 
 A fake that looks at every company would be a hundred times slower at 100,000; smart linking looks for similar names
 and may grow, the rest should not. Fakes of all sizes are in one process and take turns, and every call is timed by
@@ -33,18 +33,18 @@ _SECOND = ("Coffee", "Foods", "Labs", "Media", "Motors", "Optics", "Outdoor", "P
 
 
 class _Bar(NamedTuple):
-    """The most that a figure may be of the one at 1,000 companies; shown as *text*."""
+    """The maximum ratio of a figure to that at 1,000 companies; shown as *text*."""
 
-    most: float
+    max_ratio: float
     text: str
 
 
-# A constant cost is not quite one: rows of a larger table are found in the processor's caches less often.
+# A constant cost grows a little: the rows of a larger table are less often in the caches of the processor.
 _CONSTANT, _LINKING, _ONBOARDING = _Bar(1.5, "1 (≤ 1.5)"), _Bar(20, "≤ 20"), _Bar(3, "≤ 3")
 
 
 class _Operation(NamedTuple):
-    """Something to time: how often in a row, and what makes one call of it, its arguments ready."""
+    """A call to time: its name, how often in a row, and a function that returns it with its arguments ready."""
 
     what: str
     times: int
@@ -102,7 +102,7 @@ def _letters(random: Random) -> str:
 
 
 def _vocabulary_names(random: Random) -> Iterator[str]:
-    """Yield names that have much in common: two of a few words, and a number."""
+    """Yield similar names: two of a few words, and a number."""
     for order in count(1):
         yield f"{random.choice(_FIRST)} {random.choice(_SECOND)} {order}"
 
@@ -114,7 +114,7 @@ def _branch_names(_: Random) -> Iterator[str]:
 
 
 def _letter_names(random: Random) -> Iterator[str]:
-    """Yield names that have little in common."""
+    """Yield dissimilar names."""
     while True:
         yield _letters(random)
 
@@ -123,18 +123,18 @@ def _operations() -> Iterator[_Operation]:
     yield _Operation("`features.check`", 20, _CONSTANT, _World.check)
     yield _Operation("`companies.get_by_product_link`", 20, _CONSTANT, _World.get_by_product_link)
     yield _Operation("`onboard` a new company", 5, _ONBOARDING, _World.onboard)
-    for least, words in ((None, ""), (0, ", `min_confidence=0`")):
+    for min_confidence, words in ((None, ""), (0, ", `min_confidence=0`")):
         for what, name in (
             ("an equal name", _World.equal),
             ("a name with a typo", _World.with_a_typo),
             ("a name like nobody's", _World.like_nobodys),
         ):
-            prepare = partial(_World.smart_link, name=name, min_confidence=least)
+            prepare = partial(_World.smart_link, name=name, min_confidence=min_confidence)
             yield _Operation(f"`smart_link`, {what}{words}", 5, _LINKING, prepare)
 
 
 def run() -> Part:
-    """Measure fakes of three sizes, filled with names that are much alike and with names that are not."""
+    """Measure fakes of three sizes, filled with similar and with dissimilar names."""
     rows = []
     for kind, names in (
         ("words and a number", _vocabulary_names),
@@ -179,7 +179,7 @@ def _row(kind: str, operation: _Operation, by_size: list[list[float]]) -> Row:
     ratios = [taken / medians[0] for taken in medians[1:]]
     figure = f"{_arrows(medians)} µs (p90 {_arrows(slow)} µs)"
     what, ratio = f"{kind}: {operation.what}", " → ".join(map(number, ratios))
-    return Row(what, figure, ratio, operation.bar.text, max(ratios) <= operation.bar.most)
+    return Row(what, figure, ratio, operation.bar.text, max(ratios) <= operation.bar.max_ratio)
 
 
 def _arrows(seconds: list[float]) -> str:
@@ -196,7 +196,7 @@ def _redacting() -> list[Row]:
         samples = interleaved(measures, rounds=_ROUNDS)
         medians = [samples.median(size) for size in by_size]
         ratios = [samples.ratio(size, str(_SIZES[0])) for size in by_size][1:]
-        is_met = max(ratios) <= _CONSTANT.most
+        is_met = max(ratios) <= _CONSTANT.max_ratio
         ratio = " → ".join(map(number, ratios))
         rows.append(Row(f"`personal_data`, {what}", f"{_arrows(medians)} µs", ratio, _CONSTANT.text, is_met))
     return rows

@@ -1,6 +1,6 @@
-"""What importing the package and making a client costs, beside importing `requests` alone, in new interpreters.
+"""The cost of importing the package and creating a client, beside importing `requests` alone, in new interpreters.
 
-A command line or a test run on the fake should not pay for the HTTP library it does not use. The operating system
+A command line or a test run on the fake should not pay for an HTTP library that it does not use. The operating system
 counts each process: CPU time, time on the clock and peak memory, of the interpreter's start too.
 """
 
@@ -19,7 +19,7 @@ from benchmarks._measure import Part, Row, Samples, at_most, interleaved, number
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
 
-_MOST = 0.8
+_MAX_RATIO = 0.8
 _ROUNDS = 20
 _CODE = {
     "start": "pass",
@@ -28,8 +28,8 @@ _CODE = {
     "first": "from chatarmin_os import ChatarminOS; ChatarminOS.in_memory().onboard(external_org_id='org')",
 }
 _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
-# Starts the interpreter in question and tells what it cost. A process begins with the peak memory of the one that
-# starts it, so this is done by one that is smaller than any that is measured.
+# Starts an interpreter and prints its cost. A process begins with the peak memory of its parent, so the parent is
+# smaller than any measured process.
 _LAUNCHER = """
 import os, sys, time
 start = time.perf_counter()
@@ -42,7 +42,7 @@ _OURS = "`from chatarmin_os import ChatarminOS; ChatarminOS.in_memory()`"
 
 
 class _Process(NamedTuple):
-    """What one process cost."""
+    """The cost of one process."""
 
     cpu: float
     wall: float
@@ -64,7 +64,7 @@ def run() -> Part:
 
         cpu = interleaved({name: partial(cpu_time, name) for name in _CODE}, rounds=_ROUNDS)
         needs_requests = run_code(f"import sys; {_CODE['ours']}; sys.exit('requests' in sys.modules)").exit_code != 0
-    # The first of each only warmed up.
+    # The first of each was a warm-up.
     wall = Samples({name: [process.wall for process in of[1:]] for name, of in processes.items()})
     peak = Samples({name: [process.peak for process in of[1:]] for name, of in processes.items()})
     return Part(
@@ -86,7 +86,7 @@ def run() -> Part:
 def _time(samples: Samples, what: str, *, judged: bool, ours: str = "ours", without: str | None = None) -> Row:
     what += ", start of the interpreter " + ("subtracted" if without else "included")
     ratio, figure = samples.ratio(ours, "requests", without=without), _pair(samples, ours, "ms", 1000, without)
-    return at_most(_MOST, ratio, what=what, figure=figure) if judged else Row(what, figure, number(ratio))
+    return at_most(_MAX_RATIO, ratio, what=what, figure=figure) if judged else Row(what, figure, number(ratio))
 
 
 def _memory(samples: Samples, what: str, ours: str) -> Row:
@@ -101,7 +101,7 @@ def _pair(samples: Samples, ours: str, unit: str, factor: float, without: str | 
 
 @contextmanager
 def _compiled() -> Generator[Mapping[str, str]]:
-    """Give an environment in which modules are compiled once, whatever the one around says of it."""
+    """Yield an environment in which modules are compiled once, whatever the settings of this one."""
     with TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPYCACHEPREFIX": cache}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -110,6 +110,6 @@ def _compiled() -> Generator[Mapping[str, str]]:
 
 def _run(code: str, environment: Mapping[str, str]) -> _Process:
     command = [sys.executable, "-I", "-S", "-c", _LAUNCHER, code]
-    told = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout.split()  # noqa: S603 - our own text
-    cpu, wall, peak, exit_code = map(float, told)
+    output = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True).stdout.split()  # noqa: S603 - our own text
+    cpu, wall, peak, exit_code = map(float, output)
     return _Process(cpu, wall, peak, exit_code)
