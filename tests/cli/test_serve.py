@@ -36,6 +36,7 @@ def _serving(*options: str, cwd: Path | None = None) -> Iterator[tuple[subproces
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_answers_and_stops_and_remembers(tmp_path: Path, number: signal.Signals) -> None:
     """The URL is printed when it answers; a signal ends it with 0, and what happened is there at the next start."""
@@ -54,6 +55,7 @@ def test_it_answers_and_stops_and_remembers(tmp_path: Path, number: signal.Signa
         assert client.onboard(external_org_id="org_1").company_id == company.company_id
 
 
+@pytest.mark.slow
 def test_options_reach_the_service() -> None:
     """An empty product, tRPC 10, superjson, a failure rate and another name."""
     options = ("--empty", "--trpc", "10", "--transformer", "superjson", "--latency-ms", "1", "--allow-host", "fake")

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os import Company, Contact, OnboardResult
 
+pytestmark = pytest.mark.slow
+
 # What is drawn. A handle of 9 stands for a thing that nobody knows.
 handles = st.sampled_from([0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 2, 3, 6, 7, 9])
 org_ids = st.sampled_from(ORG_IDS)

@@ -360,6 +360,7 @@ def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(
     assert server.connections == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [KINDS["query"], KINDS["once"]])
 def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(
     monkeypatch: pytest.MonkeyPatch, path: str

@@ -220,6 +220,7 @@ def _changed(content: JSON, place: tuple[str | int, ...]) -> JSON:
     return content
 
 
+@pytest.mark.slow
 def test_nine_of_ten_changes_of_an_answer_are_reported_where_they_are(tmp_path: Path) -> None:
     """One value that the service answers otherwise is drift at that call, unless nothing else tells what it was."""
     path, places = tmp_path / "changed.jsonl", []

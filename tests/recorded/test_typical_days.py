@@ -6,6 +6,8 @@ import random
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from chatarmin_os import ApiError, ChatarminOS
 from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -15,6 +17,8 @@ from chatarmin_os.transports import RecordingTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+pytestmark = pytest.mark.slow
 
 FEATURES = ("ai_credit", "seats", "team_seats", "api_access", "sso")
 TIERS = ("free", "trial", "pro", "enterprise")

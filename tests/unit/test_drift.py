@@ -242,6 +242,7 @@ def test_a_quantity_of_any_size_is_a_cassette_error_at_most(check: Callable[...,
         )
 
 
+@pytest.mark.slow
 def test_a_check_works_without_docstrings(check: Callable[..., Report], tmp_path: Path) -> None:
     """Under `python -OO`, which drops docstrings and assertions, a check and its rules are the same."""
     report = check(answered("features.check", CHECK, access(canUse=False)))
@@ -1037,6 +1038,7 @@ def _of_a_domain(size: int) -> list[dict[str, Any]]:
     return [answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(domain="a." * size))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [_of_suggestions, _of_claims, _of_a_domain])
 def test_the_time_grows_with_the_recording(tmp_path: Path, calls: Callable[[int], list[dict[str, Any]]]) -> None:
     """Eight times the recording takes far less than the sixty-four times of what grows as the square."""

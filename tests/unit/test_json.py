@@ -112,6 +112,7 @@ def _containers(value: Any) -> list[int]:
     return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["copied", "unshared"])
 @unhurried
 @given(value=JSON)
@@ -494,6 +495,7 @@ def test_addresses_are_shortened(value: Any, expected: str) -> None:
     assert private_repr(value) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "a'", "'a", "''", "@", "a@", "a' ", "é'é", ".", "a@a@'"], ids=repr)
 def test_shortening_takes_time_in_proportion_to_the_text(unit: str) -> None:
     """However often a piece of text is repeated, shortening ends at once and loses no address."""

@@ -188,6 +188,7 @@ def test_a_file_under_its_former_name_is_found(project: pytest.Pytester, test: s
     project.runpytest(f"test_it.py::{test}").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_several_processes_record_the_same_tests(project: pytest.Pytester) -> None:
     """Under pytest-xdist, whatever makes the folder or replaces a file first; groups of tests are not in the names."""
     project.makepyfile(
@@ -394,6 +395,7 @@ def test_unused_calls_are_fine_where_a_test_ended_early(project: pytest.Pytester
     assert not {"errors", "failed"} & outcomes.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -554,6 +556,7 @@ def test_a_call_that_is_not_in_the_recording_is_an_error(project: pytest.Pyteste
     assert _recording(project, "test_it.test_tiers").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_it_works_without_docstrings(project: pytest.Pytester) -> None:
     """`python -OO` removes them, and assert statements."""
     project.makepyfile(

@@ -401,6 +401,7 @@ def test_the_difference_of_long_inputs_is_found_in_time(path: Path) -> None:
     assert taken(40_000) < 8 * taken(10_000)
 
 
+@pytest.mark.slow
 def test_a_long_replay_in_order_takes_its_time_once(path: Path) -> None:
     """Looking for the call that is due costs the same at the beginning and at the end."""
 
@@ -690,6 +691,7 @@ def test_an_answer_is_as_deep_as_can_be_read_again(path: Path) -> None:
         redacted.close()
 
 
+@pytest.mark.slow
 def test_threads_lose_nothing(fake: FakeTransport, path: Path) -> None:
     """16 threads with 200 calls each make 3,200 lines, none torn, and replay in threads too."""
 

@@ -213,6 +213,7 @@ def test_a_refusal_loses_the_names_it_quotes(message: str, redacted: str) -> Non
     assert personal_data(found) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     [
@@ -334,6 +335,7 @@ def test_a_name_is_found_as_messages_write_it(name: str, message: str, left: str
         assert not re.search(r"Mary\b|MARY|May|Bo\b|ller|stanbul|STANBUL|\u5c71", text)
 
 
+@pytest.mark.slow
 def test_many_names_do_not_slow_a_refusal_down() -> None:
     """A message is read once, however many names the recording has shown."""
 
@@ -353,6 +355,7 @@ def test_many_names_do_not_slow_a_refusal_down() -> None:
     assert taken(4_000) < 8 * taken(100)
 
 
+@pytest.mark.slow
 def test_many_names_that_begin_alike_do_not_slow_a_refusal_down() -> None:
     """Nor do names that differ in their last word alone, of which the message is full."""
 

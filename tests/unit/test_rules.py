@@ -680,6 +680,7 @@ def many() -> list[str]:
     return owned
 
 
+@pytest.mark.slow
 def test_a_large_index_finds_what_looking_at_each_name_finds(many: list[str]) -> None:
     """Among thousands of names, in every block and across them, the best are found and equals come by owner."""
     # Given an index of more than 4,096 names, and names that are in it, like one in it, or like none
