@@ -37,7 +37,7 @@ DEFAULT_TRANSPORTS = ("fake", "recorded", "http-trpc-11-superjson")
 FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Environment variables that the HTTP transport reads; a test that needs one sets it."""
 
-_left_out = pytest.StashKey[Counter[str]]()
+_left_out: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -60,20 +60,27 @@ def _marks(transport: str) -> list[pytest.MarkDecorator]:
 
 
 @pytest.hookimpl(trylast=True)  # after `-m` and `-k`, whose choice is the one to count
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Drop the tests whose program is missing, and skip the known differences between transports."""
     for item in items:
-        transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
-        for marker in item.iter_markers("known_difference"):
-            if transport and transport.startswith(marker.args[0]):
-                item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
-    kept: list[pytest.Item] = []
-    for item in items:
-        absent = [marker.args[0] for marker in item.iter_markers("needs") if missing(marker.args[0])]
-        config.stash[_left_out].update(absent[:1])
-        if not absent:
-            kept.append(item)
-    items[:] = kept
+        _skip_known_difference(item)
+    items[:] = [item for item in items if not _lacks_program(item)]
+
+
+def _skip_known_difference(item: pytest.Item) -> None:
+    transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
+    for marker in item.iter_markers("known_difference"):
+        if transport and transport.startswith(marker.args[0]):
+            item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
+
+
+def _lacks_program(item: pytest.Item) -> bool:
+    """Return whether the program that a test needs is missing, and count the test if so."""
+    marker = item.get_closest_marker("needs")
+    if marker is None or missing(marker.args[0]) is None:
+        return False
+    item.config.stash[_left_out][marker.args[0]] += 1
+    return True
 
 
 def pytest_collection_finish() -> None:
@@ -90,8 +97,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_testnodedown(node: Any) -> None:
-    """Receive that number; each worker collects the same tests."""
-    node.config.stash[_left_out].update(node.workeroutput["left_out"])
+    """Receive that number; it is the same from each worker."""
+    output = getattr(node, "workeroutput", {})  # a worker that crashed has none
+    for program, count in output.get("left_out", {}).items():
+        node.config.stash[_left_out][program] = count
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

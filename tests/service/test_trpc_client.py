@@ -17,7 +17,7 @@ from chatarmin_os import PROCEDURES
 from chatarmin_os.errors import CODES
 from chatarmin_os.server import serve_fake
 
-pytestmark = pytest.mark.needs("trpc_client")
+pytestmark = [pytest.mark.slow, pytest.mark.needs("trpc_client")]
 
 TRPC_CLIENT = Path(__file__).parents[1] / "trpc_client"
 LINKS: dict[Literal[10, 11], tuple[str, ...]] = {
@@ -64,7 +64,6 @@ def check(told: dict[str, Any], version: Literal[10, 11]) -> None:
     }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("transformer", ["plain", "superjson"])
 @pytest.mark.parametrize(("version", "link"), [(version, link) for version, links in LINKS.items() for link in links])
 def test_the_official_client_gets_results_and_errors(
