@@ -171,7 +171,7 @@ def test_a_signal_is_not_lost(number: signal.Signals, *, is_ready: bool) -> None
     """Python drops what a handler raises in a callback of the garbage collector: the service ends all the same."""
     program = (
         "import signal, sys\n"
-        "from chatarmin_os.fake import server as module\n"
+        "from chatarmin_os import server as module\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Dropping:\n"
         "    def __del__(self):\n"
@@ -187,7 +187,7 @@ def test_a_signal_is_not_lost(number: signal.Signals, *, is_ready: bool) -> None
     program += "module.Server.run = drop\n" if is_ready else "module.FakeService = make\n"
     program += "from chatarmin_os.cli import main\nsys.exit(main())"
     command = [sys.executable, "-W", "error", "-c", program, "serve", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own command
 
     assert done.returncode == (130 if number == signal.SIGINT and not is_ready else 0)
     assert bool(done.stdout) is is_ready
