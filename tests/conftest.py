@@ -1,7 +1,8 @@
 """Fixtures of all tests, a client on each transport foremost, and the choice of the tests that a run collects.
 
 The contract runs on all `TRANSPORTS`. Outside of `DEFAULT_TRANSPORTS` it is slow, because the default run exercises
-their wire elsewhere: the server of the fake in `tests/service`, each version and transformer of tRPC in `tests/wire`.
+their wire elsewhere: the server of the fake in `tests/service`, each version and transformer of tRPC in `tests/wire`,
+and recordings on the one transport of tRPC that is left, or on the fake without Node.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ pytest_plugins = ["chatarmin_os.pytest"]
 
 TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
 TRANSPORTS = ("fake", "recorded", "http-fake", *TRPC)
-DEFAULT_TRANSPORTS = ("fake", "recorded", "http-trpc-11-superjson")
+DEFAULT_TRANSPORTS = ("fake", "recorded" if missing("trpc_server") else "http-trpc-11-superjson")
 
 FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Environment variables that the HTTP transport reads; a test that needs one sets it."""
