@@ -296,6 +296,7 @@ def test_every_argument_is_tried() -> None:
     assert not isinstance(_outcome("onboard", _arguments("onboard", "checkout_session_id")), InvalidInput)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "name"), ARGUMENTS)
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_no_argument_breaks_a_method(method: str, name: str, odd: Callable[[], Any]) -> None:
