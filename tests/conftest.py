@@ -1,11 +1,20 @@
-"""What every test may ask for: a client on each transport, and the service's own side of it."""
+"""Fixtures of all tests, a client on each transport foremost, and the choice of the tests that a run collects.
+
+The contract runs on all `TRANSPORTS`. Outside of `DEFAULT_TRANSPORTS` it is slow, because the default run exercises
+their wire elsewhere: the server of the fake in `tests/service`, each version and transformer of tRPC in `tests/wire`,
+and recordings on the one transport of tRPC that is left, or on the fake without Node.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from serving import FakeServer, TrpcServer, node_missing
+from programs import missing
+from serving import FakeServer, TrpcServer
 
 from chatarmin_os import ChatarminError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -25,26 +34,87 @@ pytest_plugins = ["chatarmin_os.pytest"]
 
 TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
 TRANSPORTS = ("fake", "recorded", "http-fake", *TRPC)
+DEFAULT_TRANSPORTS = ("fake", "recorded" if missing("trpc_server") else "http-trpc-11-superjson")
+
+FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+"""Environment variables that the HTTP transport reads; a test that needs one sets it."""
+
+_left_out: pytest.StashKey[Counter[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the tests independent of the network settings of the machine."""
+    config.stash[_left_out] = Counter()
+    for name in FOREIGN_SETTINGS:
+        os.environ.pop(name, None)
+        os.environ.pop(name.lower(), None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Let the contract hold on every transport; what else asks for a client is about the fake."""
+    """Run the contract on each transport; elsewhere a client is one of the fake."""
     if "client" in metafunc.fixturenames and metafunc.definition.path.parent.name == "contract":
-        metafunc.parametrize("client", TRANSPORTS, indirect=True)
+        metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in TRANSPORTS], indirect=True)
 
 
+def _marks(transport: str) -> list[pytest.MarkDecorator]:
+    slow = [] if transport in DEFAULT_TRANSPORTS else [pytest.mark.slow]
+    return [*slow, pytest.mark.needs("trpc_server")] if transport in TRPC else slow
+
+
+@pytest.hookimpl(trylast=True)  # after `-m` and `-k`, whose choice is the one to count
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a transport is marked to do otherwise; the markers are the list of known differences."""
+    """Drop the tests whose program is missing, and skip the known differences between transports."""
     for item in items:
-        transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
-        for marker in item.iter_markers("known_difference"):
-            if transport and transport.startswith(marker.args[0]):
-                item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
+        _skip_known_difference(item)
+    items[:] = [item for item in items if not _lacks_program(item)]
+
+
+def _skip_known_difference(item: pytest.Item) -> None:
+    transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
+    for marker in item.iter_markers("known_difference"):
+        if transport and transport.startswith(marker.args[0]):
+            item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
+
+
+def _lacks_program(item: pytest.Item) -> bool:
+    """Return whether the program that a test needs is missing, and count the test if so."""
+    marker = item.get_closest_marker("needs")
+    if marker is None or missing(marker.args[0]) is None:
+        return False
+    item.config.stash[_left_out][marker.args[0]] += 1
+    return True
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the collected tests from garbage collection, which would visit all of them again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the controller of pytest-xdist the number of tests that a worker left out."""
+    left_out = session.config.stash[_left_out]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node: Any) -> None:
+    """Receive that number; it is the same from each worker."""
+    output = getattr(node, "workeroutput", {})  # a worker that crashed has none
+    for program, count in output.get("left_out", {}).items():
+        node.config.stash[_left_out][program] = count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name each missing program in one line."""
+    for program, count in config.stash[_left_out].items():
+        terminalreporter.line(f"{program} is missing: {count} tests were not collected; {missing(program)}")
 
 
 @pytest.fixture(scope="session")
 def fake_server() -> Iterator[FakeServer]:
-    """Fakes behind a socket; each test adds its own."""
+    """Serve fakes on a socket; each test adds its own."""
     server = FakeServer()
     yield server
     server.close()
@@ -52,10 +122,7 @@ def fake_server() -> Iterator[FakeServer]:
 
 @pytest.fixture(scope="session")
 def trpc_server(fake_server: FakeServer) -> Iterator[TrpcServer]:
-    """Run tRPC itself in front of the same fakes; without Node its tests are skipped, but not in CI."""
-    reason = node_missing()
-    if reason:
-        pytest.skip(reason)
+    """Run tRPC itself in front of the same fakes."""
     server = TrpcServer(fake_server.door)
     yield server
     server.close()
@@ -63,15 +130,15 @@ def trpc_server(fake_server: FakeServer) -> Iterator[TrpcServer]:
 
 @pytest.fixture
 def service() -> FakeTransport:
-    """The service's own side: the handles with which a test arranges what no client could (demo catalogue)."""
+    """Return the service itself, with the demo catalogue: its test controls do what no client can."""
     return FakeTransport(demo_catalogue())
 
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest, service: FakeTransport) -> Iterator[ChatarminOS]:
-    """A client of the service behind `service`: on the fake itself, or on the transport that is asked for.
+    """Return a client of `service`, on the fake itself or on the transport of the parameter.
 
-    The transformer is told: finding it out makes calls of its own, which tests of the calls made would see.
+    The transformer is given: detecting it makes further calls, and some tests count calls.
     """
     transport = getattr(request, "param", "fake")
     if transport == "fake":
@@ -97,7 +164,7 @@ def client(request: pytest.FixtureRequest, service: FakeTransport) -> Iterator[C
 
 
 def _recorded(request: pytest.FixtureRequest, service: Transport) -> Iterator[ChatarminOS]:
-    """Yield a client whose calls are recorded; then the recording replays strictly, and the fake does as it says."""
+    """Yield a client that records its calls; afterwards replay them strictly and check them for drift."""
     path = request.getfixturevalue("tmp_path") / "recording.jsonl"
     is_checked = request.node.get_closest_marker("outside_changes") is None
     with ChatarminOS(transport=RecordingTransport(service, path, prologue=is_checked)) as client:
@@ -108,7 +175,7 @@ def _recorded(request: pytest.FixtureRequest, service: Transport) -> Iterator[Ch
 
 
 def _replay(path: Path) -> None:
-    """Replay a recording in its order, and check that each call comes to what was recorded, and none is left."""
+    """Replay a recording in its order, and check that each call has the recorded outcome and no call is left."""
 
     def outcome(act: Callable[[], Any]) -> Any:
         try:

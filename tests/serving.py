@@ -10,7 +10,6 @@ Which fake answers is a matter of the API key, so that every test has its own an
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from itertools import count
@@ -95,19 +94,3 @@ class TrpcServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
-
-
-def node_missing(folder: Path = NODE_SERVER) -> str | None:
-    """Return why what is in *folder* cannot run on Node here, None where it can.
-
-    Raises:
-        RuntimeError: It cannot, and this is CI (the environment has CI set), where nothing may be skipped.
-    """
-    reason = None
-    if shutil.which("node") is None:
-        reason = "there is no node on the PATH"
-    elif not (folder / "node_modules" / ".package-lock.json").is_file():  # written when all are installed
-        reason = f"its packages are not installed: npm ci --prefix tests/{folder.name}"
-    if reason and os.environ.get("CI"):
-        raise RuntimeError(f"tests/{folder.name} cannot run: {reason}")
-    return reason

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from documentation import DOCS, ROOT, Block, Example, blocks, examples, pages, public_names
-from serving import node_missing
 
 import chatarmin_os
 from chatarmin_os import ChatarminOS
@@ -155,11 +154,10 @@ def test_commands_run_against_the_local_service(block: Block, base_url: str, tmp
     _run(("bash", "-O", "expand_aliases", "-euc", script), tmp_path, CURL_HOME=str(tmp_path))
 
 
+@pytest.mark.needs("trpc_client")
 def test_the_example_in_typescript_runs(base_url: str, tmp_path: Path) -> None:
     """The client of tRPC makes the call of the page; the block has no types, so Node runs it unchanged."""
     folder = ROOT / "tests" / "trpc_client"
-    if reason := node_missing(folder):
-        pytest.skip(reason)
     (block,) = (block for block in blocks() if block.language == "ts")
     (tmp_path / "node_modules").symlink_to(folder / "v11" / "node_modules")
     script = block.code.replace("http://127.0.0.1:3001/api/v1", base_url).replace("os_sk_test", "os_sk_typescript")

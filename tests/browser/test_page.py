@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 import requests
 
@@ -17,27 +18,21 @@ from chatarmin_os.server import FakeService, Server, serve_fake
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
+
 KEY = "os_sk_browser_one"
 OTHER_KEY = "os_sk_browser_two"
 PATIENCE = 30  # seconds: a busy machine may be slow, and what is waited for comes or the test fails
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> & Söhne"
 
 
-def _missing() -> str | None:
-    if not (shutil.which("chromium") or shutil.which("google-chrome")) or not shutil.which("chromedriver"):
-        return "there is no Chromium with its driver: apt-get install chromium chromium-driver"
-    return None
-
-
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Run a browser for all tests of the page."""
-    if reason := _missing():
-        pytest.skip(reason)
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or shutil.which("google-chrome") or ""
+    options.binary_location = programs.chromium() or ""
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

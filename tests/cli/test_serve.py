@@ -36,6 +36,7 @@ def _serving(*options: str, cwd: Path | None = None) -> Iterator[tuple[subproces
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["sigterm", "sigint"])
 def test_service_stops_at_a_signal_and_keeps_its_state(tmp_path: Path, number: signal.Signals) -> None:
     """The URL is printed once the service is ready; a signal ends it with 0, and the next start loads the state."""
@@ -54,6 +55,7 @@ def test_service_stops_at_a_signal_and_keeps_its_state(tmp_path: Path, number: s
         assert client.onboard(external_org_id="org_1").company_id == company.company_id
 
 
+@pytest.mark.slow
 def test_options_reach_the_service() -> None:
     """The service has an empty catalogue, tRPC 10, superjson, a failure rate and another host name."""
     options = ("--empty", "--trpc", "10", "--transformer", "superjson", "--latency-ms", "1", "--allow-host", "fake")
@@ -188,7 +190,7 @@ def test_signal_in_a_callback_is_not_lost(number: signal.Signals, *, is_ready: b
     program += "module.Server.run = drop\n" if is_ready else "module.FakeService = make\n"
     program += "from chatarmin_os.cli import main\nsys.exit(main())"
     command = [sys.executable, "-W", "error", "-c", program, "serve", "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603 - our own command
 
     assert done.returncode == (130 if number == signal.SIGINT and not is_ready else 0)
     assert bool(done.stdout) is is_ready
@@ -422,7 +424,7 @@ def test_signal_during_the_start_has_no_traceback(
     )
     command = [sys.executable, "-c", program, "serve", "--port", "0", "--state", str(state), "--catalogue"]
     done = subprocess.run(  # noqa: S603 - our own command
-        [*command, _catalogue(tmp_path, GOOD)], capture_output=True, text=True, check=False
+        [*command, _catalogue(tmp_path, GOOD)], capture_output=True, text=True, check=False, timeout=60
     )
 
     assert done.returncode == code

@@ -876,6 +876,7 @@ def test_the_only_company_of_many_contacts_is_linked_for_its_domain(
     assert found("linked", company_id, "Acme", 70) == result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hint", ["bananas", "Lina Bana", "orogano", "Tor", "Ba Bababa", "Zanaro Linabo"])
 @pytest.mark.parametrize("min_confidence", [0, 0.3, 0.45])
 def test_the_best_of_thousands_of_names_are_suggested(

@@ -17,6 +17,8 @@ from chatarmin_os.transports import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.slow
+
 SIZE, FACTOR = 12_000, 4
 ROUNDS = 5
 

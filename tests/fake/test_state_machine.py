@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os import Company, Contact, OnboardResult
 
+pytestmark = pytest.mark.slow
+
 # The values drawn. A place of 9 stands for an unknown thing.
 places = st.sampled_from([0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 2, 3, 6, 7, 9])
 org_ids = st.sampled_from(ORG_IDS)

@@ -18,6 +18,8 @@ from chatarmin_os.transports.http import happy_eyeballs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 URL = "http://service.test/api/v1"
 IPV4, IPV6 = socket.AF_INET, socket.AF_INET6
 TIMEOUT = 20.0

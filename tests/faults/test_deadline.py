@@ -203,6 +203,7 @@ def _in_time(client: ChatarminOS, request: Request[Any], others: int = 2) -> lis
     raise AssertionError(f"a deadline of {DEADLINE} seconds, and it took {spent}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_slowness_outlasts_the_deadline(surroundings: Surroundings, kind: str) -> None:
     """However a service is slow, the call is `TimedOut` when its time is up."""
@@ -291,6 +292,7 @@ def test_a_batch_of_many_round_trips_has_one_deadline() -> None:
     assert [error.outcome for error in errors] == ["unknown"] * 50 + ["not_sent"] * 130
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", [stalled, refused("SERVICE_UNAVAILABLE", 503)], ids=["stalls", "fails"])
 def test_finding_the_transformer_out_has_no_time_of_its_own(surroundings: Surroundings, behaviour: Behaviour) -> None:
     """A mutation before which the transformer must be found out has one deadline with that; it is not sent."""

@@ -307,6 +307,7 @@ def test_what_goes_wrong_ends_in_its_error(server: FaultServer, case: Case) -> N
     assert 1 <= seen <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", STALLED.values(), ids=list(STALLED))
 def test_what_stalls_ends_in_time(server: FaultServer, behaviour: Behaviour) -> None:
     """A call that is not answered in time is `TimedOut`, its outcome unknown, and its connection is not used again."""
@@ -542,6 +543,7 @@ def _bomb(size: int, layers: int = 1) -> bytes:
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)], ids=["one layer", "compressed twice"]
 )
@@ -673,6 +675,7 @@ def test_a_session_that_trusts_others_does_not_trust_this(tmp_path: Path, author
         _untrusted(server, session=session)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
 @pytest.mark.parametrize("accepting", [reset_at_accept, close_at_accept, reset_after(50)])
 def test_a_handshake_that_is_lost_is_not_sent(trusted: Authority, accepting: Accepting, path: str) -> None:

@@ -37,6 +37,7 @@ FREEZERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 frozen = pytest.mark.parametrize("freeze", FREEZERS.values(), ids=list(FREEZERS))
 
 
+@pytest.mark.slow
 @frozen
 @pytest.mark.parametrize("behaviour", [stalled, stalled_in_body, dripped("body")], ids=["stall", "in-body", "drip"])
 def test_the_deadline_passes_while_time_stands_still(freeze: Callable[[], Any], behaviour: Any) -> None:
@@ -147,6 +148,7 @@ with freezegun.freeze_time("2001-02-03"):
 """
 
 
+@pytest.mark.slow
 def test_a_client_that_is_imported_while_time_stands_still_keeps_its_deadline() -> None:
     """A module that is imported inside a frozen test finds frozen functions in `time`, and still has the real clock."""
     done = subprocess.run([sys.executable, "-c", FROZEN_IMPORT], capture_output=True, text=True, check=True)  # noqa: S603

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._request import Request
 
+pytestmark = pytest.mark.slow
+
 _log = logging.getLogger(__name__)
 
 ANSWERED = 50_000 if os.environ.get("CHATARMIN_FULL") else 2_000

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # An exception in the midst of Python's own code may leave a socket to the garbage collector, and one in the midst of
 # the collector's work is swallowed by it.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]

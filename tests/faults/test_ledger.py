@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from chatarmin_os import UsageResult
     from chatarmin_os._request import Request
 
+pytestmark = pytest.mark.slow
+
 _log = logging.getLogger(__name__)
 
 EVENTS = 10_000 if os.environ.get("CHATARMIN_FULL") else 2_000

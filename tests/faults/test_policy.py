@@ -351,6 +351,7 @@ def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(server: FaultSer
     assert server.connections == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [KINDS["query"], KINDS["once"]])
 def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(path: str) -> None:
     """Where the service closes connections around the moment a call is sent, no call that can be saved fails.

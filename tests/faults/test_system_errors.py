@@ -181,6 +181,7 @@ def _collected() -> Iterator[None]:
     gc.collect()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
 @pytest.mark.usefixtures("_collected")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

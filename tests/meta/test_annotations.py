@@ -1,4 +1,4 @@
-"""The annotations of everything public can be read at run time, by `typing`, by pydantic and by beartype."""
+"""`typing`, pydantic and beartype can read the annotations of the public interface at run time."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ FUNCTIONS = {name: one for name, one in PUBLIC.items() if inspect.isroutine(one)
 
 
 @pytest.fixture(autouse=True)
-def _annotations_stay_text() -> Iterator[None]:
-    """Put annotations back: beartype writes what it has resolved into the functions that it is given."""
+def _restore_annotations() -> Iterator[None]:
+    """Restore the annotations: beartype replaces those of the functions that it wraps."""
     functions: list[Any] = [getattr(one, "__func__", one) for one in FUNCTIONS.values()]
     before = [dict(function.__annotations__) for function in functions]
     yield
@@ -80,8 +80,8 @@ def _annotations_stay_text() -> Iterator[None]:
         function.__annotations__ = text
 
 
-def test_everything_public_is_looked_at() -> None:
-    """The tests below see methods, classes, exported functions, properties, and what is imported late."""
+def test_public_interface_is_complete() -> None:
+    """The tests below see methods, classes, exported functions, properties and lazy imports."""
     seen = {
         "ChatarminOS.onboard",
         "ChatarminOS.billing",
@@ -105,7 +105,7 @@ def test_everything_public_is_looked_at() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_annotations_can_be_resolved(name: str) -> None:
-    """Each name in an annotation is found where the annotation is, without importing anything by hand."""
+    """`typing.get_type_hints` resolves each annotation without further imports."""
     hints = typing.get_type_hints(PUBLIC[name])
 
     assert not any(isinstance(hint, (str, typing.ForwardRef)) for hint in hints.values())
@@ -113,18 +113,18 @@ def test_annotations_can_be_resolved(name: str) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_pydantic_can_check_calls(name: str) -> None:
-    """`validate_call` takes every public function, if it may take classes that it does not know."""
+    """`validate_call` wraps every public function if arbitrary types are allowed."""
     assert callable(pydantic.validate_call(config={"arbitrary_types_allowed": True})(FUNCTIONS[name]))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_beartype_can_check_calls(name: str) -> None:
-    """Beartype takes every public function."""
+    """Beartype wraps every public function."""
     assert callable(beartype.beartype(FUNCTIONS[name]))
 
 
-def test_annotations_of_a_fresh_interpreter_can_be_resolved() -> None:
-    """What an annotation of the client names is imported when it is resolved, and not before."""
+def test_annotations_can_be_resolved_in_fresh_interpreter() -> None:
+    """Resolving an annotation of the client imports its types, and nothing imports them earlier."""
     code = (
         "import sys, typing, chatarmin_os; from chatarmin_os import ChatarminOS\n"
         "late = 'chatarmin_os.models', 'chatarmin_os.resources.'\n"
@@ -137,14 +137,14 @@ def test_annotations_of_a_fresh_interpreter_can_be_resolved() -> None:
     assert (done.stdout, done.stderr) == ("[] OnboardResult\nBilling\n", "")
 
 
-# Calls that are checked
+# Checked calls
 
 CHECKS = pytest.mark.parametrize("check", [pydantic.validate_call, beartype.beartype], ids=["pydantic", "beartype"])
 
 
 @CHECKS
-def test_checked_calls_do_what_calls_do(check: Callable[[Any], Any]) -> None:
-    """Arguments of every kind that a method takes pass both checks, and reach it as they are."""
+def test_checked_calls_behave_as_calls(check: Callable[[Any], Any]) -> None:
+    """Arguments of every accepted kind pass both checks, and reach the method unchanged."""
     fake = FakeTransport(demo_catalogue())
     client = ChatarminOS(transport=fake)
     acme = check(client.onboard)(
@@ -198,10 +198,12 @@ def test_checked_calls_do_what_calls_do(check: Callable[[Any], Any]) -> None:
 
 @CHECKS
 @pytest.mark.parametrize(
-    "arguments", [{"company_id": 5, "feature_code": "seats"}, {"company_id": "c", "feature_code": None}]
+    "arguments",
+    [{"company_id": 5, "feature_code": "seats"}, {"company_id": "c", "feature_code": None}],
+    ids=["number-for-text", "none-for-text"],
 )
-def test_checked_calls_refuse_what_does_not_fit(check: Callable[[Any], Any], arguments: dict[str, Any]) -> None:
-    """What an annotation does not allow is refused by whoever checks, before the method is reached."""
+def test_checked_calls_refuse_wrong_types(check: Callable[[Any], Any], arguments: dict[str, Any]) -> None:
+    """Both checks refuse a value that the annotation does not allow, before the method runs."""
     fake = FakeTransport()
     method = check(ChatarminOS(transport=fake).features.check)
 
@@ -212,8 +214,8 @@ def test_checked_calls_refuse_what_does_not_fit(check: Callable[[Any], Any], arg
 
 
 @CHECKS
-def test_checked_calls_refuse_hints_that_are_none(check: Callable[[Any], Any]) -> None:
-    """Hints are an object of their class or a mapping."""
+def test_checked_calls_refuse_invalid_hints(check: Callable[[Any], Any]) -> None:
+    """Hints are an instance of `Hints` or a mapping."""
     client = ChatarminOS.in_memory()
 
     with pytest.raises((pydantic.ValidationError, beartype.roar.BeartypeCallHintParamViolation)):

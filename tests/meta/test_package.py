@@ -1,4 +1,4 @@
-"""The package keeps its own promises: names, tables, signatures, docstrings, imports, version."""
+"""Public names, tables, signatures, docstrings, imports and the version of the package."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 PACKAGES = [chatarmin_os, chatarmin_os.transports, chatarmin_os.fake]
 LAZY = [chatarmin_os, chatarmin_os.transports]
 
-# The methods as they are promised: what is given how, with what defaults, and what comes back.
+# The documented methods: arguments, their order, kinds and defaults, and the result.
 SIGNATURES = """
 companies.get_by_product_link(*, external_org_id) -> Company | None
 companies.create(*, name, external_org_id, domain=None, contact_email=None, contact_name=None, created_at=None) -> Company
@@ -91,15 +91,15 @@ ARGUMENTS: dict[str, Any] = {
 }
 
 
-class Refusing(Transport):
-    """A transport that refuses everything and keeps what it was asked."""
+class RefusingTransport(Transport):
+    """A transport that refuses each call and keeps its path."""
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Start without paths."""
         self.paths: list[str] = []
 
     def send(self, call: Call) -> Any:
-        """Keep the path of *call*."""
+        """Keep the path of *call*, and refuse it."""
         self.paths.append(call.path)
         raise ApiError.from_code("NOT_FOUND")
 
@@ -123,8 +123,8 @@ def _modules(package: ModuleType) -> Iterator[ModuleType]:
             yield import_module(module.name)
 
 
-def _defined(package: ModuleType) -> dict[str, type]:
-    """Return the public classes that are defined in a package's public modules."""
+def _public_classes(package: ModuleType) -> dict[str, type]:
+    """Return the classes that the public modules of a package define."""
     return {
         name: one
         for module in _modules(package)
@@ -138,13 +138,13 @@ def _defined(package: ModuleType) -> dict[str, type]:
 
 
 def _rank(name: str) -> tuple[int, str]:
-    """Return the place of a name among others: constants, classes, the rest."""
+    """Return the sort key of a name: constants first, then classes, then the rest."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_exported_names_are_sorted_and_there(package: ModuleType) -> None:
-    """`__all__` has constants, classes and the rest in order, each name once, and each can be had and is listed."""
+def test_exported_names_are_sorted_and_exist(package: ModuleType) -> None:
+    """`__all__` has constants, classes, then the rest, sorted, each name once; `getattr` and `dir` find all of them."""
     names = package.__all__
 
     assert sorted(set(names), key=_rank) == names
@@ -154,32 +154,32 @@ def test_exported_names_are_sorted_and_there(package: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
-def test_a_star_gives_the_exported_names(package: ModuleType) -> None:
-    """A star import brings what `__all__` says, lazily exported or not."""
+def test_star_import_brings_exported_names(package: ModuleType) -> None:
+    """A star import brings the names of `__all__`, also those that are exported lazily."""
     names: dict[str, Any] = {}
 
-    exec(f"from {package.__name__} import *", names)  # noqa: S102 - this is what is tested
+    exec(f"from {package.__name__} import *", names)  # noqa: S102 - the statement under test
 
     del names["__builtins__"]
     assert {name: getattr(package, name) for name in package.__all__} == names
 
 
 @pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
-def test_a_name_that_there_is_not_is_an_attribute_error(package: ModuleType) -> None:
-    """A package says which name it lacks."""
+def test_missing_name_raises_attribute_error(package: ModuleType) -> None:
+    """The message names the package and the name that it lacks."""
     with pytest.raises(AttributeError, match=re.escape(f"module {package.__name__!r} has no attribute 'Teapot'")):
         _ = package.Teapot
 
 
-def test_the_top_exports_all_models_requests_and_errors() -> None:
-    """Whatever a user of the client meets is at the top."""
+def test_top_exports_models_requests_and_errors() -> None:
+    """A user of the client imports every class from the top of the package."""
     errors = {
         name: one
         for name, one in vars(import_module("chatarmin_os.errors")).items()
         if isinstance(one, type) and issubclass(one, ChatarminError) and not name.startswith("_")
     }
-    models = _defined(import_module("chatarmin_os.models"))
-    requests = _defined(import_module("chatarmin_os.procedures"))
+    models = _public_classes(import_module("chatarmin_os.models"))
+    requests = _public_classes(import_module("chatarmin_os.procedures"))
     others = {"ChatarminOS": ChatarminOS, "PROCEDURES": PROCEDURES, "UNSET": UNSET, "__version__": __version__}
     others |= {"request_from_json": request_from_json}
 
@@ -191,7 +191,7 @@ def test_the_top_exports_all_models_requests_and_errors() -> None:
     }
 
 
-def test_the_transports_are_exported() -> None:
+def test_transports_are_exported() -> None:
     """The three kinds of transports, their interface and the calls that they answer are in one package."""
     names = {
         "Call",
@@ -207,14 +207,14 @@ def test_the_transports_are_exported() -> None:
     assert chatarmin_os.transports.FakeTransport is chatarmin_os.fake.FakeTransport
 
 
-def test_the_fake_exports_what_tests_need() -> None:
-    """The fake's package has the transport, its catalogue, and the list of free mail providers."""
+def test_fake_exports_transport_and_catalogue() -> None:
+    """The package of the fake exports the transport, its catalogue, and the list of free mail providers."""
     assert set(chatarmin_os.fake.__all__) == {"FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"}
 
 
 @pytest.mark.parametrize("package", LAZY, ids=lambda package: package.__name__)
-def test_type_checkers_see_the_lazily_exported_names(package: ModuleType) -> None:
-    """What is imported when asked for is imported for type checkers from the same modules."""
+def test_type_checkers_see_lazy_exports(package: ModuleType) -> None:
+    """Under TYPE_CHECKING a package imports its lazy exports from the same modules."""
     assert package.__file__
     tree = ast.parse(Path(package.__file__).read_text(encoding="utf-8"))
     (guarded,) = [node for node in tree.body if isinstance(node, ast.If)]
@@ -238,13 +238,13 @@ def test_type_checkers_see_the_lazily_exported_names(package: ModuleType) -> Non
 
 
 def test_every_procedure_has_a_handler() -> None:
-    """The fake answers the procedures of the table and no others."""
+    """The fake routes the procedures of the table and no others."""
     assert set(PROCEDURES) == set(ROUTES)
 
 
 @pytest.mark.parametrize("path", PROCEDURES)
-def test_a_handler_takes_what_its_request_sends(path: str) -> None:
-    """Fake and request agree on the kind, the input's keys, and which of them must be there."""
+def test_handler_takes_input_of_its_request(path: str) -> None:
+    """Fake and request agree on the kind, the keys of the input, and which keys are required."""
     request: Any = PROCEDURES[path]
     route = ROUTES[path]
     sent = {wire_name(field.name): field.default is attrs.NOTHING for field in attrs.fields(request)}
@@ -254,8 +254,8 @@ def test_a_handler_takes_what_its_request_sends(path: str) -> None:
 
 
 def test_every_procedure_has_one_method() -> None:
-    """Each procedure is sent by one method, but for the tier that has an alias; no method sends anything else."""
-    transport = Refusing()
+    """One method sends each procedure, two send `tiers.apply`, and no method sends anything else."""
+    transport = RefusingTransport()
     client = ChatarminOS(transport=transport)
 
     for name in METHODS:
@@ -275,8 +275,8 @@ def test_every_procedure_has_one_method() -> None:
 # Methods
 
 
-def test_there_are_no_other_methods() -> None:
-    """The table above names every public method of every resource, and all but housekeeping of the client's."""
+def test_no_other_methods_exist() -> None:
+    """The table above lists every public method of the resources, and the methods of the client that send."""
     client = ChatarminOS.in_memory()
     nouns = ["companies", "contacts", "features", "billing", "tiers", "subscriptions", "links"]
     methods = {f"{noun}.{verb}" for noun in nouns for verb in _public(dir(getattr(client, noun)))}
@@ -287,19 +287,19 @@ def test_there_are_no_other_methods() -> None:
     assert len(METHODS) == 23
 
 
-@pytest.mark.parametrize("promised", [*SIGNATURES, *COMPOSED, *WAYS_TO_SEND], ids=lambda line: line.partition("(")[0])
-def test_a_method_has_the_signature_that_is_promised(promised: str) -> None:
-    """Arguments, their order and defaults, which are by name alone, and the result are as promised."""
-    name = promised.partition("(")[0]
+@pytest.mark.parametrize("documented", [*SIGNATURES, *COMPOSED, *WAYS_TO_SEND], ids=lambda line: line.partition("(")[0])
+def test_method_has_documented_signature(documented: str) -> None:
+    """The arguments, their order, kinds and defaults, and the result are the documented ones."""
+    name = documented.partition("(")[0]
     signature = inspect.signature(_method(name))
     parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values() if one.name != "self"]
     result = str(signature.return_annotation).replace("builtins.", "")
 
-    assert f"{name}{inspect.Signature(parameters)} -> {result}" == promised
+    assert f"{name}{inspect.Signature(parameters)} -> {result}" == documented
 
 
-def test_the_constructor_takes_what_is_promised() -> None:
-    """The key may come by place, all else by name; what is left out has a default."""
+def test_constructor_takes_documented_arguments() -> None:
+    """Only the key is positional, and every argument has a default."""
     parameters = inspect.signature(ChatarminOS).parameters.values()
 
     assert [(one.name, one.kind is one.KEYWORD_ONLY) for one in parameters] == [
@@ -314,8 +314,8 @@ def test_the_constructor_takes_what_is_promised() -> None:
 
 
 @pytest.mark.parametrize("name", [*METHODS, "sign_up", "send", "batch", "call"])
-def test_a_method_has_an_example(name: str) -> None:
-    """A method's docstring has an example, where the test that runs the examples finds it."""
+def test_method_has_an_example(name: str) -> None:
+    """The docstring of each method has an example that the doctests find."""
     method = _method(name)
     found = doctest.DocTestFinder().find(import_module(method.__module__))
     (test,) = [one for one in found if one.name == f"{method.__module__}.{method.__qualname__}"]
@@ -328,7 +328,7 @@ def test_a_method_has_an_example(name: str) -> None:
 
 
 def _documentable(path: Path) -> Iterator[tuple[str, ast.Module | ast.ClassDef | ast.FunctionDef]]:
-    """Yield a module, and what is public in it."""
+    """Yield a module and its public classes, functions and methods, each with its name."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     yield "the module", tree
     for node in tree.body:
@@ -339,28 +339,35 @@ def _documentable(path: Path) -> Iterator[tuple[str, ast.Module | ast.ClassDef |
                     yield f"{node.name}.{method.name}", method
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_everything_public_has_a_docstring(path: Path) -> None:
-    """Every module says what it is, and every public class, function and method in it."""
-    assert [name for name, node in _documentable(path) if not ast.get_docstring(node)] == []
+def test_everything_public_has_a_docstring() -> None:
+    """Every module has a docstring, and every public class, function and method in it."""
+    undocumented = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in SOURCES
+        for name, node in _documentable(path)
+        if not ast.get_docstring(node)
+    ]
+
+    assert undocumented == []
 
 
-@pytest.mark.parametrize("path", TESTS, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_test_says_what_holds(path: Path) -> None:
-    """Every test has a docstring, a sentence about the behaviour."""
+def test_every_test_states_a_behaviour() -> None:
+    """The docstring of each test is a sentence."""
     tests = [
-        node
+        (path.relative_to(ROOT), node)
+        for path in TESTS
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test")
     ]
 
-    assert [test.name for test in tests if not (ast.get_docstring(test) or "").endswith(".")] == []
+    silent = [f"{path}: {test.name}" for path, test in tests if not (ast.get_docstring(test) or "").endswith(".")]
+    assert silent == []
 
 
-# The whole
+# Imports, files and the version
 
 
-def _in_a_fresh_interpreter(code: str) -> subprocess.CompletedProcess[str]:
+def _run_in_fresh_interpreter(code: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-c", code]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own code
 
@@ -373,18 +380,18 @@ def _in_a_fresh_interpreter(code: str) -> subprocess.CompletedProcess[str]:
         "import chatarmin_os.transports, chatarmin_os.fake",
         "import chatarmin_os; chatarmin_os.ChatarminOS.in_memory().onboard(external_org_id='o', tier_code='free')",
     ],
-    ids=["top", "star", "transports and fake", "in memory"],
+    ids=["top", "star", "transports-and-fake", "in-memory"],
 )
-def test_what_does_not_need_requests_does_not_import_it(code: str) -> None:
-    """The package is imported, and used in memory, without a warning and without requests."""
-    done = _in_a_fresh_interpreter(f"{code}\nimport sys\nprint(sorted({{'requests', 'urllib3'}} & set(sys.modules)))")
+def test_package_and_fake_do_not_import_requests(code: str) -> None:
+    """Importing the package and using it in memory raises no warning and does not import requests."""
+    done = _run_in_fresh_interpreter(f"{code}\nimport sys\nprint(sorted({{'requests', 'urllib3'}} & set(sys.modules)))")
 
     assert (done.stdout, done.stderr, done.returncode) == ("[]\n", "", 0)
 
 
-def test_importing_the_top_defines_no_model() -> None:
-    """Models, and the library that reads them, are imported when they are first asked for."""
-    done = _in_a_fresh_interpreter(
+def test_importing_package_defines_no_model() -> None:
+    """The first use of a model imports the models, and the library that reads them."""
+    done = _run_in_fresh_interpreter(
         "import sys, chatarmin_os\n"
         "print([name for name in sys.modules if name.startswith(('chatarmin_os.models', 'cattrs'))])\n"
         "print(chatarmin_os.Company.__name__, 'Tier' in dir(chatarmin_os))\n"
@@ -393,21 +400,19 @@ def test_importing_the_top_defines_no_model() -> None:
     assert (done.stdout, done.stderr) == ("[]\nCompany True\n", "")
 
 
-_OF_A_MACHINE = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|tmp|mnt|opt|venv|private)/|\b[A-Z]:\\+Users\b")
+_MACHINE_PATH = re.compile(r"(?<![\w.:/])/(?:home|Users|root|work|tmp|mnt|opt|venv|private)/|\b[A-Z]:\\+Users\b")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [*SOURCES, *TESTS, *sorted(ROOT.glob("*.md")), ROOT / "setup.cfg", ROOT / "pyproject.toml"],
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
-)
-def test_no_file_knows_a_machine(path: Path) -> None:
-    """What is published says nothing of where it was written."""
-    assert _OF_A_MACHINE.findall(path.read_text(encoding="utf-8")) == []
+def test_no_file_names_a_path_of_a_machine() -> None:
+    """Published files do not say where someone wrote them."""
+    paths = [*SOURCES, *TESTS, *sorted(ROOT.glob("*.md")), ROOT / "setup.cfg", ROOT / "pyproject.toml"]
+    found = {str(path.relative_to(ROOT)): _MACHINE_PATH.findall(path.read_text(encoding="utf-8")) for path in paths}
+
+    assert {path: places for path, places in found.items() if places} == {}
 
 
-def test_the_changelog_is_of_this_version() -> None:
-    """The newest version of the changelog is the package's, and every version has a date."""
+def test_changelog_describes_this_version() -> None:
+    """The changelog begins with the version of the package, and every version has a date."""
     headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     versions = [heading for heading in headings if heading != "[Unreleased]"]
 
@@ -418,7 +423,7 @@ def test_the_changelog_is_of_this_version() -> None:
     assert "[Unreleased]" not in headings[1:]
 
 
-def test_the_version_is_exported() -> None:
-    """The version of the package is the one that its metadata is made of."""
+def test_version_is_exported() -> None:
+    """The package exports the version that its metadata has."""
     assert __version__ == chatarmin_os.__version__
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)

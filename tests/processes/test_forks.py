@@ -16,7 +16,7 @@ from echoing import HANGS, HERE, KEY, Certificate, Echo, environment, eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no forks")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="there are no forks")]
 whose_session = pytest.mark.parametrize("whose", ["own", "given"])
 
 

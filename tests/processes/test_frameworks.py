@@ -17,6 +17,8 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fake() -> FakeTransport:

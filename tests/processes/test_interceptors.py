@@ -88,6 +88,7 @@ def test_an_interceptor_answers_for_a_service_over_tls(name: str) -> None:
         assert {*seen()} == {f"Bearer {KEY}"}
 
 
+@pytest.mark.slow
 @each
 def test_the_package_may_be_imported_while_an_interceptor_is_in_place(service: RudeService, name: str) -> None:
     """It takes the classes that requests and urllib3 define, and not their replacements."""
@@ -258,6 +259,7 @@ def test_sessions_of_another_class_do_not_answer_for_the_service(service: RudeSe
     assert keys == ["Authorization: Bearer os_sk_first", "Authorization: Bearer os_sk_second"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
 def test_the_package_may_be_imported_when_sessions_are_replaced(service: RudeService, name: str) -> None:
     """It takes the class that requests defines."""

@@ -117,6 +117,7 @@ def _transport(url: str, **settings: Any) -> HTTPTransport:
     return HTTPTransport(KEY, url, timeout=60, max_retries=0, transformer="json", **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("kind", CALLS)
 def test_no_local_holds_the_key_at_any_moment(
@@ -137,6 +138,7 @@ def test_no_local_holds_the_key_at_any_moment(
     assert min(watch.looks for watch in watches) > 1000
 
 
+@pytest.mark.slow
 def test_a_session_of_the_users_own_shows_the_key_while_http_client_writes_it_and_not_elsewhere() -> None:
     """The connections of such a session are not the package's: they have the bytes that they send, and nothing more."""
     received, call = CALLS["query"]
@@ -151,6 +153,7 @@ def test_a_session_of_the_users_own_shows_the_key_while_http_client_writes_it_an
     assert {place.partition(":")[0] for place in watch.found} <= {*of_writing, "HTTPConnection.send"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("whose", ["own", "given"])

@@ -19,6 +19,8 @@ from chatarmin_os.transports import HTTPTransport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 THREADS, CALLS = 64, 50
 
 

@@ -231,6 +231,7 @@ def test_wrong_behaviour_of_the_fake_is_found(
     assert rule in contradicted
 
 
+@pytest.mark.slow
 def test_nine_of_ten_changed_values_are_reported(tmp_path: Path) -> None:
     """Most of them at their call alone; `changed_values.py` counts all values, and not only every third."""
     counts = check_changed_values(RECORDINGS, tmp_path / "changed.jsonl", step=3)

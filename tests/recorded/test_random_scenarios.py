@@ -10,6 +10,8 @@ from random_scenarios import check_day, check_sequence
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("is_late", "is_redacted"),

@@ -621,6 +621,7 @@ def _objects() -> int:
     return len(gc.get_objects())
 
 
+@pytest.mark.slow
 def test_kept_calls_are_bounded_in_bytes() -> None:
     """A dozen refused requests leave next to nothing, where their JSON would be a million objects."""
     body = b"[" + b",".join([b"[]"] * 90_000) + b"]"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
+
+pytestmark = pytest.mark.slow
 
 KEY = "os_sk_load"
 CLIENTS = 8

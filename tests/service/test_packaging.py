@@ -24,6 +24,8 @@ from chatarmin_os import ChatarminOS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow
+
 KEY = "os_sk_in_a_zip_file"
 NEEDED = (
     "attr", "attrs", "cattrs", "certifi", "charset_normalizer", "chatarmin_os", "idna", "requests", "typing_extensions",

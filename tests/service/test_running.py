@@ -367,6 +367,7 @@ def test_a_defect_of_the_service_is_answered_by_an_envelope(
     caplog.clear()
 
 
+@pytest.mark.slow
 def test_large_answers_arrive_whole() -> None:
     """Also those that take many pieces to send."""
     fake = FakeTransport()
@@ -397,6 +398,7 @@ SLOW = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", SLOW.values(), ids=SLOW)
 def test_slow_senders_do_not_shut_others_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: bytes
@@ -420,6 +422,7 @@ def test_slow_senders_do_not_shut_others_out(
     caplog.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_dripping", [False, True])
 @pytest.mark.parametrize("first", list(SLOW.values())[1:], ids=list(SLOW)[1:])
 def test_a_request_arrives_in_time_or_not_at_all(
@@ -444,6 +447,7 @@ def test_a_request_arrives_in_time_or_not_at_all(
         assert idle.getresponse().status == 200
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_not_taken_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever reads nothing does not hold what was written for it."""
     monkeypatch.setattr(_listener, "_MAX_TRANSFER_SECONDS", 0.0)
@@ -475,6 +479,7 @@ def _cpu_seconds(process: int) -> float:
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.slow
 def test_a_limit_of_open_files_is_kept_to(tmp_path: Path) -> None:
     """260 idle connections at 256 open files: nearly as many as that are taken, in silence but for one line.
 
@@ -525,6 +530,7 @@ def _no_file_left() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_connection_waits_for_a_file_descriptor(caplog: pytest.LogCaptureFixture) -> None:
     """Where others in the process have taken all of them: it is said once, and answered when there is one again."""
     with serve_fake() as url, socket.socket() as connection:

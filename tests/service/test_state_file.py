@@ -348,6 +348,7 @@ def _changed() -> Products:
     return products
 
 
+@pytest.mark.slow
 def test_whoever_is_killed_leaves_a_good_file(path: Path) -> None:
     """Amid writing, mostly; nothing that was saved is lost, and no half file is left after the next start."""
     moments = random.Random(11)  # noqa: S311 - nothing secret
@@ -370,6 +371,7 @@ def test_whoever_is_killed_leaves_a_good_file(path: Path) -> None:
     assert known > 0
 
 
+@pytest.mark.slow
 def test_a_call_waits_no_longer_than_one_product_takes_to_write(path: Path) -> None:
     """With ten thousand companies; how long that is, is in the log."""
     products = Products()
@@ -756,6 +758,7 @@ def _opened(path: Path, products: Products) -> StateFile | str:
         return str(error)
 
 
+@pytest.mark.slow
 def test_a_file_with_anything_anywhere_is_refused_or_good(path: Path) -> None:
     """One line says which file it is, and where it is broken; what is taken can be asked, changed and saved."""
     state, mark = _state(), "HERE"

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from serving import node_missing
 
 from chatarmin_os import PROCEDURES
 from chatarmin_os.errors import CODES
 from chatarmin_os.server import serve_fake
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("trpc_client")]
 
 TRPC_CLIENT = Path(__file__).parents[1] / "trpc_client"
 LINKS: dict[Literal[10, 11], tuple[str, ...]] = {
@@ -44,9 +45,6 @@ REFUSED = {
 
 def told_by(url: str, *configurations: str) -> list[dict[str, Any]]:
     """Return what the official client tells of its way through the story, in each configuration."""
-    reason = node_missing(TRPC_CLIENT)
-    if reason:
-        pytest.skip(reason)
     command = [shutil.which("node") or "node", str(TRPC_CLIENT / "client.mjs"), url, *configurations]
     run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own script
     told: list[dict[str, Any]] = [json.loads(line) for line in run.stdout.splitlines()]

@@ -145,6 +145,7 @@ def test_issues_of_a_bad_request_are_not_cut() -> None:
     assert str(BadRequestError(message, code="BAD_REQUEST")) == "BAD_REQUEST: email: Invalid email address; n: Required"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["insert into ", "select a, ", "\n", "\\n", " ", "`", "invalid ", "invalid `a", "with a ", "update a ", ")=", "["],

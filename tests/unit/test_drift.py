@@ -251,6 +251,7 @@ def test_quantity_that_no_client_sends_is_an_error(check: Callable[..., Report])
         )
 
 
+@pytest.mark.slow
 def test_check_works_without_docstrings(check: Callable[..., Report], tmp_path: Path) -> None:
     """`python -OO` drops docstrings and assertions, and changes nothing in a report."""
     report = check(answered("features.check", CHECK, access(canUse=False)))
@@ -1098,6 +1099,7 @@ def _of_a_domain(size: int) -> list[dict[str, Any]]:
     return [answered("companies.getByProductLink", {"externalOrgId": "org_1"}, company(domain="a." * size))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("calls", [_of_suggestions, _of_claims, _of_a_domain], ids=["suggestions", "claims", "domain"])
 def test_check_takes_linear_time(tmp_path: Path, calls: Callable[[int], list[dict[str, Any]]]) -> None:
     """Eight times the recording takes far less than sixty-four times as long, as quadratic time would."""

@@ -112,6 +112,7 @@ def _containers(value: Any) -> list[int]:
     return [id(value)] * isinstance(value, (dict, list)) + [one for item in inner for one in _containers(item)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["to-json", "copy-json"])
 @unhurried
 @given(value=JSON)
@@ -494,6 +495,7 @@ def test_private_repr_shortens_addresses(value: Any, expected: str) -> None:
     assert private_repr(value) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "a'", "'a", "''", "@", "a@", "a' ", "é'é", ".", "a@a@'"], ids=repr)
 def test_private_repr_takes_linear_time(unit: str) -> None:
     """Any number of repetitions is processed at once, and no address is lost."""

@@ -296,6 +296,7 @@ def test_table_names_every_argument() -> None:
     assert not isinstance(_outcome("onboard", _arguments("onboard", "checkout_session_id")), InvalidInput)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "name"), ARGUMENTS)
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_any_argument_is_sent_or_rejected(method: str, name: str, odd: Callable[[], Any]) -> None:

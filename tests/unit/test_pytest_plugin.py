@@ -188,6 +188,7 @@ def test_file_with_its_former_name_is_found(project: pytest.Pytester, test: str,
     project.runpytest(f"test_it.py::{test}").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_several_processes_record_the_same_tests(project: pytest.Pytester) -> None:
     """Under pytest-xdist any process may create the folder or replace a file first; names have no test groups."""
     project.makepyfile(
@@ -421,6 +422,7 @@ def test_unused_calls_are_no_error_of_a_test_that_ends_early(project: pytest.Pyt
     assert not {"errors", "failed"} & outcomes.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -581,6 +583,7 @@ def test_call_that_the_recording_cannot_hold_is_an_error(project: pytest.Pyteste
     assert _recording(project, "test_it.test_tiers").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_plugin_works_without_docstrings(project: pytest.Pytester) -> None:
     """`python -OO` removes docstrings and assert statements."""
     project.makepyfile(

@@ -405,6 +405,7 @@ def test_difference_of_long_inputs_takes_linear_time(path: Path) -> None:
     assert seconds(40_000) < 8 * seconds(10_000)
 
 
+@pytest.mark.slow
 def test_long_replay_in_order_takes_linear_time(path: Path) -> None:
     """Finding the next call costs the same at the beginning and at the end."""
 
@@ -695,6 +696,7 @@ def test_depth_of_an_answer_is_limited(path: Path) -> None:
         redacted.close()
 
 
+@pytest.mark.slow
 def test_threads_lose_no_line(fake: FakeTransport, path: Path) -> None:
     """16 threads with 200 calls each write 3,200 whole lines, and replay in threads too."""
 

@@ -213,6 +213,7 @@ def test_refusal_loses_the_names_that_it_quotes(message: str, redacted: str) -> 
     assert personal_data(found) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     [
@@ -334,6 +335,7 @@ def test_name_is_found_in_the_notations_of_messages(name: str, message: str, lef
         assert not re.search(r"Mary\b|MARY|May|Bo\b|ller|stanbul|STANBUL|\u5c71", text)
 
 
+@pytest.mark.slow
 def test_many_names_do_not_slow_a_refusal_down() -> None:
     """A message is read once, for any number of names that the recording has shown."""
 
@@ -355,6 +357,7 @@ def test_many_names_do_not_slow_a_refusal_down() -> None:
     assert seconds(4_000) < 8 * seconds(100)
 
 
+@pytest.mark.slow
 def test_many_names_with_the_same_start_do_not_slow_a_refusal_down() -> None:
     """Names may differ in their last word alone, and the message may repeat the first ones."""
 

@@ -862,6 +862,7 @@ def _model_of(kind: Any) -> Any:
     return st.builds(kind, **{**arguments, **TOGETHER.get(kind, {})})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PROCEDURES.values(), ids=lambda kind: kind.__name__)
 @settings(deadline=None)
 @given(data=st.data())

@@ -684,6 +684,7 @@ def many() -> list[str]:
     return owned
 
 
+@pytest.mark.slow
 def test_a_large_index_finds_the_same_names_as_a_full_search(many: list[str]) -> None:
     """Among thousands of names the best are found, and equals come in order of their owners."""
     # Given an index of thousands of names, and names that are in it, similar to one in it, or to none

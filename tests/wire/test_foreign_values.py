@@ -245,6 +245,7 @@ def test_an_answer_of_repeats_without_end_is_an_invalid_response(mocked: Mock) -
         _client("superjson").features.check(company_id="c1", feature_code="seats")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 50])
 def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
     """Many small answers whose repeats double cost memory in proportion to all of them, up to a bound."""
@@ -259,6 +260,7 @@ def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
     assert _peak(decode) < min(1024 * len(body), 64 * 2**20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "letters"), [(10, 10_000), (1000, 1000), (20_000, 10), (100_000, 100)])
 def test_a_listing_that_says_an_object_once_is_read(rows: int, letters: int) -> None:
     """A server that leaves out repeats says the settings of a listing in its first row alone."""
@@ -315,6 +317,7 @@ def _maps(size: int) -> Any:
 GROWING = [_types, _long_paths, _many_repeats_of_one, _many_originals, _bigints, _maps]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("envelope", GROWING, ids=lambda make: make.__name__.strip("_").replace("_", "-"))
 def test_decoding_takes_time_and_memory_in_proportion(envelope: Callable[[int], Any]) -> None:
     """Sixteen times the answer costs about sixteen times the work, and not its square."""
