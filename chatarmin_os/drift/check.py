@@ -58,14 +58,14 @@ class _Model(FakeTransport):
 
     def add_events(self, events: dict[str, Event]) -> None:
         """Add usage events with answers as they were recorded, of whatever shape."""
-        self._state.events.update(events)
+        self.service.add_events(events)
 
     def check(self, recorded: Recorded, place: int) -> Checked:
         """Make a recorded call; of its answer, unknown fields are not compared."""
         unknown = self.unknown.get(place, frozenset())
         call = _call(recorded, self.matcher.translated(recorded.input))
-        self._state.now = self._instant()
-        situation = Situation(self._state, call, self._memory)
+        with self.service.read() as state:
+            situation = Situation(state, call, self._memory)
         situation.came = _made(self, call)
         self._memory.keep(situation)
         found = self.matcher.differences(recorded.came, situation.came)

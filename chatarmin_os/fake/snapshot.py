@@ -83,12 +83,12 @@ def tables(state: State) -> Snapshot:
     }
 
 
-def taken(state: State) -> JSON:
+def dump(state: State) -> JSON:
     """Return everything as JSON."""
     return copy_json(tables(state))
 
 
-def loaded(snapshot: JSON) -> State:
+def load(snapshot: JSON) -> State:
     """Return the state that a snapshot holds.
 
     Raises:
@@ -101,7 +101,7 @@ def loaded(snapshot: JSON) -> State:
         _refuse_foreign_values(content)
         problem = mismatch(content, Snapshot) or next(_contradictions(content), None)
         if problem is None:
-            return _loaded(content)
+            return _load(content)
     except InvalidInput as refusal:
         problem = str(refusal)
     except RecursionError:
@@ -109,7 +109,7 @@ def loaded(snapshot: JSON) -> State:
     raise ValueError(f"the snapshot is broken: {problem}")
 
 
-def _loaded(content: Snapshot) -> State:
+def _load(content: Snapshot) -> State:
     catalogue = Catalogue()
     catalogue.features = {feature["code"]: feature for feature in content["catalogue"]["features"]}
     catalogue.tiers = {tier["code"]: tier for tier in content["catalogue"]["tiers"]}

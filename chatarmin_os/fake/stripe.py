@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from chatarmin_os._input import at_field, boolean, items, optional_text, text
-from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
-    from chatarmin_os.fake.state import Session, StripeSubscription
+    from chatarmin_os.fake.service import Service
+    from chatarmin_os.fake.state import Session, State, StripeSubscription
 
 
 class Stripe:
@@ -29,13 +28,13 @@ class Stripe:
         False
     """
 
-    def __init__(self, locked: Callable[[], AbstractContextManager[State]]) -> None:
-        self._locked = locked
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
         """Add an active subscription and return its id (`sub_...`); without a customer it gets a new one."""
         prices, customer = _price_ids(price_ids), at_field("customer_id", optional_text)(customer_id)
-        with self._locked() as state:
+        with self._service.change() as state:
             return _subscribed(state, prices, customer)["id"]
 
     def add_checkout_session(
@@ -49,7 +48,7 @@ class Stripe:
             "subscriptionId": None,
         }
         complete = at_field("complete", boolean)(complete)
-        with self._locked() as state:
+        with self._service.change() as state:
             state.sessions[session["id"]] = session
             if complete:
                 _complete(state, session)
@@ -57,12 +56,12 @@ class Stripe:
 
     def complete(self, session_id: str) -> None:
         """Complete a checkout session, as a customer does by paying; once is enough."""
-        with self._locked() as state:
+        with self._service.change() as state:
             _complete(state, _known(state.sessions, session_id, "checkout session"))
 
     def cancel(self, subscription_id: str) -> None:
         """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes."""
-        with self._locked() as state:
+        with self._service.change() as state:
             subscription = _active(state, subscription_id)
             subscription["isActive"] = False
             claim = state.claims.get(subscription_id)
@@ -77,7 +76,7 @@ class Stripe:
             ValueError: The subscription is unknown or cancelled, or no company has claimed or linked it, so that
                 there is no usage to start anew.
         """
-        with self._locked() as state:
+        with self._service.change() as state:
             _active(state, subscription_id)
             claim = state.claims.get(subscription_id)
             if claim is None:

@@ -51,7 +51,7 @@ def _product(products: Products, headers: Mapping[str, str]) -> Product:
 
 
 def _summary(product: Product) -> JSON:
-    with product.fake._locked() as state:
+    with product.fake.service.read() as state:
         return {
             "id": product.id,
             "key": product.name,
@@ -145,7 +145,7 @@ def _fail(product: Product, *, error: str, path: str | None = None, times: int =
         near = get_close_matches(error[:60].upper(), CODES, n=1) if isinstance(error, str) else []
         hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
         raise ValueError(f"error: expected a code of tRPC, or lost, got {describe(error)}; {hint}")
-    if len(product.fake._faults) >= _MOST_FAULTS:
+    if len(product.fake.injected_failures) >= _MOST_FAULTS:
         raise ValueError(f"{_MOST_FAULTS} failures wait for their calls already; `reset` forgets them")
     lost = ConnectionFailed("the answer was lost on purpose")
     product.fake.fail(path, error=lost if error == "lost" else error, times=times, after=after)

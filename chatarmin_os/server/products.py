@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os._request import Kind
     from chatarmin_os.fake import Catalogue
+    from chatarmin_os.fake.state import State
     from chatarmin_os.server.call_log import Received
 
 Mishap = Literal["refused", "lost"]
@@ -75,7 +76,7 @@ class Product:
 
     def notice_expiry(self) -> None:
         """Count it as well if an access has expired: nobody does that, it happens."""
-        if self.next_expiry is not None and self.next_expiry <= self.fake._instant():
+        if self.next_expiry is not None and self.next_expiry <= self.fake.service.now():
             self.happened(changed=False)
 
     @property
@@ -162,7 +163,7 @@ class Product:
                 self.fake.calls.clear()  # they are written down here, and only the last ones kept
 
     def _write_down(self, call: Call, answer: JSON, error: dict[str, str] | None, ms: float) -> None:
-        at = timestamp_text(self.fake._instant())
+        at = timestamp_text(self.fake.service.now())
         with self._lock:
             self._count += 1
             self.version += 1
@@ -192,7 +193,7 @@ class Product:
         """Return the tables; the fake waits meanwhile, and marshal is several times as fast as anything else."""
         from chatarmin_os.fake import snapshot as snapshots  # it takes cattrs along, which is needed for nothing else
 
-        with self.fake._locked() as state:
+        with self.fake.service.read() as state:
             return marshal.dumps(dict(snapshots.tables(state)), version)
 
     def restore(self, snapshot: JSON) -> None:
@@ -201,13 +202,11 @@ class Product:
         Raises:
             ValueError: It is none.
         """
-        self.take(FakeTransport.from_snapshot(snapshot, now=self.fake._now))
+        self.take(self.fake.service.load(snapshot))
 
-    def take(self, other: FakeTransport) -> None:
-        """Let the fake know what another one knows, and nothing else; the other one is not used any more."""
-        with self.fake._lock:
-            self.fake._state = other._state
-            self.fake._faults.clear()
+    def take(self, state: State) -> None:
+        """Let the fake know what *state* holds, and nothing else."""
+        self.fake.replace(state)
         self._is_loaded = True
         self.forget_calls()
 
@@ -338,18 +337,18 @@ class Products:
         rows = content.get("products")
         if not isinstance(rows, list):
             raise InvalidInput(f"expected a list, got {describe(rows)}").at("products")
-        loaded: dict[str, tuple[Product, FakeTransport]] = {}
+        loaded: dict[str, tuple[Product, State]] = {}
         for index, row in enumerate(rows):
-            product, fake = at_field(f"products[{index}]", self._loaded)(row)
+            product, state = at_field(f"products[{index}]", self._loaded)(row)
             if product.id in loaded:
                 raise InvalidInput(f"the id {product.id!r} stands twice").at(f"products[{index}]")
-            loaded[product.id] = product, fake
-        for product, fake in loaded.values():
-            product.take(fake)
+            loaded[product.id] = product, state
+        for product, state in loaded.values():
+            product.take(state)
             self._products[product.id] = product
 
-    def _loaded(self, row: JSON) -> tuple[Product, FakeTransport]:
-        """Return a product of a state, and a fake that knows what is to be taken over.
+    def _loaded(self, row: JSON) -> tuple[Product, State]:
+        """Return a product of a state file, and what its fake is to know.
 
         Raises:
             InvalidInput: It is broken; the place is named.
@@ -362,7 +361,7 @@ class Products:
                 raise InvalidInput(f"expected {expected}, got {describe(value)}").at(key)
         product = self._products.get(row["id"]) or Product(row["id"], row["name"], FakeTransport(), self._log)
         try:
-            return product, FakeTransport.from_snapshot(row.get("snapshot"), now=product.fake._now)
+            return product, product.fake.service.load(row.get("snapshot"))
         except ValueError as error:
             raise InvalidInput(str(error)).at("snapshot") from None
 

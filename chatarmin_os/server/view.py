@@ -28,8 +28,7 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
     if version == since and not product.may_change_unseen:
         return {"version": version, "unchanged": True}
     fake = product.fake
-    with fake._locked() as state:
-        state.now = fake._instant()
+    with fake.service.read() as state:
         product.next_expiry = _next_expiry(state)
         links: dict[str, list[dict[str, Any]]] = {}
         for link in state.links.values():
@@ -59,7 +58,7 @@ def view(product: Product, *, since: int | None = None, search: str = "", limit:
                     "times": fault.times,
                     "after": fault.after,
                 }
-                for fault in fake._faults
+                for fault in fake.injected_failures
             ],
             "calls": product.calls(last=_CALLS)[::-1],
         }

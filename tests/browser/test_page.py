@@ -519,7 +519,7 @@ def test_a_pause_shows_no_calls_of_another_product(page: Page) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     """Return the time of the products that are made from then on."""
     clock = [datetime(2026, 1, 1, tzinfo=UTC)]
-    monkeypatch.setattr("chatarmin_os.fake.transport._real_clock", lambda: clock[0])
+    monkeypatch.setattr("chatarmin_os.fake.service.real_clock", lambda: clock[0])
     return clock
 
 

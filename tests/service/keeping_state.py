@@ -20,7 +20,7 @@ def main() -> None:
     products = Products()
     with StateFile(sys.argv[1], products):
         fake = products.of({"x-api-key": "os_sk_of_the_script"})
-        for number in count(len(fake.fake._state.companies)):
+        for number in count(len(fake.fake.service.state.companies)):
             given = {"name": f"Company {number}", "externalOrgId": f"org_{number}"}
             fake.answer("companies.create", "mutation", given)
             print(number, flush=True)  # noqa: T201 - to whoever kills it

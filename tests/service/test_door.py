@@ -132,7 +132,8 @@ def test_its_handles_are_those_of_the_fake() -> None:
     stripe = {f"stripe.{name}" for name in dir(FakeTransport().stripe) if not name.startswith("_")}
 
     assert (public | stripe) - {*QUERIES, *MUTATIONS} == {
-        *("close", "fingerprint", "from_snapshot", "name", "send", "send_many", "with_options")
+        *("close", "fingerprint", "from_snapshot", "injected_failures", "name", "replace", "send", "send_many"),
+        "with_options",
     }
 
 
@@ -407,7 +408,7 @@ def test_an_access_that_expires_is_told(door: Door, monkeypatch: pytest.MonkeyPa
     """Once each to everybody who looks, at its moment: nobody calls, and the view is another one."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     clock = [start]
-    monkeypatch.setattr("chatarmin_os.fake.transport._real_clock", lambda: clock[0])
+    monkeypatch.setattr("chatarmin_os.fake.service.real_clock", lambda: clock[0])
     company = door("add_company", {"name": "Acme"}).data
     for code, seconds in (("seats", 2), ("sso", 1), ("api_access", -1)):
         until = (start + timedelta(seconds=seconds)).isoformat()

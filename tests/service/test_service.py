@@ -536,7 +536,7 @@ def test_some_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 160 < came["answered"] < 240
     assert 70 < came["refused"] < 130
     assert 70 < came["lost"] < 130
-    assert len(product.fake._state.companies) == came["answered"] + came["lost"]
+    assert len(product.fake.service.state.companies) == came["answered"] + came["lost"]
     assert by_code == {None: came["answered"], "SERVICE_UNAVAILABLE": came["refused"], "LOST": came["lost"]}
 
 
@@ -558,7 +558,7 @@ def test_a_lost_answer_is_a_cut_connection() -> None:
             mutate(lambda *given: sent(url, *given), "companies.create", {"name": "Acme", "externalOrgId": "org_1"})
         (call,) = query(lambda *given: sent(url, *given), "calls", base="/__fake__").data
 
-    assert len(fake._state.companies) == 1
+    assert len(fake.service.state.companies) == 1
     assert call["error"] == {"code": "LOST", "message": "the answer was lost on purpose"}
     assert [one.path for one in fake.calls] == ["companies.create"]
 

@@ -362,7 +362,7 @@ def test_whoever_is_killed_leaves_a_good_file(path: Path) -> None:
         left += len(list(path.parent.iterdir())) - 1
         products = Products()
         StateFile(path, products)
-        companies = sum(len(product.fake._state.companies) for product in products)
+        companies = sum(len(product.fake.service.state.companies) for product in products)
         assert companies >= known
         known = companies
         assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names

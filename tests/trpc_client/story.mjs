@@ -407,7 +407,7 @@ export const steps = [
     await story.refused("a failure that was asked for", client.query("tiers.list"), {
       code: "TOO_MANY_REQUESTS",
       httpStatus: 429,
-      message: /^TOO_MANY_REQUESTS$/,
+      message: /^injected by fake\.fail\(\)$/,
       path: "tiers.list",
     });
 

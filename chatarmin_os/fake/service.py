@@ -1,0 +1,168 @@
+"""The fake's core: one product's tables with their clock and their lock, and the response to each call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from chatarmin_os._json import JSON, copy_json, describe
+from chatarmin_os.errors import ApiError
+from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
+from chatarmin_os.fake.catalogue import Catalogue
+from chatarmin_os.fake.router import ROUTES, read_input
+from chatarmin_os.fake.state import State
+
+if TYPE_CHECKING:
+    from chatarmin_os._request import Kind
+    from chatarmin_os.fake.state import Event
+
+_NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
+
+
+class Service:
+    """ChatarminOS in memory, without a transport.
+
+    `FakeTransport` answers its calls from one; whatever else reads or changes the tables does it through the methods
+    here, so that threads take turns.
+
+    Args:
+        catalogue: The features and tiers of the product, copied; None: an empty product.
+        now: Returns the time as an aware datetime; default: the real clock.
+
+    Attributes:
+        lock: Held while a call is answered. Hold it to make several steps as one.
+        state: The tables. Hold the lock while you use them, as `read` and `change` do.
+        revision: Grows with each change: two snapshots taken at the same revision are equal.
+    """
+
+    def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
+        if catalogue is not None and not isinstance(catalogue, Catalogue):
+            raise ValueError(f"catalogue: expected a Catalogue or None, got {describe(catalogue)}")
+        if now is not None and not callable(now):
+            raise ValueError(f"now: expected a function that returns the time, got {describe(now)}")
+        self._clock = real_clock if now is None else now
+        self.lock = RLock()
+        self.revision = 0
+        self.state = State(catalogue.copy() if catalogue else Catalogue())
+        self.now()
+
+    def now(self) -> datetime:
+        """Return the present time: the clock's, and the time that `advance` has added.
+
+        Raises:
+            ValueError: The clock returned no aware datetime, or no calendar reaches that far.
+        """
+        return self._now_with(self.state.clock_offset, field="now")
+
+    def _now_with(self, offset: timedelta, field: str) -> datetime:
+        now = self._clock()
+        if not isinstance(now, datetime) or now.utcoffset() is None:
+            raise ValueError(f"now: expected an aware datetime of the clock, got {describe(now)}")
+        try:
+            return now + offset
+        except OverflowError:
+            raise ValueError(f"{field}: no calendar reaches {offset} beyond {now}") from None
+
+    def advance(self, by: timedelta) -> None:
+        """Move the clock forward.
+
+        Raises:
+            ValueError: *by* is no timedelta of at least 0, or no calendar reaches that far.
+        """
+        if not isinstance(by, timedelta) or by < timedelta():
+            raise ValueError(f"by: expected a timedelta that is not negative, got {describe(by)}")
+        with self.change() as state:
+            offset = state.clock_offset + min(by, timedelta.max - state.clock_offset)
+            self._now_with(offset, field="by")
+            state.clock_offset = offset
+
+    @contextmanager
+    def read(self) -> Generator[State]:
+        """Lend the tables, at the present time; other threads wait."""
+        with self.lock:
+            self.state.now = self.now()
+            yield self.state
+
+    @contextmanager
+    def change(self) -> Generator[State]:
+        """Lend the tables to be changed; other threads wait."""
+        with self.lock:
+            self.revision += 1
+            yield self.state
+
+    def answer(self, path: str, kind: Kind, input: JSON) -> JSON:
+        """Return the response to a call, not shared with the tables.
+
+        Args:
+            path: The path of a procedure on the wire.
+            kind: The kind of call.
+            input: JSON that `to_json` accepts, which is neither changed nor kept; None: no input.
+
+        Raises:
+            ApiError: The service refuses the call, which then has changed nothing.
+        """
+        with self.lock:
+            try:
+                route = ROUTES.get(path)
+                if route is None:
+                    raise ApiError.from_code("NOT_FOUND", f'No procedure found on path "{path}"')
+                if route.kind != kind:
+                    raise ApiError.from_code(
+                        "METHOD_NOT_SUPPORTED", f'"{path}" is a {route.kind} and was called as a {kind}'
+                    )
+                self.state.now = self.now()
+                response = copy_json(route.handler(self.state, read_input(route, input)))
+            except ApiError as refusal:
+                _add_call(refusal, path)
+                raise
+            self.revision += kind == "mutation"
+            return response
+
+    def add_events(self, events: Mapping[str, Event]) -> None:
+        """Add usage events by their idempotency keys; their responses are repeated unchecked."""
+        with self.change() as state:
+            state.events.update(events)
+
+    def snapshot(self) -> JSON:
+        """Return all tables as JSON."""
+        from chatarmin_os.fake import snapshot  # late: it imports cattrs, which nothing else here needs
+
+        with self.lock:
+            return snapshot.dump(self.state)
+
+    def load(self, snapshot: JSON) -> State:
+        """Return the tables that *snapshot* holds, for `replace`.
+
+        Raises:
+            ValueError: It is no snapshot, one of another format, or a broken one; the message names the place.
+        """
+        from chatarmin_os.fake import snapshot as snapshots  # late: as in `snapshot`
+
+        state = snapshots.load(snapshot)
+        self._now_with(state.clock_offset, field="now")
+        return state
+
+    def replace(self, state: State) -> None:
+        """Replace the tables by *state*, which belongs to this service from now on."""
+        with self.lock:
+            self.state = state
+            self.revision += 1
+
+    def reset(self) -> None:
+        """Keep the catalogue and forget all else."""
+        with self.lock:
+            self.replace(State(self.state.catalogue))
+
+
+def real_clock() -> datetime:
+    """Return the time of the machine."""
+    return datetime.now(UTC)
+
+
+def _add_call(refusal: ApiError, path: str) -> None:
+    """Add to *refusal* the facts of its call that are on the wire too."""
+    refusal.path = path
+    refusal.data = {"code": refusal.code, "httpStatus": refusal.http_status, "path": path, **(refusal.data or {})}
