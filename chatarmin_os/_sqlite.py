@@ -23,6 +23,10 @@ class ForeignFileError(SQLiteFileError):
     """The file belongs to something else, and was left unchanged."""
 
 
+class NoDatabaseError(ForeignFileError):
+    """The file is not a SQLite database at all."""
+
+
 class NewerFormatError(SQLiteFileError):
     """A later version of this package wrote the file, which was left unchanged."""
 
@@ -39,14 +43,15 @@ class CorruptFileError(SQLiteFileError):
     """SQLite found the content damaged."""
 
 
+_READ_ONLY = "the file or its folder is read-only"
 _NO_DATABASE = "it is not a SQLite database"
 _ERRORS: dict[int, tuple[type[SQLiteFileError], str]] = {
     sqlite3.SQLITE_BUSY: (FileInUseError, "it is in use by another process"),
-    sqlite3.SQLITE_READONLY: (SQLiteFileError, "the file or its folder is read-only"),
+    sqlite3.SQLITE_READONLY: (SQLiteFileError, _READ_ONLY),
     sqlite3.SQLITE_CORRUPT: (CorruptFileError, "it is damaged"),
     sqlite3.SQLITE_FULL: (DiskFullError, "the disk is full"),
     sqlite3.SQLITE_CANTOPEN: (SQLiteFileError, "the file or its folder cannot be opened"),
-    sqlite3.SQLITE_NOTADB: (ForeignFileError, _NO_DATABASE),
+    sqlite3.SQLITE_NOTADB: (NoDatabaseError, _NO_DATABASE),
 }
 _MAX_PRIMARY_CODE = 0xFF  # the rest of a code is detail
 
@@ -88,10 +93,10 @@ class SQLiteFile:
         is_exclusive: bool = False,
         busy_seconds: float = 5.0,
     ) -> None:
+        self._connection: sqlite3.Connection | None = None
         self._path = os.path.abspath(path)  # noqa: PTH100 - links are not followed
         self._application_id, self._migrations = application_id, migrations
         self._synchronous, self._is_exclusive, self._busy_seconds = synchronous, is_exclusive, busy_seconds
-        self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         with _lock:
             self._connect()
@@ -133,6 +138,10 @@ class SQLiteFile:
                 self._connection.close()
                 self._connection = None
 
+    def __del__(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._open()
@@ -148,7 +157,9 @@ class SQLiteFile:
             kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a regular file"
             raise SQLiteFileError(f"it is {kind}")
         if found.st_size == 1:  # SQLite takes a file of one byte for an empty one
-            raise ForeignFileError(_NO_DATABASE)
+            raise NoDatabaseError(_NO_DATABASE)
+        if not os.access(self._path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise SQLiteFileError(_READ_ONLY)  # SQLite would open it, and fail at the first change
         self._identity = found.st_dev, found.st_ino
         with _translate_errors():
             connection = sqlite3.connect(
@@ -182,9 +193,9 @@ class SQLiteFile:
             for statements in self._migrations[version:]:
                 for statement in statements:
                     connection.execute(statement)
-            # Written each time: SQLite opens a file that is read-only without a word.
-            connection.execute(f"PRAGMA application_id = {self._application_id:d}")
-            connection.execute(f"PRAGMA user_version = {len(self._migrations):d}")
+            if version < len(self._migrations):
+                connection.execute(f"PRAGMA application_id = {self._application_id:d}")
+                connection.execute(f"PRAGMA user_version = {len(self._migrations):d}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
