@@ -82,7 +82,7 @@ def _serve(given: Namespace) -> int:
 
 
 def _serve_until(signals: _Signals, given: Namespace) -> int:
-    from chatarmin_os.server import CannotServe, FakeService, Server, StateFile
+    from chatarmin_os.server import StartupError, FakeService, Server, StateFile
     from chatarmin_os.server.catalogue_file import load_catalogue
 
     if given.forget and not given.state:
@@ -105,7 +105,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
-            StateFile(given.state, service.products, tell=complain) if given.state else nullcontext(),
+            StateFile(given.state, service.products, notify=complain) if given.state else nullcontext(),
         ):
             for product in given.forget:
                 _forget(service.products, product)
@@ -120,7 +120,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
             print(server.url, flush=True)
             complain(f"the fake answers; look at {server.url.removesuffix('/api/v1')}/, stop it by Ctrl-C")
             server.run()
-    except CannotServe as error:
+    except StartupError as error:
         complain(str(error))
         return 2
     except SystemExit:  # stopped before it ran

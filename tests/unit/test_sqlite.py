@@ -24,8 +24,8 @@ from chatarmin_os._sqlite import (
     DiskFullError,
     FileInUseError,
     ForeignFileError,
-    NoDatabaseError,
     NewerFormatError,
+    NoDatabaseError,
     SQLiteFile,
     SQLiteFileError,
 )
