@@ -43,12 +43,13 @@ class CorruptFileError(SQLiteFileError):
     """SQLite found the content damaged."""
 
 
+_DAMAGED = "it is damaged"
 _READ_ONLY = "the file or its folder is read-only"
 _NO_DATABASE = "it is not a SQLite database"
 _ERRORS: dict[int, tuple[type[SQLiteFileError], str]] = {
     sqlite3.SQLITE_BUSY: (FileInUseError, "it is in use by another process"),
     sqlite3.SQLITE_READONLY: (SQLiteFileError, _READ_ONLY),
-    sqlite3.SQLITE_CORRUPT: (CorruptFileError, "it is damaged"),
+    sqlite3.SQLITE_CORRUPT: (CorruptFileError, _DAMAGED),
     sqlite3.SQLITE_FULL: (DiskFullError, "the disk is full"),
     sqlite3.SQLITE_CANTOPEN: (SQLiteFileError, "the file or its folder cannot be opened"),
     sqlite3.SQLITE_NOTADB: (NoDatabaseError, _NO_DATABASE),
@@ -112,6 +113,17 @@ class SQLiteFile:
             connection = self._connect()
             with _translate_errors(), _transaction(connection, "BEGIN IMMEDIATE"):
                 yield connection
+
+    def check(self) -> None:
+        """Read the whole file, and compare its indexes with its rows.
+
+        Raises:
+            CorruptFileError: It is damaged: part of it may be missing.
+        """
+        with self.transaction() as connection:
+            ((result,),) = connection.execute("PRAGMA integrity_check(1)")
+        if result != "ok":
+            raise CorruptFileError(_DAMAGED)
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, which is complete alone then.

@@ -117,6 +117,8 @@ class StateFile:
             beside.replace(self._path)
 
     def _load(self) -> None:
+        with self._startup_errors("read"):
+            self._file.check()
         with self._startup_errors("read"), self._file.transaction() as connection, _foreign_if_invalid():
             names, tables = state_rows.load(connection)
             self._products.load(
@@ -186,14 +188,14 @@ class StateFile:
             self._is_lost = True
             raise
         self._is_lost = False
-        self._saved, self._revisions = {}, {}
+        self._saved = {}
         return was_missing
 
     def _write(self, products: Mapping[str, Product]) -> None:
         revisions: dict[Product, int] = {}
         changes: dict[str, list[state_rows.Change]] = {}
         for product_id, product in products.items():
-            if self._revisions.get(product) == product.revision:
+            if product_id in self._saved and self._revisions.get(product) == product.revision:
                 revisions[product], changes[product_id] = product.revision, []
             else:
                 known = self._saved.get(product_id, {})

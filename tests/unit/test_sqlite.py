@@ -214,6 +214,19 @@ def test_damaged_file_is_reported_as_damaged(path: Path) -> None:
         _texts(_open(path))
 
 
+def test_check_finds_a_missing_end(path: Path) -> None:
+    """SQLite reads zeros where the last page was cut, and finds no fault with them."""
+    file = _open(path, migrations=[(*FIRST, "CREATE INDEX by_text ON notes (text)")])
+    for number in range(100):
+        _add(file, str(number))
+    file.check()
+    file.close()
+    path.write_bytes(path.read_bytes()[:-3_000])
+
+    with pytest.raises(CorruptFileError, match="it is damaged"):
+        file.check()
+
+
 # Places
 
 
