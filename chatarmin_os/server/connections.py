@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._clock import monotonic
@@ -34,20 +35,22 @@ class Connection:
     Attributes:
         idle_since: When the last response was made, or the connection was accepted.
         is_busy: Whether the application is making a response.
+        has_ended: Whether `end` was called.
     """
 
     def __init__(self, accepted: socket.socket) -> None:
         self._socket = accepted
         self.idle_since = monotonic()
-        self.is_busy = False
+        self.is_busy = self.has_ended = False
 
     @property
     def is_open(self) -> bool:
-        """Whether the server has not closed it yet."""
-        return self._socket.fileno() >= 0
+        """Whether nobody here has ended or closed it."""
+        return not self.has_ended and self._socket.fileno() >= 0
 
     def end(self) -> None:
         """End the connection at once; the server notices, and closes it."""
+        self.has_ended = True
         with suppress(OSError):  # it has ended already
             self._socket.shutdown(socket.SHUT_RDWR)
 
@@ -74,7 +77,7 @@ class Connections:
             open_ = {key: connection for key, connection in self._connections.items() if connection.is_open}
             idle = [connection for connection in open_.values() if not connection.is_busy]
             if len(open_) >= self.limit and idle:
-                min(idle, key=lambda connection: connection.idle_since).end()
+                min(idle, key=attrgetter("idle_since")).end()
                 self._warn(len(open_))
             self._connections = {**open_, (str(address[0]), str(address[1])): Connection(accepted)}
 

@@ -52,7 +52,6 @@ class Server:
             raise StartupError("waitress is not installed: pip install 'chatarmin-os[server]'") from missing
         if not 0 <= port < 2**16:  # getaddrinfo would take the remainder
             raise _listen_error(host, port, "there is no such port")
-        self._create_server = create_server
         self._service = service
         self._connections = Connections(connection_limit() if max_connections is None else max_connections)
         try:
@@ -62,31 +61,10 @@ class Server:
         except UnicodeError as error:
             raise _listen_error(host, port, "the name is invalid") from error
         self._stop = _Stop(self._connections)
-        self._owner: int | None = None  # the thread that runs or closes it
-        self._lock = threading.RLock()  # a signal's handler may call stop and close
-        self._ended = threading.Event()
-        self.port: int = self._sockets[0].getsockname()[1]
-        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - these mean all addresses
-        self.url = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{self.port}{BASE}"
-
-    def run(self) -> None:
-        """Answer requests until `stop` or `close` is called, or KeyboardInterrupt or SystemExit is raised here.
-
-        It returns at once if it was closed before, or runs in another thread.
-        """
-        if not self._become_owner():
-            return
-        try:
-            with suppress(KeyboardInterrupt, SystemExit):
-                self._serve()
-        finally:
-            self._end()
-
-    def _serve(self) -> None:
-        dispatchers: dict[int, Any] = {self._stop.fileno(): self._stop}
-        server = self._create_server(
+        self._dispatchers: dict[int, Any] = {self._stop.fileno(): self._stop}
+        self._server = create_server(
             self._application,
-            map=dispatchers,
+            map=self._dispatchers,
             sockets=self._sockets,
             threads=THREADS,
             connection_limit=2 * self._connections.limit + 100,  # never reached: `Connections` has the limit
@@ -99,15 +77,35 @@ class Server:
             ident=None,
             clear_untrusted_proxy_headers=True,
         )
+        self._owner: int | None = None  # the thread that runs or closes it
+        self._lock = threading.RLock()  # a signal's handler may call stop and close
+        self._ended = threading.Event()
+        self.port: int = self._sockets[0].getsockname()[1]
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - these mean all addresses
+        self.url = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{self.port}{BASE}"
+
+    def run(self) -> None:
+        """Answer requests until `stop` or `close` is called, or KeyboardInterrupt or SystemExit is raised here.
+
+        It returns at once if it was closed before, or runs in another thread.
+        """
+        if self._become_owner():
+            self._run()
+
+    def _run(self) -> None:
         try:
-            server.run()
-        except BaseException:  # of a signal's handler
-            self.stop()
-            server.run()  # returns at once, and has ended the threads
-            raise
+            with suppress(KeyboardInterrupt, SystemExit), _without_queue_warnings():
+                try:
+                    self._server.run()
+                except BaseException:  # of a signal's handler
+                    self.stop()
+                    self._server.run()  # returns at once, and has ended the threads
+                    raise
         finally:
-            for dispatcher in list(dispatchers.values()):
-                dispatcher.close()
+            with self._lock:
+                for dispatcher in list(self._dispatchers.values()):
+                    dispatcher.close()
+            self._ended.set()
 
     def _application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         with self._connections.busy(environ) as connection:
@@ -131,7 +129,7 @@ class Server:
         """Listen no longer, and end all connections; wait for that if another thread runs the service."""
         self.stop()
         if self._become_owner():
-            self._end()
+            self._run()  # returns at once, and has ended the threads
         elif self._owner != threading.get_ident():  # or a signal's handler would wait for the thread it interrupts
             self._ended.wait()
 
@@ -142,13 +140,6 @@ class Server:
                 return False
             self._owner = threading.get_ident()
             return True
-
-    def _end(self) -> None:
-        with self._lock:
-            self._stop.close()
-        for one in self._sockets:
-            one.close()
-        self._ended.set()
 
 
 class _Stop:
@@ -180,6 +171,21 @@ class _Stop:
     def close(self) -> None:
         self._receiver.close()
         self._sender.close()
+
+
+@contextmanager
+def _without_queue_warnings() -> Iterator[None]:
+    """Silence waitress's warnings of requests that wait for a thread: even the first one does, until threads start."""
+    log = logging.getLogger("waitress.queue")
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    log.addFilter(is_error)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_error)
 
 
 def _listen_error(host: str, port: int, reason: str) -> StartupError:
