@@ -72,7 +72,7 @@ class Connections:
         self._lock = threading.Lock()
 
     def add(self, accepted: socket.socket, address: tuple[Any, ...]) -> None:
-        """Add a connection, and make room for it."""
+        """Add a connection; if there are too many, end another one."""
         with self._lock:
             open_ = {key: connection for key, connection in self._connections.items() if connection.is_open}
             idle = [connection for connection in open_.values() if not connection.is_busy]
