@@ -55,7 +55,7 @@ def trpc_server(fake_server: FakeServer) -> Iterator[TrpcServer]:
     reason = node_missing()
     if reason:
         pytest.skip(reason)
-    server = TrpcServer(fake_server.door)
+    server = TrpcServer(fake_server.url)
     yield server
     server.close()
 

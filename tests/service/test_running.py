@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from asking import KEY, mutate, query, sent
+from requesting import KEY, mutate, query, send_over_socket
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -77,8 +77,8 @@ def test_fakes_of_a_test_are_served() -> None:
         company = fake.add_company("Acme", domain="acme.example")
         linked = client.companies.smart_link(external_org_id="org_1", hints={"domain": "acme.example"})
         fake.fail("tiers.list", error="CONFLICT")
-        assert query(lambda *given: sent(url, *given), "tiers.list").code == "CONFLICT"
-        assert query(lambda *given: sent(url, *given), "tiers.list", x_api_key="os_sk_2").status == 200
+        assert query(lambda *given: send_over_socket(url, *given), "tiers.list").code == "CONFLICT"
+        assert query(lambda *given: send_over_socket(url, *given), "tiers.list", x_api_key="os_sk_2").status == 200
 
     assert linked.company_id == company
     assert [call.path for call in fake.calls][-2:] == ["companies.smartLink", "tiers.list"]
@@ -88,20 +88,20 @@ def test_two_services_have_different_ports_and_products() -> None:
     """One shows nothing of the other."""
     with serve_fake() as first, serve_fake() as second:
         assert first != second
-        mutate(lambda *given: sent(first, *given), "companies.create", {"name": "a", "externalOrgId": "b"})
+        mutate(lambda *given: send_over_socket(first, *given), "companies.create", {"name": "a", "externalOrgId": "b"})
         given = {"externalOrgId": "b"}
-        assert query(lambda *asked: sent(second, *asked), "companies.getByProductLink", given).data is None
+        assert query(lambda *asked: send_over_socket(second, *asked), "companies.getByProductLink", given).data is None
 
 
 def test_chosen_port_is_free_again_at_once() -> None:
     """The next test may use the same one."""
     with serve_fake() as url:
-        query(lambda *given: sent(url, *given), "tiers.list")
+        query(lambda *given: send_over_socket(url, *given), "tiers.list")
     port = urlsplit(url).port or 0
     for _ in range(3):
         with serve_fake(port=port) as again:
             assert again == f"http://127.0.0.1:{port}/api/v1"
-            assert query(lambda *given: sent(again, *given), "tiers.list").status == 200
+            assert query(lambda *given: send_over_socket(again, *given), "tiers.list").status == 200
 
 
 def test_open_connections_do_not_delay_the_end() -> None:
@@ -145,10 +145,10 @@ def test_waiting_requests_do_not_delay_the_end() -> None:
 def test_failing_test_ends_the_service() -> None:
     """Its error is raised."""
     with pytest.raises(ZeroDivisionError), serve_fake() as url:  # noqa: PT012 - which is the point
-        query(lambda *given: sent(url, *given), "tiers.list")
+        query(lambda *given: send_over_socket(url, *given), "tiers.list")
         raise ZeroDivisionError
     with pytest.raises(ConnectionRefusedError):
-        sent(url, "GET", "/")
+        send_over_socket(url, "GET", "/")
 
 
 def test_stop_works_at_any_time() -> None:
@@ -176,7 +176,7 @@ def test_close_ends_a_running_server() -> None:
         closer.start()
     server.close()
     with pytest.raises(ConnectionRefusedError):
-        sent(server.url, "GET", "/")
+        send_over_socket(server.url, "GET", "/")
     for one in (thread, *closers):
         one.join(MAX_WAIT_SECONDS)
         assert not one.is_alive()
@@ -187,12 +187,12 @@ def test_server_runs_in_one_thread() -> None:
     """In another one, `run` returns at once, and the first goes on."""
     server = Server(FakeService())
     with _running(server):
-        assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+        assert query(lambda *given: send_over_socket(server.url, *given), "tiers.list").status == 200
         other = threading.Thread(target=server.run, daemon=True)
         other.start()
         other.join(MAX_WAIT_SECONDS)
         assert not other.is_alive()
-        assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+        assert query(lambda *given: send_over_socket(server.url, *given), "tiers.list").status == 200
 
 
 def test_closed_server_does_not_run() -> None:
@@ -214,7 +214,7 @@ def _run_until_signalled(server: Server, handler: Callable[..., None]) -> None:
     assert main
 
     def ask_and_signal() -> None:
-        sent(server.url, "GET", "/x")
+        send_over_socket(server.url, "GET", "/x")
         signal.pthread_kill(main, signal.SIGUSR1)
 
     caller = threading.Thread(target=ask_and_signal)
@@ -231,7 +231,7 @@ def test_signal_handler_may_close_the_server() -> None:
     server = Server(FakeService())
     _run_until_signalled(server, lambda *_: server.close())
     with pytest.raises(ConnectionRefusedError):
-        sent(server.url, "GET", "/")
+        send_over_socket(server.url, "GET", "/")
 
 
 @pytest.mark.parametrize("stops", [KeyboardInterrupt, SystemExit])
@@ -244,7 +244,7 @@ def test_interrupt_ends_the_server(stops: type[BaseException]) -> None:
 
     _run_until_signalled(server, interrupt)
     with pytest.raises(ConnectionRefusedError):
-        sent(server.url, "GET", "/")
+        send_over_socket(server.url, "GET", "/")
 
 
 def test_other_exception_ends_the_server_and_is_raised() -> None:
@@ -257,7 +257,7 @@ def test_other_exception_ends_the_server_and_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         _run_until_signalled(server, fail)
     with pytest.raises(ConnectionRefusedError):
-        sent(server.url, "GET", "/")
+        send_over_socket(server.url, "GET", "/")
 
 
 def test_port_in_use_is_reported() -> None:
@@ -288,7 +288,7 @@ def test_server_listens_at_all_addresses_of_a_name() -> None:
     server = Server(FakeService(), host="localhost")
     with _running(server):
         assert server.url == f"http://localhost:{server.port}/api/v1"
-        assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+        assert query(lambda *given: send_over_socket(server.url, *given), "tiers.list").status == 200
 
 
 def test_server_listens_at_an_ipv6_address() -> None:
@@ -346,7 +346,7 @@ def test_http_that_breaks_the_parser_ends_its_connection(request_: bytes, caplog
     with serve_fake() as url:
         with pytest.raises((RemoteDisconnected, ConnectionError)):
             _raw(url, request_)
-        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+        assert query(lambda *given: send_over_socket(url, *given), "tiers.list").status == 200
 
     assert "uncaptured python exception" in caplog.text
     caplog.clear()
@@ -358,7 +358,7 @@ def test_client_that_leaves_after_malformed_http_is_forgotten() -> None:
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as connection:
                 connection.sendall(b"hello\r\n\r\n" * 50)
-        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+        assert query(lambda *given: send_over_socket(url, *given), "tiers.list").status == 200
 
 
 def test_defect_of_the_service_is_an_internal_server_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -370,7 +370,7 @@ def test_defect_of_the_service_is_an_internal_server_error(caplog: pytest.LogCap
 
     server = Server(Broken())
     with _running(server):
-        reply = sent(server.url, "GET", "/")
+        reply = send_over_socket(server.url, "GET", "/")
 
     assert reply.code == "INTERNAL_SERVER_ERROR"
     assert b"line 7" not in reply.body
@@ -383,7 +383,7 @@ def test_large_responses_arrive_whole() -> None:
     fake = FakeTransport()
     fake.add_feature("x", name="X", config={"text": "x" * 20_000_000})
     with serve_fake({KEY: fake}) as url:
-        snapshot = query(lambda *given: sent(url, *given), "snapshot", base="/__fake__").data
+        snapshot = query(lambda *given: send_over_socket(url, *given), "snapshot", base="/__fake__").data
 
     assert snapshot == fake.snapshot()
 
@@ -421,7 +421,7 @@ def test_slow_clients_do_not_keep_others_out(
             if is_dripping:
                 for connection in slow[-10:]:
                     connection.sendall(first[-1:])
-            assert query(lambda *given: sent(server.url, *given), "tiers.list").status == 200
+            assert query(lambda *given: send_over_socket(server.url, *given), "tiers.list").status == 200
             for connection in slow[:4]:
                 connection.settimeout(MAX_WAIT_SECONDS)
                 with suppress(ConnectionError):
@@ -520,7 +520,7 @@ def test_limit_of_open_files_is_respected(tmp_path: Path) -> None:
             time.sleep(0.01)
         files = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
         started, used = time.monotonic(), _cpu_seconds(process.pid)
-        assert query(lambda *given: sent(url, *given), "tiers.list").status == 200
+        assert query(lambda *given: send_over_socket(url, *given), "tiers.list").status == 200
         waited, used = time.monotonic() - started, _cpu_seconds(process.pid) - used
         process.send_signal(signal.SIGTERM)
 

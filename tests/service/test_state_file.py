@@ -664,7 +664,10 @@ def test_truncated_file_is_refused_unchanged(path: Path) -> None:
     ("statement", "reason"),
     [
         ("UPDATE entries SET value = '{' WHERE table_name = 'links' AND key = 0", "Expecting property name"),
-        ("UPDATE entries SET value = '1' WHERE table_name = 'links' AND key = 0", "the snapshot is broken: expected an object at $.links[0]"),
+        (
+            "UPDATE entries SET value = '1' WHERE table_name = 'links' AND key = 0",
+            "the snapshot is broken: expected an object at $.links[0]",
+        ),
         ("UPDATE entries SET value = x'ff' WHERE table_name = 'links' AND key = 0", "can't decode byte 0xff"),
         ("DELETE FROM entries WHERE table_name = 'companies' AND key = 0", "there is no company"),
         ("DELETE FROM entries WHERE table_name = 'companies' AND key < 0", "its rows contradict each other"),
@@ -757,7 +760,8 @@ def test_json_that_a_server_of_version_0_1_uses_is_refused(path: Path) -> None:
 def test_json_that_another_server_converts_first_is_read_from_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening the file and locking it."""
     path.write_text(json.dumps(_json_state()), encoding="utf-8")
-    flock, servers = fcntl.flock, []
+    flock = fcntl.flock
+    servers: list[str] = []
 
     def convert_first(descriptor: int, operation: int) -> None:
         if not servers:
