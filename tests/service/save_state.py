@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
+from chatarmin_os.fake import snapshot  # noqa: F401 - the first saving would import it, and mostly be killed then
 from chatarmin_os.server import StateFile
 from chatarmin_os.server.products import Products
 

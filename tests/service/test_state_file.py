@@ -441,7 +441,8 @@ def test_killed_server_leaves_its_last_saved_state(path: Path) -> None:
     for _ in range(KILLS):
         with subprocess.Popen([sys.executable, str(SCRIPT), str(path)], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
             assert process.stdout
-            process.stdout.readline()
+            for _ in range(100):
+                process.stdout.readline()
             time.sleep(moments.random() / 2)
             process.kill()
         products = Products()
