@@ -90,7 +90,7 @@ def test_a_broken_state_file_is_one_line_and_stays(tmp_path: Path, capsys: pytes
 
     assert main(["serve", "--port", "0", "--state", str(state)]) == 2
 
-    assert capsys.readouterr().err.startswith(f"chatarmin-os: {state} is no state of the fake, and stays as it is")
+    assert capsys.readouterr().err.startswith(f"chatarmin-os: {state} is not a state file of `chatarmin-os serve` and was left unchanged")
     assert state.read_text() == "precious"
 
 
@@ -266,8 +266,8 @@ def test_products_begin_with_a_catalogue_of_a_module(tmp_path: Path, attribute: 
         ({"features": [{"code": ["x"], "name": "X"}]}, "features[0].code: expected text, got list ['x']"),
         ({"features": [{"code": "x", "name": "X", "hasQuantity": True}]}, "features[0].hasQuantity: no such field"),
         ({"features": [{"code": "x", "name": "X", "has_quantity": 1}]}, "features[0].has_quantity: expected True or"),
-        ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: 'x' stands twice"),
-        ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: 'x' stands twice"),
+        ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: duplicate code 'x'"),
+        ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: duplicate code 'x'"),
         ({"tiers": [{"code": "x", "name": "X", "base_fee": 0.5}]}, "tiers[0].base_fee: expected minor units"),
         ({"tiers": [{"code": "x", "name": "X", "base_fee": 10**400}]}, "tiers[0].base_fee: an integer beyond"),
         ('{"features": [{"code": "x", "name": "X", "config": {"a": NaN}}]}', "features[0].config.a: JSON has no such"),
@@ -295,7 +295,7 @@ def test_a_broken_catalogue_is_one_line(
     ("source", "told"),
     [
         ("/nowhere/at/all", "No such file or directory"),
-        ("/dev/zero", "it is no regular file"),
+        ("/dev/zero", "it is not a regular file"),
         ("/", "Is a directory"),
         ("no_such_module_of_tests:catalogue", "ModuleNotFoundError: No module named 'no_such_module_of_tests'"),
         ("chatarmin_os.fake:none", "AttributeError: "),

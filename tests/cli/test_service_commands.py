@@ -266,8 +266,8 @@ def test_a_company_that_is_not_linked_exits_1(run: Callable[..., Output]) -> Non
         (("call", "tiers.list", "--timeout", "0"), "--timeout: "),
         (("call", "tiers.list", "--api-key-file", "/nowhere/at/all"), "--api-key-file /nowhere/at/all: No such file"),
         (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
-        (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: it is no regular file; "),
-        (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: it is no regular file; "),
+        (("call", "tiers.list", "--api-key-file", "/dev/zero"), "--api-key-file /dev/zero: it is not a regular file; "),
+        (("call", "tiers.list", "--api-key-file", "/dev/null"), "--api-key-file /dev/null: it is not a regular file; "),
     ],
 )
 def test_bad_arguments_are_named_as_they_were_typed(
@@ -543,7 +543,7 @@ def test_a_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> No
     with large.open("wb") as file:
         file.truncate(2**40)
 
-    for path, told in ((pipe, "it is no regular file"), (large, "it is larger than 4,096 bytes")):
+    for path, told in ((pipe, "it is not a regular file"), (large, "it is larger than 4,096 bytes")):
         output = run("call", "tiers.list", "--api-key-file", str(path))
         assert output.code == 2
         assert output.err.startswith(f"chatarmin-os: --api-key-file {path}: {told}")
