@@ -49,7 +49,7 @@ def test_it_answers_and_stops_and_remembers(tmp_path: Path, number: signal.Signa
     assert out == ""
     assert err.count("\n") == 1
     assert url.removesuffix("api/v1") in err
-    assert KEY not in state.read_text()
+    assert KEY.encode() not in state.read_bytes()
     with _serving("--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert client.onboard(external_org_id="org_1").company_id == company.company_id
 
@@ -90,7 +90,9 @@ def test_a_broken_state_file_is_one_line_and_stays(tmp_path: Path, capsys: pytes
 
     assert main(["serve", "--port", "0", "--state", str(state)]) == 2
 
-    assert capsys.readouterr().err.startswith(f"chatarmin-os: {state} is not a state file of `chatarmin-os serve` and was left unchanged")
+    assert capsys.readouterr().err.startswith(
+        f"chatarmin-os: {state} is not a state file of `chatarmin-os serve` and was left unchanged"
+    )
     assert state.read_text() == "precious"
 
 
@@ -169,7 +171,7 @@ def test_a_signal_is_not_lost(number: signal.Signals, *, is_ready: bool) -> None
     """Python drops what a handler raises in a callback of the garbage collector: the service ends all the same."""
     program = (
         "import signal, sys\n"
-        "from chatarmin_os.fake import server as module\n"
+        "import chatarmin_os.server as module\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "class Dropping:\n"
         "    def __del__(self):\n"
@@ -255,7 +257,7 @@ def test_products_begin_with_a_catalogue_of_a_module(tmp_path: Path, attribute: 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("{", "no JSON: Expecting property name"),
+        ("{", "not JSON: Expecting property name"),
         ("[" * 100_000, "it is nested too deep"),
         ("[]", "expected a mapping with features, tiers; got list []"),
         ({"feature": []}, "feature: no such field; allowed: features, tiers"),
@@ -337,6 +339,13 @@ def test_products_begin_empty_or_with_a_catalogue(capsys: pytest.CaptureFixture[
     assert "not allowed with argument --empty" in capsys.readouterr().err
 
 
+def _ids_in(state: Path) -> list[str]:
+    """Return the ids of the products in a state file."""
+    products = served.FakeService().products
+    served.StateFile(state, products).close()
+    return [product.id for product in products]
+
+
 def test_products_of_a_file_can_be_forgotten(tmp_path: Path) -> None:
     """By the ids that the control API and the page show, or all; one that is not kept is only mentioned."""
     state = tmp_path / "state.json"
@@ -345,13 +354,13 @@ def test_products_of_a_file_can_be_forgotten(tmp_path: Path) -> None:
             ChatarminOS(key, base_url=url).onboard(external_org_id="org_1")
         process.send_signal(signal.SIGTERM)
         process.wait()
-    first, second, third = (row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"])
+    first, second, third = _ids_in(state)
 
     def kept(*options: str) -> tuple[list[str], str]:
         with _serving("--state", str(state), *options) as (process, _):
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate()
-        return [row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"]], err
+        return _ids_in(state), err
 
     assert kept("--forget", second)[0] == [first, third]
     assert f"--forget {second}: no such product is kept" in kept("--forget", second, "--forget", third)[1]
@@ -375,7 +384,7 @@ def test_a_signal_while_it_starts_ends_it_without_a_traceback(
     """Ctrl-C is 130 as for every command, whatever it interrupts; the state that is there stays, and can be used."""
     state = tmp_path / "state.json"
     state.write_text('{"format": "chatarmin_os serve 1", "products": []}', encoding="utf-8")
-    where = "chatarmin_os.server.catalogue_file" if moment == "load_catalogue" else "chatarmin_os.fake.server"
+    where = "chatarmin_os.server.catalogue_file" if moment == "load_catalogue" else "chatarmin_os.server"
     program = (
         f"import os, signal, sys, {where} as module\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -395,7 +404,7 @@ def test_a_signal_while_it_starts_ends_it_without_a_traceback(
 
     assert done.returncode == code
     assert (done.stdout, done.stderr) == ("", "")
-    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+    assert _ids_in(state) == []
 
 
 def _ends(_: served.Server) -> None:
@@ -409,13 +418,13 @@ def test_it_forgets_before_it_answers(
     monkeypatch.setattr(served.Server, "run", _ends)
     state = tmp_path / "state.json"
     products = served.FakeService().products
-    products.of({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
-    state.write_text("".join(products.state_text()), encoding="utf-8")
+    products.for_headers({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
+    served.StateFile(state, products).close()
 
     options = ["serve", "--port", "0", "--state", str(state), "--forget", "0" * 16, "--forget", "all"]
     assert main(options) == 0
 
-    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+    assert _ids_in(state) == []
     assert f"--forget {'0' * 16}: no such product is kept" in capsys.readouterr().err
 
 
@@ -432,10 +441,10 @@ def test_kept_products_keep_their_catalogue(
     assert "--catalogue" not in capsys.readouterr().err
 
     for number, expected in ((1, "1 product keeps"), (2, "2 products keep")):
-        products.of({"x-api-key": f"{KEY}{number}"}).answer(
+        products.for_headers({"x-api-key": f"{KEY}{number}"}).answer(
             "companies.create", "mutation", {"name": "a", "externalOrgId": "b"}
         )
-        state.write_text("".join(products.state_text()), encoding="utf-8")
+        served.StateFile(state, products).close()
         assert main(options) == 0
         assert f"{state}: {expected} the catalogue in the file; --catalogue applies" in capsys.readouterr().err
 

@@ -267,8 +267,8 @@ def test_port_in_use_is_reported() -> None:
         with pytest.raises(StartupError) as caught, serve_fake(port=port):
             pass
 
-    told = f"cannot listen at 127.0.0.1, port {port}: Address already in use; try another host or port"
-    assert str(caught.value) == told
+    message = f"cannot listen at 127.0.0.1, port {port}: Address already in use; try another host or port"
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_waiting_requests_are_not_idle(caplog: pytest.LogCaptureFixture) -> None
 
 
 def test_connections_may_be_busy_all_at_once() -> None:
-    """Then no room is made for a further one, which is accepted all the same."""
+    """Then a further one is accepted all the same."""
     pool = connections.Connections(1)
     pairs = [socket.socketpair() for _ in range(2)]
     pool.add(pairs[0][0], ("127.0.0.1", 1))
