@@ -82,7 +82,7 @@ def _serve(given: Namespace) -> int:
 
 
 def _serve_until(signals: _Signals, given: Namespace) -> int:
-    from chatarmin_os.server import StartupError, FakeService, Server, StateFile
+    from chatarmin_os.server import FakeService, Server, StartupError, StateFile
     from chatarmin_os.server.catalogue_file import load_catalogue
 
     if given.forget and not given.state:
