@@ -272,7 +272,8 @@ def test_port_in_use_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "port"), [("192.0.2.1", 0), ("no such host", 0), ("127.0.0.1", 70_000), ("127.0.0.1", -1), ("::x", 1)]
+    ("host", "port"),
+    [("192.0.2.1", 0), ("no such host", 0), ("127.0.0.1", 70_000), ("127.0.0.1", -1), ("::x", 1), ("x" * 70, 0)],
 )
 def test_invalid_address_is_reported(host: str, port: int) -> None:
     """In one line, for any fault of it."""
@@ -471,6 +472,15 @@ def test_waiting_requests_are_not_idle(caplog: pytest.LogCaptureFixture) -> None
         assert connection.getresponse().status == 200
     connection.close()
     caplog.clear()
+
+
+def test_accept_without_a_connection_raises() -> None:
+    """As of any socket that does not block."""
+    (listening,) = connections.listen("127.0.0.1", 0, connections.Connections(1))
+    with listening:
+        listening.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listening.accept()
 
 
 def test_connections_may_be_busy_all_at_once() -> None:
