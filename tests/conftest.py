@@ -123,7 +123,7 @@ def fake_server() -> Iterator[FakeServer]:
 @pytest.fixture(scope="session")
 def trpc_server(fake_server: FakeServer) -> Iterator[TrpcServer]:
     """Run tRPC itself in front of the same fakes."""
-    server = TrpcServer(fake_server.door)
+    server = TrpcServer(fake_server.url)
     yield server
     server.close()
 

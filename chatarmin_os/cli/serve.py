@@ -95,7 +95,7 @@ def _serve(given: Namespace) -> int:
 
 
 def _serve_until(signals: _Signals, given: Namespace) -> int:
-    from chatarmin_os.server import CannotServe, FakeService, Server, StateFile
+    from chatarmin_os.server import FakeService, Server, StartupError, StateFile
     from chatarmin_os.server.catalogue_file import load_catalogue
 
     if given.forget and not given.state:
@@ -118,7 +118,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
-            StateFile(given.state, service.products, tell=complain) if given.state else nullcontext(),
+            StateFile(given.state, service.products, notify=complain) if given.state else nullcontext(),
         ):
             for product in given.forget:
                 _forget(service.products, product)
@@ -134,7 +134,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
             page = server.url.removesuffix("api/v1")
             complain(f"Fake service running. Inspect it at {page}; press Ctrl-C to stop.")
             server.run()
-    except CannotServe as error:
+    except StartupError as error:
         complain(str(error))
         return 2
     except SystemExit:  # a signal came before it ran

@@ -1,4 +1,4 @@
-"""The calls that products received, as a log that is bounded in bytes."""
+"""The log of calls that products have received, bounded in bytes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from chatarmin_os._request import Kind
 
 MAX_LOG_BYTES = 16 * 2**20
-"""The bound on the calls of all products together; beyond it the oldest call is dropped, whosever it is."""
+"""The limit for the calls of all products together; beyond it, the oldest call of any product is dropped."""
 MAX_VALUE_BYTES = 64 * 2**10
-"""JSON of an input or an answer that is longer is not kept."""
-MAX_MESSAGE = 1_000
-"""Characters of an error's message."""
+"""An input or a response whose JSON is longer is not logged."""
+MAX_MESSAGE_CHARACTERS = 1_000
+"""An error's message is cut there."""
 MAX_CALLS = 500
-"""The calls that are kept of one product."""
+"""The limit for the calls of one product."""
 
 _ENTRY_BYTES = 1_000  # an entry without its texts: measured 700 to 900
 
 
 class Received(TypedDict):
-    """A received call and its answer."""
+    """A call and its response."""
 
     number: int
     at: str
@@ -40,9 +40,9 @@ class Received(TypedDict):
 
 
 class CallLog:
-    """Keeps the last calls of several owners; inputs and answers are kept as text, whose size is known.
+    """The last calls of several owners. Inputs and responses are stored as text, whose size is known.
 
-    Parsed JSON takes up to twenty times the bytes it came in, so that a dozen small requests could fill the memory.
+    Parsed JSON takes up to twenty times the bytes of its text, so that a dozen small requests could fill the memory.
     """
 
     def __init__(self, max_bytes: int = MAX_LOG_BYTES) -> None:
@@ -53,15 +53,15 @@ class CallLog:
         self.bytes = 0
 
     def append(self, owner: deque[int], call: Received) -> None:
-        """Keep a call of the owner of *owner*, which lists its entries."""
-        kept: dict[str, Any] = {**call, "input": _text(call["input"]), "answer": _text(call["answer"])}
-        size = _ENTRY_BYTES + len(kept["input"]) + len(kept["answer"])
+        """Add a call of an owner; *owner* lists the owner's entries."""
+        entry: dict[str, Any] = {**call, "input": _text(call["input"]), "answer": _text(call["answer"])}
+        size = _ENTRY_BYTES + len(entry["input"]) + len(entry["answer"])
         if call["error"]:
-            kept["error"] = {name: text[:MAX_MESSAGE] for name, text in call["error"].items()}
-            size += len(kept["error"]["message"])
+            entry["error"] = {name: text[:MAX_MESSAGE_CHARACTERS] for name, text in call["error"].items()}
+            size += len(entry["error"]["message"])
         with self._lock:
             serial = next(self._serials)
-            self._entries[serial] = (owner, size, kept)
+            self._entries[serial] = (owner, size, entry)
             owner.append(serial)
             self.bytes += size
             if len(owner) > MAX_CALLS:
@@ -72,8 +72,8 @@ class CallLog:
     def read(self, owner: deque[int], after: float = 0, last: int = MAX_CALLS) -> list[Received]:
         """Return an owner's calls with a higher number than *after*, oldest first, at most the *last* ones."""
         with self._lock:
-            kept = [self._entries[serial][2] for serial in owner]
-        return [_parsed(call) for call in kept[-last:] if call["number"] > after]
+            entries = [self._entries[serial][2] for serial in owner]
+        return [_parse(call) for call in entries[-last:] if call["number"] > after]
 
     def clear(self, owner: deque[int]) -> None:
         """Drop all calls of an owner."""
@@ -82,7 +82,7 @@ class CallLog:
                 self._drop(owner[0])
 
     def _drop(self, serial: int) -> None:
-        """Drop an entry, which is the oldest one of its owner."""
+        """Drop an entry, the oldest one of its owner."""
         owner, size, _ = self._entries.pop(serial)
         owner.popleft()
         self.bytes -= size
@@ -90,9 +90,9 @@ class CallLog:
 
 def _text(value: JSON) -> str:
     text = json.dumps(value)
-    return text if len(text) <= MAX_VALUE_BYTES else json.dumps(f"({len(text):,} bytes of JSON, not kept)")
+    return text if len(text) <= MAX_VALUE_BYTES else json.dumps(f"({len(text):,} bytes of JSON, not logged)")
 
 
-def _parsed(call: Mapping[str, Any]) -> Received:
+def _parse(call: Mapping[str, Any]) -> Received:
     parsed: Any = {**call, "input": json.loads(call["input"]), "answer": json.loads(call["answer"])}
     return parsed  # type: ignore[no-any-return]

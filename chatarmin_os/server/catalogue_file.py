@@ -1,4 +1,4 @@
-"""A product's features and tiers from a file or a module."""
+"""The features and tiers that products begin with, from a file or a module."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _TIER = ("code", "name", "base_fee", "currency", "features")
 
 
 def load_catalogue(source: str) -> Catalogue:
-    """Return the catalogue that a JSON file describes, or that `module:attribute` is or returns.
+    """Return the catalogue in a JSON file, or the one that `module:attribute` is or returns.
 
     Raises:
-        ValueError: There is none; the file, or the module, and the place are named.
+        ValueError: There is none, or it is invalid; the message names the file or module, and the place.
     """
     module, separator, attribute = source.partition(":")
     if separator and not os.path.exists(source) and "/" not in source and os.sep not in source:  # noqa: PTH110
-        return _imported(source, module, attribute)
-    with _naming(source):
+        return _import(source, module, attribute)
+    with _add_source(source):
         try:
             content = json.loads(read_bounded(source, MAX_FILE_BYTES).decode("utf-8-sig"))
         except OSError as error:
@@ -43,15 +43,15 @@ def load_catalogue(source: str) -> Catalogue:
         except RecursionError:
             raise ValueError("it is nested too deep") from None
         except ValueError as error:
-            raise ValueError(f"no JSON: {error}") from None
+            raise ValueError(f"not JSON: {error}") from None
         return catalogue_of(content)
 
 
 def catalogue_of(content: JSON) -> Catalogue:
-    """Return the catalogue that a JSON document describes.
+    """Return the catalogue in a JSON document.
 
     Raises:
-        InvalidInput: It describes none; the place is named.
+        InvalidInput: It is invalid; the message names the place.
 
     Example:
         >>> catalogue_of({"features": [{"code": "sso", "name": "SSO"}], "tiers": [{"code": "pro"}]})
@@ -76,18 +76,18 @@ def _add_all(parts: dict[str, Any], part: str, add: Callable[..., None], allowed
         given = keywords(row, allowed=allowed, needed=("code", "name"))
         add(given.pop("code"), **given)
         if row["code"] in known:
-            raise InvalidInput(f"{row['code']!r} stands twice").at("code")
+            raise InvalidInput(f"duplicate code {row['code']!r}").at("code")
         known.add(row["code"])
 
     for index, row in enumerate(rows):
         at_field(f"{part}[{index}]", add_row)(row)
 
 
-def _imported(source: str, module: str, attribute: str) -> Catalogue:
-    with _naming(source):
+def _import(source: str, module: str, attribute: str) -> Catalogue:
+    with _add_source(source):
         if not module or not attribute:
             raise ValueError("expected MODULE:ATTRIBUTE, such as shop.billing:catalogue")
-        sys.path.insert(0, "")  # as `python -m` does: modules of the folder that the command runs in
+        sys.path.insert(0, "")  # as `python -m` does, for modules in the current folder
         try:
             found: Any = import_module(module)
             for name in attribute.split("."):
@@ -103,7 +103,7 @@ def _imported(source: str, module: str, attribute: str) -> Catalogue:
 
 
 @contextmanager
-def _naming(source: str) -> Iterator[None]:
+def _add_source(source: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""The control door: what a test in another language arranges, with the same handles as in Python.
+"""The control API: the test controls of `FakeTransport` for tests in other languages.
 
-It speaks tRPC as the service does, at `/__fake__/`: queries by GET, mutations by POST, names and arguments as those of
-`FakeTransport`.
+It is at `/__fake__/` and speaks tRPC as the service does: queries by GET, mutations by POST. Names and arguments are
+those of `FakeTransport`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from chatarmin_os._json import describe, short_repr
 from chatarmin_os._unset import UNSET
-from chatarmin_os.errors import CODES, ApiError, ConnectionFailed
+from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.fake.router import ROUTES
+from chatarmin_os.fake.transport import LOST
 from chatarmin_os.server.view import view
 from chatarmin_os.trpc.server import Procedure
 
@@ -25,29 +26,30 @@ if TYPE_CHECKING:
     from chatarmin_os._json import JSON
     from chatarmin_os.server.products import Product, Products
 
-_MOST_FAULTS = 1_000
+    Control = Callable[[Product], Callable[..., JSON]]
+
+MAX_INJECTED_FAILURES = 1_000
 
 PRODUCT_HEADER = "x-fake-product"
-"""Names a product by its id, where the API key is not at hand."""
+"""A header that names a product by its id, for callers without its API key."""
 
 
 def procedure(products: Products, headers: Mapping[str, str], name: str) -> Procedure | None:
-    """Return what answers at the door under *name*, None where nothing does."""
+    """Return the procedure with a name, None if there is none."""
     if name == "products":
         return Procedure("query", lambda _: [_summary(product) for product in products])
     if name == "forget":
-        return Procedure(
-            "mutation", lambda read: _run(partial(_forgetter, products), _product(products, headers), read())
-        )
+        forget = partial(_forget, products)
+        return Procedure("mutation", lambda read: _run(forget, _product(products, headers), read()))
     if name in _QUERIES:
         return Procedure("query", lambda read: _run(_QUERIES[name], _product(products, headers), read()))
     if name in _MUTATIONS:
-        return Procedure("mutation", lambda read: _changed(_MUTATIONS[name], _product(products, headers), read()))
+        return Procedure("mutation", lambda read: _run_and_touch(_MUTATIONS[name], _product(products, headers), read()))
     return None
 
 
 def _product(products: Products, headers: Mapping[str, str]) -> Product:
-    return products.with_id(headers[PRODUCT_HEADER]) if PRODUCT_HEADER in headers else products.of(headers)
+    return products.with_id(headers[PRODUCT_HEADER]) if PRODUCT_HEADER in headers else products.for_headers(headers)
 
 
 def _summary(product: Product) -> JSON:
@@ -60,29 +62,31 @@ def _summary(product: Product) -> JSON:
         }
 
 
-def _forgetter(products: Products, product: Product) -> Callable[[], None]:
+def _forget(products: Products, product: Product) -> Callable[[], None]:
     def forget() -> None:
         if product.is_given:
-            raise ValueError("this product was given in Python, which alone may take it back; `reset` empties it")
+            raise ValueError(
+                "the fake of this product was passed in from Python, so only Python can forget it; use `reset`"
+            )
         products.forget_id(product.id)
 
     return forget
 
 
-def _changed(handle: Callable[[Product], Callable[..., JSON]], product: Product, given: JSON) -> JSON:
+def _run_and_touch(control: Control, product: Product, given: JSON) -> JSON:
     try:
-        return _run(handle, product, given)
+        return _run(control, product, given)
     finally:
-        product.happened()
+        product.touch()
 
 
-def _run(handle: Callable[[Product], Callable[..., JSON]], product: Product, given: JSON) -> JSON:
-    """Call a handle with the arguments of an input.
+def _run(control: Control, product: Product, given: JSON) -> JSON:
+    """Call a test control of a product with the arguments in an input.
 
     Raises:
-        ApiError: They are not those that it takes.
+        ApiError: The arguments are invalid.
     """
-    function = handle(product)
+    function = control(product)
     arguments = {} if given in (UNSET, None) else given
     if not isinstance(arguments, dict):
         raise ApiError.from_code("BAD_REQUEST", f"expected an object of arguments, got {describe(given)}")
@@ -96,14 +100,14 @@ def _run(handle: Callable[[Product], Callable[..., JSON]], product: Product, giv
 
 
 def _wrong_arguments(function: Callable[..., JSON], arguments: Mapping[str, JSON]) -> str | None:
-    """Return which argument is unknown or missing, None if none is."""
+    """Return the problem if an argument is unknown or missing."""
     parameters = signature(function).parameters
     for name in arguments:
         if name not in parameters:
-            return f"no such argument: {short_repr(name)}"
+            return f"unknown argument: {short_repr(name)}"
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in arguments:
-            return f"missing a required argument: {name!r}"
+            return f"missing argument: {name!r}"
     return None
 
 
@@ -115,21 +119,21 @@ def _parameters(function: Callable[..., JSON]) -> str:
     return ", ".join(names) or "no arguments"
 
 
-def _whole(name: str, value: object) -> int:
+def _count(name: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise ValueError(f"{name}: expected an integer of at least 0, got {describe(value)}")
     return value
 
 
 def _calls(product: Product, *, after: int = 0) -> JSON:
-    return product.calls(_whole("after", after))
+    return product.calls(_count("after", after))
 
 
 def _view(product: Product, *, since: int | None = None, search: str = "", limit: int = 50) -> JSON:
     if not isinstance(search, str):
         raise ValueError(f"search: expected text, got {describe(search)}")  # noqa: TRY004 - one error for wrong use
-    since = None if since is None else _whole("since", since)
-    return view(product, since=since, search=search, limit=_whole("limit", limit))
+    since = None if since is None else _count("since", since)
+    return view(product, since=since, search=search, limit=_count("limit", limit))
 
 
 def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> JSON:
@@ -141,14 +145,13 @@ def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: fl
 
 
 def _fail(product: Product, *, error: str, path: str | None = None, times: int = 1, after: bool = False) -> JSON:
-    if error != "lost" and (not isinstance(error, str) or error not in CODES):
+    if error != LOST and (not isinstance(error, str) or error not in CODES):
         near = get_close_matches(error[:60].upper(), CODES, n=1) if isinstance(error, str) else []
         hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
-        raise ValueError(f"error: expected a code of tRPC, or lost, got {describe(error)}; {hint}")
-    if len(product.fake.injected_failures) >= _MOST_FAULTS:
-        raise ValueError(f"{_MOST_FAULTS} failures wait for their calls already; `reset` forgets them")
-    lost = ConnectionFailed("the answer was lost on purpose")
-    product.fake.fail(path, error=lost if error == "lost" else error, times=times, after=after)
+        raise ValueError(f"error: expected a code of tRPC, or {LOST}, got {describe(error)}; {hint}")
+    if len(product.fake.injected_failures) >= MAX_INJECTED_FAILURES:
+        raise ValueError(f"{MAX_INJECTED_FAILURES} failures are waiting for their calls already; `reset` deletes them")
+    product.fake.fail(path, error=error, times=times, after=after)
 
 
 def _call(product: Product, *, path: str, input: JSON = UNSET) -> JSON:
@@ -158,14 +161,14 @@ def _call(product: Product, *, path: str, input: JSON = UNSET) -> JSON:
     return product.answer(path, route.kind, input)
 
 
-_QUERIES: dict[str, Callable[[Product], Callable[..., JSON]]] = {
+_QUERIES: dict[str, Control] = {
     "calls": lambda product: partial(_calls, product),
     "mrr": lambda product: product.fake.mrr,
     "snapshot": lambda product: product.fake.snapshot,
     "view": lambda product: partial(_view, product),
 }
 
-_MUTATIONS: dict[str, Callable[[Product], Callable[..., JSON]]] = {
+_MUTATIONS: dict[str, Control] = {
     "add_company": lambda product: product.fake.add_company,
     "add_feature": lambda product: product.fake.add_feature,
     "add_tier": lambda product: product.fake.add_tier,

@@ -1,17 +1,13 @@
-"""One product for each API key: its fake, and what was called."""
+"""One product for each API key: its fake, and the calls that it received."""
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import json
-import marshal
 import re
 import secrets
 import threading
 from collections import deque
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from chatarmin_os._call import Call
 from chatarmin_os._clock import perf_counter
@@ -25,7 +21,7 @@ from chatarmin_os.procedures.table import PROCEDURES
 from chatarmin_os.server.call_log import MAX_CALLS, CallLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from chatarmin_os._json import JSON
@@ -34,194 +30,183 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.state import State
     from chatarmin_os.server.call_log import Received
 
-Mishap = Literal["refused", "lost"]
+InjectedFailure = Literal["refused", "lost"]
+"""Fails a request on purpose: before it is carried out, or by losing its response."""
 
-_FORMAT = "chatarmin_os serve 1"
 _PREFIX = "os_sk_"
-_MOST_PRODUCTS = 1_000  # a loop that makes up keys must not fill the memory
+_MAX_PRODUCTS = 1_000  # a loop that makes up keys must not fill the memory
 _ID = re.compile("[0-9a-f]{16}")
 _NAME = re.compile(f"{_PREFIX}….{{0,4}}", re.DOTALL)
 
 
 class Product:
-    """What one API key leads to.
+    """The product of one API key.
 
     Attributes:
-        id: What it is called where its key must not be shown.
-        name: The key by its beginning and its last four characters.
+        id: Identifies it wherever its key must not be shown.
+        name: The beginning of the key and its last four characters.
         fake: The fake that answers.
-        version: Another number whenever something has happened to it; also after a restart.
-        next_expiry: When the next access expires, as far as somebody has looked.
+        is_given: Whether the fake was made in Python and passed in, so that others may use it too.
+        next_expiry: When the next access expires, if a view has looked for it.
     """
 
     def __init__(
         self, id: str, name: str, fake: FakeTransport, log: CallLog | None = None, *, is_given: bool = False
     ) -> None:
-        self.id, self.name, self.fake = id, name, fake
-        self._log = log or CallLog()
-        self._is_given = is_given  # by a test, which may look at its calls
-        self._is_loaded = False
-        self.version = secrets.randbits(40)
+        self.id, self.name, self.fake, self.is_given = id, name, fake, is_given
         self.next_expiry: datetime | None = None
-        self._changes = 0
+        self._log = log or CallLog()
         self._entries: deque[int] = deque()  # of the log
         self._count = 0
+        self._touches = secrets.randbits(40)  # a page that is still open notices a restart
         self._lock = threading.Lock()
 
-    def happened(self, *, changed: bool = True) -> None:
-        """Count that something happened."""
-        with self._lock:
-            self.version += 1
-            self._changes += changed
-
-    def notice_expiry(self) -> None:
-        """Count it as well if an access has expired: nobody does that, it happens."""
-        if self.next_expiry is not None and self.next_expiry <= self.fake.service.now():
-            self.happened(changed=False)
+    @property
+    def version(self) -> int:
+        """A number that grows with each call and each change; it differs after a restart."""
+        return self._touches + self.revision
 
     @property
-    def edition(self) -> object:
-        """What is another when its snapshot may be another."""
-        if not self._is_given:
-            return self._changes
-        # Version 2 of marshal writes equal values equally, whoever else has them in hand.
-        return hashlib.sha256(self._copied(version=2)).digest()
-
-    @property
-    def is_given(self) -> bool:
-        """Whether its fake was made in Python and passed in."""
-        return self._is_given
+    def revision(self) -> int:
+        """A number that grows with each change of the snapshot."""
+        return self.fake.service.revision
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it is as it was made: nobody has tried to change it, so that nothing is lost without it."""
-        return not (self._is_given or self._is_loaded or self._changes)
-
-    @property
-    def may_change_unseen(self) -> bool:
-        """Whether its fake may change without this object, for a test has it too."""
-        return self._is_given
+        """Whether it equals a new product, so that nothing is lost without it."""
+        return not (self.is_given or self.revision or self.fake.injected_failures)
 
     @property
     def count(self) -> int:
-        """How many calls were received since the last reset."""
+        """How many calls it has received since the last reset."""
         return self._count
 
+    def touch(self) -> None:
+        """Make `version` grow for a change that no snapshot shows."""
+        with self._lock:
+            self._touches += 1
+
+    def notice_expiry(self) -> None:
+        """Touch the product if an access has expired since the last view: no call announces that."""
+        if self.next_expiry is not None and self.next_expiry <= self.fake.service.now():
+            self.touch()
+
     def calls(self, after: float = 0, *, last: int = MAX_CALLS) -> list[Received]:
-        """Return the calls that are kept with a higher number than *after*, oldest first, at most the *last* ones."""
+        """Return the logged calls with a higher number than *after*, oldest first, at most the *last* ones."""
         return self._log.read(self._entries, after, last)
 
-    def forget_calls(self) -> None:
-        """Forget the calls, and count from 1 again."""
+    def clear_calls(self) -> None:
+        """Delete the logged calls, and count from 1 again."""
         with self._lock:
             self._log.clear(self._entries)
             self._count = 0
 
-    def answer(self, path: str, kind: Kind, given: JSON, mishap: Mishap | None = None) -> JSON:
-        """Return what the fake answers, and write down that it was called; *mishap* befalls the call.
+    def answer(self, path: str, kind: Kind, input: JSON, failure: InjectedFailure | None = None) -> JSON:
+        """Return the fake's response, and log the call.
+
+        Args:
+            path: The path of a procedure on the wire.
+            kind: The kind of call.
+            input: The input; `UNSET`: none.
+            failure: Fails the call on purpose.
 
         Raises:
-            ApiError: The fake refuses.
-            TransportError: The answer is to be lost.
+            ApiError: The fake refuses the call, or *failure* does.
+            TransportError: A test control of the fake loses the response.
         """
         started = perf_counter()
-        answer: JSON = None
+        shown: JSON = None if input is UNSET else input
+        response: JSON = None
         error: dict[str, str] | None = {"code": "INTERNAL_SERVER_ERROR", "message": "A defect of the fake"}
         try:
-            if mishap == "refused":
-                given = None  # nobody has looked at it
-                raise ApiError.from_code("SERVICE_UNAVAILABLE", "Refused on purpose: a failure was asked for")
-            answer = self._answer(path, kind, given)
+            if failure == "refused":
+                shown = None  # nobody has read it
+                raise ApiError.from_code("SERVICE_UNAVAILABLE", "Injected failure: refused before it was carried out")
+            response = self._send(path, kind, input)
             error = None
         except InvalidInput as refusal:
-            given = "(cannot be shown)"  # it is no JSON that anybody could write, or is nested without end
+            shown = "(not shown: the input cannot be written as JSON)"
             error = {"code": "BAD_REQUEST", "message": str(refusal)}
             raise ApiError.from_code("BAD_REQUEST", str(refusal)) from None
         except ApiError as refusal:
             error = {"code": refusal.code, "message": refusal.message}
             raise
-        except ChatarminError as failure:
-            error = {"code": "LOST", "message": str(failure)}
+        except ChatarminError as lost:
+            error = {"code": "LOST", "message": str(lost)}
             raise
         finally:
-            if mishap == "lost":
-                error = {"code": "LOST", "message": "Carried out, and the answer lost on purpose"}
+            if failure == "lost":
+                error = {"code": "LOST", "message": "Injected failure: carried out, and the response lost"}
             milliseconds = round((perf_counter() - started) * 1000, 3)
-            received = Call(path, kind, None if given is UNSET else given)
-            self._write_down(received, answer, error, milliseconds)
-        return answer
+            self._log_call(Call(path, kind, shown), response, error, milliseconds)
+        return response
 
-    def _answer(self, path: str, kind: Kind, given: JSON) -> JSON:
+    def _send(self, path: str, kind: Kind, input: JSON) -> JSON:
         known = PROCEDURES.get(path)
-        if given is None and ROUTES[path].schema:  # which is not the same as none
+        if input is None and ROUTES[path].schema:  # null on the wire, which is not the same as no input
             raise ApiError.from_code("BAD_REQUEST", "input: expected an object, got null")
-        call = Call(path, kind, None if given is UNSET else given, known is not None and known.safe_to_repeat)
+        call = Call(path, kind, None if input is UNSET else input, known is not None and known.safe_to_repeat)
         try:
             return self.fake.send(call)
         finally:
-            if not self._is_given:
-                self.fake.calls.clear()  # they are written down here, and only the last ones kept
+            if not self.is_given:
+                self.fake.calls.clear()  # the log here has them, and only the last ones
 
-    def _write_down(self, call: Call, answer: JSON, error: dict[str, str] | None, ms: float) -> None:
+    def _log_call(self, call: Call, response: JSON, error: dict[str, str] | None, milliseconds: float) -> None:
         at = timestamp_text(self.fake.service.now())
         with self._lock:
             self._count += 1
-            self.version += 1
-            self._changes += call.kind == "mutation"
+            self._touches += 1
             received: Received = {
                 "number": self._count,
                 "at": at,
                 "path": call.path,
                 "kind": call.kind,
                 "input": call.input,
-                "answer": answer,
+                "answer": response,
                 "error": error,
-                "ms": ms,
+                "ms": milliseconds,
             }
             self._log.append(self._entries, received)
 
-    def snapshot_text(self) -> Iterator[str]:
-        """Yield the JSON of the fake's snapshot, table by table; other threads wait while one table is written."""
-        copy = self._copied()
-        with _no_collection():
-            tables: dict[str, Any] = marshal.loads(copy)  # noqa: S302 - our own
-        for index, name in enumerate(list(tables)):
-            yield f"{', ' if index else '{'}{json.dumps(name)}: {json.dumps(tables.pop(name))}"
-        yield "}"
-
-    def _copied(self, version: int = marshal.version) -> bytes:
-        """Return the tables; the fake waits meanwhile, and marshal is several times as fast as anything else."""
-        from chatarmin_os.fake import snapshot as snapshots  # it takes cattrs along, which is needed for nothing else
-
-        with self.fake.service.read() as state:
-            return marshal.dumps(dict(snapshots.tables(state)), version)
-
     def restore(self, snapshot: JSON) -> None:
-        """Let the fake know what a snapshot holds, and nothing else.
+        """Replace all that the fake knows by a snapshot.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a snapshot; the message names the place.
         """
-        self.take(self.fake.service.load(snapshot))
+        self.replace(self.fake.service.load(snapshot))
 
-    def take(self, state: State) -> None:
-        """Let the fake know what *state* holds, and nothing else."""
+    def replace(self, state: State) -> None:
+        """Replace all that the fake knows by *state*, and delete the logged calls."""
         self.fake.replace(state)
-        self._is_loaded = True
-        self.forget_calls()
+        self.clear_calls()
 
     def reset(self) -> None:
-        """Forget all but the catalogue."""
+        """Keep the catalogue and delete all else."""
         self.fake.reset()
-        self.forget_calls()
+        self.clear_calls()
 
 
 class Products:
-    """The products by API key; each is made when its key is first seen."""
+    """The products by API key; each is created when its key is first used."""
 
-    def __init__(self, fakes: Mapping[str, FakeTransport] | None = None, *, catalogue: Catalogue | None = None) -> None:
-        """Begin with *fakes* by their API keys; others begin with a copy of *catalogue*, default the demo catalogue."""
+    def __init__(
+        self,
+        fakes: Mapping[str, FakeTransport] | None = None,
+        *,
+        catalogue: Catalogue | None = None,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
+        """Begin with *fakes* by their API keys.
+
+        Args:
+            fakes: Fakes by the API keys that lead to them.
+            catalogue: The features and tiers that other products begin with, copied; default: the demo catalogue.
+            now: The clock of other products; default: the real one.
+        """
         self._catalogue = demo_catalogue() if catalogue is None else catalogue
+        self._now = now
         self._products: dict[str, Product] = {}
         self._log = CallLog()
         self._lock = threading.Lock()
@@ -235,72 +220,82 @@ class Products:
         """Let *api_key* lead to *fake*.
 
         Raises:
-            ValueError: No key begins so, or that is no fake.
+            ValueError: The key does not begin with `os_sk_`, or *fake* is not a fake.
         """
         if not isinstance(api_key, str) or not api_key.startswith(_PREFIX):
             raise ValueError(f"an API key begins with {_PREFIX}")
         if not isinstance(fake, FakeTransport):
             raise ValueError(f"expected a FakeTransport, got {describe(fake)}")  # noqa: TRY004 - one error for wrong use
-        product = Product(_id(api_key), _name(api_key), fake, self._log, is_given=True)
+        product = Product(_id_of(api_key), _name_of(api_key), fake, self._log, is_given=True)
         with self._lock:
             self._products[product.id] = product
 
     def forget(self, api_key: str) -> None:
-        """Let *api_key* lead to a new product when it is next seen."""
-        self.forget_id(_id(api_key))
+        """Let *api_key* lead to a new product when it is used again."""
+        self.forget_id(_id_of(api_key))
 
     def forget_id(self, id: str) -> bool:
-        """Forget the product that has an id, and return whether there was one."""
+        """Delete the product with an id, and return whether there was one."""
         with self._lock:
             product = self._products.pop(id, None)
         if product is None:
             return False
-        product.forget_calls()
+        product.clear_calls()
         return True
 
-    def of(self, headers: Mapping[str, str]) -> Product:
+    def for_headers(self, headers: Mapping[str, str]) -> Product:
         """Return the product of a request's API key.
 
         Raises:
-            ApiError: There is no key, or none of this service.
+            ApiError: The key is missing or invalid, or there are too many products.
         """
         scheme, _, token = headers.get("authorization", "").partition(" ")
         api_key = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
         if not api_key:
-            told = f"Missing API key: send Authorization: Bearer {_PREFIX}... or x-api-key"
-            raise ApiError.from_code("UNAUTHORIZED", told)
+            raise ApiError.from_code(
+                "UNAUTHORIZED", f"Missing API key: send Authorization: Bearer {_PREFIX}... or x-api-key: {_PREFIX}..."
+            )
         if not api_key.startswith(_PREFIX):
-            raise ApiError.from_code("UNAUTHORIZED", f"Invalid API key: here any key does that begins with {_PREFIX}")
-        return self._products.get(_id(api_key)) or self._made(api_key)
+            raise ApiError.from_code(
+                "UNAUTHORIZED", f"Invalid API key: this local service accepts any key that begins with {_PREFIX}"
+            )
+        return self._products.get(_id_of(api_key)) or self.create(api_key)
 
-    def _made(self, api_key: str) -> Product:
-        name = _id(api_key)
-        with self._lock:
-            if name not in self._products:
-                self._make_space()
-                self._products[name] = Product(name, _name(api_key), FakeTransport(self._catalogue), self._log)
-            return self._products[name]
-
-    def _make_space(self) -> None:
-        """Drop the oldest product that nobody has changed if there are too many.
+    def create(self, api_key: str) -> Product:
+        """Return the product of a key that leads to none yet.
 
         Raises:
-            ApiError: There is none.
+            ApiError: There are too many products.
         """
-        if len(self._products) < _MOST_PRODUCTS:
+        product_id = _id_of(api_key)
+        with self._lock:
+            if product_id not in self._products:
+                self._make_space()
+                fake = FakeTransport(self._catalogue, now=self._now)
+                self._products[product_id] = Product(product_id, _name_of(api_key), fake, self._log)
+            return self._products[product_id]
+
+    def _make_space(self) -> None:
+        """Delete the oldest fresh product if there are too many products.
+
+        Raises:
+            ApiError: None of them is fresh.
+        """
+        if len(self._products) < _MAX_PRODUCTS:
             return
         fresh = next((product for product in self._products.values() if product.is_fresh), None)
         if fresh is None:
             raise ApiError.from_code(
                 "TOO_MANY_REQUESTS",
-                f"{len(self._products)} products are served already, one for each API key; use one of their keys, or "
-                "forget some: by Forget on the page, `forget` of the control API, `chatarmin-os serve --forget`",
+                f"The service has {len(self._products)} products, one for each API key, and accepts no further key; "
+                "use one of their keys, or forget some: by Forget on the page, `forget` of the control API, "
+                "`chatarmin-os serve --forget`",
             )
         del self._products[fresh.id]
-        fresh.forget_calls()
+        fresh.clear_calls()
 
     def with_id(self, id: str) -> Product:
-        """Return the product that has an id.
+        """Return the product with an id.
 
         Raises:
             ApiError: There is none.
@@ -310,48 +305,31 @@ class Products:
             raise ApiError.from_code("NOT_FOUND", "No such product; `products` lists them")
         return product
 
-    def edition(self) -> tuple[tuple[str, object], ...]:
-        """Return what is another when a snapshot of any product may be another."""
-        return tuple((product.id, product.edition) for product in self)
+    def load(self, rows: JSON) -> None:
+        """Load products, each an object with `id`, `name` and `snapshot`.
 
-    def state_text(self) -> Iterator[str]:
-        """Yield the JSON of all products, piece by piece; it has no API key, only what one can be recognised by."""
-        yield f'{{"format": {json.dumps(_FORMAT)}, "products": ['
-        for index, product in enumerate(product for product in self if not product.is_fresh):
-            yield (",\n" if index else "\n") + json.dumps({"id": product.id, "name": product.name})[:-1]
-            yield ', "snapshot": '
-            yield from product.snapshot_text()
-            yield "}"
-        yield "\n]}\n"
-
-    def load(self, content: JSON) -> None:
-        """Take the products out of what `state_text` had yielded.
-
-        A fake that was given is served still, and knows what was kept of it instead of what it knew.
+        A fake that was passed in stays, with its own clock, and knows what was saved of it instead of what it knew.
 
         Raises:
-            ValueError: It is nothing of the kind, or broken; the place is named.
+            ValueError: A row is invalid, and nothing was loaded; the message names the place.
         """
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ValueError(f"no state of this version: expected the format {_FORMAT!r}")
-        rows = content.get("products")
         if not isinstance(rows, list):
             raise InvalidInput(f"expected a list, got {describe(rows)}").at("products")
         loaded: dict[str, tuple[Product, State]] = {}
         for index, row in enumerate(rows):
-            product, state = at_field(f"products[{index}]", self._loaded)(row)
+            product, state = at_field(f"products[{index}]", self._read)(row)
             if product.id in loaded:
-                raise InvalidInput(f"the id {product.id!r} stands twice").at(f"products[{index}]")
+                raise InvalidInput(f"duplicate id {product.id!r}").at(f"products[{index}]")
             loaded[product.id] = product, state
         for product, state in loaded.values():
-            product.take(state)
+            product.replace(state)
             self._products[product.id] = product
 
-    def _loaded(self, row: JSON) -> tuple[Product, State]:
-        """Return a product of a state file, and what its fake is to know.
+    def _read(self, row: JSON) -> tuple[Product, State]:
+        """Return the product of a row, and the state that it is to have.
 
         Raises:
-            InvalidInput: It is broken; the place is named.
+            InvalidInput: The row is invalid; the message names the place.
         """
         if not isinstance(row, dict):
             raise InvalidInput(f"expected an object, got {describe(row)}")
@@ -359,28 +337,18 @@ class Products:
             value = row.get(key)
             if not isinstance(value, str) or not pattern.fullmatch(value):
                 raise InvalidInput(f"expected {expected}, got {describe(value)}").at(key)
-        product = self._products.get(row["id"]) or Product(row["id"], row["name"], FakeTransport(), self._log)
+        product = self._products.get(row["id"])
+        if product is None:
+            product = Product(row["id"], row["name"], FakeTransport(now=self._now), self._log)
         try:
             return product, product.fake.service.load(row.get("snapshot"))
         except ValueError as error:
             raise InvalidInput(str(error)).at("snapshot") from None
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Make many objects without the collector looking at all there are again and again, which stops all threads."""
-    is_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if is_on:
-            gc.enable()
-
-
-def _id(api_key: str) -> str:
+def _id_of(api_key: str) -> str:
     return hashlib.sha256(api_key.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _name(api_key: str) -> str:
+def _name_of(api_key: str) -> str:
     return f"{_PREFIX}…{api_key.removeprefix(_PREFIX)[-4:]}"

@@ -1,269 +1,290 @@
-"""Keeping the state of products in a file."""
+"""The state file: all that the products of a local service know, in SQLite."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import secrets
 import shutil
-import stat
 import threading
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os._clock import monotonic
+from chatarmin_os._sqlite import FileInUseError, ForeignFileError, NoDatabaseError, SQLiteFile, SQLiteFileError
+from chatarmin_os.server import state_rows
+from chatarmin_os.server.products import Products
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover - Windows, where a file that is open cannot be replaced either
+except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
-    from chatarmin_os.server.products import Products
+    from chatarmin_os._json import JSON
+    from chatarmin_os.server.products import Product
 
-MAX_STATE_BYTES = 2**30
-_PAUSE = 0.5  # seconds from the beginning of a writing to that of the next
+SAVE_INTERVAL_SECONDS = 0.5
+MAX_JSON_BYTES = 2**30
+"""A state file of version 0.1.0 is JSON; a larger one is refused."""
+
+_APPLICATION_ID = int.from_bytes(b"cOSs", "big")
+_JSON_FORMAT = "chatarmin_os serve 1"
 
 
-class CannotServe(Exception):  # noqa: N818 - it says what it is
-    """The fake cannot be served, and why: a library that is missing, a port in use, a file that is no state."""
+class StartupError(Exception):
+    """The service cannot start: a library is missing, a port is in use, or a state file cannot be used."""
 
 
 class StateFile:
-    """Keeps products in a file: loaded when it is made, saved while it is open, whenever they have changed.
+    """Saves products to a file: loads them when it is created, and saves their changes while it is open.
 
-    The file is written beside itself and then put in place, so that whoever is killed leaves the last good one. It is
-    locked as long as this object lives, for of two servers each would overwrite what the other keeps (not on Windows).
-    If somebody removes it meanwhile it is written again, and if somebody puts another one there, at the next change;
-    but what another server keeps there by then is not overwritten. A new file is for its owner only, for people's
-    addresses are in it; one that is there keeps its permissions, and a link stays a link to it.
+    Policies:
+        - **Saving**: twice a second and at the end, and only what has changed. A process that is killed leaves the
+          last saved state.
+        - **One server**: a second one is refused the file. A file that is removed is created again. One that somebody
+          puts in its place is overwritten at the next change, unless another server uses it or it is no state file.
+        - **Privacy**: a new file is for its owner only, as it has names and addresses; API keys are not in it. An
+          existing file keeps its permissions, and a symbolic link stays one.
+        - **Older files**: a state file of version 0.1.0, which is JSON, is converted when it is opened.
 
-    Fakes that were given are kept as well, and what is changed in Python; what the file has of one is loaded into it.
+    Fakes that were passed in are saved too, with the changes that are made to them in Python. If the file has a product
+    with the same key, the fake knows what was saved of it instead of what it knew.
 
     Args:
         path: The file.
-        products: What is kept, and what is loaded into; to be made before they are handed out.
-        tell: Called with a line when the file cannot be written any more, and why, and when it can again.
+        products: The products to load into and to save; load them before they are used.
+        notify: Called with one line when the file cannot be written any more, and when it can again.
+        interval_seconds: The time from one saving to the next.
 
     Attributes:
-        problem: Why it could not be saved the last time.
+        problem: Why the last saving failed; None if it did not.
 
     Raises:
-        CannotServe: The file is no state, is kept by another server, or cannot be written.
+        StartupError: The file is not a state file, is in use by another server, or cannot be written.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], products: Products, *, tell: Callable[[str], None] | None = None
+        self,
+        path: str | os.PathLike[str],
+        products: Products,
+        *,
+        notify: Callable[[str], None] | None = None,
+        interval_seconds: float = SAVE_INTERVAL_SECONDS,
     ) -> None:
-        self._shown, self._path = os.fspath(path), Path(os.path.realpath(path))
-        self._products, self._tell = products, tell
+        self._shown, self._path = os.fspath(path), os.path.realpath(path)
+        self._products, self._notify, self._interval_seconds = products, notify, interval_seconds
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._saved: object = None
+        self._lock = threading.Lock()  # one saving at a time
+        self._saved: dict[str, state_rows.Tables] = {}  # by product id: the rows in the file
+        self._revisions: dict[Product, int] = {}
         self._is_lost = False  # to another server
         self.problem: str | None = None
-        self._lock = _Lock()
+        self._file = self._open()
         try:
-            self._begin()
+            self._load()
+            self.save()
         except BaseException:
-            self._lock.release()
+            self._file.close()
             raise
 
-    def _begin(self) -> None:
-        with self._noting_trouble():
-            while not self._load() and not self._write(self._products.edition()):
-                pass  # another server was quicker, and keeps it
-        self._sweep()
-        self.save()
+    def _open(self) -> SQLiteFile:
+        with self._startup_errors("open"):
+            try:
+                return _open(self._path)
+            except NoDatabaseError:
+                self._convert_json()
+                return _open(self._path)
 
-    def _sweep(self) -> None:
-        """Clear away what was left by those who were killed amid writing; what is locked is being written."""
-        for left in self._path.parent.glob(escape(f".{self._path.name}.") + "[0-9]*.tmp"):
-            lock = _Lock()
-            with suppress(OSError):
-                if lock.take(left):
-                    left.unlink()
-            lock.release()
+    def _convert_json(self) -> None:
+        """Replace a file of version 0.1.0 by a database that has the same products."""
+        with open(self._path, "rb") as file:  # noqa: PTH123 - its descriptor is locked
+            _lock_as_version_0_1(file.fileno())
+            if not os.path.samestat(os.fstat(file.fileno()), os.stat(self._path)):  # noqa: PTH116 - as fstat
+                return  # another server has converted it
+            products = Products()
+            with _foreign_if_invalid():
+                products.load(_rows_of_json(read_bounded(self._path, MAX_JSON_BYTES)))
+            beside = Path(self._path).with_name(f".{Path(self._path).name}.converted")
+            beside.unlink(missing_ok=True)  # a process that was killed may have left one
+            StateFile(beside, products).close()
+            shutil.copymode(self._path, beside)
+            beside.replace(self._path)
 
-    def _load(self) -> bool:
-        """Load the file that is there, locked; return whether there is one."""
-        try:
-            if not self._lock.take(self._path):
-                raise self._kept_by_another()
-            text = read_bounded(str(self._path), MAX_STATE_BYTES).decode()
-        except FileNotFoundError:
-            return False
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
-            raise CannotServe(f"cannot read {self._shown}: {reason}; --state names another file") from error
-        try:
-            self._products.load(json.loads(text))
-        except (ValueError, ArithmeticError, RecursionError) as error:
-            told = f"{self._shown} is no state of the fake, and stays as it is: {error}; --state names another file"
-            raise CannotServe(told) from error
-        return True
+    def _load(self) -> None:
+        with self._startup_errors("read"):
+            self._file.check()
+        with self._startup_errors("read"), self._file.transaction() as connection, _foreign_if_invalid():
+            names, tables = state_rows.load(connection)
+            self._products.load(
+                [{"id": key, "name": name, "snapshot": state_rows.join(tables[key])} for key, name in names.items()]
+            )
+            self._saved = tables
 
     def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._keep, name="state file", daemon=True)
+        self._thread = threading.Thread(target=self._save_repeatedly, name="state file", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Save for the last time, and release the file.
+
+        Raises:
+            StartupError: It cannot be written.
+        """
         self._stopped.set()
         if self._thread:
             self._thread.join()
         try:
             self.save()
         finally:
-            self._lock.release()
+            self._file.close()
 
-    def _keep(self) -> None:
-        rest = _PAUSE
-        while not self._stopped.wait(rest):
+    def _save_repeatedly(self) -> None:
+        pause = self._interval_seconds
+        while not self._stopped.wait(pause):
             started, problem = monotonic(), self.problem
-            with suppress(CannotServe):  # it is tried again
+            with suppress(StartupError):  # retried
                 self.save()
-            if self._tell and problem != self.problem:
-                self._tell(self.problem or f"{self._shown} is written again")
-            taken = monotonic() - started
-            rest = 10 * _PAUSE if self.problem else max(_PAUSE / 5, _PAUSE - taken)
+            if self._notify and problem != self.problem:
+                self._notify(self.problem or f"{self._shown} is written again")
+            pause = max(self._interval_seconds / 5, self._interval_seconds - (monotonic() - started))
+            if self.problem:
+                pause = 10 * self._interval_seconds
 
     def save(self) -> None:
-        """Write the file, if anything has changed since, or it is not there any more.
+        """Save the changes, if there are any or the file was removed.
 
         Raises:
-            CannotServe: It cannot be written, or another server keeps it by now; what was there is there still.
+            StartupError: It cannot be written, or another server uses it. What is in it stays.
         """
-        with self._noting_trouble():
-            edition = self._products.edition()
-            while not self._is_kept() or edition != self._saved:
-                self._write(edition)
-            self.problem = None
+        with self._lock, self._startup_errors("write"):
+            was_missing = self._reopen_if_moved()
+            products = {product.id: product for product in self._products if not product.is_fresh}
+            if was_missing or self._revisions != {product: product.revision for product in products.values()}:
+                self._write(products)
+
+    def _reopen_if_moved(self) -> bool:
+        """Open the file that is in place now; return whether there was none."""
+        if not self._is_lost and self._file.is_in_place():
+            return False
+        self._file.close()
+        was_missing = not os.path.lexists(self._path)
+        if self._is_lost and not was_missing:  # the other server may have ended; its products stay
+            raise FileInUseError
+        try:
+            self._file = _open(self._path)
+        except FileInUseError:
+            self._is_lost = True
+            raise
+        self._is_lost = False
+        self._saved = {}
+        return was_missing
+
+    def _write(self, products: Mapping[str, Product]) -> None:
+        revisions: dict[Product, int] = {}
+        changes: dict[str, list[state_rows.Change]] = {}
+        for product_id, product in products.items():
+            if product_id in self._saved and self._revisions.get(product) == product.revision:
+                revisions[product], changes[product_id] = product.revision, []
+            else:
+                known = self._saved.get(product_id, {})
+                revisions[product], changes[product_id] = _revision_and_changes(product, known)
+        gone = self._saved.keys() - products.keys()
+        with self._file.transaction() as connection:
+            if not self._saved:
+                state_rows.delete_all(connection)  # somebody may have put a file with other products in place
+            for product_id in gone:
+                state_rows.delete(connection, product_id)
+            for product_id, product in products.items():
+                state_rows.store(connection, product_id, product.name, changes[product_id])
+        self._file.checkpoint()
+        for product_id in gone:
+            del self._saved[product_id]
+        for product_id in products:
+            state_rows.apply(changes[product_id], self._saved.setdefault(product_id, {}))
+        self._revisions = revisions
 
     @contextmanager
-    def _noting_trouble(self) -> Iterator[None]:
+    def _startup_errors(self, verb: str) -> Iterator[None]:
+        """Turn errors of the file into one line that says what to do, and note it as the problem."""
         try:
             yield
-        except OSError as error:
-            self.problem = f"cannot write {self._shown}: {error.strerror or error}; --state names another file"
-            raise CannotServe(self.problem) from error
-        except CannotServe as error:
-            self.problem = str(error)
-            raise
-
-    def _kept_by_another(self) -> CannotServe:
-        return CannotServe(f"{self._shown} is kept by another server; --state names another file")
-
-    def _is_kept(self) -> bool:
-        """Return whether the file is there, and locked, also if it is another one than was; False: it was removed.
-
-        Raises:
-            CannotServe: Another server keeps it, or did: what it has left there is not ours to overwrite.
-        """
-        try:
-            if not self._lock.is_on(self._path) and (not self._lock.take(self._path) or self._is_lost):
-                self._lock.release()
-                self._is_lost = True
-                raise self._kept_by_another()
-        except FileNotFoundError:
-            self._is_lost = False
-            return False
-        return True
-
-    def _write(self, edition: object) -> bool:
-        """Write beside the file, and put it in place; return False where another server came in between."""
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-        beside.touch(0o600, exist_ok=False)
-        lock = _Lock()
-        try:
-            if not lock.take(beside):
-                return False
-            self._fill(beside)
-            if not self._put(beside):
-                return False
-            self._lock, lock, self._saved = lock, self._lock, edition
-        except FileNotFoundError:  # one that starts took it for what somebody had left, and cleared it away
-            return False
-        finally:
-            lock.release()
-            beside.unlink(missing_ok=True)
-        return True
-
-    def _fill(self, beside: Path) -> None:
-        with beside.open("r+", encoding="utf-8") as file:
-            file.writelines(self._products.state_text())
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileNotFoundError):
-            shutil.copymode(self._path, beside)
-
-    def _put(self, beside: Path) -> bool:
-        """Put a file in the place of the one that is kept, or where none is; return False where there is another."""
-        if not self._lock.is_on(self._path):
-            try:
-                os.link(beside, self._path)
-            except OSError:  # there is one by now, or the file system has no such links
-                if self._path.exists():
-                    return False
+            self.problem = None
+        except (SQLiteFileError, OSError) as error:
+            if isinstance(error, FileInUseError):
+                problem = f"{self._shown} is in use by another server"
+            elif isinstance(error, ForeignFileError):
+                problem = f"{self._shown} is not a state file of `chatarmin-os serve` and was left unchanged: {error}"
             else:
-                return True
-        beside.replace(self._path)
-        return True
+                problem = f"cannot {verb} {self._shown}: {getattr(error, 'strerror', None) or error}"
+            self.problem = f"{problem}; --state names another file"
+            raise StartupError(self.problem) from error
 
 
-class _Lock:
-    """A lock on a file; it ends with this object, at the latest."""
+def _open(path: str | os.PathLike[str]) -> SQLiteFile:
+    file = SQLiteFile(
+        path,
+        application_id=_APPLICATION_ID,
+        migrations=state_rows.MIGRATIONS,
+        synchronous="normal",  # each saving ends with a checkpoint, which is durable
+        is_exclusive=True,
+        busy_seconds=0.0,
+    )
+    with file.transaction() as connection:
+        connection.execute("PRAGMA secure_delete = ON")  # a product that is forgotten leaves no addresses behind
+    return file
 
-    def __init__(self) -> None:
-        self._descriptor: int | None = None
 
-    def take(self, path: Path) -> bool:
-        """Lock the file; return False where somebody else has.
+def _revision_and_changes(product: Product, known: state_rows.Tables) -> tuple[int, list[state_rows.Change]]:
+    """Return the present revision of a product, and how its rows differ from *known*."""
+    from chatarmin_os.fake import snapshot as snapshots  # late: it imports cattrs, which a service without state avoids
 
-        Raises:
-            OSError: It cannot be opened, or is something else, such as a pipe, which would be waited for.
-        """
-        if fcntl is None:  # pragma: no cover - Windows
-            return True
-        while True:
-            self.release()
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-            if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-                self.release()
-                raise OSError(errno.EINVAL, "it is no regular file")
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self.release()
-                return False
-            except OSError:  # a file system without locks
-                return True
-            if self.is_on(path):  # and not on one that was replaced meanwhile
-                return True
+    with product.fake.service.read() as state:
+        return product.revision, state_rows.find_changes(known, state_rows.split(snapshots.tables(state)))
 
-    def is_on(self, path: Path) -> bool:
-        """Return whether the file that is there is the one that was locked."""
-        with suppress(FileNotFoundError):
-            there = path.stat()
-            return fcntl is None or (
-                self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), there)
-            )
-        return False
 
-    def release(self) -> None:
-        """Unlock it."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+def _rows_of_json(content: bytes) -> JSON:
+    """Return the products in a state file of version 0.1.0.
 
-    def __del__(self) -> None:
-        self.release()
+    Raises:
+        ValueError: It is something else.
+    """
+    state = json.loads(content.decode())
+    if not isinstance(state, dict) or state.get("format") != _JSON_FORMAT:
+        raise ValueError(f"expected the format {_JSON_FORMAT!r}")
+    return state.get("products")
+
+
+def _lock_as_version_0_1(descriptor: int) -> None:
+    """Lock a file as servers of version 0.1.0 do, one of which may be using it.
+
+    Raises:
+        FileInUseError: One is.
+    """
+    if fcntl is not None:  # pragma: no branch - Windows
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileInUseError from None
+
+
+@contextmanager
+def _foreign_if_invalid() -> Iterator[None]:
+    """Turn each way in which content can be invalid into one error."""
+    try:
+        yield
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise ForeignFileError(str(error)) from error
+    except (LookupError, TypeError) as error:
+        raise ForeignFileError("its rows contradict each other") from error

@@ -1,130 +1,220 @@
-"""Connections of the local service: waitress, with bounds on their number and on the time of each."""
+"""Serving the fake on a socket, by waitress."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
-from typing import Any, cast
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from chatarmin_os._clock import monotonic
-from chatarmin_os.server.app import refusal, status_line
+from chatarmin_os.server.app import BASE, MAX_BODY_BYTES, FakeService, ResponseLost, refusal, status_line
+from chatarmin_os.server.connections import Connections, connection_limit, listen
+from chatarmin_os.server.state import StartupError
 
-MAX_FULL_SECONDS = 5.0
-"""How long a connection may idle, receive or send while no further one can be accepted."""
-REST_SECONDS = 0.5
-"""The pause before the next attempt if the system had no file descriptor for a connection."""
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
-_MAX_IDLE_SECONDS = 120.0
-_MAX_TRANSFER_SECONDS = 30.0  # for one request to arrive, and for one answer to be taken
-_MIN_CONNECTIONS, _MAX_CONNECTIONS = 4, 1_000
-_RESERVED_FILES = 32  # for what is no connection: the state file, large bodies that waitress keeps in files
-_ERRORS = {413: "PAYLOAD_TOO_LARGE", 500: "INTERNAL_SERVER_ERROR", 501: "NOT_IMPLEMENTED"}  # of waitress, by status
+    from chatarmin_os.fake import FakeTransport
 
-_server_log = logging.getLogger("chatarmin_os.server")
-_server_log.setLevel(logging.ERROR)  # waitress warns each time that the limit of connections is reached; here once
+THREADS = 32
+"""So many requests are carried out at the same time, or wait for their latency."""
+
+_IN_MEMORY = 2**40  # bytes: waitress keeps nothing in temporary files, which take file descriptors
+_log = logging.getLogger("chatarmin_os")
 
 
-def listener_class() -> Any:  # noqa: C901 - four small classes, whose bases may be missing
-    """Return waitress's server with our connections.
+class Server:
+    """A service on a socket that listens from now on; `run` answers until `stop` is called.
+
+    Args:
+        service: The service.
+        host: The address or name to listen at.
+        port: The port; 0: any free one.
+        max_connections: How many connections may be open; default: as many as there are file descriptors for, at most
+            1,000. Each further one ends the one that has been idle longest.
+
+    Attributes:
+        port: The port.
+        url: The base URL for clients.
 
     Raises:
-        ImportError: waitress is not installed.
+        StartupError: waitress is not installed, or the address cannot be listened at.
     """
-    # The extra `server` may be missing, also where it was there before.
-    import waitress.channel as channels  # type: ignore[import-untyped]
-    import waitress.parser as parsers  # type: ignore[import-untyped]
-    import waitress.server as servers  # type: ignore[import-untyped]
-    import waitress.task as tasks  # type: ignore[import-untyped]
 
-    class ErrorTask(tasks.ErrorTask):  # type: ignore[misc]
-        """Answers what is no HTTP as tRPC would."""
+    def __init__(
+        self, service: FakeService, host: str = "127.0.0.1", port: int = 0, *, max_connections: int | None = None
+    ) -> None:
+        try:
+            from waitress import create_server  # type: ignore[import-untyped]
+        except ImportError as missing:
+            raise StartupError("waitress is not installed: pip install 'chatarmin-os[server]'") from missing
+        if not 0 <= port < 2**16:  # getaddrinfo would take the remainder
+            raise _listen_error(host, port, "there is no such port")
+        self._service = service
+        self._connections = Connections(connection_limit() if max_connections is None else max_connections)
+        try:
+            self._sockets = listen(host, port, self._connections)
+        except OSError as error:
+            raise _listen_error(host, port, error.strerror or str(error)) from error
+        except UnicodeError as error:
+            raise _listen_error(host, port, "the name is invalid") from error
+        self._stop = _Stop(self._connections)
+        self._dispatchers: dict[int, Any] = {self._stop.fileno(): self._stop}
+        self._server = create_server(
+            self._application,
+            map=self._dispatchers,
+            sockets=self._sockets,
+            threads=THREADS,
+            connection_limit=2 * self._connections.limit + 100,  # never reached: `Connections` has the limit
+            max_request_body_size=4 * MAX_BODY_BYTES,  # the service itself refuses what is above a quarter of it
+            inbuf_overflow=_IN_MEMORY,
+            outbuf_overflow=_IN_MEMORY,
+            outbuf_high_watermark=_IN_MEMORY,
+            asyncore_use_poll=True,
+            log_socket_errors=False,
+            ident=None,
+            clear_untrusted_proxy_headers=True,
+        )
+        self._owner: int | None = None  # the thread that runs or closes it
+        self._lock = threading.RLock()  # a signal's handler may call stop and close
+        self._ended = threading.Event()
+        self.port: int = self._sockets[0].getsockname()[1]
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - these mean all addresses
+        self.url = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{self.port}{BASE}"
 
-        def execute(self) -> None:
-            error = cast("Any", self.request).error  # the stubs know another request
-            answer = refusal(_ERRORS.get(error.code, "BAD_REQUEST"), f"{error.reason}: {error.body}")
-            self.status = status_line(answer.status)
-            self.response_headers = list(answer.headers.items())
-            self.set_close_on_finish()
-            self.content_length = len(answer.body)
-            self.write(answer.body)
+    def run(self) -> None:
+        """Answer requests until `stop` or `close` is called, or KeyboardInterrupt or SystemExit is raised here.
 
-    class Parser(parsers.HTTPRequestParser):  # type: ignore[misc]
-        """Refuses what the parser below it fails over."""
+        It returns at once if it was closed before, or runs in another thread.
+        """
+        if self._become_owner():
+            self._run()
 
-        path = ""  # there is none where the first line is broken, and the log asks for it
+    def _run(self) -> None:
+        try:
+            with suppress(KeyboardInterrupt, SystemExit), _without_queue_warnings():
+                try:
+                    self._server.run()
+                except BaseException:  # of a signal's handler
+                    self.stop()
+                    self._server.run()  # returns at once, and has ended the threads
+                    raise
+        finally:
+            with self._lock:
+                for dispatcher in list(self._dispatchers.values()):
+                    dispatcher.close()
+            self._ended.set()
 
-        def parse_header(self, header_plus: bytes) -> None:
+    def _application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with self._connections.busy(environ) as connection:
             try:
-                super().parse_header(header_plus)
-            except ValueError as error:
-                raise parsers.ParsingError(str(error)) from None
+                return self._service(environ, start_response)
+            except ResponseLost:
+                connection.end()
+                response = refusal("SERVICE_UNAVAILABLE", "nobody receives this: the connection has ended")
+            except Exception:  # noqa: BLE001 - clients get an envelope, not the plain text of waitress
+                _log.exception("%s failed", environ.get("PATH_INFO"))
+                response = refusal("INTERNAL_SERVER_ERROR", "Internal server error: a defect of the fake")
+            start_response(status_line(response.status), list(response.headers.items()))
+            return [response.body]
 
-    class Channel(channels.HTTPChannel):  # type: ignore[misc]
-        """A connection."""
+    def stop(self) -> None:
+        """Let `run` return; may be called from any thread."""
+        with self._lock:
+            self._stop.request()
 
-        parser_class, error_task_class = Parser, ErrorTask
-        answers = 0
-        _phase: object = None
-        _phase_began = 0.0
+    def close(self) -> None:
+        """Listen no longer, and end all connections; wait for that if another thread runs the service."""
+        self.stop()
+        if self._become_owner():
+            self._run()  # returns at once, and has ended the threads
+        elif self._owner != threading.get_ident():  # or a signal's handler would wait for the thread it interrupts
+            self._ended.wait()
 
-        def service(self) -> None:
-            super().service()
-            self.answers += 1
-
-        def is_overdue(self, now: float, *, is_full: bool) -> bool:
-            """Return whether it has idled, or received or sent the same message, for too long.
-
-            The time of a whole message counts, so that bytes that trickle in do not prolong it.
-            """
-            is_sending = self.total_outbufs_len > 0
-            phase = (self.request, self.answers, is_sending, len(self.requests))
-            if phase != self._phase:
-                self._phase, self._phase_began = phase, now
-            if self.requests and not is_sending:
-                return False  # the answer is being made
-            is_idle = self.request is None and not is_sending
-            at_most = MAX_FULL_SECONDS if is_full else _MAX_IDLE_SECONDS if is_idle else _MAX_TRANSFER_SECONDS
-            return now - self._phase_began > at_most
-
-        def handle_error(self) -> None:
-            if isinstance(sys.exception(), OSError):
-                self.handle_close()  # no file for a large body: nobody can do more about it, or needs a traceback
-            else:
-                super().handle_error()
-
-    class Listener(servers.TcpWSGIServer):  # type: ignore[misc]
-        """Accepts connections, as many as there are file descriptors for."""
-
-        channel_class = Channel
-        logger = _server_log
-        _rests_until = 0.0
-
-        @property
-        def is_full(self) -> bool:
-            return bool(self.in_connection_overflow) or monotonic() < self._rests_until
-
-        def readable(self) -> bool:
-            return super().readable() and not self.is_full
-
-        def accept(self) -> Any:
-            try:
-                return super().accept()
-            except OSError:
-                # No file descriptor is left: the connection is still waiting, and would be reported again at once.
-                self._rests_until = monotonic() + REST_SECONDS
-                return None
-
-    return Listener
+    def _become_owner(self) -> bool:
+        """Return whether this thread is the first to run or close the server: it alone ends it."""
+        with self._lock:
+            if self._owner is not None:
+                return False
+            self._owner = threading.get_ident()
+            return True
 
 
-def connection_limit() -> int:
-    """Return how many connections there are file descriptors for; each takes one."""
+class _Stop:
+    """Ends waitress's loop from any thread; the loop treats it as one of its connections."""
+
+    accepting = False
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._receiver, self._sender = socket.socketpair()
+
+    def request(self) -> None:
+        with suppress(OSError):  # it is closed
+            self._sender.send(b"x")
+
+    def fileno(self) -> int:
+        return self._receiver.fileno()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> NoReturn:
+        self._connections.end_all()  # clients that still wait get no response
+        raise SystemExit
+
+    def close(self) -> None:
+        self._receiver.close()
+        self._sender.close()
+
+
+@contextmanager
+def _without_queue_warnings() -> Iterator[None]:
+    """Silence waitress's warnings of requests that wait for a thread: even the first one does, until threads start."""
+    log = logging.getLogger("waitress.queue")
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    log.addFilter(is_error)
     try:
-        import resource
-    except ImportError:  # pragma: no cover - Windows
-        return _MAX_CONNECTIONS
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with open(os.devnull, "rb") as lowest_free:  # noqa: PTH123 - its number is what counts
-        left = allowed - lowest_free.fileno() - _RESERVED_FILES
-    return _MAX_CONNECTIONS if allowed < 0 else min(_MAX_CONNECTIONS, max(left, _MIN_CONNECTIONS))
+        yield
+    finally:
+        log.removeFilter(is_error)
+
+
+def _listen_error(host: str, port: int, reason: str) -> StartupError:
+    return StartupError(f"cannot listen at {host}, port {port}: {reason}; try another host or port")
+
+
+@contextmanager
+def serve_fake(fakes: Mapping[str, FakeTransport] | None = None, *, port: int = 0, **settings: Any) -> Iterator[str]:
+    """Serve the fake on loopback while a test runs, and yield its base URL.
+
+    Args:
+        fakes: Fakes by the API keys that lead to them, for a test that arranges them.
+        port: The port; 0: any free one.
+        **settings: Those of `FakeService`.
+
+    Raises:
+        StartupError: waitress is not installed, or the port is in use.
+
+    Example:
+        >>> from chatarmin_os import ChatarminOS
+        >>> with serve_fake() as url, ChatarminOS("os_sk_test", base_url=url) as client:
+        ...     client.onboard(external_org_id="org_1", tier_code="free").link_status
+        'created'
+    """
+    server = Server(FakeService(fakes, **settings), port=port)
+    thread = threading.Thread(target=server.run, name="fake service")
+    thread.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        thread.join()

@@ -15,11 +15,11 @@ from chatarmin_os._unset import UNSET
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
-def parsed(text: str) -> Any:
-    """Return JSON with the numbers that JavaScript makes of it.
+def parse(text: str) -> Any:
+    """Return the value of JSON text, with the numbers of JavaScript.
 
     Raises:
-        ValueError: It is none, or nested without end.
+        ValueError: It is not JSON, or nested too deep.
     """
     return decode(_decoder, text)
 
@@ -30,28 +30,28 @@ def _number(text: str) -> float:
 
 
 def _constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 _decoder = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_constant)
 
 
-def plain(value: Any) -> Any:
-    """Return a value as `JSON.stringify` has it."""
+def to_json(value: Any) -> Any:
+    """Return a value as `JSON.stringify` would write it."""
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items() if inner is not UNSET}
+        return {key: to_json(inner) for key, inner in value.items() if inner is not UNSET}
     if isinstance(value, (list, tuple)):
-        return [None if inner is UNSET else plain(inner) for inner in value]
+        return [None if inner is UNSET else to_json(inner) for inner in value]
     if isinstance(value, datetime):
         return timestamp_text(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def unquoted(path: str) -> str:
-    """Return what `decodeURIComponent` returns.
+def decode_uri(path: str) -> str:
+    """Decode percent escapes as `decodeURIComponent` does.
 
     Raises:
-        ValueError: It refuses.
+        ValueError: An escape is malformed.
     """
     if _BAD_ESCAPE.search(path):
         raise ValueError("URI malformed")

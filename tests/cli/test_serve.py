@@ -50,7 +50,7 @@ def test_service_stops_at_a_signal_and_keeps_its_state(tmp_path: Path, number: s
     assert out == ""
     assert err.count("\n") == 1
     assert f"Fake service running. Inspect it at {url.removesuffix('api/v1')}; press Ctrl-C to stop." in err
-    assert KEY not in state.read_text()
+    assert KEY.encode() not in state.read_bytes()
     with _serving("--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert client.onboard(external_org_id="org_1").company_id == company.company_id
 
@@ -92,7 +92,9 @@ def test_invalid_state_file_is_one_line_and_unchanged(tmp_path: Path, capsys: py
 
     assert main(["serve", "--port", "0", "--state", str(state)]) == 2
 
-    assert capsys.readouterr().err.startswith(f"chatarmin-os: {state} is no state of the fake, and stays as it is")
+    assert capsys.readouterr().err.startswith(
+        f"chatarmin-os: {state} is not a state file of `chatarmin-os serve` and was left unchanged"
+    )
     assert state.read_text() == "precious"
 
 
@@ -321,7 +323,7 @@ def test_invalid_catalogue_is_one_line(
 
 CATALOGUE_SOURCES = {
     "missing-file": ("/nowhere/at/all", "No such file or directory"),
-    "endless-file": ("/dev/zero", "it is no regular file"),
+    "endless-file": ("/dev/zero", "it is not a regular file"),
     "folder": ("/", "Is a directory"),
     "missing-module": (
         "no_such_module_of_tests:catalogue",
@@ -371,6 +373,13 @@ def test_empty_excludes_catalogue(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "not allowed with argument --empty" in capsys.readouterr().err
 
 
+def _ids_in(state: Path) -> list[str]:
+    """Return the ids of the products in a state file."""
+    products = served.FakeService().products
+    served.StateFile(state, products).close()
+    return [product.id for product in products]
+
+
 def test_forget_deletes_kept_products(tmp_path: Path) -> None:
     """--forget takes an id of the control API or the page, or all; an unknown id is only reported."""
     state = tmp_path / "state.json"
@@ -379,13 +388,13 @@ def test_forget_deletes_kept_products(tmp_path: Path) -> None:
             ChatarminOS(key, base_url=url).onboard(external_org_id="org_1")
         process.send_signal(signal.SIGTERM)
         process.wait()
-    first, second, third = (row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"])
+    first, second, third = _ids_in(state)
 
     def kept(*options: str) -> tuple[list[str], str]:
         with _serving("--state", str(state), *options) as (process, _):
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate()
-        return [row["id"] for row in json.loads(state.read_text(encoding="utf-8"))["products"]], err
+        return _ids_in(state), err
 
     assert kept("--forget", second)[0] == [first, third]
     assert f"--forget: no product {second} in --state" in kept("--forget", second, "--forget", third)[1]
@@ -429,7 +438,7 @@ def test_signal_during_the_start_has_no_traceback(
 
     assert done.returncode == code
     assert (done.stdout, done.stderr) == ("", "")
-    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+    assert _ids_in(state) == []
 
 
 def _end(_: served.Server) -> None:
@@ -443,13 +452,13 @@ def test_forget_precedes_the_service(
     monkeypatch.setattr(served.Server, "run", _end)
     state = tmp_path / "state.json"
     products = served.FakeService().products
-    products.of({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
-    state.write_text("".join(products.state_text()), encoding="utf-8")
+    products.for_headers({"x-api-key": KEY}).answer("companies.create", "mutation", {"name": "a", "externalOrgId": "b"})
+    served.StateFile(state, products).close()
 
     options = ["serve", "--port", "0", "--state", str(state), "--forget", "0" * 16, "--forget", "all"]
     assert main(options) == 0
 
-    assert json.loads(state.read_text(encoding="utf-8"))["products"] == []
+    assert _ids_in(state) == []
     assert f"--forget: no product {'0' * 16} in --state" in capsys.readouterr().err
 
 
@@ -466,10 +475,10 @@ def test_kept_products_keep_their_catalogue(
     assert "--catalogue" not in capsys.readouterr().err
 
     for number, expected in ((1, "1 product keeps"), (2, "2 products keep")):
-        products.of({"x-api-key": f"{KEY}{number}"}).answer(
+        products.for_headers({"x-api-key": f"{KEY}{number}"}).answer(
             "companies.create", "mutation", {"name": "a", "externalOrgId": "b"}
         )
-        state.write_text("".join(products.state_text()), encoding="utf-8")
+        served.StateFile(state, products).close()
         assert main(options) == 0
         assert f"{state}: {expected} the catalogue in the file; --catalogue applies" in capsys.readouterr().err
 

@@ -270,11 +270,11 @@ INVALID_ARGUMENTS = {
     "folder-as-key-file": (("call", "tiers.list", "--api-key-file", "/"), "--api-key-file /: Is a directory"),
     "endless-key-file": (
         ("call", "tiers.list", "--api-key-file", "/dev/zero"),
-        "--api-key-file /dev/zero: it is no regular file; ",
+        "--api-key-file /dev/zero: it is not a regular file; ",
     ),
     "device-as-key-file": (
         ("call", "tiers.list", "--api-key-file", "/dev/null"),
-        "--api-key-file /dev/null: it is no regular file; ",
+        "--api-key-file /dev/null: it is not a regular file; ",
     ),
 }
 
@@ -585,7 +585,7 @@ def test_key_file_is_bounded(run: Callable[..., Output], tmp_path: Path) -> None
     with large.open("wb") as file:
         file.truncate(2**40)
 
-    for path, problem in ((pipe, "it is no regular file"), (large, "it is larger than 4,096 bytes")):
+    for path, problem in ((pipe, "it is not a regular file"), (large, "it is larger than 4,096 bytes")):
         output = run("call", "tiers.list", "--api-key-file", str(path))
         assert output.code == 2
         assert output.err.startswith(f"chatarmin-os: --api-key-file {path}: {problem}")

@@ -24,7 +24,7 @@ def main() -> None:
         [*pytest, "--collect-only", str(HERE / "test_scenarios.py")], capture_output=True, text=True, check=True
     )
     fakes = FakeServer()
-    trpc = TrpcServer(fakes.door)
+    trpc = TrpcServer(fakes.url)
     try:
         for scenario in (line for line in listed.stdout.splitlines() if "::" in line):
             where = {"OS_API_KEY": fakes.add(prepared_fake()), "OS_BASE_URL": trpc.urls["v11-superjson"]}

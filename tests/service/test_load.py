@@ -1,4 +1,4 @@
-"""Many clients at once: what they did adds up exactly."""
+"""Many clients at once: their changes add up exactly."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MUTATIONS = 2_000 if os.environ.get("CHATARMIN_FULL") else 250
 EVENTS, COMPANIES = MUTATIONS * 8 // 10, MUTATIONS // 10  # of each client; as many links of the companies
 
 
-def test_eight_clients_add_up() -> None:
-    """Usage, repeated keys, companies and links of eight clients are all there, and there once."""
+def test_changes_of_eight_clients_add_up() -> None:
+    """Usage, repeated keys, companies and links of eight clients are counted once each."""
     fake = FakeTransport(demo_catalogue())
     company = ChatarminOS(transport=fake).onboard(external_org_id="org_0", tier_code="enterprise").company_id
     assert company
@@ -28,14 +28,16 @@ def test_eight_clients_add_up() -> None:
     def act(number: int) -> None:
         with ChatarminOS(KEY, base_url=url, timeout=120) as client:
             for turn in range(EVENTS):
-                # Each key is sent by two clients: whoever is second counts nothing.
+                # Each key is sent by two clients, and counted for the first one.
                 key = f"event-{number // 2}-{turn}"
                 client.billing.track_usage(
                     company_id=company, feature_code="ai_credit", quantity=turn + 1, idempotency_key=key
                 )
             for turn in range(COMPANIES):
-                made = client.companies.create(name=f"Company {number} {turn}", external_org_id=f"org_{number}_{turn}")
-                client.links.create(company_id=made.id, external_org_id=f"second_{number}_{turn}")
+                created = client.companies.create(
+                    name=f"Company {number} {turn}", external_org_id=f"org_{number}_{turn}"
+                )
+                client.links.create(company_id=created.id, external_org_id=f"second_{number}_{turn}")
 
     with serve_fake({KEY: fake}) as url:
         with ThreadPoolExecutor(CLIENTS) as pool:

@@ -1,4 +1,4 @@
-"""Whatever comes, the service answers as tRPC does, never with a traceback, and goes on."""
+"""The service responds to any request as tRPC does, never with a traceback, and continues."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from asking import KEY, Reply, asked, is_envelope, query
+from requesting import KEY, Reply, is_envelope, query, send_to_application
 
 from chatarmin_os import PROCEDURES
 from chatarmin_os.server import FakeService, serve_fake
@@ -54,7 +54,7 @@ HEADERS: list[tuple[str, str]] = [
 
 
 class _Fuzz:
-    """Makes requests that are not quite right, always the same ones from a seed."""
+    """Creates requests that are slightly wrong, the same ones for a seed."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)  # noqa: S311 - nothing secret
@@ -99,7 +99,7 @@ class _Fuzz:
 
 
 def _contents(body: bytes, content_type: str) -> list[Any]:
-    """Return what an answer says of each call."""
+    """Return the envelope of each call in a response."""
     try:
         content = json.loads(body)
     except ValueError:  # one JSON document a line
@@ -110,8 +110,8 @@ def _contents(body: bytes, content_type: str) -> list[Any]:
     return content if isinstance(content, list) else [content]
 
 
-def _is_wrapped(envelope: Any) -> bool:
-    """Return whether it is an envelope as superjson writes it."""
+def _is_superjson_envelope(envelope: Any) -> bool:
+    """Return whether this is an envelope of superjson."""
     match envelope:
         case {"result": {"data": {"json": _, **_meta}}}:
             return True
@@ -122,20 +122,20 @@ def _is_wrapped(envelope: Any) -> bool:
     return False
 
 
-def _look_at(reply: Reply) -> int:
-    """Check an answer, and return its status."""
+def _check(reply: Reply) -> int:
+    """Check a response, and return its status."""
     assert b"Traceback" not in reply.body
     assert reply.status in {200, 204, 207} or 400 <= reply.status <= 503, reply
     if reply.status == 204 or not reply.body or reply.headers.get("content-type", "").startswith("text/html"):
         return reply.status
     for content in _contents(reply.body, reply.headers["content-type"]):
-        assert is_envelope(content) or _is_wrapped(content), reply.body[:500]
+        assert is_envelope(content) or _is_superjson_envelope(content), reply.body[:500]
     return reply.status
 
 
 @pytest.fixture
 def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fail where the service itself thinks that it has a defect."""
+    """Fail if the service logs a defect of its own."""
     with caplog.at_level(logging.WARNING):
         yield
     assert [record.getMessage() for record in caplog.records if record.name == "chatarmin_os"] == []
@@ -144,29 +144,29 @@ def _quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 @pytest.mark.usefixtures("_quiet")
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("version", [11, 10])
-def test_every_request_is_answered_as_trpc_does(version: Any, part: int) -> None:
-    """Odd paths, inputs, bodies and headers are refused by an envelope, and what follows is answered."""
+def test_odd_requests_get_envelopes(version: Any, part: int) -> None:
+    """Odd paths, inputs, bodies and headers are refused as by tRPC, and the next request works."""
     service, fuzz = FakeService(version=version), _Fuzz(part)
-    seen: dict[int, int] = {}
+    statuses: dict[int, int] = {}
     for _ in range(COUNT // PARTS // 2):
         method, target, headers, body = fuzz.request()
         raw = {"REQUEST_URI": target, "SERVER_PROTOCOL": "HTTP/1.1"}
         if not target.startswith("/"):
-            continue  # servers do not let it through
-        told = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
-        told["CONTENT_TYPE"] = told.pop("HTTP_CONTENT_TYPE", "")
-        reply = asked(service, method, "/", {"x-api-key": None}, body, environ={**told, **raw})
-        status = _look_at(reply)
-        seen[status] = seen.get(status, 0) + 1
+            continue  # servers refuse it
+        headers_ = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
+        headers_["CONTENT_TYPE"] = headers_.pop("HTTP_CONTENT_TYPE", "")
+        reply = send_to_application(service, method, "/", {"x-api-key": None}, body, environ={**headers_, **raw})
+        status = _check(reply)
+        statuses[status] = statuses.get(status, 0) + 1
 
-    assert query(lambda *given: asked(service, *given), "tiers.list").status == 200
-    assert len(seen) > 5, seen
+    assert query(lambda *given: send_to_application(service, *given), "tiers.list").status == 200
+    assert len(statuses) > 5, statuses
 
 
-def _answer_to(address: tuple[str, int], raw: bytes) -> bytes:
-    """Send bytes over a connection of their own, and return all that comes until it is closed or silent."""
+def _response_to(address: tuple[str, int], raw: bytes) -> bytes:
+    """Send bytes over a new connection, and return the response until the connection is closed."""
     pieces = []
-    # Where it is refused before all was read, the rest of it resets the connection.
+    # If the request is refused before all of it was read, its rest resets the connection.
     with socket.create_connection(address) as line, suppress(ConnectionError):
         line.sendall(raw)
         line.shutdown(socket.SHUT_WR)
@@ -175,8 +175,8 @@ def _answer_to(address: tuple[str, int], raw: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def test_what_is_hardly_http_is_answered_too() -> None:
-    """Over a socket, where heads are damaged as well: a status line, an envelope, and the next request is fine."""
+def test_damaged_http_gets_a_response() -> None:
+    """Over a socket, with damaged heads: a status line, an envelope or plain text, and the next request works."""
     fuzz = _Fuzz(99)
     with serve_fake() as url:
         host, _, port = urlsplit(url).netloc.partition(":")
@@ -189,7 +189,7 @@ def test_what_is_hardly_http_is_answered_too() -> None:
             if fuzz.random.random() < 0.5:
                 place = fuzz.random.randrange(len(whole))
                 whole = whole[:place] + fuzz.random.randbytes(fuzz.random.randrange(1, 9)) + whole[place + 1 :]
-            answer = _answer_to((host, int(port)), whole)
+            answer = _response_to((host, int(port)), whole)
             assert b"Traceback" not in answer
             assert not answer or answer.startswith(b"HTTP/1."), answer[:200]
 

@@ -51,8 +51,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def test_the_page_comes_out_of_a_zip_file(program: Path) -> None:
-    """With its script and style; the calls are answered as ever, from a snapshot too."""
+def test_page_is_served_from_a_zip_file(program: Path) -> None:
+    """With its script and style; calls work as usual, also from a snapshot."""
     command = [sys.executable, "-I", "-S", str(program), "serve", "--port", "0"]  # -S: nothing else that is installed
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own program
         assert process.stdout
@@ -71,8 +71,8 @@ def test_the_page_comes_out_of_a_zip_file(program: Path) -> None:
             process.send_signal(signal.SIGTERM)
 
 
-def test_commands_run_out_of_a_zip_file(program: Path) -> None:
-    """Whatever they import late."""
+def test_commands_run_from_a_zip_file(program: Path) -> None:
+    """Late imports included."""
     for arguments in (["quickstart", "--json"], ["completion", "bash"], ["--version"], ["recording", "--help"]):
         command = [sys.executable, "-I", "-S", "-W", "error", str(program), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
@@ -101,8 +101,8 @@ def _collect_data_files(package: str) -> list[tuple[str, str]]:
     return [(str(file), str(file.parent.relative_to(folder.parent))) for file in files]
 
 
-def test_a_program_of_pyinstaller_has_all_modules_and_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyInstaller finds the hook by its entry point; the hook takes along what no import statement shows."""
+def test_pyinstaller_hook_collects_modules_and_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyInstaller finds it by its entry point; it adds the modules that no import statement shows."""
     hooks = ModuleType("PyInstaller.utils.hooks")
     hooks.__dict__.update(collect_submodules=_collect_submodules, collect_data_files=_collect_data_files)
     for name in ("PyInstaller", "PyInstaller.utils"):

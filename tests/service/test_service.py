@@ -1,4 +1,4 @@
-"""The service answers whom it should, in the envelopes of tRPC, whatever serves it."""
+"""The service responds to allowed callers, in the envelopes of tRPC, behind any WSGI server."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
-from asking import KEY, UNSAID, WAYS, asked, mutate, opened, query, sent
 from flask import Flask
+from requesting import KEY, NO_KEY, WAYS, mutate, open_service, query, send_over_socket, send_to_application
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
@@ -21,19 +21,19 @@ from chatarmin_os import ApiError, ChatarminOS
 from chatarmin_os.fake import Catalogue, FakeTransport
 from chatarmin_os.server import FakeService, app, serve_fake
 from chatarmin_os.server import products as _products
-from chatarmin_os.server.app import LARGEST_BODY, AnswerLost
+from chatarmin_os.server.app import MAX_BODY_BYTES, ResponseLost
 from chatarmin_os.server.products import Products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from asking import Reply
+    from requesting import Reply
 
 
 @pytest.fixture(params=WAYS)
 def ask(request: pytest.FixtureRequest) -> Iterator[Callable[..., Reply]]:
-    """Yield what asks the service, as each server brings it what is asked."""
-    with opened(request.param) as ask:
+    """Yield a function that sends requests to the service, as each WSGI server passes them on."""
+    with open_service(request.param) as ask:
         yield ask
 
 
@@ -44,44 +44,44 @@ def ask(request: pytest.FixtureRequest) -> Iterator[Callable[..., Reply]]:
     "headers",
     [
         {"x-api-key": KEY},
-        {**UNSAID, "authorization": f"Bearer {KEY}"},
-        {**UNSAID, "authorization": f"bearer {KEY}"},
-        {**UNSAID, "authorization": f"BEARER   {KEY}"},
+        {**NO_KEY, "authorization": f"Bearer {KEY}"},
+        {**NO_KEY, "authorization": f"bearer {KEY}"},
+        {**NO_KEY, "authorization": f"BEARER   {KEY}"},
         {"x-api-key": KEY, "authorization": "Basic dXNlcjpwYXNz"},
         {"x-api-key": "other", "authorization": f"Bearer {KEY}"},
     ],
 )
-def test_a_key_is_taken_from_either_header(ask: Callable[..., Reply], headers: dict[str, str | None]) -> None:
-    """The scheme in any case; another scheme is not ours."""
+def test_api_key_is_accepted_in_either_header(ask: Callable[..., Reply], headers: dict[str, str | None]) -> None:
+    """The scheme in any case; other schemes are ignored."""
     reply = ask("GET", "/api/v1/tiers.list", headers)
 
     assert [tier["code"] for tier in reply.data] == ["free", "trial", "pro", "enterprise"]
 
 
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "message"),
     [
-        (UNSAID, "Missing API key: send Authorization: Bearer os_sk_... or x-api-key"),
+        (NO_KEY, "Missing API key: send Authorization: Bearer os_sk_... or x-api-key"),
         ({"x-api-key": ""}, "Missing API key"),
-        ({**UNSAID, "authorization": "Bearer"}, "Missing API key"),
-        ({**UNSAID, "authorization": "Bearer   "}, "Missing API key"),
-        ({**UNSAID, "authorization": KEY}, "Missing API key"),
-        ({"x-api-key": "sk_test_1"}, "Invalid API key: here any key does that begins with os_sk_"),
-        ({**UNSAID, "authorization": "Bearer OS_SK_1"}, "Invalid API key"),
+        ({**NO_KEY, "authorization": "Bearer"}, "Missing API key"),
+        ({**NO_KEY, "authorization": "Bearer   "}, "Missing API key"),
+        ({**NO_KEY, "authorization": KEY}, "Missing API key"),
+        ({"x-api-key": "sk_test_1"}, "Invalid API key: this local service accepts any key that begins with os_sk_"),
+        ({**NO_KEY, "authorization": "Bearer OS_SK_1"}, "Invalid API key"),
     ],
 )
-def test_other_keys_are_refused(ask: Callable[..., Reply], headers: dict[str, str | None], told: str) -> None:
-    """None, blank or of another service: the refusal says what is expected, and repeats nothing."""
+def test_other_api_keys_are_refused(ask: Callable[..., Reply], headers: dict[str, str | None], message: str) -> None:
+    """A missing, blank or foreign one: the message says which keys are accepted, and does not repeat it."""
     reply = ask("GET", "/api/v1/tiers.list", headers)
 
     assert reply.code == "UNAUTHORIZED"
-    assert reply.error["message"].startswith(told)
+    assert reply.error["message"].startswith(message)
     assert reply.error["data"]["path"] == "tiers.list"
     assert "sk_test_1" not in reply.error["message"]
 
 
-def test_each_key_has_a_state_of_its_own(ask: Callable[..., Reply]) -> None:
-    """What one does, the other does not see; both headers lead to the same."""
+def test_each_api_key_has_its_own_product(ask: Callable[..., Reply]) -> None:
+    """Changes of one do not show in another; both headers lead to the same."""
     mutate(ask, "companies.create", {"name": "Acme", "externalOrgId": "org_1"})
     linked = {"externalOrgId": "org_1"}
 
@@ -94,71 +94,73 @@ def test_each_key_has_a_state_of_its_own(ask: Callable[..., Reply]) -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, "os_sk_ab", "os_sk_" + "x" * 5000, "os_sk_ÿ€"])
-def test_a_name_does_not_show_the_key(key: str) -> None:
-    """At most its last four characters."""
+def test_product_name_does_not_show_the_key(key: str) -> None:
+    """It has the last four characters at most."""
     products = Products()
-    product = products.of({"x-api-key": key})
+    product = products.for_headers({"x-api-key": key})
 
     assert product.name == f"os_sk_…{key.removeprefix('os_sk_')[-4:]}"
-    assert key not in product.id + product.name + "".join(products.state_text())
+    assert key not in product.id + product.name
 
 
-def test_the_number_of_products_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up keys are refused, with a hint how to forget products, but for those whose product nobody changed."""
-    monkeypatch.setattr(_products, "_MOST_PRODUCTS", 2)
+def test_number_of_products_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New keys are refused with advice, unless an unchanged product can make space."""
+    monkeypatch.setattr(_products, "_MAX_PRODUCTS", 2)
     service = FakeService()
 
     def create(key: str) -> Reply:
         given = {"name": "Acme", "externalOrgId": key}
-        return mutate(lambda *request: asked(service, *request), "companies.create", given, x_api_key=key)
+        return mutate(lambda *request: send_to_application(service, *request), "companies.create", given, x_api_key=key)
 
     def look(key: str) -> Reply:
-        return asked(service, "GET", "/api/v1/tiers.list", {"x-api-key": key})
+        return send_to_application(service, "GET", "/api/v1/tiers.list", {"x-api-key": key})
 
     assert [look(f"os_sk_{number}").status for number in range(5)] == [200] * 5
     assert [create(key).status for key in ("os_sk_1", "os_sk_2", "os_sk_3")] == [200, 200, 429]
-    assert look("os_sk_4").error["message"].startswith("2 products are served already")
+    assert look("os_sk_4").error["message"].startswith("The service has 2 products")
     assert "forget" in look("os_sk_4").error["message"]
     assert [create(key).status for key in ("os_sk_1", "os_sk_2")] == [409, 409]
     assert len(list(service.products)) == 2
-    mutate(lambda *request: asked(service, *request), "forget", base="/__fake__", x_api_key="os_sk_1")
+    mutate(lambda *request: send_to_application(service, *request), "forget", base="/__fake__", x_api_key="os_sk_1")
     assert look("os_sk_4").status == 200
 
 
-def test_products_may_begin_empty() -> None:
+def test_products_can_begin_empty() -> None:
     """Without the demo catalogue."""
-    assert query(lambda *given: asked(FakeService(is_empty=True), *given), "tiers.list").data == []
+    assert query(lambda *given: send_to_application(FakeService(is_empty=True), *given), "tiers.list").data == []
 
 
-def test_what_is_made_at_the_same_time_is_made_once() -> None:
+def test_product_is_created_once() -> None:
     """Two first calls with one key get one product."""
     products = Products()
-    assert products._made(KEY) is products._made(KEY)
+    assert products.create(KEY) is products.create(KEY)
 
 
-def test_a_key_that_is_forgotten_leads_to_a_new_product() -> None:
-    """Whether it led to a fake of a test, or to nothing yet."""
+def test_forgotten_key_leads_to_a_new_product() -> None:
+    """Whether it led to a fake that was passed in, or to nothing yet."""
     products = Products({KEY: FakeTransport()})
-    given = products.of({"x-api-key": KEY})
+    given = products.for_headers({"x-api-key": KEY})
     for key in (KEY, "os_sk_never_seen"):
         products.forget(key)
 
-    assert products.of({"x-api-key": KEY}) is not given
-    assert list(products) == [products.of({"x-api-key": KEY})]
+    assert products.for_headers({"x-api-key": KEY}) is not given
+    assert list(products) == [products.for_headers({"x-api-key": KEY})]
 
 
-def test_products_may_begin_with_a_catalogue_of_ones_own() -> None:
-    """Given itself or by a function; every product has a copy of its own."""
+def test_products_can_begin_with_a_catalogue() -> None:
+    """Passed in itself or by a function; every product has its own copy."""
     catalogue = Catalogue()
     catalogue.add_tier("basic", name="Basic")
     for given in (catalogue, lambda: catalogue):
         service = FakeService(catalogue=given)
-        ask = lambda *request: asked(service, *request)  # noqa: E731, B023 - a partial of a new service
+        ask = lambda *request: send_to_application(service, *request)  # noqa: E731, B023 - a partial of a new service
         mutate(ask, "add_tier", {"code": "gold", "name": "Gold"}, base="/__fake__")
         assert [tier["code"] for tier in query(ask, "tiers.list").data] == ["basic", "gold"]
         assert [tier["code"] for tier in query(ask, "tiers.list", x_api_key="os_sk_2").data] == ["basic"]
     with serve_fake(catalogue=catalogue) as url:
-        assert query(lambda *request: sent(url, *request), "tiers.list").data == [{"code": "basic", "name": "Basic"}]
+        assert query(lambda *request: send_over_socket(url, *request), "tiers.list").data == [
+            {"code": "basic", "name": "Basic"}
+        ]
 
 
 # Other sites
@@ -169,42 +171,52 @@ def test_products_may_begin_with_a_catalogue_of_ones_own() -> None:
     ["localhost", "LOCALHOST:3001", "app.localhost:80", "127.0.0.1", "127.0.0.1:3001", "10.1.2.3:80", "[::1]:3001",
      "[fe80::1%25eth0]", "dev.example:3001", "Dev.Example"],
 )  # fmt: skip
-def test_its_own_names_are_let_in(host: str) -> None:
-    """Digits, localhost and what is below it, and names it was told."""
+def test_own_host_is_allowed(host: str) -> None:
+    """IP addresses, localhost and its subdomains, and names in `hosts`."""
     service = FakeService(hosts=["DEV.example"])
 
-    assert asked(service, "GET", "/api/v1/tiers.list", {"host": host}).status == 200
+    assert send_to_application(service, "GET", "/api/v1/tiers.list", {"host": host}).status == 200
     own = {"host": host, "origin": f"http://{host}"}
-    assert asked(service, "GET", "/api/v1/tiers.list", own).status == 200
+    assert send_to_application(service, "GET", "/api/v1/tiers.list", own).status == 200
 
 
-STRANGERS = ["evil.example", "evil.example:3001", "localhost.evil.example", "127.0.0.1.nip.io", "xlocalhost", "1.2.3"]
+FOREIGN_HOSTS = [
+    "evil.example",
+    "evil.example:3001",
+    "localhost.evil.example",
+    "127.0.0.1.nip.io",
+    "xlocalhost",
+    "1.2.3",
+]
 
 
-@pytest.mark.parametrize("host", [*STRANGERS, "[::1", "[x]", "", "user@evil.example"])
-def test_names_of_others_are_refused(host: str) -> None:
-    """A name that was pointed here, or none that can be: nothing runs, at no path."""
+@pytest.mark.parametrize("host", [*FOREIGN_HOSTS, "[::1", "[x]", "", "user@evil.example"])
+def test_foreign_host_is_refused(host: str) -> None:
+    """A foreign name that points here, or an invalid one: nothing is carried out, at any path."""
     service = FakeService()
     for target in ("/", "/api/v1/tiers.list", "/__fake__/products", "/elsewhere"):
-        reply = asked(service, "GET", target, {"host": host})
+        reply = send_to_application(service, "GET", target, {"host": host})
         assert (reply.status, reply.code) == (403, "FORBIDDEN")
-        assert "`--allow-host`" in reply.error["message"]
+        assert "is not allowed; add it with --allow-host" in reply.error["message"]
     assert list(service.products) == []
 
 
 @pytest.mark.parametrize(
     "origin",
     [
-        "null", "file://", "", "x", *(f"http://{host}" for host in STRANGERS), "http://[",
+        "null", "file://", "", "x", *(f"http://{host}" for host in FOREIGN_HOSTS), "http://[",
         "http://localhost:80, http://evil.example", "http://127.0.0.1:3001.evil.example", "http://evil.example@localhost",
         "http://localhost/.evil.example", "http://localhost#evil.example", "http://evil.example\\@localhost",
     ],
 )  # fmt: skip
-def test_pages_of_others_are_refused(origin: str) -> None:
-    """By the origin that the browser tells."""
+def test_foreign_origin_is_refused(origin: str) -> None:
+    """The browser sends the origin of its page."""
     service = FakeService()
     reply = mutate(
-        lambda *given: asked(service, *given), "companies.create", {"name": "a", "externalOrgId": "b"}, origin=origin
+        lambda *given: send_to_application(service, *given),
+        "companies.create",
+        {"name": "a", "externalOrgId": "b"},
+        origin=origin,
     )
 
     assert (reply.status, reply.code) == (403, "FORBIDDEN")
@@ -216,8 +228,8 @@ def test_pages_of_others_are_refused(origin: str) -> None:
     ["http://localhost:3001", "http://127.0.0.1:3001", "http://localhost:5173", "https://app.localhost",
      "http://127.9.8.7", "http://[::1]:3001", "HTTP://LOCALHOST"],
 )  # fmt: skip
-def test_pages_of_this_machine_are_let_in(ask: Callable[..., Reply], origin: str) -> None:
-    """The page itself, and applications under development, from whatever port."""
+def test_origin_on_this_machine_is_allowed(ask: Callable[..., Reply], origin: str) -> None:
+    """The page itself, and applications under development, at any port."""
     assert query(ask, "tiers.list", origin=origin).status == 200
 
 
@@ -246,42 +258,44 @@ def test_pages_of_this_machine_are_let_in(ask: Callable[..., Reply], origin: str
         ("http://localhost@evil.example", "localhost", False),
     ],
 )
-def test_a_page_elsewhere_must_be_of_the_host_that_it_asks(origin: str, host: str, *, is_own: bool) -> None:
-    """An Origin is let in if it is this machine's, or exactly the host and port that the request was sent to."""
+def test_other_origin_must_be_the_requested_host(origin: str, host: str, *, is_own: bool) -> None:
+    """An Origin is allowed on this machine, or if it equals host and port of the request."""
     service = FakeService(hosts=["dev.example"])
 
-    reply = asked(service, "GET", "/api/v1/tiers.list", {"host": host, "origin": origin})
+    reply = send_to_application(service, "GET", "/api/v1/tiers.list", {"host": host, "origin": origin})
 
     assert reply.status == (200 if is_own else 403)
-    assert is_own or "origin" in reply.error["message"]
+    assert is_own or "Origin" in reply.error["message"]
 
 
-def test_an_origin_without_a_host_must_be_of_this_machine() -> None:
-    """There is nothing to compare it with."""
+def test_origin_without_a_host_must_be_on_this_machine() -> None:
+    """There is no host to compare it with."""
     for origin, status in (("http://localhost", "401 Unauthorized"), ("http://10.0.0.9", "403 Forbidden")):
-        told: list[str] = []
+        lines: list[str] = []
         environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/tiers.list", "wsgi.input": BytesIO()}
-        FakeService()({**environ, "HTTP_ORIGIN": origin}, lambda line, _, told=told: told.append(line))
-        assert told == [status]
+        FakeService()({**environ, "HTTP_ORIGIN": origin}, lambda line, _, lines=lines: lines.append(line))
+        assert lines == [status]
 
 
-def test_hosts_are_told_over_a_socket_too() -> None:
-    """As a browser sends them after a name was pointed here."""
+def test_host_is_checked_over_a_socket() -> None:
+    """As a browser sends it for a name that points here."""
     with serve_fake(hosts=["dev.example"]) as url:
-        assert sent(url, "GET", "/api/v1/tiers.list", {"host": "dev.example:3001"}).status == 200
-        assert sent(url, "GET", "/api/v1/tiers.list", {"host": "evil.example:3001"}).code == "FORBIDDEN"
+        assert send_over_socket(url, "GET", "/api/v1/tiers.list", {"host": "dev.example:3001"}).status == 200
+        assert send_over_socket(url, "GET", "/api/v1/tiers.list", {"host": "evil.example:3001"}).code == "FORBIDDEN"
 
 
-def test_a_request_need_not_tell_its_host() -> None:
+def test_host_may_be_missing() -> None:
     """HTTP 1.0 has none."""
     assert (
-        asked(FakeService(), "GET", "/api/v1/tiers.list", {"host": None}, environ={"HTTP_HOST": "localhost"}).status
+        send_to_application(
+            FakeService(), "GET", "/api/v1/tiers.list", {"host": None}, environ={"HTTP_HOST": "localhost"}
+        ).status
         == 200
     )
-    told: list[str] = []
+    lines: list[str] = []
     environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/api/v1/tiers.list", "wsgi.input": BytesIO()}
-    FakeService()(environ, lambda status, _: told.append(status))  # type: ignore[arg-type]
-    assert told == ["401 Unauthorized"]
+    FakeService()(environ, lambda status, _: lines.append(status))  # type: ignore[arg-type]
+    assert lines == ["401 Unauthorized"]
 
 
 # Paths
@@ -289,22 +303,22 @@ def test_a_request_need_not_tell_its_host() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/api", "/api/v2/tiers.list", "/api/v1x", "/__fake__x", "/__init__.py", "/../_door.py", "/page/x", "*"],
+    ["/api", "/api/v2/tiers.list", "/api/v1x", "/__fake__x", "/__init__.py", "/../_control.py", "/page/x", "*"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
-def test_elsewhere_is_nothing(method: str, path: str) -> None:
-    """And the refusal says where the service is."""
-    reply = asked(FakeService(), method, "/", environ={"REQUEST_URI": path})
+def test_other_paths_are_not_found(method: str, path: str) -> None:
+    """The message says where the service is."""
+    reply = send_to_application(FakeService(), method, "/", environ={"REQUEST_URI": path})
 
     assert reply.code == "NOT_FOUND"
-    assert reply.error["message"] == "Nothing is here: the service is at /api/v1, its control door at /__fake__/"
+    assert reply.error["message"] == "Not found: the service is at /api/v1, its control API at /__fake__/"
 
 
 @pytest.mark.parametrize(
     "target", ["/api/v1", "/api/v1/", "/api/v1/no.such", "/__fake__", "/__fake__/no", "/__fake__/"]
 )
-def test_unknown_procedures_are_refused_as_trpc_does(ask: Callable[..., Reply], target: str) -> None:
-    """With the path that was asked for."""
+def test_unknown_procedure_is_refused_as_by_trpc(ask: Callable[..., Reply], target: str) -> None:
+    """The message has the path."""
     reply = ask("GET", target)
 
     path = target.removeprefix("/api/v1").removeprefix("/__fake__").strip("/")
@@ -312,12 +326,12 @@ def test_unknown_procedures_are_refused_as_trpc_does(ask: Callable[..., Reply], 
     assert reply.code == "NOT_FOUND"
 
 
-def test_the_page_is_served() -> None:
-    """To be read, and with a policy that lets nothing of others run in it or around it."""
+def test_page_is_served() -> None:
+    """With headers that keep foreign scripts and frames out."""
     kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
     for file in (Path(app.__file__).parent / "page").iterdir():
         path = "/" if file.name == "index.html" else f"/{file.name}"
-        reply = asked(FakeService(), "GET", path, UNSAID)
+        reply = send_to_application(FakeService(), "GET", path, NO_KEY)
         assert (reply.status, reply.body) == (200, file.read_bytes())
         assert reply.headers == {
             "content-type": f"{kinds[file.suffix]}; charset=utf-8",
@@ -328,35 +342,35 @@ def test_the_page_is_served() -> None:
         }
 
 
-def test_files_of_the_page_and_no_others_are_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """By their names, of the kinds a page is made of; HEAD tells the same without them."""
+def test_only_files_of_the_page_are_served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """By their names, of the types that a page has; HEAD returns the headers alone."""
     for name in ("index.html", "page.css", "page.js", "notes.txt", ".page.js.swp"):
         (tmp_path / name).write_text(name, encoding="utf-8")
     monkeypatch.setattr(app, "_PAGE", tmp_path)
     service = FakeService()
 
     for path, name in {"/": "index.html", "/page.css": "page.css", "/page.js?v=1": "page.js"}.items():
-        reply = asked(service, "GET", path, UNSAID)
-        head = asked(service, "HEAD", path, UNSAID)
+        reply = send_to_application(service, "GET", path, NO_KEY)
+        head = send_to_application(service, "HEAD", path, NO_KEY)
         assert (reply.status, reply.body) == (200, name.encode())
         assert head == (200, reply.headers, b"")
-        assert asked(service, "POST", path, UNSAID).code == "METHOD_NOT_SUPPORTED"
+        assert send_to_application(service, "POST", path, NO_KEY).code == "METHOD_NOT_SUPPORTED"
     for path in ("/index.html", "/notes.txt", "/.page.js.swp", "/x/../page.css"):
-        assert asked(service, "GET", path, UNSAID).code == "NOT_FOUND"
+        assert send_to_application(service, "GET", path, NO_KEY).code == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("target", ["/api/v1/tiers.list", "/api/v1/no.such", "/__fake__/products"])
-def test_head_is_answered_with_nothing(ask: Callable[..., Reply], target: str) -> None:
-    """As tRPC does."""
-    reply = ask("HEAD", target, UNSAID)
+def test_head_has_no_content(ask: Callable[..., Reply], target: str) -> None:
+    """As with tRPC."""
+    reply = ask("HEAD", target, NO_KEY)
 
     assert (reply.status, reply.body) == (204, b"")
     assert "content-length" not in reply.headers
 
 
-def test_a_refused_head_has_no_body() -> None:
-    """But the length it would have."""
-    reply = asked(FakeService(), "HEAD", "/", {"origin": "null"})
+def test_refused_head_has_no_body() -> None:
+    """It has the length of the body."""
+    reply = send_to_application(FakeService(), "HEAD", "/", {"origin": "null"})
 
     assert (reply.status, reply.body) == (403, b"")
     assert int(reply.headers["content-length"]) > 0
@@ -374,15 +388,15 @@ def test_a_refused_head_has_no_body() -> None:
         ("ftp://localhost/api/v1/tiers.list", 404),
     ],
 )
-def test_a_target_may_be_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, status: int) -> None:
-    """As proxies are sent it; what follows a # is not sent, and left out where it is."""
+def test_target_can_be_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str, status: int) -> None:
+    """As proxies receive it; a fragment is ignored."""
     monkeypatch.setattr(app, "_PAGE", tmp_path)  # where there is no page
     for name in ("REQUEST_URI", "RAW_URI"):
-        assert asked(FakeService(), "GET", "/", environ={name: target}).status == status
+        assert send_to_application(FakeService(), "GET", "/", environ={name: target}).status == status
 
 
-def test_a_part_of_an_application_may_be_the_service() -> None:
-    """Below a path of that application."""
+def test_service_can_be_mounted_in_an_application() -> None:
+    """Below one of its paths."""
     application = Flask("shop")
     application.wsgi_app = DispatcherMiddleware(application.wsgi_app, {"/below/it": FakeService()})  # type: ignore[method-assign]
     client = application.test_client()
@@ -392,8 +406,8 @@ def test_a_part_of_an_application_may_be_the_service() -> None:
     assert client.get("/elsewhere").status_code == 404
 
 
-def test_inputs_arrive_whatever_tells_the_target(ask: Callable[..., Reply]) -> None:
-    """Escapes are undone once, also where the server has undone those of the path."""
+def test_inputs_arrive_with_every_server(ask: Callable[..., Reply]) -> None:
+    """Escapes are decoded once, even if the server has decoded those of the path."""
     name = "Ünï %2C, +&=#/?\N{GRINNING FACE}"
     mutate(ask, "companies.create", {"name": name, "externalOrgId": name})
     by_query = query(ask, "companies.getByProductLink", {"externalOrgId": name})
@@ -407,11 +421,11 @@ def test_inputs_arrive_whatever_tells_the_target(ask: Callable[..., Reply]) -> N
 
 
 def _too_large() -> bytes:
-    return b'"' + b"x" * (LARGEST_BODY - 1) + b'"'
+    return b'"' + b"x" * (MAX_BODY_BYTES - 1) + b'"'
 
 
-def test_a_body_may_be_as_large_as_that(ask: Callable[..., Reply]) -> None:
-    """And no larger: one byte more is refused, call by call."""
+def test_body_of_the_maximal_size_is_accepted(ask: Callable[..., Reply]) -> None:
+    """With one byte more, each call is refused."""
     headers = {"content-type": "application/json"}
     fits = ask("POST", "/api/v1/companies.create", headers, _too_large()[:-2] + b'"')
     does_not = ask("POST", "/api/v1/companies.create", headers, _too_large())
@@ -421,8 +435,8 @@ def test_a_body_may_be_as_large_as_that(ask: Callable[..., Reply]) -> None:
 
 
 @pytest.mark.parametrize("length", ["0", "", "-1", "x", "5x", "²", "9" * 5000])
-def test_a_length_that_is_none_is_no_length(length: str) -> None:
-    """What a server lets through: nothing is read, or no more than there may be."""
+def test_invalid_content_length_is_ignored(length: str) -> None:
+    """If the server lets one through, nothing beyond the limit is read."""
     service = FakeService()
     body = BytesIO(b'{"name": "Acme", "externalOrgId": "org_1"}')
     environ: dict[str, Any] = {
@@ -433,15 +447,15 @@ def test_a_length_that_is_none_is_no_length(length: str) -> None:
         "HTTP_X_API_KEY": KEY,
         "wsgi.input": body,
     }
-    told: list[str] = []
-    service(environ, lambda status, _: told.append(status))  # type: ignore[arg-type]
+    lines: list[str] = []
+    service(environ, lambda status, _: lines.append(status))  # type: ignore[arg-type]
 
-    assert told == ["200 OK" if length == "9" * 5000 else "400 Bad Request"]
+    assert lines == ["200 OK" if length == "9" * 5000 else "400 Bad Request"]
 
 
 @pytest.mark.parametrize("way", ["wsgi", "socket"])
-def test_a_body_may_come_in_chunks(way: str) -> None:
-    """Its length is not told; it is limited all the same."""
+def test_chunked_body_is_accepted(way: str) -> None:
+    """Its length is unknown, and limited all the same."""
     body = b'{"name": "Acme", "externalOrgId": "org_1"}'
 
     def reply(body: bytes) -> int:
@@ -449,7 +463,7 @@ def test_a_body_may_come_in_chunks(way: str) -> None:
             environ = {"wsgi.input": BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": ""}
             service = FakeService()
             headers = {"content-type": "application/json"}
-            return asked(service, "POST", "/api/v1/companies.create", headers, environ=environ).status
+            return send_to_application(service, "POST", "/api/v1/companies.create", headers, environ=environ).status
         with serve_fake() as url:
             connection = HTTPConnection(urlsplit(url).netloc)
             pieces = (body[start : start + 100_000] for start in range(0, len(body), 100_000))
@@ -464,7 +478,7 @@ def test_a_body_may_come_in_chunks(way: str) -> None:
     assert reply(_too_large()) == 413
 
 
-def test_what_is_larger_than_the_server_reads_is_refused_before() -> None:
+def test_body_beyond_the_limit_of_the_server_is_refused() -> None:
     """By its length alone."""
     with serve_fake() as url:
         connection = HTTPConnection(urlsplit(url).netloc)
@@ -473,26 +487,26 @@ def test_what_is_larger_than_the_server_reads_is_refused_before() -> None:
         connection.endheaders()
         answer = connection.getresponse()
         assert answer.status == 413
-        assert b'"code": "PAYLOAD_TOO_LARGE"' in answer.read()
+        assert b"exceeds max_body" in answer.read()
         connection.close()
 
 
 # Settings
 
 
-def test_version_10_answers_as_that_does() -> None:
-    """A mutation that is asked for with GET is on no path."""
+def test_version_10_is_served() -> None:
+    """A mutation that is requested by GET has no path there."""
     service = FakeService(version=10)
-    reply = asked(service, "GET", "/api/v1/companies.create")
+    reply = send_to_application(service, "GET", "/api/v1/companies.create")
 
     assert (reply.status, reply.error["message"]) == (404, 'No "query"-procedure on path "companies.create"')
-    assert asked(service, "GET", "/api/v1/tiers.list").status == 200
+    assert send_to_application(service, "GET", "/api/v1/tiers.list").status == 200
 
 
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
-def test_a_transformer_may_be_set(transformer: Literal["json", "superjson"]) -> None:
-    """Then every answer is in it, whatever the request is in."""
-    ask = lambda *given: asked(FakeService(transformer=transformer), *given)  # noqa: E731 - a partial of a new service
+def test_transformer_can_be_set(transformer: Literal["json", "superjson"]) -> None:
+    """Every response uses it, however the request is written."""
+    ask = lambda *given: send_to_application(FakeService(transformer=transformer), *given)  # noqa: E731 - a partial of a new service
     answer = query(ask, "companies.getByProductLink", {"json": {"externalOrgId": "org_1"}})
 
     if transformer == "json":
@@ -501,30 +515,28 @@ def test_a_transformer_may_be_set(transformer: Literal["json", "superjson"]) -> 
         assert answer.data == {"json": None}
 
 
-def test_latency_is_waited_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before each request to the endpoint, and to nothing else."""
+def test_latency_delays_requests() -> None:
+    """Those to the endpoint, and no others."""
     waits: list[float] = []
-    monkeypatch.setattr("chatarmin_os.server.app.time.sleep", waits.append)
-    service = FakeService(latency=0.25)
+    service = FakeService(latency=0.25, sleep=waits.append)
     for target in ("/api/v1/tiers.list", "/api/v1/no.such", "/__fake__/products", "/elsewhere"):
-        asked(service, "GET", target)
+        send_to_application(service, "GET", target)
 
     assert waits == [0.25, 0.25]
 
 
-def test_some_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half of those are refused and nothing ran; half ran, and their answer is lost."""
-    monkeypatch.setattr("chatarmin_os.server.app.random", random.Random(7))  # noqa: S311 - nothing secret
-    service = FakeService(fail_rate=0.5)
-    came = {"answered": 0, "refused": 0, "lost": 0}
+def test_some_requests_fail() -> None:
+    """Half of these are refused before they are carried out; half are carried out, and their response is lost."""
+    service = FakeService(fail_rate=0.5, random=random.Random(7))  # noqa: S311 - nothing secret
+    outcomes = {"answered": 0, "refused": 0, "lost": 0}
     for number in range(400):
         given = {"name": f"Company {number}", "externalOrgId": f"org_{number}"}
         try:
-            reply = mutate(lambda *request: asked(service, *request), "companies.create", given)
-        except AnswerLost:
-            came["lost"] += 1
+            reply = mutate(lambda *request: send_to_application(service, *request), "companies.create", given)
+        except ResponseLost:
+            outcomes["lost"] += 1
         else:
-            came["answered" if reply.status == 200 else "refused"] += 1
+            outcomes["answered" if reply.status == 200 else "refused"] += 1
             assert reply.status == 200 or reply.code == "SERVICE_UNAVAILABLE"
     (product,) = service.products
     by_code: dict[str | None, int] = {}
@@ -532,34 +544,40 @@ def test_some_requests_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         code = call["error"]["code"] if call["error"] else None
         by_code[code] = by_code.get(code, 0) + 1
 
-    assert sum(came.values()) == 400
-    assert 160 < came["answered"] < 240
-    assert 70 < came["refused"] < 130
-    assert 70 < came["lost"] < 130
-    assert len(product.fake.service.state.companies) == came["answered"] + came["lost"]
-    assert by_code == {None: came["answered"], "SERVICE_UNAVAILABLE": came["refused"], "LOST": came["lost"]}
+    assert sum(outcomes.values()) == 400
+    assert 160 < outcomes["answered"] < 240
+    assert 70 < outcomes["refused"] < 130
+    assert 70 < outcomes["lost"] < 130
+    assert len(product.fake.service.state.companies) == outcomes["answered"] + outcomes["lost"]
+    assert by_code == {None: outcomes["answered"], "SERVICE_UNAVAILABLE": outcomes["refused"], "LOST": outcomes["lost"]}
 
 
-def test_all_requests_may_fail() -> None:
-    """But HEAD, which asks for nothing that could be lost."""
+def test_all_requests_can_fail() -> None:
+    """Except HEAD, which has no response that could be lost."""
     service = FakeService(fail_rate=1)
     for _ in range(20):
-        assert asked(service, "HEAD", "/api/v1/tiers.list").status == 204
-        with suppress(AnswerLost):
-            assert query(lambda *given: asked(service, *given), "tiers.list").code == "SERVICE_UNAVAILABLE"
+        assert send_to_application(service, "HEAD", "/api/v1/tiers.list").status == 204
+        with suppress(ResponseLost):
+            assert (
+                query(lambda *given: send_to_application(service, *given), "tiers.list").code == "SERVICE_UNAVAILABLE"
+            )
 
 
-def test_a_lost_answer_is_a_cut_connection() -> None:
-    """Where the fault is one of the fake's own too; the call ran where it was to run."""
+def test_lost_response_closes_the_connection() -> None:
+    """A failure that the fake injects does so too; the call was carried out if it was to be."""
     fake = FakeTransport()
     with serve_fake({KEY: fake}) as url:
-        mutate(lambda *given: sent(url, *given), "fail", {"error": "lost", "after": True}, base="/__fake__")
+        mutate(lambda *given: send_over_socket(url, *given), "fail", {"error": "lost", "after": True}, base="/__fake__")
         with pytest.raises((RemoteDisconnected, ConnectionResetError)):
-            mutate(lambda *given: sent(url, *given), "companies.create", {"name": "Acme", "externalOrgId": "org_1"})
-        (call,) = query(lambda *given: sent(url, *given), "calls", base="/__fake__").data
+            mutate(
+                lambda *given: send_over_socket(url, *given),
+                "companies.create",
+                {"name": "Acme", "externalOrgId": "org_1"},
+            )
+        (call,) = query(lambda *given: send_over_socket(url, *given), "calls", base="/__fake__").data
 
     assert len(fake.service.state.companies) == 1
-    assert call["error"] == {"code": "LOST", "message": "the answer was lost on purpose"}
+    assert call["error"] == {"code": "LOST", "message": "the connection was lost: injected by fake.fail()"}
     assert [one.path for one in fake.calls] == ["companies.create"]
 
 
@@ -575,16 +593,18 @@ def test_a_lost_answer_is_a_cut_connection() -> None:
         {"fakes": {"sk_1": FakeTransport()}}, {"fakes": {1: FakeTransport()}}, {"fakes": {KEY: None}},
     ],
 )  # fmt: skip
-def test_settings_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
-    """Each with a word on what is expected."""
-    with pytest.raises(ValueError, match=r"expected|begins with|blank|not together"):
+def test_invalid_settings_are_refused(settings: dict[str, Any]) -> None:
+    """The message has the expected value."""
+    with pytest.raises(ValueError, match=r"expected|begins with|blank|must not be given together"):
         FakeService(**settings)
 
 
-def test_a_defect_of_the_fake_is_told_as_one(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """As INTERNAL_SERVER_ERROR, in the answer and among the calls; what it was is in the log."""
+def test_defect_of_the_fake_is_an_internal_server_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the response and in the list of calls; the log has the traceback."""
     service = FakeService()
-    ask = lambda *given: asked(service, *given)  # noqa: E731 - a partial of a new service
+    ask = lambda *given: send_to_application(service, *given)  # noqa: E731 - a partial of a new service
 
     def broken(*_: Any) -> None:
         raise ZeroDivisionError
@@ -596,17 +616,17 @@ def test_a_defect_of_the_fake_is_told_as_one(monkeypatch: pytest.MonkeyPatch, ca
 
 
 @pytest.mark.parametrize("code", ["TIMEOUT", "BAD_GATEWAY", "CLIENT_CLOSED_REQUEST", "NO_SUCH_CODE"])
-def test_every_status_has_its_line(code: str) -> None:
-    """Also that of a code that nobody knows."""
+def test_every_code_has_a_status_line(code: str) -> None:
+    """Unknown ones, too."""
     fake = FakeTransport()
     fake.fail(error=ApiError.from_code(code))
 
-    assert query(lambda *given: asked(FakeService({KEY: fake}), *given), "tiers.list").code == code
+    assert query(lambda *given: send_to_application(FakeService({KEY: fake}), *given), "tiers.list").code == code
 
 
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
-def test_what_a_user_stores_comes_back_as_it_was(transformer: Literal["json", "superjson"]) -> None:
-    """Also where its keys are those of the service's own instants, which alone are dates to superjson."""
+def test_stored_values_come_back_unchanged(transformer: Literal["json", "superjson"]) -> None:
+    """Also if their keys are those of timestamps of the service, which alone are dates for superjson."""
     config = {"createdAt": "soon", "nested": [{"validUntil": "never"}]}
     until = datetime(2030, 1, 1, tzinfo=UTC)
     with serve_fake(transformer=transformer) as url, ChatarminOS(KEY, base_url=url) as client:
@@ -623,8 +643,8 @@ def test_what_a_user_stores_comes_back_as_it_was(transformer: Literal["json", "s
     assert found.created_at == until
 
 
-def test_werkzeug_reads_what_the_service_writes() -> None:
-    """A test client of another framework sees JSON."""
+def test_werkzeug_reads_the_response() -> None:
+    """A test client of another framework gets JSON."""
     answer = Client(FakeService()).get("/api/v1/tiers.list", headers={"x-api-key": KEY})
 
     assert answer.is_json

@@ -10,7 +10,7 @@ const LINKS = {
 };
 const METHODS = { query: "query", mutation: "mutate" };
 
-/** Return what a configuration is by its name. */
+/** Return a configuration by its name. */
 export function configurationOf(name) {
   const [version, link, transformer] = name.split("-");
   const known = { v10, v11 }[version];
@@ -30,8 +30,8 @@ export function configurationOf(name) {
 /**
  * Return {query, mutate}, each of (path, input, options), on a client of that configuration; `fetch` sees its requests.
  *
- * They call as application code does, `client.tiers.get.query(...)`, but where version 10 cannot: its client has a
- * property `links` of its own, so what is below the router of that name is called by path.
+ * They call as application code does, `client.tiers.get.query(...)`. Version 10 cannot do so below `links`, a property of
+ * its client, so those procedures are called by path.
  */
 export function clientOf({ trpc, is10, link, isSuperjson }, { url, headers, fetch }) {
   const transformer = isSuperjson ? superjson : undefined;

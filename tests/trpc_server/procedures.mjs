@@ -1,5 +1,5 @@
-// What the service's procedures take, as zod sees it. What a value must be beyond its type (not blank, above 0, known)
-// is the fake's to say: objects pass unknown keys on, so that it can refuse those too.
+// The inputs of the service's procedures, as schemas of zod. The fake checks all that goes beyond types (not blank,
+// above 0, known); objects pass unknown keys on, so that it can refuse those too.
 
 import { z } from "zod";
 
@@ -29,7 +29,7 @@ const overrides = z.record(
 
 /** Return the procedures by path: [kind, schema of the input, if there is any]. */
 export function procedures({ isSuperjson }) {
-  const instant = isSuperjson ? z.date() : isoText; // the TypeScript SDK takes a `new Date(...)` here, text elsewhere
+  const timestamp = isSuperjson ? z.date() : isoText; // here the TypeScript SDK accepts a `new Date(...)`, elsewhere text
   return {
     "companies.getByProductLink": ["query", object({ externalOrgId: text })],
     "companies.create": [
@@ -64,7 +64,7 @@ export function procedures({ isSuperjson }) {
         includedQuantity: limit.optional(),
         config: mapping.optional(),
         source: z.enum(["subscription", "manual", "trial", "api"]).optional(),
-        validUntil: instant.nullable().optional(), // null: no expiry
+        validUntil: timestamp.nullable().optional(), // null: no expiry
       }),
     ],
     "features.getAccessByExternalOrgId": ["query", object({ externalOrgId: text })],

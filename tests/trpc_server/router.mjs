@@ -1,13 +1,13 @@
-// The router, for either major version of tRPC: auth, input, and a fake that is asked for the answers.
+// The router, for either major version of tRPC: it checks key and input, and passes calls on to the fake.
 
 import { z } from "zod";
 
 import { procedures } from "./procedures.mjs";
 
-const INSTANTS = new Set(["createdAt", "validUntil"]);
-const CUSTOMERS_OWN = new Set(["configValues", "metadata"]);
+const TIMESTAMPS = new Set(["createdAt", "validUntil"]);
+const FREE_FORM = new Set(["configValues", "metadata"]);
 
-/** Return the router and its `createContext`; `ask` takes {key, path, kind, input} to the fake. */
+/** Return the router and its `createContext`; `ask` passes {key, path, kind, input} on to the fake. */
 export function serviceOf({ initTRPC, TRPCError }, { superjson, ask }) {
   // isDev would put stacks into errors.
   const t = initTRPC.create({ transformer: superjson, isDev: false, errorFormatter });
@@ -19,45 +19,45 @@ export function serviceOf({ initTRPC, TRPCError }, { superjson, ask }) {
     return next();
   });
 
-  function forwarded(path, [kind, schema]) {
-    const taking = schema ? procedure.input(schema) : procedure;
-    return taking[kind](async ({ ctx, input }) => {
+  function forward(path, [kind, schema]) {
+    const checked = schema ? procedure.input(schema) : procedure;
+    return checked[kind](async ({ ctx, input }) => {
       const { result, error } = await ask({ key: ctx.key, path, kind, input });
       if (error) {
-        const cause = Object.assign(new Error(error.message), { told: error.data });
+        const cause = Object.assign(new Error(error.message), { data: error.data });
         throw new TRPCError({ code: error.data.code, message: error.message, cause });
       }
       return superjson ? withDates(result.data) : result.data;
     });
   }
 
-  // Flat, with whole paths for keys, which both versions take: a router called `tiers` could not have the key `apply`
-  // in version 11.
+  // Flat, with whole paths as keys, which both versions accept: in version 11 a router called `tiers` cannot have the
+  // key `apply`.
   const routes = probes(procedure, TRPCError, superjson);
   for (const [path, declared] of Object.entries(procedures({ isSuperjson: Boolean(superjson) }))) {
-    routes[path] = forwarded(path, declared);
+    routes[path] = forward(path, declared);
   }
   return { router: t.router(routes), createContext: ({ req }) => ({ key: keyOf(req.headers) }) };
 }
 
-/** Add what a refusal tells besides code and message. */
+/** Add the data of a refusal to its code and message. */
 function errorFormatter({ shape, error }) {
-  return { ...shape, data: { ...shape.data, ...error.cause?.told } };
+  return { ...shape, data: { ...shape.data, ...error.cause?.data } };
 }
 
 function keyOf(headers) {
   return headers.authorization?.match(/^Bearer (.+)$/)?.[1] ?? headers["x-api-key"];
 }
 
-/** Return an answer with the service's own instants as the Dates they are in TypeScript. */
+/** Return a response with the service's timestamps as Dates, as in TypeScript. */
 function withDates(value, key) {
-  if (INSTANTS.has(key) && typeof value === "string") return new Date(value);
-  if (CUSTOMERS_OWN.has(key) || typeof value !== "object" || value === null) return value;
+  if (TIMESTAMPS.has(key) && typeof value === "string") return new Date(value);
+  if (FREE_FORM.has(key) || typeof value !== "object" || value === null) return value;
   if (Array.isArray(value)) return value.map((item) => withDates(item));
   return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withDates(inner, name)]));
 }
 
-/** Return procedures of no service: what the wire can carry, refuse and delay. */
+/** Return procedures that the service does not have: values, refusals and delays on the wire. */
 function probes(procedure, TRPCError, superjson) {
   const at = new Date("2025-01-02T03:04:05.678Z");
   return {

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from chatarmin_os import UNSET, ApiError, ConnectionFailed
 from chatarmin_os.trpc import superjson
-from chatarmin_os.trpc.server import Answer, Dialect, Procedure, Request, answered
+from chatarmin_os.trpc.server import Dialect, Procedure, Request, Response, respond
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -260,12 +260,12 @@ def _answer(
     *,
     version: Literal[10, 11] = 11,
     transformer: Literal["auto", "json", "superjson"] = "json",
-) -> Answer:
+) -> Response:
     headers = {"content-type": "application/json"} if headers is None else headers
-    return answered(Request(method, target, headers, body), _router(headers), Dialect(version, transformer))
+    return respond(Request(method, target, headers, body), _router(headers), Dialect(version, transformer))
 
 
-def _replayed(sample: dict[str, Any], transformer: Literal["auto", "json", "superjson"]) -> Answer:
+def _replayed(sample: dict[str, Any], transformer: Literal["auto", "json", "superjson"]) -> Response:
     """Return the answer to the request of a sample."""
     body: bytes | None = base64.b64decode(sample.get("body_base64", "")) or sample.get("body", "").encode()
     return _answer(
@@ -373,7 +373,7 @@ def _with_free_texts(content: Any, expected: Any) -> Any:
     return freed
 
 
-def _assert_same(answer: Answer, sample: dict[str, Any]) -> None:
+def _assert_same(answer: Response, sample: dict[str, Any]) -> None:
     headers = {name: answer.headers[name] for name in ("content-type", "vary", "allow") if name in answer.headers}
     expected = _content(sample["answer"], sample)
     content = _content(answer.body, sample)
@@ -457,7 +457,7 @@ def test_an_output_that_cannot_be_written_is_one_error_of_the_whole(
     streaming = {"trpc-accept": "application/jsonl", "trpc-batch-mode": "stream"}
 
     answers = [
-        answered(Request("GET", "a,b?batch=1&input={}", headers, b""), find, Dialect(version, transformer))
+        respond(Request("GET", "a,b?batch=1&input={}", headers, b""), find, Dialect(version, transformer))
         for headers in ({}, streaming)
     ]
 
@@ -487,7 +487,7 @@ def test_an_answer_that_is_to_be_lost_is_lost() -> None:
     find = {"lost": Procedure("query", lose), "fine": Procedure("query", lambda _: 1)}.get
 
     with pytest.raises(ConnectionFailed):
-        answered(Request("GET", "fine,lost?batch=1", {}, b""), find, Dialect())
+        respond(Request("GET", "fine,lost?batch=1", {}, b""), find, Dialect())
 
 
 @pytest.mark.parametrize(
@@ -585,7 +585,7 @@ def test_an_input_can_be_read_again() -> None:
     find = {"twice": Procedure("query", lambda read: [read(), read()])}.get
     zero = json.dumps({"json": {"n": "-0"}, "meta": {"values": {"n": ["number"]}}})
 
-    answer = answered(Request("GET", f"twice?input={quote(zero)}", {}, b""), find, Dialect(11, "superjson"))
+    answer = respond(Request("GET", f"twice?input={quote(zero)}", {}, b""), find, Dialect(11, "superjson"))
 
     assert json.loads(answer.body)["result"]["data"]["json"] == [{"n": 0}, {"n": 0}]
 
@@ -602,7 +602,7 @@ def test_a_refusal_may_carry_data_of_its_own() -> None:
     def refuse(_: Callable[[], Any]) -> Any:
         raise ApiError("full", code="CONFLICT", http_status=423, data={"reason": "full", "gone": UNSET})
 
-    answer = answered(Request("GET", "a", {}, b""), {"a": Procedure("query", refuse)}.get, Dialect())
+    answer = respond(Request("GET", "a", {}, b""), {"a": Procedure("query", refuse)}.get, Dialect())
 
     assert answer.status == 423
     assert json.loads(answer.body)["error"]["data"] == {
@@ -616,7 +616,7 @@ def test_a_refusal_may_carry_data_of_its_own() -> None:
 # Whatever comes
 
 
-def _envelopes(answer: Answer) -> tuple[list[dict[str, Any]], bool]:
+def _envelopes(answer: Response) -> tuple[list[dict[str, Any]], bool]:
     """Return the envelopes of an answer, having seen that there is nothing else in it, and whether it is a stream."""
     content = json.loads(answer.body.decode("ascii"), parse_constant=_no_constant)
     if isinstance(content, dict) and "json" in content:  # a stream in superjson
@@ -645,11 +645,11 @@ def _no_constant(name: str) -> Any:
 
 
 def _assert_answered(request: Request, dialect: Dialect) -> None:
-    answer = answered(request, _router(request.headers), dialect)
+    answer = respond(request, _router(request.headers), dialect)
 
     assert answer.headers.keys() <= {"content-type", "vary", "allow"}
     if request.method == "HEAD":
-        assert answer == Answer(204, b"", {})
+        assert answer == Response(204, b"", {})
         return
     envelopes, is_stream = _envelopes(answer)
     statuses = {200 if "result" in one else _error(one)["data"]["httpStatus"] for one in envelopes}

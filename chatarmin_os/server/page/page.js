@@ -1,8 +1,8 @@
-// The page of the fake: what it knows, live, and the handles that people need. What is shown of data is text, never HTML.
+// The page of the local service: its data, live, and its test controls. Data is shown as text, never as HTML.
 
-const EVERY = 1000; // milliseconds between two looks
-const EVERY_HIDDEN = 3000;
-const LONGEST_JSON = 20_000;
+const POLL_MS = 1000;
+const HIDDEN_POLL_MS = 3000;
+const MAX_JSON_CHARACTERS = 20_000;
 const $ = (id) => document.getElementById(id);
 
 const page = { products: null, product: null, wanted: null, isMissing: false, version: null, view: null, isPaused: false, shownCalls: null, paths: new Set() };
@@ -10,15 +10,15 @@ const page = { products: null, product: null, wanted: null, isMissing: false, ve
 // Building and updating nodes
 
 /** Return a new element: `make("p.quiet", "text", node)`. */
-function make(what, ...children) {
-  const [tag, ...classes] = what.split(".");
+function make(selector, ...children) {
+  const [tag, ...classes] = selector.split(".");
   const node = document.createElement(tag);
   node.className = classes.join(" ");
   node.append(...children.filter((child) => child !== null && child !== undefined));
   return node;
 }
 
-/** Return a button that does something; while it does, it cannot be pressed again. */
+/** Return a button that runs an action; it is disabled while the action runs. */
 function button(text, action, classes = "") {
   const node = make(`button.small${classes}`, text);
   node.type = "button";
@@ -30,7 +30,7 @@ function button(text, action, classes = "") {
   return node;
 }
 
-/** Let `list` hold one node for each item, in their order; nodes stay, so that what is open or has the focus does too. */
+/** Show one node for each item, in their order; nodes that exist stay, with their focus and whether they are open. */
 function show(list, items, keyOf, create, update) {
   list.shown ??= new Map();
   const keys = new Set(items.map(keyOf));
@@ -45,12 +45,12 @@ function show(list, items, keyOf, create, update) {
     const key = keyOf(item);
     let kept = list.shown.get(key);
     if (!kept) {
-      kept = { node: create(item), told: null };
+      kept = { node: create(item), content: null };
       list.shown.set(key, kept);
     }
-    const told = JSON.stringify(item);
-    if (told !== kept.told) {
-      kept.told = told;
+    const content = JSON.stringify(item);
+    if (content !== kept.content) {
+      kept.content = content;
       update(kept.node, item);
     }
     if (kept.node === next) next = next.nextElementSibling;
@@ -58,24 +58,24 @@ function show(list, items, keyOf, create, update) {
   }
 }
 
-/** Let a select offer these values, and keep what is chosen. */
+/** Offer these values in a select, and keep the chosen one. */
 function offer(select, options) {
-  const told = JSON.stringify(options);
-  if (select.told === told) return;
-  select.told = told;
+  const offered = JSON.stringify(options);
+  if (select.offered === offered) return;
+  select.offered = offered;
   const chosen = select.value;
   select.replaceChildren(...options.map(([value, text]) => Object.assign(make("option", text), { value })));
   if (options.some(([value]) => value === chosen)) select.value = chosen;
 }
 
-function tell(text, isBad = false) {
+function announce(text, isBad = false) {
   $("status").textContent = text;
   $("status").classList.toggle("bad", isBad);
 }
 
 function json(value) {
   const text = JSON.stringify(value, null, 2) ?? "nothing";
-  return text.length > LONGEST_JSON ? `${text.slice(0, LONGEST_JSON)}\n… and ${text.length - LONGEST_JSON} characters more` : text;
+  return text.length > MAX_JSON_CHARACTERS ? `${text.slice(0, MAX_JSON_CHARACTERS)}\n… and ${text.length - MAX_JSON_CHARACTERS} characters more` : text;
 }
 
 function money(minor, currency) {
@@ -91,7 +91,7 @@ function money(minor, currency) {
 const amount = (number) => new Intl.NumberFormat(undefined, { maximumFractionDigits: 6 }).format(number);
 const moment = (text) => new Date(text).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
-// The door
+// The control API
 
 class Refused extends Error {}
 
@@ -106,18 +106,18 @@ async function ask(name, input, { isMutation = false, product = page.product } =
   return answer.result.data;
 }
 
-/** Use a handle, say what came of it, and look again. */
+/** Use a test control, announce the result, and refresh. */
 async function act(name, input, done, product = page.product) {
-  let told = done;
+  let message = done;
   let isBad = false;
   try {
     await ask(name, input, { isMutation: true, product });
   } catch (error) {
-    told = error instanceof Refused ? error.message : "The service does not answer.";
+    message = error instanceof Refused ? error.message : "The service does not respond.";
     isBad = true;
   }
-  tell(product === page.product ? told : `${keyOf(product)}: ${told}`, isBad);
-  await look();
+  announce(product === page.product ? message : `${keyOf(product)}: ${message}`, isBad);
+  await refresh();
 }
 
 // Companies
@@ -129,7 +129,7 @@ function createCompany(company) {
   const select = make("select");
   const apply = button("Apply", () => {
     const tier = select.selectedOptions[0]?.textContent ?? "";
-    return act("call", { path: "tiers.apply", input: { companyId: company.id, tierCode: select.value } }, `${tier} is applied.`);
+    return act("call", { path: "tiers.apply", input: { companyId: company.id, tierCode: select.value } }, `Applied the tier ${tier}.`);
   });
   const label = make("label", "Tier ");
   label.append(select);
@@ -158,17 +158,17 @@ function updateCompany(node, { company, tiers, now }) {
       ["Contacts", company.contacts.map(contactText).join(", ")],
     ].flatMap(([name, value]) => (value ? [make("dt", name), make("dd", value)] : [])),
   );
-  const isUntouched = !select.told;
+  const isUntouched = !select.offered;
   offer(select, tiers.map((tier) => [tier.code, tier.name]));
   if (isUntouched && company.tier) select.value = company.tier.code;
 }
 
 function contactText(contact) {
-  const told = [contact.name, contact.role, contact.isPrimary && "primary"].filter(Boolean).join(", ");
-  return told ? `${contact.email} (${told})` : contact.email;
+  const details = [contact.name, contact.role, contact.isPrimary && "primary"].filter(Boolean).join(", ");
+  return details ? `${contact.email} (${details})` : contact.email;
 }
 
-/** Return what a company may use of a feature: each state by a word, and not by its colour alone. */
+/** Return a company's access to a feature; each state has a word, not only a colour. */
 function featureLine(feature, now) {
   const { currentUsage: usage, quantityLimit: limit } = feature;
   const isExpired = feature.validUntil && new Date(feature.validUntil) <= new Date(now);
@@ -200,10 +200,10 @@ function featureLine(feature, now) {
     }
     bar.setAttribute("role", "meter");
   }
-  const line = make("div.feature", make("span.what", feature.featureName, " "), bar, make("span.amount", text, tag && text ? " " : "", tag));
+  const line = make("div.feature", make("span.label", feature.featureName, " "), bar, make("span.amount", text, tag && text ? " " : "", tag));
   line.classList.toggle("off", !feature.isEnabled);
-  const told = [feature.featureCode, feature.source && `from ${feature.source}`, feature.validUntil && `until ${moment(feature.validUntil)}`];
-  line.title = told.filter(Boolean).join(", ");
+  const details = [feature.featureCode, feature.source && `from ${feature.source}`, feature.validUntil && `until ${moment(feature.validUntil)}`];
+  line.title = details.filter(Boolean).join(", ");
   return line;
 }
 
@@ -245,7 +245,7 @@ function updateSubscription(node, subscription) {
     make("div.none", [company ? company.name : "of no company yet", tierCode, subscription.priceIds.join(", ")].filter(Boolean).join(" · ")),
   );
   const [renew, cancel] = node.parts.buttons;
-  renew.hidden = !isActive || !company; // without a company there is no usage to set back
+  renew.hidden = !isActive || !company; // without a company there is no usage to reset
   cancel.hidden = !isActive;
 }
 
@@ -253,19 +253,19 @@ function updateSubscription(node, subscription) {
 
 function createCall(call) {
   const node = make(`details.card.call${call.error ? ".bad" : ""}`);
-  const brief = call.error ? `${call.error.code}: ${call.error.message}` : short(call.input);
+  const brief = call.error ? `${call.error.code}: ${call.error.message}` : summarize(call.input);
   node.append(make("summary", make("span.number", `${call.number}`), make("span.path", call.path), make("span.brief", brief), make("span.ms", `${call.ms.toFixed(2)} ms`)));
-  // What is inside is made when somebody looks: there may be much of it.
+  // The content may be large, so it is created when the call is opened.
   node.addEventListener("toggle", () => {
     if (!node.open || node.children.length > 1) return;
-    const result = call.error ? ["Error", call.error] : ["Answer", call.answer];
+    const result = call.error ? ["Error", call.error] : ["Response", call.answer];
     const blocks = [["Input", call.input], result].flatMap(([name, value]) => [make("h3", name), make("pre", make("code", json(value)))]);
     node.append(make("div.inside", make("p.none", `${call.kind} at ${new Date(call.at).toLocaleString()}`), ...blocks));
   });
   return node;
 }
 
-function short(input) {
+function summarize(input) {
   if (input === null || typeof input !== "object") return "";
   const text = Object.entries(input).map(([name, value]) => `${name}: ${typeof value === "object" ? "…" : value}`).join(", ");
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
@@ -279,12 +279,12 @@ function showCalls() {
 }
 
 function faultText(fault) {
-  const what = fault.times === 1 ? "The next call" : `The next ${fault.times} calls`;
-  const how = fault.error === "lost" ? "gets no answer" : `fails with ${fault.error}`;
-  return `${what}${fault.path ? ` of ${fault.path}` : ""} ${fault.times === 1 ? how : how.replace("gets", "get").replace("fails", "fail")}${fault.after ? ", after it ran" : ""}.`;
+  const subject = fault.times === 1 ? "The next call" : `The next ${fault.times} calls`;
+  const effect = fault.error === "lost" ? "gets no response" : `fails with ${fault.error}`;
+  return `${subject}${fault.path ? ` of ${fault.path}` : ""} ${fault.times === 1 ? effect : effect.replace("gets", "get").replace("fails", "fail")}${fault.after ? ", after it was carried out" : ""}.`;
 }
 
-// The whole
+// The whole page
 
 function render(view) {
   page.view = view;
@@ -318,23 +318,23 @@ function render(view) {
   }
 }
 
-/** Return an instant without what changes all the time, so that a card is not drawn again for it. */
+/** Return a timestamp rounded to its minute, so that a card is not drawn again each second. */
 const minute = (text) => `${text.slice(0, 16)}:59.999Z`;
 
-let looking = null;
+let refreshing = null;
 let timer = null;
 
-/** Look at what has happened; one look at a time. */
-function look() {
-  looking ??= lookOnce().finally(() => {
-    looking = null;
+/** Refresh the page; one refresh at a time. */
+function refresh() {
+  refreshing ??= refreshOnce().finally(() => {
+    refreshing = null;
     clearTimeout(timer);
-    timer = setTimeout(look, document.hidden ? EVERY_HIDDEN : EVERY);
+    timer = setTimeout(refresh, document.hidden ? HIDDEN_POLL_MS : POLL_MS);
   });
-  return looking;
+  return refreshing;
 }
 
-async function lookOnce() {
+async function refreshOnce() {
   try {
     choose(await ask("products"));
     const product = page.product;
@@ -349,18 +349,18 @@ async function lookOnce() {
     $("gone").hidden = true;
   } catch (error) {
     page.version = null; // another service may answer next
-    if (error instanceof Refused) tell(error.message, true);
+    if (error instanceof Refused) announce(error.message, true);
     else $("gone").hidden = false;
   }
 }
 
-/** Offer the products, and take the one that the address names; where it names none, the one that is shown, or the first. */
+/** Offer the products, and choose the one in the address; if there is none, the one that is shown, or the first. */
 function choose(products) {
   page.products = products;
   const wanted = new URLSearchParams(location.hash.slice(1)).get("product") ?? page.wanted ?? products[0]?.id ?? null;
   page.wanted = wanted;
   const chosen = products.find((product) => product.id === wanted);
-  // Another product than the one that was looked at is never taken instead: what people press would befall it.
+  // If the product that was shown is missing, no other one is chosen: a click must not change it.
   page.isMissing = wanted !== null && !chosen;
   const options = products.map((product) => [product.id, product.key]);
   offer($("product"), page.isMissing ? [["", "choose one"], ...options] : options);
@@ -378,7 +378,7 @@ function choose(products) {
   document.body.classList.toggle("idle", !page.product);
 }
 
-/** Show nothing of a product any more, until there is something of the next one to show. */
+/** Remove the data of a product until the data of the next one is there. */
 function forget() {
   page.version = page.view = page.shownCalls = null;
   page.paths.clear();
@@ -391,30 +391,30 @@ function forget() {
   }
 }
 
-/** Return what a product is called. */
+/** Return the name of a product. */
 function keyOf(id) {
   return page.products.find((product) => product.id === id)?.key ?? "another product";
 }
 
-// What people do
+// Controls
 
-/** Look at once, for something else than before. */
-async function lookAnew() {
-  await looking;
+/** Refresh at once, for another product or search. */
+async function refreshNow() {
+  await refreshing;
   page.version = null;
-  await look();
+  await refresh();
 }
 
 $("product").addEventListener("change", () => {
   location.hash = new URLSearchParams({ product: $("product").value });
-  choose(page.products); // and not after the next look: what is pressed from now on is about the one that is named
+  choose(page.products); // at once: from now on, a click is about the chosen product
 });
 window.addEventListener("hashchange", () => {
   if (page.products) choose(page.products);
-  lookAnew();
+  refreshNow();
 });
-document.addEventListener("visibilitychange", look);
-$("search").addEventListener("input", lookAnew);
+document.addEventListener("visibilitychange", refresh);
+$("search").addEventListener("input", refreshNow);
 $("filter").addEventListener("input", showCalls);
 
 $("pause").addEventListener("click", () => {
@@ -428,22 +428,22 @@ $("pause").addEventListener("click", () => {
 
 for (const node of document.querySelectorAll("[data-advance]")) {
   const days = Number(node.dataset.advance);
-  node.addEventListener("click", () => act("advance", { days }, `The clock is ${days === 1 ? "a day" : `${days} days`} further.`));
+  node.addEventListener("click", () => act("advance", { days }, `The clock moved forward by ${days === 1 ? "a day" : `${days} days`}.`));
 }
 
 $("checkout").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const product = page.product; // while the tier is asked for, another one may be chosen
+  const product = page.product; // another one may be chosen during the request
   const code = $("checkout-tier").value;
   try {
     const tier = await ask("call", { path: "tiers.get", input: { tierCode: code } }, { isMutation: true, product });
     await act("stripe.add_checkout_session", { price_ids: tier.stripePriceIds, complete: false }, `A checkout of ${tier.name} is open.`, product);
   } catch (error) {
-    tell(error.message, true);
+    announce(error.message, true);
   }
 });
 
-/** Show a dialog about the product that is shown now: whatever happens meanwhile, what is pressed in it is about this one. */
+/** Open a dialog about the product that is shown now; its buttons are about this one, whichever is chosen later. */
 function open(dialog) {
   dialog.product = page.product;
   for (const node of dialog.querySelectorAll(".which")) node.textContent = keyOf(page.product);
@@ -471,12 +471,12 @@ $("reset").addEventListener("click", () => {
 $("reset-form").addEventListener("submit", (event) => {
   const product = $("reset-dialog").product;
   if (event.submitter?.value !== "forget") {
-    act("reset", {}, "Everything but features and tiers is forgotten.", product);
+    act("reset", {}, "Deleted everything but features and tiers.", product);
     return;
   }
-  page.wanted = null; // nobody looks for it any more
+  page.wanted = null;
   history.replaceState(null, "", location.pathname);
-  act("forget", {}, "The product is forgotten.", product);
+  act("forget", {}, "Forgot the product.", product);
 });
 
 for (const node of document.querySelectorAll("[data-close]")) {
@@ -493,4 +493,4 @@ client.onboard(external_org_id="org_1", tier_code="free")`;
 $("example-typescript").textContent = `const links = [httpBatchLink({ url: "${base}", headers: { authorization: "Bearer os_sk_test" } })];
 await createTRPCUntypedClient({ links }).mutation("onboard", { externalOrgId: "org_1", tierCode: "free" });`;
 
-look();
+refresh();

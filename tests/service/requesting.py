@@ -1,4 +1,4 @@
-"""Requests to the service as others than our clients send them: to the application itself, and over a socket."""
+"""Requests to the service without a client: to the WSGI application, and over a socket."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 KEY = "os_sk_live_of_the_tests"
-UNSAID: dict[str, str | None] = {"x-api-key": None}
+NO_KEY: dict[str, str | None] = {"x-api-key": None}
 """Headers of a request without an API key."""
 
 
 class Reply(NamedTuple):
-    """What came back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -38,13 +38,13 @@ class Reply(NamedTuple):
 
     @property
     def data(self) -> Any:
-        """What the call returned."""
+        """The result of the call."""
         assert self.status == 200, self.body
         return self.content["result"]["data"]
 
     @property
     def error(self) -> dict[str, Any]:
-        """What the refusal says."""
+        """The error of the call."""
         error: dict[str, Any] = self.content["error"]
         assert is_envelope(self.content), self.content
         assert self.status == error["data"]["httpStatus"]
@@ -56,7 +56,7 @@ class Reply(NamedTuple):
 
 
 def is_envelope(content: Any) -> bool:
-    """Return whether content is what tRPC 11 answers a call with."""
+    """Return whether content is an envelope of tRPC 11."""
     match content:
         case {"result": {"data": _, **more}, **others} | {"result": {**more}, **others}:
             return not more and not others
@@ -65,7 +65,7 @@ def is_envelope(content: Any) -> bool:
     return False
 
 
-def asked(
+def send_to_application(
     service: FakeService,
     method: str,
     target: str,
@@ -74,34 +74,44 @@ def asked(
     *,
     environ: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Ask the application, and check that both sides keep to WSGI; there is an API key unless *headers* say otherwise.
+    """Send a request to the application, and check that both sides keep to WSGI.
 
-    The server it plays tells nothing of the target but what WSGI asks for.
+    There is an API key unless *headers* has another or None. The environ has no more of the target than WSGI requires.
     """
     path, _, query = target.partition("?")
-    asking = {"REQUEST_METHOD": method, "PATH_INFO": unquote(path, "latin-1"), "QUERY_STRING": query, "SCRIPT_NAME": ""}
+    required = {
+        "REQUEST_METHOD": method,
+        "PATH_INFO": unquote(path, "latin-1"),
+        "QUERY_STRING": query,
+        "SCRIPT_NAME": "",
+    }
     for name, value in {"x-api-key": KEY, **(headers or {})}.items():
         if value is not None:
-            spelt = name.upper().replace("-", "_")
-            asking[spelt if spelt == "CONTENT_TYPE" else f"HTTP_{spelt}"] = value
-    told: list[Any] = []
+            variable = name.upper().replace("-", "_")
+            required[variable if variable == "CONTENT_TYPE" else f"HTTP_{variable}"] = value
+    started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
-        told.extend((int(status.split(" ", 1)[0]), dict(headers)))
-        return told.append
+        started.extend((int(status.split(" ", 1)[0]), dict(headers)))
+        return started.append
 
-    given: dict[str, Any] = {"CONTENT_LENGTH": str(len(body)), "wsgi.input": BytesIO(body), **asking, **(environ or {})}
+    given: dict[str, Any] = {
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.input": BytesIO(body),
+        **required,
+        **(environ or {}),
+    }
     setup_testing_defaults(given)
     answer = validator(service)(given, start_response)
     try:
         content = b"".join(answer)
     finally:
         answer.close()  # type: ignore[attr-defined]
-    status, named = told
-    return Reply(status, named, content)
+    status, response_headers = started
+    return Reply(status, response_headers, content)
 
 
-def _asked_by_werkzeug(
+def _send_by_werkzeug(
     service: FakeService,
     method: str,
     target: str,
@@ -115,14 +125,14 @@ def _asked_by_werkzeug(
     return Reply(answer.status_code, {name.lower(): value for name, value in answer.headers}, answer.get_data())
 
 
-def sent(
+def send_over_socket(
     url: str,
     method: str,
     target: str,
     headers: Mapping[str, str | None] | None = None,
     body: bytes = b"",
 ) -> Reply:
-    """Send a request over a connection of its own; there is an API key unless *headers* say otherwise."""
+    """Send a request over a new connection; there is an API key unless *headers* has another or None."""
     connection = HTTPConnection(urlsplit(url).netloc)
     given = {name: value for name, value in {"x-api-key": KEY, **(headers or {})}.items() if value is not None}
     try:
@@ -137,26 +147,26 @@ WAYS = ("wsgi", "werkzeug", "socket")
 
 
 @contextmanager
-def opened(way: str, **settings: Any) -> Iterator[Callable[..., Reply]]:
-    """Yield what asks a service with *settings*, on the way that is asked for."""
+def open_service(way: str, **settings: Any) -> Iterator[Callable[..., Reply]]:
+    """Yield a function that sends requests to a service with *settings*, in one of the ways."""
     if way == "socket":
         with serve_fake(**settings) as url:
-            yield partial(sent, url)
+            yield partial(send_over_socket, url)
     else:
-        yield partial(asked if way == "wsgi" else _asked_by_werkzeug, FakeService(**settings))
+        yield partial(send_to_application if way == "wsgi" else _send_by_werkzeug, FakeService(**settings))
 
 
 def query(ask: Callable[..., Reply], path: str, given: Any = None, base: str = "/api/v1", **headers: Any) -> Reply:
-    """Ask a query; *headers* by their Python names."""
+    """Send a query; *headers* by their Python names."""
     target = f"{base}/{path}" + ("" if given is None else f"?input={quote(json.dumps(given))}")
-    return ask("GET", target, _named(headers))
+    return ask("GET", target, _spell(headers))
 
 
 def mutate(ask: Callable[..., Reply], path: str, given: Any = None, base: str = "/api/v1", **headers: Any) -> Reply:
-    """Ask a mutation; *headers* by their Python names."""
+    """Send a mutation; *headers* by their Python names."""
     body = b"" if given is None else json.dumps(given).encode()
-    return ask("POST", f"{base}/{path}", {"content-type": "application/json", **_named(headers)}, body)
+    return ask("POST", f"{base}/{path}", {"content-type": "application/json", **_spell(headers)}, body)
 
 
-def _named(headers: Mapping[str, Any]) -> dict[str, Any]:
+def _spell(headers: Mapping[str, Any]) -> dict[str, Any]:
     return {name.replace("_", "-"): value for name, value in headers.items()}

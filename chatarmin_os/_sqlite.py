@@ -1,0 +1,257 @@
+"""One durable file on sqlite3: for its owner only, locked, migrated, and reopened after a fork."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class SQLiteFileError(Exception):
+    """The file cannot be opened, read or written; the text says why, without the path."""
+
+
+class ForeignFileError(SQLiteFileError):
+    """The file belongs to something else, and was left unchanged."""
+
+
+class NoDatabaseError(ForeignFileError):
+    """The file is not a SQLite database at all."""
+
+
+class NewerFormatError(SQLiteFileError):
+    """A later version of this package wrote the file, which was left unchanged."""
+
+
+class FileInUseError(SQLiteFileError):
+    """Another connection holds the lock, and did not release it in time."""
+
+
+class DiskFullError(SQLiteFileError):
+    """There is no space left for the change, which was not stored."""
+
+
+class CorruptFileError(SQLiteFileError):
+    """SQLite found the content damaged."""
+
+
+_DAMAGED = "it is damaged"
+_READ_ONLY = "the file or its folder is read-only"
+_NO_DATABASE = "it is not a SQLite database"
+_ERRORS: dict[int, tuple[type[SQLiteFileError], str]] = {
+    sqlite3.SQLITE_BUSY: (FileInUseError, "it is in use by another process"),
+    sqlite3.SQLITE_READONLY: (SQLiteFileError, _READ_ONLY),
+    sqlite3.SQLITE_CORRUPT: (CorruptFileError, _DAMAGED),
+    sqlite3.SQLITE_FULL: (DiskFullError, "the disk is full"),
+    sqlite3.SQLITE_CANTOPEN: (SQLiteFileError, "the file or its folder cannot be opened"),
+    sqlite3.SQLITE_NOTADB: (NoDatabaseError, _NO_DATABASE),
+}
+_MAX_PRIMARY_CODE = 0xFF  # the rest of a code is detail
+
+_lock = threading.RLock()  # held while a thread is inside SQLite, so that no fork happens at that time
+_open_files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
+
+
+class SQLiteFile:
+    """A SQLite database of one application, which is created if it is missing.
+
+    Threads take turns. Processes do so too, unless *is_exclusive* is set: then a second one is refused.
+
+    Policies:
+        - **Identity**: a file of another application or of a later version is refused unchanged. An empty file is new.
+        - **Journal**: a write-ahead log beside the file; a process that is killed leaves a file that is complete.
+        - **Permissions**: a new file is for its owner only (0600). A symbolic link is refused.
+        - **Forks**: connections are closed before a fork and opened again at the next use, in parent and child. Do not
+          fork inside a transaction.
+
+    Args:
+        path: The file.
+        application_id: Distinguishes the file from those of other applications; an integer of 32 bits that is not 0.
+        migrations: The statements that lead from one format to the next one, oldest first. Their number is the format.
+        synchronous: `"full"`: a transaction survives a power failure. `"normal"`: it survives the end of the process.
+        is_exclusive: Whether to hold the lock for as long as the file is open.
+        busy_seconds: How long to wait for a lock.
+
+    Raises:
+        SQLiteFileError: The file cannot be used; see the subclasses.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        application_id: int,
+        migrations: Sequence[Sequence[str]],
+        synchronous: Literal["normal", "full"] = "full",
+        is_exclusive: bool = False,
+        busy_seconds: float = 5.0,
+    ) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._path = os.path.abspath(path)  # noqa: PTH100 - links are not followed
+        self._application_id, self._migrations = application_id, migrations
+        self._synchronous, self._is_exclusive, self._busy_seconds = synchronous, is_exclusive, busy_seconds
+        self._identity: tuple[int, int] | None = None
+        with _lock:
+            self._connect()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Store the changes that are made in the block, or none of them if it raises.
+
+        Raises:
+            SQLiteFileError: A statement failed, or the file could not be opened again.
+        """
+        with _lock:
+            connection = self._connect()
+            with _translate_errors(), _transaction(connection, "BEGIN IMMEDIATE"):
+                yield connection
+
+    def check(self) -> None:
+        """Read the whole file, and compare its indexes with its rows.
+
+        Raises:
+            CorruptFileError: It is damaged: part of it may be missing.
+        """
+        with self.transaction() as connection:
+            ((result,),) = connection.execute("PRAGMA integrity_check(1)")
+        if result != "ok":
+            raise CorruptFileError(_DAMAGED)
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file, which is complete alone then.
+
+        Raises:
+            SQLiteFileError: It could not be written.
+        """
+        with _lock:
+            connection = self._connect()
+            with _translate_errors():
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def is_in_place(self) -> bool:
+        """Return whether the path leads to the file that was opened: it may have been removed or replaced."""
+        with suppress(OSError):
+            found = os.lstat(self._path)
+            return self._identity == (found.st_dev, found.st_ino)
+        return False
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        with _lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._open()
+            _open_files.add(self)
+        return self._connection
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            found = self._create_or_stat()
+        except OSError as error:
+            raise SQLiteFileError(error.strerror or str(error)) from error
+        if not stat.S_ISREG(found.st_mode):
+            kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "not a regular file"
+            raise SQLiteFileError(f"it is {kind}")
+        if found.st_size == 1:  # SQLite takes a file of one byte for an empty one
+            raise NoDatabaseError(_NO_DATABASE)
+        if not os.access(self._path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise SQLiteFileError(_READ_ONLY)  # SQLite would open it, and fail at the first change
+        self._identity = found.st_dev, found.st_ino
+        with _translate_errors():
+            connection = sqlite3.connect(
+                f"file:{quote(self._path)}?mode=rw",
+                uri=True,
+                timeout=self._busy_seconds,
+                isolation_level=None,  # transactions begin and end where the code says so
+                check_same_thread=False,  # _lock lets one thread in at a time
+            )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+        return connection
+
+    def _create_or_stat(self) -> os.stat_result:
+        with suppress(FileExistsError):
+            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        # No descriptor of a file that exists is opened here: closing it would release the locks of SQLite.
+        return os.lstat(self._path)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Check whose file it is before anything is written, then bring it to the present format."""
+        begin = "BEGIN IMMEDIATE"
+        if self._is_exclusive:
+            begin = "BEGIN EXCLUSIVE"
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        with _transaction(connection, begin):
+            version = self._checked_version(connection)
+            for statements in self._migrations[version:]:
+                for statement in statements:
+                    connection.execute(statement)
+            if version < len(self._migrations):
+                connection.execute(f"PRAGMA application_id = {self._application_id:d}")
+                connection.execute(f"PRAGMA user_version = {len(self._migrations):d}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+
+    def _checked_version(self, connection: sqlite3.Connection) -> int:
+        application_id, version, tables = (
+            connection.execute(question).fetchone()[0]
+            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+        )
+        if application_id != self._application_id and (application_id or version or tables):
+            raise ForeignFileError("it is the database of another application")
+        if version > len(self._migrations):
+            raise NewerFormatError(
+                f"it has format {version}, and this version of chatarmin_os reads formats up to {len(self._migrations)}"
+            )
+        return int(version)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite ends some by itself
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _translate_errors() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _MAX_PRIMARY_CODE
+        kind, reason = _ERRORS.get(code, (SQLiteFileError, str(error)))
+        raise kind(reason) from error
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    for file in list(_open_files):
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
+    os.register_at_fork(before=_before_fork, after_in_parent=_lock.release, after_in_child=_lock.release)

@@ -1,0 +1,456 @@
+"""One durable file on sqlite3: whose it is, who holds it, and that nothing in it is lost."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatarmin_os._sqlite import (
+    CorruptFileError,
+    DiskFullError,
+    FileInUseError,
+    ForeignFileError,
+    NewerFormatError,
+    NoDatabaseError,
+    SQLiteFile,
+    SQLiteFileError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APPLICATION_ID = 0x74657374
+FIRST = ("CREATE TABLE notes (text TEXT NOT NULL)",)
+SECOND = ("ALTER TABLE notes ADD COLUMN author TEXT NOT NULL DEFAULT 'unknown'",)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a file that does not exist yet."""
+    return tmp_path / "notes.db"
+
+
+def _open(path: Path | str, **settings: Any) -> SQLiteFile:
+    given = {"application_id": APPLICATION_ID, "migrations": [FIRST], "busy_seconds": 0.0, **settings}
+    return SQLiteFile(path, **given)
+
+
+def _add(file: SQLiteFile, text: str) -> None:
+    with file.transaction() as connection:
+        connection.execute("INSERT INTO notes (text) VALUES (?)", (text,))
+
+
+def _texts(file: SQLiteFile) -> list[str]:
+    with file.transaction() as connection:
+        return [text for (text,) in connection.execute("SELECT text FROM notes ORDER BY rowid")]
+
+
+def test_file_keeps_rows_after_close(path: Path) -> None:
+    """A closed file opens again at its next use, and so does another object for the same path."""
+    file = _open(path)
+    _add(file, "one")
+    file.close()
+    _add(file, "two")
+    file.close()
+    file.close()
+
+    assert _texts(_open(str(path))) == ["one", "two"]
+
+
+def test_transaction_stores_all_or_nothing(path: Path) -> None:
+    """An exception in the block undoes what the block has done."""
+    file = _open(path)
+    with pytest.raises(ZeroDivisionError), file.transaction() as connection:  # noqa: PT012 - the block is the subject
+        connection.execute("INSERT INTO notes VALUES ('lost')")
+        raise ZeroDivisionError
+    _add(file, "kept")
+
+    assert _texts(file) == ["kept"]
+
+
+def test_new_file_is_for_its_owner_only(path: Path) -> None:
+    """The write-ahead log beside it is, too; permissions that somebody has given stay."""
+    umask = os.umask(0)
+    try:
+        file = _open(path)
+        _add(file, "one")
+    finally:
+        os.umask(umask)
+    modes = {found.name: stat.S_IMODE(found.stat().st_mode) for found in path.parent.iterdir()}
+    assert modes == {name: 0o600 for name in ("notes.db", "notes.db-wal", "notes.db-shm")}  # noqa: C420 - reads better
+    file.close()
+    path.chmod(0o640)
+    _add(file, "two")
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("synchronous", ["normal", "full"])
+def test_file_uses_a_write_ahead_log(path: Path, synchronous: Any) -> None:
+    """The durability is the one that was asked for."""
+    with _open(path, synchronous=synchronous).transaction() as connection:
+        mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+        level = connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    assert (mode, level) == ("wal", {"normal": 1, "full": 2}[synchronous])
+
+
+def test_checkpoint_completes_the_file_itself(path: Path) -> None:
+    """A copy of the file alone has every row."""
+    file = _open(path, is_exclusive=True)
+    _add(file, "one")
+    copy = path.with_name("copy.db")
+    file.checkpoint()
+    copy.write_bytes(path.read_bytes())
+
+    assert _texts(_open(copy)) == ["one"]
+
+
+# Formats
+
+
+def test_migrations_run_once_each(path: Path) -> None:
+    """An older file is brought to the present format, with its rows."""
+    _add(_open(path), "one")
+    for _ in range(2):
+        file = _open(path, migrations=[FIRST, SECOND])
+        with file.transaction() as connection:
+            assert connection.execute("SELECT text, author FROM notes").fetchall() == [("one", "unknown")]
+            assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_failed_migration_changes_nothing(path: Path) -> None:
+    """The file keeps its format."""
+    _add(_open(path), "one")
+    with pytest.raises(SQLiteFileError, match="no such table: missing"):
+        _open(path, migrations=[FIRST, (*SECOND, "DROP TABLE missing")])
+
+    assert _texts(_open(path)) == ["one"]
+
+
+def test_newer_format_is_refused_unchanged(path: Path) -> None:
+    """The message has both formats."""
+    _open(path, migrations=[FIRST, SECOND]).close()
+    before = path.read_bytes()
+    with pytest.raises(NewerFormatError, match="it has format 2, and this version of chatarmin_os reads formats up to"):
+        _open(path)
+
+    assert path.read_bytes() == before
+
+
+def _foreign_database(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["PRAGMA application_id = 7"],
+        ["PRAGMA user_version = 1"],
+        ["CREATE TABLE theirs (x)"],
+        ["PRAGMA journal_mode = WAL", "CREATE TABLE theirs (x)"],
+    ],
+    ids=["application-id", "user-version", "table", "write-ahead-log"],
+)
+def test_database_of_another_application_is_refused_unchanged(path: Path, statements: list[str]) -> None:
+    """Each trace of another application is enough."""
+    _foreign_database(path, *statements)
+    before = path.read_bytes()
+    for is_exclusive in (True, False):
+        with pytest.raises(ForeignFileError, match="it is the database of another application"):
+            _open(path, is_exclusive=is_exclusive)
+
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]  # noqa: PTH208 - names
+
+
+@pytest.mark.parametrize(
+    "content", [b"\n", b"{}", b"notes of mine", b"x" * 10_000], ids=["line", "json", "text", "big"]
+)
+def test_file_that_is_no_database_is_refused_unchanged(path: Path, content: bytes) -> None:
+    """Whatever it holds."""
+    path.write_bytes(content)
+    with pytest.raises(NoDatabaseError, match="it is not a SQLite database"):
+        _open(path)
+
+    assert path.read_bytes() == content
+
+
+def test_empty_file_is_new(path: Path) -> None:
+    """A process that is killed while it creates the file leaves an empty one."""
+    path.touch()
+    _add(_open(path), "one")
+
+    assert _texts(_open(path)) == ["one"]
+
+
+def test_damaged_file_is_reported_as_damaged(path: Path) -> None:
+    """Pages that are overwritten no longer form a table."""
+    file = _open(path)
+    for number in range(100):
+        _add(file, str(number) * 500)
+    file.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 2 : 4096 * 6] = b"\xff" * 4096 * 4
+    path.write_bytes(content)
+
+    with pytest.raises(CorruptFileError, match="it is damaged"):
+        _texts(_open(path))
+
+
+def test_check_finds_a_missing_end(path: Path) -> None:
+    """SQLite reads zeros where the last page was cut, and finds no fault with them."""
+    file = _open(path, migrations=[(*FIRST, "CREATE INDEX by_text ON notes (text)")])
+    for number in range(100):
+        _add(file, str(number))
+    file.check()
+    file.close()
+    path.write_bytes(path.read_bytes()[:-3_000])
+
+    with pytest.raises(CorruptFileError, match="it is damaged"):
+        file.check()
+
+
+# Places
+
+
+def test_place_without_a_file_is_refused(tmp_path: Path) -> None:
+    """The reason is that of the operating system, or the kind of file that was found."""
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    reasons = {
+        tmp_path: "it is not a regular file",
+        tmp_path / "pipe": "it is not a regular file",
+        tmp_path / "link": "it is a symbolic link",
+        tmp_path / "dangling": "it is a symbolic link",
+        tmp_path / "missing" / "notes.db": "No such file or directory",
+        tmp_path / "file" / "notes.db": "Not a directory",
+    }
+    for path, reason in reasons.items():
+        with pytest.raises(SQLiteFileError) as caught:
+            _open(path)
+        assert str(caught.value) == reason
+    assert not (tmp_path / "nowhere").exists()
+
+
+@contextmanager
+def _without_rights_of_root() -> Iterator[None]:
+    before = os.geteuid()
+    if before == 0:
+        os.seteuid(12345)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "file"])
+def test_read_only_place_is_refused(*, is_folder: bool) -> None:
+    """Neither a file nor a folder without the right to write is any use."""
+    with TemporaryDirectory() as folder:  # another user may not enter that of pytest
+        path = Path(folder) / "notes.db"
+        _open(path).close()
+        path.chmod(0o666 if is_folder else 0o444)
+        path.parent.chmod(0o555 if is_folder else 0o777)
+        with _without_rights_of_root(), pytest.raises(SQLiteFileError) as caught:
+            _open(path)
+        path.parent.chmod(0o777)
+
+    assert str(caught.value) == "the file or its folder is read-only"
+
+
+def test_file_knows_whether_it_is_in_place(path: Path) -> None:
+    """Removed and replaced files are noticed."""
+    file = _open(path, is_exclusive=True)
+    assert file.is_in_place()
+    path.rename(path.with_name("moved.db"))
+    assert not file.is_in_place()
+    other = _open(path, is_exclusive=True)
+    assert other.is_in_place()
+    assert not file.is_in_place()
+
+
+def test_relative_path_belongs_to_the_folder_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process may change its folder."""
+    monkeypatch.chdir(tmp_path)
+    file = _open("a?b#c%20.db")
+    file.close()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    _add(file, "one")
+
+    assert _texts(_open(tmp_path / "a?b#c%20.db")) == ["one"]
+
+
+# No space
+
+
+def test_full_disk_loses_nothing(path: Path) -> None:
+    """The change is refused, and earlier ones are kept."""
+    file = _open(path)
+    _add(file, "one")
+    with file.transaction() as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        _add(file, "x" * 100_000)
+    _add(file, "two")
+
+    assert _texts(file) == ["one", "two"]
+
+
+def test_failing_writes_lose_nothing(path: Path) -> None:
+    """The operating system refuses to write beyond a size."""
+    file = _open(path)
+    _add(file, "one")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SQLiteFileError, match="disk I/O error"):
+            _add(file, "x" * 1_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    _add(file, "two")
+
+    assert _texts(file) == ["one", "two"]
+
+
+# Several connections
+
+
+def test_exclusive_file_is_held_until_it_is_closed(path: Path) -> None:
+    """Another one is refused until then, whether it is new or has rows."""
+    first = _open(path, is_exclusive=True)
+    for is_exclusive in (True, False):
+        with pytest.raises(FileInUseError, match="it is in use by another process"):
+            _open(path, is_exclusive=is_exclusive)
+    _add(first, "one")
+    with pytest.raises(FileInUseError):
+        _open(path, is_exclusive=True)
+    first.close()
+
+    second = _open(path, is_exclusive=True)
+    assert _texts(second) == ["one"]
+    with pytest.raises(FileInUseError):
+        _add(first, "two")
+
+
+SCRIPT = f"""
+    import sys
+    from itertools import count
+    from chatarmin_os._sqlite import SQLiteFile
+    path, is_exclusive, limit = sys.argv[1], sys.argv[2] == "exclusive", int(sys.argv[3])
+    file = SQLiteFile(path, application_id={APPLICATION_ID}, migrations=[{FIRST!r}], is_exclusive=is_exclusive)
+    for number in range(limit) if limit else count():
+        with file.transaction() as connection:
+            connection.execute("INSERT INTO notes VALUES (?)", (str(number),))
+        print(number, flush=True)
+"""  # noqa: S608 - our own script
+
+
+@contextmanager
+def _writing(path: Path, how: str, limit: int = 0) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), str(path), how, str(limit)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own script
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("how", ["exclusive", "shared"])
+def test_killed_process_loses_nothing_it_has_stored(path: Path, how: str) -> None:
+    """SIGKILL comes in the middle of writing; the lock ends with the process."""
+    stored = 0
+    for _ in range(3):
+        with _writing(path, how) as process:
+            assert process.stdout
+            for _ in range(50):
+                process.stdout.readline()
+            if how == "exclusive":
+                with pytest.raises(FileInUseError):
+                    _open(path, is_exclusive=True)
+            process.send_signal(signal.SIGKILL)
+            stored += 50 + len(process.stdout.read().splitlines())
+        file = _open(path)
+        assert len(_texts(file)) >= stored
+        file.close()
+
+
+def test_processes_take_turns(path: Path) -> None:
+    """Several create the file at once, and each stores all its rows."""
+    with (
+        _writing(path, "shared", 20) as one,
+        _writing(path, "shared", 20) as two,
+        _writing(path, "shared", 20) as three,
+    ):
+        for process in (one, two, three):
+            process.wait()
+
+    assert sorted(_texts(_open(path))) == sorted(map(str, [*range(20)] * 3))
+
+
+def test_threads_take_turns(path: Path) -> None:
+    """They share one connection, one transaction at a time."""
+    file = _open(path)
+
+    def write(name: str) -> None:
+        for number in range(50):
+            _add(file, f"{name}{number}")
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(_texts(file))) == 200
+
+
+def _write_in_child(file: SQLiteFile, name: str) -> None:
+    for number in range(20):
+        _add(file, f"{name}{number}")
+    file.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_file_is_usable_after_a_fork(path: Path) -> None:
+    """Children write while a thread of the parent does: none hangs, and no row is missing."""
+    file = _open(path, synchronous="normal", busy_seconds=30.0)
+    ended = threading.Event()
+    written = [0]
+
+    def write() -> None:
+        while not ended.is_set():
+            _add(file, f"parent{written[0]}")
+            written[0] += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_write_in_child, args=(file, f"child{number}-")) for number in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(60)
+    ended.set()
+    writer.join()
+
+    assert [child.exitcode for child in children] == [0] * 3
+    assert len(set(_texts(file))) == 60 + written[0]
