@@ -83,7 +83,7 @@ def cpu_seconds(action: Callable[[], object]) -> float:
     return taken
 
 
-def at_most(limit: float, ratio: float, *, what: str, figure: str) -> Row:
+def within_limit(limit: float, ratio: float, *, what: str, figure: str) -> Row:
     """Return the row of a ratio that must not exceed *limit*."""
     return Row(what, figure, number(ratio), f"≤ {limit:g}", ratio <= limit)
 

@@ -11,7 +11,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks._measure import Part, Row, at_most, cpu_seconds, interleaved, micro, number
+from benchmarks._measure import Part, Row, within_limit, cpu_seconds, interleaved, micro, number
 from chatarmin_os import ChatarminOS
 from chatarmin_os.transports import Transport
 
@@ -57,7 +57,9 @@ def _measured(count: int, rounds: int) -> list[Row]:
         ours, parser = samples.median(kind) / count, samples.median(f"{kind} parsed") / count
         ratio = samples.ratio(kind, f"{kind} parsed")
         what, figure = f"{count:,} records, {words}", f"{micro(ours)} (`json.loads` {micro(parser)})"
-        return Row(what, figure, number(ratio)) if limit is None else at_most(limit, ratio, what=what, figure=figure)
+        return (
+            Row(what, figure, number(ratio)) if limit is None else within_limit(limit, ratio, what=what, figure=figure)
+        )
 
     limit = _MAX_RATIO if count == max(_ROUNDS) else None
     return [row("unknown", "with unknown fields", limit), row("known", "without unknown fields", limit)]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
-from benchmarks._measure import Part, Row, Samples, at_most, cpu_seconds, interleaved, micro, number
+from benchmarks._measure import Part, Row, Samples, within_limit, cpu_seconds, interleaved, micro, number
 from benchmarks._server import answered, serving
 from benchmarks.imports import _PEAK_UNIT, _compiled, _Process, _run
 from chatarmin_os import ChatarminOS, FeatureCheckInput
@@ -157,7 +157,9 @@ def _calls(samples: Samples, peers: dict[str, _Subject]) -> Iterator[Row]:
     def row(subject: str, what: str, maximum: float | None = None, share: int = 1) -> Row:
         ratio, figure = samples.ratio(subject, "requests") / share, micro(samples.median(subject) / share)
         return (
-            Row(what, figure, number(ratio)) if maximum is None else at_most(maximum, ratio, what=what, figure=figure)
+            Row(what, figure, number(ratio))
+            if maximum is None
+            else within_limit(maximum, ratio, what=what, figure=figure)
         )
 
     yield row("requests", "`requests`: the floor")
@@ -298,7 +300,9 @@ def _processes(url: str) -> Iterator[Row]:
 
     def row(samples: Samples, what: str, maximum: float, factor: float, unit: str) -> Row:
         ours, other = (f"{number(samples.median(name) * factor)} {unit}" for name in ("ours", "requests"))
-        return at_most(maximum, samples.ratio("ours", "requests"), what=what, figure=f"{ours} (`requests` {other})")
+        return within_limit(
+            maximum, samples.ratio("ours", "requests"), what=what, figure=f"{ours} (`requests` {other})"
+        )
 
     yield row(cpu, "a new process up to its first answer, CPU time", _MAX_TO_START, 1000, "ms")
     yield row(peak, "the same, peak memory", _MAX_MEMORY, _PEAK_UNIT / 2**20, "MiB")

@@ -14,7 +14,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks._measure import Part, Row, Samples, at_most, interleaved, number
+from benchmarks._measure import Part, Row, Samples, within_limit, interleaved, number
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -86,7 +86,7 @@ def run() -> Part:
 def _time(samples: Samples, what: str, *, judged: bool, ours: str = "ours", without: str | None = None) -> Row:
     what += ", start of the interpreter " + ("subtracted" if without else "included")
     ratio, figure = samples.ratio(ours, "requests", without=without), _pair(samples, ours, "ms", 1000, without)
-    return at_most(_MAX_RATIO, ratio, what=what, figure=figure) if judged else Row(what, figure, number(ratio))
+    return within_limit(_MAX_RATIO, ratio, what=what, figure=figure) if judged else Row(what, figure, number(ratio))
 
 
 def _memory(samples: Samples, what: str, ours: str) -> Row:

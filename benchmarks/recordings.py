@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks._measure import Part, Row, at_most, cpu_seconds, interleaved, micro, number
+from benchmarks._measure import Part, Row, within_limit, cpu_seconds, interleaved, micro, number
 from benchmarks._server import serving
 from benchmarks.http import _ANSWERS, _BASE, _KEY, _check
 from chatarmin_os import ChatarminOS
@@ -44,19 +44,19 @@ def run() -> Part:
         plain.close()
         recording.close()
     rows = [
-        at_most(
+        within_limit(
             _MAX_RATIO,
             whole.ratio("replay", "fake"),
             what="`features.check` replayed, beside the same on the fake",
             figure=f"{micro(whole.median('replay'))} (fake {micro(whole.median('fake'))})",
         ),
-        at_most(
+        within_limit(
             _MAX_RATIO,
             whole.ratio("open", "json.loads"),
             what=f"opening {_CALLS:,} calls, beside `json.loads` of their lines",
             figure=f"{number(whole.median('open') * 1e3)} ms",
         ),
-        at_most(
+        within_limit(
             _MAX_TO_RECORD,
             single.ratio("recording", "http"),
             what="`features.check` over HTTP and recorded, beside the same over HTTP",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from chatarmin_os._call import Call, copy_error
 from chatarmin_os._json import JSON, MAX_PARSED_DEPTH, to_json
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.transports.base import Transport
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class FunctionTransport(Transport):

@@ -262,7 +262,7 @@ def test_catalogue_of_a_module_is_that_of_new_products(tmp_path: Path, attribute
 
 
 INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
-    "syntax": ("{", "no JSON: Expecting property name"),
+    "syntax": ("{", "not JSON: Expecting property name"),
     "depth": ("[" * 100_000, "it is nested too deep"),
     "list": ("[]", "expected a mapping with features, tiers, got list []"),
     "unknown-part": ({"feature": []}, "feature: no such field; allowed: features, tiers"),
@@ -282,8 +282,8 @@ INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
         {"features": [{"code": "x", "name": "X", "has_quantity": 1}]},
         "features[0].has_quantity: expected True or",
     ),
-    "duplicate-feature": ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: 'x' stands twice"),
-    "duplicate-tier": ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: 'x' stands twice"),
+    "duplicate-feature": ({"features": [{"code": "x", "name": "X"}] * 2}, "features[1].code: duplicate code 'x'"),
+    "duplicate-tier": ({"tiers": [{"code": "x", "name": "X"}] * 2}, "tiers[1].code: duplicate code 'x'"),
     "fraction-of-a-cent": (
         {"tiers": [{"code": "x", "name": "X", "base_fee": 0.5}]},
         "tiers[0].base_fee: expected minor units",

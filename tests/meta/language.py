@@ -58,6 +58,9 @@ NAMES = {
 }  # fmt: skip
 """Parts of names that must not occur: names are nouns and verbs of the field."""
 
+FOREIGN_NAMES = {"connection_made"}
+"""Names that a library asks for."""
+
 _PROSE = re.compile("|".join(rf"(?P<w{place}>\b(?:{words})\b)" for place, words in enumerate(WORDS)), re.IGNORECASE)
 _CODE = re.compile(r"``.*?``|`[^`]*`|^ *(?:>>>|\.\.\.) .*$|https?://\S+", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z']*")
@@ -137,6 +140,8 @@ def places(path: Path) -> Iterator[Place]:
             number = int((found.lastgroup or "w0")[1:])
             yield Place(file, text.line + shown.count("\n", 0, found.start()), found[0], suggestions[number])
     for line, name in names(path):
+        if name in FOREIGN_NAMES:
+            continue
         parts = {part.lower() for part in _NAME_PARTS.findall(name)}
         for part in sorted(parts & NAMES):
             yield Place(file, line, f"{part} in {name}", "a noun or verb of the field")

@@ -44,7 +44,7 @@ session = requests.Session()
 client: ChatarminOS
 
 
-def made(whose: str) -> ChatarminOS:
+def make_client(whose: str) -> ChatarminOS:
     """Return a client on a session that is its own, or given to it."""
     given = session if whose == "given" else None
     url = os.environ["OS_BASE_URL"]
@@ -293,6 +293,6 @@ def exiting() -> Any:
 if __name__ == "__main__":
     faulthandler.register(signal.SIGALRM, chain=True)  # it prints the stack, and then the signal ends the process
     program, whose = sys.argv[1:]
-    client = made(whose)
+    client = make_client(whose)
     with session, client:
         print(json.dumps(globals()[program]()))  # noqa: T201 - the test reads it

@@ -105,8 +105,8 @@ def leaks_of_error(error: BaseException) -> list[str]:
     found = [f"traceback: {line.strip()}" for line in text.splitlines() if shows(line)]
     if isinstance(error, ChatarminError):
         dumped = pickle.dumps(error)
-        twins = [copy.copy(error), copy.deepcopy(error), pickle.loads(dumped)]  # noqa: S301 - our own
-        found += ["pickle"] * shows(dumped) + [f"{name} of a twin" for twin in twins for name in leaks(twin)]
+        copies = [copy.copy(error), copy.deepcopy(error), pickle.loads(dumped)]  # noqa: S301 - our own
+        found += ["pickle"] * shows(dumped) + [f"{name} of a copy" for one in copies for name in leaks(one)]
     return found + leaks(error)
 
 

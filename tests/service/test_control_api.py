@@ -370,7 +370,7 @@ def test_snapshot_with_a_number_that_json_lacks_is_refused(api: ControlAPI, numb
         headers = {"content-type": "application/json"}
         reply = send_over_socket(api.url, "POST", "/__fake__/restore", headers, text.replace(mark, number).encode())
         assert reply.code == "BAD_REQUEST"
-        message = f"the snapshot is broken: {place}: JSON has no such number: float {float(number)}"
+        message = f"the snapshot is broken: {place}: expected a finite number, got float {float(number)}"
         assert reply.error["message"] == message
         broken = json.loads(text.replace(mark, "NaN"))["snapshot"]
         with pytest.raises(ValueError, match=r"expected a finite number, got float nan$"):

@@ -671,7 +671,7 @@ def test_truncated_file_is_refused_unchanged(path: Path) -> None:
             "the snapshot is broken: expected an object at $.links[0]",
         ),
         ("UPDATE entries SET value = x'ff' WHERE table_name = 'links' AND key = 0", "can't decode byte 0xff"),
-        ("DELETE FROM entries WHERE table_name = 'companies' AND key = 0", "there is no company"),
+        ("DELETE FROM entries WHERE table_name = 'companies' AND key = 0", "it lacks the company"),
         ("DELETE FROM entries WHERE table_name = 'companies' AND key < 0", "its rows contradict each other"),
         ("UPDATE entries SET key = 7 WHERE table_name = 'companies' AND key = 0", "its rows contradict each other"),
         ("UPDATE entries SET product_id = 'x' WHERE table_name = 'companies'", "its rows contradict each other"),

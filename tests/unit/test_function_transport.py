@@ -124,8 +124,8 @@ def test_transport_pickles_and_copies_with_its_function() -> None:
     """A function of a module survives both."""
     transport = FunctionTransport(answer_tiers, name="tiers")
 
-    for twin in (pickle.loads(pickle.dumps(transport)), deepcopy(transport)):  # noqa: S301 - our own
-        assert (twin.name, twin.function) == ("tiers", answer_tiers)
+    for copy in (pickle.loads(pickle.dumps(transport)), deepcopy(transport)):  # noqa: S301 - our own
+        assert (copy.name, copy.function) == ("tiers", answer_tiers)
 
 
 def test_function_must_be_callable() -> None:

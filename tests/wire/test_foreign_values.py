@@ -98,7 +98,7 @@ def test_an_error_has_no_half_of_a_surrogate_pair(mocked: Mock, transformer: str
 
 
 def test_what_superjson_decodes_has_no_half_of_a_surrogate_pair() -> None:
-    """Keys of a map and paths through mended keys are mended alike."""
+    """Keys of a map and paths are repaired alike."""
     types = f'{{"m": ["map", {{"0.1": ["bigint"]}}], "{LOW}": ["bigint"]}}'
     body = f'{{"json": {{"m": [["{HIGH}", "1"]], "{LOW}": "2"}}, "meta": {{"values": {types}}}}}'
 

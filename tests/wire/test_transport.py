@@ -915,7 +915,7 @@ def test_a_batch_is_split_at_fifty_calls(mocked: Mock, count: int, sizes: list[i
 def test_a_batch_is_split_at_eight_thousand_characters(
     mocked: Mock, transformer: str, transformer_of_service: str, length: int
 ) -> None:
-    """No URL is longer, also while it is not known how much room inputs take; few requests are much shorter."""
+    """No URL is longer, also while it is not known how long inputs are; few requests are much shorter."""
     service = Service(mocked, transformer_of_service, features_check={"isEnabled": True})
 
     answers = _client(transformer=transformer).batch(_checks(30, length))
@@ -932,9 +932,9 @@ def test_url_has_a_maximum_length(mocked: Mock, transformer: str, length: int, s
     """Eight thousand characters are fine and one more is not; an unknown transformer may take more characters."""
     service = Service(mocked, features_check={"isEnabled": True})
     _client().batch(_checks(2))
-    room = length - len(service.urls.pop())
+    left_characters = length - len(service.urls.pop())
     service.asked.clear()
-    short, long = _checks(2)[0], FeatureCheckInput(company_id="c1x" + "x" * room, feature_code="f")
+    short, long = _checks(2)[0], FeatureCheckInput(company_id="c1x" + "x" * left_characters, feature_code="f")
 
     _client(transformer=transformer).batch([short, long])
 
@@ -1330,7 +1330,9 @@ def test_a_wait_that_fits_is_waited(mocked: Mock, sleeps: list[float], status: i
     """The service's own wait counts where it is longer, in seconds or as a date."""
     started = datetime.now(UTC)
     soon = format_datetime(started + timedelta(seconds=6), usegmt=True)  # in whole seconds
-    most = 6 - started.microsecond / 1e6 + 0.02  # the real clock that is read may be one tick of the system behind
+    max_seconds = (
+        6 - started.microsecond / 1e6 + 0.02
+    )  # the real clock that is read may be one tick of the system behind
     content = _error("TOO_MANY_REQUESTS" if status == 429 else "SERVICE_UNAVAILABLE") if body == "envelope" else body
     _reply(mocked, content, status=status, headers={"Retry-After": "3"})
     _reply(mocked, content, status=status, headers={"Retry-After": soon})
@@ -1339,7 +1341,7 @@ def test_a_wait_that_fits_is_waited(mocked: Mock, sleeps: list[float], status: i
     assert _client().tiers.list() == []
 
     assert sleeps[0] == 3
-    assert 3 < sleeps[1] <= most
+    assert 3 < sleeps[1] <= max_seconds
 
 
 @pytest.mark.parametrize("after", ["60", "date"])
@@ -1497,7 +1499,7 @@ def test_a_key_is_in_no_error_of_a_connection(mocked: Mock, session: Given) -> N
 
     assert not [text for text in _texts(error) if KEY in text]
     assert error.__cause__ is None
-    assert error.__context__ is sys.exc_info()[1]  # the exception that the test runner handles, if any
+    assert error.__context__ is sys.exc_info()[1]  # the exception that the test runner is handling, if any
 
 
 def test_the_text_of_a_refusal_is_short_and_on_one_line(mocked: Mock) -> None:
@@ -1591,7 +1593,7 @@ def test_a_transport_does_not_travel(holder: Any) -> None:
 
 
 @pytest.mark.parametrize("act", [copy.copy, copy.deepcopy])
-def test_transport_cannot_be_copied(act: Callable[[Any], object]) -> None:
+def test_transport_has_no_copies(act: Callable[[Any], object]) -> None:
     """A copy of a transport would share connections, and is refused as well."""
     with pytest.raises(TypeError, match="does not pickle"):
         act(HTTPTransport(KEY, URL))

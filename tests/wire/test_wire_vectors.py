@@ -489,7 +489,7 @@ STRICTER = {
 
 
 @pytest.mark.parametrize("name", TOLERATED)
-def test_hand_made_replies_are_read_as_by_the_official_client(mocked: Mock, name: str) -> None:
+def test_handwritten_responses_are_read_as_by_the_official_client(mocked: Mock, name: str) -> None:
     """Values and refusals are those of the official client, but for the differences listed above."""
     sample, case = TOLERATED[name], name.partition("/")[2].partition("/")[2]
     outcomes = sample["outcome"] if isinstance(sample["outcome"], list) else [sample["outcome"]]
