@@ -11,7 +11,7 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks._measure import Part, Row, within_limit, cpu_seconds, interleaved, micro, number
+from benchmarks._measure import Part, Row, cpu_seconds, interleaved, micro, number, within_limit
 from chatarmin_os import ChatarminOS
 from chatarmin_os.transports import Transport
 

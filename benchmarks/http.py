@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import requests
 
-from benchmarks._measure import Part, Row, Samples, within_limit, cpu_seconds, interleaved, micro, number
+from benchmarks._measure import Part, Row, Samples, cpu_seconds, interleaved, micro, number, within_limit
 from benchmarks._server import answered, serving
 from benchmarks.imports import _PEAK_UNIT, _compiled, _Process, _run
 from chatarmin_os import ChatarminOS, FeatureCheckInput

@@ -14,7 +14,7 @@ from functools import partial
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks._measure import Part, Row, Samples, within_limit, interleaved, number
+from benchmarks._measure import Part, Row, Samples, interleaved, number, within_limit
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping

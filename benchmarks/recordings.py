@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks._measure import Part, Row, within_limit, cpu_seconds, interleaved, micro, number
+from benchmarks._measure import Part, Row, cpu_seconds, interleaved, micro, number, within_limit
 from benchmarks._server import serving
 from benchmarks.http import _ANSWERS, _BASE, _KEY, _check
 from chatarmin_os import ChatarminOS

@@ -33,7 +33,6 @@ _DJANGO = {
     'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n',
     "set_up_django.py": "import django\n\ndjango.setup()\n",
 }
-_OPTIONS = ("-W", "error", "-p", "no:pytest-retry")  # which cannot be configured twice in one process
 
 
 def _id(example: Example) -> str:
@@ -55,7 +54,7 @@ def test_examples_run(example: Example, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("example", [e for e in examples() if _is_test(e)], ids=_id)
-def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -> None:
+def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Test modules pass as a user runs them, without the configuration of this project."""
     folder = pytester.path
     for file, code in example.files.items():
@@ -69,7 +68,8 @@ def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester) -
     elif "pytest" in example.commands:
         _run(("bash", "-euc", example.commands), folder)
     else:
-        assert pytester.runpytest_inprocess(*_OPTIONS).ret == pytest.ExitCode.OK
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # some cannot be configured twice in one process
+        assert pytester.runpytest_inprocess("-W", "error").ret == pytest.ExitCode.OK
 
 
 def _run(command: tuple[str, ...], folder: Path, **variables: str) -> str:
