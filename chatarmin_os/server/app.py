@@ -156,7 +156,9 @@ class FakeService:
         page = self._page.get(path)
         if page:
             return _page_response(*page, environ["REQUEST_METHOD"])
-        return refusal("NOT_FOUND", f"Not found: the service is at {BASE}, its control API at {CONTROL_BASE}/")
+        # In the words of tRPC: a client with a wrong base URL learns that it is not a record that is missing.
+        message = f'No procedure found on path "{path}": the service is at {BASE}, its control API at {CONTROL_BASE}/'
+        return refusal("NOT_FOUND", message)
 
     @cached_property
     def _page(self) -> dict[str, tuple[str, bytes]]:

@@ -17,7 +17,7 @@ from requesting import KEY, NO_KEY, WAYS, mutate, open_service, query, send_over
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
-from chatarmin_os import ApiError, ChatarminOS
+from chatarmin_os import ApiError, ChatarminOS, NotFoundError
 from chatarmin_os.fake import Catalogue, FakeTransport
 from chatarmin_os.server import FakeService, app, serve_fake
 from chatarmin_os.server import products as _products
@@ -311,7 +311,20 @@ def test_other_paths_are_not_found(method: str, path: str) -> None:
     reply = send_to_application(FakeService(), method, "/", environ={"REQUEST_URI": path})
 
     assert reply.code == "NOT_FOUND"
-    assert reply.error["message"] == "Not found: the service is at /api/v1, its control API at /__fake__/"
+    assert reply.error["message"] == (
+        f'No procedure found on path "{path}": the service is at /api/v1, its control API at /__fake__/'
+    )
+
+
+@pytest.mark.parametrize("base", ["", "/api", "/api/v2", "/api/v1/v1"])
+def test_wrong_base_url_is_a_missing_procedure(base: str) -> None:
+    """A client must not take it for a record that is missing."""
+    with serve_fake() as url:
+        client = ChatarminOS(KEY, base_url=url.removesuffix("/api/v1") + base)
+        with client, pytest.raises(NotFoundError) as caught:
+            client.companies.get_by_product_link(external_org_id="org_1")
+
+    assert caught.value.is_missing_procedure
 
 
 @pytest.mark.parametrize(
