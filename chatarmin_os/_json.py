@@ -141,7 +141,7 @@ def is_deeper(value: JSON, levels: int) -> bool:
 
 
 def has_many_levels(source: str | bytes, levels: int) -> bool:
-    """Return whether JSON text opens enough lists and objects to be deeper than *levels*: cheaper than to walk it."""
+    """Return whether JSON text opens enough lists and objects to be deeper than *levels*: cheaper than walking it."""
     if isinstance(source, bytes):
         return source.count(b"[") + source.count(b"{") > levels
     return source.count("[") + source.count("{") > levels
