@@ -13,8 +13,8 @@
 Where to find what:
 
 - `check` repeats the recorded calls; `compare` compares two outcomes of a call, with ids matched by role.
-- `start` creates a fake in the state that the calls start from: with the `catalogue` of the product, and tables that the
-  `observer` fills from the recording's prologue.
+- `start` creates a fake in the state that the calls start from: with the product's `catalogue`, and with tables that
+  the `observer` fills from the recording's prologue.
 - `knowledge` has the known facts; `reading` reads answers without trust; `redacted` lists the fields that cannot be
   compared after redaction.
 - `assumptions` finds the calls that exercise an assumption of the fake, and the verdict of each call on it.

@@ -14,10 +14,11 @@ from chatarmin_os import ApiError, InvalidInput, UnauthorizedError
 from chatarmin_os._json import copy_json
 from chatarmin_os.drift import assumptions_of, check_recording
 from chatarmin_os.fake import billing, contacts, features
-from chatarmin_os.fake.router import ROUTES, TEXT, optional
+from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.rules import addresses, matching
 from chatarmin_os.fake.rules import tiers as tier_rules
 from chatarmin_os.fake.rules.usage import QuotaStatus
+from chatarmin_os.fake.schema import TEXT, optional
 from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.recording import file
 from chatarmin_os.transports import Call, HTTPTransport, ReplayTransport
