@@ -460,9 +460,9 @@ def test_link_to_a_company_that_the_calls_create_is_none_at_the_start(service: F
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"prologue": 5}', "line 2: no call with"),
-        ('{"prologue": {"path": "a", "kind": "query", "input": 1}}', "line 2: no call with"),
-        ('{"prologue": {"path": "a", "kind": "query", "input": 1, "answer": 1}, "path": "a"}', "line 2: no call with"),
+        ('{"prologue": 5}', "line 2: not a call with"),
+        ('{"prologue": {"path": "a", "kind": "query", "input": 1}}', "line 2: not a call with"),
+        ('{"prologue": {"path": "a", "kind": "query", "input": 1, "answer": 1}, "path": "a"}', "line 2: not a call with"),
     ],
     ids=["number", "no-outcome", "two-keys"],
 )
