@@ -1,4 +1,5 @@
-"""The cost of importing the package and creating a client, beside importing `requests` alone, in new interpreters.
+"""The cost of importing the package and creating a client, compared with importing `requests` alone,
+in new interpreters.
 
 A command line or a test run on the fake should not pay for an HTTP library that it does not use. The operating system
 counts each process: CPU time, time on the clock and peak memory, of the interpreter's start too.
