@@ -197,7 +197,7 @@ def test_a_contacts_domain_is_no_domain_of_the_company(client: ChatarminOS) -> N
 
 
 def test_a_deleted_contact_is_no_evidence(client: ChatarminOS) -> None:
-    """A deleted contact is no evidence any more."""
+    """A deleted contact is no longer evidence."""
     client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
     client.links.reset(delete_contacts=True)
 
@@ -587,7 +587,7 @@ def test_an_email_of_another_domain_contradicts_nothing(client: ChatarminOS, ser
 
 
 def test_the_same_domain_written_otherwise_contradicts_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """Two spellings of one domain are no contradiction."""
+    """Two spellings of one domain do not contradict each other."""
     company_id = service.add_company("Acme", domain="müller.de")
 
     result = smart_link(client, company_name="Acme", domain="https://www.xn--mller-kva.de/")
@@ -639,7 +639,7 @@ def test_an_equal_name_links_in_spite_of_contacts(client: ChatarminOS, service: 
 def test_the_minimum_confidence_itself_is_enough(
     client: ChatarminOS, service: FakeTransport, shorter: int, longer: int, confidence: int
 ) -> None:
-    """A candidate at exactly the minimum confidence stays, even if its hundredth is no exact float."""
+    """A candidate at exactly the minimum confidence stays, even if its hundredth is not an exact float."""
     company_id = service.add_company(stem(shorter))
 
     result = smart_link(client, company_name=stem(longer), min_confidence=confidence / 100)

@@ -319,7 +319,7 @@ def test_a_smaller_tier_disables_missing_features(client: ChatarminOS, service: 
 
 @pytest.mark.parametrize("source", ["manual", "trial", "api"])
 def test_an_access_from_another_source_stays(client: ChatarminOS, service: FakeTransport, source: str) -> None:
-    """A feature that the tier lacks stays unchanged if its source is no subscription."""
+    """A feature that the tier lacks stays unchanged if its source is not a subscription."""
     company_id = service.add_company("Acme Inc")
     before = client.features.set_access(
         company_id=company_id,

@@ -466,7 +466,7 @@ def test_without_a_clock_the_real_one_counts(client: ChatarminOS, service: FakeT
 
 
 def test_calls_are_logged_in_order_refused_ones_too(client: ChatarminOS, service: FakeTransport) -> None:
-    """Every call is in the log as it travelled; test controls are no calls."""
+    """Every call is in the log as it travelled; test controls are not calls."""
     # When
     company_id = service.add_company("Acme")
     client.tiers.list()

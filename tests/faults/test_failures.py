@@ -701,7 +701,7 @@ def _forgiving() -> Iterator[None]:
 
 
 def _speak_http(line: Line) -> None:
-    """Respond in plain text to bytes that are no request."""
+    """Respond in plain text to bytes that are not a request."""
     line.more()
     line.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
     line.close()

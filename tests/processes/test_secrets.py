@@ -231,7 +231,7 @@ def test_a_refused_connection_does_not_show_the_key() -> None:
 
 
 def test_an_unknown_name_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no such host the error says so, without the key."""
+    """If the host does not exist, the error says so, without the key."""
 
     def unknown(*_: Any, **__: Any) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -425,7 +425,7 @@ def test_a_key_of_the_environment_is_refused_and_not_shown(kind: str, monkeypatc
 @pytest.mark.parametrize("key", ["", " ", "\t\r\n", "\N{NO-BREAK SPACE}"], ids=repr)
 @pytest.mark.parametrize("how", ["client", "transport", "environment"])
 def test_no_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing, and nothing but white space, is no key; the refusal says where one is looked for."""
+    """An empty key or one of white space is refused; the message names the places where a key is read."""
     error = construct(how, key, monkeypatch)
 
     assert isinstance(error, InvalidInput)

@@ -734,7 +734,7 @@ def _json_state() -> dict[str, Any]:
 
 
 def test_json_of_version_0_1_is_converted(path: Path) -> None:
-    """Once, with its permissions; a half conversion by a killed process is no obstacle."""
+    """It happens once and keeps the permissions; a conversion that was killed halfway is no obstacle."""
     state = _json_state()
     path.write_text(json.dumps(state), encoding="utf-8")
     path.chmod(0o640)

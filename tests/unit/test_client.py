@@ -164,7 +164,7 @@ def test_blank_key_argument_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\u00a0{} "])
 def test_key_is_stripped(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
-    """The newline at the end of a secret's file is no part of the key."""
+    """The newline at the end of a secret's file is not part of the key."""
     padded = around.format(KEY)
     monkeypatch.setenv("OS_API_KEY", padded)
 

@@ -464,7 +464,7 @@ def test_issues_of_the_message_have_precedence() -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_bad_request_without_issues_has_an_empty_list(message: str, data: Any) -> None:
-    """A message or data of another shape are no issues, and the text is the unchanged message."""
+    """A message or data of another shape are not issues, and the text is the unchanged message."""
     error = _bad_request(message, data)
 
     assert error.issues == []

@@ -104,7 +104,7 @@ class Rude:
 
 
 class Nothing:
-    """An object whose repr is no text."""
+    """An object whose repr is not text."""
 
     def __repr__(self) -> Any:
         """Return another type than text."""

@@ -220,7 +220,7 @@ def _nested(levels: int) -> Any:
 
 
 def test_answer_that_no_line_holds_is_an_error(path: Path) -> None:
-    """An answer that is no JSON, or too deep for a redactor, leaves no silent gap in the recording."""
+    """An answer that is not JSON, or too deep for a redactor, leaves no silent gap in the recording."""
     for answer in (float("nan"), _nested(5000), {1, 2}, {1: 2, "1": 3}, {1: 2, "a": 3}, 10**400):
         recording = RecordingTransport(_Answering(answer), path, redact=personal_data, overwrite=True)
         with (

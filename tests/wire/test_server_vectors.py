@@ -479,7 +479,7 @@ def test_the_defect_of_a_procedure_is_in_the_log_and_not_in_the_answer(caplog: p
 
 
 def test_an_answer_that_is_to_be_lost_is_lost() -> None:
-    """A transport's error is no answer: it comes out, also from the midst of a batch."""
+    """A transport's error is not an answer: it is raised, also from the middle of a batch."""
 
     def lose(_: Callable[[], Any]) -> Any:
         raise ConnectionFailed("lost on purpose")

@@ -492,7 +492,7 @@ def test_an_empty_answer_is_no_mismatch(mocked: Mock, body: Any) -> None:
 
 
 def test_compressed_and_marked_answers_are_read(mocked: Mock) -> None:
-    """A response that is compressed without being asked is decompressed; a byte order mark is no content."""
+    """A response that is compressed unasked is decompressed; a byte order mark is not content."""
     content = gzip.compress(b'\xef\xbb\xbf{"result":{"data":1}}')
     _reply(mocked, content, headers={"Content-Encoding": "gzip"})
 
@@ -511,7 +511,7 @@ def test_what_cannot_be_decompressed_is_no_answer(mocked: Mock) -> None:
 
 @pytest.mark.parametrize("how", ["sent", "compressed", "declared"])
 def test_response_has_a_maximum_size(mocked: Mock, how: str) -> None:
-    """More than 64 MiB, after decompression, are no answer, and are not asked for again."""
+    """A body of more than 64 MiB, after decompression, is not an answer, and the call is not retried."""
     body = b'"' + b" " * 2**26 + b'"'
     if how == "compressed":
         _reply(mocked, gzip.compress(body, 1), headers={"Content-Encoding": "gzip"})
@@ -895,7 +895,7 @@ def _checks(count: int, length: int = 1) -> list[FeatureCheckInput]:
     ("count", "sizes"), [(1, [1]), (2, [2]), (50, [50]), (51, [50, 1]), (120, [50, 50, 20])], ids=str
 )
 def test_a_batch_is_split_at_fifty_calls(mocked: Mock, count: int, sizes: list[int]) -> None:
-    """Answers keep the order of the calls; a part of one call is no batch."""
+    """Answers keep the order of the calls; a part of one call is not a batch."""
     service = Service(mocked, n=deque({"isEnabled": True, "currentUsage": index} for index in range(count)))
     client = _client(paths={"features.check": "n"})
 
