@@ -162,6 +162,11 @@ def decode(decoder: JSONDecoder, text: str, levels: int = MAX_PARSED_DEPTH) -> J
     return content
 
 
+def refuse_constant(name: str) -> float:
+    """Refuse `NaN` and infinities, which are not JSON; for `JSONDecoder(parse_constant=...)`."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def copy_json(value: JSON) -> JSON:
     """Return a copy of JSON that shares no list and no object with *value*, which is not checked."""
     if type(value) is dict:

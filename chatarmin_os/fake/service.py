@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import RLock
@@ -17,7 +17,6 @@ from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
     from chatarmin_os._request import Kind
-    from chatarmin_os.fake.rows import Event
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 
@@ -120,11 +119,6 @@ class Service:
                 raise
             self.revision += kind == "mutation"
             return response
-
-    def add_events(self, events: Mapping[str, Event]) -> None:
-        """Add usage events by their idempotency keys; their responses are repeated unchecked."""
-        with self.change() as state:
-            state.events.update(events)
 
     def snapshot(self) -> JSON:
         """Return all tables as JSON."""

@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import quote
 
-from chatarmin_os._json import decode
+from chatarmin_os._json import decode, refuse_constant
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.trpc import superjson
@@ -150,11 +150,7 @@ def _parse_finite(text: str) -> float:
     return number
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_float=_parse_finite, parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(parse_float=_parse_finite, parse_constant=refuse_constant)
 
 
 class Envelope(NamedTuple):

@@ -709,7 +709,7 @@ def test_the_best_of_several_is_linked(client: ChatarminOS, service: FakeTranspo
 
 
 def test_a_contradicted_company_does_not_hold_the_best_back(client: ChatarminOS, service: FakeTransport) -> None:
-    """The company of the hinted domain is linked beside a namesake of another domain."""
+    """The company of the hinted domain is linked in spite of a namesake with another domain."""
     service.add_company("Acme", domain="acme.de")
     company_id = service.add_company("Acme", domain="acme.com")
 
@@ -719,7 +719,7 @@ def test_a_contradicted_company_does_not_hold_the_best_back(client: ChatarminOS,
 
 
 def test_a_lead_of_10_points_is_enough(client: ChatarminOS, service: FakeTransport) -> None:
-    """An equal name is linked beside a company of the hinted e-mail domain, 10 points behind."""
+    """An equal name is linked in spite of a company with the hinted e-mail domain, 10 points behind."""
     service.add_company("Globex", domain="globex.com")
     company_id = service.add_company("Acme")
 
@@ -730,7 +730,7 @@ def test_a_lead_of_10_points_is_enough(client: ChatarminOS, service: FakeTranspo
 
 
 def test_a_lead_of_9_points_is_not_enough(client: ChatarminOS, service: FakeTransport) -> None:
-    """An equal name is not linked beside a similar one, 9 points behind."""
+    """An equal name is not linked if a similar one is 9 points behind."""
     similar = service.add_company(stem(25))
     equal = service.add_company(stem(24))
 

@@ -323,7 +323,7 @@ def test_a_file_that_becomes_useless_stops_calls_until_it_is_mended(
 
 
 def test_a_renewed_client_certificate_is_shown(mutual: FaultServer, ca: trustme.CA, tmp_path: Path) -> None:
-    """A certificate that is replaced in its file, as it is every few hours in some places, needs no new client."""
+    """A certificate that is replaced in its file, which some sites do every few hours, needs no new client."""
     bundle, seen = written(tmp_path / "ca.pem", pem_of(ca)), []  # type: ignore[var-annotated]
     mutual.behaviour = noting(seen)
     first, second = ca.issue_cert("client@example.com"), ca.issue_cert("client@example.com")

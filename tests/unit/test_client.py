@@ -88,7 +88,7 @@ class Scripted(Transport):
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test see the key or the address of whoever runs it."""
+    """Hide the key and the URL in the environment from every test."""
     monkeypatch.delenv("OS_API_KEY", raising=False)
     monkeypatch.delenv("OS_BASE_URL", raising=False)
     monkeypatch.delenv("OS_ALLOW_HTTP", raising=False)

@@ -50,7 +50,7 @@ def access(code: str = "seats", **fields: Any) -> dict[str, Any]:
 
 
 def company(id: str = ACME, **fields: Any) -> dict[str, Any]:
-    """Return a company as it is answered."""
+    """Return a company as answers show it."""
     return {"id": id, "shortId": "acme", "name": "Acme", "domain": None, "createdAt": None, **fields}
 
 

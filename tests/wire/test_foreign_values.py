@@ -175,7 +175,7 @@ def test_infinity_is_no_limit(mocked: Mock, name: str) -> None:
     ],
 )
 def test_other_values_of_a_number_are_read(mocked: Mock, value: Any, kind: str, read: Any) -> None:
-    """Minus zero is zero, a number is itself whatever stands beside it, and undefined is as good as missing."""
+    """Minus zero is zero, numbers are unchanged, and undefined equals missing."""
     assert _checked(mocked, quantityLimit=(value, kind)).quantity_limit == read
 
 

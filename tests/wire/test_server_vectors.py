@@ -529,7 +529,7 @@ def test_what_javascript_does_not_read_as_a_number_is_no_json(number: str) -> No
     ],
 )
 def test_a_stream_is_sent_to_whom_asks_for_it(headers: dict[str, str], streams: bool) -> None:  # noqa: FBT001 - a case
-    """The header of tRPC counts more than `accept`, in whose list the type stands by itself."""
+    """The header of tRPC counts more than `accept`, which must list the type exactly."""
     answer = _answer("GET", "probe.noInput?batch=1", headers=headers)
 
     assert isinstance(json.loads(answer.body), dict) is streams
