@@ -546,7 +546,7 @@ def test_module_draws_the_tree() -> None:
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 def test_error_knows_whether_it_is_temporary(error: ChatarminError) -> None:
-    """A missing response, a failure of the service and a rate limit are temporary; all else is not."""
+    """A missing response, a failure of the service and a rate limit are temporary; everything else is not."""
     assert error.is_temporary is isinstance(error, (TransportError, ServerError, RateLimitError))
 
 
