@@ -1,6 +1,6 @@
 """Calls per second on the fake, compared with the usual way to test without a network: `requests` under `responses`.
 
-Whoever tests against this client takes the fake instead of a mocked session; the fake may do more for the answer (it
+Tests against this client use the fake instead of a mocked session; the fake may do more for the answer (it
 computes it, and the client checks it and makes a model of it), but must not make the tests slower.
 """
 

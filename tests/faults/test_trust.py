@@ -146,7 +146,7 @@ def test_other_authorities_are_not_trusted_then(
 
 
 def test_an_intermediate_authority_may_be_trusted_by_itself(tmp_path: Path, ca: trustme.CA) -> None:
-    """Whoever is in the file is trusted, and need not have signed itself."""
+    """Every certificate in the file is trusted, also one that is not self-signed."""
     intermediate = ca.create_child_ca()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     intermediate.issue_cert("127.0.0.1").configure_cert(context)
@@ -489,7 +489,7 @@ def test_verification_cannot_be_turned_off() -> None:
 
 @pytest.mark.parametrize("name", ["verify", "cert"])
 def test_a_session_has_its_own_trust(files: Path, name: str) -> None:
-    """Beside a session of one's own these arguments would be without effect, and are refused."""
+    """With a session of the user's own these arguments would have no effect, and are refused."""
     settings: dict[str, Any] = {name: files / "both.pem"}
 
     with pytest.raises(InvalidInput, match=f"^{name}: does not go with session=") as refused:

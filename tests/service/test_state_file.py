@@ -409,7 +409,7 @@ def test_failed_saving_is_retried(path: Path) -> None:
 
 
 def test_failed_last_saving_raises(path: Path) -> None:
-    """Whoever ends the service learns that the state is not saved."""
+    """The end of the service reports that the state is not saved."""
     products = Products()
     file = StateFile(path, products)
     _create(_product(products))

@@ -111,7 +111,7 @@ def test_a_text_alone_is_mended() -> None:
 
 
 def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
-    """A service that sends an error with its causes shows nobody where they were raised, and everything else of them."""
+    """The traces of an error's causes are removed, and everything else of the causes is kept."""
     cause = {
         "message": "m",
         "stack": "Error: m\n    at f (/app/a.js:1:2)",
