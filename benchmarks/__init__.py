@@ -1,1 +1,1 @@
-"""The figures of the package, each beside that of an alternative."""
+"""The figures of the package, each with that of an alternative."""

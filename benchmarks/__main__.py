@@ -23,7 +23,7 @@ _MODULES = {"import": "imports"} | {name: name for name in ("calls", "decode", "
 
 def main() -> None:
     """Run the parts that the command line names, and print a table for each part."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure the package beside its peers.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Compare the package with its peers.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(_MODULES)}; default: all")
     asked = parser.parse_args().parts
     if unknown := sorted({*asked} - {*_MODULES}):

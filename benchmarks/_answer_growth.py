@@ -19,7 +19,7 @@ _MAX_RATIO = 2  # of the cost per part
 
 
 def _typed(size: int) -> Callable[[], object]:
-    """Return the decoding of an answer of superjson with a type beside each value."""
+    """Return the decoding of an answer of superjson with a type for each value."""
     values = {str(place): ["bigint"] for place in range(size)}
     envelope = {"json": ["1"] * size, "meta": {"values": values, "v": 1}}
     return lambda: superjson.decode({**envelope, "json": [*envelope["json"]]})
@@ -72,7 +72,7 @@ def _header(size: int) -> Callable[[], object]:
 def answer_rows() -> Iterator[Row]:
     """Measure each kind of answer at three sizes, and yield a row with the cost of a part of it."""
     for what, prepare in (
-        ("superjson, a type beside each value", _typed),
+        ("superjson, a type for each value", _typed),
         ("superjson, one object in each row", _repeated),
         ("superjson, repeats that double (refused)", _doubled),
         ("half a surrogate pair in each text", _halves),

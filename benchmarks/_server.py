@@ -1,6 +1,6 @@
 """A server in another process that answers each path with prepared JSON: it costs little and computes nothing.
 
-What a client costs is measured in the client's process, so that the server's time is in no figure but those by the
+The cost of a client is measured in its own process, so that the server's time is in no figure except those by the
 clock. It keeps connections open, takes GET and POST alike, and counts its answers.
 """
 

@@ -1,6 +1,6 @@
-"""Calls per second on the fake, and beside the usual way to test without a network: `requests` under `responses`.
+"""Calls per second on the fake, compared with the usual way to test without a network: `requests` under `responses`.
 
-Whoever tests against this client takes the fake instead of a mocked session; the fake may do more for the answer (it
+Tests against this client use the fake instead of a mocked session; the fake may do more for the answer (it
 computes it, and the client checks it and makes a model of it), but must not make the tests slower.
 """
 
@@ -57,7 +57,7 @@ def run() -> Part:
         taken = samples.median(subject)
         return Row(what, f"{number(1 / taken)} calls/s, {micro(taken)}", "", bar, met)
 
-    def beside(verb: str) -> Row:
+    def compare(verb: str) -> Row:
         ratio = samples.ratio(verb, "check")
         what = f"`Session().{verb}(…).json()` under `responses`, as ratio to `features.check`"
         figure = f"{number(1 / samples.median(verb))} calls/s, {micro(samples.median(verb))}"
@@ -71,8 +71,8 @@ def run() -> Part:
             called("`features.check`", "check", f"≤ {_MAX_MICROSECONDS} µs", met=cheap),
             called("`billing.track_usage`, a new event each", "track"),
             called("`onboard`, a new company with a tier each", "onboard"),
-            beside("get"),
-            beside("post"),
+            compare("get"),
+            compare("post"),
         ],
     )
 

@@ -1,4 +1,4 @@
-"""From JSON values to models, beside `json.loads` of the same bytes.
+"""From JSON values to models, compared with `json.loads` of the same bytes.
 
 The cost of a checked model matters for long lists only; there the whole must not exceed twice the cost of the parser.
 A transport that answers with a prepared list removes the rest of a call from the figure. Both sides run with the

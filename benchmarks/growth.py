@@ -1,4 +1,4 @@
-"""The cost of calls in a growing fake, and of growing answers, beside that at the smallest size.
+"""The cost of calls in a growing fake, and of growing answers, compared with that at the smallest size.
 
 A fake that looks at every company would be a hundred times slower at 100,000; smart linking looks for similar names
 and may grow, the rest should not. Fakes of all sizes are in one process and take turns, and every call is timed by

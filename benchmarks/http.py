@@ -1,4 +1,4 @@
-"""Calls over HTTP, beside bare `requests` and beside the calls of other billing services' SDKs.
+"""Calls over HTTP, compared with bare `requests` and the calls of other billing services' SDKs.
 
 A canned server on loopback responds; only the time of the client's process is counted. Threads are measured by the
 clock, for they wait for each other.

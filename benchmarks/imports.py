@@ -1,7 +1,8 @@
-"""The cost of importing the package and creating a client, beside importing `requests` alone, in new interpreters.
+"""The cost of importing the package and creating a client, compared with importing `requests` alone.
 
-A command line or a test run on the fake should not pay for an HTTP library that it does not use. The operating system
-counts each process: CPU time, time on the clock and peak memory, of the interpreter's start too.
+Each figure is that of a new interpreter. A command line or a test run on the fake should not pay for an HTTP library
+that it does not use. The operating system counts each process: CPU time, time on the clock and peak memory, including
+the start of the interpreter.
 """
 
 from __future__ import annotations

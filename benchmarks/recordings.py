@@ -47,23 +47,23 @@ def run() -> Part:
         within_limit(
             _MAX_RATIO,
             whole.ratio("replay", "fake"),
-            what="`features.check` replayed, beside the same on the fake",
+            what="`features.check` replayed, compared with the same on the fake",
             figure=f"{micro(whole.median('replay'))} (fake {micro(whole.median('fake'))})",
         ),
         within_limit(
             _MAX_RATIO,
             whole.ratio("open", "json.loads"),
-            what=f"opening {_CALLS:,} calls, beside `json.loads` of their lines",
+            what=f"opening {_CALLS:,} calls, compared with `json.loads` of their lines",
             figure=f"{number(whole.median('open') * 1e3)} ms",
         ),
         within_limit(
             _MAX_TO_RECORD,
             single.ratio("recording", "http"),
-            what="`features.check` over HTTP and recorded, beside the same over HTTP",
+            what="`features.check` over HTTP and recorded, compared with the same over HTTP",
             figure=f"{micro(single.median('recording'))} (HTTP {micro(single.median('http'))})",
         ),
         Row(
-            "each call of a drift check, beside the same call on the fake",
+            "each call of a drift check, compared with the same call on the fake",
             micro(whole.median("check")),
             number(whole.ratio("check", "fake")),
         ),

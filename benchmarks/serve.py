@@ -1,4 +1,4 @@
-"""What the fake as a local service costs: beside a trivial application on the same server, and `import werkzeug`."""
+"""The cost of the fake as a local service, compared with a trivial application on the same server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run() -> Part:
         "Serve",
         "Times by the clock, server and client on one machine, one connection kept open. Starting: a process of its "
         "own, from nothing to the first answer. Saving: the longest of many calls while the state of "
-        f"{_COMPANIES:,} companies is saved again and again, beside `json.dumps` of it.",
+        f"{_COMPANIES:,} companies is saved again and again, compared with `json.dumps` of it.",
         [*_throughput(), _starting(), _saving()],
     )
 
@@ -122,7 +122,9 @@ def _starting() -> Row:
     samples = interleaved({"werkzeug": import_werkzeug, "ours": start_and_ask}, rounds=_STARTS)
     ratio = samples.ratio("ours", "werkzeug")
     figure = f"{samples.median('ours') * 1000:.0f} ms"
-    return Row("from start to the first answer, beside `import werkzeug`", figure, f"{ratio:.2f}", "≤ 2", ratio <= 2)
+    return Row(
+        "from start to the first answer, compared with `import werkzeug`", figure, f"{ratio:.2f}", "≤ 2", ratio <= 2
+    )
 
 
 def _saving() -> Row:
@@ -150,4 +152,6 @@ def _saving() -> Row:
         thread.join()
     ratio = max(waits) / dumps
     figure = f"{max(waits) * 1000:.0f} ms"
-    return Row("longest wait while the state is saved, beside `json.dumps`", figure, f"{ratio:.2f}", "≤ 1", ratio <= 1)
+    return Row(
+        "longest wait while the state is saved, compared with `json.dumps`", figure, f"{ratio:.2f}", "≤ 1", ratio <= 1
+    )

@@ -40,5 +40,5 @@ wall: Callable[[], float] = partial(_time.clock_gettime, _LINUX_WALL_CLOCK) if s
 
 
 def now() -> datetime:
-    """Return the real present instant in UTC."""
+    """Return the real current time in UTC."""
     return datetime.fromtimestamp(wall(), UTC)

@@ -78,12 +78,12 @@ def at_field(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
 
 
 def private(_cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
-    """Let the repr of a class shorten e-mail addresses; for `attrs.frozen(field_transformer=...)`."""
+    """Shorten e-mail addresses in the repr of a class; for `attrs.frozen(field_transformer=...)`."""
     return [field.evolve(repr=private_repr) if field.repr else field for field in fields]
 
 
 def name_fields_in_errors(cls: type, fields: list[Attribute[Any]]) -> list[Attribute[Any]]:
-    """Let the errors of each field name it, and the repr shorten e-mail addresses."""
+    """Name each field in its errors, and shorten e-mail addresses in the repr."""
     return [
         field.evolve(converter=at_field(field.name, field.converter))
         # An inherited converter names its field already.
@@ -147,7 +147,7 @@ def idempotency_key(value: str | UUID | None) -> str:
 
 
 def boolean(value: bool) -> bool:  # noqa: FBT001 - the one argument is the value
-    """Return True or False; other values that are true or false in Python are errors."""
+    """Return True or False; other truthy and falsy values are errors."""
     if value is True or value is False:
         return value
     raise InvalidInput(f"expected True or False, got {describe(value)}")
@@ -159,7 +159,7 @@ def optional_boolean(value: bool | None) -> bool | None:  # noqa: FBT001 - the o
 
 
 def number(value: float) -> int | float:
-    """Return an int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; no bool, no Decimal."""
+    """Return an int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; not a bool or Decimal."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidInput(f"expected an int or float, got {describe(value)}")
     return integer(value) if isinstance(value, int) else finite(value)

@@ -141,7 +141,7 @@ def is_deeper(value: JSON, levels: int) -> bool:
 
 
 def has_many_levels(source: str | bytes, levels: int) -> bool:
-    """Return whether JSON text opens enough lists and objects to be deeper than *levels*: cheaper than to walk it."""
+    """Return whether JSON text opens enough lists and objects to be deeper than *levels*: cheaper than walking it."""
     if isinstance(source, bytes):
         return source.count(b"[") + source.count(b"{") > levels
     return source.count("[") + source.count("{") > levels
@@ -160,6 +160,11 @@ def decode(decoder: JSONDecoder, text: str, levels: int = MAX_PARSED_DEPTH) -> J
     if is_too_deep:
         raise ValueError("JSON nested too deep")
     return content
+
+
+def refuse_constant(name: str) -> float:
+    """Refuse `NaN` and infinities, which are not JSON; for `JSONDecoder(parse_constant=...)`."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def copy_json(value: JSON) -> JSON:

@@ -21,7 +21,7 @@ def printable(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
 
 _LETTER = r"[^\s@'\"(){}\[\]<>,;:=]"
 _LOCAL_PART = re.compile(
-    # A first letter, at the beginning of a word; the rest of the word, in which a quote may stand between letters.
+    # A first letter, at the beginning of a word; the rest of the word, which may have quotes between letters.
     rf"(?<!{_LETTER})(?<!{_LETTER}')({_LETTER})(?:{_LETTER}|(?<={_LETTER})'(?={_LETTER}))*+@"
 )
 

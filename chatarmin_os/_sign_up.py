@@ -42,19 +42,19 @@ def sign_up(
     starting_tier = at_field("starting_tier", optional_text)(starting_tier)
     domain = at_field("verified_domain", _business_domain)(verified_domain)
     creation = CreateCompanyInput(**new_company, domain=domain)
-    at_field("contact_email", _email)(creation.contact_email)
+    at_field("contact_email", _check_email)(creation.contact_email)
 
     company_id, company_name, status = _ensure_linked(client, creation, starting_tier)
     return SignUpResult(
         company_id=company_id,
         company_name=company_name,
         link_status=status,
-        tier_applied=_ensure_equipped(client, company_id, status, creation, starting_tier),
+        tier_applied=_ensure_contact_and_tier(client, company_id, status, creation, starting_tier),
     )
 
 
 def _business_domain(given: str | None) -> str | None:
-    """Return a normalized domain; None if it is a free mail provider's, whose mail anybody may receive."""
+    """Return a normalized domain; None if it is a free mail provider's, where anyone can get an address."""
     given = optional_text(given)
     if given is None:
         return None
@@ -66,7 +66,7 @@ def _business_domain(given: str | None) -> str | None:
     return addresses.business_domain(normalized)
 
 
-def _email(given: str | None) -> None:
+def _check_email(given: str | None) -> None:
     """Reject an address that the service would reject after it has created the company."""
     if given is not None and addresses.email(given) is None:
         raise InvalidInput("expected an e-mail address such as ann@acme.com", "omit it if you have none")
@@ -78,7 +78,7 @@ def _ensure_linked(
     """Link or create the company of an organisation if necessary; return its id, name and link status."""
     find = GetByProductLinkInput(external_org_id=creation.external_org_id)
     # The tier is looked up first: an unknown one fails before a company is created.
-    company = _answers(client, [find, *([GetTierInput(tier_code=starting_tier)] if starting_tier else [])])[0]
+    company = _query_all(client, [find, *([GetTierInput(tier_code=starting_tier)] if starting_tier else [])])[0]
     if company is None and creation.domain:
         hints = Hints(domain=creation.domain)
         match = client.send(
@@ -102,7 +102,7 @@ def _ensure_linked(
     return company.id, company.name, "already_linked"
 
 
-def _ensure_equipped(
+def _ensure_contact_and_tier(
     client: Client, company_id: str, status: str, creation: CreateCompanyInput, starting_tier: str | None
 ) -> bool:
     """Add the contact and apply the tier if they are missing; return whether the tier was applied."""
@@ -110,7 +110,7 @@ def _ensure_equipped(
     queries: list[Request[Any]] = [ListContactsInput(company_id=company_id)] if email else []
     if starting_tier:
         queries += [GetStatusInput(company_id=company_id), ListAccessInput(company_id=company_id)]
-    answers = _answers(client, queries)
+    answers = _query_all(client, queries)
     if email:
         contacts = answers.pop(0)
         if email.lower() not in {(contact.email or "").lower() for contact in contacts}:
@@ -149,8 +149,8 @@ def has_plan(billing: BillingStatus, accesses: Sequence[FeatureAccess], *, is_ne
     )
 
 
-def _answers(client: Client, requests: list[Request[Any]]) -> list[Any]:
-    """Return the answers to queries in one round trip; raise the first error among them."""
+def _query_all(client: Client, requests: list[Request[Any]]) -> list[Any]:
+    """Send queries in one round trip and return their answers; raise the first error among them."""
     answers: list[Any] = client.batch(requests)
     for answer in answers:
         if isinstance(answer, ChatarminError):

@@ -20,11 +20,11 @@ class SQLiteFileError(Exception):
 
 
 class ForeignFileError(SQLiteFileError):
-    """The file belongs to something else, and was left unchanged."""
+    """The file belongs to another program, and was left unchanged."""
 
 
 class NoDatabaseError(ForeignFileError):
-    """The file is not a SQLite database at all."""
+    """The file is not a SQLite database."""
 
 
 class NewerFormatError(SQLiteFileError):
@@ -67,7 +67,7 @@ class SQLiteFile:
 
     Policies:
         - **Identity**: a file of another application or of a later version is refused unchanged. An empty file is new.
-        - **Journal**: a write-ahead log beside the file; a process that is killed leaves a file that is complete.
+        - **Journal**: a write-ahead log next to the file; a killed process leaves a complete file.
         - **Permissions**: a new file is for its owner only (0600). A symbolic link is refused.
         - **Forks**: connections are closed before a fork and opened again at the next use, in parent and child. Do not
           fork inside a transaction.
@@ -126,7 +126,7 @@ class SQLiteFile:
             raise CorruptFileError(_DAMAGED)
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the file, which is complete alone then.
+        """Move the write-ahead log into the file, which is then complete without it.
 
         Raises:
             SQLiteFileError: It could not be written.
@@ -195,7 +195,7 @@ class SQLiteFile:
         return os.lstat(self._path)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        """Check whose file it is before anything is written, then bring it to the present format."""
+        """Check that the file is this application's before writing to it, then migrate it to the current format."""
         begin = "BEGIN IMMEDIATE"
         if self._is_exclusive:
             begin = "BEGIN EXCLUSIVE"
@@ -213,8 +213,8 @@ class SQLiteFile:
 
     def _checked_version(self, connection: sqlite3.Connection) -> int:
         application_id, version, tables = (
-            connection.execute(question).fetchone()[0]
-            for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
+            connection.execute(statement).fetchone()[0]
+            for statement in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
         )
         if application_id != self._application_id and (application_id or version or tables):
             raise ForeignFileError("it is the database of another application")

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from chatarmin_os.resources.subscriptions import Subscriptions
     from chatarmin_os.resources.tiers import Tiers
 else:
-    # Annotations are text. Programs that resolve it (`typing.get_type_hints`, pydantic, beartype) find references here,
-    # which import a class when they are resolved: importing it now would take as long as all of this module.
+    # Annotations are text. A program that resolves them (`typing.get_type_hints`, pydantic, beartype) finds references
+    # that import a class when they are resolved: importing it now would take as long as the rest of this module.
     Hints, OnboardResult, SignUpResult = (
         ForwardRef(f"chatarmin_os.{name}") for name in ("Hints", "OnboardResult", "SignUpResult")
     )
@@ -217,7 +217,7 @@ class ChatarminOS:
         Raises:
             InvalidInput: An invalid value; the argument is named.
 
-        A transport that has neither, such as the in-memory fake, stays as it is.
+        A transport without deadline and retries, such as the in-memory fake, is returned unchanged.
 
         Example:
             >>> quick = client.with_options(timeout=0.5, max_retries=0)
@@ -493,14 +493,14 @@ class ChatarminOS:
         """
         if not isinstance(requests, Iterable):
             raise TypeError(f"expected several requests, such as a list of them, got {describe(requests)}")
-        asked = list(requests)
-        calls = [self._wire.to_call(request) for request in asked]
+        ordered = list(requests)
+        calls = [self._wire.to_call(request) for request in ordered]
         answers = self.transport.send_many(calls) if calls else []
-        if len(answers) != len(asked):
+        if len(answers) != len(ordered):
             raise TypeError(
-                f"{type(self.transport).__name__}.send_many must answer every call: {len(answers)} of {len(asked)}"
+                f"{type(self.transport).__name__}.send_many must answer every call: {len(answers)} of {len(ordered)}"
             )
-        return [self._outcome(request, answer) for request, answer in zip(asked, answers, strict=True)]
+        return [self._outcome(request, answer) for request, answer in zip(ordered, answers, strict=True)]
 
     def _outcome(self, request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
         if isinstance(answer, ChatarminError):
@@ -563,7 +563,7 @@ def _kind(value: Any) -> Kind | None:
 
 
 def _advice(transport: object) -> str:
-    """Return how to correct a transport that is none."""
+    """Return advice if a class was passed instead of an instance."""
     if isinstance(transport, type) and issubclass(transport, Transport):
         return f"; pass an instance, such as {transport.__name__}(...)"
     return ""

@@ -15,7 +15,7 @@
     │   ├── TimedOut             the deadline passed
     │   └── InvalidResponse      a response that is not the service's
     ├── InvalidInput             an invalid argument or setting; nothing was sent; also a ValueError
-    └── CassetteError            a recording lacks a call, has an unused one, or is no recording
+    └── CassetteError            a recording lacks a call, has an unused one, or is not a recording
 
 The error of a typed call has the call: `client.send(error.request)` repeats exactly that one, with the same idempotency
 key. All errors pickle and copy with their attributes. `type(error)(*error.args)` is the same error without its request,
@@ -380,7 +380,7 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
         field: The argument's name in Python, with the place inside it (`contacts[3].email`); e-mail addresses in it
             are shortened.
         problem: The reason, such as "must not be blank".
-        hint: Advice on how to correct it, such as "omit it or pass None"; None if there is none.
+        hint: Advice on how to correct it, such as "omit it or pass None"; None without advice.
 
     Example:
         >>> client.features.check(company_id="", feature_code="ai_credit")
@@ -426,11 +426,11 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
 
 
 class CassetteError(ChatarminError):
-    """A recording lacks a call, has an unused one, or is no recording."""
+    """A recording lacks a call, has an unused one, or is not a recording."""
 
 
 def _value_at(data: Any, key: str) -> Any:
-    """Return the value at *key*; None if *data* is no object or lacks it."""
+    """Return the value at *key*; None if *data* is not an object or lacks the key."""
     return data.get(key) if isinstance(data, dict) else None
 
 

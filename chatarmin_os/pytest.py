@@ -1,6 +1,6 @@
 """The public path of the plugin for pytest, `chatarmin_os.integrations.pytest`.
 
-PYTEST_DONT_REWRITE: there is no assert statement in it, and a conftest.py may import from it before it is loaded.
+PYTEST_DONT_REWRITE: it has no assert statement, and a conftest.py may import from it before it is loaded.
 """
 
 from chatarmin_os.integrations.pytest import (

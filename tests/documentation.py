@@ -60,7 +60,7 @@ class Block(NamedTuple):
 
 
 class Example(NamedTuple):
-    """Files that belong together, and the commands beside them."""
+    """Files that belong together, and the commands that follow them."""
 
     page: str
     name: str

@@ -228,7 +228,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 def test_the_tree_of_errors_is_complete() -> None:
-    """Each exception of the package stands below its base class in the tree."""
+    """Each exception of the package is below its base class in the tree."""
     (tree,) = (block.code for block in blocks() if block.page == "errors" and block.language == "text")
     parents: list[str] = []
     found = {}

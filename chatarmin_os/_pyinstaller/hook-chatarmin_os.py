@@ -6,7 +6,7 @@ from typing import Any
 
 
 def hook(hook_api: Any) -> None:
-    """Add every module but the plugin, which would take pytest along, and every file that is no module."""
+    """Add every module except the plugin, which would include pytest, and every data file."""
     from PyInstaller.utils.hooks import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
         collect_data_files,
         collect_submodules,

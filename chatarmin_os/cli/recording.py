@@ -201,7 +201,7 @@ def _redact(given: Namespace) -> int:
         output = Path(path if given.output is None else given.output).resolve()
         content = b"".join([encode({**head, "redacted": True}), *map(encode, redacted)])
         try:
-            file.write_whole(output, content, mode=Path(path).stat().st_mode)
+            file.write_atomically(output, content, mode=Path(path).stat().st_mode)
         except OSError as error:
             raise CassetteError(f"{output}: {error.strerror}") from error
         changed = sum(line != before for line, before in zip(redacted, lines, strict=True))

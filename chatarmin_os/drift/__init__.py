@@ -13,9 +13,11 @@
 Where to find what:
 
 - `check` repeats the recorded calls; `compare` compares two outcomes of a call, with ids matched by role.
-- `start` makes the fake in the state that the calls start from: the catalogue (`_catalogue`) and the answers of the
-  recording's prologue (`_observer`). `_knowledge`: the known facts; `_reading`: answers, read without trust.
-- `assumptions`: the calls that exercise an assumption of the fake, and the verdict of each call on it.
+- `start` creates a fake in the state that the calls start from: with the product's `catalogue`, and with tables that
+  the `observer` fills from the recording's prologue.
+- `knowledge` has the known facts; `reading` reads answers without trust; `redacted` lists the fields that cannot be
+  compared after redaction.
+- `assumptions` finds the calls that exercise an assumption of the fake, and the verdict of each call on it.
 - `report`: the result, as text and as JSON.
 """
 
@@ -54,7 +56,7 @@ __all__ = [
     "rules_text",
 ]
 
-# The names in 0.1.0.
+# The names in 0.1.0, kept for its users.
 RuleReport = AssumptionReport
 rules_as_json, rules_of, rules_text = assumptions_as_json, assumptions_of, assumptions_text
 
@@ -82,7 +84,7 @@ def check_recording(
             created are found by their names and domains, as the service finds them.
 
     Raises:
-        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
+        CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
         InvalidInput: The recording has mutations, and *run_mutations* is not set.
         TransportError: The live service did not answer.
         UnauthorizedError: The live service refuses the key.
@@ -111,7 +113,7 @@ def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
     """Refuse a recording that would change the state of a live service, unless that is allowed.
 
     Raises:
-        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
+        CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
         InvalidInput: It has mutations, and they are not allowed.
     """
     calls = file.load(path).calls

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from chatarmin_os._call import Call
-from chatarmin_os.drift._knowledge import Fact, changes, describe, needs
-from chatarmin_os.drift._observer import Observer
-from chatarmin_os.drift._reading import mapping, number, refusal, text
-from chatarmin_os.drift._redacted import redacted_fields
 from chatarmin_os.drift.assumptions import Context, History, exercised
 from chatarmin_os.drift.compare import Difference, Matcher, fields_of, summary
+from chatarmin_os.drift.knowledge import Fact, changes, describe, needs
+from chatarmin_os.drift.observer import Observer
+from chatarmin_os.drift.reading import mapping, number, refusal, text
+from chatarmin_os.drift.redacted import redacted_fields
 from chatarmin_os.drift.start import infer_start
-from chatarmin_os.errors import _NO_PROCEDURE, ApiError, CassetteError, InvalidInput, TransportError
+from chatarmin_os.errors import ApiError, CassetteError, InvalidInput, NotFoundError, TransportError
 from chatarmin_os.procedures.table import PROCEDURES
 from chatarmin_os.recording.line import RecordedCall, answer_of, outcome_of
 from chatarmin_os.recording.prologue import companies_of, created_by
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.state import State
     from chatarmin_os.transports.base import Transport
 
-_ORGANISATION_FIELDS = frozenset({"externalOrgId", "name", "companyName", "customerName"})  # it may name a company
+_ORGANISATION_FIELDS = frozenset(
+    {"externalOrgId", "name", "companyName", "customerName"}
+)  # an organisation id may be a name
 _UNRELATED = frozenset({"UNAUTHORIZED", "TOO_MANY_REQUESTS"})
 _SERVER_ERROR = 500
 _STATE_KINDS = frozenset({"outcome", "value", "id"})
@@ -44,8 +46,7 @@ class Checked(NamedTuple):
         now: The repeated call with its outcome; None if the call was not compared.
         differences: The differences between the two outcomes.
         verdicts: Whether the outcome confirms the assumptions that the call exercises, or contradicts them.
-        unknown: The state on which the answer depends and which the recording does not show; None if the recording
-            shows enough.
+        unknown: The missing state on which the answer depends; None if the recording shows all of it.
     """
 
     recorded: RecordedCall
@@ -92,7 +93,7 @@ class _Checker:
         found = self._matcher.differences(recorded.outcome, context.outcome)
         differences = [difference for difference in found if not uncertain & fields_of(difference.place)]
         if any(difference.kind in _STATE_KINDS for difference in differences):
-            self._forget_all(call)  # or this difference would be reported again by all that follow from it
+            self._forget_all(call)  # or every later call that depends on it would report the difference again
         criteria = [one for one in exercised(context, recorded.outcome) if not one.shown_by & uncertain]
         is_explained = recorded.line in self._explained
         verdicts = {one.name: one.verdict(differences, is_explained=is_explained) for one in criteria}
@@ -108,7 +109,7 @@ class _Checker:
         return [fact for fact in facts if not self._knowledge.has(fact)]
 
     def _needs(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
-        """Yield the facts on which the answer to a call depends; if it found nothing, no line shows a fact about it."""
+        """Yield the facts on which the answer to a call depends; a NOT_FOUND depends on none that a line shows."""
         if refusal(recorded) == "NOT_FOUND":
             return
         given, company = mapping(call.input), self._company(call, state)
@@ -119,14 +120,14 @@ class _Checker:
             yield "company", named
         if feature and feature not in state.catalogue.features and not self._catalogue.has_all_features:
             yield "feature", feature
-        if tier and tier not in self._catalogue.complete and not self._is_no_tier(tier):
+        if tier and tier not in self._catalogue.complete and not self._lacks_tier(tier):
             yield "tier", tier
         yield from needs(call, company, state)
         if call.path in _MATCHING_PATHS:
-            yield from self._companies_needed(recorded, state)
-        yield from self._billing_needed(call, recorded, state)
+            yield from self._company_needs(recorded, state)
+        yield from self._billing_needs(call, recorded, state)
 
-    def _companies_needed(self, recorded: RecordedCall, state: State) -> Iterator[Fact]:
+    def _company_needs(self, recorded: RecordedCall, state: State) -> Iterator[Fact]:
         """Yield the facts about companies that a call has found by hints."""
         answer = mapping(self._matcher.translate_ids(recorded.outcome.get("answer")))
         for company in sorted(companies_of(answer) - {created_by(recorded.path, answer)}):
@@ -136,7 +137,7 @@ class _Checker:
             else:
                 yield "company", company
 
-    def _billing_needed(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
+    def _billing_needs(self, call: Call, recorded: RecordedCall, state: State) -> Iterator[Fact]:
         """Yield the facts about the tier and the owner of a subscription that a call claims or links."""
         given = mapping(call.input)
         session = state.sessions.get(text(given.get("checkoutSessionId")) or "")
@@ -149,7 +150,7 @@ class _Checker:
             elif (tier := self._catalogue.paid[subscription]) and tier not in self._catalogue.complete:
                 yield "tier", tier
 
-    def _is_no_tier(self, code: str) -> bool:
+    def _lacks_tier(self, code: str) -> bool:
         return self._catalogue.has_all_tiers and code not in self._catalogue.catalogue.tiers
 
     def _company(self, call: Call, state: State) -> str | None:
@@ -160,14 +161,14 @@ class _Checker:
         return company if company in state.companies else None
 
     def _observe(self, call: Call, recorded: RecordedCall) -> None:
-        """Learn from the outcome of a call: all that a query shows, and the link that a mutation has found."""
+        """Learn from the outcome of a call: everything that a query shows, and the link that a mutation found."""
         outcome = self._matcher.translate_ids(recorded.outcome)
         with self._fake.service.change() as state:
             observer = Observer(state, self._knowledge, self._catalogue.paid)
             observer.observe(recorded._replace(input=call.input, outcome=outcome))
 
     def skip(self, recorded: RecordedCall) -> None:
-        """Pass over a call without an answer: unless the service has refused to run it, it may have run."""
+        """Skip a call without an answer; it may have run, unless it was not sent or the service refused to run it."""
         was_sent = mapping(recorded.outcome.get("failure")).get("outcome") != "not_sent"
         if was_sent and refusal(recorded) not in _UNRELATED:
             self._forget(_call(recorded, self._matcher.translate(recorded.input)))
@@ -186,7 +187,7 @@ class _Checker:
             )
 
     def _uncertain_fields(self, call: Call, recorded: RecordedCall, state: State) -> frozenset[str]:
-        """Return the fields of an answer that depend on facts that no line shows."""
+        """Return the fields of an answer that depend on unknown facts."""
         fields = redacted_fields(recorded) if self._is_redacted else frozenset()
         given, company = mapping(call.input), self._company(call, state) or ""
         if call.path == "links.reset":
@@ -195,7 +196,7 @@ class _Checker:
             return fields | ({"label", "externalUserId"} - given.keys())
         found = companies_of(mapping(self._matcher.translate_ids(recorded.outcome.get("answer"))))
         if call.path == "onboard" and "tierCode" not in given and found & self._knowledge.companies:
-            return fields | {"tierApplied"}  # it depends on the tier that was applied last, which no query shows
+            return fields | {"tierApplied"}  # no query shows the tier that was applied last
         if call.path == "billing.getStatus" and not self._has_every_access(company, state):
             return fields | {"enabledFeaturesCount"}
         return fields
@@ -209,10 +210,10 @@ class _Checker:
 def against_the_fake(
     lines: Sequence[RecordedCall], recorded_at: datetime | None, *, is_redacted: bool = False
 ) -> Iterator[Checked]:
-    """Yield each call as the fake answers it.
+    """Yield each call with the fake's outcome.
 
-    After a call with another outcome the state that it is about is unknown until the recording shows it again, so that
-    one difference is not reported by all calls that follow from it.
+    After a difference, the state that the call concerns is unknown until the recording shows it again: one difference
+    is not reported by all later calls that depend on it.
     """
     checker = _Checker(lines, recorded_at or datetime.now(UTC), is_redacted=is_redacted)
     for recorded in lines:
@@ -226,10 +227,10 @@ def against_the_fake(
 
 
 def against_a_service(lines: Sequence[RecordedCall], service: Transport) -> Iterator[Checked]:
-    """Yield each call as a live service answers it.
+    """Yield each call with the outcome of a live service.
 
-    Values that the caller invents get new ones for this run, because the service has used them up: usage keys, and ids
-    of organisations that were not linked at first.
+    Usage keys, and ids of organisations that were not linked at first, get new values for this run, because the service
+    has used up the recorded ones.
 
     Raises:
         TransportError: The service did not answer; the message has the line, because the calls before it have run.
@@ -251,14 +252,15 @@ def against_a_service(lines: Sequence[RecordedCall], service: Transport) -> Iter
             error.args = (f"{error} (line {recorded.line} of the recording; the calls before it have run)",)
             raise
         now = RecordedCall(call.path, call.kind, call.input, outcome, line=recorded.line)
-        is_known = is_known or not _NO_PROCEDURE.match(mapping(outcome.get("error")).get("message") or "")
+        message = mapping(outcome.get("error")).get("message") or ""
+        is_known = is_known or not NotFoundError(message, code="NOT_FOUND").is_missing_procedure
         if summary(outcome) == "UNAUTHORIZED" or not is_known:
             answer_of(now)
         yield Checked(recorded, now, matcher.differences(renaming.rename_outcome(recorded.outcome), outcome), {})
 
 
 class _Renaming:
-    """Gives values that the caller has invented a suffix of this run."""
+    """Appends a suffix of this run to values that the caller has invented."""
 
     def __init__(self, lines: Sequence[RecordedCall]) -> None:
         self._suffix = f"-{uuid4().hex[:8]}"
@@ -292,7 +294,7 @@ def _shows_link(recorded: RecordedCall) -> bool:
 
 
 def _is_unrelated(recorded: RecordedCall) -> bool:
-    """Return whether the outcome does not depend on the call: there was no answer, or the key or the service failed."""
+    """Return whether the outcome does not depend on the call: no answer, a refused key, or a failing service."""
     error = mapping(recorded.outcome.get("error"))
     is_failing = error.get("code") in _UNRELATED or (number(error.get("status")) or 0) >= _SERVER_ERROR
     return "failure" in recorded.outcome or is_failing

@@ -1,7 +1,7 @@
 """Compares two outcomes of a call, place by place.
 
-Ids are matched by role, not by value: an id must stand for the same thing throughout. Timestamps that no input gave
-come from the clock, and only their type is compared; the number at the end of a short id depends on other companies.
+Ids are matched by role, not by value: an id must identify the same record throughout. Timestamps that no input gave
+come from the clock, so only their type is compared; the number at the end of a short id depends on other companies.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from chatarmin_os._values import far_instant_of, instant_of
-from chatarmin_os.drift._reading import number
+from chatarmin_os.drift.reading import number
 from chatarmin_os.recording.redactors import personal_data
 
 if TYPE_CHECKING:
@@ -27,20 +27,20 @@ _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d.*")
 _NUMBERS = re.compile(r"(-\d+)+$")
 _CALLER_IDS = frozenset({"externalOrgId", "externalUserId"})
 _TYPES = {dict: "object", list: "list", str: "text", bool: "true or false", int: "number", float: "number"}
-_FREE_FORM = frozenset({"metadata", "configValues"})  # here a number as text is another value, for the caller chose it
+_FREE_FORM = frozenset({"metadata", "configValues"})  # the caller chose these values: a number as text is another value
 _ABSENT = "absent"
 _MAX_SHOWN = 40
 
 
 class Difference(NamedTuple):
-    """A difference between the recorded outcome and the present one.
+    """A difference between the recorded outcome and the current one.
 
     Attributes:
         place: The place inside the answer, such as `$.features[3].canUse`; "" if it is not inside one.
         kind: "outcome" (one was answered, the other refused), "code" or "status" of two refusals; inside answers
-            "field" (one lacks it), "type", "value" or "id" (it stands for another thing than before).
+            "field" (one lacks it), "type", "value" or "id" (it identifies another record than before).
         recorded: The recorded value, as a short text.
-        now: The present value, as a short text.
+        now: The current value, as a short text.
     """
 
     place: str
@@ -56,10 +56,10 @@ class Notation(Difference):
 
 
 class Matcher:
-    """Knows which present id stands for which recorded one, and which timestamps inputs gave.
+    """Compares outcomes; it remembers which current id replaces which recorded one, and the timestamps of inputs.
 
-    In a redacted recording a value is also equal if redacting it gives the recorded one: the fake makes values from
-    pseudonyms.
+    In a redacted recording, two values are also equal if redacting the current one gives the recorded one: the fake
+    derives values from pseudonyms.
     """
 
     def __init__(self, *, is_redacted: bool = False) -> None:
@@ -69,12 +69,12 @@ class Matcher:
         self._given: set[datetime] = set()
 
     def translate(self, given: JSON) -> JSON:
-        """Return a recorded input with the present ids, and remember its timestamps."""
+        """Return a recorded input with the current ids, and remember its timestamps."""
         self._given.update(_timestamps(given))
         return self.translate_ids(given)
 
     def translate_ids(self, content: JSON, key: str = "") -> JSON:
-        """Return recorded content with the present ids."""
+        """Return recorded content with the current ids."""
         if isinstance(content, dict):
             return {name: self.translate_ids(value, name) for name, value in content.items()}
         if isinstance(content, list):
@@ -150,22 +150,21 @@ def fields_of(place: str) -> set[str]:
 
 
 def summary(outcome: Outcome) -> str:
-    """Return an outcome in a word."""
+    """Return a short text for an outcome."""
     if "answer" in outcome:
         return "an answer"
     return outcome["error"]["code"] if "error" in outcome else f"no answer ({outcome['failure']['type']})"
 
 
 def _is_id(key: str) -> bool:
-    """Return whether a key has ids of the service; not the caller's, and not `shortId`, which is for people."""
+    """Return whether the values of a key are ids of the service: not the caller's, and not `shortId`."""
     return key == "id" or (key.endswith(("Id", "PriceIds")) and key != "shortId" and key not in _CALLER_IDS)
 
 
 def timestamp(value: JSON) -> datetime | None:
-    """Return the timestamp in UTC that a text has, None if it has none.
+    """Return the timestamp of a text in UTC, None if the text is not a timestamp.
 
-    A day is its start; a year that no datetime holds is the first or last one that a datetime holds, as the client
-    reads them.
+    A day is its start. A year beyond those of `datetime` is its first or last instant, as in the client.
 
     Example:
         >>> [timestamp(text).year for text in ("2027-01-01", "+275760-09-13T00:00:00.000Z", "-000043-03-15T00:00:00Z")]

@@ -40,9 +40,9 @@ class Report(NamedTuple):
     Attributes:
         path: The recording.
         source: The service that it was recorded from.
-        recorded_at: When it was recorded.
-        against: The service, or the fake, that the calls were made against now.
-        calls: Each recorded call, with its outcome now and the differences.
+        recorded_at: The time of the recording.
+        against: The service, or the fake, that answered the repeated calls.
+        calls: Each recorded call, with its current outcome and the differences.
         judged: The calls whose verdicts on the assumptions count.
     """
 
@@ -60,7 +60,7 @@ class Report(NamedTuple):
 
     @property
     def is_drift(self) -> bool:
-        """Whether anything differs."""
+        """Whether any call differs."""
         return bool(self.drifted)
 
     @property
@@ -87,7 +87,7 @@ class Report(NamedTuple):
         return "\n".join(lines)
 
     def _unknown(self) -> list[str]:
-        """Return a line about the calls that could not be checked, and why; none if all could."""
+        """Return a line about the calls that were not checked, with the reason; an empty list if all were."""
         unknown = [call for call in self.calls if call.unknown]
         if not unknown:
             return []

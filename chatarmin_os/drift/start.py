@@ -1,16 +1,16 @@
-"""The state from which the calls of a recording start, as its prologue shows it.
+"""The state from which the calls of a recording start, from its prologue.
 
-No query shows checkouts, or companies that were only suggested: these are taken from the calls about them.
+No query shows checkouts, or companies that were only suggested: the calls about them do.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chatarmin_os.drift._catalogue import ObservedCatalogue
-from chatarmin_os.drift._knowledge import Knowledge
-from chatarmin_os.drift._observer import Observer
-from chatarmin_os.drift._reading import mapping, number, objects, refusal, text
+from chatarmin_os.drift.catalogue import ObservedCatalogue
+from chatarmin_os.drift.knowledge import Knowledge
+from chatarmin_os.drift.observer import Observer
+from chatarmin_os.drift.reading import mapping, number, objects, refusal, text
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.router import ROUTES, read_input
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.state import State
     from chatarmin_os.recording.line import RecordedCall
 
-_SOMEBODY = "company that has it"
+_OTHER_OWNER = "owner of the subscription"
 
 
 class Start(NamedTuple):
     """A fake in the state from which the calls start.
 
     Attributes:
-        explained: Lines of refusals whose reason was invented, because nothing shows it: they confirm nothing.
+        explained: Lines of refusals that were given an invented reason, because no line shows it: they confirm nothing.
     """
 
     fake: FakeTransport
@@ -75,7 +75,7 @@ def _rows(lines: Sequence[RecordedCall]) -> dict[str, dict[str, Any]]:
 
 
 def _contact_domains(lines: Sequence[RecordedCall]) -> set[tuple[str | None, str | None]]:
-    """Return companies with the domains of the contacts that any line shows them to have."""
+    """Return pairs of a company and the domain of one of its contacts, as any line shows them."""
     found = set()
     for line in lines:
         given, answer = mapping(line.input), line.outcome.get("answer")
@@ -89,7 +89,7 @@ def _contact_domains(lines: Sequence[RecordedCall]) -> set[tuple[str | None, str
 def _suggested_row(
     company: str, suggestion: dict[str, Any], hints: dict[str, Any], contacts: set[tuple[str | None, str | None]]
 ) -> dict[str, Any]:
-    """Return the name of a suggested company, with a domain that explains the reason for which it was suggested."""
+    """Return the name of a suggested company, and a domain that explains why it was suggested."""
     emails = hints["emails"] if isinstance(hints.get("emails"), list) else []
     domains = [domain for email in emails if (domain := addresses.email_domain(str(email)))]
     hint, name = (
@@ -107,7 +107,7 @@ def _suggested_row(
 
 
 def _in_order(companies: list[str], calls: Sequence[RecordedCall]) -> list[str]:
-    """Return companies in the order of their creation, as far as it is known: suggestions of one confidence have it."""
+    """Return companies in the order of their creation, which suggestions with equal confidence show."""
     order, place_of = [*companies], {company: place for place, company in enumerate(companies)}
     for call in calls:
         alike: dict[int | float | None, list[str]] = {}
@@ -121,7 +121,7 @@ def _in_order(companies: list[str], calls: Sequence[RecordedCall]) -> list[str]:
 
 
 def _observe_stripe(observer: Observer, state: State, calls: Sequence[RecordedCall], claimed: set[str]) -> set[int]:
-    """Add the checkouts and subscriptions that calls name; return the lines whose refusals they only explain."""
+    """Add the checkouts and subscriptions that calls name; return the lines whose refusals have an invented reason."""
     for call in calls:
         given, answer = mapping(call.input), mapping(call.outcome.get("answer"))
         session, named = text(given.get("checkoutSessionId")), text(given.get("stripeSubscriptionId"))
@@ -157,14 +157,14 @@ def _explain_refusal(observer: Observer, state: State, call: RecordedCall, claim
         observer.add_subscription(str(subscription))["isActive"] = "stripeCustomerId" in given
         return True
     if subscription and code == "CONFLICT" and subscription not in state.claims and subscription not in claimed:
-        observer.add_company(_SOMEBODY)
-        observer.add_claim(_SOMEBODY, subscription)
+        observer.add_company(_OTHER_OWNER)
+        observer.add_claim(_OTHER_OWNER, subscription)
         return True
     return subscription is None
 
 
 def _is_well_formed(call: RecordedCall) -> bool:
-    """Return whether the fake accepts the input of a call; if not, that is why the service refused it."""
+    """Return whether the fake accepts the input of a call; an invalid input explains a refusal."""
     route = ROUTES.get(call.path)
     try:
         return route is not None and bool(read_input(route, call.input))

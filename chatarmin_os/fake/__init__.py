@@ -1,10 +1,11 @@
 """The service in memory.
 
 - `transport`: the fake as a transport, with the test controls; `service`: its core, without a transport.
-- `catalogue`: the features and tiers of a product; `stripe`: the test controls of a little Stripe.
+- `catalogue`: the features and tiers of a product; `stripe`: the test controls of a small Stripe.
 - `companies`, `contacts`, `features`, `billing`, `tiers`, `links`, `onboarding`: the handlers of the procedures, by the
   nouns of `resources`. A handler looks rows up, asks the rules, stores, and returns the response.
-- `router`: the declaration of procedures and the validation of their inputs.
+- `router`: the declaration of procedures; `schema`: the validation of their inputs.
+- `lookup`: rows by id, or the refusal of an unknown id; `name_index`: the search for similar names.
 - `rules`: the rules, pure and apart from storage.
 - `rows`: the types of the rows; `state`: the tables; `snapshot`: all tables as JSON, and back.
 """
@@ -22,5 +23,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FREE_MAIL_DOMAINS", "Catalogue", "FakeTransport", "demo_catalogue"]
 
-# A list of some thousand domains, which only tests with domains need.
+# A list of several thousand domains, which only tests with domains need.
 __getattr__, __dir__ = lazy_exports(__name__, {"chatarmin_os.fake.rules.addresses": ("FREE_MAIL_DOMAINS",)})

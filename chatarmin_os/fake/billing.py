@@ -9,10 +9,11 @@ from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import lookup, tiers
 from chatarmin_os.fake.features import access_to, count_enabled, usage_of
-from chatarmin_os.fake.router import MAPPING, QUANTITY, TEXT, Input, bad_request, optional, procedure
+from chatarmin_os.fake.router import procedure
 from chatarmin_os.fake.rules.access import is_enabled
 from chatarmin_os.fake.rules.tiers import tier_of_prices
 from chatarmin_os.fake.rules.usage import add_exact, as_number, exceeds, quota_status
+from chatarmin_os.fake.schema import MAPPING, QUANTITY, TEXT, Input, bad_request, optional
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -94,7 +95,7 @@ def claim_checkout(state: State, input: Input) -> JSON:
     displayName=optional(TEXT),
 )
 def link_subscription(state: State, input: Input) -> JSON:
-    """Link a subscription that the caller has made; a tier code is applied even if its prices were not paid."""
+    """Link a subscription that the caller created; a tier code is applied even if its prices were not paid."""
     company = lookup.company(state, input["companyId"])
     subscription = lookup.subscription(state, input["stripeSubscriptionId"])
     tier = lookup.tier(state, input["tierCode"]) if "tierCode" in input else None
@@ -107,7 +108,7 @@ def link_subscription(state: State, input: Input) -> JSON:
 
 @procedure("billing.getStatus", "query", companyId=TEXT)
 def get_status(state: State, input: Input) -> JSON:
-    """Return the active subscriptions in claiming order, and the number of features enabled right now."""
+    """Return the active subscriptions in claiming order, and the number of features that are enabled now."""
     company = lookup.company(state, input["companyId"])
     claims = state.claims_of(company["id"])
     return {
@@ -175,7 +176,7 @@ def link(
     tier: Tier | None,
     display_name: str | None = None,
 ) -> int:
-    """Link a subscription, or update its link, and return how many features were applied."""
+    """Link a subscription, or update its link, and return the number of applied features."""
     claim = state.claims.get(subscription["id"])
     if claim is None:
         paid = tier or tier_of_prices(state.catalogue.tiers.values(), subscription["priceIds"])

@@ -48,7 +48,7 @@ class Catalogue:
             config: Its default settings.
 
         Raises:
-            ValueError: Blank text, or a config that is no JSON object.
+            ValueError: Blank text, or a config that is not a JSON object.
         """
         code = at_field("code", text)(code)
         self.features[code] = {
@@ -79,7 +79,7 @@ class Catalogue:
 
         Raises:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
-                that is no int of at least 0, a price with the id of another price.
+                that is not an int of at least 0, a price with the id of another price.
         """
         code = at_field("code", text)(code)
         tier: Tier = {

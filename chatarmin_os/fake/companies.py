@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import contacts, links, lookup
-from chatarmin_os.fake.router import (
+from chatarmin_os.fake.router import procedure
+from chatarmin_os.fake.rules import matching
+from chatarmin_os.fake.rules.addresses import business_domain, email_domain
+from chatarmin_os.fake.rules.matching import DEFAULT_MIN_CONFIDENCE, MAX_CANDIDATES, Candidate, Outcome
+from chatarmin_os.fake.rules.names import normalised
+from chatarmin_os.fake.schema import (
     DOMAIN,
     EMAIL,
     FRACTION,
@@ -16,12 +21,7 @@ from chatarmin_os.fake.router import (
     list_of,
     object_of,
     optional,
-    procedure,
 )
-from chatarmin_os.fake.rules import matching
-from chatarmin_os.fake.rules.addresses import business_domain, email_domain
-from chatarmin_os.fake.rules.matching import DEFAULT_MIN_CONFIDENCE, MAX_CANDIDATES, Candidate, Outcome
-from chatarmin_os.fake.rules.names import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +37,7 @@ HINTS = Field(
 
 @procedure("companies.getByProductLink", "query", externalOrgId=TEXT)
 def get_by_product_link(state: State, input: Input) -> JSON:
-    """Return the linked company, or null: an unlinked id is no error."""
+    """Return the linked company, or null: an unlinked id is not an error."""
     link = state.links.get(input["externalOrgId"])
     return None if link is None else state.companies[link["companyId"]]
 
@@ -133,7 +133,7 @@ class HintMatcher:
         self._email_domains = {domain for email in hints.get("emails", ()) if (domain := email_domain(email))}
 
     def _certain(self) -> Iterator[Candidate]:
-        """Yield the evidence that a link needs: without any, no company can be linked."""
+        """Yield the evidence that can link a company."""
         for place in self._state.places_with_domain(self._domain, MAX_CANDIDATES):
             yield Candidate(place, matching.DOMAIN, "domain")
         for place in self._state.names.equal(self._name, count=MAX_CANDIDATES):
@@ -151,7 +151,7 @@ class HintMatcher:
             yield Candidate(place, confidence, "name")
 
     def _may_link(self, candidate: Candidate) -> bool:
-        """Return whether the company may be linked, whichever evidence found it."""
+        """Return whether the company may be linked, by any evidence."""
         company = company_of(self._state, candidate)
         return matching.may_link(
             hint_domain=self._domain,

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from chatarmin_os._json import short_repr
 from chatarmin_os.fake import lookup
-from chatarmin_os.fake.router import (
+from chatarmin_os.fake.router import procedure
+from chatarmin_os.fake.schema import (
     BOOLEAN,
     EMAIL,
     MAPPING,
@@ -20,7 +21,6 @@ from chatarmin_os.fake.router import (
     list_of,
     object_of,
     optional,
-    procedure,
 )
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import lookup
-from chatarmin_os.fake.router import (
+from chatarmin_os.fake.router import procedure
+from chatarmin_os.fake.rules.access import access_response, default_access, is_enabled
+from chatarmin_os.fake.schema import (
     BOOLEAN,
     LIMIT,
     MAPPING,
@@ -16,9 +18,7 @@ from chatarmin_os.fake.router import (
     bad_request,
     one_of,
     optional,
-    procedure,
 )
-from chatarmin_os.fake.rules.access import access_response, default_access, is_enabled
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @procedure("features.check", "query", companyId=TEXT, featureCode=TEXT)
 def check(state: State, input: Input) -> JSON:
-    """Return a company's present access to a feature."""
+    """Return a company's current access to a feature."""
     company = lookup.company(state, input["companyId"])
     return _response(state, company["id"], lookup.feature(state, input["featureCode"]))
 
 
 @procedure("features.checkByExternalOrgId", "query", externalOrgId=TEXT, featureCode=TEXT)
 def check_by_external_org_id(state: State, input: Input) -> JSON:
-    """Return a linked company's present access to a feature."""
+    """Return a linked company's current access to a feature."""
     company = lookup.linked_company(state, input["externalOrgId"])
     return _response(state, company["id"], lookup.feature(state, input["featureCode"]))
 
@@ -107,7 +107,7 @@ def usage_of(state: State, company_id: str, feature: Feature) -> Amount:
 
 
 def count_enabled(state: State, company_id: str) -> int:
-    """Return how many features a company has enabled right now."""
+    """Return the number of features that a company has enabled now."""
     features = state.catalogue.features.values()
     return sum(is_enabled(access_to(state, company_id, feature), state.now) for feature in features)
 

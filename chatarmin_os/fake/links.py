@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import lookup
-from chatarmin_os.fake.router import BOOLEAN, TEXT, Input, optional, procedure
+from chatarmin_os.fake.router import procedure
+from chatarmin_os.fake.schema import BOOLEAN, TEXT, Input, optional
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON

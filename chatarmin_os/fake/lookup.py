@@ -71,7 +71,7 @@ def subscription(state: State, subscription_id: str) -> StripeSubscription:
 
 
 def did_you_mean(code: str, known: Iterable[str]) -> str | None:
-    """Return a question about the known code that is most like *code*, None if none is similar.
+    """Return a question about the known code that is most like *code*, None without a similar one.
 
     Example:
         >>> did_you_mean("Pro", ["free", "pro"])

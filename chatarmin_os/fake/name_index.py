@@ -1,4 +1,4 @@
-"""The names that are most similar to a given one, among a hundred thousand."""
+"""The search for the most similar names, among a hundred thousand."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class NameIndex:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._owners: list[list[int]] = []
-        self._by_key: dict[str | int, list[int]] = {}  # by trigram, and by how many trigrams a name has
-        self._bits: dict[str | int, tuple[int, int]] = {}  # a search makes them, with the count of numbers they have
+        self._by_key: dict[str | int, list[int]] = {}  # by trigram, and by number of trigrams
+        self._bits: dict[str | int, tuple[int, int]] = {}  # made by searches; with the number of their members
         self._sizes: set[int] = set()
 
     def add(self, name: str, owner: int) -> None:
@@ -46,7 +46,7 @@ class NameIndex:
         return [] if number is None else self._owners[number][:count]
 
     def similar(self, name: str, *, min_percent: int, count: int) -> list[tuple[int, int]]:
-        """Return (confidence, owner) of the *count* best other names, from *min_percent* on; equals by owner."""
+        """Return (confidence, owner) of the *count* best other names, from *min_percent* on; ties by owner."""
         grams = trigrams(name)
         if min_percent >= EQUAL_NAME or not 0 < len(grams) <= MAX_TRIGRAMS:
             return []
@@ -59,7 +59,7 @@ class NameIndex:
         return found
 
     def _ranked(self, name: str, grams: frozenset[str], min_percent: int, count: int) -> Iterator[tuple[int, int]]:
-        """Yield (confidence, number) of names, best first, and enough of equally good ones for the first *count*."""
+        """Yield (confidence, number) of names, best first, with enough ties for the first *count*."""
         others = (1 << len(self._owners)) - 1
         if name in self._numbers:
             others ^= 1 << self._numbers[name]
@@ -78,7 +78,7 @@ class NameIndex:
                 yield confidence, number
 
     def _names_with(self, key: str | int) -> int:
-        """Return the names with a trigram, or with that many trigrams."""
+        """Return the names with a trigram, or with a number of trigrams."""
         bits, known = self._bits.get(key, (0, 0))
         numbers = self._by_key.get(key, [])
         if known < len(numbers):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import billing, companies, contacts, links, lookup, tiers
-from chatarmin_os.fake.router import EMAIL, TEXT, TIMESTAMP, Input, bad_request, optional, procedure
+from chatarmin_os.fake.router import procedure
+from chatarmin_os.fake.schema import EMAIL, TEXT, TIMESTAMP, Input, bad_request, optional
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON

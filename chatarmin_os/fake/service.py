@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import RLock
@@ -17,7 +17,6 @@ from chatarmin_os.fake.state import State
 
 if TYPE_CHECKING:
     from chatarmin_os._request import Kind
-    from chatarmin_os.fake.rows import Event
 
 _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # importing them declares procedures
 
@@ -25,8 +24,8 @@ _NOUNS = (billing, companies, contacts, features, links, onboarding, tiers)  # i
 class Service:
     """ChatarminOS in memory, without a transport.
 
-    `FakeTransport` sends its calls to one. The local service and the drift check read and change the tables through the
-    methods here, so that threads take turns.
+    `FakeTransport` sends its calls here. The local service and the drift check read and change the tables through these
+    methods, so that threads take turns.
 
     Args:
         catalogue: The features and tiers of the product, copied; None: an empty product.
@@ -35,7 +34,7 @@ class Service:
     Attributes:
         lock: Held while a call is answered. Hold it to make several steps as one.
         state: The tables. Hold the lock while you use them, as `read` and `change` do.
-        revision: Grows with each change, and stays if a call is refused: snapshots of the same revision are equal.
+        revision: A number that each change raises, and a refused call does not: snapshots of one revision are equal.
     """
 
     def __init__(self, catalogue: Catalogue | None = None, *, now: Callable[[], datetime] | None = None) -> None:
@@ -50,27 +49,27 @@ class Service:
         self.now()
 
     def now(self) -> datetime:
-        """Return the present time: the clock's, and the time that `advance` has added.
+        """Return the current time: that of the clock, plus the time that `advance` has added.
 
         Raises:
-            ValueError: The clock returned no aware datetime, or no calendar reaches that far.
+            ValueError: The clock did not return an aware datetime, or the time is beyond the year 9999.
         """
         return self._now_with(self.state.clock_offset, field="now")
 
     def _now_with(self, offset: timedelta, field: str) -> datetime:
         now = self._clock()
         if not isinstance(now, datetime) or now.utcoffset() is None:
-            raise ValueError(f"now: expected an aware datetime of the clock, got {describe(now)}")
+            raise ValueError(f"now: the clock must return an aware datetime, got {describe(now)}")
         try:
             return now + offset
         except OverflowError:
-            raise ValueError(f"{field}: no calendar reaches {offset} beyond {now}") from None
+            raise ValueError(f"{field}: {now} plus {offset} is beyond the year 9999") from None
 
     def advance(self, by: timedelta) -> None:
         """Move the clock forward.
 
         Raises:
-            ValueError: *by* is no timedelta of at least 0, or no calendar reaches that far.
+            ValueError: *by* is not a timedelta of at least 0, or the time would be beyond the year 9999.
         """
         if not isinstance(by, timedelta) or by < timedelta():
             raise ValueError(f"by: expected a timedelta that is not negative, got {describe(by)}")
@@ -81,14 +80,14 @@ class Service:
 
     @contextmanager
     def read(self) -> Generator[State]:
-        """Lend the tables, at the present time; other threads wait."""
+        """Yield the tables, with the current time; other threads wait."""
         with self.lock:
             self.state.now = self.now()
             yield self.state
 
     @contextmanager
     def change(self) -> Generator[State]:
-        """Lend the tables to be changed; other threads wait."""
+        """Yield the tables for changes; other threads wait."""
         with self.lock:
             self.revision += 1
             yield self.state
@@ -121,11 +120,6 @@ class Service:
             self.revision += kind == "mutation"
             return response
 
-    def add_events(self, events: Mapping[str, Event]) -> None:
-        """Add usage events by their idempotency keys; their responses are repeated unchecked."""
-        with self.change() as state:
-            state.events.update(events)
-
     def snapshot(self) -> JSON:
         """Return all tables as JSON."""
         from chatarmin_os.fake import snapshot  # late: it imports cattrs, which nothing else here needs
@@ -137,7 +131,7 @@ class Service:
         """Return the tables that *snapshot* holds, for `replace`.
 
         Raises:
-            ValueError: It is no snapshot, one of another format, or a broken one; the message names the place.
+            ValueError: It is not a snapshot, has another format, or is broken; the message names the place.
         """
         from chatarmin_os.fake import snapshot as snapshots  # late: as in `snapshot`
 
@@ -146,13 +140,13 @@ class Service:
         return state
 
     def replace(self, state: State) -> None:
-        """Replace the tables by *state*, which belongs to this service from now on."""
+        """Replace the tables by *state*, which the caller must not use again."""
         with self.lock:
             self.state = state
             self.revision += 1
 
     def reset(self) -> None:
-        """Keep the catalogue and forget all else."""
+        """Delete everything except the catalogue."""
         with self.lock:
             self.replace(State(self.state.catalogue))
 

@@ -104,7 +104,7 @@ def load(snapshot: JSON) -> State:
     """Return the state that a snapshot holds.
 
     Raises:
-        ValueError: It is no snapshot of this format, or its tables are broken; the message names the place.
+        ValueError: It is not a snapshot of this format, or its tables are broken; the message names the place.
     """
     if not isinstance(snapshot, dict) or snapshot.get("format") != _FORMAT:
         raise ValueError(f"not a snapshot of this version of the fake: expected the format {_FORMAT!r}")
@@ -185,7 +185,7 @@ def _refuse_unwritable(value: JSON, depth: int = 0) -> None:
 def _offset(microseconds: int) -> timedelta:
     if not isinstance(microseconds, int) or not 0 <= microseconds <= timedelta.max // _MICROSECOND:
         raise InvalidInput(
-            f"expected microseconds that fake.advance has moved the clock by, got {describe(microseconds)}"
+            f"expected the microseconds by which fake.advance moved the clock, got {describe(microseconds)}"
         )
     return microseconds * _MICROSECOND
 
@@ -218,7 +218,7 @@ def _not_negative(value: Number | None) -> None:
 
 
 def _amount(text: str) -> Decimal:
-    """Return the amount of usage that *text* stands for, with no more digits than sums of quantities can have."""
+    """Parse an amount of usage, with at most as many digits as sums of quantities can have."""
     amount = Decimal(text) if _AMOUNT.fullmatch(text) else None
     if amount is None:
         raise InvalidInput(f"expected an amount of usage, got {short_repr(text)}")

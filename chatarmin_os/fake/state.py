@@ -119,7 +119,7 @@ class State:
                 insort(places, place)
 
     def delete_contacts(self) -> int:
-        """Delete all contacts and return how many there were."""
+        """Delete all contacts and return their number."""
         count = sum(map(len, self.contacts.values()))
         self.contacts.clear()
         self._contact_domains.clear()

@@ -1,4 +1,4 @@
-"""A little Stripe, for tests to create and complete checkouts and subscriptions."""
+"""A small Stripe, in which tests create and complete checkouts and subscriptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Stripe:
-    """The test controls of `fake.stripe`; wrong use is a ValueError.
+    """The test controls of `fake.stripe`; misuse raises `ValueError`.
 
     Price ids that no tier has are accepted, because a real subscription may have other prices too; the tier is found by
     the ids in `client.tiers.get(code).stripe_price_ids`, and without all of them a claim applies no tier.
@@ -36,10 +36,10 @@ class Stripe:
         self._service = service
 
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
-        """Add an active subscription, of a new customer unless you name one, and return its id (`sub_...`).
+        """Add an active subscription, for a new customer unless you name one, and return its id (`sub_...`).
 
         Raises:
-            ValueError: A price id or the customer is blank or no text.
+            ValueError: A price id or the customer is blank or not text.
         """
         prices, customer = _price_ids(price_ids), at_field("customer_id", optional_text)(customer_id)
         with self._service.change() as state:
@@ -51,7 +51,7 @@ class Stripe:
         """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription.
 
         Raises:
-            ValueError: A price id or the customer's name is blank or no text, or *complete* is no bool.
+            ValueError: A price id or the customer's name is blank or not text, or *complete* is not a bool.
         """
         session: Session = {
             "id": _new_id("cs_test"),
@@ -93,8 +93,8 @@ class Stripe:
         """Start a new billing period of an active subscription: its company's usage is 0 again.
 
         Raises:
-            ValueError: The subscription is unknown or cancelled, or no company has claimed or linked it, so that
-                there is no usage to reset.
+            ValueError: The subscription is unknown or cancelled, or no company has claimed or linked it, so there
+                is no usage to reset.
         """
         with self._service.change() as state:
             _active(state, subscription_id)

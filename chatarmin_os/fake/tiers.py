@@ -1,4 +1,4 @@
-"""Tiers: their features and prices, and how a company gets one."""
+"""Tiers: their features and prices, and applying them to companies."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.fake import lookup
 from chatarmin_os.fake.features import check_limit
-from chatarmin_os.fake.router import (
-    LIMIT,
-    TEXT,
-    Field,
-    Input,
-    bad_request,
-    object_of,
-    optional,
-    procedure,
-    validate,
-)
+from chatarmin_os.fake.router import procedure
 from chatarmin_os.fake.rules import tiers as rules
+from chatarmin_os.fake.schema import LIMIT, TEXT, Field, Input, bad_request, object_of, optional, validate
 
 if TYPE_CHECKING:
     from chatarmin_os._json import JSON
@@ -79,7 +70,7 @@ def apply(state: State, input: Input) -> JSON:
 
 
 def grant(state: State, company_id: str, tier: Tier, overrides: dict[str, dict[str, Any]] | None = None) -> int:
-    """Rewrite a company's accesses by a tier, and return how many; usage stays."""
+    """Apply a tier to a company, and return the number of its features; usage stays."""
     accesses = state.access.setdefault(company_id, {})
     for code, access in accesses.items():
         if code not in tier["features"] and rules.is_withdrawn(access):

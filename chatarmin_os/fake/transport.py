@@ -1,4 +1,4 @@
-"""The fake as a transport: calls go to a service in memory, and a test arranges what no client could."""
+"""The fake as a transport: it sends calls to a service in memory; its test controls do more than a client can."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chatarmin_os.transports.base import Transport
 F = TypeVar("F", bound="FakeTransport")
 
 LOST = "lost"
-"""Stands for a lost connection where `fail` takes a code."""
+"""The code with which `fail` simulates a lost connection."""
 
 _INJECTED = "injected by fake.fail()"
 
@@ -33,13 +33,13 @@ _to_json = at_field("input", partial(to_json, max_depth=MAX_DEPTH + 10, is_store
 
 
 class InjectedFailure:
-    """An error that waits for its calls.
+    """An error that the next calls raise.
 
     Attributes:
         path: The path of these calls; None: any.
-        error: The error that they raise copies of.
-        times: How many calls it still waits for.
-        after: Whether the calls are carried out first.
+        error: The error; each call raises a copy of it.
+        times: The number of calls that will raise it.
+        after: Whether the calls run first.
     """
 
     def __init__(self, path: str | None, error: ChatarminError, times: int, *, after: bool) -> None:
@@ -54,11 +54,11 @@ class InjectedFailure:
 
 
 class FakeTransport(Transport):
-    """ChatarminOS in memory: one product, with every rule of the service, for tests and for trying things out.
+    """ChatarminOS in memory: one product, with every rule of the service, for tests and experiments.
 
-    A client does all that users of the service can do; the methods here are test controls, for all else that a test
-    has to arrange. Wrong use of them is a `ValueError`. The rules are in `chatarmin_os.fake.rules`, which says of each
-    whether the service's README states it or this project assumes it.
+    A client can do everything that users of the service can do. The methods here are test controls, for everything else
+    that a test needs; misuse raises `ValueError`. The rules are in `chatarmin_os.fake.rules`; each says whether the
+    service's README states it or this project assumes it.
 
     Args:
         catalogue: The features and tiers of the product, copied; None: an empty product.
@@ -66,14 +66,14 @@ class FakeTransport(Transport):
 
     Attributes:
         calls: Every `Call` received, in order, including those that failed.
-        stripe: The test controls of the fake's little Stripe.
+        stripe: The test controls of the fake's small Stripe.
         service: The service in memory that answers the calls; tests do not need it.
 
     Policies:
         - **Refusals**: the fake refuses unknown procedures, and unknown or mistyped keys of an input: a typo must not
           pass a test.
-        - **Failed calls** change nothing, except those that `fail(after=True)` carries out before they fail.
-        - **Threads** may share a fake: two calls at once behave as some order of the two.
+        - **Failed calls** change nothing, except those that `fail(after=True)` runs before they fail.
+        - **Threads** may share a fake: concurrent calls run one after the other.
         - **JSON**: inputs and responses are copied; the fake shares nothing with its caller.
 
     Example:
@@ -164,7 +164,7 @@ class FakeTransport(Transport):
         """Move the fake's clock forward.
 
         Raises:
-            ValueError: *by* is no timedelta of at least 0, or no calendar reaches that far.
+            ValueError: *by* is not a timedelta of at least 0, or the time would be beyond the year 9999.
 
         Example:
             >>> from datetime import timedelta
@@ -175,18 +175,18 @@ class FakeTransport(Transport):
     def fail(
         self, path: str | None = None, *, error: str | ChatarminError, times: int = 1, after: bool = False
     ) -> None:
-        """Let the next calls fail.
+        """Make the next calls fail.
 
         Args:
-            path: Only calls of this path on the wire fail; None: all do.
+            path: The path of these calls on the wire; None: any.
             error: A code of the wire such as `"TOO_MANY_REQUESTS"`; `"lost"` for a `ConnectionFailed` whose outcome is
                 unknown; or any error of the tree, raised as a copy. For a code that only your service has, pass an
                 `ApiError(message, code=...)`.
-            times: How many calls fail.
-            after: Carry the call out first: it ran, and its response is lost.
+            times: The number of calls that fail.
+            after: Run the call first, and lose its response.
 
         Raises:
-            ValueError: An unknown code, path or kind of error, or *times* is no int of at least 1.
+            ValueError: An unknown code, path or kind of error, or *times* is not an int of at least 1.
 
         Example:
             >>> fake.fail("onboard", error="lost", after=True)
@@ -211,7 +211,7 @@ class FakeTransport(Transport):
 
     @property
     def injected_failures(self) -> list[InjectedFailure]:
-        """The failures that `fail` has injected and that still wait for their calls."""
+        """The failures that `fail` has injected and that the next calls will raise."""
         with self.service.lock:
             return list(self._failures)
 
@@ -227,17 +227,17 @@ class FakeTransport(Transport):
             return state.mrr.get(company_id, 0)
 
     def snapshot(self) -> JSON:
-        """Return everything the fake knows as JSON, except calls, injected failures and the `now` function."""
+        """Return the state of the fake as JSON, without calls, injected failures and the `now` function."""
         return self.service.snapshot()
 
     @classmethod
     def from_snapshot(  # noqa: PYI019 - beartype takes no Self of a single method
         cls: type[F], snapshot: JSON, *, now: Callable[[], datetime] | None = None
     ) -> F:
-        """Return a fake that knows everything *snapshot* holds.
+        """Return a fake in the state of *snapshot*.
 
         Raises:
-            ValueError: It is no snapshot, one of another format, or a broken one; the message names the place.
+            ValueError: It is not a snapshot, has another format, or is broken; the message names the place.
 
         Example:
             >>> FakeTransport.from_snapshot(fake.snapshot()).snapshot() == fake.snapshot()
@@ -248,13 +248,13 @@ class FakeTransport(Transport):
         return fake
 
     def replace(self, state: State) -> None:
-        """Replace everything the fake knows by *state*, and forget the injected failures; the calls stay."""
+        """Replace the state of the fake, and remove the injected failures; the calls stay."""
         with self.service.lock:
             self.service.replace(state)
             self._failures.clear()
 
     def reset(self) -> None:
-        """Keep the catalogue and forget all else: state, calls, injected failures, and how far the clock was moved."""
+        """Delete everything except the catalogue: state, calls, injected failures, and the offset of the clock."""
         with self.service.lock:
             self.service.reset()
             self._failures.clear()

@@ -1,4 +1,4 @@
-"""A plugin for pytest: clients on a fresh fake, and on recordings beside the tests.
+"""A plugin for pytest: clients on a fresh fake, and on recordings in a folder next to the tests.
 
 Load it with `pytest_plugins = ["chatarmin_os.pytest"]` in the conftest.py of your project's root, or run
 `pytest -p chatarmin_os.pytest`.
@@ -116,7 +116,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
         path = _Place.of(item).path
         try:
             path.parent.mkdir(exist_ok=True)
-            file.write_whole(path, content)
+            file.write_atomically(path, content)
         except OSError as error:
             pytest.fail(f"{path}: {error.strerror}", pytrace=False)
 
@@ -218,7 +218,7 @@ def _warn_of_age(test: pytest.Item, path: Path, head: dict[str, Any], command: s
 
 
 class _Replay(ReplayTransport):
-    """Says how to record a test again, and reports a call without a recording even if the test has caught its error."""
+    """Adds the command that records the test again, and reports a missing call even if the test caught its error."""
 
     def __init__(self, path: Path, command: str, redact: Callable[[JSON], JSON] | None) -> None:
         super().__init__(path, redact=redact)
@@ -233,7 +233,7 @@ class _Replay(ReplayTransport):
             raise CassetteError(f"{error}\nThis records it again: {self._command}") from None
 
     def problem(self) -> CassetteError | None:
-        """Return the problem at the end, None if there is none."""
+        """Return the error to report at the end, None without one."""
         if self._missing:
             return self._missing
         try:
@@ -278,8 +278,8 @@ def _has_case_variant(node: Any) -> bool:
     Some file systems would keep their recordings in one file.
     """
     name = getattr(node, "originalname", None) or node.name
-    beside = dir(getattr(node.parent, "obj", None))
-    return len([other for other in beside if other.lower() == name.lower()]) > 1
+    siblings = dir(getattr(node.parent, "obj", None))
+    return len([other for other in siblings if other.lower() == name.lower()]) > 1
 
 
 def assert_same_state(left: FakeTransport | JSON, right: FakeTransport | JSON) -> None:
@@ -325,7 +325,7 @@ def assert_no_drift(*paths: str | os.PathLike[str]) -> None:
     """
     if not paths:
         raise ValueError("no recordings to check: is the folder right?")
-    from chatarmin_os.drift import check_recording  # its import takes as long as all others here, and few tests need it
+    from chatarmin_os.drift import check_recording  # slow to import, and few tests need it
 
     drifted = [str(report) for report in map(check_recording, paths) if report.is_drift]
     if drifted:

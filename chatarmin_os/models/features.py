@@ -18,12 +18,12 @@ class FeatureAccess(AcrossVersions):
     Attributes:
         feature_code: The feature.
         feature_name: Its name to show.
-        is_enabled: Whether the company may use it at all.
+        is_enabled: Whether the company may use it now, regardless of its limit.
         can_use: Whether it is enabled, not expired, and below the limit.
         has_quantity: Whether its usage is counted.
         current_usage: The usage in this billing period.
         quantity_limit: The most that may be used in a billing period; None: unlimited.
-        included_quantity: The part of it that is not billed; None: not billed by usage.
+        included_quantity: The part of it that is not billed; None: usage is not billed.
         remaining: The quantity left in this period; None: unlimited.
         config_values: The settings of the access.
         source: The origin of the access: subscription, manual, trial or api.

@@ -81,7 +81,7 @@ class Tier(AcrossVersions):
     Attributes:
         code: The tier's code.
         name: Its name to show.
-        base_fee: The price per billing period; None if there is none.
+        base_fee: The price per billing period; None if the tier has no base fee.
         features: The features that it grants.
         stripe_price_ids: The line items of a Stripe checkout: the base fee's price, then those of the features.
         extra: Fields that this version does not know, in wire names.

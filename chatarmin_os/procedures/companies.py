@@ -53,7 +53,7 @@ class Hints(AcrossVersions, _pydantic.Instance):
 
 
 def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
-    """Return hints, given as such or as a mapping with their keys; None if they say nothing."""
+    """Return hints, given as such or as a mapping with their keys; None if all are omitted."""
     if value is None:
         return None
     if not isinstance(value, Hints):

@@ -26,7 +26,7 @@ from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureCheckInput(Request[FeatureAccess]):
-    """Get a company's present access to a feature."""
+    """Get a company's current access to a feature."""
 
     path: ClassVar = "features.check"
     kind: ClassVar = "query"
@@ -85,7 +85,7 @@ class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CheckByExternalOrgIdInput(Request[FeatureAccess]):
-    """Get the present access of the company behind an organisation id to a feature."""
+    """Get the current access of the company behind an organisation id to a feature."""
 
     path: ClassVar = "features.checkByExternalOrgId"
     kind: ClassVar = "query"

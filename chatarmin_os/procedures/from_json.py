@@ -28,8 +28,8 @@ def request_from_json(document: Mapping[str, Any]) -> Request[Any]:
         document: An object with the keys "path" and "input"; not JSON text.
 
     Raises:
-        InvalidInput: *document* is no such object, has an unknown path or key, lacks a required key, or has an invalid
-            value. The `idempotencyKey` is required: without it an event would become another one at each reading.
+        InvalidInput: *document* is not such an object, has an unknown path or key, lacks a required key, or has an
+            invalid value. The `idempotencyKey` is required: without it, each reading would create another event.
 
     Example:
         >>> from chatarmin_os import TrackUsageInput
@@ -71,7 +71,7 @@ def _arguments(kind: Any, value: Any) -> dict[str, Any]:
 
 
 def _converter_for(kind: Any) -> Callable[[JSON], Any]:
-    """Return a function that renames the keys of nested objects; the fields of the request check all else."""
+    """Return a function that renames the keys of nested objects; the fields of the request check everything else."""
     kind = without_none(kind)
     if has(kind):
         return partial(_arguments, kind)

@@ -70,7 +70,7 @@ class Writer:
     def __init__(self, path: str | os.PathLike[str], head: dict[str, Any], *, overwrite: bool) -> None:
         self.path = path
         self.problem: CassetteError | None = None
-        """Why the file lacks a call."""
+        """The error of a call that the file lacks; None if it has all calls."""
         self._lock = threading.Lock()
         self._size = 0
         try:
@@ -95,7 +95,7 @@ class Writer:
         return self._file.closed
 
     def append(self, line: bytes) -> None:
-        """Write a line at the end of the file, whole or not at all.
+        """Append a line to the file, completely or not at all.
 
         Raises:
             OSError: The disk is full, or the file has reached its maximum size.
@@ -129,7 +129,7 @@ def load(path: str | os.PathLike[str]) -> Recording:
     """Return the content of a file.
 
     Raises:
-        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
+        CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
     """
     first, *others = _read(path).splitlines() or [b""]
     head = _at_line(path, 1, _head, first)
@@ -141,14 +141,14 @@ def load_head(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the first line of a file; the others may be invalid.
 
     Raises:
-        CassetteError: The file is missing or is no recording.
+        CassetteError: The file is missing or is not a recording.
     """
     first, *_ = _read(path).splitlines() or [b""]
     return _at_line(path, 1, _head, first)
 
 
 def recorded_at(head: dict[str, Any]) -> datetime | None:
-    """Return the time of a recording; None if it has none, or one at which a fake could not look back and ahead."""
+    """Return the time of a recording; None if it is missing, or too close to the limits of `datetime` for a fake."""
     text = head.get("recorded_at")
     try:
         moment = datetime.fromisoformat(text if isinstance(text, str) else "")
@@ -157,21 +157,21 @@ def recorded_at(head: dict[str, Any]) -> datetime | None:
     return moment.astimezone(UTC) if moment.utcoffset() is not None and moment.year in _YEARS else None
 
 
-def write_whole(path: Path, content: bytes, *, mode: int | None = None) -> None:
-    """Write a file whole, or not at all; an existing one is replaced in one step.
+def write_atomically(path: Path, content: bytes, *, mode: int | None = None) -> None:
+    """Write a file completely or not at all; an existing one is replaced in one step.
 
     Raises:
         OSError: Writing fails; an existing file is unchanged.
     """
-    beside = path.with_name(f".{uuid4().hex}")
+    temporary = path.with_name(f".{uuid4().hex}")
     try:
-        beside.write_bytes(content)
+        temporary.write_bytes(content)
         if mode is not None:
-            beside.chmod(mode)
-        beside.replace(path)
+            temporary.chmod(mode)
+        temporary.replace(path)
     finally:
         with suppress(OSError):  # it has been renamed
-            beside.unlink()
+            temporary.unlink()
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
@@ -183,7 +183,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
     except ValueError as error:  # U+0000 in the path
         raise CassetteError(f"{path!r}: {error}") from None
     if len(content) > MAX_MEGABYTES * _MEGABYTE:
-        raise CassetteError(f"{path}: longer than {MAX_MEGABYTES} MiB, no recording")
+        raise CassetteError(f"{path}: larger than {MAX_MEGABYTES} MiB, so it is not a recording")
     return content.removeprefix(codecs.BOM_UTF8)
 
 
@@ -198,13 +198,13 @@ def _head(text: bytes) -> dict[str, Any]:
     """Return the content of a first line.
 
     Raises:
-        ValueError: It is not that of a recording of either format.
+        ValueError: It is not the first line of a recording in a known format.
     """
     first = parse(text)
     version = first.get("format") if isinstance(first, dict) else first
     if version not in (FORMAT, FORMAT_WITH_PROLOGUE):
         expected = f"{FORMAT!r} or {FORMAT_WITH_PROLOGUE!r}"
-        raise ValueError(f"no recording of this version: expected the format {expected}, got {describe(version)}")
+        raise ValueError(f"not a recording of this version: expected the format {expected}, got {describe(version)}")
     if problem := invalid_field(first, _HEAD):
         raise ValueError(problem)
     return dict(first)

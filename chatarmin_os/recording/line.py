@@ -80,7 +80,7 @@ def _encode(content: dict[str, Any]) -> bytes:
 
 
 def outcome_of(result: JSON | ApiError | TransportError) -> dict[str, Any]:
-    """Return an answer or an error as a line has it."""
+    """Return an answer or an error as the outcome in a line."""
     if isinstance(result, ApiError):
         fields = {"code": result.code, "status": result.http_status, "message": result.message, "data": result.data}
         return {"error": fields | _attributes(result, "retry_after", "request_id")}
@@ -101,7 +101,7 @@ def answer_of(recorded: RecordedCall) -> JSON:
 
     Raises:
         ApiError: The call was refused.
-        TransportError: The call had no answer.
+        TransportError: The call failed without an answer.
     """
     if "answer" in recorded.outcome:
         return recorded.outcome["answer"]
@@ -146,14 +146,14 @@ def parse(text: bytes) -> JSON:
     """Return the JSON of a line.
 
     Raises:
-        ValueError: The line is no JSON, or JSON that recordings do not hold.
+        ValueError: The line is not JSON, or JSON that a recording cannot hold.
     """
     try:
         content = _DECODER.decode(text.decode())
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise ValueError(f"no JSON: {error}") from None
+        raise ValueError(f"not JSON: {error}") from None
     if has_many_levels(text, MAX_DEPTH) and is_deeper(content, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return content
@@ -162,7 +162,7 @@ def parse(text: bytes) -> JSON:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no number of JSON")
+        raise ValueError(f"JSON has no number {text}")
     return number
 
 
@@ -179,8 +179,8 @@ def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
     return content
 
 
-_NO_CALL = "no call with an answer, error or failure"
-_TOO_DEEP = f"no JSON of at most {MAX_DEPTH} levels"
+_NO_CALL = "not a call with an answer, error or failure"
+_TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
 
 
@@ -230,12 +230,12 @@ def invalid_field(content: dict[str, Any], fields: dict[str, Field], name: str =
 def _problem(path: JSON, kind: JSON, outcome: str, result: JSON) -> str | None:
     """Return the problem of a line, None if it is valid."""
     if not isinstance(path, str) or kind not in ("query", "mutation"):
-        return "its path is no text, or its kind neither query nor mutation"
+        return "its path is not text, or its kind is neither query nor mutation"
     if outcome == "answer":
         return None
     if outcome == "error":
         if not isinstance(result, dict) or not {"code", "message", "status", "data"} <= result.keys():
-            return "its error has no code, message, status and data"
+            return "its error lacks code, message, status or data"
         return invalid_field(result, _ERROR, "error.")
     is_failure = outcome == "failure" and isinstance(result, dict) and {"type", "message", "outcome"} <= result.keys()
     if not is_failure or not isinstance(result["type"], str) or result["type"] not in _FAILURES:

@@ -1,4 +1,4 @@
-"""The prologue of a recording: queries that write down the state from which the recorded calls start."""
+"""The prologue of a recording: queries about the state from which the recorded calls start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from chatarmin_os.transports.base import Transport
 
 Subject: TypeAlias = "tuple[str, str]"
-"""A thing to ask about: its kind, and its id."""
+"""The kind and the id of a record to query."""
 
 CATALOGUE: Subject = "catalogue", ""
 _LISTING = "features.listAccess"
@@ -24,9 +24,9 @@ _COMPANY_QUERIES = (_LISTING, "billing.getStatus", "contacts.list")
 
 
 class Prologue:
-    """Asks for the state that calls are about, before they are sent.
+    """Queries the state that calls concern, before they are sent, and records the answers.
 
-    A query that fails is written down with its error or failure: that state is unknown, and the query is not repeated.
+    A query that fails is recorded with its error or failure: that state is unknown, and the query is not repeated.
 
     Args:
         write: Writes a line of the recording.
@@ -38,31 +38,32 @@ class Prologue:
         self._known: set[Subject] = set()
 
     def before(self, calls: Sequence[Call], service: Transport) -> None:
-        """Ask about the catalogue, organisations and companies that *calls* are the first to be about.
+        """Query the catalogue, and the organisations and companies that *calls* are the first to name.
 
-        Another thread that is about to call for the same ones waits until they are known.
+        Another thread whose calls name the same ones waits until they are known.
         """
         subjects = {CATALOGUE, *(subject for call in calls for subject in _subjects(call.input))}
         if subjects <= self._known:  # a set is read atomically under the GIL
             return
         with self._lock:
             subjects -= self._known
-            answers = self._ask(service, (query for subject in sorted(subjects) for query in _queries(subject)))
+            answers = self._send(service, (query for subject in sorted(subjects) for query in _queries(subject)))
             found = {subject for query, answer in answers for subject in _found(query, answer)} - self._known - subjects
-            self._ask(service, (query for subject in sorted(found) for query in _queries(subject)))
+            self._send(service, (query for subject in sorted(found) for query in _queries(subject)))
             self._known |= subjects | found
 
     def after(self, calls: Sequence[Call], answers: Sequence[JSON | ChatarminError], service: Transport) -> None:
-        """Ask about companies and subscriptions that *answers* are the first to show.
+        """Query companies and subscriptions that *answers* are the first to show.
 
-        A company that a call has created had no state before. One of them shows the features that no tier has.
+        A company that a call created had no state before. The first of them is queried once, because its accesses show
+        the features that no tier has.
         """
         queries: list[Call] = []
         with self._lock:
             for call, answer in zip(calls, answers, strict=False):
                 if call.kind == "mutation" and isinstance(answer, dict):
                     queries += [query for query in self._queries_after(call, answer) if query not in queries]
-            self._ask(service, queries)
+            self._send(service, queries)
 
     def _queries_after(self, call: Call, answer: dict[str, Any]) -> Iterator[Call]:
         given = call.input if isinstance(call.input, dict) else {}
@@ -82,19 +83,19 @@ class Prologue:
             self._known.add(("subscription", subscription))
             yield _query("billing.getStatus", companyId=company)
 
-    def _ask(self, service: Transport, queries: Iterable[Call]) -> list[tuple[Call, JSON]]:
-        """Write down the results of queries, sent as one batch, and return those with an answer."""
-        asked = list(queries)
-        if not asked:
+    def _send(self, service: Transport, queries: Iterable[Call]) -> list[tuple[Call, JSON]]:
+        """Send queries as one batch, record their results, and return the answered queries with their answers."""
+        batch = list(queries)
+        if not batch:
             return []
-        results = service.send_many(asked)
-        for query, result in zip(asked, results, strict=False):
+        results = service.send_many(batch)
+        for query, result in zip(batch, results, strict=False):
             if query.path == _LISTING:
                 self._known.add(("features", ""))
             elif query.path == "companies.getByProductLink" and isinstance(result, dict) and _is_id(result.get("id")):
                 self._known.add(("row", result["id"]))
-            self._write(RecordedCall(query.path, query.kind, query.input, outcome_of(_written(result)), True))
-        return [pair for pair in zip(asked, results, strict=False) if not isinstance(pair[1], ChatarminError)]
+            self._write(RecordedCall(query.path, query.kind, query.input, outcome_of(_recordable(result)), True))
+        return [pair for pair in zip(batch, results, strict=False) if not isinstance(pair[1], ChatarminError)]
 
 
 def companies_of(answer: dict[str, Any]) -> set[str]:
@@ -106,7 +107,7 @@ def companies_of(answer: dict[str, Any]) -> set[str]:
 
 
 def created_by(path: str, answer: JSON) -> str | None:
-    """Return the id of the company that a call has created, None if it has created none."""
+    """Return the id of the company that a call has created, None for other calls."""
     if not isinstance(answer, dict):
         return None
     key = {"companies.create": "id", "onboard": "companyId"}.get(path)
@@ -116,7 +117,7 @@ def created_by(path: str, answer: JSON) -> str | None:
 
 
 def subscription_of(answer: dict[str, Any]) -> str | None:
-    """Return the id of the subscription that a call has claimed or linked, None if there is none."""
+    """Return the id of the subscription that a call has claimed or linked, None for other calls."""
     billing = answer.get("billingStatus", answer)
     subscription = billing.get("subscriptionId") if isinstance(billing, dict) else None
     return subscription if _is_id(subscription) else None
@@ -161,8 +162,8 @@ def _is_id(value: JSON) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _written(result: JSON | ChatarminError) -> JSON | ApiError | TransportError:
-    """Return a result that a line can have: an error that was raised before anything was sent is a failure."""
+def _recordable(result: JSON | ChatarminError) -> JSON | ApiError | TransportError:
+    """Return a result that a line can hold; an error that was raised before anything was sent becomes a failure."""
     if isinstance(result, ChatarminError) and not isinstance(result, (ApiError, TransportError)):
         return TransportError(str(result), outcome="not_sent", attempts=0)
     return result

@@ -1,4 +1,4 @@
-"""Redacting recorded calls: inputs and answers by a redactor, and refusals also of all that it has removed before."""
+"""Redaction of recorded calls: a redactor changes inputs and answers; texts that it removed leave refusals too."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_ESCAPED = 500  # characters
 
 
 class Redaction:
-    """Removes texts from calls: from inputs and answers by a redactor, and from refusals also those removed before."""
+    """Applies a redactor to calls, and removes from refusals each text that it removed before."""
 
     def __init__(self, redact: Callable[[JSON], JSON]) -> None:
         self._redact = redact

@@ -1,7 +1,7 @@
 """Ready-made redactors for recordings: they remove personal data, and keep equal values equal.
 
-They replace each value by the beginning of its digest, so that a replay finds it. That is a pseudonym, no secret:
-anybody who guesses a value can check the guess. Use them for test accounts, and do not record customers at all.
+They replace each value by the beginning of its digest, so that a replay finds it. That is a pseudonym, not a secret:
+anyone who guesses a value can check the guess. Use redactors for test accounts, and never record customers.
 
 Values that the service treats as equal stay equal: addresses in capitals, domains written as URLs, names with another
 legal form. Invalid values stay invalid, domains of free mail providers are kept, and a pseudonym is not redacted again.
@@ -36,7 +36,7 @@ _DOTS = ".\u3002\uff0e\uff61"
 _QUOTES = "'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb"
 _MAX_HOST = 2000  # characters
 
-_BRACKETED = re.compile(r"(<[^<>\s](?:(?!@|%40)[^<>\s])*+(?:@|%40)[^<>\s]++>)")  # no step is taken back
+_BRACKETED = re.compile(r"(<[^<>\s](?:(?!@|%40)[^<>\s])*+(?:@|%40)[^<>\s]++>)")  # possessive: it never backtracks
 _AROUND_NAMES = '"<>@,;:\r\n'
 _QUOTED = re.compile(
     r"(?<!\w)([\"'`]).{1,200}?\1(?!\w)|\u201c[^\u201d]{1,200}\u201d|\u2018.{1,200}?\u2019(?!\w)"
@@ -47,7 +47,7 @@ _WORD_OF_A_PROGRAM = re.compile(r"[a-z0-9_$][\w.$:/@+-]*", re.ASCII)
 _MAX_NAME = 500  # characters; the time to normalise grows with the square of combining marks in a row
 
 _PSEUDONYM = re.compile(r"x[0-9a-f]{8}")
-_MALFORMED_PSEUDONYM = re.compile(r"x[0-9a-f]{8}@x[0-9a-f]{8}")  # of an address whose host is none
+_MALFORMED_PSEUDONYM = re.compile(r"x[0-9a-f]{8}@x[0-9a-f]{8}")  # of an address with an invalid host
 _EMAILS = frozenset({"email", "emails", "contactEmail"})
 _DOMAINS = frozenset({"domain"})
 _NAMES = frozenset(
@@ -80,14 +80,14 @@ def email_addresses(content: JSON) -> JSON:
         >>> email_addresses(["Joan <joan@acme.example>", "JOAN@acme.example", "no address"])
         ['Joan <x66bd53cd@x54667cc7.example>', 'x66bd53cd@x54667cc7.example', 'no address']
     """
-    return _changed(content, _without_addresses)
+    return _map_texts(content, _without_addresses)
 
 
 def names(content: JSON) -> JSON:
     """Replace names of companies, contacts and customers, their short ids, labels of links, and pictures.
 
     A refusal's message loses the names that it quotes, and the query that a database reports; any text loses the
-    name in front of an `<address>`. The names of features and tiers stay: they have a code beside them, or belong to
+    name in front of an `<address>`. The names of features and tiers stay: they have a code next to them, or belong to
     a subscription's tier.
 
     Example:
@@ -103,7 +103,7 @@ def names(content: JSON) -> JSON:
     if not isinstance(content, dict):
         return content
     kept = {"tier", "name"} if "code" in content else {"tier"}
-    renamed = {key: value if key in kept else _renamed(key, value) for key, value in content.items()}
+    renamed = {key: value if key in kept else _redact_names(key, value) for key, value in content.items()}
     if isinstance(short_id := content.get("shortId"), str) and short_id:
         renamed["shortId"] = _short_id(short_id, content.get("name"), renamed.get("name"))
     return renamed
@@ -118,7 +118,7 @@ def metadata(content: JSON) -> JSON:
     """
     if isinstance(content, dict):
         return {
-            key: _without_settings(value) if key in _FREE_FORM and value else metadata(value)
+            key: _redact_metadata(value) if key in _FREE_FORM and value else metadata(value)
             for key, value in content.items()
         }
     return [metadata(item) for item in content] if isinstance(content, list) else content
@@ -199,9 +199,9 @@ def _domain(text: str) -> str:
     return domain if is_kept else f"{_digest(domain)}.example"
 
 
-def _renamed(key: str, value: JSON) -> JSON:
+def _redact_names(key: str, value: JSON) -> JSON:
     if isinstance(value, list):
-        return [_renamed(key, item) for item in value]
+        return [_redact_names(key, item) for item in value]
     if not isinstance(value, str) or not value.strip():
         return names(value)
     if key in _NAMES:
@@ -259,7 +259,7 @@ def _short_id(short_id: str, name: JSON, renamed: JSON) -> str:
     return slug(renamed) + (number.group() if number else "")
 
 
-def _without_settings(value: JSON) -> JSON:
+def _redact_metadata(value: JSON) -> JSON:
     if not isinstance(value, dict):
         return _digest(value if isinstance(value, str) else json.dumps(value))  # stays invalid
     if value.keys() == {"redacted"} and isinstance(value["redacted"], str):
@@ -273,10 +273,10 @@ def _digest(text: str) -> str:
     return "x" + sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
-def _changed(content: JSON, change: Callable[[str, str], str], key: str = "") -> JSON:
+def _map_texts(content: JSON, change: Callable[[str, str], str], key: str = "") -> JSON:
     """Return JSON with changed texts and keys; *change* gets the key of each text, "" for a key, and the text."""
     if isinstance(content, dict):
-        return {change("", name): _changed(value, change, name) for name, value in content.items()}
+        return {change("", name): _map_texts(value, change, name) for name, value in content.items()}
     if isinstance(content, list):
-        return [_changed(item, change, key) for item in content]
+        return [_map_texts(item, change, key) for item in content]
     return change(key, content) if isinstance(content, str) else content

@@ -33,16 +33,16 @@ _NOT_REDACTED = (
 
 
 class RecordingTransport(Transport):
-    """Passes calls on to another transport, and writes down their outcomes.
+    """Passes calls on to another transport, and records their outcomes.
 
     Args:
         inner: The transport that answers: `HTTPTransport` for the real service.
-        path: The file to create: JSON Lines, a call a line, to be committed beside the tests that replay it.
+        path: The file to create: JSON Lines, a call a line; commit it with the tests that replay it.
         redact: Called with each input, each answer and each refusal's `{"message", "data"}`; its result is
             written instead. It must keep equal values equal, or the replay does not find them.
         overwrite: Whether to replace an existing file.
-        prologue: Whether to query the state that the calls start from, and to write it down too. Without it
-            the recorder passes calls on and sends nothing else.
+        prologue: Whether to query and record the state that the calls start from. Without it, the recorder passes
+            calls on and sends nothing else.
 
     Raises:
         CassetteError: The file already exists, or writing to it fails.
@@ -54,13 +54,13 @@ class RecordingTransport(Transport):
           fit, because the disk is full, it is removed again, and the call raises `CassetteError`.
         - **Threads** may share it: the order of calls is that of their answers. For a drift check, send calls that
           depend on each other one after the other. A batch is written as its calls.
-        - **Failures** (no answer) are written down too, and fail the replay in the same way.
-        - **Prologue**: a drift check starts the fake from it; a replay skips it. It asks before the first call that
-          names an organisation or a company: once `tiers.list` and `tiers.get` of each tier; 1 query for each
-          organisation (its link), 3 for each company (access, billing status, contacts). They are sent as at most 2
-          batches. After a mutation whose answer shows a company or subscription for the first time there is 1 batch
-          more, of 1 to 4 queries for each. Queries have timeouts of their own. One that fails is written down as
-          unknown and changes nothing for the call; if several threads name the same company, the later ones wait.
+        - **Failures** (no answer) are recorded too, and fail the replay in the same way.
+        - **Prologue**: a drift check starts the fake from it; a replay skips it. The recorder sends queries before the
+          first call that names an organisation or a company: once `tiers.list` and `tiers.get` of each tier; 1 query
+          for each organisation (its link), 3 for each company (access, billing status, contacts). They are sent as at
+          most 2 batches. After a mutation whose answer shows a company or subscription for the first time there is 1
+          batch more, of 1 to 4 queries for each. Each query has its own timeout. One that fails is recorded as unknown
+          and changes nothing for the call; if several threads name the same company, the later ones wait.
 
     Example:
         >>> from pathlib import Path
@@ -74,7 +74,7 @@ class RecordingTransport(Transport):
         True
     """
 
-    __slots__ = ("inner",)  # all else is shared with the transports that `with_options` returns
+    __slots__ = ("inner",)  # everything else is shared with the transports that `with_options` returns
 
     inner: Transport
 
@@ -101,11 +101,11 @@ class RecordingTransport(Transport):
         return f"<{type(self).__name__} of {self.inner!r}>"
 
     def send(self, call: Call) -> JSON:
-        """Return the inner transport's answer, written down.
+        """Return the inner transport's answer, and record it.
 
         Raises:
-            CassetteError: The recording is closed, and nothing was called. Or the answer cannot be written down: it is
-                no JSON that a recording holds, or the disk is full.
+            CassetteError: The recording is closed, and nothing was called. Or the answer cannot be recorded: it is
+                not JSON that a recording can hold, or the disk is full.
         """
         self._refuse_closed()
         if self._prologue:
@@ -121,7 +121,7 @@ class RecordingTransport(Transport):
         return answer
 
     def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
-        """Return the inner transport's answers, each written down."""
+        """Return the inner transport's answers, and record each."""
         self._refuse_closed()
         if self._prologue:
             self._prologue.before(calls, self.inner)
@@ -141,7 +141,7 @@ class RecordingTransport(Transport):
         return sharing(self, inner=self.inner.with_options(timeout=timeout, max_retries=max_retries))
 
     def fingerprint(self) -> str | None:
-        """Return that of the inner transport."""
+        """Return the fingerprint of the inner transport."""
         return self.inner.fingerprint()
 
     def _refuse_closed(self) -> None:
@@ -158,7 +158,9 @@ class RecordingTransport(Transport):
             raise self._file.problem from error
 
     def _write_prologue(self, recorded: RecordedCall) -> None:
-        with suppress(OSError, RecursionError, ValueError):  # a missing line is unknown state, as a failed query is
+        with suppress(
+            OSError, RecursionError, ValueError
+        ):  # a missing line means unknown state, as does a failed query
             self._append(recorded)
 
     def _append(self, recorded: RecordedCall) -> None:
@@ -169,7 +171,7 @@ class RecordingTransport(Transport):
 
     @property
     def problem(self) -> CassetteError | None:
-        """Why the recording lacks a call, None if it has all."""
+        """The error of a call that the recording lacks; None if it has all calls."""
         return self._file.problem
 
     def close(self) -> None:
@@ -184,10 +186,10 @@ class ReplayTransport(Transport):
     Args:
         path: A file that `RecordingTransport` has written.
         redact: The redactor of the recording, so that inputs are found.
-        in_order: Whether different calls too must come in the recorded order.
+        in_order: Whether calls must be made in the recorded order, even if they differ.
 
     Raises:
-        CassetteError: The file is missing or is no recording; the message has the number of an invalid line.
+        CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
 
     Policies:
         - **Calls** are found by path and input; equal ones are answered in the recorded order, each once. A call
@@ -238,13 +240,13 @@ class ReplayTransport(Transport):
                 self._first_unused += 1
             if self._in_order and self._first_unused != place:
                 expected = self._calls[self._first_unused]
-                problem = f"{self._path}: out of order: {_named(expected.path, expected.input)} comes first in it"
-                raise CassetteError(f"{problem}, and {_named(call.path, given)} was called")
+                problem = f"{self._path}: out of order: expected {_describe_call(expected.path, expected.input)}"
+                raise CassetteError(f"{problem}, and {_describe_call(call.path, given)} was called")
             self._is_used[place] = True
         return _copy(answer_of(self._calls[place]))
 
     def _match(self, path: str, given: JSON) -> int | None:
-        """Return the place of the call that answers, None if there is none."""
+        """Return the place of the recorded call that answers, None without a match."""
         if path not in self._by_text:
             self._index(path)
         texts = self._by_text[path]
@@ -270,7 +272,9 @@ class ReplayTransport(Transport):
 
     def _unknown(self, call: Call, given: JSON) -> str:
         """Return the message for a call that is not in the recording: it shows the nearest ones."""
-        problem = f"{self._path} has no{'' if call.path in self._places else ' call of'} {_named(call.path, given)}"
+        problem = (
+            f"{self._path} has no{'' if call.path in self._places else ' call of'} {_describe_call(call.path, given)}"
+        )
         if call.path not in self._places:
             near = difflib.get_close_matches(call.path, self._places, n=_MAX_SHOWN, cutoff=0.5)
             return f"{problem}; it has {', '.join(near or sorted(self._places)[:_MAX_SHOWN]) or 'no calls'}"
@@ -283,7 +287,7 @@ class ReplayTransport(Transport):
         recorded = [_pretty(self._calls[place].input) for place in (unused or places)[:_MAX_COMPARED]]
         wanted = _pretty(given)
         matcher = difflib.SequenceMatcher(None, b=wanted[:_MAX_COMPARED_TEXT])
-        nearest = max(recorded, key=partial(_likeness, matcher))
+        nearest = max(recorded, key=partial(_similarity, matcher))
         difference = _cut(_difference(nearest.splitlines(), wanted.splitlines()))
         which = f"{len(unused)} unused ones" if unused else f"{len(places)}, all used,"
         why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
@@ -298,7 +302,7 @@ class ReplayTransport(Transport):
         unused = [recorded for recorded, is_used in zip(self._calls, self._is_used, strict=True) if not is_used]
         if not unused or sys.exc_info()[0] is not None:
             return
-        shown = [f"  {_named(recorded.path, recorded.input)}" for recorded in unused[:_MAX_SHOWN]]
+        shown = [f"  {_describe_call(recorded.path, recorded.input)}" for recorded in unused[:_MAX_SHOWN]]
         more = [f"  and {len(unused) - _MAX_SHOWN} more"] if len(unused) > _MAX_SHOWN else []
         head = f"{self._path}: {len(unused)} of {len(self._calls)} recorded calls were never made:"
         raise CassetteError("\n".join([head, *shown, *more]))
@@ -337,11 +341,11 @@ def _pretty(given: JSON) -> str:
     return json.dumps(given, indent=2, sort_keys=True, ensure_ascii=False)
 
 
-def _named(path: str, given: JSON) -> str:
+def _describe_call(path: str, given: JSON) -> str:
     return f"{path}({'' if given is None else short_repr(given, 200)})"
 
 
-def _likeness(matcher: difflib.SequenceMatcher[str], text: str) -> float:
+def _similarity(matcher: difflib.SequenceMatcher[str], text: str) -> float:
     matcher.set_seq1(text[:_MAX_COMPARED_TEXT])
     return matcher.ratio()
 

@@ -35,7 +35,7 @@ class Companies(Resource):
             ApiError: The service refused for another reason, or failed.
             TransportError: No usable response was received.
 
-        The README of the service states that an unlinked id is no error.
+        The README of the service states that an unlinked id is not an error.
 
         Example:
             >>> client.companies.get_by_product_link(external_org_id="org_unknown") is None
@@ -144,7 +144,8 @@ class Companies(Resource):
 
         The README of the service states the confidence: 95 percent for a domain, up to 80 for a name, 70 for an e-mail
         domain. Assumed here: only a domain, an equal name, or an e-mail domain that is the company's own links, and
-        only with 10 points more than the next; free mail providers are no evidence; all else is a suggestion.
+        only with 10 points more than the next; domains of free mail providers are not evidence; anything else is a
+        suggestion.
 
         Example:
             >>> company = fake.add_company("Acme Inc", domain="acme.com")

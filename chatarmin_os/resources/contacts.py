@@ -32,7 +32,7 @@ class Contacts(Resource):
 
         An update keeps the omitted fields, and merges *metadata* key by key. A company has at most one primary contact:
         a new primary contact replaces the previous one. After a retry `is_new` may be False although this call created
-        the contact: let no welcome mail depend on it alone.
+        the contact, so do not send a welcome mail by it alone.
 
         Args:
             company_id: The company.
@@ -53,7 +53,7 @@ class Contacts(Resource):
             ApiError: The service refused for another reason, or failed.
             TransportError: No usable response was received.
 
-        The README of the service states that it creates or updates. All else is assumed here.
+        The README of the service states that it creates or updates. Everything else is assumed here.
 
         Example:
             >>> company = client.companies.create(name="Acme Inc", external_org_id="org_1")

@@ -26,7 +26,7 @@ class Features(Resource):
     __slots__ = ()
 
     def check(self, *, company_id: str | UUID, feature_code: str) -> FeatureAccess:
-        """Return a company's present access to a feature.
+        """Return a company's current access to a feature.
 
         A view needs `can_use`: enabled, not expired, and below the limit. `remaining` is None if the access is
         unlimited. A company without an access gets an answer too: `is_enabled` False, `quantity_limit` 0.
@@ -92,9 +92,9 @@ class Features(Resource):
             company_id: The company; either this or *external_org_id*.
             external_org_id: Your id of the organisation, if it is linked.
             feature_code: The feature.
-            is_enabled: Whether the company may use it at all.
+            is_enabled: Whether the company may use it, within its limit.
             quantity_limit: The most that it may use in a billing period; None: unlimited.
-            included_quantity: The part of it that is not billed; None: nothing is billed by usage, 0: everything is.
+            included_quantity: The part of it that is not billed; None: usage is not billed, 0: all usage is.
             config: Settings to merge: given keys replace, others stay.
             source: The origin of the access: subscription, manual, trial or api.
             valid_until: The instant at which the access ends: an aware datetime, or ISO 8601 text with an offset; a day
@@ -111,7 +111,7 @@ class Features(Resource):
             ApiError: The service refused for another reason, or failed.
             TransportError: No usable response was received.
 
-        The README of the service states the merge, the sources and "no expiry". All else is assumed here.
+        The README of the service states the merge, the sources and "no expiry". Everything else is assumed here.
 
         Example:
             >>> company = client.onboard(external_org_id="org_1").company_id

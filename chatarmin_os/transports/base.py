@@ -1,4 +1,4 @@
-"""The interface of transports: a `Call` goes in, JSON or an error of the tree comes out."""
+"""The interface of transports: they take a `Call`, and return JSON or raise a `ChatarminError`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T", bound="Transport")
 
 
 class Transport(ABC):
-    """It answers calls: over HTTP, from a recording or a fake in memory, or as a wrapper around another transport.
+    """Answers calls: over HTTP, from a recording or a fake in memory, or as a wrapper around another transport.
 
     A subclass has to define `send` only. A wrapper also passes on `send_many`, or batches become single calls below it,
     and `with_options`, `fingerprint` and `name`.
@@ -68,11 +68,11 @@ class Transport(ABC):
     def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> Transport:
         """Return a transport to the same service with another deadline or number of retries.
 
-        By default that is this transport itself, which has neither.
+        The default implementation returns this transport itself, which has neither deadline nor retries.
 
         Args:
-            timeout: Seconds for a whole call; None keeps the present value.
-            max_retries: The maximum number of retries of a call; None keeps the present value.
+            timeout: Seconds for a whole call; None keeps the current value.
+            max_retries: The maximum number of retries of a call; None keeps the current value.
 
         Raises:
             InvalidInput: An invalid value; the argument is named.

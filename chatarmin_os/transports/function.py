@@ -13,7 +13,7 @@ from chatarmin_os.transports.base import Transport
 class FunctionTransport(Transport):
     """A function that answers calls, for tests of a few answers or of failures.
 
-    For tests of an application take the in-memory fake: it follows the rules of the service. Here the function alone
+    To test an application, use the in-memory fake: it follows the rules of the service. Here the function alone
     decides. It gets each `Call` with its path and input in the wire's names, those of a batch one after the other, and
     returns JSON in the wire's names. An error that it raises or returns is the error of that call. The transport
     pickles and copies if the function does. Any number of threads may share it if the function allows that.
@@ -55,7 +55,7 @@ class FunctionTransport(Transport):
 
         Raises:
             ChatarminError: The function raised or returned it.
-            TypeError: The function returned something else than JSON.
+            TypeError: The function returned something other than JSON.
         """
         answer = self.function(call)
         if isinstance(answer, ChatarminError):

@@ -1,4 +1,4 @@
-"""The options that every transport can be asked to change, checked before anything uses them."""
+"""The options of `Transport.with_options`, checked before anything uses them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def timeout(given: float) -> float:
 
 
 def max_retries(given: int) -> int:
-    """Return how often a call may be retried."""
+    """Return the maximum number of retries of a call."""
     return at_field("max_retries", _count)(given)
 
 

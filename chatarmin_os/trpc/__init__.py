@@ -1,1 +1,1 @@
-"""tRPC without I/O: what both ends read and write."""
+"""tRPC without I/O: the messages of client and server."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote
 
-from chatarmin_os._json import MAX_SAFE_INTEGER, decode, timestamp_text
+from chatarmin_os._json import MAX_SAFE_INTEGER, decode, refuse_constant, timestamp_text
 from chatarmin_os._unset import UNSET
 
 _BAD_ESCAPE = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -29,11 +29,7 @@ def _number(text: str) -> float:
     return int(number) if number.is_integer() and abs(number) <= MAX_SAFE_INTEGER else number
 
 
-def _constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=_constant)
+_decoder = json.JSONDecoder(parse_float=_number, parse_int=_number, parse_constant=refuse_constant)
 
 
 def to_json(value: Any) -> Any:

@@ -7,8 +7,7 @@ It behaves as @trpc/server 11.25 and 10.45 were observed to do. Version 11 repor
 - Forms and binary bodies are not accepted. Version 11 takes `multipart/form-data` and `application/octet-stream`, but
   the clients here send neither.
 - An input is JSON once it is read: dates are text, big integers are integers, sets are lists, zero has no sign. Values
-  that superjson does not know or refuses to follow stay as they were sent, as it is the client's decoder that reads
-  them.
+  that superjson does not know or refuses to follow stay unchanged, because the client's decoder reads them.
 - A list or object that occurs twice in an output is written twice, without a mark that both are the same.
 - Integers beyond those of JavaScript are written in plain JSON, where `JSON.stringify` fails for a bigint.
 - A streamed response is sent at once.
@@ -50,11 +49,11 @@ class Dialect(NamedTuple):
 
 
 class Request(NamedTuple):
-    """A request, as it was received."""
+    """A received request."""
 
     method: str
     target: str
-    """What follows the base URL: `tiers.get?input=...`."""
+    """The path and query after the base URL: `tiers.get?input=...`."""
     headers: Mapping[str, str]
     """By lower-case names."""
     body: bytes | None
@@ -62,7 +61,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """A response, as it is sent."""
+    """A response to send."""
 
     status: int
     body: bytes
@@ -107,7 +106,7 @@ def respond(request: Request, find: Callable[[str], Procedure | None], dialect: 
 
 
 class _Exchange(ABC):
-    """One request on its way to an answer: what both versions have in common."""
+    """The handling of one request, as far as both versions share it."""
 
     version: int
     refusal_type: str
@@ -168,7 +167,7 @@ class _Exchange(ABC):
 
     @abstractmethod
     def call(self, path: str, index: int) -> _Outcome:
-        """Carry out a call."""
+        """Run a call."""
 
     @abstractmethod
     def stream(self, outcomes: list[_Outcome]) -> Response:
@@ -386,7 +385,7 @@ def _has_envelopes(content: Any, *, is_batch: bool) -> bool:
 
 
 def _decode_envelope(envelope: Any, repeats: superjson.Repeats) -> Any:
-    """Return the value in an envelope of superjson; without `json` it is undefined, as there."""
+    """Return the value in an envelope of superjson; without `json` it is undefined, as in superjson itself."""
     if envelope is None:
         raise ValueError("null is not an envelope")
     if not isinstance(envelope, dict) or "json" not in envelope:

@@ -44,11 +44,11 @@ def encode(value: Any) -> JSON:
         >>> encode({"a": 1})
         {'json': {'a': 1}}
     """
-    plain, node = _encoded(value)
+    plain, node = _encode(value)
     return {"json": plain} if node is None else {"json": plain, "meta": {"values": node, "v": 1}}
 
 
-def _encoded(value: Any) -> tuple[JSON, Any]:  # noqa: PLR0911 - one return per kind of value
+def _encode(value: Any) -> tuple[JSON, Any]:  # noqa: PLR0911 - one return per kind of value
     """Return the JSON of a value, and its node in the tree; None if it needs no node."""
     if value is UNSET:
         return None, ["undefined"]
@@ -59,30 +59,32 @@ def _encoded(value: Any) -> tuple[JSON, Any]:  # noqa: PLR0911 - one return per 
     if isinstance(value, float) and not math.isfinite(value):
         return ("NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"), ["number"]
     if isinstance(value, (set, frozenset)):
-        return _inside("set", list(enumerate(value)), list)
+        return _encode_container("set", list(enumerate(value)), list)
     if isinstance(value, dict):
         if all(isinstance(key, str) for key in value):
-            return _inside(None, list(value.items()), lambda parts: dict(zip(value, parts, strict=True)))
-        return _inside("map", list(enumerate(map(list, value.items()))), list)
+            return _encode_container(None, list(value.items()), lambda parts: dict(zip(value, parts, strict=True)))
+        return _encode_container("map", list(enumerate(map(list, value.items()))), list)
     if isinstance(value, (list, tuple)):
-        return _inside(None, list(enumerate(value)), list)
+        return _encode_container(None, list(enumerate(value)), list)
     return value, None
 
 
-def _inside(kind: str | None, items: list[tuple[Any, Any]], make: Callable[[list[JSON]], JSON]) -> tuple[JSON, Any]:
+def _encode_container(
+    kind: str | None, items: list[tuple[Any, Any]], make: Callable[[list[JSON]], JSON]
+) -> tuple[JSON, Any]:
     """Return the JSON of a container of *items*, and a node with theirs."""
     parts, inside = [], {}
     for key, item in items:
-        part, node = _encoded(item)
+        part, node = _encode(item)
         parts.append(part)
         if isinstance(node, dict):
-            inside.update({f"{_escaped(key)}.{path}": below for path, below in node.items()})
+            inside.update({f"{_escape(key)}.{path}": below for path, below in node.items()})
         elif node is not None:
-            inside[_escaped(key)] = node
+            inside[_escape(key)] = node
     return make(parts), (([kind, inside] if inside else [kind]) if kind else inside or None)
 
 
-def _escaped(key: str | int) -> str:
+def _escape(key: str | int) -> str:
     if key in _POISONOUS:
         raise InvalidInput(f"must not have the key {key!r} here, which JavaScript does not keep").at("input")
     return str(key).replace("\\", "\\\\").replace(".", "\\.")
@@ -91,8 +93,8 @@ def _escaped(key: str | int) -> str:
 class Repeats:
     """A bound for the values that one body repeats by reference, in all its envelopes together.
 
-    Each repeat may hold others, so that a short body could grow to any size. A listing may well repeat one object in
-    each of its rows; no service needs more.
+    Each repeat may hold others, so a short body could grow to any size. The bound allows a listing that repeats one
+    object in each of its rows.
     """
 
     def __init__(self, size: int) -> None:
@@ -107,7 +109,7 @@ class Repeats:
         """
         self._left -= size
         if self._left < 0:
-            raise ValueError("repeats of repeats without end")
+            raise ValueError("its repeated values are too large")
 
 
 def decode(envelope: JSON, repeats: Repeats | None = None) -> JSON:
@@ -143,14 +145,14 @@ def _apply(node: JSON, holder: Any, key: Any, *, has_version: bool) -> None:
     kind, inside = (node[0], node[1:]) if isinstance(node, list) and node else (None, [node])
     for below in inside:
         for path, deeper in below.items() if isinstance(below, dict) else ():
-            place = _followed(holder, key, path, has_version=has_version)
+            place = _follow(holder, key, path, has_version=has_version)
             if place:
                 _apply(deeper, *place, has_version=has_version)
     if isinstance(kind, str) and kind in _CONVERSIONS:
         _CONVERSIONS[kind](holder, key)
 
 
-def _followed(holder: Any, key: Any, path: str, *, has_version: bool) -> tuple[Any, Any] | None:
+def _follow(holder: Any, key: Any, path: str, *, has_version: bool) -> tuple[Any, Any] | None:
     """Return the object and the key that a path leads to, None if it leads nowhere."""
     for step in _steps(path, has_version=has_version):
         if isinstance(holder, dict) and key not in holder:
@@ -230,8 +232,8 @@ def _equal_places(
     """Yield the place of each original with the place of each of its repeats."""
     for table in equalities if isinstance(equalities, list) else [equalities]:
         for source, copies in table.items() if isinstance(table, dict) else ():
-            original = _followed(holder, "", source, has_version=has_version)
+            original = _follow(holder, "", source, has_version=has_version)
             for path in copies if original and isinstance(copies, list) else ():
-                place = _followed(holder, "", path, has_version=has_version) if isinstance(path, str) else None
+                place = _follow(holder, "", path, has_version=has_version) if isinstance(path, str) else None
                 if original and place:
                     yield original, place

@@ -363,23 +363,23 @@ _CALL = '"kind": "query", "path": "tiers.list", "input": null'
 
 
 INVALID_LINES = {
-    "syntax": ("{broken", "no JSON: "),
-    "empty": ("", "no JSON: "),
-    "list": ("[1]", "no call with an answer, error or failure"),
-    "no-outcome": (f"{{{_CALL}}}", "no call with an answer, error or failure"),
-    "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with an answer, error or failure"),
-    "unknown-outcome": (f'{{{_CALL}, "outcome": 1}}', "no call with an answer, error or failure"),
+    "syntax": ("{broken", "not JSON: "),
+    "empty": ("", "not JSON: "),
+    "list": ("[1]", "not a call with an answer, error or failure"),
+    "no-outcome": (f"{{{_CALL}}}", "not a call with an answer, error or failure"),
+    "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "not a call with an answer, error or failure"),
+    "unknown-outcome": (f'{{{_CALL}, "outcome": 1}}', "not a call with an answer, error or failure"),
     "unknown-failure": (
         f'{{{_CALL}, "failure": {{"type": "Tired", "message": "", "outcome": ""}}}}',
-        "no call with an answer",
+        "not a call with an answer",
     ),
     "incomplete-error": (
         f'{{{_CALL}, "error": {{"code": "CONFLICT"}}}}',
-        "its error has no code, message, status and data",
+        "its error lacks code, message, status or data",
     ),
     "unknown-kind": (
         '{"kind": "wish", "path": "tiers.list", "input": null, "answer": []}',
-        "its path is no text, or its kind neither query nor mutation",
+        "its path is not text, or its kind is neither query nor mutation",
     ),
 }
 

@@ -561,7 +561,7 @@ def test_revenue_adds_up_and_is_lowered_by_cancelling(client: ChatarminOS, servi
 
 def test_a_cancelled_subscription_subtracts_the_fee_it_added(client: ChatarminOS, service: FakeTransport) -> None:
     """The fee is that of the tier the subscription had when it became active, whichever tier it has now."""
-    # Given a subscription whose tier has changed, beside another
+    # Given a subscription whose tier has changed, and another one
     company_id = service.add_company("Acme Inc")
     _claim(client, service, company_id, ENTERPRISE)
     changed = _claim(client, service, company_id, PRO)

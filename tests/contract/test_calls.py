@@ -426,7 +426,7 @@ def test_an_unknown_input_key_is_a_bad_request(client: ChatarminOS, service: Fak
 
 @pytest.mark.parametrize("bad", [None, [], "text", 5, {}, {"companyId": 5, "featureCode": "sso"}])
 def test_an_input_of_another_shape_is_a_bad_request(client: ChatarminOS, bad: object) -> None:
-    """An input that is no object, lacks a field or has another type is a bad request."""
+    """An input that is not an object, lacks a field or has another type is a bad request."""
     with pytest.raises(BadRequestError):
         client.call("features.check", cast("Any", bad))
 

@@ -170,7 +170,7 @@ def test_a_domain_is_stored_in_its_normal_form(client: ChatarminOS, domain: str,
     ],
 )
 def test_an_invalid_domain_is_refused(client: ChatarminOS, service: FakeTransport, domain: str) -> None:
-    """Text without a dot, with a space or with an empty label is no domain, and no company is created."""
+    """Text without a dot, with a space or with an empty label is not a domain, and no company is created."""
     before = service.snapshot()
 
     with pytest.raises(BadRequestError) as refusal:

@@ -646,7 +646,7 @@ def test_valid_until_needs_an_offset(client: ChatarminOS, service: FakeTransport
 
 
 def test_the_service_refuses_an_unparseable_timestamp(client: ChatarminOS, service: FakeTransport) -> None:
-    """A text that is no timestamp is a bad request that names its field."""
+    """A text that is not a timestamp is a bad request that names its field."""
     company_id = service.add_company("Acme Inc")
 
     with pytest.raises(BadRequestError, match="validUntil"):
@@ -682,7 +682,7 @@ def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, se
     ids=["-1", "-0.5", "nan", "inf", "True", "text", "Decimal", "2**53"],
 )
 def test_an_invalid_limit_is_not_sent(client: ChatarminOS, service: FakeTransport, field: str, value: object) -> None:
-    """The client names negative limits and values that are no JSON number, before anything is sent."""
+    """The client names negative limits and values that are not JSON numbers, before anything is sent."""
     company_id = service.add_company("Acme Inc")
     given: dict[str, Any] = {field: value}
 
@@ -698,7 +698,7 @@ def test_an_invalid_limit_is_not_sent(client: ChatarminOS, service: FakeTranspor
 def test_the_service_refuses_an_invalid_limit(
     client: ChatarminOS, service: FakeTransport, field: str, value: object
 ) -> None:
-    """Negative limits and values that are no number are bad requests, and nothing is set."""
+    """Negative limits and values that are not numbers are bad requests, and nothing is set."""
     company_id = service.add_company("Acme Inc")
     given = {"companyId": company_id, "featureCode": "seats", "isEnabled": True}
 

@@ -333,7 +333,7 @@ def test_a_checkout_without_a_tier_is_claimed(client: ChatarminOS, service: Fake
 def test_with_a_checkout_the_tier_code_is_applied_last(
     client: ChatarminOS, service: FakeTransport, tier_code: str
 ) -> None:
-    """A tier code beside a checkout is applied last, whether it grants more or less than the checkout."""
+    """A tier code is applied after a checkout in the same call, whether it grants more or less than the checkout."""
     session_id = service.stripe.add_checkout_session(PRO_PRICES)
 
     result = client.onboard(external_org_id="org_1", checkout_session_id=session_id, tier_code=tier_code)
@@ -488,7 +488,7 @@ def test_a_contact_name_alone_creates_no_contact(client: ChatarminOS) -> None:
 
 @pytest.mark.parametrize("external_org_id", ["org_1", "org_2"])
 def test_a_primary_contact_stays_primary(client: ChatarminOS, external_org_id: str) -> None:
-    """If a company has a primary contact, the new contact is added beside it."""
+    """If a company has a primary contact, the new contact is an ordinary one."""
     company = client.companies.create(
         name="Acme", external_org_id="org_1", domain="acme.com", contact_email="anna@acme.com"
     )

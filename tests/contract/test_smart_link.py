@@ -197,7 +197,7 @@ def test_a_contacts_domain_is_no_domain_of_the_company(client: ChatarminOS) -> N
 
 
 def test_a_deleted_contact_is_no_evidence(client: ChatarminOS) -> None:
-    """A deleted contact is no evidence any more."""
+    """A deleted contact is no longer evidence."""
     client.companies.create(name="Acme", external_org_id="org_1", contact_email="anna@acme.com")
     client.links.reset(delete_contacts=True)
 
@@ -587,7 +587,7 @@ def test_an_email_of_another_domain_contradicts_nothing(client: ChatarminOS, ser
 
 
 def test_the_same_domain_written_otherwise_contradicts_nothing(client: ChatarminOS, service: FakeTransport) -> None:
-    """Two spellings of one domain are no contradiction."""
+    """Two spellings of one domain do not contradict each other."""
     company_id = service.add_company("Acme", domain="müller.de")
 
     result = smart_link(client, company_name="Acme", domain="https://www.xn--mller-kva.de/")
@@ -639,7 +639,7 @@ def test_an_equal_name_links_in_spite_of_contacts(client: ChatarminOS, service: 
 def test_the_minimum_confidence_itself_is_enough(
     client: ChatarminOS, service: FakeTransport, shorter: int, longer: int, confidence: int
 ) -> None:
-    """A candidate at exactly the minimum confidence stays, even if its hundredth is no exact float."""
+    """A candidate at exactly the minimum confidence stays, even if its hundredth is not an exact float."""
     company_id = service.add_company(stem(shorter))
 
     result = smart_link(client, company_name=stem(longer), min_confidence=confidence / 100)
@@ -709,7 +709,7 @@ def test_the_best_of_several_is_linked(client: ChatarminOS, service: FakeTranspo
 
 
 def test_a_contradicted_company_does_not_hold_the_best_back(client: ChatarminOS, service: FakeTransport) -> None:
-    """The company of the hinted domain is linked beside a namesake of another domain."""
+    """The company of the hinted domain is linked in spite of a namesake with another domain."""
     service.add_company("Acme", domain="acme.de")
     company_id = service.add_company("Acme", domain="acme.com")
 
@@ -719,7 +719,7 @@ def test_a_contradicted_company_does_not_hold_the_best_back(client: ChatarminOS,
 
 
 def test_a_lead_of_10_points_is_enough(client: ChatarminOS, service: FakeTransport) -> None:
-    """An equal name is linked beside a company of the hinted e-mail domain, 10 points behind."""
+    """An equal name is linked in spite of a company with the hinted e-mail domain, 10 points behind."""
     service.add_company("Globex", domain="globex.com")
     company_id = service.add_company("Acme")
 
@@ -730,7 +730,7 @@ def test_a_lead_of_10_points_is_enough(client: ChatarminOS, service: FakeTranspo
 
 
 def test_a_lead_of_9_points_is_not_enough(client: ChatarminOS, service: FakeTransport) -> None:
-    """An equal name is not linked beside a similar one, 9 points behind."""
+    """An equal name is not linked if a similar one is 9 points behind."""
     similar = service.add_company(stem(25))
     equal = service.add_company(stem(24))
 

@@ -71,7 +71,7 @@ def test_list_names_every_tier(client: ChatarminOS) -> None:
 
 
 def test_list_sends_no_input(client: ChatarminOS, service: FakeTransport) -> None:
-    """The list of tiers has no input at all."""
+    """The list of tiers has no input."""
     client.tiers.list()
 
     assert service.calls[-1].input is None
@@ -319,7 +319,7 @@ def test_a_smaller_tier_disables_missing_features(client: ChatarminOS, service: 
 
 @pytest.mark.parametrize("source", ["manual", "trial", "api"])
 def test_an_access_from_another_source_stays(client: ChatarminOS, service: FakeTransport, source: str) -> None:
-    """A feature that the tier lacks stays unchanged if its source is no subscription."""
+    """A feature that the tier lacks stays unchanged if its source is not a subscription."""
     company_id = service.add_company("Acme Inc")
     before = client.features.set_access(
         company_id=company_id,
@@ -338,7 +338,7 @@ def test_an_access_from_another_source_stays(client: ChatarminOS, service: FakeT
 
 
 def test_an_access_with_source_subscription_is_disabled(client: ChatarminOS, service: FakeTransport) -> None:
-    """A feature that the tier lacks is disabled if its source is a subscription, whoever set it."""
+    """A feature that the tier lacks is disabled if its source is a subscription, also if a call set that source."""
     company_id = service.add_company("Acme Inc")
     client.features.set_access(company_id=company_id, feature_code="sso", is_enabled=True, source="subscription")
 

@@ -289,7 +289,7 @@ def test_a_feature_without_a_quantity_is_a_bad_request(
     ids=["0", "-1", "-0.5", "nan", "inf", "True", "None", "text", "Decimal", "2**53"],
 )
 def test_an_invalid_quantity_is_not_sent(client: ChatarminOS, service: FakeTransport, quantity: object) -> None:
-    """The client names a quantity that is no finite number above 0, before anything is sent."""
+    """The client names a quantity that is not a finite number above 0, before anything is sent."""
     company_id = service.add_company("Acme Inc")
     given: dict[str, Any] = {"quantity": quantity}
 
@@ -302,7 +302,7 @@ def test_an_invalid_quantity_is_not_sent(client: ChatarminOS, service: FakeTrans
 
 @pytest.mark.parametrize("quantity", [0, -1, -0.5, True, None, "5", [5]])
 def test_the_service_refuses_an_invalid_quantity(client: ChatarminOS, service: FakeTransport, quantity: object) -> None:
-    """A quantity that is no number above 0 is a bad request that names the field."""
+    """A quantity that is not a number above 0 is a bad request that names the field."""
     company_id = _company(client, service)
     given = {"companyId": company_id, "featureCode": "ai_credit"}
 

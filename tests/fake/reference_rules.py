@@ -362,7 +362,7 @@ class World:
         self.sessions: list[Session] = []
 
     def firm(self, place: int | None) -> Firm:
-        """Return a company; None stands for an unknown one."""
+        """Return a company; None means an unknown one."""
         if place is None:
             raise RefusedError(NOT_FOUND)
         return self.firms[place]
@@ -611,7 +611,7 @@ class World:
         firm.subscriptions.append(number)
 
     def claimable(self, number: int | None) -> Session:
-        """Return a session that can be claimed; None stands for an unknown one."""
+        """Return a session that can be claimed; None means an unknown one."""
         if number is None:
             raise RefusedError(NOT_FOUND)
         session = self.sessions[number]
@@ -636,7 +636,7 @@ class World:
         return True, session.subscription
 
     def linkable(self, number: int | None, customer: str | None, tier: str | None) -> Subscription:
-        """Return a subscription that can be linked; None stands for an unknown one."""
+        """Return a subscription that can be linked; None means an unknown one."""
         if number is None or (tier is not None and tier not in TIERS):
             raise RefusedError(NOT_FOUND)
         subscription = self.subscriptions[number]

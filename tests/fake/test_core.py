@@ -60,7 +60,6 @@ CHANGES: dict[str, Callable[[Service], object]] = {
     "mutation": _create,
     "change": _add_company,
     "advance": lambda core: core.advance(HOUR),
-    "add-events": lambda core: core.add_events({}),
     "replace": lambda core: core.replace(core.load(core.snapshot())),
     "reset": lambda core: core.reset(),
 }
@@ -114,7 +113,8 @@ def test_added_events_return_their_responses_unchecked(core: Service) -> None:
     """The response of an added event may have any form, such as one that an older service gave."""
     created: Any = core.answer("companies.create", "mutation", {"name": "Acme", "externalOrgId": "org_1"})
     event: Any = {"companyId": created["id"], "featureCode": "seats", "quantity": 2, "answer": {"used": "2"}}
-    core.add_events({"key_1": event})
+    with core.change() as state:
+        state.events["key_1"] = event
 
     usage = {"companyId": created["id"], "featureCode": "seats", "quantity": 2, "idempotencyKey": "key_1"}
 

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-# The values drawn. A place of 9 stands for an unknown thing.
+# The values drawn. A place of 9 means an unknown record.
 places = st.sampled_from([0, 1, 2, 3, 0, 1, 4, 5, 0, 1, 2, 3, 6, 7, 9])
 org_ids = st.sampled_from(ORG_IDS)
 feature_codes = st.sampled_from([*["ai_credit", "storage", "seats"] * 5, *FEATURES, "no_such_feature"])

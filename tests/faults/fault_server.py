@@ -513,7 +513,7 @@ class Proxy(_Server):
     """
 
     def __init__(self, port: int, *, answer: bytes | None = b"HTTP/1.1 200 Connection established\r\n\r\n") -> None:
-        """Lead to *port*; with another *answer* than yes there is no tunnel, with None no answer at all."""
+        """Lead to *port*; with another *answer* than yes it opens no tunnel, with None it does not answer."""
         self._to, self._answer = port, answer
         self.connects: list[str] = []
         super().__init__()

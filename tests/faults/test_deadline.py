@@ -214,7 +214,7 @@ def test_no_slowness_outlasts_the_deadline(surroundings: Surroundings, kind: str
     assert len({result.outcome for result in results}) == 1
 
 
-@pytest.mark.parametrize("behaviour", [stalled_before_reading, slow_reading], ids=["not at all", "slowly"])
+@pytest.mark.parametrize("behaviour", [stalled_before_reading, slow_reading], ids=["never", "slowly"])
 def test_a_request_that_is_not_read_does_not_outlast_the_deadline(
     surroundings: Surroundings, behaviour: Behaviour
 ) -> None:

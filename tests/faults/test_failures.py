@@ -302,7 +302,7 @@ def test_what_goes_wrong_ends_in_its_error(server: FaultServer, case: Case) -> N
     assert following == ["next 0", "next 1", "next 2"]
     if case.attempts is not None:
         assert seen == case.attempts
-        if "expected" not in str(error):  # an answer that comes to no model is found out behind the transport
+        if "expected" not in str(error):  # the client, not the transport, rejects an answer that fits no model
             assert error.attempts == seen
     assert 1 <= seen <= 3
 
@@ -331,7 +331,7 @@ def test_what_stalls_ends_in_time(server: FaultServer, behaviour: Behaviour) -> 
     "name", ["closed without an answer", "closed in the body", "broken JSON", "a page and status 502", "two lengths"]
 )
 def test_a_batch_fails_whole(plain: FaultServer, name: str, batch: int) -> None:
-    """An answer that cannot be had stands in the place of each call of a batch, as an error of its own."""
+    """If no answer is received, each call of a batch has its own error in its place."""
     case = {**LOST, **GARBLED}[name]
     asked = [request_of("features.check", feature_code=f"f{number}") for number in range(batch)]
     plain.behaviour = case.behaviour
@@ -701,7 +701,7 @@ def _forgiving() -> Iterator[None]:
 
 
 def _speak_http(line: Line) -> None:
-    """Respond in plain text to bytes that are no request."""
+    """Respond in plain text to bytes that are not a request."""
     line.more()
     line.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
     line.close()

@@ -39,7 +39,7 @@ def _client(url: str, session: requests.Session, max_retries: int = 2) -> Chatar
 
 @pytest.mark.parametrize("behaviour", [closed, cut])
 def test_a_lost_connection_is_repeated_where_that_is_harmless(server: FaultServer, behaviour: Behaviour) -> None:
-    """A connection that the service closes is a lost one, as it is on connections of our own."""
+    """A connection that the service closes is a lost one, as on connections of this package."""
     server.will(behaviour)
 
     with requests.Session() as session, _client(server.url, session) as client:
@@ -132,7 +132,7 @@ def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
 
 
 def test_body_that_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
-    """An answer that is larger than any may be is none, whoever has read it."""
+    """An answer above the maximum size is invalid, even if a foreign session has read it."""
     seen: list[int] = []
     server.will(raw(in_chunks(b" " * (MAX_RESPONSE_BYTES + 1), size=2**20)))
 

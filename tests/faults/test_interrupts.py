@@ -61,7 +61,7 @@ def _pool(client: ChatarminOS) -> Any:
 def _lock_free(client: ChatarminOS) -> bool:
     """Return whether calls do without the locks of Python's own making that queues and jars of cookies have.
 
-    An exception that strikes on the way in or out leaves one locked, and whoever comes next waits for ever: another
+    An exception on entry or exit leaves one locked, and the next caller waits for ever: another
     thread, or the very call that was interrupted, when it gives its connection back. So does a child process that was
     forked while another thread had it. It is looked at, for to try it would not end.
     """
@@ -75,9 +75,9 @@ def _echo(client: ChatarminOS, code: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
-@pytest.mark.parametrize("others", [0, 2], ids=["alone", "beside other threads"])
+@pytest.mark.parametrize("others", [0, 2], ids=["alone", "with-other-threads"])
 def test_a_signal_at_any_moment_mixes_nothing_up(server: FaultServer, others: int) -> None:
-    """An exception raised by a signal comes out of the call as it is, and every later call gets its own answer."""
+    """A call raises the exception of a signal handler unchanged, and every later call gets its own answer."""
     chance = random.Random(others)  # noqa: S311 - nothing secret
     over = threading.Event()
 

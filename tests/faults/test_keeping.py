@@ -56,7 +56,7 @@ def test_connections_of_a_burst_are_closed_when_they_are_too_old(server: FaultSe
 
 
 def test_closing_old_connections_ends_where_another_thread_has_taken_the_last() -> None:
-    """A queue that is empty when it comes to it is no error."""
+    """An empty queue is not an error."""
 
     class Taken(deque[Any]):
         """A queue whose last connection goes to another thread as soon as somebody looks."""

@@ -176,7 +176,7 @@ MOMENTS = {"recv": _receiving, "connect": _connecting, "look-up": _looking_up, "
 
 @pytest.fixture
 def _collected() -> Iterator[None]:
-    """Collect the socket that urllib3 leaves open if an exception that is no system error interrupts the connecting."""
+    """Collect the socket that urllib3 leaves open if an exception other than a system error interrupts connecting."""
     yield
     gc.collect()
 

@@ -146,7 +146,7 @@ def test_other_authorities_are_not_trusted_then(
 
 
 def test_an_intermediate_authority_may_be_trusted_by_itself(tmp_path: Path, ca: trustme.CA) -> None:
-    """Whoever is in the file is trusted, and need not have signed itself."""
+    """Every certificate in the file is trusted, also one that is not self-signed."""
     intermediate = ca.create_child_ca()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     intermediate.issue_cert("127.0.0.1").configure_cert(context)
@@ -323,7 +323,7 @@ def test_a_file_that_becomes_useless_stops_calls_until_it_is_mended(
 
 
 def test_a_renewed_client_certificate_is_shown(mutual: FaultServer, ca: trustme.CA, tmp_path: Path) -> None:
-    """A certificate that is replaced in its file, as it is every few hours in some places, needs no new client."""
+    """A certificate that is replaced in its file, which some sites do every few hours, needs no new client."""
     bundle, seen = written(tmp_path / "ca.pem", pem_of(ca)), []  # type: ignore[var-annotated]
     mutual.behaviour = noting(seen)
     first, second = ca.issue_cert("client@example.com"), ca.issue_cert("client@example.com")
@@ -489,7 +489,7 @@ def test_verification_cannot_be_turned_off() -> None:
 
 @pytest.mark.parametrize("name", ["verify", "cert"])
 def test_a_session_has_its_own_trust(files: Path, name: str) -> None:
-    """Beside a session of one's own these arguments would be without effect, and are refused."""
+    """With a session of the user's own these arguments would have no effect, and are refused."""
     settings: dict[str, Any] = {name: files / "both.pem"}
 
     with pytest.raises(InvalidInput, match=f"^{name}: does not go with session=") as refused:

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 WORDS = {
+    "all else": "everything else",
+    "all the same": "still, equal",
     "amid": "during",
     "anew": "again",
+    "anybody|whoever": "anyone, a user",
     "befalls?": "happens to",
+    "beside": "next to, compared with, in addition to",
     "by now": "already",
     "came to": "returned, raised",
     "couriers?": "exchange",

@@ -71,7 +71,7 @@ def _signature(value: Any) -> str:
     if not inspect.isroutine(function) or inspect.ismethoddescriptor(function):
         return ""
     signature = inspect.signature(function)
-    # The name of `*arguments` is no part of the interface.
+    # The name of `*arguments` is not part of the interface.
     parameters = [
         one.replace(annotation=one.empty, name="args" if one.kind is one.VAR_POSITIONAL else one.name)
         for one in signature.parameters.values()

@@ -10,7 +10,7 @@ MAX_WHATS = 20
 
 
 def test_files_have_no_word_of_the_list() -> None:
-    """Each word of `language.WORDS` and `language.NAMES` has a better one beside it."""
+    """Each word of `language.WORDS` and `language.NAMES` has a better one."""
     found = [str(place) for path in language.files() for place in language.places(path)]
 
     assert not found, "\n".join(found)

@@ -36,7 +36,7 @@ from chatarmin_os.transports import HTTPTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Python warns of forks beside threads from 3.12 on, and rightly so; these tests are about such forks.
+# Python 3.12 and later rightly warn of forks in programs with threads; these tests are about such forks.
 warnings.filterwarnings("ignore", message="This process .* is multi-threaded", category=DeprecationWarning)
 
 CHILDREN, THREADS, CALLS = 6, 4, 10
@@ -276,7 +276,7 @@ def _use(one: ChatarminOS) -> None:
 
 
 def exiting() -> Any:
-    """Fork a child beside threads in the middle of calls that ends as programs do, with all that Python tidies up."""
+    """Fork while threads are in the middle of calls; the child ends as programs do, with Python's clean-up."""
     asked(client, "before")
     with busy(2):
         for turn in range(3):

@@ -123,7 +123,7 @@ def test_a_cassette_holds_calls_as_text(service: RudeService, whose: str, tmp_pa
 
 
 def test_a_mutation_that_is_not_in_the_cassette_is_not_sent(service: RudeService, tmp_path: Path) -> None:
-    """The refusal of vcrpy comes out as it is."""
+    """The refusal of vcrpy is raised unchanged."""
     transport = HTTPTransport(KEY, service.url, transformer="json")
     with (
         vcr.use_cassette(str(tmp_path / "empty.yaml"), record_mode="none"),
@@ -164,7 +164,7 @@ def test_spans_of_urllib3_see_every_call(service: RudeService, when: str) -> Non
 
 
 def test_the_deadline_holds_beside_instrumentation() -> None:
-    """A call that is watched is carried by the package's own connections all the same."""
+    """A watched call still uses the package's own connections."""
     URLLib3Instrumentor().instrument()
     try:
         with RudeService(None, is_silent=True) as service:

@@ -44,7 +44,7 @@ FINE = answer('{"result":{"data":{"featureName":"Seats","isEnabled":true}}}')
 
 
 def shows(found: str | bytes) -> bool:
-    """Return whether the key is in a text, as it is or as JSON, URLs and Python write it."""
+    """Return whether the key is in a text, unchanged or as JSON, URLs and Python write it."""
     text = found.decode("latin-1") if isinstance(found, bytes) else found
     return any(form in text for form in ("canary/4f1c", "canary\\/4f1c", "canary%2F4f1c", "9d+7e=b2a8", "9d%2B7e%3D"))
 
@@ -231,7 +231,7 @@ def test_a_refused_connection_does_not_show_the_key() -> None:
 
 
 def test_an_unknown_name_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no such host the error says so, without the key."""
+    """If the host does not exist, the error says so, without the key."""
 
     def unknown(*_: Any, **__: Any) -> NoReturn:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -425,7 +425,7 @@ def test_a_key_of_the_environment_is_refused_and_not_shown(kind: str, monkeypatc
 @pytest.mark.parametrize("key", ["", " ", "\t\r\n", "\N{NO-BREAK SPACE}"], ids=repr)
 @pytest.mark.parametrize("how", ["client", "transport", "environment"])
 def test_no_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing, and nothing but white space, is no key; the refusal says where one is looked for."""
+    """An empty key or one of white space is refused; the message names the places where a key is read."""
     error = construct(how, key, monkeypatch)
 
     assert isinstance(error, InvalidInput)
@@ -436,7 +436,7 @@ def test_no_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("key", [KEY.encode(), [KEY], {"key": KEY}, object()], ids=lambda key: type(key).__name__)
 @pytest.mark.parametrize("how", ["client", "transport"])
 def test_a_key_that_is_no_text_is_refused_and_not_shown(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key of another type is refused by its type, for its value may be the key all the same."""
+    """The error for a key of another type names only the type, because the value may still be the key."""
     error = construct(how, key, monkeypatch)
 
     assert isinstance(error, InvalidInput)

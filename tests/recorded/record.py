@@ -13,7 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-from prepare import prepared_fake  # noqa: E402 - the tests' folders are no packages
+from prepare import prepared_fake  # noqa: E402 - the tests' folders are not packages
 from serving import FakeServer, TrpcServer  # noqa: E402
 
 

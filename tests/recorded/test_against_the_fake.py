@@ -14,10 +14,11 @@ from chatarmin_os import ApiError, InvalidInput, UnauthorizedError
 from chatarmin_os._json import copy_json
 from chatarmin_os.drift import assumptions_of, check_recording
 from chatarmin_os.fake import billing, contacts, features
-from chatarmin_os.fake.router import ROUTES, TEXT, optional
+from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.rules import addresses, matching
 from chatarmin_os.fake.rules import tiers as tier_rules
 from chatarmin_os.fake.rules.usage import QuotaStatus
+from chatarmin_os.fake.schema import TEXT, optional
 from chatarmin_os.integrations.pytest import assert_no_drift
 from chatarmin_os.recording import file
 from chatarmin_os.transports import Call, HTTPTransport, ReplayTransport
@@ -201,7 +202,7 @@ WRONG_BEHAVIOURS = {
             lambda answer: {**answer, "features": [{**row, "configValues": {}} for row in answer["features"]]},
         ),
     ),
-    "anybody's checkout can be claimed": ("claim-foreign", _replace(billing, "ensure_owned_by", lambda *_: None)),
+    "foreign checkouts can be claimed": ("claim-foreign", _replace(billing, "ensure_owned_by", lambda *_: None)),
     "claims apply no tier": ("claim-tier", _replace(billing, "tier_of_prices", lambda *_: None)),
     "cancelled subscriptions can be linked": (
         "subscription-cancelled",

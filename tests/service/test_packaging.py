@@ -95,7 +95,7 @@ def _collect_submodules(package: str, *, filter: Callable[[str], bool]) -> list[
 
 
 def _collect_data_files(package: str) -> list[tuple[str, str]]:
-    """Return the files of a package that are no modules, as PyInstaller's function of this name does."""
+    """Return the files of a package that are not modules, as PyInstaller's function of this name does."""
     folder = Path(importlib.import_module(package).__file__ or "").parent
     files = [file for file in folder.rglob("*.*") if file.suffix not in {".py", ".pyc"}]
     return [(str(file), str(file.parent.relative_to(folder.parent))) for file in files]

@@ -487,7 +487,7 @@ def test_accept_without_a_connection_raises() -> None:
 
 
 def test_connections_may_be_busy_all_at_once() -> None:
-    """Then a further one is accepted all the same."""
+    """Then a further one is still accepted."""
     pool = connections.Connections(1)
     pairs = [socket.socketpair() for _ in range(2)]
     pool.add(pairs[0][0], ("127.0.0.1", 1))

@@ -468,7 +468,7 @@ def test_invalid_content_length_is_ignored(length: str) -> None:
 
 @pytest.mark.parametrize("way", ["wsgi", "socket"])
 def test_chunked_body_is_accepted(way: str) -> None:
-    """Its length is unknown, and limited all the same."""
+    """Its length is unknown, and still limited."""
     body = b'{"name": "Acme", "externalOrgId": "org_1"}'
 
     def reply(body: bytes) -> int:

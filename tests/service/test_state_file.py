@@ -409,7 +409,7 @@ def test_failed_saving_is_retried(path: Path) -> None:
 
 
 def test_failed_last_saving_raises(path: Path) -> None:
-    """Whoever ends the service learns that the state is not saved."""
+    """The end of the service reports that the state is not saved."""
     products = Products()
     file = StateFile(path, products)
     _create(_product(products))
@@ -734,7 +734,7 @@ def _json_state() -> dict[str, Any]:
 
 
 def test_json_of_version_0_1_is_converted(path: Path) -> None:
-    """Once, with its permissions; a half conversion by a killed process is no obstacle."""
+    """It happens once and keeps the permissions; a conversion that was killed halfway is no obstacle."""
     state = _json_state()
     path.write_text(json.dumps(state), encoding="utf-8")
     path.chmod(0o640)

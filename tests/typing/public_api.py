@@ -393,7 +393,7 @@ def wrong_requests(client: ChatarminOS) -> None:
 
 
 def wrong_clients() -> None:
-    """A transport is no text, settings are given by name, and a transport can send."""
+    """A transport is not text, settings are given by name, and a transport can send."""
     ChatarminOS(transport="https://os.example.com")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     ChatarminOS("os_sk_1", "https://os.example.com")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     ChatarminOS("os_sk_1", max_retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

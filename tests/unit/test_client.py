@@ -88,7 +88,7 @@ class Scripted(Transport):
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test see the key or the address of whoever runs it."""
+    """Hide the key and the URL in the environment from every test."""
     monkeypatch.delenv("OS_API_KEY", raising=False)
     monkeypatch.delenv("OS_BASE_URL", raising=False)
     monkeypatch.delenv("OS_ALLOW_HTTP", raising=False)
@@ -164,7 +164,7 @@ def test_blank_key_argument_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("around", ["{}\n", " {}", "\t{}\r\n", "\u00a0{} "])
 def test_key_is_stripped(monkeypatch: pytest.MonkeyPatch, around: str) -> None:
-    """The newline at the end of a secret's file is no part of the key."""
+    """The newline at the end of a secret's file is not part of the key."""
     padded = around.format(KEY)
     monkeypatch.setenv("OS_API_KEY", padded)
 

@@ -50,7 +50,7 @@ def access(code: str = "seats", **fields: Any) -> dict[str, Any]:
 
 
 def company(id: str = ACME, **fields: Any) -> dict[str, Any]:
-    """Return a company as it is answered."""
+    """Return a company as answers show it."""
     return {"id": id, "shortId": "acme", "name": "Acme", "domain": None, "createdAt": None, **fields}
 
 
@@ -231,7 +231,7 @@ def test_service_that_rounds_fractions_contradicts_the_assumption(check: Callabl
 @pytest.mark.parametrize("field", ["currentUsage", "quantityLimit", "includedQuantity", "remaining"])
 @pytest.mark.parametrize("huge", [10**300, "1" * 400, 10**18], ids=["int", "text", "19-digits"])
 def test_numbers_of_any_size_are_checked(check: Callable[..., Report], field: str, huge: Any) -> None:
-    """A number that no double holds may be a difference, and is no error of Python."""
+    """A number that no double holds may be a difference, and is not an error of Python."""
     report = check(
         answered("features.check", CHECK, access(**{field: huge})),
         answered("billing.trackUsage", {**TRACK, "quantity": 0.5}, tracked(3.5, 6.5, 0), "mutation"),

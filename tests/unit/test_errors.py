@@ -464,7 +464,7 @@ def test_issues_of_the_message_have_precedence() -> None:
     ids=lambda value: repr(value)[:40],
 )
 def test_bad_request_without_issues_has_an_empty_list(message: str, data: Any) -> None:
-    """A message or data of another shape are no issues, and the text is the unchanged message."""
+    """A message or data of another shape are not issues, and the text is the unchanged message."""
     error = _bad_request(message, data)
 
     assert error.issues == []
@@ -546,7 +546,7 @@ def test_module_draws_the_tree() -> None:
 
 @pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
 def test_error_knows_whether_it_is_temporary(error: ChatarminError) -> None:
-    """A missing response, a failure of the service and a rate limit are temporary; all else is not."""
+    """A missing response, a failure of the service and a rate limit are temporary; everything else is not."""
     assert error.is_temporary is isinstance(error, (TransportError, ServerError, RateLimitError))
 
 

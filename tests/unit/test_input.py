@@ -104,7 +104,7 @@ class Rude:
 
 
 class Nothing:
-    """An object whose repr is no text."""
+    """An object whose repr is not text."""
 
     def __repr__(self) -> Any:
         """Return another type than text."""
@@ -256,7 +256,7 @@ def test_external_org_id_of_set_access_is_checked(fake: FakeTransport) -> None:
 
 
 def test_customer_of_onboarding_is_checked(fake: FakeTransport) -> None:
-    """The customer beside a subscription is checked like all text, and may be a UUID."""
+    """The customer of a subscription is checked like all text, and may be a UUID."""
     for value in ("", " ", 5, b"cus", False):
         error = refused(fake, "onboard", stripe_subscription_id="sub_1", stripe_customer_id=value)
         assert error.field == "stripe_customer_id"

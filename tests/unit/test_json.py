@@ -86,7 +86,7 @@ class Rude:
         raise ZeroDivisionError
 
 
-unhurried = settings(deadline=None)  # a slow machine is no failure
+unhurried = settings(deadline=None)  # a slow machine is not a failure
 
 SCALARS = st.none() | st.booleans() | st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER) | st.text()
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)

@@ -353,7 +353,7 @@ def test_prologue_is_redacted_as_the_calls_are(service: FakeTransport, path: Pat
 
 
 def test_redacted_names_are_compared_as_far_as_pseudonyms_allow(service: FakeTransport, path: Path) -> None:
-    """Similar names have different pseudonyms, and a company may be named after a text that is no name."""
+    """Similar names have different pseudonyms, and a company may be named after a text that is not a name."""
     service.add_company("Umbrella Labs")
 
     def act(client: ChatarminOS) -> None:
@@ -388,7 +388,7 @@ def test_companies_with_the_same_domain_are_suggested_on_the_fake_too(service: F
 
 
 def test_key_used_before_the_recording_explains_its_refusal(service: FakeTransport, path: Path) -> None:
-    """No query shows keys, so the refusal is no drift, and confirms nothing."""
+    """No query shows keys, so the refusal is not drift, and confirms nothing."""
     company = _onboarded(service, tier_code="free")
     track: dict[str, Any] = {"company_id": company, "feature_code": "seats", "idempotency_key": "key_1"}
     ChatarminOS(transport=service).billing.track_usage(**track, quantity=2)
@@ -460,9 +460,9 @@ def test_link_to_a_company_that_the_calls_create_is_none_at_the_start(service: F
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('{"prologue": 5}', "line 2: no call with"),
-        ('{"prologue": {"path": "a", "kind": "query", "input": 1}}', "line 2: no call with"),
-        ('{"prologue": {"path": "a", "kind": "query", "input": 1, "answer": 1}, "path": "a"}', "line 2: no call with"),
+        ('{"prologue": 5}', "line 2: not a call"),
+        ('{"prologue": {"path": "a", "kind": "query", "input": 1}}', "line 2: not a call"),
+        ('{"prologue": {"path": "a", "kind": "query", "input": 1, "answer": 1}, "path": "a"}', "line 2: not a call"),
     ],
     ids=["number", "no-outcome", "two-keys"],
 )

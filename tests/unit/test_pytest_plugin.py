@@ -389,7 +389,7 @@ def test_invalid_recording_says_how_to_record_it(project: pytest.Pytester) -> No
     head = path.read_text().splitlines()[0]
 
     path.write_text(f"{head}\n{{}}\n")
-    project.runpytest("--os-max-age", "5").stdout.fnmatch_lines(["*line 2: no call*--os-record=fake"])
+    project.runpytest("--os-max-age", "5").stdout.fnmatch_lines(["*line 2: not a call*--os-record=fake"])
     path.write_text("{}")
     project.runpytest("--os-max-age", "5").stdout.fnmatch_lines(["*line 1*--os-record"])
 

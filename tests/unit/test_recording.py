@@ -220,7 +220,7 @@ def _nested(levels: int) -> Any:
 
 
 def test_answer_that_no_line_holds_is_an_error(path: Path) -> None:
-    """An answer that is no JSON, or too deep for a redactor, leaves no silent gap in the recording."""
+    """An answer that is not JSON, or too deep for a redactor, leaves no silent gap in the recording."""
     for answer in (float("nan"), _nested(5000), {1, 2}, {1: 2, "1": 3}, {1: 2, "a": 3}, 10**400):
         recording = RecordingTransport(_Answering(answer), path, redact=personal_data, overwrite=True)
         with (
@@ -451,7 +451,7 @@ def test_order_matters_only_if_in_order_is_set(fake: FakeTransport, path: Path) 
         client.tiers.get("pro")
         client.tiers.get("free")
     strict = ChatarminOS(transport=ReplayTransport(path, in_order=True))
-    with pytest.raises(CassetteError, match=r"out of order: tiers\.get.*free.* comes first in it"):
+    with pytest.raises(CassetteError, match=r"out of order: expected tiers\.get.*free.*"):
         strict.tiers.get("pro")
     assert _tiers(strict)
     strict.close()
@@ -512,33 +512,33 @@ def test_missing_file_or_folder_is_named(fake: FakeTransport, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("{", "line 3: no JSON"),
-        ("[" * 100_000, "line 3: no JSON"),
-        ('{"path": "a", "kind": "query", "input": 1e999, "answer": 1}', "line 3: no JSON: 1e999 is no number of JSON"),
-        ('{"path": "a", "kind": "query", "input": NaN, "answer": 1}', "line 3: no JSON: NaN is no number of JSON"),
-        ("[]", "line 3: no call"),
-        ('{"path": "a", "kind": "query", "input": 1}', "line 3: no call"),
-        ('{"path": "a", "kind": "query", "input": 1, "answer": 1, "error": 1}', "line 3: no call"),
-        ('{"path": "a", "kind": "query", "input": 1, "failure": {"type": "X"}}', "line 3: no call"),
-        ('{"path": "a", "kind": "query", "input": 1, "other": 1}', "line 3: no call"),
+        ("{", "line 3: not JSON"),
+        ("[" * 100_000, "line 3: JSON nested deeper"),
+        ('{"path": "a", "kind": "query", "input": 1e999, "answer": 1}', "line 3: not JSON: JSON has no number 1e999"),
+        ('{"path": "a", "kind": "query", "input": NaN, "answer": 1}', "line 3: not JSON: JSON has no number NaN"),
+        ("[]", "line 3: not a call"),
+        ('{"path": "a", "kind": "query", "input": 1}', "line 3: not a call"),
+        ('{"path": "a", "kind": "query", "input": 1, "answer": 1, "error": 1}', "line 3: not a call"),
+        ('{"path": "a", "kind": "query", "input": 1, "failure": {"type": "X"}}', "line 3: not a call"),
+        ('{"path": "a", "kind": "query", "input": 1, "other": 1}', "line 3: not a call"),
         (
             '{"path": "a", "kind": "query", "input": 1, "failure": {"type": [], "message": "", "outcome": ""}}',
-            "line 3: no call",
+            "line 3: not a call",
         ),
-        ('{"path": 5, "kind": "query", "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
-        ('{"path": "a", "kind": "x", "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
-        ('{"path": "a", "kind": "query", "input": 1, "error": {"code": "X"}}', "line 3: its error has no"),
-        ('{"path": "a", "kind": "query", "input": 1, "error": [1]}', "line 3: its error has no"),
-        ('{"path": "a", "kind": [], "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
-        ('{"path": "a", "kind": "query", "input": 1, "input": 2, "answer": 1}', "line 3: no JSON: .* a key twice"),
-        ('{"path": "a", "kind": "query", "input": 1, "answer": {"b": 1, "b": 1}}', "line 3: no JSON: .* a key twice"),
-        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 400}}}', "line 3: no JSON: .* 400 digits"),
-        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 9999}}}', "line 3: no JSON: .* 9999 digits"),
+        ('{"path": 5, "kind": "query", "input": 1, "answer": 1}', "line 3: its path is not text, or its kind"),
+        ('{"path": "a", "kind": "x", "input": 1, "answer": 1}', "line 3: its path is not text, or its kind"),
+        ('{"path": "a", "kind": "query", "input": 1, "error": {"code": "X"}}', "line 3: its error lacks"),
+        ('{"path": "a", "kind": "query", "input": 1, "error": [1]}', "line 3: its error lacks"),
+        ('{"path": "a", "kind": [], "input": 1, "answer": 1}', "line 3: its path is not text, or its kind"),
+        ('{"path": "a", "kind": "query", "input": 1, "input": 2, "answer": 1}', "line 3: not JSON: .* a key twice"),
+        ('{"path": "a", "kind": "query", "input": 1, "answer": {"b": 1, "b": 1}}', "line 3: not JSON: .* a key twice"),
+        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 400}}}', "line 3: not JSON: .* 400 digits"),
+        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 9999}}}', "line 3: not JSON: .* 9999 digits"),
         (
             f'{{"path": "a", "kind": "query", "input": 1, "answer": {"[" * 800 + "]" * 800}}}',
-            "line 3: no JSON of at most 800 levels",
+            "line 3: JSON nested deeper than 800 levels",
         ),
-        ('\ufeff{"path": "a", "kind": "query", "input": 1, "answer": 1}', "line 3: no JSON"),
+        ('\ufeff{"path": "a", "kind": "query", "input": 1, "answer": 1}', "line 3: not JSON"),
     ],
 )
 def test_invalid_line_is_named_by_its_number(fake: FakeTransport, path: Path, line: str, problem: str) -> None:
@@ -662,20 +662,20 @@ def test_other_encodings_are_refused(fake: FakeTransport, path: Path, encoding: 
     _record(fake, path, lambda client: client.companies.create(name="späť"[:2] + "ä", external_org_id="org_1"))
     path.write_bytes(path.read_text(encoding="utf-8").encode(encoding))
 
-    with pytest.raises(CassetteError, match=r"line [12]: no JSON"):
+    with pytest.raises(CassetteError, match=r"line [12]: not JSON"):
         ReplayTransport(path)
 
 
 def test_endless_file_is_refused() -> None:
     """Reading stops at a maximum size."""
-    with pytest.raises(CassetteError, match=r"^/dev/zero: longer than 128 MiB"):
+    with pytest.raises(CassetteError, match=r"^/dev/zero: larger than 128 MiB"):
         ReplayTransport("/dev/zero")
 
 
 def test_depth_of_an_answer_is_limited(path: Path) -> None:
     """The limits are those of recordings and redactors, not of the interpreter, and hold when recording."""
     recording = RecordingTransport(_Answering(_nested(800)), path)
-    with pytest.raises(CassetteError, match="at most 800 levels"):
+    with pytest.raises(CassetteError, match="deeper than 800 levels"):
         recording.send(Call("a.b", "query"))
     recording.inner = _Answering(_nested(799))
     recording.send(Call("a.b", "query"))

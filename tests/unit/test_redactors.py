@@ -378,7 +378,7 @@ def test_many_names_with_the_same_start_do_not_slow_a_refusal_down() -> None:
 
 
 def test_value_under_a_redacted_key_is_kept(tmp_path: Path) -> None:
-    """A value beside an address that is not personal stays in the messages of later refusals."""
+    """A value next to an address that is not personal stays in the messages of later refusals."""
     path = tmp_path / "recording.jsonl"
     fake = FakeTransport()
     fake.fail(error=ConflictError("pro for Mary Doe", code="CONFLICT"))

@@ -676,7 +676,7 @@ def test_repr_shortens_addresses(request_of: Callable[[], Any]) -> None:
 
 
 def test_repr_shows_all_else() -> None:
-    """All else is shown unchanged: the repr of a request distinguishes calls."""
+    """Everything else is shown unchanged: the repr of a request distinguishes calls."""
     request = CreateContactInput(company_id="c", email=PRIVATE, name="Ann", metadata={"a": 1})
 
     assert repr(request) == (

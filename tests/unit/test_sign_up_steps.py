@@ -44,7 +44,7 @@ class Breaking(Transport):
 
 
 class Scenario(NamedTuple):
-    """How the service stands before a sign-up, and the calls that the sign-up makes."""
+    """The state of the service before a sign-up, and the calls that the sign-up makes."""
 
     prepare: Callable[[FakeTransport], object]
     paths: list[str]

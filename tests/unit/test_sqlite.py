@@ -83,7 +83,7 @@ def test_transaction_stores_all_or_nothing(path: Path) -> None:
 
 
 def test_new_file_is_for_its_owner_only(path: Path) -> None:
-    """The write-ahead log beside it is, too; permissions that somebody has given stay."""
+    """The write-ahead log is, too; permissions that a user has set stay."""
     umask = os.umask(0)
     try:
         file = _open(path)

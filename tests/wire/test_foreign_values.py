@@ -111,7 +111,7 @@ def test_a_text_alone_is_mended() -> None:
 
 
 def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
-    """A service that sends an error with its causes shows nobody where they were raised, and all else of them."""
+    """The traces of an error's causes are removed, and everything else of the causes is kept."""
     cause = {
         "message": "m",
         "stack": "Error: m\n    at f (/app/a.js:1:2)",
@@ -175,7 +175,7 @@ def test_infinity_is_no_limit(mocked: Mock, name: str) -> None:
     ],
 )
 def test_other_values_of_a_number_are_read(mocked: Mock, value: Any, kind: str, read: Any) -> None:
-    """Minus zero is zero, a number is itself whatever stands beside it, and undefined is as good as missing."""
+    """Minus zero is zero, numbers are unchanged, and undefined equals missing."""
     assert _checked(mocked, quantityLimit=(value, kind)).quantity_limit == read
 
 

@@ -479,7 +479,7 @@ def test_the_defect_of_a_procedure_is_in_the_log_and_not_in_the_answer(caplog: p
 
 
 def test_an_answer_that_is_to_be_lost_is_lost() -> None:
-    """A transport's error is no answer: it comes out, also from the midst of a batch."""
+    """A transport's error is not an answer: it is raised, also from the middle of a batch."""
 
     def lose(_: Callable[[], Any]) -> Any:
         raise ConnectionFailed("lost on purpose")
@@ -529,7 +529,7 @@ def test_what_javascript_does_not_read_as_a_number_is_no_json(number: str) -> No
     ],
 )
 def test_a_stream_is_sent_to_whom_asks_for_it(headers: dict[str, str], streams: bool) -> None:  # noqa: FBT001 - a case
-    """The header of tRPC counts more than `accept`, in whose list the type stands by itself."""
+    """The header of tRPC counts more than `accept`, which must list the type exactly."""
     answer = _answer("GET", "probe.noInput?batch=1", headers=headers)
 
     assert isinstance(json.loads(answer.body), dict) is streams

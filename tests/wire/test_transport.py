@@ -162,7 +162,7 @@ def _client(**settings: Any) -> ChatarminOS:
 
 
 def _reply(mocked: Mock, body: Any = "", status: int = 200, **settings: Any) -> None:
-    """Answer whatever is asked next in this way; the last answer stands."""
+    """Answer the next requests in this way; the last answer repeats."""
     content = body if isinstance(body, (str, bytes, Exception)) else json.dumps(body)
     for method in (responses.GET, responses.POST):
         mocked.add(method, ANYTHING, content, status=status, **settings)
@@ -310,7 +310,7 @@ def test_proxies_and_authorities_are_read_once(mocked: Mock, monkeypatch: Patch,
 
 
 def test_a_private_authority_may_come_from_either_variable(mocked: Mock, monkeypatch: Patch, tmp_path: Path) -> None:
-    """CURL_CA_BUNDLE counts where REQUESTS_CA_BUNDLE is not set; without both TLS is verified all the same."""
+    """CURL_CA_BUNDLE counts where REQUESTS_CA_BUNDLE is not set; without both TLS is still verified."""
     clients = [_client()]
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "0a1b2c3d.0"))  # a folder, as `openssl rehash` leaves it
     monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path))
@@ -492,7 +492,7 @@ def test_an_empty_answer_is_no_mismatch(mocked: Mock, body: Any) -> None:
 
 
 def test_compressed_and_marked_answers_are_read(mocked: Mock) -> None:
-    """A response that is compressed without being asked is decompressed; a byte order mark is no content."""
+    """A response that is compressed unasked is decompressed; a byte order mark is not content."""
     content = gzip.compress(b'\xef\xbb\xbf{"result":{"data":1}}')
     _reply(mocked, content, headers={"Content-Encoding": "gzip"})
 
@@ -511,7 +511,7 @@ def test_what_cannot_be_decompressed_is_no_answer(mocked: Mock) -> None:
 
 @pytest.mark.parametrize("how", ["sent", "compressed", "declared"])
 def test_response_has_a_maximum_size(mocked: Mock, how: str) -> None:
-    """More than 64 MiB, after decompression, are no answer, and are not asked for again."""
+    """A body of more than 64 MiB, after decompression, is not an answer, and the call is not retried."""
     body = b'"' + b" " * 2**26 + b'"'
     if how == "compressed":
         _reply(mocked, gzip.compress(body, 1), headers={"Content-Encoding": "gzip"})
@@ -568,7 +568,7 @@ REQUEST_IDS = ["X-Request-Id", "request-id", "X-Correlation-ID", "x-amzn-Request
 @pytest.mark.parametrize("header", REQUEST_IDS)
 @pytest.mark.parametrize("code", ["NOT_FOUND", "INTERNAL_SERVER_ERROR"])
 def test_the_id_of_the_exchange_is_kept(mocked: Mock, header: str, code: str) -> None:
-    """The id under which the service knows the exchange is an attribute of the refusal and stands in its text."""
+    """The service's id of the exchange is an attribute of the refusal, and in its text."""
     _reply(mocked, _error(code), headers={header: "req_7"})
 
     error = _failure(NotFoundError if code == "NOT_FOUND" else ServerError, _client().tiers.list)
@@ -895,7 +895,7 @@ def _checks(count: int, length: int = 1) -> list[FeatureCheckInput]:
     ("count", "sizes"), [(1, [1]), (2, [2]), (50, [50]), (51, [50, 1]), (120, [50, 50, 20])], ids=str
 )
 def test_a_batch_is_split_at_fifty_calls(mocked: Mock, count: int, sizes: list[int]) -> None:
-    """Answers keep the order of the calls; a part of one call is no batch."""
+    """Answers keep the order of the calls; a part of one call is not a batch."""
     service = Service(mocked, n=deque({"isEnabled": True, "currentUsage": index} for index in range(count)))
     client = _client(paths={"features.check": "n"})
 
@@ -1245,7 +1245,7 @@ def test_an_outcome_is_unknown_where_the_service_was_reached_before(mocked: Mock
 
 
 def test_a_query_that_was_asked_in_the_wrong_transformer_was_sent(mocked: Mock) -> None:
-    """When it cannot be asked again it has reached the service all the same."""
+    """If it cannot be retried, it may still have reached the service."""
     _reply(mocked, {"result": {"data": {"json": []}}})
     _reply(mocked, REFUSED)
 
@@ -1756,7 +1756,7 @@ def test_what_the_caller_is_handling_is_no_cause(mocked: responses.RequestsMock)
     _reply(mocked, requests.ConnectionError("lost"))
 
     try:
-        raise TimeoutError("of the caller")  # noqa: TRY301 - it stands for the caller's own
+        raise TimeoutError("of the caller")  # noqa: TRY301 - it simulates the caller's own
     except TimeoutError:
         error = _failure(ConnectionFailed, _client(max_retries=0).tiers.list)
 

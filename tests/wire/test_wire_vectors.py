@@ -405,7 +405,7 @@ NOT_TRPC = [
 
 @pytest.mark.parametrize("item", NOT_TRPC, ids=json.dumps)
 def test_what_is_not_trpc_is_no_envelope(item: Any) -> None:
-    """JSON that is no envelope of tRPC is none of superjson either."""
+    """JSON that is not an envelope of tRPC is not one of superjson either."""
     assert client.parse_envelope(item) is None
 
 

@@ -1,4 +1,4 @@
-"""How answers write numbers and instants."""
+"""The notation of numbers and instants in answers."""
 
 from __future__ import annotations
 

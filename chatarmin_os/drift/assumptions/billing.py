@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift._reading import text
 from chatarmin_os.drift.assumptions.criterion import exercised_by
+from chatarmin_os.drift.reading import text
 
 if TYPE_CHECKING:
     from chatarmin_os.drift.assumptions.context import Context

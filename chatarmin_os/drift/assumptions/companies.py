@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.drift._reading import number, objects, text
 from chatarmin_os.drift.assumptions.criterion import exercised_by
+from chatarmin_os.drift.reading import number, objects, text
 from chatarmin_os.fake.rules.addresses import domain, is_free_mail
 from chatarmin_os.fake.rules.matching import DEFAULT_MIN_CONFIDENCE, EMAIL_DOMAIN, EQUAL_NAME
 

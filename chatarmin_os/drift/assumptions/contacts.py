@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift._reading import objects
 from chatarmin_os.drift.assumptions.criterion import exercised_by
+from chatarmin_os.drift.reading import objects
 from chatarmin_os.fake.rules import addresses
 
 if TYPE_CHECKING:

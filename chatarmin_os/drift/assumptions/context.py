@@ -1,11 +1,11 @@
-"""The state of the fake before a call, and the calls before it: all that a criterion may look at."""
+"""The input of a criterion: a call, the state of the fake before it, and the earlier calls."""
 
 from __future__ import annotations
 
 from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
-from chatarmin_os.drift._reading import mapping, objects, text
+from chatarmin_os.drift.reading import mapping, objects, text
 from chatarmin_os.fake.rules import addresses
 from chatarmin_os.fake.rules.access import is_enabled
 
@@ -95,12 +95,12 @@ class Context:
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The answer, empty if it is no object."""
+        """The answer; an empty object if it is not an object."""
         return mapping(self.outcome.get("answer"))
 
     @property
     def code(self) -> str | None:
-        """The code of the refusal, None if there is an answer."""
+        """The code of the refusal, None for an answer."""
         return mapping(self.outcome.get("error")).get("code")
 
     @property
@@ -110,12 +110,12 @@ class Context:
         return objects(answer if isinstance(answer, list) else self.answer.get("features", [self.answer or None]))
 
     def last(self, *paths: str, feature: str | None = None, refused: bool = False) -> int:
-        """Return the number of the last call of some procedures for this company, 0 if there was none.
+        """Return the number of the last call of some procedures for this company, 0 before the first.
 
         Args:
             paths: The procedures.
-            feature: Only calls for this feature, and calls for no single feature, count.
-            refused: Whether refused calls count, instead of answered ones.
+            feature: Count only calls for this feature, and calls that name no feature.
+            refused: Count refused calls instead of answered ones.
         """
         features = {None, feature}
         return max(
@@ -123,6 +123,6 @@ class Context:
         )
 
     def is_granted_by(self, row: dict[str, Any], *paths: str) -> bool:
-        """Return whether a procedure gave the company an access, which features.setAccess has not changed since."""
+        """Return whether one of some procedures granted an access, and no later features.setAccess changed it."""
         code = text(row.get("featureCode"))
         return self.last(*paths) > self.last("features.setAccess", feature=code)

@@ -49,8 +49,8 @@ class Criterion(NamedTuple):
 
         Args:
             differences: The differences between the recorded outcome and the fake's.
-            is_explained: Whether the start of the fake was chosen so that it refuses this call: such a refusal cannot
-                confirm the assumption that it was chosen by.
+            is_explained: Whether the start of the fake was chosen so that it refuses this call: such a refusal confirms
+                nothing.
         """
         if is_explained and not differences and _OUTCOME in self.shown_by:
             return None
@@ -72,12 +72,12 @@ CRITERIA: dict[str, dict[str, Criterion]] = {}
 def exercised_by(
     name: str, *paths: str, shows: str = _OUTCOME, is_notation: bool = False
 ) -> Callable[[Predicate], Predicate]:
-    """Declare the decorated predicate as the one that finds the calls that exercise an assumption.
+    """Declare the decorated predicate as the criterion of an assumption.
 
     Args:
         name: The assumption.
         paths: The procedures whose calls can exercise it.
-        shows: The fields of the answer that show it, with spaces between, or `outcome`.
+        shows: The fields of the answer that show it, separated by spaces, or `outcome`.
         is_notation: Whether the assumption is about how these fields are written, and not about their values.
     """
 

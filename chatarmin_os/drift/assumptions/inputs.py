@@ -1,12 +1,12 @@
-"""Inputs that are refused, and the codes of the refusals."""
+"""Refused inputs, and the codes of the refusals."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from chatarmin_os.drift._reading import objects, text
 from chatarmin_os.drift.assumptions.criterion import exercised_by
+from chatarmin_os.drift.reading import objects, text
 from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.rules import addresses, urls
 

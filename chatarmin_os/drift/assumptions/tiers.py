@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.drift._reading import mapping, text
 from chatarmin_os.drift.assumptions.criterion import ACCESS_QUERIES, exercised_by
+from chatarmin_os.drift.reading import mapping, text
 from chatarmin_os.fake.rules.tiers import OVERRIDES
 
 if TYPE_CHECKING:

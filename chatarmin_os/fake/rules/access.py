@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def default_access(feature: Feature) -> Access:
-    """Return the access of a company that was given none: disabled, and with a limit of 0 if there is a quantity."""
+    """Return the access of a company without one: disabled, and with a limit of 0 if the feature has a quantity."""
     return {
         "isEnabled": False,
         "quantityLimit": 0 if feature["hasQuantity"] else None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     FREE_MAIL_DOMAINS: frozenset[str]
-    """Domains where anybody can have an address, so that they are no evidence of a company; loaded on first use."""
+    """Domains on which anyone can have an address, so they are not evidence of a company; loaded on first use."""
 
 MAX_DOMAIN_LENGTH = 253  # the limit of DNS; it also bounds the work of IDNA
 _DOMAIN = re.compile(
@@ -32,7 +32,7 @@ _EMAIL = re.compile(r"(?!\.)[A-Za-z0-9_'+.-]*[A-Za-z0-9_+-]@((?:[A-Za-z0-9][A-Za
 
 
 def domain(host_or_url: str) -> str | None:
-    r"""Return the domain of a host or a URL, None if it has none or parsers would differ about it.
+    r"""Return the domain of a host or a URL, None if it is missing or parsers would differ about it.
 
     Lower case, without scheme, user, `www.`, port, path and trailing dot; other scripts become ASCII by UTS 46,
     non-transitional.
@@ -52,12 +52,12 @@ def domain(host_or_url: str) -> str | None:
 
 
 def _normalised(host: str) -> str | None:
-    """Return a host name in the form that is compared, None if it has none."""
+    """Return a host name in the form that is compared, None if it is not a domain."""
     if len(host) > MAX_DOMAIN_LENGTH + 1:
         return None
     host = host.lower()
     if not host.isascii() or "xn--" in host:
-        import idna  # late: importing it takes as long as the rest of the fake, and few domains need it
+        import idna  # importing it takes as long as the rest of the fake, and few domains need it
 
         try:
             if not all(map(idna.uts46_remap, host)):
@@ -83,7 +83,7 @@ def is_free_mail(normalised: str) -> bool:
         >>> is_free_mail("hotmail.fr"), is_free_mail("ann.fastmail.com"), is_free_mail("notgmail.com")
         (True, True, False)
     """
-    if len(normalised) > MAX_DOMAIN_LENGTH:  # no domain: it comes from a snapshot
+    if len(normalised) > MAX_DOMAIN_LENGTH:  # not a domain; snapshots may contain such text
         return False
     labels = normalised.split(".")
     known = free_mail_domains()
@@ -93,7 +93,7 @@ def is_free_mail(normalised: str) -> bool:
 @cache
 def free_mail_domains() -> frozenset[str]:
     """Return the domains of free mail providers; `free_mail_domains.txt` names the list's source and licence."""
-    resources = import_module("importlib.resources")  # late: importing it takes as long as the rest of the fake
+    resources = import_module("importlib.resources")  # importing it takes as long as the rest of the fake
     lines = resources.files(__package__).joinpath("free_mail_domains.txt").read_text("utf-8").splitlines()
     return frozenset(line for line in lines if line and not line.startswith("#"))
 

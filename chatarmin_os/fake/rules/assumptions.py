@@ -1,4 +1,4 @@
-"""The assumptions: what the fake does where the README of the service's TypeScript SDK is silent or leaves a choice.
+"""The assumptions: rules of the fake about which the README of the service's TypeScript SDK is silent or vague.
 
 This table is the only list of them. The drift check looks for each in recordings, `chatarmin-os assumptions` prints
 them, and the page *Assumptions* of the documentation is made of them.
@@ -18,11 +18,11 @@ class Assumption(NamedTuple):
 
     Attributes:
         name: Its name in reports.
-        topic: The noun that it is about.
+        topic: The noun that it concerns.
         text: The rule, as a sentence.
-        readme: What the service's README says about the matter: a section and a paraphrase. None: nothing.
-        since: The version of this package from which on the fake follows it.
-        unobservable: Why no recording can confirm or contradict it. None: the drift check looks for it.
+        readme: The nearest statement of the service's README: a section and a paraphrase. None: it says nothing.
+        since: The first version of this package whose fake follows it.
+        unobservable: The reason why no recording can confirm or contradict it. None: the drift check looks for it.
     """
 
     name: str
@@ -62,7 +62,7 @@ ASSUMPTIONS = (
         _BAD_REQUEST,
     ),
     Assumption(
-        "input-date", "inputs", "A date that is no ISO 8601 instant with an offset is BAD_REQUEST.", _BAD_REQUEST
+        "input-date", "inputs", "A date that is not an ISO 8601 instant with an offset is BAD_REQUEST.", _BAD_REQUEST
     ),
     Assumption(
         "input-email",
@@ -174,7 +174,7 @@ ASSUMPTIONS = (
         "companies.smartLink: already_linked is a status",
     ),
     Assumption(
-        "link-free-mail", "companies", "The domain of a free mail provider is no evidence for a company.", _PRIORITY
+        "link-free-mail", "companies", "The domain of a free mail provider is not evidence of a company.", _PRIORITY
     ),
     Assumption("link-no-hint", "companies", "companies.smartLink without a hint is no_match.", _STATUSES),
     Assumption(
@@ -355,7 +355,7 @@ ASSUMPTIONS = (
         "usage",
         "A key stays used for ever, also after a renewal.",
         _KEY,
-        unobservable="no recording is long enough, and a renewal is no call",
+        unobservable="no recording is long enough, and a renewal is not a call",
     ),
     Assumption("usage-stays", "usage", "Another tier or another access changes no usage.", _APPLY),
     Assumption(
@@ -368,7 +368,7 @@ ASSUMPTIONS = (
     Assumption(
         "tier-config-values",
         "tiers",
-        "A tier shows its limits in configValues, as included_quantity and max_quantity, beside the configuration.",
+        "A tier shows its limits in configValues, as included_quantity and max_quantity, next to the configuration.",
         "tiers.get: each feature has configValues",
     ),
     Assumption(

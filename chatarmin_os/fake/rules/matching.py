@@ -74,7 +74,7 @@ def decide(evidence: Iterable[Candidate], min_confidence: float, may_link: Calla
     """Decide which company to link, or which to suggest.
 
     A company's confidence is the highest that any evidence gives it. The best is linked if it may be and leads the
-    next by at least 10 points or is the only one; else up to five are suggested, equals in order of creation.
+    next by at least 10 points or is the only one; else up to five are suggested, ties in order of creation.
     """
     minimum = min_percent(min_confidence)
     best: dict[int, Candidate] = {}

@@ -86,7 +86,7 @@ def _decompose(text: str) -> str:
     if text.isascii():
         return text
     pieces, marks = [], 0
-    # Letter by letter first, because some letters that are no marks decompose into several.
+    # Letter by letter first, because some letters that are not marks decompose into several.
     for letter in "".join(unicodedata.normalize("NFKD", letter) for letter in text):
         marks = marks + 1 if unicodedata.combining(letter) else 0
         if marks > _MAX_MARKS:
@@ -122,7 +122,7 @@ def name_confidence(shared: int, total: int) -> int:
 
 
 def slug(name: str) -> str:
-    """Return the short id of *name*: ASCII letters and digits, one `-` for all else, at most 50 characters.
+    """Return the short id of *name*: ASCII letters and digits, one `-` for anything else, at most 50 characters.
 
     Example:
         >>> slug("Acme Inc."), slug("Café  Müller & Co"), slug("日本")

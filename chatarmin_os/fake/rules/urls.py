@@ -11,7 +11,7 @@ from functools import partial
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):", re.IGNORECASE)
 _SPECIAL = frozenset({"ftp", "http", "https", "ws", "wss"})
 _SPECIAL_END, _OTHER_END = re.compile(r"[/?#\\]"), re.compile(r"[/?#]")
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[]+|\[[^\]]*$)*")  # a colon inside brackets begins no port
+_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[]+|\[[^\]]*$)*")  # a colon inside brackets does not begin a port
 _PORT = re.compile(r":?([0-9]*)")
 _MAX_PORT = 0xFFFF
 _DRIVE_LETTER = re.compile(r"[A-Za-z][:|]")
@@ -53,7 +53,7 @@ def is_url(text: str) -> bool:
 
 
 def _is_file(rest: str) -> bool:
-    """Return whether the rest of a `file:` URL is valid: only its host can be wrong, and a drive letter is no host."""
+    """Return whether the rest of a `file:` URL is valid: only its host can be invalid, but not a drive letter."""
     if not re.match(r"[/\\]{2}", rest):
         return True
     host = _SPECIAL_END.split(rest[2:], maxsplit=1)[0]
@@ -119,7 +119,7 @@ def _is_ipv4(parts: list[str]) -> bool:
 
 
 def _ipv4_number(text: str) -> int | None:
-    """Return a number in a notation of IPv4 addresses, None if *text* is none; a huge number is cut short."""
+    """Return a number in a notation of IPv4 addresses, None if *text* is not a number; a huge number is cut short."""
     for base, notation in _IPV4_NUMBERS.items():
         if digits := notation.fullmatch(text):
             return int(digits[1].lstrip("0")[:20] or "0", base)

@@ -17,7 +17,7 @@ _EXACT = Context(prec=1100, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 
 class QuotaStatus(NamedTuple):
-    """How usage compares with the limit and the included quantity."""
+    """Usage compared with the limit and the included quantity."""
 
     remaining: Amount | None  # None: unlimited
     billable: Amount
@@ -25,7 +25,7 @@ class QuotaStatus(NamedTuple):
 
 
 def exact(number: Number) -> Amount:
-    """Return the decimal that the shortest text of *number* stands for.
+    """Return the decimal value of the shortest text of *number*.
 
     Example:
         >>> exact(0.1), exact(3)
@@ -58,7 +58,7 @@ def add_exact(usage: Amount, quantity: Number) -> Amount:
 
 
 def exceeds(usage: Amount, limit: Number | None) -> bool:
-    """Return whether usage is past the limit (README); reaching it exactly is fine.
+    """Return whether usage is above the limit (README); reaching it exactly is allowed.
 
     Example:
         >>> exceeds(10, 10), exceeds(Decimal("10.1"), 10), exceeds(10**9, None)

@@ -1,4 +1,4 @@
-"""The facts of a service's state that a check knows; a call that depends on others is not checked."""
+"""The known facts about a service's state; the check skips calls that depend on other facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.state import State
 
 Fact: TypeAlias = tuple[str, ...]
-"""A kind, and the ids of what it is about, such as `("access", company, feature)`."""
+"""A kind, and the ids of its subject, such as `("access", company, feature)`."""
 
 _NEEDS = {
     "features.check": "access",
@@ -36,7 +36,7 @@ _CHANGES = {
     "onboard": ("access", "billing", "contacts"),
 }
 _DEFAULTS = frozenset({"access", "billing", "contacts", "name", "row", "label"})
-"""Kinds of facts that are known of everything that the calls create."""
+"""Kinds of facts that are known about every record that the calls create."""
 
 _NAMES = {
     "access": "the access to {2} of company {1}",
@@ -55,7 +55,7 @@ _NAMES = {
 
 
 class Knowledge:
-    """Known facts: those that lines have shown, and all about companies that the calls create."""
+    """The facts that lines have shown, and all facts about companies that the calls create."""
 
     def __init__(self) -> None:
         self.companies: set[str] = set()
@@ -72,7 +72,7 @@ class Knowledge:
         return is_new and fact not in self._forgotten
 
     def learn_all_links(self) -> None:
-        """Note that no organisation is linked any more."""
+        """Note that no organisation is linked."""
         self._has_all_links = True
         self._forgotten = {fact for fact in self._forgotten if fact[0] not in {"link", "label"}}
 

@@ -1,12 +1,12 @@
-"""Sets the fake's tables to the state that recorded answers show, as far as it is unknown so far."""
+"""Fills the fake's tables with the state that recorded answers show, where it was unknown."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
 from chatarmin_os._json import timestamp_text
-from chatarmin_os.drift._reading import mapping, number, objects, observed_accesses, refusal, text
 from chatarmin_os.drift.compare import timestamp
+from chatarmin_os.drift.reading import mapping, number, objects, observed_accesses, refusal, text
 from chatarmin_os.fake.rules.tiers import price_ids_of
 from chatarmin_os.fake.rules.usage import exact
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.drift._knowledge import Knowledge
+    from chatarmin_os.drift.knowledge import Knowledge
     from chatarmin_os.fake.rows import Company, Event, StripeSubscription
     from chatarmin_os.fake.state import State
     from chatarmin_os.recording.line import RecordedCall
 
-_NAMELESS = "?"  # a name that matches no other
+_UNKNOWN_NAME = "?"  # it matches no other name
 _LIMITS = ("quantityLimit", "includedQuantity")
 
 
 class Observer:
-    """Sets tables of a fake.
+    """Fills the tables of a fake.
 
     Args:
         state: The tables.
@@ -53,15 +53,15 @@ class Observer:
         if company not in self._state.companies or "answer" not in recorded.outcome or recorded.kind != "query":
             return
         for _, _, code, access in observed_accesses(recorded):
-            if self._is_new("access", company, code):
+            if self._learn("access", company, code):
                 self._set_access(company, code, access)
-        if recorded.path == "contacts.list" and not given.get("primaryOnly") and self._is_new("contacts", company):
+        if recorded.path == "contacts.list" and not given.get("primaryOnly") and self._learn("contacts", company):
             self._set_contacts(company, objects(answer))
-        if recorded.path == "billing.getStatus" and self._is_new("billing", company):
+        if recorded.path == "billing.getStatus" and self._learn("billing", company):
             self._set_billing(company, mapping(answer))
 
-    def _is_new(self, *fact: str) -> bool:
-        """Return whether a fact was unknown; it is known now."""
+    def _learn(self, *fact: str) -> bool:
+        """Note that a fact is known; return whether it was unknown before."""
         is_new = not self._knowledge.has(fact)
         self._knowledge.learn(fact)
         return is_new
@@ -75,20 +75,26 @@ class Observer:
             self.add_company(company)
 
     def add_company(self, company: str, shown: dict[str, Any] | None = None) -> Company:
-        """Return the row of a company that existed before the calls; set it to *shown* as far as it was unknown."""
+        """Return the row of a company that existed before the calls; set its unknown fields to those of *shown*."""
         row = self._state.companies.get(company)
         is_added = row is None
         if row is None:
             self._knowledge.companies.add(company)
-            new: Company = {"id": company, "shortId": _NAMELESS, "name": _NAMELESS, "domain": None, "createdAt": None}
+            new: Company = {
+                "id": company,
+                "shortId": _UNKNOWN_NAME,
+                "name": _UNKNOWN_NAME,
+                "domain": None,
+                "createdAt": None,
+            }
             row = self._state.companies[company] = new
-        is_named = shown is not None and self._is_new("name", company)
+        is_named = shown is not None and self._learn("name", company)
         if shown is not None and is_named:
-            row["name"], row["domain"] = text(shown.get("name")) or _NAMELESS, text(shown.get("domain"))
+            row["name"], row["domain"] = text(shown.get("name")) or _UNKNOWN_NAME, text(shown.get("domain"))
         if is_added or is_named:
             self._state.index_company(row)
-        if shown is not None and "shortId" in shown and self._is_new("row", company):
-            row["shortId"] = text(shown.get("shortId")) or _NAMELESS
+        if shown is not None and "shortId" in shown and self._learn("row", company):
+            row["shortId"] = text(shown.get("shortId")) or _UNKNOWN_NAME
             row["createdAt"] = _timestamp_text(shown.get("createdAt"))
         return row
 
@@ -104,7 +110,7 @@ class Observer:
             company = None
         if company:
             self.add_company(company, answer if path == "companies.getByProductLink" else None)
-        if self._is_new("link", org):
+        if self._learn("link", org):
             self._state.links.pop(org, None)
             if company:
                 texts = {key: text(answer.get(key)) for key in ("label", "externalUserId")}
@@ -160,7 +166,7 @@ class Observer:
             self.add_claim(company, f"subscription of {company}")["isActive"] = False
 
     def add_claim(self, company: str, subscription: str, shown: JSON = None) -> StripeSubscription:
-        """Let a subscription belong to a company, and return its row."""
+        """Give a subscription to a company, and return its row."""
         row, tier = mapping(shown), self._paid.get(subscription)
         if subscription not in self._state.claims:
             self._state.add_claim(
@@ -198,14 +204,14 @@ class Observer:
             return False
         used, usage = number(answer.get("currentUsage")), self._state.usage.get(company, {}).get(code, 0)
         is_refused = refusal(recorded) == "CONFLICT"
-        if is_refused or (used is not None and used <= usage):  # it would be more if the call had counted
+        if is_refused or (used is not None and used <= usage):  # counting the event would have raised it
             event = {"companyId": company, "featureCode": code, "quantity": given.get("quantity"), "answer": answer}
             self._state.events[key] = cast("Event", {**event, "quantity": None} if is_refused else event)
         return is_refused
 
 
 def _is_past(valid_until: datetime | None, now: datetime) -> bool:
-    """Return whether an access has expired: it is shown as disabled, and was probably enabled before."""
+    """Return whether an access has expired: a disabled one was then probably enabled before."""
     return valid_until is not None and valid_until <= now
 
 

@@ -1,4 +1,4 @@
-"""Values of recorded calls, read without trust: a service may answer otherwise than this version expects."""
+"""Values of recorded calls, read without trust: a service may send other answers than this version expects."""
 
 from __future__ import annotations
 
@@ -42,22 +42,22 @@ def refusal(recorded: RecordedCall) -> str | None:
 
 
 def mapping(value: JSON) -> dict[str, Any]:
-    """Return an object; an empty one for any other value."""
+    """Return *value* if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def objects(value: JSON) -> list[dict[str, Any]]:
-    """Return the objects of a list; none for any other value."""
+    """Return the objects of a list; an empty list for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def text(value: JSON) -> str | None:
-    """Return text that is not blank."""
+    """Return *value* if it is text that is not blank, else None."""
     return value if isinstance(value, str) and value.strip() else None
 
 
 def number(value: JSON) -> int | float | None:
-    """Return a number of at least 0, also one that is written as text, as the client reads it."""
+    """Return *value* if it is a number of at least 0, or the text of one, as the client reads it; else None."""
     if isinstance(value, str):
         value = number_of(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)

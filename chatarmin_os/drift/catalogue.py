@@ -1,10 +1,10 @@
-"""The features and tiers of a product, as any line of a recording shows them: no call can change them."""
+"""The features and tiers of a product. Any line of a recording can show them, as no call changes them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os.drift._reading import mapping, number, objects, observed_accesses, text
+from chatarmin_os.drift.reading import mapping, number, objects, observed_accesses, text
 from chatarmin_os.fake.catalogue import Catalogue
 from chatarmin_os.fake.rules.tiers import OVERRIDES
 
@@ -95,6 +95,6 @@ class ObservedCatalogue:
 
 
 def _amount(price: dict[str, Any]) -> int | None:
-    """Return the amount of a price of Stripe, None if there is no price."""
+    """Return the amount of a Stripe price, None if the price is missing."""
     amount = number(price.get("unitAmount"))
     return None if amount is None else int(amount)
