@@ -171,7 +171,20 @@ def _shaking_hands() -> Iterator[str]:
         yield server.url.replace("http:", "https:")
 
 
-MOMENTS = {"recv": _receiving, "connect": _connecting, "look-up": _looking_up, "handshake": _shaking_hands}
+@contextmanager
+def _loading_authorities() -> Iterator[str]:
+    with FaultServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: time.sleep(5))
+        yield server.url.replace("http:", "https:")
+
+
+MOMENTS = {
+    "recv": _receiving,
+    "connect": _connecting,
+    "look-up": _looking_up,
+    "authorities": _loading_authorities,
+    "handshake": _shaking_hands,
+}
 
 
 @pytest.fixture

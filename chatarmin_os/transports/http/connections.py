@@ -124,7 +124,7 @@ class Connection(HTTPConnection):
             addresses = dns.resolve(self.host, port, exchange.time_left())
             exchange.phase = Phase.CONNECTING
             sock = happy_eyeballs.connect(self.host, port, addresses, self.socket_options or (), exchange.time_left)
-            sock.settimeout(exchange.time_left())  # for the whole TLS handshake
+            sock.settimeout(exchange.connect_timeout)  # for the whole TLS handshake; never raises, so no socket leaks
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except DeadlineError as error:

@@ -86,7 +86,7 @@ class Exchange(Timeout):
 
     @property
     def connect_timeout(self) -> float:
-        """The seconds that are left, for connections of another library."""
+        """The seconds that are left, as a timeout of a socket: never 0."""
         return max(self.deadline.remaining(), _MIN_TIMEOUT_SECONDS)
 
     @property

@@ -135,7 +135,7 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
     except ssl.SSLError:
         raise UnusableFileError(f"{path} is not a file of certificates in PEM format") from None
     except (OSError, ValueError) as error:
-        raise UnusableFileError(_unreadable(path, error)) from None
+        raise UnusableFileError(_unreadable(path, error)) from error  # it may be of a signal of the caller
     if is_folder and not any(map(_HASHED_NAME.fullmatch, names)):
         raise UnusableFileError(
             f"{path} has no certificates under the names that OpenSSL looks up; run `openssl rehash` on it"
@@ -153,7 +153,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str | None
         try:
             Path(path).open("rb").close()  # OpenSSL does not say which of the two it cannot read
         except (OSError, ValueError) as error:
-            raise UnusableFileError(_unreadable(path, error)) from None
+            raise UnusableFileError(_unreadable(path, error)) from error
     try:
         context.load_cert_chain(certificate, key, password=no_password)
     except OSError as error:
@@ -162,7 +162,7 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str | None
         reason = getattr(error, "reason", None) or "one of them is missing"
         raise UnusableFileError(
             f"{' and '.join(files)}: not a certificate with its private key in PEM format ({reason})"
-        ) from None
+        ) from error
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> str:
