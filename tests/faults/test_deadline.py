@@ -214,7 +214,7 @@ def test_slow_service_does_not_outlast_the_deadline(surroundings: Surroundings, 
     assert len({result.outcome for result in results}) == 1
 
 
-@pytest.mark.parametrize("behaviour", [stalled_before_reading, slow_reading], ids=["not at all", "slowly"])
+@pytest.mark.parametrize("behaviour", [stalled_before_reading, slow_reading], ids=["not-at-all", "slowly"])
 def test_unread_request_does_not_outlast_the_deadline(surroundings: Surroundings, behaviour: Behaviour) -> None:
     """A large request that the service does not take in time is `TimedOut`, and may have been sent."""
     with _serving(behaviour)(surroundings) as url, client_of(url, timeout=DEADLINE) as client:

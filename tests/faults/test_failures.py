@@ -166,7 +166,7 @@ def _presentable(error: ChatarminError) -> None:
     assert type(pickle.loads(pickle.dumps(error))) is type(error)  # noqa: S301 - our own
 
 
-# Connections that are lost, and answers that are none
+# Lost connections and invalid responses
 
 
 class Case(NamedTuple):
@@ -198,86 +198,86 @@ def _html(status: str) -> Behaviour:
 RIGHT = b'{"result":{"data":{"isEnabled":true,"featureCode":"forged"}}}'
 
 LOST = {
-    "reset after the head": Case(reset_after_head, ConnectionFailed, 3),
-    "reset before executing": Case(reset_before_executing, ConnectionFailed, 3),
-    "reset after executing": Case(reset_after_executing, ConnectionFailed, 3),
-    "closed before executing": Case(closed_before_executing, ConnectionFailed, 3),
-    "closed without an answer": Case(closed, ConnectionFailed, 3),
-    "closed in the status line": Case(raw(b"HTTP/1.", closes=True), None, 3),
-    "closed in the headers": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: te", closes=True), None, 3),
-    "closed after a header": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", closes=True), None, 3),
-    "closed in the body": Case(cut, ConnectionFailed, 3),
-    "reset in the body": Case(reset_in_body, ConnectionFailed, 3),
-    "closed in a body of no length": Case(
+    "reset-after-the-head": Case(reset_after_head, ConnectionFailed, 3),
+    "reset-before-executing": Case(reset_before_executing, ConnectionFailed, 3),
+    "reset-after-executing": Case(reset_after_executing, ConnectionFailed, 3),
+    "closed-before-executing": Case(closed_before_executing, ConnectionFailed, 3),
+    "closed-without-a-response": Case(closed, ConnectionFailed, 3),
+    "closed-in-the-status-line": Case(raw(b"HTTP/1.", closes=True), None, 3),
+    "closed-in-the-headers": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: te", closes=True), None, 3),
+    "closed-after-a-header": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", closes=True), None, 3),
+    "closed-in-the-body": Case(cut, ConnectionFailed, 3),
+    "reset-in-the-body": Case(reset_in_body, ConnectionFailed, 3),
+    "closed-in-a-body-without-a-length": Case(
         raw(message(b'{"result":{"da', headers={"Content-Length": ""}), closes=True), InvalidResponse, 1
     ),
-    "closed between chunks": Case(chunked_and_cut, ConnectionFailed, 3),
-    "closed in a chunk": Case(raw(in_chunks(RIGHT, 50, b"")[:-20], closes=True), ConnectionFailed, 3),
-    "a length too long, and closed": Case(raw(message(RIGHT, length=5000), closes=True), ConnectionFailed, 3),
+    "closed-between-chunks": Case(chunked_and_cut, ConnectionFailed, 3),
+    "closed-in-a-chunk": Case(raw(in_chunks(RIGHT, 50, b"")[:-20], closes=True), ConnectionFailed, 3),
+    "length-too-long-and-closed": Case(raw(message(RIGHT, length=5000), closes=True), ConnectionFailed, 3),
 }
 
 GARBLED = {
-    "a length too short": Case(answered(RIGHT, length=20), InvalidResponse, 1),
-    "a garbled status line": Case(raw(b"220 mail.example.com ESMTP\r\n\r\n"), InvalidResponse, None),
-    "a status that is no number": Case(raw(b"HTTP/1.1 abc OK\r\n\r\n"), InvalidResponse, None),
-    "another version": Case(raw(b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n"), InvalidResponse, None),
+    "length-too-short": Case(answered(RIGHT, length=20), InvalidResponse, 1),
+    "garbled-status-line": Case(raw(b"220 mail.example.com ESMTP\r\n\r\n"), InvalidResponse, None),
+    "status-is-not-a-number": Case(raw(b"HTTP/1.1 abc OK\r\n\r\n"), InvalidResponse, None),
+    "unknown-HTTP-version": Case(raw(b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n"), InvalidResponse, None),
     "binary": Case(raw(bytes(range(256)) * 8 + b"\r\n\r\n"), InvalidResponse, None),
-    "a header of 70 kB": Case(answered(headers={"X-Long": "x" * 70_000}), InvalidResponse, None),
-    "150 headers": Case(answered(headers={f"X-{number}": "x" for number in range(150)}), InvalidResponse, None),
-    "two lengths": Case(
+    "header-of-70-kB": Case(answered(headers={"X-Long": "x" * 70_000}), InvalidResponse, None),
+    "150-headers": Case(answered(headers={f"X-{number}": "x" for number in range(150)}), InvalidResponse, None),
+    "two-lengths": Case(
         raw(message(RIGHT, headers={"X": "y\r\nContent-Length: 3"}), closes=True), InvalidResponse, None
     ),
-    "chunks of no size": Case(raw(in_chunks(RIGHT).replace(b"\r\n32\r\n", b"\r\nzz\r\n")), InvalidResponse, None),
-    "bad gzip": Case(answered(b"not gzip at all", headers={"Content-Encoding": "gzip"}), InvalidResponse, None),
-    "bad gzip of no length": Case(
+    "chunks-without-a-size": Case(raw(in_chunks(RIGHT).replace(b"\r\n32\r\n", b"\r\nzz\r\n")), InvalidResponse, None),
+    "bad-gzip": Case(answered(b"not gzip at all", headers={"Content-Encoding": "gzip"}), InvalidResponse, None),
+    "bad-gzip-without-a-length": Case(
         raw(message(b"not gzip", headers={"Content-Encoding": "gzip", "Content-Length": ""}), closes=True),
         InvalidResponse,
         None,
     ),
-    "broken gzip": Case(
+    "broken-gzip": Case(
         answered(_gzipped(RIGHT * 99)[:100] + b"\0" * 50, headers={"Content-Encoding": "gzip"}), InvalidResponse, None
     ),
-    "gzip that ends early": Case(
+    "gzip-that-ends-early": Case(
         answered(_gzipped(RIGHT)[:-30], headers={"Content-Encoding": "gzip"}), InvalidResponse, None
     ),
-    "invalid UTF-8": Case(_body(b'{"result":{"data":{"isEnabled":true,"featureCode":"\xff"}}}'), InvalidResponse, 1),
+    "invalid-UTF-8": Case(_body(b'{"result":{"data":{"isEnabled":true,"featureCode":"\xff"}}}'), InvalidResponse, 1),
     "NaN": Case(_data('{"isEnabled":true,"currentUsage":NaN}'), InvalidResponse, 1),
     "infinity": Case(_data('{"isEnabled":true,"currentUsage":-Infinity}'), InvalidResponse, 1),
-    "a number too large": Case(_data('{"isEnabled":true,"currentUsage":1e999}'), InvalidResponse, 1),
-    "an int of 5,000 digits": Case(_data(f'{{"isEnabled":true,"currentUsage":{"7" * 5000}}}'), InvalidResponse, 1),
-    "100,000 lists": Case(_data("[" * 100_000 + "]" * 100_000), InvalidResponse, 1),
-    "100,000 objects": Case(_data('{"a":' * 100_000 + "1" + "}" * 100_000), InvalidResponse, 1),
-    "100,000 lists that do not end": Case(_body("[" * 100_000), InvalidResponse, 1),
-    "a page": Case(_html("200 OK"), InvalidResponse, 1),
-    "status 204": Case(raw(b"HTTP/1.1 204 No Content\r\n\r\n"), InvalidResponse, 1),
-    "status 200 and nothing": Case(answered(b""), InvalidResponse, 1),
+    "number-too-large": Case(_data('{"isEnabled":true,"currentUsage":1e999}'), InvalidResponse, 1),
+    "int-of-5000-digits": Case(_data(f'{{"isEnabled":true,"currentUsage":{"7" * 5000}}}'), InvalidResponse, 1),
+    "100000-lists": Case(_data("[" * 100_000 + "]" * 100_000), InvalidResponse, 1),
+    "100000-objects": Case(_data('{"a":' * 100_000 + "1" + "}" * 100_000), InvalidResponse, 1),
+    "100000-lists-that-do-not-end": Case(_body("[" * 100_000), InvalidResponse, 1),
+    "page": Case(_html("200 OK"), InvalidResponse, 1),
+    "status-204": Case(raw(b"HTTP/1.1 204 No Content\r\n\r\n"), InvalidResponse, 1),
+    "status-200-and-nothing": Case(answered(b""), InvalidResponse, 1),
     "null": Case(_body("null"), InvalidResponse, 1),
     "text": Case(_body('"yes"'), InvalidResponse, 1),
-    "a list": Case(_body("[1]"), InvalidResponse, 1),
-    "a list of the right answer": Case(_body(b"[" + RIGHT + b"]"), InvalidResponse, 1),
-    "JSON of somebody else": Case(_body('{"success":true,"data":{"isEnabled":true}}'), InvalidResponse, 1),
-    "JSON and more": Case(_body(RIGHT + b"{}"), InvalidResponse, 1),
-    "broken JSON": Case(_body(RIGHT[:-3]), InvalidResponse, 1),
-    "a wrong type": Case(_data('{"isEnabled":"yes"}'), InvalidResponse, 1),
-    "null for an object": Case(_data("null"), InvalidResponse, 1),
-    "a field that must be there": Case(_data("{}"), InvalidResponse, 1),
-    "a page and status 404": Case(_html("404 Not Found"), InvalidResponse, 1),
-    "a page and status 500": Case(_html("500 Internal Server Error"), InvalidResponse, 1),
-    "a page and status 429": Case(_html("429 Too Many Requests"), InvalidResponse, 3),
-    "a page and status 502": Case(_html("502 Bad Gateway"), InvalidResponse, 3),
-    "a page and status 503": Case(_html("503 Service Unavailable"), InvalidResponse, 3),
-    "a page and status 504": Case(_html("504 Gateway Timeout"), InvalidResponse, 3),
-    "nothing and status 502": Case(answered(b"", "502 Bad Gateway"), InvalidResponse, 3),
-    "nothing and status 304": Case(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), InvalidResponse, 1),
-    "a redirect that leads nowhere": Case(answered(b"", "302 Found"), InvalidResponse, 1),
+    "list": Case(_body("[1]"), InvalidResponse, 1),
+    "list-of-the-right-response": Case(_body(b"[" + RIGHT + b"]"), InvalidResponse, 1),
+    "foreign-JSON": Case(_body('{"success":true,"data":{"isEnabled":true}}'), InvalidResponse, 1),
+    "JSON-and-more": Case(_body(RIGHT + b"{}"), InvalidResponse, 1),
+    "broken-JSON": Case(_body(RIGHT[:-3]), InvalidResponse, 1),
+    "wrong-type": Case(_data('{"isEnabled":"yes"}'), InvalidResponse, 1),
+    "null-for-an-object": Case(_data("null"), InvalidResponse, 1),
+    "missing-field": Case(_data("{}"), InvalidResponse, 1),
+    "page-and-status-404": Case(_html("404 Not Found"), InvalidResponse, 1),
+    "page-and-status-500": Case(_html("500 Internal Server Error"), InvalidResponse, 1),
+    "page-and-status-429": Case(_html("429 Too Many Requests"), InvalidResponse, 3),
+    "page-and-status-502": Case(_html("502 Bad Gateway"), InvalidResponse, 3),
+    "page-and-status-503": Case(_html("503 Service Unavailable"), InvalidResponse, 3),
+    "page-and-status-504": Case(_html("504 Gateway Timeout"), InvalidResponse, 3),
+    "nothing-and-status-502": Case(answered(b"", "502 Bad Gateway"), InvalidResponse, 3),
+    "nothing-and-status-304": Case(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), InvalidResponse, 1),
+    "redirect-without-a-location": Case(answered(b"", "302 Found"), InvalidResponse, 1),
 }
 
 STALLED = {
-    "before the body is read": stalled_before_reading,
-    "before the answer": stalled,
-    "after the head": stalled_after_head,
-    "in the body": stalled_in_body,
-    "with a length too long": answered(RIGHT, length=5000),
+    "before-the-body-is-read": stalled_before_reading,
+    "before-the-response": stalled,
+    "after-the-head": stalled_after_head,
+    "in-the-body": stalled_in_body,
+    "with-a-length-too-long": answered(RIGHT, length=5000),
     "dripping": dripped("status"),
 }
 
@@ -349,9 +349,9 @@ def test_batch_fails_as_a_whole(plain: FaultServer, name: str, batch: int) -> No
 @pytest.mark.parametrize(
     "extra",
     [message(RIGHT), b"\r\n", b"{}", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", message(RIGHT) * 50],
-    ids=["an answer", "a line", "a bit", "a complaint", "many answers"],
+    ids=["response", "line", "bit", "refusal", "many-responses"],
 )
-@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("late", [False, True], ids=["at-once", "late"])
 @pytest.mark.parametrize("shape", ["length", "chunks"])
 def test_bytes_after_a_response_are_dropped(server: FaultServer, extra: bytes, shape: str, *, late: bool) -> None:
     """Bytes after a response are not read as the next response: the connection is closed."""
@@ -544,9 +544,7 @@ def _bomb(size: int, layers: int = 1) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)], ids=["one layer", "compressed twice"]
-)
+@pytest.mark.parametrize(("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)], ids=["one-layer", "two-layers"])
 def test_decompression_bomb_is_bounded(plain: FaultServer, encoding: str, layers: int) -> None:
     """A response that decompresses to more than the maximum is an error at that point, and is never retried."""
     plain.behaviour = answered(_bomb(128, layers), headers={"Content-Encoding": encoding})
@@ -824,7 +822,7 @@ def test_loopback_is_not_proxied(monkeypatch: pytest.MonkeyPatch, plain: FaultSe
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"",
     ],
-    ids=["wants a password", "502", "is none", "closes"],
+    ids=["wants-a-password", "bad-gateway", "no-proxy", "closes"],
 )
 def test_refused_tunnel_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer, answer: bytes, path: str

@@ -75,7 +75,7 @@ def _echo(client: ChatarminOS, code: str) -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
-@pytest.mark.parametrize("others", [0, 2], ids=["alone", "beside other threads"])
+@pytest.mark.parametrize("others", [0, 2], ids=["alone", "with-other-threads"])
 def test_signal_at_any_moment_mixes_no_responses(server: FaultServer, others: int) -> None:
     """An exception raised by a signal comes out of the call as it is, and every later call gets its own answer."""
     chance = random.Random(others)  # noqa: S311 - nothing secret

@@ -422,7 +422,7 @@ def test_key_of_the_environment_is_refused_and_not_shown(kind: str, monkeypatch:
     assert leaks_of_error(error) == []
 
 
-@pytest.mark.parametrize("key", ["", " ", "\t\r\n", "\N{NO-BREAK SPACE}"], ids=repr)
+@pytest.mark.parametrize("key", ["", " ", "\t\r\n", "\N{NO-BREAK SPACE}"])
 @pytest.mark.parametrize("how", ["client", "transport", "environment"])
 def test_blank_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing, and nothing but white space, is no key; the refusal says where one is looked for."""
@@ -446,7 +446,7 @@ def test_key_of_a_wrong_type_is_refused_and_not_shown(how: str, key: Any, monkey
 @pytest.mark.parametrize(
     "setting",
     [{"timeout": -1}, {"max_retries": -1}, {"base_url": "http://service.test"}],
-    ids=["timeout", "max_retries", "plain http"],
+    ids=["timeout", "max_retries", "plain-http"],
 )
 def test_other_invalid_setting_does_not_show_the_key(setting: dict[str, Any]) -> None:
     """A refusal of another setting is without the key that came with it."""
@@ -456,7 +456,7 @@ def test_other_invalid_setting_does_not_show_the_key(setting: dict[str, Any]) ->
         assert leaks_of_error(error) == []
 
 
-@pytest.mark.parametrize("key", [f"{KEY}\n", f"\r\n {KEY}\t"], ids=["newline behind", "white space around"])
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"\r\n {KEY}\t"], ids=["newline-after", "white-space-around"])
 def test_white_space_around_a_key_is_dropped(key: str) -> None:
     """The newline at the end of a file with a key, and white space around it, are not sent."""
     with RudeService(FINE) as service:

@@ -110,7 +110,6 @@ def test_retry_after_has_seconds(status: int, value: str, seconds: float) -> Non
         "\x00",
         "\ud800",
     ],
-    ids=lambda value: repr(value)[:40],
 )
 @pytest.mark.parametrize("status", [429, 503])
 def test_invalid_or_past_wait_is_none(status: int, value: str | None) -> None:

@@ -100,7 +100,7 @@ def _check_error(error: Any, expected: dict[str, Any]) -> None:
     assert not [part for part in expected.get("hides", []) if part in str(error)]
 
 
-@pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=[name.replace("/", "-") for name in SAMPLES])
 def test_response_of_a_gateway_is_classified(mocked: Mock, sample: dict[str, Any]) -> None:
     """Each call of a request gets the value that the service meant, or the error with its message."""
     headers = {name: value for name, value in sample["headers"].items() if name != "content-type"}
@@ -179,7 +179,9 @@ def _serve(mocked: Mock, limit: dict[str, Any], data: Any) -> Callable[[], list[
 
 
 @pytest.mark.parametrize(
-    "limit", [limit for limit in LIMITS.values() if "path" in limit["over"]], ids=lambda limit: limit["id"]
+    "limit",
+    [limit for limit in LIMITS.values() if "path" in limit["over"]],
+    ids=lambda limit: limit["id"].replace(".", "-"),
 )
 def test_batch_whose_path_is_too_long_is_halved(mocked: Mock, limit: dict[str, Any]) -> None:
     """Each call gets its answer however long a path the service reads, and the next batch is not too long again."""
@@ -195,7 +197,9 @@ def test_batch_whose_path_is_too_long_is_halved(mocked: Mock, limit: dict[str, A
 
 
 @pytest.mark.parametrize(
-    "limit", [limit for limit in LIMITS.values() if "body" in limit["over"]], ids=lambda limit: limit["id"]
+    "limit",
+    [limit for limit in LIMITS.values() if "body" in limit["over"]],
+    ids=lambda limit: limit["id"].replace(".", "-"),
 )
 def test_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str, Any]) -> None:
     """Each call gets its answer however much the service reads: a refused body ran nothing."""
@@ -216,7 +220,7 @@ def test_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str, 
 @pytest.mark.parametrize(
     "limit",
     [limit for limit in LIMITS.values() if "path" not in limit["over"] and "by" not in limit],
-    ids=lambda limit: limit["id"],
+    ids=lambda limit: limit["id"].replace(".", "-"),
 )
 def test_too_large_call_reports_its_size(mocked: Mock, limit: dict[str, Any]) -> None:
     """A single call beyond a limit is refused once, with how large it was."""
