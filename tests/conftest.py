@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -39,6 +40,8 @@ DEFAULT_TRANSPORTS = ("fake", "recorded" if missing("trpc_server") else "http-tr
 FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Environment variables that the HTTP transport reads; a test that needs one sets it."""
 
+MAX_ID_LENGTH = 60
+
 _left_out: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
@@ -54,6 +57,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the contract on each transport; elsewhere a client is one of the fake."""
     if "client" in metafunc.fixturenames and metafunc.definition.path.parent.name == "contract":
         metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in TRANSPORTS], indirect=True)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Make ids of words with hyphens; other values are numbered by their argument."""
+    if not isinstance(val, (str, bytes, float)):
+        return None
+    words = re.findall(r"[A-Za-z0-9_]+", val) if isinstance(val, str) and len(val) <= MAX_ID_LENGTH else []
+    return "-".join(words) or argname
 
 
 def _marks(transport: str) -> list[pytest.MarkDecorator]:

@@ -50,7 +50,7 @@ def _open(sockets: list[socket.socket]) -> list[socket.socket]:
     return [one for one in sockets if one.fileno() >= 0]
 
 
-def test_a_dead_first_address_costs_a_fraction_of_a_second() -> None:
+def test_dead_first_address_costs_a_fraction_of_a_second() -> None:
     """The next is tried while the first is pending, and is the first from then on; no thread is needed for it."""
     with Backlog() as dead, FaultServer() as server, _resolved(dead.port, server.port) as tried:
         if not dead.is_full:
@@ -67,7 +67,7 @@ def test_a_dead_first_address_costs_a_fraction_of_a_second() -> None:
     assert threads == []
 
 
-def test_an_address_that_answers_late_is_taken_all_the_same() -> None:
+def test_address_that_answers_late_is_used() -> None:
     """A try stays pending while others are made."""
     with Backlog() as late, Backlog() as dead, FaultServer() as server, _resolved(late.port, dead.port) as tried:
         if not (late.is_full and dead.is_full):
@@ -81,7 +81,7 @@ def test_an_address_that_answers_late_is_taken_all_the_same() -> None:
     assert tried == [late.port, dead.port]
 
 
-def test_an_address_that_fails_late_leaves_the_others_pending() -> None:
+def test_address_that_fails_late_leaves_the_others_pending() -> None:
     """Nothing that is pending is given up for it."""
     with (
         Backlog() as failing,
@@ -116,7 +116,7 @@ def test_sockets_may_connect_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.tiers.list() is not None
 
 
-def test_an_address_that_refuses_is_passed_over_at_once() -> None:
+def test_refusing_address_is_skipped_at_once() -> None:
     """The next does not wait; the one that is remembered gives way to it."""
     refusing = dead_port()
     with FaultServer() as server, _resolved(refusing, server.port) as tried:
@@ -145,7 +145,7 @@ def test_error_has_the_reason_of_the_last_address() -> None:
     assert failed.value.outcome == "not_sent"
 
 
-def test_a_name_without_addresses_is_no_connection() -> None:
+def test_name_without_addresses_is_a_failed_connection() -> None:
     """The error says that there are none."""
     with (
         _resolved() as tried,
@@ -157,7 +157,7 @@ def test_a_name_without_addresses_is_no_connection() -> None:
     assert (tried, failed.value.outcome) == ([], "not_sent")
 
 
-def test_the_deadline_holds_where_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadline_holds_if_all_addresses_are_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     """All are tried within it, and all sockets are closed."""
     sockets: list[socket.socket] = []
     register = selectors.DefaultSelector.register
@@ -177,7 +177,7 @@ def test_the_deadline_holds_where_all_addresses_are_dead(monkeypatch: pytest.Mon
     assert late.value.outcome == "not_sent"
 
 
-def test_the_families_take_turns() -> None:
+def test_families_take_turns() -> None:
     """A network whose IPv6 leads nowhere costs one wait, not one per address; the last that answered comes first."""
     six = [(IPV6, socket.SOCK_STREAM, 6, "", (f"::{number}", 443, 0, 0)) for number in (1, 2, 3)]
     four = [_entry(443, f"127.0.0.{number}") for number in (1, 2)]

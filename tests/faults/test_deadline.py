@@ -205,7 +205,7 @@ def _in_time(client: ChatarminOS, request: Request[Any], others: int = 2) -> lis
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_slowness_outlasts_the_deadline(surroundings: Surroundings, kind: str) -> None:
+def test_slow_service_does_not_outlast_the_deadline(surroundings: Surroundings, kind: str) -> None:
     """However a service is slow, the call is `TimedOut` when its time is up."""
     with KINDS[kind](surroundings) as url, client_of(url, timeout=DEADLINE) as client:
         results = _in_time(client, request_of(SMALL))
@@ -214,10 +214,8 @@ def test_no_slowness_outlasts_the_deadline(surroundings: Surroundings, kind: str
     assert len({result.outcome for result in results}) == 1
 
 
-@pytest.mark.parametrize("behaviour", [stalled_before_reading, slow_reading], ids=["never", "slowly"])
-def test_a_request_that_is_not_read_does_not_outlast_the_deadline(
-    surroundings: Surroundings, behaviour: Behaviour
-) -> None:
+@pytest.mark.parametrize("behaviour", [stalled_before_reading, slow_reading], ids=["not-at-all", "slowly"])
+def test_unread_request_does_not_outlast_the_deadline(surroundings: Surroundings, behaviour: Behaviour) -> None:
     """A large request that the service does not take in time is `TimedOut`, and may have been sent."""
     with _serving(behaviour)(surroundings) as url, client_of(url, timeout=DEADLINE) as client:
         results = _in_time(client, request_of("contacts.bulkUpsert", **LARGE))
@@ -225,7 +223,7 @@ def test_a_request_that_is_not_read_does_not_outlast_the_deadline(
     assert {(type(result), result.outcome) for result in results} == {(TimedOut, "unknown")}
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(surroundings: Surroundings) -> None:
+def test_dead_address_leaves_time_for_the_next(surroundings: Surroundings) -> None:
     """Of two addresses the second has its share of the time where the first swallows everything."""
     with Backlog() as hole, FaultServer() as server:
         if not hole.is_full:
@@ -241,7 +239,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(surroundings: 
 
 
 @pytest.mark.parametrize("retries", [1, 1000])
-def test_repeats_do_not_outlast_the_deadline(retries: int) -> None:
+def test_retries_do_not_outlast_the_deadline(retries: int) -> None:
     """A service that fails at once, again and again, is left when the time is up at the latest."""
     with FaultServer() as server, client_of(server, timeout=DEADLINE, max_retries=retries) as client:
         server.behaviour = refused("SERVICE_UNAVAILABLE", 503)
@@ -251,7 +249,7 @@ def test_repeats_do_not_outlast_the_deadline(retries: int) -> None:
 
 
 @pytest.mark.parametrize("wait", ["30", "0.7", "Wed, 01 Jan 2200 00:00:00 GMT"])
-def test_a_wait_that_does_not_fit_is_not_waited_for(wait: str) -> None:
+def test_wait_beyond_the_deadline_fails_at_once(wait: str) -> None:
     """A `Retry-After` beyond the deadline raises its error at once, without a further attempt."""
     with FaultServer() as server, client_of(server, timeout=DEADLINE) as client:
         server.behaviour = refused("TOO_MANY_REQUESTS", 429, -32029, wait=wait)
@@ -264,7 +262,7 @@ def test_a_wait_that_does_not_fit_is_not_waited_for(wait: str) -> None:
     assert tries <= 2 * TRIES
 
 
-def test_a_wait_that_fits_is_waited_for() -> None:
+def test_wait_within_the_deadline_is_waited() -> None:
     """A `Retry-After` within the deadline is waited for, and then the call is made again."""
     with FaultServer() as server, client_of(server) as client:
         server.will(refused("TOO_MANY_REQUESTS", 429, -32029, wait="0.3"))
@@ -274,7 +272,7 @@ def test_a_wait_that_fits_is_waited_for() -> None:
     assert seconds >= 0.3
 
 
-def test_a_batch_of_many_round_trips_has_one_deadline() -> None:
+def test_batch_of_many_requests_has_one_deadline() -> None:
     """All round trips of a batch share its time; those that it does not reach are not sent."""
     asked = [request_of(path) for path in [SMALL] * 120 + ["contacts.create"] * 60]
     spent = []
@@ -294,7 +292,7 @@ def test_a_batch_of_many_round_trips_has_one_deadline() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("behaviour", [stalled, refused("SERVICE_UNAVAILABLE", 503)], ids=["stalls", "fails"])
-def test_finding_the_transformer_out_has_no_time_of_its_own(surroundings: Surroundings, behaviour: Behaviour) -> None:
+def test_probe_shares_the_deadline_of_its_mutation(surroundings: Surroundings, behaviour: Behaviour) -> None:
     """A mutation before which the transformer must be found out has one deadline with that; it is not sent."""
     addresses: dict[str, Any] = {"timeout": DEADLINE, "transformer": "auto", "max_retries": 1000}
     with _serving(behaviour)(surroundings) as url, client_of(url, **addresses) as client:
@@ -304,7 +302,7 @@ def test_finding_the_transformer_out_has_no_time_of_its_own(surroundings: Surrou
     assert {result.outcome for result in results if isinstance(result, TransportError)} <= {"not_sent"}
 
 
-def test_many_threads_that_look_a_name_up_at_once_get_along(surroundings: Surroundings) -> None:
+def test_concurrent_look_ups_of_a_name_succeed(surroundings: Surroundings) -> None:
     """Threads whose first calls look the same name up at once are all answered."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -323,7 +321,7 @@ def test_many_threads_that_look_a_name_up_at_once_get_along(surroundings: Surrou
         sys.setswitchinterval(interval)
 
 
-def test_a_deadline_is_of_each_call() -> None:
+def test_deadline_belongs_to_each_call() -> None:
     """A client whose calls are answered late but in time goes on and on."""
     with FaultServer() as server, ExitStack() as stack:
         client = stack.enter_context(client_of(server, timeout=30.0))

@@ -166,7 +166,7 @@ def _presentable(error: ChatarminError) -> None:
     assert type(pickle.loads(pickle.dumps(error))) is type(error)  # noqa: S301 - our own
 
 
-# Connections that are lost, and answers that are none
+# Lost connections and invalid responses
 
 
 class Case(NamedTuple):
@@ -198,92 +198,92 @@ def _html(status: str) -> Behaviour:
 RIGHT = b'{"result":{"data":{"isEnabled":true,"featureCode":"forged"}}}'
 
 LOST = {
-    "reset after the head": Case(reset_after_head, ConnectionFailed, 3),
-    "reset before executing": Case(reset_before_executing, ConnectionFailed, 3),
-    "reset after executing": Case(reset_after_executing, ConnectionFailed, 3),
-    "closed before executing": Case(closed_before_executing, ConnectionFailed, 3),
-    "closed without an answer": Case(closed, ConnectionFailed, 3),
-    "closed in the status line": Case(raw(b"HTTP/1.", closes=True), None, 3),
-    "closed in the headers": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: te", closes=True), None, 3),
-    "closed after a header": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", closes=True), None, 3),
-    "closed in the body": Case(cut, ConnectionFailed, 3),
-    "reset in the body": Case(reset_in_body, ConnectionFailed, 3),
-    "closed in a body of no length": Case(
+    "reset-after-the-head": Case(reset_after_head, ConnectionFailed, 3),
+    "reset-before-executing": Case(reset_before_executing, ConnectionFailed, 3),
+    "reset-after-executing": Case(reset_after_executing, ConnectionFailed, 3),
+    "closed-before-executing": Case(closed_before_executing, ConnectionFailed, 3),
+    "closed-without-a-response": Case(closed, ConnectionFailed, 3),
+    "closed-in-the-status-line": Case(raw(b"HTTP/1.", closes=True), None, 3),
+    "closed-in-the-headers": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: te", closes=True), None, 3),
+    "closed-after-a-header": Case(raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", closes=True), None, 3),
+    "closed-in-the-body": Case(cut, ConnectionFailed, 3),
+    "reset-in-the-body": Case(reset_in_body, ConnectionFailed, 3),
+    "closed-in-a-body-without-a-length": Case(
         raw(message(b'{"result":{"da', headers={"Content-Length": ""}), closes=True), InvalidResponse, 1
     ),
-    "closed between chunks": Case(chunked_and_cut, ConnectionFailed, 3),
-    "closed in a chunk": Case(raw(in_chunks(RIGHT, 50, b"")[:-20], closes=True), ConnectionFailed, 3),
-    "a length too long, and closed": Case(raw(message(RIGHT, length=5000), closes=True), ConnectionFailed, 3),
+    "closed-between-chunks": Case(chunked_and_cut, ConnectionFailed, 3),
+    "closed-in-a-chunk": Case(raw(in_chunks(RIGHT, 50, b"")[:-20], closes=True), ConnectionFailed, 3),
+    "length-too-long-and-closed": Case(raw(message(RIGHT, length=5000), closes=True), ConnectionFailed, 3),
 }
 
 GARBLED = {
-    "a length too short": Case(answered(RIGHT, length=20), InvalidResponse, 1),
-    "a garbled status line": Case(raw(b"220 mail.example.com ESMTP\r\n\r\n"), InvalidResponse, None),
-    "a status that is no number": Case(raw(b"HTTP/1.1 abc OK\r\n\r\n"), InvalidResponse, None),
-    "another version": Case(raw(b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n"), InvalidResponse, None),
+    "length-too-short": Case(answered(RIGHT, length=20), InvalidResponse, 1),
+    "garbled-status-line": Case(raw(b"220 mail.example.com ESMTP\r\n\r\n"), InvalidResponse, None),
+    "status-is-not-a-number": Case(raw(b"HTTP/1.1 abc OK\r\n\r\n"), InvalidResponse, None),
+    "unknown-HTTP-version": Case(raw(b"HTTP/3.7 200 OK\r\nContent-Length: 0\r\n\r\n"), InvalidResponse, None),
     "binary": Case(raw(bytes(range(256)) * 8 + b"\r\n\r\n"), InvalidResponse, None),
-    "a header of 70 kB": Case(answered(headers={"X-Long": "x" * 70_000}), InvalidResponse, None),
-    "150 headers": Case(answered(headers={f"X-{number}": "x" for number in range(150)}), InvalidResponse, None),
-    "two lengths": Case(
+    "header-of-70-kB": Case(answered(headers={"X-Long": "x" * 70_000}), InvalidResponse, None),
+    "150-headers": Case(answered(headers={f"X-{number}": "x" for number in range(150)}), InvalidResponse, None),
+    "two-lengths": Case(
         raw(message(RIGHT, headers={"X": "y\r\nContent-Length: 3"}), closes=True), InvalidResponse, None
     ),
-    "chunks of no size": Case(raw(in_chunks(RIGHT).replace(b"\r\n32\r\n", b"\r\nzz\r\n")), InvalidResponse, None),
-    "bad gzip": Case(answered(b"not gzip at all", headers={"Content-Encoding": "gzip"}), InvalidResponse, None),
-    "bad gzip of no length": Case(
+    "chunks-without-a-size": Case(raw(in_chunks(RIGHT).replace(b"\r\n32\r\n", b"\r\nzz\r\n")), InvalidResponse, None),
+    "bad-gzip": Case(answered(b"not gzip at all", headers={"Content-Encoding": "gzip"}), InvalidResponse, None),
+    "bad-gzip-without-a-length": Case(
         raw(message(b"not gzip", headers={"Content-Encoding": "gzip", "Content-Length": ""}), closes=True),
         InvalidResponse,
         None,
     ),
-    "broken gzip": Case(
+    "broken-gzip": Case(
         answered(_gzipped(RIGHT * 99)[:100] + b"\0" * 50, headers={"Content-Encoding": "gzip"}), InvalidResponse, None
     ),
-    "gzip that ends early": Case(
+    "gzip-that-ends-early": Case(
         answered(_gzipped(RIGHT)[:-30], headers={"Content-Encoding": "gzip"}), InvalidResponse, None
     ),
-    "invalid UTF-8": Case(_body(b'{"result":{"data":{"isEnabled":true,"featureCode":"\xff"}}}'), InvalidResponse, 1),
+    "invalid-UTF-8": Case(_body(b'{"result":{"data":{"isEnabled":true,"featureCode":"\xff"}}}'), InvalidResponse, 1),
     "NaN": Case(_data('{"isEnabled":true,"currentUsage":NaN}'), InvalidResponse, 1),
     "infinity": Case(_data('{"isEnabled":true,"currentUsage":-Infinity}'), InvalidResponse, 1),
-    "a number too large": Case(_data('{"isEnabled":true,"currentUsage":1e999}'), InvalidResponse, 1),
-    "an int of 5,000 digits": Case(_data(f'{{"isEnabled":true,"currentUsage":{"7" * 5000}}}'), InvalidResponse, 1),
-    "100,000 lists": Case(_data("[" * 100_000 + "]" * 100_000), InvalidResponse, 1),
-    "100,000 objects": Case(_data('{"a":' * 100_000 + "1" + "}" * 100_000), InvalidResponse, 1),
-    "100,000 lists that do not end": Case(_body("[" * 100_000), InvalidResponse, 1),
-    "a page": Case(_html("200 OK"), InvalidResponse, 1),
-    "status 204": Case(raw(b"HTTP/1.1 204 No Content\r\n\r\n"), InvalidResponse, 1),
-    "status 200 and nothing": Case(answered(b""), InvalidResponse, 1),
+    "number-too-large": Case(_data('{"isEnabled":true,"currentUsage":1e999}'), InvalidResponse, 1),
+    "int-of-5000-digits": Case(_data(f'{{"isEnabled":true,"currentUsage":{"7" * 5000}}}'), InvalidResponse, 1),
+    "100000-lists": Case(_data("[" * 100_000 + "]" * 100_000), InvalidResponse, 1),
+    "100000-objects": Case(_data('{"a":' * 100_000 + "1" + "}" * 100_000), InvalidResponse, 1),
+    "100000-lists-that-do-not-end": Case(_body("[" * 100_000), InvalidResponse, 1),
+    "page": Case(_html("200 OK"), InvalidResponse, 1),
+    "status-204": Case(raw(b"HTTP/1.1 204 No Content\r\n\r\n"), InvalidResponse, 1),
+    "status-200-and-nothing": Case(answered(b""), InvalidResponse, 1),
     "null": Case(_body("null"), InvalidResponse, 1),
     "text": Case(_body('"yes"'), InvalidResponse, 1),
-    "a list": Case(_body("[1]"), InvalidResponse, 1),
-    "a list of the right answer": Case(_body(b"[" + RIGHT + b"]"), InvalidResponse, 1),
-    "JSON of somebody else": Case(_body('{"success":true,"data":{"isEnabled":true}}'), InvalidResponse, 1),
-    "JSON and more": Case(_body(RIGHT + b"{}"), InvalidResponse, 1),
-    "broken JSON": Case(_body(RIGHT[:-3]), InvalidResponse, 1),
-    "a wrong type": Case(_data('{"isEnabled":"yes"}'), InvalidResponse, 1),
-    "null for an object": Case(_data("null"), InvalidResponse, 1),
-    "a field that must be there": Case(_data("{}"), InvalidResponse, 1),
-    "a page and status 404": Case(_html("404 Not Found"), InvalidResponse, 1),
-    "a page and status 500": Case(_html("500 Internal Server Error"), InvalidResponse, 1),
-    "a page and status 429": Case(_html("429 Too Many Requests"), InvalidResponse, 3),
-    "a page and status 502": Case(_html("502 Bad Gateway"), InvalidResponse, 3),
-    "a page and status 503": Case(_html("503 Service Unavailable"), InvalidResponse, 3),
-    "a page and status 504": Case(_html("504 Gateway Timeout"), InvalidResponse, 3),
-    "nothing and status 502": Case(answered(b"", "502 Bad Gateway"), InvalidResponse, 3),
-    "nothing and status 304": Case(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), InvalidResponse, 1),
-    "a redirect that leads nowhere": Case(answered(b"", "302 Found"), InvalidResponse, 1),
+    "list": Case(_body("[1]"), InvalidResponse, 1),
+    "list-of-the-right-response": Case(_body(b"[" + RIGHT + b"]"), InvalidResponse, 1),
+    "foreign-JSON": Case(_body('{"success":true,"data":{"isEnabled":true}}'), InvalidResponse, 1),
+    "JSON-and-more": Case(_body(RIGHT + b"{}"), InvalidResponse, 1),
+    "broken-JSON": Case(_body(RIGHT[:-3]), InvalidResponse, 1),
+    "wrong-type": Case(_data('{"isEnabled":"yes"}'), InvalidResponse, 1),
+    "null-for-an-object": Case(_data("null"), InvalidResponse, 1),
+    "missing-field": Case(_data("{}"), InvalidResponse, 1),
+    "page-and-status-404": Case(_html("404 Not Found"), InvalidResponse, 1),
+    "page-and-status-500": Case(_html("500 Internal Server Error"), InvalidResponse, 1),
+    "page-and-status-429": Case(_html("429 Too Many Requests"), InvalidResponse, 3),
+    "page-and-status-502": Case(_html("502 Bad Gateway"), InvalidResponse, 3),
+    "page-and-status-503": Case(_html("503 Service Unavailable"), InvalidResponse, 3),
+    "page-and-status-504": Case(_html("504 Gateway Timeout"), InvalidResponse, 3),
+    "nothing-and-status-502": Case(answered(b"", "502 Bad Gateway"), InvalidResponse, 3),
+    "nothing-and-status-304": Case(raw(b"HTTP/1.1 304 Not Modified\r\n\r\n"), InvalidResponse, 1),
+    "redirect-without-a-location": Case(answered(b"", "302 Found"), InvalidResponse, 1),
 }
 
 STALLED = {
-    "before the body is read": stalled_before_reading,
-    "before the answer": stalled,
-    "after the head": stalled_after_head,
-    "in the body": stalled_in_body,
-    "with a length too long": answered(RIGHT, length=5000),
+    "before-the-body-is-read": stalled_before_reading,
+    "before-the-response": stalled,
+    "after-the-head": stalled_after_head,
+    "in-the-body": stalled_in_body,
+    "with-a-length-too-long": answered(RIGHT, length=5000),
     "dripping": dripped("status"),
 }
 
 
 @pytest.mark.parametrize("case", [*LOST.values(), *GARBLED.values()], ids=[*LOST, *GARBLED])
-def test_what_goes_wrong_ends_in_its_error(server: FaultServer, case: Case) -> None:
+def test_failure_raises_its_error(server: FaultServer, case: Case) -> None:
     """A lost connection is `ConnectionFailed`, an invalid response `InvalidResponse`; the outcome is unknown.
 
     It is tried as often as may help, and the call after it gets its own answer.
@@ -309,7 +309,7 @@ def test_what_goes_wrong_ends_in_its_error(server: FaultServer, case: Case) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("behaviour", STALLED.values(), ids=list(STALLED))
-def test_what_stalls_ends_in_time(server: FaultServer, behaviour: Behaviour) -> None:
+def test_stalled_response_times_out(server: FaultServer, behaviour: Behaviour) -> None:
     """A call that is not answered in time is `TimedOut`, its outcome unknown, and its connection is not used again."""
     server.will(fine, behaviour)
     with client_of(server) as client:
@@ -330,7 +330,7 @@ def test_what_stalls_ends_in_time(server: FaultServer, behaviour: Behaviour) -> 
 @pytest.mark.parametrize(
     "name", ["closed without an answer", "closed in the body", "broken JSON", "a page and status 502", "two lengths"]
 )
-def test_a_batch_fails_whole(plain: FaultServer, name: str, batch: int) -> None:
+def test_batch_fails_as_a_whole(plain: FaultServer, name: str, batch: int) -> None:
     """If no answer is received, each call of a batch has its own error in its place."""
     case = {**LOST, **GARBLED}[name]
     asked = [request_of("features.check", feature_code=f"f{number}") for number in range(batch)]
@@ -349,11 +349,11 @@ def test_a_batch_fails_whole(plain: FaultServer, name: str, batch: int) -> None:
 @pytest.mark.parametrize(
     "extra",
     [message(RIGHT), b"\r\n", b"{}", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", message(RIGHT) * 50],
-    ids=["an answer", "a line", "a bit", "a complaint", "many answers"],
+    ids=["response", "line", "bit", "refusal", "many-responses"],
 )
-@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("late", [False, True], ids=["at-once", "late"])
 @pytest.mark.parametrize("shape", ["length", "chunks"])
-def test_bytes_after_an_answer_are_nobodys(server: FaultServer, extra: bytes, shape: str, *, late: bool) -> None:
+def test_bytes_after_a_response_are_dropped(server: FaultServer, extra: bytes, shape: str, *, late: bool) -> None:
     """Bytes after a response are not read as the next response: the connection is closed."""
 
     def behave(visit: Visit) -> None:
@@ -381,7 +381,7 @@ def _is_readable(client: ChatarminOS) -> bool:
     return not kept or not kept[0].is_connected
 
 
-def test_an_interim_answer_is_no_answer(server: FaultServer) -> None:
+def test_interim_response_is_skipped(server: FaultServer) -> None:
     """Status 100 or 103 in front of an answer is passed over."""
     server.will(
         lambda visit: visit.line.send(b"HTTP/1.1 100 Continue\r\n\r\n" + message(visit.body())),
@@ -395,7 +395,7 @@ def test_an_interim_answer_is_no_answer(server: FaultServer) -> None:
     assert following == ["next 0", "next 1", "next 2"]
 
 
-def test_an_answer_that_follows_an_interim_one_later_is_not_left_to_the_next_call(server: FaultServer) -> None:
+def test_response_after_a_late_interim_one_is_not_left_to_the_next_call(server: FaultServer) -> None:
     """Interim answers of any number are passed over, however late the answer itself comes."""
 
     def with_hints(visit: Visit) -> None:
@@ -411,7 +411,7 @@ def test_an_answer_that_follows_an_interim_one_later_is_not_left_to_the_next_cal
     assert server.connections == 1
 
 
-def test_a_connection_that_switches_to_another_protocol_is_not_kept(server: FaultServer) -> None:
+def test_connection_that_switches_to_another_protocol_is_not_kept(server: FaultServer) -> None:
     """The bytes after status 101 are not HTTP, and no response."""
     server.will(lambda visit: visit.line.send(b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n"))
     with client_of(server, max_retries=0) as client:
@@ -424,7 +424,7 @@ def test_a_connection_that_switches_to_another_protocol_is_not_kept(server: Faul
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("behaviour", [chunked, answered(), dripped("body", 0.0)], ids=["chunks", "length", "drips"])
-def test_right_answers_come_over_one_connection(server: FaultServer, behaviour: Behaviour, batch: int) -> None:
+def test_valid_responses_share_one_connection(server: FaultServer, behaviour: Behaviour, batch: int) -> None:
     """However an answer is cut into pieces, it is right, and its connection is used again."""
     server.behaviour = behaviour
     asked = [request_of("features.check", feature_code=f"f{number}") for number in range(batch)]
@@ -474,7 +474,7 @@ def test_refusal_has_the_class_of_its_code(
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "\x1b[2J\r\n\0\x07", "\u202etxt.exe\u2028", f"no such key: {KEY}"])
-def test_a_refusal_reads_well_whatever_the_service_says(plain: FaultServer, text: str) -> None:
+def test_message_of_a_refusal_is_readable(plain: FaultServer, text: str) -> None:
     """A message of the service is shown short, without control characters and without the key."""
     plain.behaviour = answered(envelope("NOT_FOUND", 404, -32004, text), "404 Not Found")
     with client_of(plain) as client:
@@ -506,7 +506,7 @@ def test_echoed_key_is_redacted(plain: FaultServer, key: str) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("path", ["features.check", "companies.update", "links.reset"])
-def test_a_redirect_is_not_followed(server: FaultServer, path: str, status: int) -> None:
+def test_redirect_is_not_followed(server: FaultServer, path: str, status: int) -> None:
     """A redirect is an invalid answer: where it leads to nobody comes, and nothing is tried again."""
     with FaultServer() as elsewhere:
         location = f"{elsewhere.url}/{path}"
@@ -544,10 +544,8 @@ def _bomb(size: int, layers: int = 1) -> bytes:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)], ids=["one layer", "compressed twice"]
-)
-def test_a_bomb_does_not_explode(plain: FaultServer, encoding: str, layers: int) -> None:
+@pytest.mark.parametrize(("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)], ids=["one-layer", "two-layers"])
+def test_decompression_bomb_is_bounded(plain: FaultServer, encoding: str, layers: int) -> None:
     """A response that decompresses to more than the maximum is an error at that point, and is never retried."""
     plain.behaviour = answered(_bomb(128, layers), headers={"Content-Encoding": encoding})
     with client_of(plain) as client:
@@ -561,7 +559,7 @@ def test_a_bomb_does_not_explode(plain: FaultServer, encoding: str, layers: int)
     assert peak < 150
 
 
-def test_an_endless_answer_ends(plain: FaultServer) -> None:
+def test_endless_response_is_bounded(plain: FaultServer) -> None:
     """An answer without an end is given up where it is larger than an answer may be."""
     plain.behaviour = endless
     with client_of(plain) as client:
@@ -575,7 +573,7 @@ def test_an_endless_answer_ends(plain: FaultServer) -> None:
     assert peak < 150
 
 
-def test_a_length_beyond_all_bounds_is_not_waited_for(plain: FaultServer) -> None:
+def test_too_large_content_length_fails_at_once(plain: FaultServer) -> None:
     """An answer that says that it will be too large is given up before it has come."""
     plain.behaviour = answered(RIGHT, length=10**12)
     with client_of(plain) as client:
@@ -591,7 +589,7 @@ def test_a_length_beyond_all_bounds_is_not_waited_for(plain: FaultServer) -> Non
 
 
 @pytest.mark.parametrize("path", ["features.check", "companies.create", "links.reset"])
-def test_a_port_where_nobody_listens_is_not_sent(path: str) -> None:
+def test_closed_port_is_not_sent(path: str) -> None:
     """A refused connection is `ConnectionFailed` and not sent, and any call is tried again."""
     with client_of(f"http://127.0.0.1:{dead_port()}{BASE}") as client, pytest.raises(ConnectionFailed) as raised:
         client.send(request_of(path))
@@ -600,7 +598,7 @@ def test_a_port_where_nobody_listens_is_not_sent(path: str) -> None:
     assert raised.value.request == request_of(path)
 
 
-def test_a_name_without_an_address_is_not_sent() -> None:
+def test_name_without_an_address_is_not_sent() -> None:
     """A host that does not exist is `ConnectionFailed` and not sent; the error names it."""
     with (
         client_of("https://service.invalid/api") as client,
@@ -612,7 +610,7 @@ def test_a_name_without_an_address_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
-def test_a_connection_that_is_not_accepted_is_not_sent(path: str) -> None:
+def test_connection_that_is_not_accepted_is_not_sent(path: str) -> None:
     """Where a connection does not come about in time the call is `TimedOut` and not sent."""
     with Backlog() as full, client_of(f"http://127.0.0.1:{full.port}{BASE}", timeout=0.2) as client:
         if not full.is_full:
@@ -644,7 +642,7 @@ def _untrusted(server: FaultServer, path: str = "features.check", **settings: An
 
 
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
-def test_an_unknown_authority_is_not_trusted(tmp_path: Path, trusted: Authority, path: str) -> None:
+def test_unknown_authority_is_not_trusted(tmp_path: Path, trusted: Authority, path: str) -> None:
     """A certificate of an authority that is not known fails at once, and the error says so."""
     with FaultServer(tls=_context(_new_authority(tmp_path))) as server:
         assert "issuer" in str(_untrusted(server, path))
@@ -653,14 +651,14 @@ def test_an_unknown_authority_is_not_trusted(tmp_path: Path, trusted: Authority,
 
 
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
-def test_a_certificate_of_another_host_is_not_trusted(trusted: Authority, path: str) -> None:
+def test_certificate_of_another_host_is_not_trusted(trusted: Authority, path: str) -> None:
     """A certificate for another host fails at once, and the error says so."""
     with FaultServer(tls=_context(trusted, "elsewhere.example.com")) as server:
         assert "not valid for '127.0.0.1'" in str(_untrusted(server, path))
 
 
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
-def test_an_expired_certificate_is_not_trusted(trusted: Authority, path: str) -> None:
+def test_expired_certificate_is_not_trusted(trusted: Authority, path: str) -> None:
     """A certificate whose time is over fails at once, and the error says so."""
     ended = datetime.now(UTC) - timedelta(days=1)
     context = _context(trusted, not_before=ended - timedelta(days=30), not_after=ended)
@@ -668,7 +666,7 @@ def test_an_expired_certificate_is_not_trusted(trusted: Authority, path: str) ->
         assert "expired" in str(_untrusted(server, path))
 
 
-def test_a_session_that_trusts_others_does_not_trust_this(tmp_path: Path, authority: Authority) -> None:
+def test_session_with_other_authorities_refuses_the_certificate(tmp_path: Path, authority: Authority) -> None:
     """A session of the user's own is not trusted more than it says."""
     with FaultServer(tls=_context(_new_authority(tmp_path))) as server, requests.Session() as session:
         session.verify = authority.bundle
@@ -678,7 +676,7 @@ def test_a_session_that_trusts_others_does_not_trust_this(tmp_path: Path, author
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
 @pytest.mark.parametrize("accepting", [reset_at_accept, close_at_accept, reset_after(50)])
-def test_a_handshake_that_is_lost_is_not_sent(trusted: Authority, accepting: Accepting, path: str) -> None:
+def test_handshake_that_is_lost_is_not_sent(trusted: Authority, accepting: Accepting, path: str) -> None:
     """A connection that is lost in the TLS handshake is no matter of certificates; any call is tried again."""
     with FaultServer(tls=_context(trusted)) as server, client_of(server) as client:
         server.accepting = accepting
@@ -707,7 +705,7 @@ def _speak_http(line: Line) -> None:
     line.close()
 
 
-def test_a_port_without_tls_is_not_sent(trusted: Authority) -> None:
+def test_port_without_tls_is_not_sent(trusted: Authority) -> None:
     """Where a service does not speak TLS nothing is sent, and the error does not speak of certificates."""
     with FaultServer(tls=_context(trusted)) as server, client_of(server) as client:
         server.accepting = _speak_http
@@ -719,7 +717,7 @@ def test_a_port_without_tls_is_not_sent(trusted: Authority) -> None:
 
 
 @pytest.mark.parametrize("path", ["features.check", "links.reset"])
-def test_a_handshake_that_stalls_is_not_sent(trusted: Authority, path: str) -> None:
+def test_handshake_that_stalls_is_not_sent(trusted: Authority, path: str) -> None:
     """A handshake that does not end in time is `TimedOut` and not sent."""
     with FaultServer(tls=_context(trusted)) as server, client_of(server, timeout=0.2) as client:
         server.accepting = stall_at_accept
@@ -730,7 +728,7 @@ def test_a_handshake_that_stalls_is_not_sent(trusted: Authority, path: str) -> N
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_an_authority_of_the_environment_is_trusted(
+def test_authority_of_the_environment_is_trusted(
     monkeypatch: pytest.MonkeyPatch, authority: Authority, name: str
 ) -> None:
     """A private authority may be named in the environment, which is read when a client is made."""
@@ -742,7 +740,7 @@ def test_an_authority_of_the_environment_is_trusted(
     assert server.connections == 1
 
 
-def test_an_authority_of_a_session_is_trusted(authority: Authority) -> None:
+def test_authority_of_a_session_is_trusted(authority: Authority) -> None:
     """A private authority may be on a session's `verify`."""
     with FaultServer(tls=_context(authority)) as server, requests.Session() as session:
         session.verify = authority.bundle
@@ -750,7 +748,7 @@ def test_an_authority_of_a_session_is_trusted(authority: Authority) -> None:
             assert [_checked(client, f"f{number}") for number in range(3)] == ["f0", "f1", "f2"]
 
 
-def test_an_authority_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
+def test_missing_authority_is_named(monkeypatch: pytest.MonkeyPatch, authority: Authority) -> None:
     """Where the file with the authorities is missing, that is said before anything is sent."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", authority.bundle + ".missing")
     with (
@@ -776,7 +774,7 @@ def tunnelled(trusted: Authority) -> Iterator[FaultServer]:
         yield one
 
 
-def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer) -> None:
+def test_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer) -> None:
     """Calls over https go through the proxy of the environment, as it was when the client was made."""
     with Proxy(tunnelled.port) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -788,7 +786,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch, tun
 
 
 @pytest.mark.parametrize("no_proxy", [HOST, ".test", "*", f"other.example,{HOST}:8443"])
-def test_a_host_without_a_proxy_is_reached_directly(
+def test_host_without_a_proxy_is_reached_directly(
     monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer, no_proxy: str
 ) -> None:
     """A host that NO_PROXY names is reached without."""
@@ -824,9 +822,9 @@ def test_loopback_is_not_proxied(monkeypatch: pytest.MonkeyPatch, plain: FaultSe
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"",
     ],
-    ids=["wants a password", "502", "is none", "closes"],
+    ids=["wants-a-password", "bad-gateway", "no-proxy", "closes"],
 )
-def test_a_proxy_that_makes_no_tunnel_is_not_sent(
+def test_refused_tunnel_is_not_sent(
     monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer, answer: bytes, path: str
 ) -> None:
     """Where a proxy makes no tunnel the call is `ConnectionFailed` and not sent, and any call is tried again."""
@@ -840,7 +838,7 @@ def test_a_proxy_that_makes_no_tunnel_is_not_sent(
     assert tunnelled.connections == 0
 
 
-def test_a_proxy_that_is_not_there_is_not_sent(monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer) -> None:
+def test_missing_proxy_is_not_sent(monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer) -> None:
     """Where nobody listens at the proxy's port the call is `ConnectionFailed` and not sent."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:hidden@127.0.0.1:{dead_port()}")
     with client_of(tunnelled) as client, pytest.raises(ConnectionFailed) as raised:
@@ -850,7 +848,7 @@ def test_a_proxy_that_is_not_there_is_not_sent(monkeypatch: pytest.MonkeyPatch, 
     assert "hidden" not in str(raised.value)
 
 
-def test_a_proxy_that_says_nothing_is_not_sent(monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer) -> None:
+def test_silent_proxy_is_not_sent(monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer) -> None:
     """Where a proxy does not answer in time the call is `TimedOut` and not sent."""
     with Proxy(tunnelled.port, answer=None) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -860,7 +858,7 @@ def test_a_proxy_that_says_nothing_is_not_sent(monkeypatch: pytest.MonkeyPatch, 
     assert (raised.value.outcome, raised.value.attempts) == ("not_sent", 1)
 
 
-def test_what_is_lost_inside_a_tunnel_may_have_been_sent(
+def test_connection_lost_in_a_tunnel_has_an_unknown_outcome(
     monkeypatch: pytest.MonkeyPatch, tunnelled: FaultServer
 ) -> None:
     """Behind a proxy too a handshake that is lost is not sent, and a request that is lost is unknown."""

@@ -38,7 +38,7 @@ def _client(url: str, session: requests.Session, max_retries: int = 2) -> Chatar
 
 
 @pytest.mark.parametrize("behaviour", [closed, cut])
-def test_a_lost_connection_is_repeated_where_that_is_harmless(server: FaultServer, behaviour: Behaviour) -> None:
+def test_lost_connection_is_retried_for_safe_calls(server: FaultServer, behaviour: Behaviour) -> None:
     """A connection that the service closes is a lost one, as on connections of this package."""
     server.will(behaviour)
 
@@ -49,7 +49,7 @@ def test_a_lost_connection_is_repeated_where_that_is_harmless(server: FaultServe
 
 
 @pytest.mark.parametrize("behaviour", [closed, cut])
-def test_a_lost_connection_is_the_end_of_what_must_not_run_twice(server: FaultServer, behaviour: Behaviour) -> None:
+def test_lost_connection_fails_calls_that_must_not_run_twice(server: FaultServer, behaviour: Behaviour) -> None:
     """Whether it ran is not known, and it is not sent again."""
     server.will(behaviour)
 
@@ -80,7 +80,7 @@ class _Failover(HTTPAdapter):
             return super().send(again, *args, **settings)
 
 
-def test_an_adapter_that_sends_elsewhere_leaves_the_outcome_open(server: FaultServer) -> None:
+def test_foreign_adapter_leaves_the_outcome_unknown(server: FaultServer) -> None:
     """That the first address could not be reached says nothing of the second."""
     nowhere = f"127.0.0.1:{dead_port()}"
     server.will(closed)
@@ -94,7 +94,7 @@ def test_an_adapter_that_sends_elsewhere_leaves_the_outcome_open(server: FaultSe
     assert (failed.value.outcome, server.executed[MUTATION]) == ("unknown", 1)
 
 
-def test_an_adapter_with_retries_of_its_own_leaves_the_outcome_open() -> None:
+def test_adapter_with_retries_leaves_the_outcome_unknown() -> None:
     """A refused connection may be that of a repetition."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -120,7 +120,7 @@ def test_an_adapter_with_retries_of_its_own_leaves_the_outcome_open() -> None:
     assert (failed.value.outcome, failed.value.attempts) == ("unknown", 1)
 
 
-def test_a_hook_may_read_the_answer(server: FaultServer) -> None:
+def test_hook_may_read_the_response(server: FaultServer) -> None:
     """A hook that writes answers down takes nothing away."""
     seen: list[str] = []
 
@@ -142,7 +142,7 @@ def test_body_that_a_hook_has_read_is_bounded_too(server: FaultServer) -> None:
             client.send(request_of("tiers.list"))
 
 
-def test_a_hook_that_raises_for_the_status_is_passed_over(server: FaultServer) -> None:
+def test_hook_that_raises_for_the_status_is_ignored(server: FaultServer) -> None:
     """The body decides whether a response is valid, not the status."""
     server.will(answered(envelope("NOT_FOUND", 404, -32004), "404 Not Found"))
 
@@ -154,7 +154,7 @@ def test_a_hook_that_raises_for_the_status_is_passed_over(server: FaultServer) -
     assert len(server.requests) == 1
 
 
-def test_a_hook_that_fails_by_itself_leaves_the_outcome_open(server: FaultServer) -> None:
+def test_failing_hook_leaves_the_outcome_unknown(server: FaultServer) -> None:
     """An error of HTTP without an answer is none of the service's."""
 
     def fail(_: requests.Response, **__: Any) -> None:
@@ -171,7 +171,7 @@ def test_a_hook_that_fails_by_itself_leaves_the_outcome_open(server: FaultServer
 @pytest.mark.parametrize(
     "proxy", ["http://a..b:3128", f"http://{'x' * 64}.test", "http://:3128", "proxy:port", "http://[::1:1", "ftp://x"]
 )
-def test_a_session_with_an_invalid_proxy_sends_nothing(proxy: str) -> None:
+def test_session_with_an_invalid_proxy_sends_nothing(proxy: str) -> None:
     """Whatever is wrong with the proxy of a session, no call has been sent, and the error is of the tree."""
     with requests.Session() as session, _client("https://os.example.com/api/v1", session, max_retries=0) as client:
         session.proxies = {"https": proxy}
@@ -182,7 +182,7 @@ def test_a_session_with_an_invalid_proxy_sends_nothing(proxy: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["ALL_PROXY", "HTTPS_PROXY"])
-def test_a_socks_proxy_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_socks_proxy_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """No deadline would hold through it; a session of one's own may use it."""
     monkeypatch.setenv(name, "socks5h://127.0.0.1:9")
 

@@ -40,7 +40,7 @@ frozen = pytest.mark.parametrize("freeze", FREEZERS.values(), ids=list(FREEZERS)
 @pytest.mark.slow
 @frozen
 @pytest.mark.parametrize("behaviour", [stalled, stalled_in_body, dripped("body")], ids=["stall", "in-body", "drip"])
-def test_the_deadline_passes_while_time_stands_still(freeze: Callable[[], Any], behaviour: Any) -> None:
+def test_deadline_passes_in_frozen_time(freeze: Callable[[], Any], behaviour: Any) -> None:
     """A service that stalls or drips is TimedOut after the timeout, and not a bare TimeoutError or an endless call."""
     with FaultServer() as server, client_of(server, timeout=0.3, max_retries=0) as client:
         server.behaviour = behaviour
@@ -51,7 +51,7 @@ def test_the_deadline_passes_while_time_stands_still(freeze: Callable[[], Any], 
 
 
 @frozen
-def test_the_deadline_spans_repeats_while_time_stands_still(freeze: Callable[[], Any]) -> None:
+def test_deadline_spans_retries_in_frozen_time(freeze: Callable[[], Any]) -> None:
     """Waits and repeats end when the timeout is over, however many repeats are left."""
     with FaultServer() as server, client_of(server, timeout=0.5, max_retries=1000, backoff=None) as client:
         server.behaviour = refused("SERVICE_UNAVAILABLE", 503)
@@ -62,7 +62,7 @@ def test_the_deadline_spans_repeats_while_time_stands_still(freeze: Callable[[],
 
 
 @frozen
-def test_a_wait_that_is_asked_for_is_waited(freeze: Callable[[], Any]) -> None:
+def test_retry_after_is_waited_in_frozen_time(freeze: Callable[[], Any]) -> None:
     """A Retry-After takes as long on the real clock as it says, and the repeat is answered."""
     with FaultServer() as server, client_of(server) as client:
         server.will(refused("TOO_MANY_REQUESTS", 429, wait="0.2"))
@@ -74,7 +74,7 @@ def test_a_wait_that_is_asked_for_is_waited(freeze: Callable[[], Any]) -> None:
 
 
 @frozen
-def test_a_date_to_come_again_is_one_of_the_real_clock(freeze: Callable[[], Any]) -> None:
+def test_retry_after_date_uses_the_real_clock(freeze: Callable[[], Any]) -> None:
     """A service that says at which instant to come again means the real one."""
     moment = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     with FaultServer() as server, client_of(server) as client:
@@ -86,7 +86,7 @@ def test_a_date_to_come_again_is_one_of_the_real_clock(freeze: Callable[[], Any]
 
 
 @frozen
-def test_an_idle_connection_ages_while_time_stands_still(freeze: Callable[[], Any]) -> None:
+def test_idle_connection_ages_in_frozen_time(freeze: Callable[[], Any]) -> None:
     """A connection that was idle for too long is not used again, though no time has passed for the test."""
     with FaultServer() as server, client_of(server) as client, freeze():
         client.tiers.list()
@@ -98,7 +98,7 @@ def test_an_idle_connection_ages_while_time_stands_still(freeze: Callable[[], An
 
 
 @frozen
-def test_a_recording_has_the_real_date(freeze: Callable[[], Any], tmp_path: Path) -> None:
+def test_recording_has_the_real_date(freeze: Callable[[], Any], tmp_path: Path) -> None:
     """Its date says when the service was asked, and not which time the test pretends."""
     path = tmp_path / "recording.jsonl"
     with freeze(), ChatarminOS(transport=RecordingTransport(FakeTransport(demo_catalogue()), path)) as client:
@@ -109,7 +109,7 @@ def test_a_recording_has_the_real_date(freeze: Callable[[], Any], tmp_path: Path
 
 
 @frozen
-def test_the_real_clock_runs_while_time_stands_still(freeze: Callable[[], Any]) -> None:
+def test_real_clock_runs_in_frozen_time(freeze: Callable[[], Any]) -> None:
     """All the functions of the clock agree with those of `time` outside."""
     with freeze():
         instants = _clock.monotonic(), _clock.perf_counter(), _clock.wall(), _clock.now().timestamp()
@@ -118,7 +118,7 @@ def test_the_real_clock_runs_while_time_stands_still(freeze: Callable[[], Any]) 
 
 
 @frozen
-def test_the_fake_sees_the_time_of_the_test(freeze: Callable[[], Any]) -> None:
+def test_fake_uses_the_frozen_time(freeze: Callable[[], Any]) -> None:
     """An access that expires in the frozen future is valid, and has expired once time has moved on."""
     client = ChatarminOS.in_memory()
     company = client.companies.create(name="Acme", external_org_id="org_1").id
@@ -149,14 +149,14 @@ with freezegun.freeze_time("2001-02-03"):
 
 
 @pytest.mark.slow
-def test_a_client_that_is_imported_while_time_stands_still_keeps_its_deadline() -> None:
+def test_client_imported_in_frozen_time_keeps_its_deadline() -> None:
     """A module that is imported inside a frozen test finds frozen functions in `time`, and still has the real clock."""
     done = subprocess.run([sys.executable, "-c", FROZEN_IMPORT], capture_output=True, text=True, check=True)  # noqa: S603
 
     assert done.stdout == "unknown\n"
 
 
-def test_the_package_asks_one_clock() -> None:
+def test_package_uses_one_clock() -> None:
     """No module but that of the clock uses a function that freezegun replaces, and only the fake is to see its time."""
     uses = re.compile(r"\btime\.(?:time|monotonic|perf_counter)|from time import|datetime\.(?:now|utcnow|today)\(")
     package = Path(chatarmin_os.__file__).parent
@@ -167,7 +167,7 @@ def test_the_package_asks_one_clock() -> None:
     assert found == {"_clock.py", "drift/check.py", "fake/service.py"}
 
 
-def test_waits_leave_the_generator_of_the_caller_alone() -> None:
+def test_waits_do_not_advance_the_callers_random_generator() -> None:
     """A caller who has seeded `random` draws the same numbers, whether calls were repeated or not."""
     waits: list[float] = []
     random.seed(11)

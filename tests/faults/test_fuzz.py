@@ -193,7 +193,7 @@ def _look_at(request: Request[Any], result: Any) -> str:
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("how", ["alone", "in a batch", "with superjson", "to be found out"])
-def test_only_models_and_errors_come_out(how: str, part: int) -> None:
+def test_fuzzed_responses_become_models_or_errors(how: str, part: int) -> None:
     """However a response is damaged, the result is a correct model or an error of the package."""
     transformer = {"with superjson": "superjson", "to be found out": "auto"}.get(how, "json")
     fuzz = _Fuzz(part, wraps=how == "with superjson")

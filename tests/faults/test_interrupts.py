@@ -76,7 +76,7 @@ def _echo(client: ChatarminOS, code: str) -> None:
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
 @pytest.mark.parametrize("others", [0, 2], ids=["alone", "with-other-threads"])
-def test_a_signal_at_any_moment_mixes_nothing_up(server: FaultServer, others: int) -> None:
+def test_signal_at_any_moment_mixes_no_responses(server: FaultServer, others: int) -> None:
     """A call raises the exception of a signal handler unchanged, and every later call gets its own answer."""
     chance = random.Random(others)  # noqa: S311 - nothing secret
     over = threading.Event()
@@ -178,7 +178,7 @@ def _kept(client: ChatarminOS) -> list[int]:
 
 
 @pytest.mark.parametrize("state", ["warm", "cold"])
-def test_an_exception_at_any_step_mixes_nothing_up(server: FaultServer, state: str) -> None:
+def test_exception_at_any_step_mixes_no_responses(server: FaultServer, state: str) -> None:
     """Wherever an exception strikes, no connection is kept twice, and later answers are right."""
     with client_of(server) as client:
         steps = _steps(client) if state == "cold" else max(_steps(client), _steps(client))

@@ -55,7 +55,7 @@ def test_connections_of_a_burst_are_closed_when_they_are_too_old(server: FaultSe
         assert all(connection.sock is None for connection in oldest)
 
 
-def test_closing_old_connections_ends_where_another_thread_has_taken_the_last() -> None:
+def test_closing_old_connections_stops_if_another_thread_took_the_last() -> None:
     """An empty queue is not an error."""
 
     class Taken(deque[Any]):
@@ -73,7 +73,7 @@ def test_closing_old_connections_ends_where_another_thread_has_taken_the_last() 
     assert not list(idle.queue)
 
 
-def test_calls_without_an_answer_give_no_repeats_back(server: FaultServer) -> None:
+def test_unanswered_calls_refund_no_retries(server: FaultServer) -> None:
     """While a service is down, calls that may not be repeated do not pay for repeats of others."""
     with client_of(server) as client:
         transport: Any = client.transport
@@ -93,7 +93,7 @@ def test_calls_without_an_answer_give_no_repeats_back(server: FaultServer) -> No
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers that signal")
 @pytest.mark.parametrize("path", ["tiers.list", "companies.create"])
-def test_a_callers_own_alarm_is_not_taken_for_the_deadline(server: FaultServer, path: str) -> None:
+def test_callers_alarm_is_not_a_timeout(server: FaultServer, path: str) -> None:
     """A TimeoutError that a signal's handler raises goes through to the caller, and nothing is sent again."""
 
     def ring(*_: object) -> None:

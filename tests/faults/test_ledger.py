@@ -39,7 +39,7 @@ class _Lossy:
 
 
 @pytest.mark.parametrize("retries", [2, 0])
-def test_the_ledger_is_exact(retries: int) -> None:
+def test_ledger_is_exact(retries: int) -> None:
     """However many answers are lost, each event counts once when all failures have been sent again."""
     failed: list[ChatarminError] = []
     quantities = [1 + number % 7 for number in range(EVENTS)]

@@ -75,7 +75,7 @@ class Plain(Transport):
 # Its own state
 
 
-def test_retries_are_those_of_each_client(server: FaultServer) -> None:
+def test_each_client_has_its_own_retries(server: FaultServer) -> None:
     """The derived client makes as many attempts as its option says, and the original as many as before."""
     with client_of(server) as client:
         assert attempts(client.with_options(max_retries=0), server) == 1
@@ -85,7 +85,7 @@ def test_retries_are_those_of_each_client(server: FaultServer) -> None:
         assert attempts(client.with_options(max_retries=1).with_options(timeout=20), server) == 2
 
 
-def test_a_deadline_is_that_of_each_client(server: FaultServer) -> None:
+def test_each_client_has_its_own_deadline(server: FaultServer) -> None:
     """The derived client gives up when its own time is over, the original waits on."""
     server.will(stalled)
 
@@ -96,7 +96,7 @@ def test_a_deadline_is_that_of_each_client(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf"), True, "1", (1, 1), 10**400])
-def test_an_invalid_timeout_is_refused(timeout: Any) -> None:
+def test_invalid_timeout_is_refused(timeout: Any) -> None:
     """A timeout is checked whatever the transport is, also where it has none."""
     for transport in (HTTPTransport(KEY, URL), FakeTransport(), Plain(), Wrapper(Plain())):
         for one in (transport, ChatarminOS(transport=transport), ChatarminOS.lazy()):
@@ -106,7 +106,7 @@ def test_an_invalid_timeout_is_refused(timeout: Any) -> None:
 
 
 @pytest.mark.parametrize("max_retries", [-1, 1.0, True, "2"])
-def test_an_invalid_number_of_retries_is_refused(max_retries: Any) -> None:
+def test_invalid_number_of_retries_is_refused(max_retries: Any) -> None:
     """A number of retries is checked whatever the transport is."""
     for transport in (HTTPTransport(KEY, URL), FakeTransport(), Plain(), Wrapper(Plain())):
         for one in (transport, ChatarminOS(transport=transport), ChatarminOS.lazy()):
@@ -115,7 +115,7 @@ def test_an_invalid_number_of_retries_is_refused(max_retries: Any) -> None:
             assert refused.value.field == "max_retries"
 
 
-def test_lazy_options_are_their_values(server: FaultServer) -> None:
+def test_lazy_options_are_resolved(server: FaultServer) -> None:
     """Settings read from a lazy object count as their values, in a constructor too, or are refused by name."""
     three, zero = SimpleLazyObject(lambda: 3), SimpleLazyObject(lambda: 0)
     with ChatarminOS(KEY, base_url=server.url, timeout=SimpleLazyObject(lambda: 20), max_retries=three) as client:
@@ -151,7 +151,7 @@ def test_connections_are_shared(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("first", ["original", "derived"])
-def test_what_is_learned_of_the_service_is_shared(server: FaultServer, first: str) -> None:
+def test_knowledge_of_the_service_is_shared(server: FaultServer, first: str) -> None:
     """Whichever finds the transformer out, or how long a batch may be, has found it out for both."""
     too_large = answered(envelope("BAD_REQUEST", 400, -32600, "Batch call exceeds maximum size"), "400 Bad Request")
 
@@ -171,14 +171,14 @@ def test_what_is_learned_of_the_service_is_shared(server: FaultServer, first: st
         assert [len(paths) for paths in server.requests[6:]] == [2, 2]
 
 
-def test_the_retry_budget_is_shared(server: FaultServer) -> None:
+def test_retry_budget_is_shared(server: FaultServer) -> None:
     """The retries of one client are gone for the other, so that a service that is down is not flooded twice."""
     with client_of(server, max_retries=0) as client:
         assert attempts(client.with_options(max_retries=20), server, failures=100) == 21
         assert attempts(client.with_options(max_retries=1), server) == 1
 
 
-def test_a_session_of_ones_own_is_shared(server: FaultServer) -> None:
+def test_users_session_is_shared(server: FaultServer) -> None:
     """With a session of the user's own both clients use it."""
     with requests.Session() as session, client_of(server, session=session) as client:
         for one in (client, client.with_options(max_retries=0)):
@@ -200,7 +200,7 @@ def test_closing_either_closes_the_connections_of_both(server: FaultServer, clos
     assert server.connections == 2
 
 
-def test_a_subclass_stays_one() -> None:
+def test_options_keep_the_subclass() -> None:
     """A derived client, and its transport, are of the class that the original is, with all that it has."""
 
     class MyTransport(HTTPTransport):
@@ -229,7 +229,7 @@ def test_a_subclass_stays_one() -> None:
     assert vars(client.transport)["tag"] == "b"
 
 
-def test_resources_are_those_of_the_derived_client(server: FaultServer) -> None:
+def test_resources_use_the_derived_client(server: FaultServer) -> None:
     """A resource that the original has made already does not send through it for the derived client."""
     server.behaviour = closed
 
@@ -240,7 +240,7 @@ def test_resources_are_those_of_the_derived_client(server: FaultServer) -> None:
             assert failed.value.attempts == expected
 
 
-def test_a_transport_without_options_stays_itself() -> None:
+def test_transport_without_options_stays_itself() -> None:
     """The fake, and any transport that does not say otherwise, has no deadline, and the client is on it as before."""
     for transport in (FakeTransport(demo_catalogue()), Plain()):
         client = ChatarminOS(transport=transport).with_options(timeout=1, max_retries=0)
@@ -252,7 +252,7 @@ def test_a_transport_without_options_stays_itself() -> None:
 # Wrappers
 
 
-def test_a_recording_goes_on_in_the_same_file(server: FaultServer, tmp_path: Path) -> None:
+def test_recording_continues_in_the_same_file(server: FaultServer, tmp_path: Path) -> None:
     """Calls through either client are in one recording, which is closed once, by either."""
     path = tmp_path / "calls.jsonl"
     http = HTTPTransport(KEY, server.url, transformer="json")
@@ -272,7 +272,7 @@ def test_a_recording_goes_on_in_the_same_file(server: FaultServer, tmp_path: Pat
             replayed.send(request_of("tiers.list"))
 
 
-def test_wrappers_pass_on_what_a_transport_is(tmp_path: Path) -> None:
+def test_wrappers_pass_on_name_and_fingerprint(tmp_path: Path) -> None:
     """Name and fingerprint of a recording are those of the recorded transport."""
     http = HTTPTransport(KEY, URL)
     recording = RecordingTransport(Wrapper(http), tmp_path / "calls.jsonl")
@@ -287,7 +287,7 @@ def test_wrappers_pass_on_what_a_transport_is(tmp_path: Path) -> None:
 # Names and fingerprints
 
 
-def test_a_transport_has_a_name() -> None:
+def test_transport_has_a_name() -> None:
     """It is the class's, unless a subclass says otherwise in any of the ways that Python has."""
 
     class ByClass(Plain):
@@ -310,7 +310,7 @@ def test_a_transport_has_a_name() -> None:
     assert [transport.name for transport in transports] == expected
 
 
-def test_a_fingerprint_is_that_of_a_product_at_a_service() -> None:
+def test_fingerprint_identifies_a_product_at_a_service() -> None:
     """It is the same for the same key at the same URL, and another for another key or another URL."""
     fingerprint = HTTPTransport(KEY, URL).fingerprint()
 
@@ -327,7 +327,7 @@ def test_a_fingerprint_is_that_of_a_product_at_a_service() -> None:
     assert len({fingerprint, *(other.fingerprint() for other in others)}) == 6
 
 
-def test_a_fingerprint_is_the_same_in_every_process() -> None:
+def test_fingerprint_is_the_same_in_every_process() -> None:
     """Processes share the entries that they keep under it, those of later versions too."""
     code = f"from chatarmin_os.transports import HTTPTransport; print(HTTPTransport({KEY!r}, {URL!r}).fingerprint())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
@@ -336,7 +336,7 @@ def test_a_fingerprint_is_the_same_in_every_process() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"auth": ("user", "password")}, {"api_key": KEY, "auth": ("user", "password")}])
-def test_an_auth_of_ones_own_has_no_fingerprint(settings: dict[str, Any]) -> None:
+def test_auth_without_a_key_has_no_fingerprint(settings: dict[str, Any]) -> None:
     """Whose product it is then is not known."""
     assert HTTPTransport(base_url=URL, **settings).fingerprint() is None
 

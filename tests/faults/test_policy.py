@@ -152,7 +152,7 @@ def _is_answer(path: str, answer: Any) -> bool:
     return is_right(answer, PROCEDURES[path].result, lenient=PROCEDURES[path].may_be_empty)
 
 
-def test_the_table_is_complete() -> None:
+def test_table_is_complete() -> None:
     """Every procedure has a request and an answer here, and the three that are not to be repeated are known."""
     once = {path for path, request in PROCEDURES.items() if not request.safe_to_repeat}
 
@@ -301,7 +301,7 @@ def test_only_safe_calls_of_a_batch_are_retried(server: FaultServer, name: str) 
 
 
 @pytest.mark.parametrize("path", KINDS.values(), ids=list(KINDS))
-def test_a_connection_that_the_service_closed_costs_nothing(path: str) -> None:
+def test_closed_idle_connection_costs_no_retry(path: str) -> None:
     """A call after the service closed an idle connection is sent once, on a new one, though none may be repeated."""
     with FaultServer(idle=0.02) as server, client_of(server, max_retries=0) as client:
         for turn in range(5):
@@ -326,7 +326,7 @@ def test_call_that_may_not_be_repeated_avoids_a_stale_connection(server: FaultSe
     assert server.connections == (2 if path == KINDS["once"] else 1)
 
 
-def test_a_batch_with_a_call_that_may_not_be_repeated_is_not_sent_on_a_stale_connection(
+def test_batch_with_a_call_that_may_not_be_repeated_is_not_sent_on_a_stale_connection(
     server: FaultServer,
 ) -> None:
     """One call of a batch that may not be made twice is enough for a connection of its own."""
@@ -353,7 +353,7 @@ def test_nothing_is_sent_on_a_connection_that_was_idle_for_long(server: FaultSer
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [KINDS["query"], KINDS["once"]])
-def test_a_service_that_closes_just_now_is_no_failure_for_what_may_be_repeated(path: str) -> None:
+def test_connection_closed_during_a_safe_call_is_retried(path: str) -> None:
     """Where the service closes connections around the moment a call is sent, no call that can be saved fails.
 
     One that may not be repeated keeps off connections of that age.
@@ -400,7 +400,7 @@ def test_failing_service_is_not_flooded(server: FaultServer, name: str) -> None:
     assert 100 < stormed <= 150
 
 
-def test_a_batch_takes_one_repeat_at_a_time(server: FaultServer) -> None:
+def test_batch_takes_one_retry_from_the_budget(server: FaultServer) -> None:
     """A batch counts as the request that it is: its calls do not use the budget up."""
     asked = [request_of("features.check", feature_code=f"f{number}") for number in range(50)]
     with client_of(server) as client:

@@ -55,9 +55,7 @@ def _failing(name: str, number: int, when: Callable[[], bool]) -> Any:
 @codes
 @whose_session
 @pytest.mark.parametrize("moment", ["recv", "send", "connect"])
-def test_what_the_system_says_of_a_connection_is_a_lost_connection(
-    moment: str, whose: str, code: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_system_error_is_a_lost_connection(moment: str, whose: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is of the package and no timeout; it has the outcome and the system's reason."""
     if not hasattr(errno, code):
         pytest.skip("another system")
@@ -84,7 +82,7 @@ def test_what_the_system_says_of_a_connection_is_a_lost_connection(
 @codes
 @whose_session
 @pytest.mark.parametrize("moment", ["do_handshake", "recv_into", "send"])
-def test_what_the_system_says_of_a_connection_with_tls_is_a_lost_connection(
+def test_system_error_under_tls_is_a_lost_connection(
     moment: str, whose: str, code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     """The same for errors during the handshake and after it."""
@@ -171,7 +169,20 @@ def _shaking_hands() -> Iterator[str]:
         yield server.url.replace("http:", "https:")
 
 
-MOMENTS = {"recv": _receiving, "connect": _connecting, "look-up": _looking_up, "handshake": _shaking_hands}
+@contextmanager
+def _loading_authorities() -> Iterator[str]:
+    with FaultServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: time.sleep(5))
+        yield server.url.replace("http:", "https:")
+
+
+MOMENTS = {
+    "recv": _receiving,
+    "connect": _connecting,
+    "look-up": _looking_up,
+    "authorities": _loading_authorities,
+    "handshake": _shaking_hands,
+}
 
 
 @pytest.fixture
@@ -209,7 +220,7 @@ def test_exception_of_a_signal_is_not_changed(kind: str, moment: str, whose: str
     assert raised.value is own
 
 
-def test_a_handler_may_be_a_method_of_any_signature() -> None:
+def test_handler_may_be_a_method_of_any_signature() -> None:
     """A handler is recognised by its argument, the interrupted frame."""
 
     class Guard:

@@ -107,7 +107,7 @@ def serial_of(certificate: trustme.LeafCert) -> int:
 # Authorities
 
 
-def test_an_authority_may_be_a_file(server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path) -> None:
+def test_authority_may_be_a_file(server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path) -> None:
     """A service whose certificate is from an authority of the file is trusted; the path may be text or a Path."""
     bundle = written(tmp_path / "bundle.pem", pem_of(other, ca))
 
@@ -116,7 +116,7 @@ def test_an_authority_may_be_a_file(server: FaultServer, ca: trustme.CA, other: 
             assert checked(client) == "seats"
 
 
-def test_a_path_stays_that_of_its_file(
+def test_relative_path_keeps_its_file(
     server: FaultServer, ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A relative path is understood when the transport is made; a daemon that changes its folder finds the file."""
@@ -130,7 +130,7 @@ def test_a_path_stays_that_of_its_file(
     assert server.connections == 1
 
 
-def test_other_authorities_are_not_trusted_then(
+def test_verify_replaces_the_default_authorities(
     server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The argument replaces the authorities of the environment, and is not added to them."""
@@ -145,7 +145,7 @@ def test_other_authorities_are_not_trusted_then(
     assert failed.value.outcome == "not_sent"
 
 
-def test_an_intermediate_authority_may_be_trusted_by_itself(tmp_path: Path, ca: trustme.CA) -> None:
+def test_intermediate_authority_may_be_trusted_by_itself(tmp_path: Path, ca: trustme.CA) -> None:
     """Every certificate in the file is trusted, also one that is not self-signed."""
     intermediate = ca.create_child_ca()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -194,7 +194,7 @@ def test_authorities_may_come_from_the_environment(
         assert checked(client) == "seats"
 
 
-def test_the_clients_own_variable_counts_first(
+def test_own_variable_takes_precedence(
     server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OS_CA_BUNDLE is for this client alone, so that it counts before those that all of requests reads."""
@@ -219,7 +219,7 @@ def test_without_tls_the_environments_files_are_not_read(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("form", ["one file", "pair", "list"])
-def test_a_client_certificate_is_shown(mutual: FaultServer, ca: trustme.CA, tmp_path: Path, form: str) -> None:
+def test_client_certificate_is_sent(mutual: FaultServer, ca: trustme.CA, tmp_path: Path, form: str) -> None:
     """Certificate and key may be in one file or in two."""
     bundle, certificate = written(tmp_path / "ca.pem", pem_of(ca)), ca.issue_cert("client@example.com")
     both = written(tmp_path / "both.pem", certificate.private_key_and_cert_chain_pem.bytes())
@@ -236,7 +236,7 @@ def test_a_client_certificate_is_shown(mutual: FaultServer, ca: trustme.CA, tmp_
 
 
 @pytest.mark.parametrize("files", [1, 2])
-def test_a_client_certificate_may_come_from_the_environment(
+def test_client_certificate_may_come_from_the_environment(
     mutual: FaultServer, ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
     """OS_CLIENT_CERT names the certificate, and OS_CLIENT_KEY its key if that is in a file of its own."""
@@ -252,9 +252,7 @@ def test_a_client_certificate_may_come_from_the_environment(
         assert checked(client) == "seats"
 
 
-def test_a_service_that_wants_a_certificate_refuses_who_has_none(
-    mutual: FaultServer, ca: trustme.CA, tmp_path: Path
-) -> None:
+def test_missing_client_certificate_is_refused(mutual: FaultServer, ca: trustme.CA, tmp_path: Path) -> None:
     """Without a certificate the call fails, and nothing is executed."""
     with (
         client_of(mutual, verify=written(tmp_path / "ca.pem", pem_of(ca)), max_retries=0) as client,
@@ -268,7 +266,7 @@ def test_a_service_that_wants_a_certificate_refuses_who_has_none(
 # Files that change
 
 
-def test_a_removed_authority_is_not_trusted_any_more(
+def test_removed_authority_is_no_longer_trusted(
     server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path
 ) -> None:
     """Once its file is without the authority a connection is not even used again that was open; and back again."""
@@ -288,7 +286,7 @@ def test_a_removed_authority_is_not_trusted_any_more(
     assert server.connections == 3
 
 
-def test_a_file_of_the_same_size_and_age_is_another_all_the_same(
+def test_replaced_file_of_the_same_size_and_age_is_detected(
     server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path
 ) -> None:
     """A copy that keeps the time of the last change, as `cp -p` makes one, is noticed."""
@@ -304,7 +302,7 @@ def test_a_file_of_the_same_size_and_age_is_another_all_the_same(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\n"], ids=["missing", "empty", "half"])
-def test_a_file_that_becomes_useless_stops_calls_until_it_is_mended(
+def test_invalid_file_fails_calls_until_it_is_repaired(
     server: FaultServer, ca: trustme.CA, tmp_path: Path, content: bytes | None
 ) -> None:
     """While the file is missing or half written calls are not sent, and the error names it; then they are again."""
@@ -322,7 +320,7 @@ def test_a_file_that_becomes_useless_stops_calls_until_it_is_mended(
         assert checked(client, "b") == "b"
 
 
-def test_a_renewed_client_certificate_is_shown(mutual: FaultServer, ca: trustme.CA, tmp_path: Path) -> None:
+def test_renewed_client_certificate_is_sent(mutual: FaultServer, ca: trustme.CA, tmp_path: Path) -> None:
     """A certificate that is replaced in its file, which some sites do every few hours, needs no new client."""
     bundle, seen = written(tmp_path / "ca.pem", pem_of(ca)), []  # type: ignore[var-annotated]
     mutual.behaviour = noting(seen)
@@ -338,7 +336,7 @@ def test_a_renewed_client_certificate_is_shown(mutual: FaultServer, ca: trustme.
     assert seen == [serial_of(first), serial_of(second), serial_of(second)]
 
 
-def test_a_change_does_not_disturb_a_call_under_way(
+def test_changed_file_does_not_disturb_a_running_call(
     server: FaultServer, ca: trustme.CA, other: trustme.CA, tmp_path: Path
 ) -> None:
     """A call that was sent before the change gets its answer."""
@@ -422,7 +420,7 @@ NO_PATHS: list[Any] = [5, b"ca.pem", "", " ", ["a", "b", "c"], (), ("cert.pem", 
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(("path", "problem"), BAD_AUTHORITIES)
-def test_authorities_that_cannot_be_used_are_refused(monkeypatch: pytest.MonkeyPatch, path: str, problem: str) -> None:
+def test_unusable_authorities_are_refused(monkeypatch: pytest.MonkeyPatch, path: str, problem: str) -> None:
     """A file or folder that holds no authority fails when the transport is made, and argument or variable is named."""
     with pytest.raises(InvalidInput, match=f"^verify: .*{problem}") as given:
         HTTPTransport(KEY, URL, verify=path)
@@ -437,7 +435,7 @@ def test_authorities_that_cannot_be_used_are_refused(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(("cert", "problem"), BAD_CERTIFICATES)
-def test_a_certificate_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, cert: Any, problem: str) -> None:
+def test_unusable_certificate_is_refused(monkeypatch: pytest.MonkeyPatch, cert: Any, problem: str) -> None:
     """A missing, foreign or encrypted key fails when the transport is made; no password is asked for."""
     with pytest.raises(InvalidInput, match=f"^cert: .*{problem}") as given:
         HTTPTransport(KEY, URL, cert=cert)
@@ -453,7 +451,7 @@ def test_a_certificate_that_cannot_be_used_is_refused(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("files")
-def test_a_key_without_a_certificate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_without_a_certificate_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """OS_CLIENT_KEY alone is a mistake."""
     monkeypatch.setenv("OS_CLIENT_KEY", "key.pem")
 
@@ -475,7 +473,7 @@ def test_invalid_path_is_refused(name: str, given: Any) -> None:
     assert refused.value.field == name
 
 
-def test_verification_cannot_be_turned_off() -> None:
+def test_verification_is_always_on() -> None:
     """`verify=False`, as requests takes it, is refused, and the refusal names the alternative."""
     nothing: Any = False
 
@@ -488,7 +486,7 @@ def test_verification_cannot_be_turned_off() -> None:
 
 
 @pytest.mark.parametrize("name", ["verify", "cert"])
-def test_a_session_has_its_own_trust(files: Path, name: str) -> None:
+def test_session_has_its_own_trust(files: Path, name: str) -> None:
     """With a session of the user's own these arguments would have no effect, and are refused."""
     settings: dict[str, Any] = {name: files / "both.pem"}
 
@@ -517,7 +515,7 @@ class TLSProxy(Proxy):
         super()._serve(line, given)
 
 
-def test_a_proxy_is_trusted_alike_and_not_shown_the_certificate(
+def test_proxy_has_the_same_trust_and_gets_no_certificate(
     ca: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The authorities count for a proxy that speaks TLS too; the client's certificate is for the service alone."""

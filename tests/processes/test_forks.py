@@ -51,7 +51,7 @@ def are_apart(parent: list[int], children: list[list[int]]) -> bool:
 
 
 @whose_session
-def test_children_and_their_parent_get_their_own_answers(echo: Echo, whose: str) -> None:
+def test_children_and_parent_get_their_own_responses(echo: Echo, whose: str) -> None:
     """Children with threads are answered rightly on connections of their own; their parent keeps the one it had."""
     result_of = ran("forking.py", "children", whose, echo=echo)
 
@@ -70,20 +70,20 @@ def test_children_make_the_first_call_of_a_lazy_client(plain: Echo) -> None:
 
 
 @whose_session
-def test_children_of_children_have_connections_of_their_own(plain: Echo, whose: str) -> None:
+def test_grandchildren_have_their_own_connections(plain: Echo, whose: str) -> None:
     """Each generation opens its own connection and keeps it after the next is gone."""
     assert len(set(ran("forking.py", "grandchildren", whose, echo=plain))) == 4
 
 
 @whose_session
-def test_a_child_that_closes_the_client_leaves_its_parents_connection(echo: Echo, whose: str) -> None:
+def test_child_that_closes_the_client_leaves_its_parents_connection(echo: Echo, whose: str) -> None:
     """Closing in a child, before or after calls of its own, ends nothing of its parent's, over TLS neither."""
     before, after = ran("forking.py", "closing", whose, echo=echo)
 
     assert before == after
 
 
-def test_a_child_closes_all_connections_that_its_threads_opened() -> None:
+def test_child_closes_all_connections_that_its_threads_opened() -> None:
     """Where many threads make a child's first calls at once, closing still finds every connection."""
     with Echo() as echo:
         variables = environment(OS_BASE_URL=echo.url)
@@ -110,7 +110,7 @@ def test_forks_beside_calls_do_not_hang(plain: Echo, whose: str) -> None:
 
 
 @whose_session
-def test_locks_that_were_held_at_the_fork_are_no_matter(plain: Echo, whose: str) -> None:
+def test_locks_held_at_the_fork_block_no_child(plain: Echo, whose: str) -> None:
     """A child does not wait for locks that a thread of its parent held: nobody will release them."""
     result_of = ran("forking.py", "beside_locks", whose, echo=plain)
 
@@ -118,7 +118,7 @@ def test_locks_that_were_held_at_the_fork_are_no_matter(plain: Echo, whose: str)
     assert len(set(result_of["parent"])) == 1
 
 
-def test_a_look_up_that_was_going_on_at_the_fork_is_no_matter(plain: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_look_up_during_the_fork_blocks_no_child(plain: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child looks a name up itself: the thread of its parent that was about it is not there."""
     monkeypatch.setattr(plain, "url", plain.url.replace("127.0.0.1", "service.test"))
 
@@ -128,7 +128,7 @@ def test_a_look_up_that_was_going_on_at_the_fork_is_no_matter(plain: Echo, monke
 
 
 @whose_session
-def test_a_child_ends_as_programs_do(plain: Echo, whose: str) -> None:
+def test_child_exits_cleanly(plain: Echo, whose: str) -> None:
     """A child that exits with all that Python tidies up then does end, without a word, and leaves its parent alone."""
     assert ran("forking.py", "exiting", whose, echo=plain)
 
@@ -137,7 +137,7 @@ def test_a_child_ends_as_programs_do(plain: Echo, whose: str) -> None:
 
 
 @whose_session
-def test_a_pool_of_processes_shares_a_client(plain: Echo, whose: str) -> None:
+def test_pool_of_processes_shares_a_client(plain: Echo, whose: str) -> None:
     """Forked workers of `multiprocessing` are answered rightly, none of them on its parent's connection."""
     result_of = ran("forking.py", "pool_of_processes", whose, echo=plain)
 
@@ -146,7 +146,7 @@ def test_a_pool_of_processes_shares_a_client(plain: Echo, whose: str) -> None:
     assert len(set(result_of["parent"])) == 1
 
 
-def test_a_client_is_not_handed_to_a_process_that_does_not_fork(plain: Echo) -> None:
+def test_client_is_not_pickled_for_a_spawned_process(plain: Echo) -> None:
     """A client does not pickle, for it has a key; the refusal names the alternative."""
     refusal = ran("forking.py", "spawned", "own", echo=plain)
 
@@ -162,12 +162,12 @@ def test_a_client_is_not_handed_to_a_process_that_does_not_fork(plain: Echo) -> 
     ["--workers=4 --worker-class=sync", "--workers=2 --worker-class=gthread --threads=8", "--workers=2 -k gevent"],
     ids=["sync", "gthread", "gevent"],
 )
-def test_preloaded_workers_get_their_own_answers(plain: Echo, workers: str) -> None:
+def test_preloaded_workers_get_their_own_responses(plain: Echo, workers: str) -> None:
     """Of 600 requests to an app whose client made calls before gunicorn forked, none is answered with another's."""
     assert mistakes(plain, workers, requests=600) == []
 
 
-def test_preloaded_workers_get_their_own_answers_over_tls(secure: Echo) -> None:
+def test_preloaded_workers_get_their_own_responses_over_tls(secure: Echo) -> None:
     """The same holds over TLS, where a shared connection would be the end of it for all that share it."""
     assert mistakes(secure, "--workers=4 --worker-class=sync", requests=200) == []
 
@@ -224,7 +224,7 @@ def test_greenlets_are_answered_at_the_same_time_if_python_was_patched_late(echo
 
 
 @pytest.mark.parametrize("patched", ["first", "late", "warm"])
-def test_greenlets_get_their_own_answers(plain: Echo, patched: str) -> None:
+def test_greenlets_get_their_own_responses(plain: Echo, patched: str) -> None:
     """Many calls of many greenlets are answered rightly, also when the client had made calls before the patch."""
     needed("gevent")
 
@@ -250,7 +250,7 @@ def test_greenlets_wait_together_for_a_dead_address(plain: Echo, monkeypatch: py
 
 
 @pytest.mark.parametrize("patched", ["first", "late"])
-def test_a_call_that_is_given_up_leaves_nothing_to_the_next(plain: Echo, patched: str) -> None:
+def test_abandoned_call_leaves_nothing_to_the_next(plain: Echo, patched: str) -> None:
     """Hundreds of `gevent.Timeout` in the middle of calls: no later call gets an answer that was meant for them."""
     needed("gevent")
 

@@ -100,7 +100,7 @@ frameworks = pytest.mark.parametrize("app", [flask_app, django_app], ids=["Flask
 
 
 @frameworks
-def test_a_view_checks_and_tracks(app: Callable[..., Any], client: ChatarminOS, fake: FakeTransport) -> None:
+def test_view_checks_and_tracks(app: Callable[..., Any], client: ChatarminOS, fake: FakeTransport) -> None:
     """A view counts usage once per request, and refuses when the limit is reached, as the service says."""
     ask = app(client)
 
@@ -110,7 +110,7 @@ def test_a_view_checks_and_tracks(app: Callable[..., Any], client: ChatarminOS, 
 
 
 @frameworks
-def test_a_view_is_refused_with_a_wrong_key(app: Callable[..., Any], fake_server: Any) -> None:
+def test_view_is_refused_with_a_wrong_key(app: Callable[..., Any], fake_server: Any) -> None:
     """A key that the service does not know is UNAUTHORIZED with its status and path, and without the key."""
     with ChatarminOS("os_sk_wrong_key", base_url=fake_server.url) as client:
         status, answer = app(client)()
@@ -122,7 +122,7 @@ def test_a_view_is_refused_with_a_wrong_key(app: Callable[..., Any], fake_server
 
 
 @frameworks
-def test_a_view_learns_that_there_is_no_service(app: Callable[..., Any]) -> None:
+def test_view_gets_the_failed_connection(app: Callable[..., Any]) -> None:
     """Where nobody listens the view learns that nothing was sent, so that it can say to come again."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -131,7 +131,7 @@ def test_a_view_learns_that_there_is_no_service(app: Callable[..., Any]) -> None
 
 
 @frameworks
-def test_an_error_that_a_view_does_not_catch_is_the_one_of_the_package(
+def test_uncaught_error_of_a_view_is_not_changed(
     app: Callable[..., Any], fake_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Through the framework comes the documented error itself, which knows its request."""

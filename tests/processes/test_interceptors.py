@@ -60,7 +60,7 @@ def service() -> Iterator[RudeService]:
         ("given", "after the client"),
     ],
 )
-def test_an_interceptor_answers_every_call(service: RudeService, name: str, when: str, whose: str) -> None:
+def test_interceptor_responds_to_every_call(service: RudeService, name: str, when: str, whose: str) -> None:
     """The service gets nothing while one is in place, also on connections that are open, and all calls afterwards."""
     with requests.Session() as session:
         settings = {"session": session} if whose == "given" else {}
@@ -80,7 +80,7 @@ def test_an_interceptor_answers_every_call(service: RudeService, name: str, when
 
 
 @each
-def test_an_interceptor_answers_for_a_service_over_tls(name: str) -> None:
+def test_interceptor_responds_for_a_service_over_tls(name: str) -> None:
     """No name is looked up and no connection is made."""
     url = "https://service.invalid/api/v1"
     with INTERCEPTORS[name](url) as seen:
@@ -90,7 +90,7 @@ def test_an_interceptor_answers_for_a_service_over_tls(name: str) -> None:
 
 @pytest.mark.slow
 @each
-def test_the_package_may_be_imported_while_an_interceptor_is_in_place(service: RudeService, name: str) -> None:
+def test_package_imports_under_an_interceptor(service: RudeService, name: str) -> None:
     """It takes the classes that requests and urllib3 define, and not their replacements."""
     assert _imported_late(name, service.url) == [["mocked", "mocked"], ["real", "real"]]
     assert len(service.heads) == 2
@@ -105,7 +105,7 @@ def _imported_late(name: str, url: str) -> Any:
 
 
 @pytest.mark.parametrize("whose", ["own", "given"])
-def test_a_cassette_holds_calls_as_text(service: RudeService, whose: str, tmp_path: Path) -> None:
+def test_cassette_holds_calls_as_text(service: RudeService, whose: str, tmp_path: Path) -> None:
     """A recording of vcrpy has the header as text, no class of the package, and is replayed."""
     path = str(tmp_path / "cassette.yaml")
     with requests.Session() as session:
@@ -122,7 +122,7 @@ def test_a_cassette_holds_calls_as_text(service: RudeService, whose: str, tmp_pa
     assert headers == [[f"Bearer {KEY}"]] * 2
 
 
-def test_a_mutation_that_is_not_in_the_cassette_is_not_sent(service: RudeService, tmp_path: Path) -> None:
+def test_mutation_that_is_not_in_the_cassette_is_not_sent(service: RudeService, tmp_path: Path) -> None:
     """The refusal of vcrpy is raised unchanged."""
     transport = HTTPTransport(KEY, service.url, transformer="json")
     with (
@@ -138,7 +138,7 @@ def test_a_mutation_that_is_not_in_the_cassette_is_not_sent(service: RudeService
 
 
 @pytest.mark.parametrize("when", ["before the client", "after its first call"])
-def test_spans_of_urllib3_see_every_call(service: RudeService, when: str) -> None:
+def test_spans_of_urllib3_cover_every_call(service: RudeService, when: str) -> None:
     """OpenTelemetry's instrumentation of urllib3 makes a span for each call, and its header reaches the service."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
@@ -163,7 +163,7 @@ def test_spans_of_urllib3_see_every_call(service: RudeService, when: str) -> Non
     assert all("traceparent: " in head and f"Authorization: Bearer {KEY}" in head for head in service.heads[heads:])
 
 
-def test_the_deadline_holds_beside_instrumentation() -> None:
+def test_deadline_holds_beside_instrumentation() -> None:
     """A watched call still uses the package's own connections."""
     URLLib3Instrumentor().instrument()
     try:
@@ -177,7 +177,7 @@ def test_the_deadline_holds_beside_instrumentation() -> None:
     assert late.value.outcome == "unknown"
 
 
-def test_audit_hooks_see_new_connections(service: RudeService) -> None:
+def test_audit_hooks_receive_new_connections(service: RudeService) -> None:
     """They get the event that http.client and urllib3 have for it."""
     seen: list[Any] = []
     is_on = True
@@ -194,9 +194,7 @@ def test_audit_hooks_see_new_connections(service: RudeService) -> None:
 
 
 @pytest.mark.parametrize("name", ["create_connection", "_new_conn"])
-def test_a_program_may_connect_in_a_way_of_its_own(
-    service: RudeService, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_replaced_connect_function_is_used(service: RudeService, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs that put in a function of their own, say to choose the address of a name, are asked for connections."""
     where = {"create_connection": urllib3.util.connection, "_new_conn": urllib3.connection.HTTPConnection}[name]
     monkeypatch.setattr(where, name, lambda *_, **__: socket.create_connection(("127.0.0.1", service.port)))
@@ -206,7 +204,7 @@ def test_a_program_may_connect_in_a_way_of_its_own(
     assert "Host: service.invalid" in service.heads[0]
 
 
-def test_a_program_may_want_one_family_of_addresses(service: RudeService, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_address_family_is_respected(service: RudeService, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so to urllib3."""
     families: list[int] = []
 
@@ -261,14 +259,14 @@ def test_sessions_of_another_class_do_not_answer_for_the_service(service: RudeSe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SESSIONS)
-def test_the_package_may_be_imported_when_sessions_are_replaced(service: RudeService, name: str) -> None:
+def test_package_imports_with_replaced_sessions(service: RudeService, name: str) -> None:
     """It takes the class that requests defines."""
     assert _imported_late(name, service.url) == [["real", "real"]] * 2
     assert len(service.heads) == 4
 
 
 @pytest.mark.parametrize("name", SESSIONS)
-def test_a_plain_session_is_one_whatever_is_in_place(service: RudeService, name: str) -> None:
+def test_plain_session_is_accepted_under_an_interceptor(service: RudeService, name: str) -> None:
     """A session that was made before is taken."""
     with requests.Session() as session, SESSIONS[name](service.url):
         HTTPTransport(KEY, service.url, transformer="json", session=session).send(Call("tiers.list", "query"))
@@ -276,7 +274,7 @@ def test_a_plain_session_is_one_whatever_is_in_place(service: RudeService, name:
     assert len(service.heads) == 1
 
 
-def test_a_session_that_keeps_answers_is_used_as_it_is(service: RudeService) -> None:
+def test_caching_session_is_used_unchanged(service: RudeService) -> None:
     """It was asked for."""
     with requests_cache.CachedSession(backend="memory") as session:
         transport = HTTPTransport(KEY, service.url, transformer="json", session=session)
@@ -294,7 +292,7 @@ warned = pytest.mark.filterwarnings("ignore:A test tried to use:UserWarning")
 @warned
 @pytest.mark.parametrize("when", ["before the first call", "after the first call"])
 @pytest.mark.parametrize("whose", ["own", "given"])
-def test_a_block_of_sockets_comes_out_as_it_is(service: RudeService, when: str, whose: str) -> None:
+def test_blocked_sockets_raise_the_blockers_error(service: RudeService, when: str, whose: str) -> None:
     """So it does for a name that would be looked up, and for a connection that is open already."""
     with requests.Session() as session:
         settings: Any = {"session": session} if whose == "given" else {}
@@ -316,7 +314,9 @@ def test_a_block_of_sockets_comes_out_as_it_is(service: RudeService, when: str, 
 
 @warned
 @pytest.mark.parametrize("when", ["before the first call", "after the first call"])
-def test_a_block_of_hosts_comes_out_as_it_is(service: RudeService, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocked_hosts_raise_the_blockers_error(
+    service: RudeService, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The error names the host."""
     monkeypatch.setattr(socket.socket, "connect", socket.socket.connect)  # it is put back afterwards
     transport = HTTPTransport(KEY, service.url, transformer="json")

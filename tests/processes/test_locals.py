@@ -120,7 +120,7 @@ def _transport(url: str, **settings: Any) -> HTTPTransport:
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("kind", CALLS)
-def test_no_local_holds_the_key_at_any_moment(
+def test_key_is_in_no_local_variable(
     kind: str, scheme: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not in the package, requests, urllib3, http.client or ssl, on a new connection and on one that is used again."""
@@ -139,7 +139,7 @@ def test_no_local_holds_the_key_at_any_moment(
 
 
 @pytest.mark.slow
-def test_a_session_of_the_users_own_shows_the_key_while_http_client_writes_it_and_not_elsewhere() -> None:
+def test_users_session_holds_the_key_only_while_http_client_writes_it() -> None:
     """The connections of such a session are not the package's: they have the bytes that they send, and nothing more."""
     received, call = CALLS["query"]
     with (
@@ -157,7 +157,7 @@ def test_a_session_of_the_users_own_shows_the_key_while_http_client_writes_it_an
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timer")
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("whose", ["own", "given"])
-def test_a_timer_that_ends_a_waiting_call_does_not_show_the_key(
+def test_timer_that_ends_a_waiting_call_does_not_show_the_key(
     whose: str, scheme: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The traceback with all locals is without it, on a session of the user's own too."""

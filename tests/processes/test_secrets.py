@@ -214,14 +214,14 @@ def test_no_failure_shows_the_key(kind: str) -> None:
         assert all(KEY in head for head in service.heads)
 
 
-def test_silence_does_not_show_the_key() -> None:
+def test_timeout_does_not_show_the_key() -> None:
     """A deadline that passes says nothing of the key, before and while an answer is waited for."""
     with RudeService(None, is_silent=True) as service, clients(service.url, timeout=0.2) as both:
         for client in both:
             check_failures(client, TimedOut, only_first=True)
 
 
-def test_a_refused_connection_does_not_show_the_key() -> None:
+def test_refused_connection_does_not_show_the_key() -> None:
     """Where nobody listens the error says so, without the key."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -230,7 +230,7 @@ def test_a_refused_connection_does_not_show_the_key() -> None:
             check_failures(client, ConnectionFailed)
 
 
-def test_an_unknown_name_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_name_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the host does not exist, the error says so, without the key."""
 
     def unknown(*_: Any, **__: Any) -> NoReturn:
@@ -256,7 +256,7 @@ def test_failures_of_tls_do_not_show_the_key(certificate: Certificate) -> None:
         assert service.heads == []
 
 
-def test_what_works_does_not_show_the_key(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_success_does_not_show_the_key(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that makes calls shows the key nowhere: not in its texts, not in all it holds, not in the logs."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
     for chain in (None, certificate.chain):
@@ -278,7 +278,7 @@ def test_neither_client_nor_transport_is_pickled() -> None:
             assert isinstance(raised(partial(copy.deepcopy, client.transport)), TypeError)
 
 
-def test_a_lazy_client_shows_no_key() -> None:
+def test_lazy_client_shows_no_key() -> None:
     """The key of a lazy client is nowhere in it, before its first call and after, nor in refusals."""
     client = ChatarminOS.lazy(KEY, base_url="http://127.0.0.1:9")
     make: Any = ChatarminOS.lazy
@@ -294,7 +294,7 @@ def test_a_lazy_client_shows_no_key() -> None:
         assert leaks(client.transport.fingerprint()) == []
 
 
-def test_an_answer_is_not_changed_for_looking_like_the_key() -> None:
+def test_response_that_resembles_the_key_is_not_changed() -> None:
     """Only errors are redacted: the caller gets the service's result unchanged, even if it contains the key."""
     with RudeService(FINE) as service:
         transport = HTTPTransport("Seats", service.url)
@@ -318,7 +318,7 @@ def _hostile_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_hostile_home")
-def test_a_netrc_does_not_replace_the_key() -> None:
+def test_netrc_does_not_replace_the_key() -> None:
     """Whatever `.netrc` says, the key is sent, and nothing else is: with a session of the user's own too."""
     with RudeService(FINE) as service, clients(service.url) as both:
         for client in both:
@@ -333,7 +333,7 @@ def test_a_netrc_does_not_replace_the_key() -> None:
 @pytest.mark.usefixtures("_hostile_home")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
-def test_a_redirect_leads_nowhere(status: int, host: str) -> None:
+def test_redirect_is_not_followed(status: int, host: str) -> None:
     """Where the service redirects to gets nothing, not even a connection: another port, another host, the same host."""
     with RudeService(FINE) as other:
         location = f"location: http://{host}:{other.port}/api/v1/features.check"
@@ -345,7 +345,7 @@ def test_a_redirect_leads_nowhere(status: int, host: str) -> None:
         assert other.connections == 0
 
 
-def test_nothing_of_an_answer_is_sent_back() -> None:
+def test_nothing_of_a_response_is_sent_back() -> None:
     """Cookies and other headers of an answer are not kept: later requests are as the first was."""
     headers = [f"set-cookie: tenant{path}=1; Path={path}; Max-Age=9999" for path in ("/", "/api", "/api/v1")]
     headers += ["x-forwarded-for: 6.6.6.6", "x-forwarded-host: evil.test", "www-authenticate: Basic", "etag: 1"]
@@ -360,7 +360,7 @@ def test_nothing_of_an_answer_is_sent_back() -> None:
     assert [word for word in ("cookie", "tenant", "forwarded", "evil", "etag", "none-match") if word in text] == []
 
 
-def test_a_proxy_does_not_get_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_does_not_get_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy is asked for a tunnel without the key, and its own credentials are in no error."""
     with RudeService(answer("", "407 Proxy Authentication Required")) as proxy:
         for name in ("HTTPS_PROXY", "https_proxy"):
@@ -404,7 +404,7 @@ def construct(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> BaseExcept
 
 @pytest.mark.parametrize("how", ["client", "transport"])
 @pytest.mark.parametrize("kind", REFUSED)
-def test_a_key_that_cannot_be_is_refused_and_not_shown(how: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_key_is_refused_and_not_shown(how: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A key that no header may hold is refused when a client is made, by name and without a word of it."""
     error = construct(how, REFUSED[kind].format(KEY), monkeypatch)
 
@@ -414,7 +414,7 @@ def test_a_key_that_cannot_be_is_refused_and_not_shown(how: str, kind: str, monk
 
 
 @pytest.mark.parametrize("kind", [kind for kind in REFUSED if kind not in {"NUL", "surrogate"}])
-def test_a_key_of_the_environment_is_refused_and_not_shown(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_of_the_environment_is_refused_and_not_shown(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for a key in OS_API_KEY, which can be anything but NUL."""
     error = construct("environment", REFUSED[kind].format(KEY), monkeypatch)
 
@@ -422,9 +422,9 @@ def test_a_key_of_the_environment_is_refused_and_not_shown(kind: str, monkeypatc
     assert leaks_of_error(error) == []
 
 
-@pytest.mark.parametrize("key", ["", " ", "\t\r\n", "\N{NO-BREAK SPACE}"], ids=repr)
+@pytest.mark.parametrize("key", ["", " ", "\t\r\n", "\N{NO-BREAK SPACE}"])
 @pytest.mark.parametrize("how", ["client", "transport", "environment"])
-def test_no_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty key or one of white space is refused; the message names the places where a key is read."""
     error = construct(how, key, monkeypatch)
 
@@ -435,7 +435,7 @@ def test_no_key_is_refused(how: str, key: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("key", [KEY.encode(), [KEY], {"key": KEY}, object()], ids=lambda key: type(key).__name__)
 @pytest.mark.parametrize("how", ["client", "transport"])
-def test_a_key_that_is_no_text_is_refused_and_not_shown(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_of_a_wrong_type_is_refused_and_not_shown(how: str, key: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for a key of another type names only the type, because the value may still be the key."""
     error = construct(how, key, monkeypatch)
 
@@ -446,9 +446,9 @@ def test_a_key_that_is_no_text_is_refused_and_not_shown(how: str, key: Any, monk
 @pytest.mark.parametrize(
     "setting",
     [{"timeout": -1}, {"max_retries": -1}, {"base_url": "http://service.test"}],
-    ids=["timeout", "max_retries", "plain http"],
+    ids=["timeout", "max_retries", "plain-http"],
 )
-def test_another_setting_that_cannot_be_does_not_show_the_key(setting: dict[str, Any]) -> None:
+def test_other_invalid_setting_does_not_show_the_key(setting: dict[str, Any]) -> None:
     """A refusal of another setting is without the key that came with it."""
     for make in (ChatarminOS, HTTPTransport):
         error = raised(partial(make, KEY, **setting))
@@ -456,8 +456,8 @@ def test_another_setting_that_cannot_be_does_not_show_the_key(setting: dict[str,
         assert leaks_of_error(error) == []
 
 
-@pytest.mark.parametrize("key", [f"{KEY}\n", f"\r\n {KEY}\t"], ids=["newline behind", "white space around"])
-def test_white_space_around_a_key_is_no_part_of_it(key: str) -> None:
+@pytest.mark.parametrize("key", [f"{KEY}\n", f"\r\n {KEY}\t"], ids=["newline-after", "white-space-around"])
+def test_white_space_around_a_key_is_dropped(key: str) -> None:
     """The newline at the end of a file with a key, and white space around it, are not sent."""
     with RudeService(FINE) as service:
         with ChatarminOS(key, base_url=service.url) as client:

@@ -76,7 +76,7 @@ def complaints(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_every_answer_is_its_callers(
+def test_threads_get_their_own_responses(
     secure: bool,  # noqa: FBT001 - pytest's
     certificate: Certificate,
     monkeypatch: pytest.MonkeyPatch,
@@ -123,7 +123,7 @@ def test_connections_outlive_the_threads_that_opened_them(client: ChatarminOS, e
     assert echo.opened == 8
 
 
-def test_200_threads_at_once_have_200_connections_and_keep_them(
+def test_each_of_200_threads_keeps_a_connection(
     client: ChatarminOS, echo: Echo, caplog: pytest.LogCaptureFixture
 ) -> None:
     """200 calls that are under way at the same time need no waiting, no connection twice, and no warning of a pool."""
@@ -134,7 +134,7 @@ def test_200_threads_at_once_have_200_connections_and_keep_them(
     assert complaints(caplog) == []
 
 
-def test_threads_that_wait_for_a_name_together_are_all_answered(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_share_a_look_up_are_all_answered(echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads whose first calls begin at once share the look-up of the service's name, and none is let down by it."""
     look_up = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda _, *rest, **named: look_up("127.0.0.1", *rest, **named))
@@ -158,7 +158,7 @@ def test_closing_ends_every_connection(client: ChatarminOS, echo: Echo) -> None:
     eventually(lambda: echo.open, 0)
 
 
-def test_a_closed_client_works_again(client: ChatarminOS, echo: Echo) -> None:
+def test_closed_client_is_usable_again(client: ChatarminOS, echo: Echo) -> None:
     """A call after closing opens a connection, which closing ends again; closing twice is nothing."""
     for turn in range(3):
         client.close()
@@ -179,7 +179,7 @@ def test_closing_a_client_that_never_called_does_nothing(client: ChatarminOS, ec
     assert asked(client, "seats") == 1
 
 
-def test_calls_under_way_while_the_client_is_closed_get_their_answers(client: ChatarminOS, echo: Echo) -> None:
+def test_running_calls_complete_if_the_client_is_closed(client: ChatarminOS, echo: Echo) -> None:
     """Closing cuts nobody short: who was waiting is answered, and then those connections end too."""
     with ThreadPoolExecutor(1) as pool:
         numbers = pool.submit(at_once, client, 8, "gather:9")
@@ -193,7 +193,7 @@ def test_calls_under_way_while_the_client_is_closed_get_their_answers(client: Ch
     eventually(lambda: echo.open, 0)
 
 
-def test_closing_again_and_again_beside_calls_breaks_nothing(client: ChatarminOS, echo: Echo) -> None:
+def test_repeated_close_does_not_break_running_calls(client: ChatarminOS, echo: Echo) -> None:
     """Calls at the moment of closing are answered, or say that nothing was sent; afterwards the client works."""
     over, refusals = Event(), []
 
@@ -222,9 +222,7 @@ def test_closing_again_and_again_beside_calls_breaks_nothing(client: ChatarminOS
     eventually(lambda: echo.open, 0)
 
 
-def test_closing_while_another_thread_begins_breaks_nothing(
-    client: ChatarminOS, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_close_does_not_break_a_starting_call(client: ChatarminOS, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that was closed just when a first call had found its connections works on."""
     find = HTTPAdapter.get_connection_with_tls_context
 
@@ -246,7 +244,7 @@ def test_closing_while_another_thread_begins_breaks_nothing(
 # A session of the user's own
 
 
-def test_a_session_of_the_users_own_is_not_closed(echo: Echo) -> None:
+def test_users_session_is_not_closed(echo: Echo) -> None:
     """Closing a client leaves the session and its connections as they are, for others use them."""
     with requests.Session() as session:
         session.trust_env = False
@@ -262,7 +260,7 @@ def test_a_session_of_the_users_own_is_not_closed(echo: Echo) -> None:
     eventually(lambda: echo.open, 0)
 
 
-def test_threads_share_a_session_of_the_users_own(echo: Echo) -> None:
+def test_threads_share_a_users_session(echo: Echo) -> None:
     """Threads on one session get their own answers, on at most as many connections as its pool has or threads are."""
     with requests.Session() as session:
         session.mount("http://", HTTPAdapter(pool_maxsize=32))

@@ -6,11 +6,12 @@ import io
 import re
 import socket
 import threading
-from typing import TYPE_CHECKING, Any, Literal, cast
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import pytest
 
-from chatarmin_os import ChatarminOS, ConnectionFailed
+from chatarmin_os import ChatarminOS, ConnectionFailed, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
 from chatarmin_os.transports import Call, HTTPTransport
@@ -85,6 +86,31 @@ def test_interrupted_connect_closes_its_socket(monkeypatch: pytest.MonkeyPatch) 
         HTTPTransport("os_sk_9f8e7d6c5b4a", "http://127.0.0.1:9/api/v1").send(CALL)
 
     assert Broken.closed == 1
+
+
+def test_socket_that_connects_after_the_deadline_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the deadline passes while the system connects, no socket stays open."""
+
+    class Late(socket.socket):
+        """A socket that connects when the deadline has passed."""
+
+        made: ClassVar[list[Late]] = []
+
+        def connect(self, address: Any) -> None:
+            """Connect at once, and late."""
+            Late.made.append(self)
+            self.settimeout(None)
+            super().connect(address)
+            time.sleep(0.06)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(socket, "socket", Late)
+        transport = HTTPTransport("os_sk_9f8e7d6c5b4a", f"http://127.0.0.1:{server.getsockname()[1]}", timeout=0.05)
+        with pytest.raises(TimedOut) as failed:
+            transport.send(CALL)
+
+    assert failed.value.outcome == "not_sent"
+    assert [sock.fileno() for sock in Late.made] == [-1]
 
 
 def test_connection_that_was_given_back_does_not_touch_its_successor() -> None:

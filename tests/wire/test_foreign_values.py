@@ -84,7 +84,7 @@ def test_half_a_surrogate_pair_is_the_replacement_character(
 
 
 @pytest.mark.parametrize("transformer", ["json", "superjson"])
-def test_an_error_has_no_half_of_a_surrogate_pair(mocked: Mock, transformer: str) -> None:
+def test_error_has_no_half_of_a_surrogate_pair(mocked: Mock, transformer: str) -> None:
     """Message, path, code and whatever else came along can be encoded, logged and stored."""
     error = f'{{"message": "No {HIGH}", "code": -32004, "data": {{"code": "NOT_FOUND", "{LOW}": ["{HIGH}"]}}}}'
     _answer(mocked, f'{{"error": {error if transformer == "json" else f"""{{"json": {error}}}"""}}}', status=404)
@@ -97,7 +97,7 @@ def test_an_error_has_no_half_of_a_surrogate_pair(mocked: Mock, transformer: str
     str(raised.value).encode()
 
 
-def test_what_superjson_decodes_has_no_half_of_a_surrogate_pair() -> None:
+def test_superjson_value_has_no_half_of_a_surrogate_pair() -> None:
     """Keys of a map and paths are repaired alike."""
     types = f'{{"m": ["map", {{"0.1": ["bigint"]}}], "{LOW}": ["bigint"]}}'
     body = f'{{"json": {{"m": [["{HIGH}", "1"]], "{LOW}": "2"}}, "meta": {{"values": {types}}}}}'
@@ -105,12 +105,12 @@ def test_what_superjson_decodes_has_no_half_of_a_surrogate_pair() -> None:
     assert superjson.decode(_wire.parse(body.encode())) == {"m": {"\ufffd": 1}, "\ufffd": 2}
 
 
-def test_a_text_alone_is_mended() -> None:
+def test_single_text_is_repaired() -> None:
     """An answer that is nothing but a text is no other than one inside an object."""
     assert _wire.parse(f'"a{HIGH}"'.encode()) == "a\ufffd"
 
 
-def test_an_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
+def test_error_has_no_stack_at_any_depth(mocked: Mock) -> None:
     """The traces of an error's causes are removed, and everything else of the causes is kept."""
     cause = {
         "message": "m",
@@ -143,14 +143,14 @@ def _checked(mocked: Mock, **fields: tuple[Any, str]) -> FeatureAccess:
 
 @pytest.mark.parametrize("name", ["quantityLimit", "includedQuantity", "remaining", "currentUsage", "validUntil"])
 @pytest.mark.parametrize("number", ["NaN", "-Infinity"])
-def test_a_number_that_is_none_is_an_invalid_response(mocked: Mock, name: str, number: str) -> None:
+def test_invalid_number_is_an_invalid_response(mocked: Mock, name: str, number: str) -> None:
     """NaN and minus infinity do not read as unlimited or as no expiry."""
     with pytest.raises(InvalidResponse, match=name):
         _checked(mocked, **{name: (number, "number")})
 
 
 @pytest.mark.parametrize("date", ["Invalid Date", "NaN", ""])
-def test_a_date_that_is_none_is_an_invalid_response(mocked: Mock, date: str) -> None:
+def test_invalid_date_is_an_invalid_response(mocked: Mock, date: str) -> None:
     """A date that says no instant does not read as no expiry."""
     with pytest.raises(InvalidResponse, match="validUntil"):
         _checked(mocked, validUntil=(date, "Date"))
@@ -179,7 +179,7 @@ def test_other_values_of_a_number_are_read(mocked: Mock, value: Any, kind: str, 
     assert _checked(mocked, quantityLimit=(value, kind)).quantity_limit == read
 
 
-def test_a_number_that_is_none_costs_its_own_call_alone(mocked: Mock) -> None:
+def test_invalid_number_fails_only_its_own_call(mocked: Mock) -> None:
     """In a batch the other answers are there."""
     bad, good = json.loads(_access(quantityLimit=("NaN", "number"))), json.loads(_access(quantityLimit=(5, "number")))
     mocked.add(responses.GET, f"{URL}/features.check%2Cfeatures.check", json.dumps([bad, good]))
@@ -198,7 +198,7 @@ def _check() -> Any:
     return FeatureCheckInput(company_id="c1", feature_code="seats")
 
 
-def test_where_nothing_is_expected_a_number_that_is_none_is_text(mocked: Mock) -> None:
+def test_invalid_number_is_text_if_no_type_is_expected(mocked: Mock) -> None:
     """Values of unknown types stay as superjson wrote them, and are JSON."""
     access = _checked(mocked, odd=("NaN", "number"))
 
@@ -237,7 +237,7 @@ def test_repeats_of_repeats_are_refused_before_they_cost_memory(times: int) -> N
     assert _peak(refused) < 4 * 2**20
 
 
-def test_an_answer_of_repeats_without_end_is_an_invalid_response(mocked: Mock) -> None:
+def test_endless_repeats_are_an_invalid_response(mocked: Mock) -> None:
     """It is refused as an answer, in the client as in the local service."""
     mocked.add(responses.GET, f"{URL}/features.check", json.dumps({"result": {"data": _doubled(30)}}))
 
@@ -247,7 +247,7 @@ def test_an_answer_of_repeats_without_end_is_an_invalid_response(mocked: Mock) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [10, 50])
-def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
+def test_responses_of_a_batch_share_one_bound(count: int) -> None:
     """Many small answers whose repeats double cost memory in proportion to all of them, up to a bound."""
     body = json.dumps([{"result": {"data": _doubled(20)}}] * count)
     items, repeats = json.loads(body), superjson.Repeats(len(body))
@@ -262,7 +262,7 @@ def test_the_answers_of_a_batch_share_one_bound(count: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rows", "letters"), [(10, 10_000), (1000, 1000), (20_000, 10), (100_000, 100)])
-def test_a_listing_that_says_an_object_once_is_read(rows: int, letters: int) -> None:
+def test_listing_that_repeats_an_object_is_read(rows: int, letters: int) -> None:
     """A server that leaves out repeats says the settings of a listing in its first row alone."""
     shared = {"plan": "pro", "settings": {"colour": "g" * letters}}
     content = [{"code": f"f{row}", "config": shared if row == 0 else None} for row in range(rows)]
@@ -348,7 +348,7 @@ def test_nested_types_end_in_a_value_or_a_typed_error(mocked: Mock, depth: int) 
         _client("superjson").features.check(company_id="c1", feature_code="seats")
 
 
-def test_mending_takes_time_in_proportion() -> None:
+def test_repair_takes_time_in_proportion() -> None:
     """Halves of pairs in each of many texts and keys cost as much as they are many."""
 
     def taken(size: int) -> float:
@@ -363,7 +363,7 @@ def test_mending_takes_time_in_proportion() -> None:
     assert taken(16_000) < 48 * taken(1_000)
 
 
-def test_instants_stay_text() -> None:
+def test_timestamps_stay_text() -> None:
     """A date of superjson is read as the instant that a field expects."""
     decoded = superjson.decode({"json": "2027-01-01T00:00:00.000Z", "meta": {"values": ["Date"]}})
 

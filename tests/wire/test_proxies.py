@@ -139,7 +139,7 @@ NOT_EXEMPT: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
 @pytest.mark.parametrize(("entries", "base_url"), EXEMPT)
-def test_a_host_that_is_named_is_reached_directly(
+def test_host_in_no_proxy_is_reached_directly(
     mocked: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, entries: str, base_url: str, name: str
 ) -> None:
     """Names, ports, addresses and networks are understood as curl or Go understand them."""
@@ -150,7 +150,7 @@ def test_a_host_that_is_named_is_reached_directly(
 
 
 @pytest.mark.parametrize(("entries", "base_url"), NOT_EXEMPT)
-def test_another_host_is_not(
+def test_other_host_is_reached_through_the_proxy(
     mocked: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, entries: str, base_url: str
 ) -> None:
     """A host that only resembles an entry goes through the proxy."""
@@ -164,7 +164,7 @@ def test_another_host_is_not(
     ("lower", "upper", "expected"),
     [(HOST, "other.test", None), ("other.test", HOST, PROXY), ("", HOST, None), (None, HOST, None), (HOST, None, None)],
 )
-def test_the_lower_case_variable_counts_first(
+def test_lower_case_variable_takes_precedence(
     mocked: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, lower: str | None, upper: str | None, expected: Any
 ) -> None:
     """`no_proxy` hides `NO_PROXY`, unless it is empty, as with curl and requests."""
@@ -193,7 +193,7 @@ def test_the_lower_case_variable_counts_first(
         ({"NO_PROXY": "other.test"}, f"https://{HOST}", None),
     ],
 )
-def test_a_proxy_is_for_a_scheme(
+def test_proxy_applies_to_its_scheme(
     mocked: responses.RequestsMock,
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
@@ -222,7 +222,7 @@ def test_a_proxy_is_for_a_scheme(
         ("http://proxy.test:3128/", "http://proxy.test:3128/"),
     ],
 )
-def test_a_proxy_may_be_without_a_scheme(
+def test_proxy_without_a_scheme_uses_http(
     mocked: responses.RequestsMock, monkeypatch: pytest.MonkeyPatch, given: str, expected: str
 ) -> None:
     """A proxy is a URL, or a host with its port, reached over http as with curl and Go."""
@@ -252,7 +252,7 @@ def test_a_proxy_may_be_without_a_scheme(
     ],
 )
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
-def test_an_invalid_proxy_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str, name: str) -> None:
+def test_invalid_proxy_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, proxy: str, name: str) -> None:
     """A proxy that cannot be one is named by its variable when the transport is made; its password is not shown."""
     monkeypatch.setenv(name, proxy)
 
@@ -267,7 +267,7 @@ def test_an_invalid_proxy_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPat
     HTTPTransport(KEY, f"https://{HOST}")  # it is not asked then
 
 
-def test_a_host_that_is_no_name_is_refused_whatever_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_host_is_refused_with_any_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host with an empty or endless part is named at once; behind a proxy it failed in the middle of a call."""
     for proxy in ("", PROXY):
         monkeypatch.setenv("HTTPS_PROXY", proxy)

@@ -34,24 +34,24 @@ def _status(mocked: responses.RequestsMock, **reply: Any) -> int | None:
 
 
 @pytest.mark.parametrize("status", [200, 207, 403, 404, 500, 502, 503])
-@pytest.mark.parametrize("body", ["<html>", "", "{", "[]", "5", "null", '{"tiers": []}', '{"error": "down"}'], ids=repr)
-def test_what_is_no_envelope_has_its_status(mocked: responses.RequestsMock, status: int, body: str) -> None:
+@pytest.mark.parametrize("body", ["<html>", "", "{", "[]", "5", "null", '{"tiers": []}', '{"error": "down"}'])
+def test_response_without_envelope_keeps_its_status(mocked: responses.RequestsMock, status: int, body: str) -> None:
     """A page, broken JSON and JSON of another kind have the status of their response, well-formed or not."""
     assert _status(mocked, status=status, body=body) == status
 
 
-@pytest.mark.parametrize("data", [{}, None, [{"code": 5}], [{"name": "Free"}]], ids=repr)
-def test_a_result_of_a_wrong_type_has_its_status(mocked: responses.RequestsMock, data: Any) -> None:
+@pytest.mark.parametrize("data", [{}, None, [{"code": 5}], [{"name": "Free"}]])
+def test_result_of_a_wrong_type_keeps_its_status(mocked: responses.RequestsMock, data: Any) -> None:
     """A result with a value of the wrong type is well-formed, and has the status of a result."""
     assert _status(mocked, json={"result": {"data": data}}) == 200
 
 
-def test_a_redirect_has_its_status(mocked: responses.RequestsMock) -> None:
+def test_redirect_keeps_its_status(mocked: responses.RequestsMock) -> None:
     """A redirect, which is not followed, has its own status."""
     assert _status(mocked, status=307, headers={"Location": "https://elsewhere.test/"}) == 307
 
 
-def test_a_body_that_cannot_be_decoded_has_its_status(mocked: responses.RequestsMock) -> None:
+def test_undecodable_body_keeps_its_status(mocked: responses.RequestsMock) -> None:
     """A response whose head arrived has its status, whatever becomes of its body."""
     garbled = b"\x00" + gzip.compress(b"{}")
 

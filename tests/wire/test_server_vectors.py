@@ -389,7 +389,7 @@ def _text_of(content: Any) -> str:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_request_is_answered_as_trpc_answers_it(name: str) -> None:
+def test_request_is_answered_like_by_trpc(name: str) -> None:
     """Status, content type, `vary`, `allow` and the content of the body are those of a real server."""
     sample = SAMPLES[name]
 
@@ -397,12 +397,12 @@ def test_a_request_is_answered_as_trpc_answers_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REPORTED)
-def test_a_request_is_answered_as_it_is_written(name: str) -> None:
+def test_request_is_answered_like_in_the_vectors(name: str) -> None:
     """Where nobody says which transformer is spoken, a request in superjson is answered so, and any other plainly."""
     _assert_same(_replayed(SAMPLES[name], "auto"), SAMPLES[name])
 
 
-def test_few_requests_are_left_out() -> None:
+def test_skipped_requests_are_few() -> None:
     """There are many requests of either version in either transformer, and each reason to leave some out has some."""
     everything = _read("server_requests.json")
     counts = Counter((sample["version"], sample["transformer"]) for sample in SAMPLES.values())
@@ -416,7 +416,7 @@ def test_few_requests_are_left_out() -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("code", _read("codes.json"), ids=lambda code: str(code["code"]))
-def test_a_code_has_its_number_and_its_status(code: dict[str, Any], version: Literal[10, 11]) -> None:
+def test_code_has_its_number_and_its_status(code: dict[str, Any], version: Literal[10, 11]) -> None:
     """A refusal has the number and the status of its code; a code that tRPC 10 does not know has no number."""
     answer = _answer("POST", "probe.mThrow", json.dumps({"code": code["code"]}).encode(), version=version)
     unknown = f"errors/v10-plain/code/{code['code']}" in SAMPLES and version == 10
@@ -434,7 +434,7 @@ def test_a_code_has_its_number_and_its_status(code: dict[str, Any], version: Lit
 @pytest.mark.parametrize("transformer", TRANSFORMERS)
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("deep", ["[" * 400 + "]" * 400, "[" * 100_000], ids=["much", "without-end"])
-def test_what_is_nested_too_deep_is_an_error(
+def test_too_deep_input_is_an_error(
     deep: str, version: Literal[10, 11], transformer: Literal["json", "superjson"]
 ) -> None:
     """JSON that cannot be read or written for its depth gets an envelope, as any other failure."""
@@ -449,7 +449,7 @@ def test_what_is_nested_too_deep_is_an_error(
 
 @pytest.mark.parametrize("transformer", TRANSFORMERS)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_output_that_cannot_be_written_is_one_error_of_the_whole(
+def test_output_that_is_not_json_fails_the_whole_request(
     version: Literal[10, 11], transformer: Literal["json", "superjson"]
 ) -> None:
     """As where a bigint is in plain JSON: one error for all calls, without a path, and in no stream."""
@@ -469,7 +469,7 @@ def test_an_output_that_cannot_be_written_is_one_error_of_the_whole(
         assert (error["code"], error["data"]) == (-32603, {"code": "INTERNAL_SERVER_ERROR", "httpStatus": 500})
 
 
-def test_the_defect_of_a_procedure_is_in_the_log_and_not_in_the_answer(caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_of_a_procedure_is_logged_and_not_sent(caplog: pytest.LogCaptureFixture) -> None:
     """An exception that nobody expected is an internal error whose text stays here."""
     answer = _answer("GET", "probe.throwPlain")
 
@@ -478,7 +478,7 @@ def test_the_defect_of_a_procedure_is_in_the_log_and_not_in_the_answer(caplog: p
     assert "nobody expected this" in caplog.text
 
 
-def test_an_answer_that_is_to_be_lost_is_lost() -> None:
+def test_response_to_lose_is_not_sent() -> None:
     """A transport's error is not an answer: it is raised, also from the middle of a batch."""
 
     def lose(_: Callable[[], Any]) -> Any:
@@ -504,7 +504,7 @@ def test_an_answer_that_is_to_be_lost_is_lost() -> None:
         ("-0", 0),
     ],
 )
-def test_numbers_are_those_of_javascript(number: str, expected: float | None) -> None:
+def test_numbers_are_parsed_like_in_javascript(number: str, expected: float | None) -> None:
     """Beyond 2**53 they are rounded, beyond all bounds infinite, and whole ones are integers however written."""
     answer = _answer("POST", "probe.mEcho", number.encode())
 
@@ -512,7 +512,7 @@ def test_numbers_are_those_of_javascript(number: str, expected: float | None) ->
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "01", "1.", "+1", "0x1"])
-def test_what_javascript_does_not_read_as_a_number_is_no_json(number: str) -> None:
+def test_invalid_numbers_of_javascript_are_invalid_json(number: str) -> None:
     """Values that Python reads and writes beyond JSON are refused."""
     assert _answer("POST", "probe.mEcho", number.encode()).status == 400
 
@@ -528,7 +528,7 @@ def test_what_javascript_does_not_read_as_a_number_is_no_json(number: str) -> No
         ({}, False),
     ],
 )
-def test_a_stream_is_sent_to_whom_asks_for_it(headers: dict[str, str], streams: bool) -> None:  # noqa: FBT001 - a case
+def test_stream_is_sent_on_request(headers: dict[str, str], streams: bool) -> None:  # noqa: FBT001 - a case
     """The header of tRPC counts more than `accept`, which must list the type exactly."""
     answer = _answer("GET", "probe.noInput?batch=1", headers=headers)
 
@@ -546,7 +546,7 @@ def test_content_type_is_reported_unchanged(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("path", ["probe.%ZZ", "probe.%FF", "probe.%E2%98", "probe.%"])
-def test_a_path_that_javascript_cannot_decode_is_refused(path: str) -> None:
+def test_path_that_javascript_does_not_decode_is_refused(path: str) -> None:
     """Escapes that are none, or no UTF-8: tRPC 11 refuses them, tRPC 10 fails over them in a batch."""
     target = f"{path}?batch=1&input={{}}"
 
@@ -560,7 +560,7 @@ def test_a_path_that_javascript_cannot_decode_is_refused(path: str) -> None:
     }
 
 
-def test_the_inputs_of_a_batch_stand_and_fall_together() -> None:
+def test_one_invalid_input_fails_the_whole_batch() -> None:
     """One that superjson cannot read fails all calls that read theirs, but no call without an input; 10: the whole."""
     inputs = urlencode({"input": json.dumps({"0": None, "1": {"json": 1}})})
     target = f"probe.echo,probe.echo,probe.noInput?batch=1&{inputs}"
@@ -573,14 +573,14 @@ def test_the_inputs_of_a_batch_stand_and_fall_together() -> None:
 
 
 @pytest.mark.parametrize(("version", "status"), [(11, 200), (10, 500)])
-def test_inputs_of_no_call_are_read_by_version_10_alone(version: Literal[10, 11], status: int) -> None:
+def test_only_version_10_parses_surplus_inputs(version: Literal[10, 11], status: int) -> None:
     """An index beyond the calls of a batch is not looked at by tRPC 11; 10 reads it first of all."""
     target = f"probe.echo?batch=1&{urlencode({'input': json.dumps({'0': {'json': 1}, '7': None})})}"
 
     assert _answer("GET", target, transformer="superjson", version=version).status == status
 
 
-def test_an_input_can_be_read_again() -> None:
+def test_input_is_parsed_again() -> None:
     """Whatever reads the input twice gets the same, though superjson's values were converted in place."""
     find = {"twice": Procedure("query", lambda read: [read(), read()])}.get
     zero = json.dumps({"json": {"n": "-0"}, "meta": {"values": {"n": ["number"]}}})
@@ -590,13 +590,13 @@ def test_an_input_can_be_read_again() -> None:
     assert json.loads(answer.body)["result"]["data"]["json"] == [{"n": 0}, {"n": 0}]
 
 
-def test_too_large_a_body_goes_before_the_method_in_version_10() -> None:
+def test_version_10_checks_the_body_size_before_the_method() -> None:
     """Version 10 says so whatever the method; 11 says first that the method is wrong."""
     assert _answer("PUT", "probe.mEcho", None, version=10).status == 413
     assert _answer("PUT", "probe.mEcho", None).status == 405
 
 
-def test_a_refusal_may_carry_data_of_its_own() -> None:
+def test_refusal_has_its_own_data() -> None:
     """Data of an error and a status of its own are reported."""
 
     def refuse(_: Callable[[], Any]) -> Any:

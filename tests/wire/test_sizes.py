@@ -192,7 +192,7 @@ def _events(count: int, filler: int = 10) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", QUERIES)
-def test_a_batch_of_queries_that_is_too_large_is_sent_in_parts(mocked: Mock, name: str) -> None:
+def test_batch_of_queries_that_is_too_large_is_sent_in_parts(mocked: Mock, name: str) -> None:
     """Each call has its own answer, and the next batch begins with a size that the server accepts."""
     service, client = Limited(mocked, *QUERIES[name]), _client()
 
@@ -209,7 +209,7 @@ def test_a_batch_of_queries_that_is_too_large_is_sent_in_parts(mocked: Mock, nam
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_batch_of_mutations_that_is_too_large_is_sent_in_parts(mocked: Mock, name: str) -> None:
+def test_batch_of_mutations_that_is_too_large_is_sent_in_parts(mocked: Mock, name: str) -> None:
     """Each call ran once, also those that may not be repeated: a batch that was refused for its size did not run."""
     service, client = Limited(mocked, *MUTATIONS[name]), _client()
     companies = [CreateCompanyInput(name=f"n{number}", external_org_id=f"o{number}") for number in range(20)]
@@ -225,7 +225,7 @@ def test_a_batch_of_mutations_that_is_too_large_is_sent_in_parts(mocked: Mock, n
     assert service.refused == refused
 
 
-def test_a_batch_is_halved(mocked: Mock) -> None:
+def test_batch_is_halved(mocked: Mock) -> None:
     """Two halves of the same size follow a batch that was refused, and later batches are no larger."""
     service, client = Limited(mocked, _long_body(8000), _always(413, HTML, EXPRESS)), _client()
 
@@ -235,7 +235,7 @@ def test_a_batch_is_halved(mocked: Mock) -> None:
     assert service.sizes == [50, 25, 25, 25, 25]
 
 
-def test_a_large_mutation_makes_no_smaller_batches_of_queries(mocked: Mock) -> None:
+def test_large_mutation_does_not_shrink_batches_of_queries(mocked: Mock) -> None:
     """Sizes are remembered by kind and by measure: small mutations still share a request."""
     service, client = Limited(mocked, _long_body(20_000), _always(413, HTML, EXPRESS)), _client()
 
@@ -248,7 +248,7 @@ def test_a_large_mutation_makes_no_smaller_batches_of_queries(mocked: Mock) -> N
     assert service.sizes == [50, 50]
 
 
-def test_a_batch_of_another_service_is_as_large_as_ever(mocked: Mock) -> None:
+def test_limits_belong_to_one_service(mocked: Mock) -> None:
     """Each transport learns for itself."""
     service = Limited(mocked, _long_path, _fastify_414)
     _client().batch(_checks(50))
@@ -260,7 +260,7 @@ def test_a_batch_of_another_service_is_as_large_as_ever(mocked: Mock) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_wrong_address_makes_no_smaller_batches(mocked: Mock, status: int) -> None:
+def test_wrong_base_url_does_not_shrink_batches(mocked: Mock, status: int) -> None:
     """A server that answers nothing has few requests more to refuse, and nothing is remembered of it."""
     service, client = Limited(mocked, lambda _: True, _always(status, HTML, "<html>no such page</html>")), _client()
 
@@ -275,7 +275,7 @@ def test_a_wrong_address_makes_no_smaller_batches(mocked: Mock, status: int) -> 
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_a_short_batch_is_not_taken_apart(mocked: Mock, status: int) -> None:
+def test_short_batch_is_not_split(mocked: Mock, status: int) -> None:
     """A URL that no server refuses for its length was refused for something else."""
     service = Limited(mocked, lambda _: True, _always(status, HTML, "<html>no such page</html>"))
 
@@ -285,7 +285,7 @@ def test_a_short_batch_is_not_taken_apart(mocked: Mock, status: int) -> None:
     assert service.sizes == [2]
 
 
-def test_refusals_of_each_call_are_not_taken_for_one_of_the_size(mocked: Mock) -> None:
+def test_refusals_of_single_calls_do_not_shrink_batches(mocked: Mock) -> None:
     """Where every call of a long batch is refused for itself, it is not sent again."""
 
     def refusal(asked: Asked) -> Answer:
@@ -302,7 +302,7 @@ def test_refusals_of_each_call_are_not_taken_for_one_of_the_size(mocked: Mock) -
     assert service.sizes == [40]
 
 
-def test_after_halves_of_what_trpc_takes_the_limit_stays(mocked: Mock) -> None:
+def test_limit_stays_after_a_split_batch(mocked: Mock) -> None:
     """A limit of the number of calls holds for queries and mutations alike, also if the remaining calls fail."""
     received = {
         "error": {"message": "Batch call exceeds maximum size", "code": -32600, "data": {"code": "BAD_REQUEST"}}
@@ -325,7 +325,7 @@ def test_after_halves_of_what_trpc_takes_the_limit_stays(mocked: Mock) -> None:
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_a_single_mutation_that_is_too_large_says_how_large_it_was(mocked: Mock, name: str) -> None:
+def test_too_large_mutation_reports_its_size(mocked: Mock, name: str) -> None:
     """It is a refusal that no repeat will help, with the bytes that were sent."""
     _, refusal = MUTATIONS[name]
     service = Limited(mocked, lambda _: True, refusal)
@@ -349,7 +349,7 @@ def test_a_single_mutation_that_is_too_large_says_how_large_it_was(mocked: Mock,
 
 
 @pytest.mark.parametrize("name", ["node", "nginx", "cloud", "nothing"])
-def test_a_single_query_that_is_too_large_says_how_large_it_was(mocked: Mock, name: str) -> None:
+def test_too_large_query_reports_its_size(mocked: Mock, name: str) -> None:
     """The size of a query is the number of characters of its URL."""
     service = Limited(mocked, lambda _: True, QUERIES[name][1])
 
@@ -361,7 +361,7 @@ def test_a_single_query_that_is_too_large_says_how_large_it_was(mocked: Mock, na
     assert len(service.asked) == 1
 
 
-def test_one_large_call_of_a_batch_costs_no_other(mocked: Mock) -> None:
+def test_large_call_of_a_batch_fails_alone(mocked: Mock) -> None:
     """The others run, and the one that is too large says how large it was."""
     service, client = Limited(mocked, _long_body(100_000), _always(413, HTML, EXPRESS)), _client()
 
@@ -395,7 +395,7 @@ def sleeps() -> list[float]:
 
 
 @pytest.mark.parametrize("status", [207, 200, 429])
-def test_a_call_of_a_batch_waits_as_its_own_status_says(mocked: Mock, sleeps: list[float], status: int) -> None:
+def test_call_of_a_batch_waits_by_its_own_status(mocked: Mock, sleeps: list[float], status: int) -> None:
     """The header of a batch that was answered 207 is for its calls that were refused with 429 or 503."""
     refused = _mixed(None, ("TOO_MANY_REQUESTS", 429), ("SERVICE_UNAVAILABLE", 503), ("INTERNAL_SERVER_ERROR", 500))
     mocked.add(responses.GET, re.compile(URL), refused, status=status, headers={"Retry-After": "7"})
@@ -409,9 +409,7 @@ def test_a_call_of_a_batch_waits_as_its_own_status_says(mocked: Mock, sleeps: li
 
 
 @pytest.mark.parametrize("wait", ["60", "1234567890", "9" * 400, "Fri, 31 Dec 99999 23:59:59 GMT"])
-def test_a_call_of_a_batch_that_would_have_to_wait_too_long_is_refused_at_once(
-    mocked: Mock, sleeps: list[float], wait: str
-) -> None:
+def test_call_of_a_batch_fails_without_a_wait_beyond_the_deadline(mocked: Mock, sleeps: list[float], wait: str) -> None:
     """It is raised with the wait, and not repeated; the other answers are there."""
     refused = _mixed(None, ("TOO_MANY_REQUESTS", 429), ("SERVICE_UNAVAILABLE", 503), ("BAD_GATEWAY", 502))
     mocked.add(responses.GET, re.compile(URL), refused, status=207, headers={"Retry-After": wait})
@@ -428,7 +426,7 @@ def test_a_call_of_a_batch_that_would_have_to_wait_too_long_is_refused_at_once(
 
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "Sun, 06 Nov 1994 08:49:37 GMT", ""])
-def test_junk_is_no_wait_in_a_batch_either(mocked: Mock, sleeps: list[float], wait: str) -> None:
+def test_invalid_retry_after_is_ignored_in_a_batch(mocked: Mock, sleeps: list[float], wait: str) -> None:
     """The refused call is repeated after an ordinary wait."""
     mocked.add(
         responses.GET,
@@ -447,9 +445,7 @@ def test_junk_is_no_wait_in_a_batch_either(mocked: Mock, sleeps: list[float], wa
 
 
 @pytest.mark.parametrize("wait", ["1234567890", "9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
-def test_a_single_call_that_would_have_to_wait_too_long_is_refused_at_once(
-    mocked: Mock, sleeps: list[float], wait: str
-) -> None:
+def test_call_fails_without_a_wait_beyond_the_deadline(mocked: Mock, sleeps: list[float], wait: str) -> None:
     """A wait of ten digits is a wait, and not junk after which the call is repeated within a tenth of a second."""
     refused = json.loads(_mixed(("TOO_MANY_REQUESTS", 429)))[0]
     mocked.add(responses.GET, re.compile(URL), json.dumps(refused), status=429, headers={"Retry-After": wait})
@@ -462,7 +458,7 @@ def test_a_single_call_that_would_have_to_wait_too_long_is_refused_at_once(
     assert (sleeps, len(mocked.calls)) == ([], 1)
 
 
-def test_the_wait_of_a_page_is_kept(mocked: Mock) -> None:
+def test_error_for_a_page_has_its_retry_after(mocked: Mock) -> None:
     """The page of a proxy that says when to come again is an InvalidResponse with that wait."""
     mocked.add(responses.GET, re.compile(URL), "<html>", status=503, headers={"Retry-After": "12345678901"})
 
@@ -473,7 +469,7 @@ def test_the_wait_of_a_page_is_kept(mocked: Mock) -> None:
     assert raised.value.attempts == 1
 
 
-def test_an_answer_of_no_service_shows_no_query(mocked: Mock) -> None:
+def test_unexpected_response_shows_no_query_string(mocked: Mock) -> None:
     """A framework that writes a database message into its own error shows it to nobody."""
     reported = 'Failed query: insert into "c" values ($1)\nparams: ann@acme.com'
     mocked.add(responses.GET, re.compile(URL), json.dumps({"statusCode": 500, "message": reported}), status=500)

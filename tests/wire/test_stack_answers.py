@@ -100,8 +100,8 @@ def _check_error(error: Any, expected: dict[str, Any]) -> None:
     assert not [part for part in expected.get("hides", []) if part in str(error)]
 
 
-@pytest.mark.parametrize("sample", SAMPLES.values(), ids=list(SAMPLES))
-def test_an_answer_of_the_stack_has_its_meaning(mocked: Mock, sample: dict[str, Any]) -> None:
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=[name.replace("/", "-") for name in SAMPLES])
+def test_response_of_a_gateway_is_classified(mocked: Mock, sample: dict[str, Any]) -> None:
     """Each call of a request gets the value that the service meant, or the error with its message."""
     headers = {name: value for name, value in sample["headers"].items() if name != "content-type"}
     mocked.add(
@@ -130,7 +130,7 @@ LONG_WAITS = [id_ for id_ in SAMPLES if "retry-after-of-ten-digits" in id_ or "r
 
 
 @pytest.mark.parametrize("id_", LONG_WAITS)
-def test_a_wait_beyond_the_deadline_is_not_waited_for(mocked: Mock, id_: str) -> None:
+def test_wait_beyond_the_deadline_is_skipped(mocked: Mock, id_: str) -> None:
     """A call that may be repeated is not, if the service asks for more time than the call has."""
     sample = SAMPLES[id_]
     mocked.add(responses.GET, ANY_URL, sample["body"], status=sample["status"], headers=sample["headers"])
@@ -179,9 +179,11 @@ def _serve(mocked: Mock, limit: dict[str, Any], data: Any) -> Callable[[], list[
 
 
 @pytest.mark.parametrize(
-    "limit", [limit for limit in LIMITS.values() if "path" in limit["over"]], ids=lambda limit: limit["id"]
+    "limit",
+    [limit for limit in LIMITS.values() if "path" in limit["over"]],
+    ids=lambda limit: limit["id"].replace(".", "-"),
 )
-def test_a_batch_whose_path_is_too_long_is_halved(mocked: Mock, limit: dict[str, Any]) -> None:
+def test_batch_whose_path_is_too_long_is_halved(mocked: Mock, limit: dict[str, Any]) -> None:
     """Each call gets its answer however long a path the service reads, and the next batch is not too long again."""
     take_statuses = _serve(mocked, limit, [{"code": "free", "name": "Free"}])
     client = _client()
@@ -195,9 +197,11 @@ def test_a_batch_whose_path_is_too_long_is_halved(mocked: Mock, limit: dict[str,
 
 
 @pytest.mark.parametrize(
-    "limit", [limit for limit in LIMITS.values() if "body" in limit["over"]], ids=lambda limit: limit["id"]
+    "limit",
+    [limit for limit in LIMITS.values() if "body" in limit["over"]],
+    ids=lambda limit: limit["id"].replace(".", "-"),
 )
-def test_a_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str, Any]) -> None:
+def test_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str, Any]) -> None:
     """Each call gets its answer however much the service reads: a refused body ran nothing."""
     take_statuses = _serve(mocked, limit, {"currentUsage": 1})
     note = "x" * (limit["over"]["body"] // 5)
@@ -216,9 +220,9 @@ def test_a_batch_whose_body_is_too_large_is_halved(mocked: Mock, limit: dict[str
 @pytest.mark.parametrize(
     "limit",
     [limit for limit in LIMITS.values() if "path" not in limit["over"] and "by" not in limit],
-    ids=lambda limit: limit["id"],
+    ids=lambda limit: limit["id"].replace(".", "-"),
 )
-def test_a_call_that_is_too_large_says_so(mocked: Mock, limit: dict[str, Any]) -> None:
+def test_too_large_call_reports_its_size(mocked: Mock, limit: dict[str, Any]) -> None:
     """A single call beyond a limit is refused once, with how large it was."""
     take_statuses = _serve(mocked, limit, None)
     ((measure, maximum),) = limit["over"].items()
@@ -268,14 +272,14 @@ def _is_refused(action: Callable[[ChatarminOS, str], Any], text: str) -> bool:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_fake_takes_the_addresses_that_zod_takes(place: str) -> None:
+def test_fake_accepts_the_same_email_addresses_as_zod(place: str) -> None:
     """The fake refuses an e-mail address exactly where a service that validates with zod refuses it."""
     refused = [text for text, _ in VECTORS["addresses"] if _is_refused(PLACES[place], text)]
 
     assert refused == [text for text, is_taken in VECTORS["addresses"] if not is_taken]
 
 
-def test_the_fake_takes_the_urls_that_zod_takes() -> None:
+def test_fake_accepts_the_same_urls_as_zod() -> None:
     """The fake refuses an avatar's URL exactly where a service that validates with zod refuses it."""
 
     def create(client: ChatarminOS, url: str) -> object:

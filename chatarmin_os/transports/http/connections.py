@@ -94,17 +94,19 @@ class Connection(HTTPConnection):
     """A connection that one exchange uses; its successor takes the socket over for the next one."""
 
     sock: Any
-    exchange: Exchange  # the pool sets it
+    exchange: Exchange
+    response_class: Any  # a function, which http.client calls as if it was the class
     idle_since = 0.0
     _is_tunnelling = False
     _socket_source: Any = None
     _secrets: Sequence[Callable[[], str]] = ()  # `send` puts them in place of their mask
     _body = b""  # `send` appends it to the headers
 
-    @property
-    def response_class(self) -> Any:  # type: ignore[override]  # http.client only reads it
-        """The class of responses, with the exchange that they belong to."""
-        return partial(reading.Response, exchange=self.exchange)
+    def join(self, exchange: Exchange) -> None:
+        """Carry an exchange from now on; responses belong to it too."""
+        self.exchange = exchange
+        self.response_class = partial(reading.Response, exchange=exchange)
+        exchange.is_ours = True
 
     def _new_conn(self) -> socket.socket:
         """Connect to the first address that answers within the deadline.
@@ -122,7 +124,7 @@ class Connection(HTTPConnection):
             addresses = dns.resolve(self.host, port, exchange.time_left())
             exchange.phase = Phase.CONNECTING
             sock = happy_eyeballs.connect(self.host, port, addresses, self.socket_options or (), exchange.time_left)
-            sock.settimeout(exchange.time_left())  # for the whole TLS handshake
+            sock.settimeout(exchange.connect_timeout)  # for the whole TLS handshake; never raises, so no socket leaks
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         except DeadlineError as error:
@@ -206,8 +208,7 @@ class _KeepAlivePool(HTTPConnectionPool):
         """Return a connection for the exchange, which `urlopen` passes as `pool_timeout`."""
         exchange: Exchange = timeout
         connection: Any = super()._get_conn(timeout)
-        connection.exchange = exchange
-        exchange.is_ours = True
+        connection.join(exchange)
         if connection.sock is not None and not connection.is_fresh():
             connection.close()
         return connection

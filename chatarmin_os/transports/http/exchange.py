@@ -86,10 +86,13 @@ class Exchange(Timeout):
 
     @property
     def connect_timeout(self) -> float:
-        """The seconds that are left, for connections of another library."""
+        """The seconds that are left, as a timeout of a socket: never 0."""
         return max(self.deadline.remaining(), _MIN_TIMEOUT_SECONDS)
 
-    read_timeout = connect_timeout
+    @property
+    def read_timeout(self) -> float:
+        """The same seconds."""
+        return self.connect_timeout
 
     def drop_location(self, response: requests.Response, **_: Any) -> None:
         """Move the redirect's target here: requests would read the whole body before it does not follow."""

@@ -41,10 +41,10 @@ class IdleStack:
 
     def close_old(self) -> None:
         """Close the connections that are too old to be used."""
-        while self.queue:
+        while True:
             try:
                 oldest = self.queue.popleft()
-            except IndexError:  # another thread has taken it
+            except IndexError:  # none is left; another thread may have taken the last
                 return
             if monotonic() - oldest.idle_since <= MAX_IDLE_SECONDS:
                 self.queue.appendleft(oldest)

@@ -64,8 +64,6 @@ class Limits:
 
     def fitting(self, calls: Sequence[Call], transformer: Transformer | None) -> int:
         """Return how many of *calls*, all of one kind, go into one request; at least one."""
-        if len(calls) == 1:
-            return 1
         part = calls[: self.by_kind[calls[0].kind].calls]
         if not self._is_too_large(part, transformer):
             return len(part)

@@ -82,7 +82,7 @@ class MaskedHeaders(MutableMapping[str, Any]):
 
     __copy__ = copy
 
-    def split(self) -> tuple[dict[str, Any], list[Callable[[], str]]]:
+    def split(self) -> tuple[dict[str, Any], list[Callable[[], Any]]]:
         """Return the headers with `MASK` in place of each secret, and the functions that return the secrets."""
         items = list(self._items.values())
         shown = {name: MASK if callable(value) else value for name, value in items}

@@ -106,7 +106,7 @@ class Sender:
         sleep: Callable[[float], object] | None = None,
     ) -> None:
         self._channel, self._replies, self._limits, self._paths = channel, replies, limits, paths
-        self._transformer = transformer
+        self._transformer: Transformer | None = transformer
         self._is_auto = transformer is None
         self._backoff = backoff or retry.full_jitter
         self._sleep = sleep

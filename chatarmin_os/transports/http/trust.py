@@ -135,7 +135,7 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
     except ssl.SSLError:
         raise UnusableFileError(f"{path} is not a file of certificates in PEM format") from None
     except (OSError, ValueError) as error:
-        raise UnusableFileError(_unreadable(path, error)) from None
+        raise _unreadable(path, error) from None
     if is_folder and not any(map(_HASHED_NAME.fullmatch, names)):
         raise UnusableFileError(
             f"{path} has no certificates under the names that OpenSSL looks up; run `openssl rehash` on it"
@@ -153,20 +153,28 @@ def _load_certificate(context: ssl.SSLContext, certificate: str, key: str | None
         try:
             Path(path).open("rb").close()  # OpenSSL does not say which of the two it cannot read
         except (OSError, ValueError) as error:
-            raise UnusableFileError(_unreadable(path, error)) from None
+            raise _unreadable(path, error) from None
     try:
         context.load_cert_chain(certificate, key, password=no_password)
     except OSError as error:
         if encrypted:
             raise UnusableFileError(f"the key in {files[-1]} is encrypted; decrypt it with `openssl pkey`") from None
+        _raise_callers_own(error)
         reason = getattr(error, "reason", None) or "one of them is missing"
         raise UnusableFileError(
             f"{' and '.join(files)}: not a certificate with its private key in PEM format ({reason})"
         ) from None
 
 
-def _unreadable(path: str, error: OSError | ValueError) -> str:
-    return f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+def _unreadable(path: str, error: OSError | ValueError) -> UnusableFileError:
+    _raise_callers_own(error)
+    return UnusableFileError(f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}")
+
+
+def _raise_callers_own(error: OSError | ValueError) -> None:
+    """Raise the exception of a timer or signal of the caller: unlike the system's, it has no number."""
+    if isinstance(error, OSError) and error.errno is None:
+        raise error
 
 
 def _version_of(path: str) -> tuple[int, ...] | None:
