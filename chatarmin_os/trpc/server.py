@@ -54,7 +54,7 @@ class Request(NamedTuple):
 
     method: str
     target: str
-    """What follows the base URL: `tiers.get?input=...`."""
+    """The part after the base URL: `tiers.get?input=...`."""
     headers: Mapping[str, str]
     """By lower-case names."""
     body: bytes | None
@@ -76,7 +76,7 @@ class Procedure(NamedTuple):
     run: Callable[[Callable[[], Any]], Any]
     """Returns the output or raises `ApiError`; its argument returns the input (`UNSET`: none)."""
     to_dates: Callable[[Any], Any] | None = None
-    """Given if all outputs are JSON: turns the text of dates in one into datetimes, which superjson marks."""
+    """Turns the text of dates in an output into datetimes, which superjson marks; needs outputs that are JSON."""
 
 
 class _Outcome(NamedTuple):
@@ -107,7 +107,7 @@ def respond(request: Request, find: Callable[[str], Procedure | None], dialect: 
 
 
 class _Exchange(ABC):
-    """One request on its way to an answer: what both versions have in common."""
+    """One request and its response: the part that both versions have in common."""
 
     version: int
     refusal_type: str
