@@ -44,7 +44,7 @@ class StateFile:
     """Saves products to a file: loads them when it is created, and saves their changes while it is open.
 
     Policies:
-        - **Saving**: twice a second and at the end, and only what has changed. A process that is killed leaves the
+        - **Saving**: twice a second and at the end, and only the changes. A process that is killed leaves the
           last saved state.
         - **One server**: a second server is refused the file.
         - **Removed or replaced files**: a file that is removed is created again. If somebody replaces it or writes to
@@ -61,8 +61,8 @@ class StateFile:
     Args:
         path: The file.
         products: The products to load into and to save; load them before they are used.
-        notify: Called with one line when the file cannot be written any more, when it can again, and when it was removed
-            or replaced.
+        notify: Called with one line when the file cannot be written any more, when it can again, and when it was
+            removed or replaced.
         interval_seconds: The time from one saving to the next.
         tell: The name of *notify* in version 0.1.0.
 
@@ -294,7 +294,7 @@ def _lock_as_version_0_1(descriptor: int) -> None:
     """Lock a file as servers of version 0.1.0 do, one of which may be using it.
 
     Raises:
-        FileInUseError: One is.
+        FileInUseError: Another server uses it.
     """
     if fcntl is not None:  # pragma: no branch - Windows
         try:
