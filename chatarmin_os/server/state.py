@@ -275,7 +275,8 @@ def _revision_and_changes(product: Product, known: state_rows.Tables) -> tuple[i
     from chatarmin_os.fake import snapshot as snapshots  # late: it imports cattrs, which a service without state avoids
 
     with product.fake.service.read() as state:
-        return product.revision, state_rows.find_changes(known, state_rows.split(snapshots.tables(state)))
+        revision, tables = product.revision, snapshots.tables(state)
+    return revision, state_rows.find_changes(known, state_rows.split(tables))  # other threads need not wait for it
 
 
 def _rows_of_json(content: bytes) -> JSON:
