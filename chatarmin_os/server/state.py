@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -62,9 +63,8 @@ class StateFile:
         path: The file.
         products: The products to load into and to save; load them before they are used.
         notify: Called with one line when the file cannot be written any more, when it can again, and when it was
-            removed or replaced.
+            removed or replaced. Version 0.1.0 named it `tell`, which is accepted too.
         interval_seconds: The time from one saving to the next.
-        tell: The name of *notify* in version 0.1.0.
 
     Attributes:
         problem: Why the last saving failed; None if it did not.
@@ -206,12 +206,12 @@ class StateFile:
 
     def _set_aside(self) -> None:
         """Rename a file that has replaced ours, and create a new one."""
+        numbers = chain([""], map("-{}".format, count(2)))
+        aside = next(path for number in numbers if not (path := Path(f"{self._path}.replaced{number}")).exists())
         self._file.close()
-        Path(self._path).replace(f"{self._path}.replaced")
+        Path(self._path).replace(aside)
         self._reopen()
-        self._notify(
-            f"{self._shown} was replaced or changed while the service ran; that file is kept as {self._shown}.replaced"
-        )
+        self._notify(f"{self._shown} was replaced or changed while the service ran; that file is kept as {aside}")
 
     def _write(self, products: Mapping[str, Product]) -> None:
         revisions: dict[Product, int] = {}

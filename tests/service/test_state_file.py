@@ -601,6 +601,28 @@ def test_file_that_replaces_the_state_file_is_kept(path: Path, replace: Callable
     assert messages == [f"{path} was replaced or changed while the service ran; that file is kept as {path}.replaced"]
 
 
+def test_each_file_that_replaces_the_state_file_is_kept(path: Path) -> None:
+    """A second one gets a number."""
+    products = Products()
+    file = StateFile(path, products)
+    for number in (1, 2):
+        replacement = path.with_name("replacement.db")
+        others = Products()
+        _create(_product(others, "os_sk_other"), 6 + number)
+        StateFile(replacement, others).close()
+        replacement.replace(path)
+        _create(_product(products), number)
+        file.save()
+    file.close()
+
+    names = {
+        "state.db": ["Company 1", "Company 2"],
+        "state.db.replaced": ["Company 7"],
+        "state.db.replaced-2": ["Company 8"],
+    }
+    assert {name: _in_file(path.with_name(name)) for name in _files(path.parent)} == names
+
+
 def test_file_that_replaces_the_state_file_is_loaded_at_the_next_start(path: Path) -> None:
     """Nothing has changed in the meantime."""
     file = StateFile(path, _changed())
