@@ -139,9 +139,11 @@ class SQLiteFile:
         """
         with _lock:
             connection = self._connect()
-            with _translate_errors():
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._note_content()
+            try:
+                with _translate_errors():
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._note_content()
 
     def is_in_place(self) -> bool:
         """Return whether the path leads to the file that was opened: it may have been removed or replaced.

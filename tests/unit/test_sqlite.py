@@ -383,6 +383,26 @@ def test_failing_writes_lose_nothing(path: Path) -> None:
     assert _texts(file) == ["one", "two"]
 
 
+def test_failed_checkpoint_leaves_the_file_in_place(path: Path) -> None:
+    """A part of the changes is in the file, and the rest in the log; nobody else has written to it."""
+    file = _open(path, is_exclusive=True)
+    for number in range(100):
+        _add(file, str(number) * 2_000)
+    file.checkpoint()
+    _add(file, "x" * 20_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SQLiteFileError, match="disk I/O error"):
+            file.checkpoint()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.is_in_place()
+    file.checkpoint()
+
+    assert len(_texts(file)) == 101
+
+
 # Several connections
 
 
