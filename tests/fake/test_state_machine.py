@@ -928,7 +928,7 @@ class ServiceMachine(RuleBasedStateMachine):
             self.company_looks_the_same(self.turn % len(self.world.firms))
 
     @invariant()
-    def copied_tables_stay_the_same(self) -> None:
+    def tables_of_an_earlier_step_stay(self) -> None:
         """Tables that were copied before a step are those of that moment: rows are replaced, never changed."""
         assert json.dumps(self.tables) == self.text
         self.tables = snapshots.tables(self.fake.service.state)
