@@ -46,6 +46,8 @@ class CorruptFileError(SQLiteFileError):
 _DAMAGED = "it is damaged"
 _READ_ONLY = "the file or its folder is read-only"
 _NO_DATABASE = "it is not a SQLite database"
+_NO_LOCKS = "its file system does not lock files; use one on a local disk"
+_NO_LOG = "its file system does not support a write-ahead log; use one on a local disk"
 _ERRORS: dict[int, tuple[type[SQLiteFileError], str]] = {
     sqlite3.SQLITE_BUSY: (FileInUseError, "it is in use by another process"),
     sqlite3.SQLITE_READONLY: (SQLiteFileError, _READ_ONLY),
@@ -53,8 +55,11 @@ _ERRORS: dict[int, tuple[type[SQLiteFileError], str]] = {
     sqlite3.SQLITE_FULL: (DiskFullError, "the disk is full"),
     sqlite3.SQLITE_CANTOPEN: (SQLiteFileError, "the file or its folder cannot be opened"),
     sqlite3.SQLITE_NOTADB: (NoDatabaseError, _NO_DATABASE),
+    sqlite3.SQLITE_PROTOCOL: (SQLiteFileError, _NO_LOCKS),
+    sqlite3.SQLITE_IOERR_LOCK: (SQLiteFileError, _NO_LOCKS),
+    sqlite3.SQLITE_IOERR_RDLOCK: (SQLiteFileError, _NO_LOCKS),
 }
-_MAX_PRIMARY_CODE = 0xFF  # the rest of a code is detail
+_PRIMARY_CODE = 0xFF  # the rest of a code is detail
 
 _lock = threading.RLock()  # held while a thread is inside SQLite, so that no fork happens at that time
 _open_files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
@@ -99,6 +104,7 @@ class SQLiteFile:
         self._application_id, self._migrations = application_id, migrations
         self._synchronous, self._is_exclusive, self._busy_seconds = synchronous, is_exclusive, busy_seconds
         self._identity: tuple[int, int] | None = None
+        self._content: tuple[int, int] | None = None  # of an exclusive file: size and time when it was complete
         with _lock:
             self._connect()
 
@@ -133,15 +139,28 @@ class SQLiteFile:
         """
         with _lock:
             connection = self._connect()
-            with _translate_errors():
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                with _translate_errors():
+                    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._note_content()
 
     def is_in_place(self) -> bool:
-        """Return whether the path leads to the file that was opened: it may have been removed or replaced."""
+        """Return whether the path leads to the file that was opened: it may have been removed or replaced.
+
+        An exclusive file counts as replaced, too, if somebody has written to it since it was opened or since the last
+        checkpoint. Call `checkpoint` after each of your own changes.
+        """
         with suppress(OSError):
             found = os.lstat(self._path)
-            return self._identity == (found.st_dev, found.st_ino)
+            is_unchanged = not self._is_exclusive or self._content == (found.st_size, found.st_mtime_ns)
+            return is_unchanged and self._identity == (found.st_dev, found.st_ino)
         return False
+
+    def _note_content(self) -> None:
+        with suppress(OSError):  # it was removed
+            found = os.lstat(self._path)
+            self._content = found.st_size, found.st_mtime_ns
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -157,6 +176,7 @@ class SQLiteFile:
     def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = self._open()
+            self._note_content()
             _open_files.add(self)
         return self._connection
 
@@ -208,7 +228,8 @@ class SQLiteFile:
             if version < len(self._migrations):
                 connection.execute(f"PRAGMA application_id = {self._application_id:d}")
                 connection.execute(f"PRAGMA user_version = {len(self._migrations):d}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        if connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise SQLiteFileError(_NO_LOG)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
     def _checked_version(self, connection: sqlite3.Connection) -> int:
@@ -242,8 +263,9 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _MAX_PRIMARY_CODE
-        kind, reason = _ERRORS.get(code, (SQLiteFileError, str(error)))
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        other = _ERRORS.get(code & _PRIMARY_CODE, (SQLiteFileError, str(error)))
+        kind, reason = _ERRORS.get(code, other)
         raise kind(reason) from error
 
 

@@ -18,6 +18,7 @@ from chatarmin_os.errors import (
     CassetteError,
     ChatarminError,
     InvalidInput,
+    InvalidResponse,
     NotFoundError,
     ServerError,
     TransportError,
@@ -94,16 +95,24 @@ def run_command(act: Callable[[Namespace], int], given: Namespace) -> int:
         complain(str(error), *_advice(error, given))
         return 1
     except TransportError as error:
-        complain(_failure(error), *_advice(error, given))
+        complain(_failure(error, given), *_advice(error, given))
         return 3
 
 
-def _failure(error: TransportError) -> str:
+def _failure(error: TransportError, given: Namespace) -> str:
     """Return a failure with its effect: whether the call was sent, and may have changed something."""
     if error.outcome == "not_sent":
         return f"could not reach the service: {error}; the call was not sent"
-    is_query = error.request is not None and error.request.kind == "query"
-    return f"no response: {error}; {'nothing was changed' if is_query else 'the call may have run'}"
+    problem = "no usable response" if isinstance(error, InvalidResponse) else "no response"
+    effect = "nothing was changed" if _is_query(error, given) else "the call may have run"
+    return f"{problem}: {error}; {effect}"
+
+
+def _is_query(error: TransportError, given: Namespace) -> bool:
+    from chatarmin_os.procedures.table import PROCEDURES
+
+    called = error.request or PROCEDURES.get(getattr(given, "path", ""))  # `call` makes no typed request
+    return called is not None and called.kind == "query"
 
 
 def _api_key(given: Namespace) -> str | None:
@@ -157,7 +166,7 @@ def _usage_error(error: InvalidInput, given: Namespace) -> str:
     if argument == "external_org_id" and "company" in given:
         name = _NAMES["company_id"]
     if argument == "base_url" and given.base_url is None:
-        name = "OS_BASE_URL"
+        name = None if "OS_BASE_URL" in error.problem else "OS_BASE_URL"
     place = f"{name}{field.removeprefix(argument)}: " if name else ""
     hint = _HINTS.get(argument) if error.hint and _PYTHON.search(error.hint) else error.hint
     return f"{place}{error.problem}{f'; {hint}' if hint else ''}"

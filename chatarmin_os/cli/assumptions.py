@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os.fake.rules.assumptions import Assumption
 
-_WIDTH = 100
+_WIDTH = 80
 
 
 def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
@@ -37,23 +37,25 @@ def _assumptions(given: Namespace) -> int:
     if given.json:
         print_json({"assumptions": [assumption._asdict() for assumption in ASSUMPTIONS]})
         return 0
-    width = max(len(one.name) for one in ASSUMPTIONS)
     for topic, assumptions in groupby(ASSUMPTIONS, lambda one: one.topic):
         print(f"{topic.capitalize()}:")
         for one in assumptions:
-            print(_entry(one, width))
+            print(_entry(one))
         print()
-    print("`chatarmin-os recording check` confirms or contradicts them. --json adds the service's README.")
+    print("`chatarmin-os recording check` confirms or contradicts them.")
+    print("--json adds the words of the service's README.")
     return 0
 
 
-def _entry(assumption: Assumption, width: int) -> str:
-    """Return the name, the version and the wrapped text of an assumption."""
-    return textwrap.fill(
+def _entry(assumption: Assumption) -> str:
+    """Return the name and the version of an assumption, and below them its wrapped text."""
+    indent = " " * 6
+    text = textwrap.fill(
         assumption.text,
         _WIDTH,
-        initial_indent=f"  {assumption.name:<{width}}  {assumption.since}  ",
-        subsequent_indent=" " * (width + len(assumption.since) + 6),
+        initial_indent=indent,
+        subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return f"  {assumption.name} (since {assumption.since})\n{text}"

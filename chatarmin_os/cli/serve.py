@@ -38,7 +38,7 @@ A catalogue is a JSON file with the features and tiers of each new product:
                       unit_amount (minor units, or null)
 
 Give your application the printed base URL, and any API key that begins with os_sk_; each key is a separate product.
-The page at / shows companies, access and calls; the control API at /__fake__/ changes what a client cannot.
+The page at / shows companies, access and calls; the control API at /__fake__/ makes changes that a client cannot make.
 
 exit codes: 0 stopped; 2 wrong usage, or it could not start; 130 interrupted before it was ready
 """

@@ -135,8 +135,8 @@ class Observer:
 
     def _set_contacts(self, company: str, rows: list[dict[str, Any]]) -> None:
         contacts = self._state.contacts.setdefault(company, {})
-        for contact in contacts.values():
-            self._state.set_primary(company, contact, is_primary=False)
+        for address in contacts:
+            self._state.set_primary(company, address, is_primary=False)
         contacts.clear()
         for place, shown in enumerate(rows):
             if email := text(shown.get("email")):
@@ -154,10 +154,7 @@ class Observer:
                 )
 
     def _set_billing(self, company: str, status: dict[str, Any]) -> None:
-        claims = self._state.claims_of(company)
-        for claim in claims:
-            del self._state.claims[claim["stripeSubscriptionId"]]
-        claims.clear()
+        self._state.delete_claims(company)
         shown = objects(status.get("activeSubscriptions"))
         for row in shown:
             if subscription := text(row.get("stripeSubscriptionId")):

@@ -55,7 +55,7 @@ def track_usage(state: State, input: Input) -> JSON:
         "billableQuantity": as_number(status.billable),
         "isAtLimit": status.is_at_limit,
     }
-    state.usage.setdefault(company["id"], {})[feature["code"]] = usage
+    state.usage[company["id"]] = {**state.usage.get(company["id"], {}), feature["code"]: usage}
     if key is not None:
         state.events[key] = {
             "companyId": company["id"],
@@ -181,11 +181,12 @@ def link(
     if claim is None:
         paid = tier or tier_of_prices(state.catalogue.tiers.values(), subscription["priceIds"])
         claim = _add_claim(state, company_id, subscription, paid)
-    claim["displayName"] = display_name or claim["displayName"]
-    if tier is None:
-        return 0
-    claim["tierCode"] = tier["code"]
-    return tiers.grant(state, company_id, tier)
+    state.claims[subscription["id"]] = {
+        **claim,
+        "displayName": display_name or claim["displayName"],
+        "tierCode": tier["code"] if tier else claim["tierCode"],
+    }
+    return tiers.grant(state, company_id, tier) if tier else 0
 
 
 def is_tier_applied(state: State, subscription: StripeSubscription) -> bool:

@@ -70,8 +70,9 @@ def add_linked(state: State, input: Input, *, name: str, domain: str | None) -> 
 def update(state: State, input: Input) -> JSON:
     """Change the time of a company's creation."""
     company = lookup.company(state, input["companyId"])
-    company["createdAt"] = input["createdAt"]
-    return company
+    changed: Company = {**company, "createdAt": input["createdAt"]}
+    state.companies[company["id"]] = changed
+    return changed
 
 
 @procedure(

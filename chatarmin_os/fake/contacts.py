@@ -99,18 +99,22 @@ def list_contacts(state: State, input: Input) -> JSON:
 
 def upsert(state: State, company_id: str, input: Input) -> dict[str, Any]:
     """Create or update a contact, and return it with `isNew`; fields that are absent stay."""
-    contact = state.contacts.get(company_id, {}).get(input["email"].lower())
-    is_new = contact is None
-    if contact is None:
-        contact = _new_contact(input["email"])
-        state.add_contact(company_id, contact)
+    address = input["email"].lower()
+    is_new = address not in state.contacts.get(company_id, {})
+    if is_new:
+        state.add_contact(company_id, _new_contact(input["email"]))
     if "isPrimary" in input:
-        state.set_primary(company_id, contact, is_primary=input["isPrimary"])
-    contact["name"] = input.get("name", contact["name"])
-    contact["role"] = input.get("role", contact["role"])
-    contact["avatarUrl"] = input.get("avatarUrl", contact["avatarUrl"])
-    contact["metadata"] = {**contact["metadata"], **input.get("metadata", {})}
-    return {**contact, "isNew": is_new}
+        state.set_primary(company_id, address, is_primary=input["isPrimary"])
+    contact = state.contacts[company_id][address]
+    changed: Contact = {
+        **contact,
+        "name": input.get("name", contact["name"]),
+        "role": input.get("role", contact["role"]),
+        "avatarUrl": input.get("avatarUrl", contact["avatarUrl"]),
+        "metadata": {**contact["metadata"], **input.get("metadata", {})},
+    }
+    state.contacts[company_id][address] = changed
+    return {**changed, "isNew": is_new}
 
 
 def _new_contact(email: str) -> Contact:

@@ -86,7 +86,7 @@ def set_access(state: State, input: Input) -> JSON:
         "source": input.get("source", access["source"] or "api"),
         "validUntil": input.get("validUntil", access["validUntil"]),
     }
-    state.access.setdefault(company["id"], {})[feature["code"]] = changed
+    state.access[company["id"]] = {**state.access.get(company["id"], {}), feature["code"]: changed}
     return _response(state, company["id"], feature)
 
 

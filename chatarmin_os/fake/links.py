@@ -43,9 +43,13 @@ def create(state: State, input: Input) -> JSON:
     company = lookup.company(state, input["companyId"])
     ensure_unlinked(state, input["externalOrgId"], company["id"])
     row = link(state, company["id"], input["externalOrgId"])
-    row["label"] = input.get("label", row["label"])
-    row["externalUserId"] = input.get("externalUserId", row["externalUserId"])
-    return row
+    changed: Link = {
+        **row,
+        "label": input.get("label", row["label"]),
+        "externalUserId": input.get("externalUserId", row["externalUserId"]),
+    }
+    state.links[input["externalOrgId"]] = changed
+    return changed
 
 
 @procedure("links.reset", "mutation", deleteContacts=optional(BOOLEAN), resetMrr=optional(BOOLEAN))

@@ -125,7 +125,8 @@ class Service:
         from chatarmin_os.fake import snapshot  # late: it imports cattrs, which nothing else here needs
 
         with self.lock:
-            return snapshot.dump(self.state)
+            tables = snapshot.tables(self.state)
+        return copy_json(tables)
 
     def load(self, snapshot: JSON) -> State:
         """Return the tables that *snapshot* holds, for `replace`.

@@ -69,7 +69,7 @@ class Snapshot(TypedDict):
 
 
 def tables(state: State) -> Snapshot:
-    """Return the tables themselves, not copied."""
+    """Return copies of the tables, which share the rows: these do not change."""
     return {
         "format": _FORMAT,
         "clock_offset_microseconds": state.clock_offset // _MICROSECOND,
@@ -80,24 +80,19 @@ def tables(state: State) -> Snapshot:
         "companies": list(state.companies.values()),
         "links": list(state.links.values()),
         "contacts": {company: list(contacts.values()) for company, contacts in state.contacts.items()},
-        "access": state.access,
-        "tiers": state.tiers,
+        "access": state.access.copy(),
+        "tiers": state.tiers.copy(),
         "usage": {
             company: {code: str(amount) for code, amount in usage.items()} for company, usage in state.usage.items()
         },
-        "events": state.events,
+        "events": state.events.copy(),
         "stripe": {
             "subscriptions": list(state.subscriptions.values()),
             "sessions": list(state.sessions.values()),
         },
         "claims": list(state.claims.values()),
-        "mrr": state.mrr,
+        "mrr": state.mrr.copy(),
     }
-
-
-def dump(state: State) -> JSON:
-    """Return a copy of the tables as JSON."""
-    return copy_json(tables(state))
 
 
 def load(snapshot: JSON) -> State:

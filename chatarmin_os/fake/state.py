@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 class State:
     """The tables, and the indexes that are derived from them.
 
-    The methods here and the module of each noun add and change rows; nothing here decides or refuses.
+    The methods here and the module of each noun add and replace rows; nothing here decides or refuses.
+
+    A row is replaced, never changed, and so are a company's accesses and usage: whoever has copied a table has its
+    state of that moment.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -53,10 +56,10 @@ class State:
         self._place: dict[str, int] = {}
         self._domains: dict[str, list[int]] = {}
         self._contact_domains: dict[str, list[int]] = {}
-        self._primaries: dict[str, list[Contact]] = {}  # by company; a snapshot may have several
+        self._primaries: dict[str, list[str]] = {}  # addresses by company; a snapshot may have several
         self._short_ids: set[str] = set()
         self._next_suffix: dict[str, int] = {}
-        self._claims_of: dict[str, list[Claim]] = {}
+        self._claims_of: dict[str, list[str]] = {}  # subscription ids by company
 
     def add_company(self, name: str, domain: str | None, created_at: str | None) -> Company:
         """Add a company with a new id; *domain* is normalised already."""
@@ -94,23 +97,25 @@ class State:
 
     def add_contact(self, company_id: str, contact: Contact) -> None:
         """Add a contact."""
-        self.contacts.setdefault(company_id, {})[contact["email"].lower()] = contact
+        address = contact["email"].lower()
+        self.contacts.setdefault(company_id, {})[address] = contact
         self._index_contact(company_id, contact)
         if contact["isPrimary"]:
-            self._primaries.setdefault(company_id, []).append(contact)
+            self._primaries.setdefault(company_id, []).append(address)
 
     def has_primary(self, company_id: str) -> bool:
         """Return whether a company has a primary contact."""
         return bool(self._primaries.get(company_id))
 
-    def set_primary(self, company_id: str, contact: Contact, *, is_primary: bool) -> None:
-        """Make a contact the only primary one of its company, or an ordinary one."""
-        others = [known for known in self._primaries.get(company_id, ()) if known is not contact]
+    def set_primary(self, company_id: str, address: str, *, is_primary: bool) -> None:
+        """Make a contact, named by its lower-case address, the only primary one of its company, or an ordinary one."""
+        contacts = self.contacts[company_id]
+        others = [known for known in self._primaries.get(company_id, ()) if known != address]
         if is_primary:
             for other in others:
-                other["isPrimary"] = False
-        self._primaries[company_id] = [contact] if is_primary else others
-        contact["isPrimary"] = is_primary
+                contacts[other] = {**contacts[other], "isPrimary": False}
+        self._primaries[company_id] = [address] if is_primary else others
+        contacts[address] = {**contacts[address], "isPrimary": is_primary}
 
     def _index_contact(self, company_id: str, contact: Contact) -> None:
         if domain := email_domain(contact["email"]):
@@ -138,9 +143,14 @@ class State:
         """Give a company a subscription, and raise its monthly recurring revenue."""
         company_id = claim["companyId"]
         self.claims[claim["stripeSubscriptionId"]] = claim
-        self._claims_of.setdefault(company_id, []).append(claim)
+        self._claims_of.setdefault(company_id, []).append(claim["stripeSubscriptionId"])
         self.mrr[company_id] = self.mrr.get(company_id, 0) + claim["monthlyFee"]
+
+    def delete_claims(self, company_id: str) -> None:
+        """Delete a company's claims; its monthly recurring revenue stays."""
+        for subscription_id in self._claims_of.pop(company_id, ()):
+            del self.claims[subscription_id]
 
     def claims_of(self, company_id: str) -> list[Claim]:
         """Return a company's claims in order, including those of cancelled subscriptions."""
-        return self._claims_of.get(company_id, [])
+        return [self.claims[subscription_id] for subscription_id in self._claims_of.get(company_id, ())]

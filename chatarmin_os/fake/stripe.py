@@ -83,7 +83,7 @@ class Stripe:
         """
         with self._service.change() as state:
             subscription = _active(state, subscription_id)
-            subscription["isActive"] = False
+            state.subscriptions[subscription_id] = {**subscription, "isActive": False}
             claim = state.claims.get(subscription_id)
             if claim:
                 revenue = state.mrr.get(claim["companyId"], 0) - claim["monthlyFee"]
@@ -109,7 +109,8 @@ class Stripe:
 
 def _complete(state: State, session: Session) -> None:
     if session["subscriptionId"] is None:
-        session["subscriptionId"] = _add_subscription(state, session["priceIds"], None)["id"]
+        subscription = _add_subscription(state, session["priceIds"], None)
+        state.sessions[session["id"]] = {**session, "subscriptionId": subscription["id"]}
 
 
 def _add_subscription(state: State, price_ids: list[str], customer_id: str | None) -> StripeSubscription:

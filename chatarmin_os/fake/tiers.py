@@ -71,12 +71,13 @@ def apply(state: State, input: Input) -> JSON:
 
 def grant(state: State, company_id: str, tier: Tier, overrides: dict[str, dict[str, Any]] | None = None) -> int:
     """Apply a tier to a company, and return the number of its features; usage stays."""
-    accesses = state.access.setdefault(company_id, {})
+    accesses = dict(state.access.get(company_id, {}))
     for code, access in accesses.items():
         if code not in tier["features"] and rules.is_withdrawn(access):
-            access["isEnabled"] = False
+            accesses[code] = {**access, "isEnabled": False}
     for code, granted in tier["features"].items():
         override = (overrides or {}).get(code, {})
         accesses[code] = rules.granted_access(state.catalogue.features[code], granted, override)
+    state.access[company_id] = accesses
     state.tiers[company_id] = tier["code"]
     return len(tier["features"])

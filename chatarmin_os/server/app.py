@@ -40,7 +40,6 @@ MAX_BODY_BYTES = 4 * 2**20
 
 _TIMESTAMPS, _FREE_FORM = {"createdAt", "validUntil"}, {"metadata", "configValues"}
 
-_PAGE: Traversable = files("chatarmin_os.server") / "page"
 _PAGE_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 _PAGE_HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
@@ -162,13 +161,7 @@ class FakeService:
 
     @cached_property
     def _page(self) -> dict[str, tuple[str, bytes]]:
-        """The types and contents of the page's files by their paths, read once: the package may be a zip file."""
-        return {
-            "/" if file.name == "index.html" else f"/{file.name}": (kind, file.read_bytes())
-            for file in _PAGE.iterdir()
-            for suffix, kind in _PAGE_TYPES.items()
-            if file.name.endswith(suffix)
-        }
+        return read_page(files("chatarmin_os.server") / "page")  # once: the package may be a zip file
 
     def _check_origin(self, headers: Mapping[str, str]) -> str | None:
         """Return why a request may come from a page of another site, None if it does not."""
@@ -332,6 +325,16 @@ def _body(environ: WSGIEnvironment, headers: Mapping[str, str]) -> bytes | None:
         limit = min(limit, int(length[:20])) if length.isdecimal() else 0
     body = bytes(environ["wsgi.input"].read(limit))
     return body if len(body) <= MAX_BODY_BYTES else None
+
+
+def read_page(folder: Traversable) -> dict[str, tuple[str, bytes]]:
+    """Return the types and contents of the page's files by their paths."""
+    return {
+        "/" if file.name == "index.html" else f"/{file.name}": (kind, file.read_bytes())
+        for file in folder.iterdir()
+        for suffix, kind in _PAGE_TYPES.items()
+        if file.name.endswith(suffix)
+    }
 
 
 def _page_response(kind: str, content: bytes, method: str) -> Response:

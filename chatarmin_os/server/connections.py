@@ -45,7 +45,7 @@ class Connection:
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody here has ended or closed it."""
+        """Whether it was neither ended nor closed here."""
         return not self.has_ended and self._socket.fileno() >= 0
 
     def end(self) -> None:
@@ -59,7 +59,7 @@ class Connections:
     """The open connections by the address of the client.
 
     If there are as many as there may be, each further one ends the one that has been idle longest. A connection is idle
-    unless the application is making its response: whoever sends or reads byte by byte does not keep others out.
+    unless the application is making its response: a client that sends or reads byte by byte does not keep others out.
 
     Args:
         limit: How many there may be.

@@ -34,7 +34,9 @@ InjectedFailure = Literal["refused", "lost"]
 """Fails a request on purpose: before it is carried out, or by losing its response."""
 
 _PREFIX = "os_sk_"
-_MAX_PRODUCTS = 1_000  # a loop that makes up keys must not fill the memory
+MAX_PRODUCTS = 1_000
+"""A further key is refused: a loop that makes up keys must not fill the memory."""
+
 _ID = re.compile("[0-9a-f]{16}")
 _NAME = re.compile(f"{_PREFIX}….{{0,4}}", re.DOTALL)
 
@@ -197,16 +199,18 @@ class Products:
         *,
         catalogue: Catalogue | None = None,
         now: Callable[[], datetime] | None = None,
+        max_products: int = MAX_PRODUCTS,
     ) -> None:
-        """Begin with *fakes* by their API keys.
+        """Add the products of *fakes*, by their API keys.
 
         Args:
             fakes: Fakes by the API keys that lead to them.
             catalogue: The features and tiers that other products begin with, copied; default: the demo catalogue.
             now: The clock of other products; default: the real one.
+            max_products: How many there may be.
         """
         self._catalogue = demo_catalogue() if catalogue is None else catalogue
-        self._now = now
+        self._now, self._max_products = now, max_products
         self._products: dict[str, Product] = {}
         self._log = CallLog()
         self._lock = threading.Lock()
@@ -262,7 +266,7 @@ class Products:
         return self._products.get(_id_of(api_key)) or self.create(api_key)
 
     def create(self, api_key: str) -> Product:
-        """Return the product of a key that leads to none yet.
+        """Return the product of a key, created if it is missing.
 
         Raises:
             ApiError: There are too many products.
@@ -281,7 +285,7 @@ class Products:
         Raises:
             ApiError: None of them is fresh.
         """
-        if len(self._products) < _MAX_PRODUCTS:
+        if len(self._products) < self._max_products:
             return
         fresh = next((product for product in self._products.values() if product.is_fresh), None)
         if fresh is None:
@@ -308,7 +312,7 @@ class Products:
     def load(self, rows: JSON) -> None:
         """Load products, each an object with `id`, `name` and `snapshot`.
 
-        A fake that was passed in stays, with its own clock, and knows what was saved of it instead of what it knew.
+        A fake that was passed in stays, with its own clock; the saved state replaces its own.
 
         Raises:
             ValueError: A row is invalid, and nothing was loaded; the message names the place.
@@ -326,7 +330,7 @@ class Products:
             self._products[product.id] = product
 
     def _read(self, row: JSON) -> tuple[Product, State]:
-        """Return the product of a row, and the state that it is to have.
+        """Return the product of a row, and its state.
 
         Raises:
             InvalidInput: The row is invalid; the message names the place.

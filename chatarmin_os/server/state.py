@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -44,21 +45,25 @@ class StateFile:
     """Saves products to a file: loads them when it is created, and saves their changes while it is open.
 
     Policies:
-        - **Saving**: twice a second and at the end, and only what has changed. A process that is killed leaves the
+        - **Saving**: twice a second and at the end, and only the changes. A process that is killed leaves the
           last saved state.
-        - **One server**: a second one is refused the file. A file that is removed is created again. One that somebody
-          puts in its place is overwritten at the next change, unless another server uses it or it is no state file.
+        - **One server**: a second server is refused the file.
+        - **Removed or replaced files**: a file that is removed is created again. If somebody replaces it or writes to
+          it, the service does not load it: at the next change it is renamed to `<path>.replaced`, and a new file takes
+          its place. It stays, and nothing is saved, if another server uses it or it is no state file. *notify* is
+          called in each case.
         - **Privacy**: a new file is for its owner only, as it has names and addresses; API keys are not in it. An
           existing file keeps its permissions, and a symbolic link stays one.
         - **Older files**: a state file of version 0.1.0, which is JSON, is converted when it is opened.
 
     Fakes that were passed in are saved too, with the changes that are made to them in Python. If the file has a product
-    with the same key, the fake knows what was saved of it instead of what it knew.
+    with the same key, its saved state replaces that of the fake.
 
     Args:
         path: The file.
         products: The products to load into and to save; load them before they are used.
-        notify: Called with one line when the file cannot be written any more, and when it can again.
+        notify: Called with one line when the file cannot be written any more, when it can again, and when it was
+            removed or replaced. Version 0.1.0 named it `tell`, which is accepted too.
         interval_seconds: The time from one saving to the next.
 
     Attributes:
@@ -75,15 +80,18 @@ class StateFile:
         *,
         notify: Callable[[str], None] | None = None,
         interval_seconds: float = SAVE_INTERVAL_SECONDS,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self._shown, self._path = os.fspath(path), os.path.realpath(path)
-        self._products, self._notify, self._interval_seconds = products, notify, interval_seconds
+        self._products, self._interval_seconds = products, interval_seconds
+        self._notify: Callable[[str], object] = notify or tell or _ignore
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()  # one saving at a time
         self._saved: dict[str, state_rows.Tables] = {}  # by product id: the rows in the file
         self._revisions: dict[Product, int] = {}
         self._is_lost = False  # to another server
+        self._is_replaced = False  # by a file that was not loaded
         self.problem: str | None = None
         self._file = self._open()
         try:
@@ -156,7 +164,7 @@ class StateFile:
             started, problem = monotonic(), self.problem
             with suppress(StartupError):  # retried
                 self.save()
-            if self._notify and problem != self.problem:
+            if problem != self.problem:
                 self._notify(self.problem or f"{self._shown} is written again")
             pause = max(self._interval_seconds / 5, self._interval_seconds - (monotonic() - started))
             if self.problem:
@@ -166,18 +174,23 @@ class StateFile:
         """Save the changes, if there are any or the file was removed.
 
         Raises:
-            StartupError: It cannot be written, or another server uses it. What is in it stays.
+            StartupError: It cannot be written, or another server uses it. Its content stays.
         """
         with self._lock, self._startup_errors("write"):
-            was_missing = self._reopen_if_moved()
+            was_missing = not self._is_in_place() and self._reopen()
+            if was_missing:
+                self._notify(f"{self._shown} was removed, and is created again")
             products = {product.id: product for product in self._products if not product.is_fresh}
             if was_missing or self._revisions != {product: product.revision for product in products.values()}:
+                if self._is_replaced:
+                    self._set_aside()
                 self._write(products)
 
-    def _reopen_if_moved(self) -> bool:
-        """Open the file that is in place now; return whether there was none."""
-        if not self._is_lost and self._file.is_in_place():
-            return False
+    def _is_in_place(self) -> bool:
+        return not self._is_lost and self._file.is_in_place()
+
+    def _reopen(self) -> bool:
+        """Open the file that is in place now; return whether it was missing."""
         self._file.close()
         was_missing = not os.path.lexists(self._path)
         if self._is_lost and not was_missing:  # the other server may have ended; its products stay
@@ -187,9 +200,18 @@ class StateFile:
         except FileInUseError:
             self._is_lost = True
             raise
-        self._is_lost = False
         self._saved = {}
+        self._is_lost, self._is_replaced = False, not was_missing
         return was_missing
+
+    def _set_aside(self) -> None:
+        """Rename a file that has replaced ours, and create a new one."""
+        numbers = chain([""], map("-{}".format, count(2)))
+        aside = next(path for number in numbers if not (path := Path(f"{self._path}.replaced{number}")).exists())
+        self._file.close()
+        Path(self._path).replace(aside)
+        self._reopen()
+        self._notify(f"{self._shown} was replaced or changed while the service ran; that file is kept as {aside}")
 
     def _write(self, products: Mapping[str, Product]) -> None:
         revisions: dict[Product, int] = {}
@@ -202,8 +224,6 @@ class StateFile:
                 revisions[product], changes[product_id] = _revision_and_changes(product, known)
         gone = self._saved.keys() - products.keys()
         with self._file.transaction() as connection:
-            if not self._saved:
-                state_rows.delete_all(connection)  # somebody may have put a file with other products in place
             for product_id in gone:
                 state_rows.delete(connection, product_id)
             for product_id, product in products.items():
@@ -217,7 +237,7 @@ class StateFile:
 
     @contextmanager
     def _startup_errors(self, verb: str) -> Iterator[None]:
-        """Turn errors of the file into one line that says what to do, and note it as the problem."""
+        """Turn errors of the file into one line with the remedy, and note it as the problem."""
         try:
             yield
             self.problem = None
@@ -230,6 +250,10 @@ class StateFile:
                 problem = f"cannot {verb} {self._shown}: {getattr(error, 'strerror', None) or error}"
             self.problem = f"{problem}; --state names another file"
             raise StartupError(self.problem) from error
+
+
+def _ignore(_: str) -> None:
+    pass
 
 
 def _open(path: str | os.PathLike[str]) -> SQLiteFile:
@@ -251,7 +275,8 @@ def _revision_and_changes(product: Product, known: state_rows.Tables) -> tuple[i
     from chatarmin_os.fake import snapshot as snapshots  # late: it imports cattrs, which a service without state avoids
 
     with product.fake.service.read() as state:
-        return product.revision, state_rows.find_changes(known, state_rows.split(snapshots.tables(state)))
+        revision, tables = product.revision, snapshots.tables(state)
+    return revision, state_rows.find_changes(known, state_rows.split(tables))  # other threads need not wait for it
 
 
 def _rows_of_json(content: bytes) -> JSON:
@@ -270,7 +295,7 @@ def _lock_as_version_0_1(descriptor: int) -> None:
     """Lock a file as servers of version 0.1.0 do, one of which may be using it.
 
     Raises:
-        FileInUseError: One is.
+        FileInUseError: Another server uses it.
     """
     if fcntl is not None:  # pragma: no branch - Windows
         try:

@@ -135,9 +135,3 @@ def delete(connection: sqlite3.Connection, product_id: str) -> None:
     """Delete a product from the database."""
     connection.execute("DELETE FROM products WHERE id = ?", (product_id,))
     connection.execute("DELETE FROM entries WHERE product_id = ?", (product_id,))
-
-
-def delete_all(connection: sqlite3.Connection) -> None:
-    """Delete all products from the database."""
-    connection.execute("DELETE FROM products")
-    connection.execute("DELETE FROM entries")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
 THREADS = 32
-"""So many requests are carried out at the same time, or wait for their latency."""
+"""The number of requests that are carried out, or wait for their latency, at the same time."""
 
 _IN_MEMORY = 2**40  # bytes: waitress keeps nothing in temporary files, which take file descriptors
 _log = logging.getLogger("chatarmin_os")
@@ -68,7 +68,7 @@ class Server:
             sockets=self._sockets,
             threads=THREADS,
             connection_limit=2 * self._connections.limit + 100,  # never reached: `Connections` has the limit
-            max_request_body_size=4 * MAX_BODY_BYTES,  # the service itself refuses what is above a quarter of it
+            max_request_body_size=4 * MAX_BODY_BYTES,  # the service itself refuses more than a quarter
             inbuf_overflow=_IN_MEMORY,
             outbuf_overflow=_IN_MEMORY,
             outbuf_high_watermark=_IN_MEMORY,

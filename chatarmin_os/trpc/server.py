@@ -75,7 +75,7 @@ class Procedure(NamedTuple):
     run: Callable[[Callable[[], Any]], Any]
     """Returns the output or raises `ApiError`; its argument returns the input (`UNSET`: none)."""
     to_dates: Callable[[Any], Any] | None = None
-    """Given if all outputs are JSON: turns the text of dates in one into datetimes, which superjson marks."""
+    """Turns the text of dates in an output into datetimes, which superjson marks; needs outputs that are JSON."""
 
 
 class _Outcome(NamedTuple):

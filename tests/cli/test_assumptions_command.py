@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def test_assumptions_are_printed_by_topic(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each assumption has its name, its version and its text under its topic, in at most 100 columns of ASCII."""
+    """Each assumption has its name, its version and its text under its topic, in at most 80 columns of ASCII."""
     assert main(["assumptions"]) == 0
 
     printed, errors = capsys.readouterr()
     words = " ".join(printed.split())
     assert errors == ""
     assert printed.isascii()
-    assert max(map(len, printed.splitlines())) <= 100
+    assert max(map(len, printed.splitlines())) <= 80
     assert printed.index("Inputs:\n") < printed.index("Companies:\n") < printed.index("Answers:\n")
     for one in ASSUMPTIONS:
-        assert f"{one.name} {one.since} {one.text}" in words
+        assert f"{one.name} (since {one.since}) {one.text}" in words
 
 
 def test_assumptions_json_has_stable_keys(capsys: pytest.CaptureFixture[str]) -> None:

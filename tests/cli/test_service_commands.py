@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager, redirect_stdout
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from uuid import UUID
 
@@ -316,11 +318,35 @@ def test_invalid_base_url_has_the_name_of_its_source(
     from_environment = run("call", "tiers.list")
     typed = run("call", "tiers.list", "--base-url", "http://os.example.com")
 
-    for output, name in ((from_environment, "OS_BASE_URL"), (typed, "--base-url")):
+    place = "plain http to os.example.com"
+    for output, problem in ((from_environment, f"{place} (from OS_BASE_URL)"), (typed, f"--base-url: {place}")):
         assert (output.code, output.out) == (2, "")
-        assert output.err.startswith(f"chatarmin-os: {name}: plain http ")
-        assert output.err.endswith("would show the key to the network; use https, or --allow-http\n")
-        assert output.err.count("\n") == 1
+        assert output.err == (
+            f"chatarmin-os: {problem} would show the key to the network; use https, or --allow-http\n"
+        )
+
+
+class _QuietHandler(BaseHTTPRequestHandler):
+    """Has no page, and responds with one that says so."""
+
+    def do_GET(self) -> None:
+        self.send_error(404)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_response_of_another_server_is_no_usable_response(run: Callable[..., Output]) -> None:
+    """A query by its path has changed nothing; the advice is that of the command line."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _QuietHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        output = run("call", "tiers.list", "--base-url", f"http://127.0.0.1:{server.server_port}/nowhere")
+        server.shutdown()
+
+    assert output.code == 3
+    assert output.err.startswith("chatarmin-os: no usable response: ")
+    assert "not a tRPC response but a page; check the base URL" in output.err
+    assert output.err.endswith("; nothing was changed\n")
 
 
 @pytest.mark.parametrize(

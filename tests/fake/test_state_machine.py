@@ -63,6 +63,7 @@ from chatarmin_os import (
     TimedOut,
 )
 from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake import snapshot as snapshots
 from chatarmin_os.transports import Call
 
 if TYPE_CHECKING:
@@ -222,6 +223,8 @@ class ServiceMachine(RuleBasedStateMachine):
         self.numbers, self.turn = count(), 0
         self.company_ids: list[str] = []
         self.seen_ids: set[str] = set()
+        self.tables: Any = None
+        self.text = "null"
 
     # Helpers
 
@@ -923,6 +926,13 @@ class ServiceMachine(RuleBasedStateMachine):
         self.link_looks_the_same(ORG_IDS[self.turn % len(ORG_IDS)])
         if self.world.firms:
             self.company_looks_the_same(self.turn % len(self.world.firms))
+
+    @invariant()
+    def tables_of_an_earlier_step_stay(self) -> None:
+        """Tables that were copied before a step are those of that moment: rows are replaced, never changed."""
+        assert json.dumps(self.tables) == self.text
+        self.tables = snapshots.tables(self.fake.service.state)
+        self.text = json.dumps(self.tables)
 
     @rule()
     def everything_looks_the_same(self) -> None:

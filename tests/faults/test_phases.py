@@ -99,4 +99,4 @@ def test_page_in_place_of_a_response_leads_to_the_base_url(server: FaultServer, 
     with client_of(server) as client, pytest.raises(InvalidResponse) as raised:
         client.tiers.list()
 
-    assert "not a tRPC response but a page; check base_url: text/html: '<!DOCTYPE" in str(raised.value)
+    assert "not a tRPC response but a page; check the base URL: text/html: '<!DOCTYPE" in str(raised.value)

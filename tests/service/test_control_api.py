@@ -409,11 +409,16 @@ def test_view_is_sent_once(api: ControlAPI) -> None:
     ]
 
 
-def test_expired_access_changes_the_view(api: ControlAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_access_changes_the_view() -> None:
     """Once for each caller, at the moment of the expiry, without a call."""
     start = datetime(2026, 1, 1, tzinfo=UTC)
     clock = [start]
-    monkeypatch.setattr("chatarmin_os.fake.service.real_clock", lambda: clock[0])
+    service = FakeService(now=lambda: clock[0])
+
+    def api(name: str, given: Any = None) -> Reply:
+        send = query if name in QUERIES else mutate
+        return send(lambda *request: send_to_application(service, *request), name, given, base="/__fake__")
+
     company = api("add_company", {"name": "Acme"}).data
     for code, seconds in (("seats", 2), ("sso", 1), ("api_access", -1)):
         until = (start + timedelta(seconds=seconds)).isoformat()
@@ -472,7 +477,7 @@ def test_view_shows_all_data_of_a_company(api: ControlAPI) -> None:
         },
     ).data
     waiting = api("stripe.add_checkout_session", {"price_ids": ["price_pro_base"], "complete": False}).data
-    prices = [f"price_pro_{what}" for what in ("base", "ai_credit", "seats")]
+    prices = [f"price_pro_{part}" for part in ("base", "ai_credit", "seats")]
     paid = api("stripe.add_checkout_session", {"price_ids": prices, "customer_name": "Ann"}).data
     claim = {"companyId": onboarded["companyId"], "checkoutSessionId": paid}
     api("call", {"path": "billing.claimCheckout", "input": claim})
@@ -614,14 +619,17 @@ def test_failure_needs_a_known_code(api: ControlAPI, error: Any, hint: str) -> N
     assert api("view").data["faults"] == []
 
 
-def test_number_of_waiting_failures_is_limited(api: ControlAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_waiting_failures_is_limited() -> None:
     """A loop that injects failures does not fill the memory; a reset removes them."""
-    monkeypatch.setattr(control, "MAX_INJECTED_FAILURES", 3)
-
-    assert [api("fail", {"error": "CONFLICT"}).status for _ in range(4)] == [200, 200, 200, 400]
-    assert "`reset` deletes them" in api("fail", {"error": "CONFLICT"}).error["message"]
-    api("reset")
-    assert api("fail", {"error": "CONFLICT"}).status == 200
+    fake = FakeTransport()
+    for _ in range(control.MAX_INJECTED_FAILURES - 1):
+        fake.fail(error="CONFLICT")
+    with serve_fake({KEY: fake}) as url:
+        api = ControlAPI(url)
+        assert [api("fail", {"error": "CONFLICT"}).status for _ in range(2)] == [200, 400]
+        assert "`reset` deletes them" in api("fail", {"error": "CONFLICT"}).error["message"]
+        api("reset")
+        assert api("fail", {"error": "CONFLICT"}).status == 200
 
 
 def _objects() -> int:

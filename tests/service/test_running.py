@@ -337,22 +337,6 @@ def test_malformed_http_is_refused(request_: bytes, status: int, reason: str) ->
     assert b"Traceback" not in body
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [b"GET http://[x/ HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n"],
-    ids=["url", "length"],
-)
-def test_http_that_breaks_the_parser_ends_its_connection(request_: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    """The parser of waitress raises an exception of its own for it; the next client gets its response."""
-    with serve_fake() as url:
-        with pytest.raises((RemoteDisconnected, ConnectionError)):
-            _raw(url, request_)
-        assert query(lambda *given: send_over_socket(url, *given), "tiers.list").status == 200
-
-    assert "uncaptured python exception" in caplog.text
-    caplog.clear()
-
-
 def test_client_that_leaves_after_malformed_http_is_forgotten() -> None:
     """Without a warning in the log; the next client gets its response."""
     with serve_fake() as url:
@@ -447,6 +431,8 @@ def test_client_that_does_not_read_does_not_keep_others_out(caplog: pytest.LogCa
         slow.settimeout(MAX_WAIT_SECONDS)
         received = len(slow.recv(1_000))
         _opened(server.url, 5, b"", stack)
+        while not caplog.records:  # the warning of a connection that was ended
+            time.sleep(0.01)
         with suppress(ConnectionError):
             while content := slow.recv(1_000_000):
                 received += len(content)

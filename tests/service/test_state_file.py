@@ -513,13 +513,15 @@ def test_processes_that_start_at_once_do_not_share_a_file(path: Path) -> None:
 def test_removed_file_is_created_again(path: Path) -> None:
     """Even if nothing has changed, so that no other server takes its place."""
     products = _changed()
-    file = StateFile(path, products)
+    messages: list[str] = []
+    file = StateFile(path, products, tell=messages.append)  # its name in version 0.1.0
     for _ in range(2):
         path.unlink()
         file.save()
         assert b"org_1" in path.read_bytes()
         with pytest.raises(StartupError, match="is in use by another server"):
             StateFile(path, Products())
+    assert messages == [f"{path} was removed, and is created again"] * 2
     _create(_product(products), 2)
     file.save()
     assert b"org_2" in path.read_bytes()
@@ -564,23 +566,76 @@ def test_another_server_is_reported_without_a_change(path: Path) -> None:
     assert _in_file(path) == ["Company 1"]
 
 
-def test_file_that_somebody_replaced_is_used_from_then_on(path: Path) -> None:
-    """Its products stay until something changes, and no other server gets it."""
+def _rename_over(replacement: Path, path: Path) -> None:
+    replacement.replace(path)
+
+
+def _copy_over(replacement: Path, path: Path) -> None:
+    path.write_bytes(replacement.read_bytes())
+    replacement.unlink()
+
+
+@pytest.mark.parametrize("replace", [_rename_over, _copy_over], ids=["renamed", "copied"])
+def test_file_that_replaces_the_state_file_is_kept(path: Path, replace: Callable[[Path, Path], None]) -> None:
+    """It stays in place until something changes, no other server gets it, and then it has another name."""
     products = _changed()
-    file = StateFile(path, products)
+    messages: list[str] = []
+    file = StateFile(path, products, notify=messages.append)
     replacement = path.with_name("replacement.db")
     others = Products()
     _create(_product(others, "os_sk_other"), 7)
     StateFile(replacement, others).close()
-    replacement.replace(path)
+    replace(replacement, path)
     file.save()
-    assert _in_file(path) == ["Company 7"]
+    assert (_in_file(path), messages) == (["Company 7"], [])
     with pytest.raises(StartupError, match="is in use by another server"):
         StateFile(path, Products())
-    _create(_product(products), 2)
-    file.save()
+    for number in (2, 3):
+        _create(_product(products), number)
+        file.save()
+    file.close()
 
-    assert _in_file(path) == ["Company 1", "Company 2"]
+    assert _in_file(path) == ["Company 1", "Company 2", "Company 3"]
+    assert _in_file(path.with_name("state.db.replaced")) == ["Company 7"]
+    assert _files(path.parent) == ["state.db", "state.db.replaced"]
+    assert messages == [f"{path} was replaced or changed while the service ran; that file is kept as {path}.replaced"]
+
+
+def test_each_file_that_replaces_the_state_file_is_kept(path: Path) -> None:
+    """A second one gets a number."""
+    products = Products()
+    file = StateFile(path, products)
+    for number in (1, 2):
+        replacement = path.with_name("replacement.db")
+        others = Products()
+        _create(_product(others, "os_sk_other"), 6 + number)
+        StateFile(replacement, others).close()
+        replacement.replace(path)
+        _create(_product(products), number)
+        file.save()
+    file.close()
+
+    names = {
+        "state.db": ["Company 1", "Company 2"],
+        "state.db.replaced": ["Company 7"],
+        "state.db.replaced-2": ["Company 8"],
+    }
+    assert {name: _in_file(path.with_name(name)) for name in _files(path.parent)} == names
+
+
+def test_file_that_replaces_the_state_file_is_loaded_at_the_next_start(path: Path) -> None:
+    """Nothing has changed in the meantime."""
+    file = StateFile(path, _changed())
+    replacement = path.with_name("replacement.db")
+    others = Products()
+    _create(_product(others), 7)
+    StateFile(replacement, others).close()
+    replacement.replace(path)
+    file.close()
+    restored = Products()
+    StateFile(path, restored)
+
+    assert _companies(restored) == ["Company 7"]
 
 
 def test_foreign_file_that_somebody_put_in_place_is_not_overwritten(path: Path) -> None:
@@ -738,7 +793,8 @@ def test_json_of_version_0_1_is_converted(path: Path) -> None:
     state = _json_state()
     path.write_text(json.dumps(state), encoding="utf-8")
     path.chmod(0o640)
-    path.with_name(f".{path.name}.converted").write_text("half", encoding="utf-8")
+    for suffix in ("", "-wal", "-journal"):
+        path.with_name(f".{path.name}.converted{suffix}").write_text("half", encoding="utf-8")
     for _ in range(2):
         products = Products()
         StateFile(path, products).close()
@@ -746,6 +802,22 @@ def test_json_of_version_0_1_is_converted(path: Path) -> None:
         assert path.read_bytes().startswith(b"SQLite format 3\0")
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
         assert _files(path.parent) == [path.name]
+
+
+def test_conversion_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:
+    """SIGKILL comes at random moments; whichever file is there has all products."""
+    moments = random.Random(13)  # noqa: S311 - nothing secret
+    state = _json_state()
+    text = json.dumps(state)
+    for _ in range(KILLS):
+        path.write_text(text, encoding="utf-8")
+        with subprocess.Popen([sys.executable, str(SCRIPT), str(path)], stdout=subprocess.PIPE) as process:  # noqa: S603 - our own script
+            time.sleep(moments.random())
+            process.kill()
+        products = Products()
+        StateFile(path, products).close()
+        assert _product(products).fake.snapshot() == state["products"][0]["snapshot"]
+        path.unlink()
 
 
 def test_json_that_a_server_of_version_0_1_uses_is_refused(path: Path) -> None:

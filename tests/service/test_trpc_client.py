@@ -37,7 +37,7 @@ REFUSED = {
     "no key": "UNAUTHORIZED",
     "no such tier": "NOT_FOUND",
     "null for an input": "BAD_REQUEST",
-    "null for what is optional": "BAD_REQUEST",
+    "null for an optional field": "BAD_REQUEST",
     "over the limit": "PRECONDITION_FAILED",
     "unknown procedure": "NOT_FOUND",
 }

@@ -246,7 +246,7 @@ export const steps = [
       message: /featureCode: must not be blank/,
       path: "features.check",
     });
-    assert.deepEqual(blank.data.zodError.fieldErrors, { featureCode: ["blank text"] });
+    assert.deepEqual(blank.data.zodError.fieldErrors, { featureCode: ["must not be blank"] });
     await scenario.refused("no input", client.query("tiers.get"), {
       code: "BAD_REQUEST",
       httpStatus: 400,
@@ -259,7 +259,7 @@ export const steps = [
       message: /expected an object, got null/,
       path: "tiers.get",
     });
-    await scenario.refused("null for what is optional", client.query("contacts.list", { companyId, primaryOnly: null }), {
+    await scenario.refused("null for an optional field", client.query("contacts.list", { companyId, primaryOnly: null }), {
       code: "BAD_REQUEST",
       httpStatus: 400,
       message: /primaryOnly/,

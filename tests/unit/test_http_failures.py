@@ -48,7 +48,13 @@ LOST_PACKETS = TimeoutError(110, "Connection timed out")
         (Kind.CONNECTION_LOST, ConnectionFailed, "unknown", "safe", "the connection was lost: why"),
         (Kind.NOT_HTTP, InvalidResponse, "unknown", "never", "the response is not valid HTTP: why"),
         (Kind.TOO_LARGE, InvalidResponse, "unknown", "never", "the response has more than why bytes"),
-        (Kind.REDIRECTED, InvalidResponse, "unknown", "never", "redirectswhy, which is not followed; check base_url"),
+        (
+            Kind.REDIRECTED,
+            InvalidResponse,
+            "unknown",
+            "never",
+            "redirectswhy, which is not followed; check the base URL",
+        ),
     ],
     ids=lambda value: value.name if isinstance(value, Kind) else "",
 )

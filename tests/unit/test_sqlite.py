@@ -72,7 +72,7 @@ def test_file_keeps_rows_after_close(path: Path) -> None:
 
 
 def test_transaction_stores_all_or_nothing(path: Path) -> None:
-    """An exception in the block undoes what the block has done."""
+    """An exception in the block undoes its changes."""
     file = _open(path)
     with pytest.raises(ZeroDivisionError), file.transaction() as connection:  # noqa: PT012 - the block is the subject
         connection.execute("INSERT INTO notes VALUES ('lost')")
@@ -288,6 +288,24 @@ def test_file_knows_whether_it_is_in_place(path: Path) -> None:
     assert not file.is_in_place()
 
 
+def test_file_knows_whether_somebody_has_written_to_it(path: Path) -> None:
+    """Its own changes are none of these, once they are in the file."""
+    file = _open(path, is_exclusive=True)
+    _add(file, "one")
+    file.checkpoint()
+    assert file.is_in_place()
+    path.write_bytes(path.read_bytes()[:-4096])
+    assert not file.is_in_place()
+
+
+def test_removed_file_is_not_in_place(path: Path) -> None:
+    """A checkpoint does not change that."""
+    file = _open(path, is_exclusive=True)
+    path.unlink()
+    file.checkpoint()
+    assert not file.is_in_place()
+
+
 def test_relative_path_belongs_to_the_folder_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process may change its folder."""
     monkeypatch.chdir(tmp_path)
@@ -298,6 +316,38 @@ def test_relative_path_belongs_to_the_folder_of_the_start(tmp_path: Path, monkey
     _add(file, "one")
 
     assert _texts(_open(tmp_path / "a?b#c%20.db")) == ["one"]
+
+
+# File systems
+
+
+def test_file_system_without_a_write_ahead_log_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads and processes could not share the file there; one process alone can use it."""
+    connect = sqlite3.connect
+    without_shared_memory = "&vfs=unix-none"  # as of a file system that cannot map files
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **settings: connect(name + without_shared_memory, **settings))
+    with pytest.raises(SQLiteFileError, match="its file system does not support a write-ahead log; use one on a local"):
+        _open(path)
+    _open(path, is_exclusive=True)
+
+
+class _WithoutLocks(sqlite3.Connection):
+    """A connection to a file on a file system that refuses to lock it."""
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if not statement.startswith("BEGIN"):
+            return super().execute(statement, *values)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_LOCK
+        raise error
+
+
+def test_file_system_without_locks_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself says that reading or writing failed."""
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda name, **settings: connect(name, factory=_WithoutLocks, **settings))
+    with pytest.raises(SQLiteFileError, match="its file system does not lock files; use one on a local disk"):
+        _open(path)
 
 
 # No space
@@ -331,6 +381,26 @@ def test_failing_writes_lose_nothing(path: Path) -> None:
     _add(file, "two")
 
     assert _texts(file) == ["one", "two"]
+
+
+def test_failed_checkpoint_leaves_the_file_in_place(path: Path) -> None:
+    """A part of the changes is in the file, and the rest in the log; nobody else has written to it."""
+    file = _open(path, is_exclusive=True)
+    for number in range(100):
+        _add(file, str(number) * 2_000)
+    file.checkpoint()
+    _add(file, "x" * 20_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(SQLiteFileError, match="disk I/O error"):
+            file.checkpoint()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert file.is_in_place()
+    file.checkpoint()
+
+    assert len(_texts(file)) == 101
 
 
 # Several connections

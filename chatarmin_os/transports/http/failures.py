@@ -85,7 +85,7 @@ RULES: dict[Kind, Rule] = {
     Kind.NOT_HTTP: Rule(InvalidResponse, "unknown", "never", "the response is not valid HTTP: {reason}"),
     Kind.TOO_LARGE: Rule(InvalidResponse, "unknown", "never", "the response has more than {reason} bytes"),
     Kind.REDIRECTED: Rule(
-        InvalidResponse, "unknown", "never", "redirects{reason}, which is not followed; check base_url"
+        InvalidResponse, "unknown", "never", "redirects{reason}, which is not followed; check the base URL"
     ),
 }
 

@@ -50,7 +50,7 @@ class Replies:
         excerpt = self._redactor.show(text, _MAX_EXCERPT)
         content_type = self._redactor.show(reply.content_type, _MAX_REASON)
         if text.lstrip()[:1] == "<" and reply.status in {_OK, _NOT_FOUND}:
-            reason = "not a tRPC response but a page; check base_url"
+            reason = "not a tRPC response but a page; check the base URL"
         message = f"{self._host}: status {reply.status}, {reason}: {content_type}: {excerpt!r}"
         wait = retry.retry_after(reply.status, reply.retry_after)
         error = InvalidResponse(message, retry_after=wait, http_status=reply.status)
