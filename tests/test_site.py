@@ -64,7 +64,7 @@ def test_the_reference_describes_every_public_name(site: Path) -> None:
 
 
 def test_signatures_have_inherited_fields_and_values_of_private_defaults(site: Path) -> None:
-    """A signature of the reference is the one that Python has, on lines that a page has room for."""
+    """A signature of the reference is the one that Python has, on lines that fit a page."""
     requests = _signatures(site / "reference" / "requests" / "index.html")
     client = _signatures(site / "reference" / "client" / "index.html")
 
@@ -86,5 +86,8 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     styles = [style.read_text(encoding="utf-8") for style in site.glob("**/*.css")]
 
     assert pages
+    assert not any(
+        'class="mermaid"' in page.read_text(encoding="utf-8") for page in pages
+    )  # its script would be loaded
     assert [str(page) for page in pages if loaded.search(page.read_text(encoding="utf-8"))] == []
     assert not any(re.search(r"url\([\"']?https?:|@import", style) for style in styles)
