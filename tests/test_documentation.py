@@ -14,6 +14,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import requests
 from documentation import DOCS, ROOT, Block, Example, blocks, examples, pages, public_names
@@ -244,6 +245,21 @@ def test_the_reference_has_every_public_name() -> None:
     listed = [line.removeprefix("::: ") for line in lines if line.startswith("::: ")]
 
     assert sorted(listed) == public_names()
+
+
+def test_the_docstring_of_a_model_explains_every_field() -> None:
+    """`help(FeatureAccess)` and the reference list all fields of a model."""
+    public = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__]
+    models = [one for one in public if getattr(one, "__module__", "").startswith("chatarmin_os.models.")]
+    missing = [
+        f"{model.__name__}.{field.name}"
+        for model in models
+        for field in attrs.fields(model)
+        if not re.search(rf"^ +{field.name}: ", model.__doc__ or "", re.MULTILINE)
+    ]
+
+    assert len(models) > 20
+    assert missing == []
 
 
 def test_the_tree_of_errors_is_complete() -> None:
