@@ -35,7 +35,8 @@ _PARTS = re.compile(
 """A fenced block, or a heading outside of one."""
 
 
-# Django has no types: its test case is a subclass of Any for mypy, and pyright guesses the types of its responses.
+# Django has no types: its test case is a subclass of Any for mypy, its decorators are untyped, and pyright guesses the
+# types of its responses.
 _MYPY = """\
 [mypy]
 strict = True
@@ -43,10 +44,11 @@ strict = True
 [mypy-django.*]
 ignore_missing_imports = True
 
-[mypy-tests]
+[mypy-shop.*]
 disallow_subclassing_any = False
+disallow_untyped_decorators = False
 """
-_PYRIGHT_FOR_DJANGO = {"reportAttributeAccessIssue": False}
+_PYRIGHT_FOR_DJANGO = {"reportArgumentType": False, "reportAttributeAccessIssue": False}
 
 
 class Block(NamedTuple):
@@ -127,7 +129,11 @@ def write(folder: Path) -> None:
         if not is_module:
             folders.append({"root": example.name} | (_PYRIGHT_FOR_DJANGO if example.page == "django" else {}))
         for file, code in example.files.items():
-            (parent / (f"{example.name}.py" if is_module else file)).write_text(code, encoding="utf-8")
+            path = parent / (f"{example.name}.py" if is_module else file)
+            if path.parent != parent:
+                path.parent.mkdir(exist_ok=True)
+                (path.parent / "__init__.py").touch()
+            path.write_text(code, encoding="utf-8")
     settings = {"extraPaths": [str(ROOT)], "executionEnvironments": folders}
     (folder / "mypy.ini").write_text(_MYPY, encoding="utf-8")
     (folder / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")

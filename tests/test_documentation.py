@@ -14,6 +14,7 @@ from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import requests
 from documentation import DOCS, ROOT, Block, Example, blocks, examples, pages, public_names
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 MAX_README_WORDS = 700
 
 _DJANGO = {
-    "settings.py": 'SECRET_KEY = "test"\nROOT_URLCONF = "urls"\nALLOWED_HOSTS = ["testserver"]\n'
+    "shop/__init__.py": "",
+    "settings.py": 'SECRET_KEY = "test"\nROOT_URLCONF = "shop.urls"\nALLOWED_HOSTS = ["testserver"]\n'
+    'MIDDLEWARE = ["django.middleware.csrf.CsrfViewMiddleware"]\n'
     'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n',
     "set_up_django.py": "import django\n\ndjango.setup()\n",
 }
@@ -40,7 +43,7 @@ def _id(example: Example) -> str:
 
 
 def _is_test(example: Example) -> bool:
-    return "\ndef test_" in "".join(example.files.values()) or "tests.py" in example.files
+    return "\ndef test_" in "".join(example.files.values()) or "shop/tests.py" in example.files
 
 
 @pytest.mark.parametrize("example", [e for e in examples() if not _is_test(e)], ids=_id)
@@ -57,12 +60,10 @@ def test_examples_run(example: Example, capsys: pytest.CaptureFixture[str]) -> N
 def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Test modules pass as a user runs them, without the configuration of this project."""
     folder = pytester.path
-    for file, code in example.files.items():
-        (folder / file.replace("example.py", "test_example.py")).write_text(code, encoding="utf-8")
+    _write({file.replace("example.py", "test_example.py"): code for file, code in example.files.items()}, folder)
 
     if example.page == "django":
-        for file, code in _DJANGO.items():
-            (folder / file).write_text(code, encoding="utf-8")
+        _write(_DJANGO, folder)
         _run((sys.executable, "-W", "error", "-m", "django", "test"), folder)
         _run((sys.executable, "-W", "error", "-m", "pytest", "-p", "set_up_django"), folder)
     elif "pytest" in example.commands:
@@ -70,6 +71,12 @@ def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester, m
     else:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # some cannot be configured twice in one process
         assert pytester.runpytest_inprocess("-W", "error").ret == pytest.ExitCode.OK
+
+
+def _write(files: dict[str, str], folder: Path) -> None:
+    for file, code in files.items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(code, encoding="utf-8")
 
 
 def _run(command: tuple[str, ...], folder: Path, **variables: str) -> str:
@@ -101,6 +108,19 @@ def test_the_view_of_the_readme_counts_a_job_once() -> None:
     client.billing.track_usage(company_id=company.company_id, feature_code="ai_credit", quantity=99)
     assert browser.post("/orgs/org_1/summaries/2").status_code == 402
     assert browser.post("/orgs/org_2/summaries/1").status_code == 404
+
+
+def test_the_application_of_flask_starts(tmp_path: Path) -> None:
+    """`flask --app wsgi` finds the application, which needs nothing but a key."""
+    (example,) = (e for e in examples() if e.page == "flask")
+    _write(example.files, tmp_path)
+
+    routes = _run(
+        (sys.executable, "-W", "error", "-m", "flask", "--app", "wsgi", "routes"), tmp_path, OS_API_KEY="os_sk_1"
+    )
+
+    assert "flask --app wsgi run" in example.commands
+    assert "/orgs/<org_id>/sign-up" in routes
 
 
 @contextmanager
@@ -227,6 +247,21 @@ def test_the_reference_has_every_public_name() -> None:
     assert sorted(listed) == public_names()
 
 
+def test_the_docstring_of_a_model_explains_every_field() -> None:
+    """`help(FeatureAccess)` and the reference list all fields of a model."""
+    public = [getattr(chatarmin_os, name) for name in chatarmin_os.__all__]
+    models = [one for one in public if getattr(one, "__module__", "").startswith("chatarmin_os.models.")]
+    missing = [
+        f"{model.__name__}.{field.name}"
+        for model in models
+        for field in attrs.fields(model)
+        if not re.search(rf"^ +{field.name}: ", model.__doc__ or "", re.MULTILINE)
+    ]
+
+    assert len(models) > 20
+    assert missing == []
+
+
 def test_the_tree_of_errors_is_complete() -> None:
     """Each exception of the package is below its base class in the tree."""
     (tree,) = (block.code for block in blocks() if block.page == "errors" and block.language == "text")
@@ -255,8 +290,8 @@ def test_options_of_the_documentation_exist(capsys: pytest.CaptureFixture[str]) 
             main([*command, "--help"])
     known = capsys.readouterr().out + (ROOT / "chatarmin_os" / "integrations" / "pytest.py").read_text(encoding="utf-8")
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages() if page.stem != "changelog")
-    # Of pip, npm, docker, gunicorn and zensical.
-    others = {"--group", "--prefix", "--rm", "--env-file", "--preload", "--strict"}
+    # Of pip, npm, docker, flask, gunicorn and zensical.
+    others = {"--app", "--group", "--prefix", "--rm", "--env-file", "--preload", "--strict"}
 
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - others
 

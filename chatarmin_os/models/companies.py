@@ -22,6 +22,7 @@ class Company(AcrossVersions):
     Attributes:
         id: The service's id.
         short_id: A slug of the name, such as acme-inc.
+        name: Its name to show.
         domain: The host name, such as acme.com.
         created_at: The instant the company was created, in UTC.
         extra: Fields that this version does not know, in wire names.
@@ -40,6 +41,8 @@ class Suggestion(AcrossVersions):
     """A company that the hints may describe.
 
     Attributes:
+        company_id: The company, for `links.create`.
+        customer_name: Its name to show.
         confidence: In percent.
         reason: The kind of the evidence: domain, name or email_domain.
         extra: Fields that this version does not know, in wire names.
@@ -59,6 +62,7 @@ class SmartLinkResult(AcrossVersions):
     Attributes:
         status: already_linked, linked, suggestions or no_match.
         company_id: The linked company; None if none is linked.
+        customer_name: Its name to show.
         confidence: In percent; None if it was not a match by hints.
         suggestions: Companies to confirm by hand, if `status` is suggestions.
         extra: Fields that this version does not know, in wire names.

@@ -33,7 +33,8 @@ service behaves differently: rely on the recording, not on the fake.
 The third column names the section of the service's README that is about the matter, and paraphrases it. A dash means
 that it says nothing. *Not observable* means that no recording can confirm or contradict the assumption.
 
-Each assumption holds since version 0.1.0, unless its row names another version.
+Each assumption holds since version 0.1.0, unless its row names another version. Version
+0.2.0 is the next release.
 """
 
 
