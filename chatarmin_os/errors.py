@@ -20,6 +20,8 @@
 The error of a typed call has the call: `client.send(error.request)` repeats exactly that one, with the same idempotency
 key. All errors pickle and copy with their attributes. `type(error)(*error.args)` is the same error without its request,
 and `args` is JSON: errors keep their class in task queues that store results as JSON, such as Celery.
+
+The tree is one module, so that it reads as a whole and its names in tracebacks and pickles stay short.
 """
 
 from __future__ import annotations
@@ -203,7 +205,15 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """The company has no access: the feature is disabled, expired, or was never granted."""
+    """The company has no access: the feature is disabled, expired, or was never granted.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.billing.track_usage(company_id=company, feature_code="team_seats", quantity=1)
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.ForbiddenError: FORBIDDEN: ... [billing.trackUsage]
+    """
 
 
 _NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')  # tRPC 11, tRPC 10
@@ -269,11 +279,27 @@ class BadRequestError(ApiError):
 
 
 class UsageLimitError(ApiError):
-    """The usage would exceed the limit; the service counted none of it."""
+    """The usage would exceed the limit; the service counted none of it.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.billing.track_usage(company_id=company, feature_code="ai_credit", quantity=101)
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.UsageLimitError: PRECONDITION_FAILED: ... [billing.trackUsage]
+    """
 
 
 class ConflictError(ApiError):
-    """Another record has it: an external id, a subscription, an idempotency key with other values."""
+    """Another record has it: an external id, a subscription, an idempotency key with other values.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1").company_id
+        >>> client.companies.create(name="Acme Inc", external_org_id="org_1")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.ConflictError: CONFLICT: ... [companies.create]
+    """
 
 
 class _Retriable(ApiError):  # noqa: N818 - only its subclasses are raised
@@ -295,6 +321,10 @@ class RateLimitError(_Retriable):
 
     Attributes:
         retry_after: Seconds to wait; None if the service did not say.
+
+    Example:
+        >>> ApiError.from_code("TOO_MANY_REQUESTS", retry_after=30).retry_after
+        30
     """
 
 
@@ -318,6 +348,14 @@ class TransportError(ChatarminError):
     Attributes:
         outcome: `"not_sent"`: the call certainly did not run. `"unknown"`: it may have run.
         attempts: The number of times the call was sent.
+
+    Example:
+        >>> fake.fail("tiers.list", error="lost")
+        >>> try:
+        ...     client.tiers.list()
+        ... except TransportError as error:
+        ...     print(error.outcome, error.attempts)
+        unknown 1
     """
 
     is_temporary = True
