@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from ids import words
 from programs import missing
 from serving import FakeServer, TrpcServer
 
@@ -54,6 +55,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the contract on each transport; elsewhere a client is one of the fake."""
     if "client" in metafunc.fixturenames and metafunc.definition.path.parent.name == "contract":
         metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in TRANSPORTS], indirect=True)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Write texts and numbers in ids as words with hyphens, and name a lambda by its argument."""
+    if isinstance(val, (str, bytes, int, float)):
+        return words(val)
+    return argname.replace("_", "-") if getattr(val, "__name__", None) == "<lambda>" else None
 
 
 def _marks(transport: str) -> list[pytest.MarkDecorator]:
