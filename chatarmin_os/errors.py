@@ -173,8 +173,11 @@ class ApiError(ChatarminError):
     def from_code(cls, code: str, message: str = "", *, retry_after: float | None = None, **same: Any) -> ApiError:
         """Return an error of the class that belongs to *code*.
 
-        Takes the arguments of the constructor. The default of *message* is the code, the default of *http_status* the
-        usual status of the code, as on the wire. Classes without the attribute ignore *retry_after*.
+        Args:
+            code: The name of the refusal on the wire.
+            message: The message of the service; default: the code.
+            retry_after: Seconds to wait; classes without this attribute ignore it.
+            same: The other arguments of the constructor. The default of *http_status* is the usual status of the code.
 
         Example:
             >>> ApiError.from_code("TOO_MANY_REQUESTS", retry_after=2)
@@ -452,6 +455,9 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
 
     def at(self, place: str) -> InvalidInput:
         """Return the error with *place* in front of its field, as seen from outside that place.
+
+        Args:
+            place: A name, or an index in brackets.
 
         Example:
             >>> InvalidInput("must not be blank").at("email").at("[3]").at("contacts")

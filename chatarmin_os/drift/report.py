@@ -116,7 +116,13 @@ class Report(NamedTuple):
         return [printable(f"{count} not checked (line {lines}), because the recording does not show {missing}.")]
 
     def as_json(self) -> dict[str, JSON]:
-        """Return the report as a JSON document."""
+        """Return the report as a JSON document.
+
+        Example:
+            >>> report = Report("calls.jsonl", None, None, "the fake", [], [])
+            >>> report.as_json()["is_drift"]
+            False
+        """
         return {
             "path": self.path,
             "source": self.source,
@@ -140,6 +146,9 @@ class Report(NamedTuple):
 def assumptions_of(reports: Iterable[Report]) -> list[AssumptionReport]:
     """Return every observable assumption, with the calls of some recordings that confirm and contradict it.
 
+    Args:
+        reports: The results of `check_recording`.
+
     Example:
         >>> {one.verdict for one in assumptions_of([])}
         {'untouched'}
@@ -155,6 +164,9 @@ def assumptions_of(reports: Iterable[Report]) -> list[AssumptionReport]:
 
 def assumptions_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
     """Return the verdicts of some recordings on the assumptions, for a JSON document.
+
+    Args:
+        reports: The results of `check_recording`.
 
     Example:
         >>> sorted(assumptions_as_json([])[0])
@@ -174,6 +186,9 @@ def assumptions_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
 
 def assumptions_text(reports: Iterable[Report]) -> str:
     """Return the verdicts of some recordings on the assumptions, the contradicted ones first.
+
+    Args:
+        reports: The results of `check_recording`.
 
     Example:
         >>> print(assumptions_text([]))

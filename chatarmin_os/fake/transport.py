@@ -328,7 +328,16 @@ class FakeTransport(Transport):
         return fake
 
     def replace(self, state: State) -> None:
-        """Replace everything the fake knows by *state*, and forget the injected failures; the calls stay."""
+        """Replace everything the fake knows by *state*, and forget the injected failures; the calls stay.
+
+        Args:
+            state: The tables, which belong to the fake from now on.
+
+        Example:
+            >>> fake.replace(fake.service.load(FakeTransport().snapshot()))
+            >>> client.tiers.list()
+            []
+        """
         with self.service.lock:
             self.service.replace(state)
             self._failures.clear()
