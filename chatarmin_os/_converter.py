@@ -7,10 +7,10 @@ the root of the answer in wire names: `$.features[3].isEnabled`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import reduce
-from operator import or_
+from operator import itemgetter, or_
 from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
@@ -305,31 +305,48 @@ _EXACT: dict[Decode, type] = {_text: str, _bool: bool, _model_quantity: int, _mo
 def _model(kind: Any, *, has_required: bool = True) -> Decode:
     """Build the decoder of a model."""
     rows = _rows(kind, has_required=has_required)
+    omitted = {row.wire: None for row in rows}
+    pick = _picker(list(omitted))
+    steps = [(index, row.exact, row.decode) for index, row in enumerate(rows)]
 
+    # Long lists spend their time here: `itemgetter` reads all fields at once; a value of an exact type costs no call.
     def decode(value: JSON, _: Any = None) -> Any:
         if type(value) is not dict:
             raise _Mismatch("an object", value)
-        rest = value.copy()
-        pop = rest.pop
         try:
-            # Long lists spend their time here: a value of an exact type takes no further call.
-            arguments = [
-                item if type(item := pop(wire, None)) in exact else decode_field(item)
-                for wire, exact, decode_field in rows
-            ]
+            arguments = [*pick(value)]
+        except KeyError:
+            value = omitted | value
+            arguments = [*pick(value)]
+        try:
+            for index, exact, decode_field in steps:
+                if type(item := arguments[index]) not in exact:
+                    arguments[index] = decode_field(item)
         except _Mismatch:
             raise _first_mismatch(
-                (f".{wire}", decode_field, value.get(wire))
-                for wire, exact, decode_field in rows
-                if type(value.get(wire)) not in exact
+                (f".{row.wire}", row.decode, value[row.wire]) for row in rows if type(value[row.wire]) not in row.exact
             ) from None
-        return kind(*arguments, extra=copy_json(rest)) if rest else kind(*arguments)
+        if len(value) == len(omitted):
+            return kind(*arguments)
+        return kind(*arguments, extra=copy_json({key: value[key] for key in value if key not in omitted}))
 
     return decode
 
 
-def _rows(kind: Any, *, has_required: bool) -> list[tuple[str, frozenset[type], Decode]]:
-    """Return wire name, types of values that need no decoding, and decoder of each field of a model."""
+class _Row(NamedTuple):
+    """A field of a model: its wire name, the types of values that need no decoding, and the decoder of all others."""
+
+    wire: str
+    exact: frozenset[type]
+    decode: Decode
+
+
+def _picker(keys: Sequence[str]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """Return a function that reads *keys* of a mapping as a tuple; `itemgetter` with one key would return no tuple."""
+    return itemgetter(*keys) if len(keys) > 1 else lambda value: (value[keys[0]],)
+
+
+def _rows(kind: Any, *, has_required: bool) -> list[_Row]:
     types = get_type_hints(kind)
     rows = []
     for attribute in fields(kind):
@@ -343,7 +360,7 @@ def _rows(kind: Any, *, has_required: bool) -> list[tuple[str, frozenset[type], 
                 decode = _or_empty(decode)
             else:
                 exact.add(NoneType)
-        rows.append((wire_name(attribute.name), frozenset(exact), decode))
+        rows.append(_Row(wire_name(attribute.name), frozenset(exact), decode))
     return rows
 
 

@@ -170,9 +170,11 @@ def refuse_constant(name: str) -> float:
 def copy_json(value: JSON) -> JSON:
     """Return a copy of JSON that shares no list and no object with *value*, which is not checked."""
     if type(value) is dict:
-        if _NESTED.isdisjoint(map(type, value.values())):
-            return value.copy()
-        return {key: copy_json(inner) if type(inner) in _NESTED else inner for key, inner in value.items()}
+        copy = value.copy()
+        for key, inner in value.items():
+            if type(inner) in _NESTED:
+                copy[key] = copy_json(inner)
+        return copy
     return [copy_json(inner) for inner in value] if type(value) is list else value
 
 

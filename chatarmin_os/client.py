@@ -245,7 +245,13 @@ class ChatarminOS:
         return derived
 
     def close(self) -> None:
-        """Close the transport; do nothing if a lazy client has none yet."""
+        """Close the transport; do nothing if a lazy client has none yet.
+
+        Example:
+            >>> with ChatarminOS.in_memory() as client:  # closes it at the end
+            ...     tiers = client.tiers.list()
+            >>> client.close()
+        """
         transport = vars(self).get("transport")
         if transport is not None:
             transport.close()

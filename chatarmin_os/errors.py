@@ -20,6 +20,8 @@
 The error of a typed call has the call: `client.send(error.request)` repeats exactly that one, with the same idempotency
 key. All errors pickle and copy with their attributes. `type(error)(*error.args)` is the same error without its request,
 and `args` is JSON: errors keep their class in task queues that store results as JSON, such as Celery.
+
+The tree is one module, so that it reads as a whole and its names in tracebacks and pickles stay short.
 """
 
 from __future__ import annotations
@@ -171,8 +173,11 @@ class ApiError(ChatarminError):
     def from_code(cls, code: str, message: str = "", *, retry_after: float | None = None, **same: Any) -> ApiError:
         """Return an error of the class that belongs to *code*.
 
-        Takes the arguments of the constructor. The default of *message* is the code, the default of *http_status* the
-        usual status of the code, as on the wire. Classes without the attribute ignore *retry_after*.
+        Args:
+            code: The name of the refusal on the wire.
+            message: The message of the service; default: the code.
+            retry_after: Seconds to wait; classes without this attribute ignore it.
+            same: The other arguments of the constructor. The default of *http_status* is the usual status of the code.
 
         Example:
             >>> ApiError.from_code("TOO_MANY_REQUESTS", retry_after=2)
@@ -203,7 +208,15 @@ class UnauthorizedError(ApiError):
 
 
 class ForbiddenError(ApiError):
-    """The company has no access: the feature is disabled, expired, or was never granted."""
+    """The company has no access: the feature is disabled, expired, or was never granted.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.billing.track_usage(company_id=company, feature_code="team_seats", quantity=1)
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.ForbiddenError: FORBIDDEN: ... [billing.trackUsage]
+    """
 
 
 _NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')  # tRPC 11, tRPC 10
@@ -269,11 +282,27 @@ class BadRequestError(ApiError):
 
 
 class UsageLimitError(ApiError):
-    """The usage would exceed the limit; the service counted none of it."""
+    """The usage would exceed the limit; the service counted none of it.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.billing.track_usage(company_id=company, feature_code="ai_credit", quantity=101)
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.UsageLimitError: PRECONDITION_FAILED: ... [billing.trackUsage]
+    """
 
 
 class ConflictError(ApiError):
-    """Another record has it: an external id, a subscription, an idempotency key with other values."""
+    """Another record has it: an external id, a subscription, an idempotency key with other values.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1").company_id
+        >>> client.companies.create(name="Acme Inc", external_org_id="org_1")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.ConflictError: CONFLICT: ... [companies.create]
+    """
 
 
 class _Retriable(ApiError):  # noqa: N818 - only its subclasses are raised
@@ -295,6 +324,10 @@ class RateLimitError(_Retriable):
 
     Attributes:
         retry_after: Seconds to wait; None if the service did not say.
+
+    Example:
+        >>> ApiError.from_code("TOO_MANY_REQUESTS", retry_after=30).retry_after
+        30
     """
 
 
@@ -318,6 +351,14 @@ class TransportError(ChatarminError):
     Attributes:
         outcome: `"not_sent"`: the call certainly did not run. `"unknown"`: it may have run.
         attempts: The number of times the call was sent.
+
+    Example:
+        >>> fake.fail("tiers.list", error="lost")
+        >>> try:
+        ...     client.tiers.list()
+        ... except TransportError as error:
+        ...     print(error.outcome, error.attempts)
+        unknown 1
     """
 
     is_temporary = True
@@ -414,6 +455,9 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
 
     def at(self, place: str) -> InvalidInput:
         """Return the error with *place* in front of its field, as seen from outside that place.
+
+        Args:
+            place: A name, or an index in brackets.
 
         Example:
             >>> InvalidInput("must not be blank").at("email").at("[3]").at("contacts")

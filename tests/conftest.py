@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from ids import words
 from programs import missing
 from serving import FakeServer, TrpcServer
 
@@ -60,11 +60,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Make ids of words with hyphens; other values are numbered by their argument."""
-    if not isinstance(val, (str, bytes, float)):
-        return None
-    words = re.findall(r"[A-Za-z0-9_]+", val) if isinstance(val, str) and len(val) <= MAX_ID_LENGTH else []
-    return "-".join(words) or argname
+    """Write texts and numbers in ids as words with hyphens, and name a lambda by its argument."""
+    if isinstance(val, (str, bytes, int, float)):
+        return words(val)
+    return argname.replace("_", "-") if getattr(val, "__name__", None) == "<lambda>" else None
 
 
 def _marks(transport: str) -> list[pytest.MarkDecorator]:

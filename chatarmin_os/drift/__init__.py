@@ -87,7 +87,19 @@ def check_recording(
         CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
         InvalidInput: The recording has mutations, and *run_mutations* is not set.
         TransportError: The live service did not answer.
+        TypeError: *against* is not a transport.
         UnauthorizedError: The live service refuses the key.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from chatarmin_os import ChatarminOS
+        >>> from chatarmin_os.transports import RecordingTransport
+        >>> path = f"{mkdtemp()}/tiers.jsonl"
+        >>> with ChatarminOS(transport=RecordingTransport(fake, path, prologue=True)) as client:
+        ...     tier = client.tiers.get("pro")
+        >>> fake.add_tier("pro", name="Professional")
+        >>> [one.place for one in check_recording(path, against=fake).calls[0].differences]
+        ['$.baseFee', '$.features', '$.name', '$.stripePriceIds']
     """
     if against is not None and not isinstance(against, Transport):
         raise TypeError(f"against: expected a chatarmin_os.transports.Transport or None, got {describe(against)}")
@@ -112,9 +124,25 @@ def check_recording(
 def refuse_mutations(path: str | os.PathLike[str], *, allowed: bool) -> None:
     """Refuse a recording that would change the state of a live service, unless that is allowed.
 
+    Args:
+        path: A recording.
+        allowed: Whether a live service may be changed.
+
     Raises:
         CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
         InvalidInput: It has mutations, and they are not allowed.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> from chatarmin_os import ChatarminOS
+        >>> from chatarmin_os.transports import RecordingTransport
+        >>> path = f"{mkdtemp()}/onboard.jsonl"
+        >>> with ChatarminOS(transport=RecordingTransport(fake, path)) as client:
+        ...     company = client.onboard(external_org_id="org_1")
+        >>> refuse_mutations(path, allowed=False)
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: run_mutations: ... changes the state of the service (onboard 1); ...
     """
     calls = file.load(path).calls
     counts = Counter(call.path for call in calls if call.kind == "mutation" and "failure" not in call.outcome)

@@ -21,7 +21,18 @@ _NOT_EXERCISED = "untouched"  # the word of JSON documents since 0.1.0; texts sa
 
 
 class AssumptionReport(NamedTuple):
-    """An assumption, and the calls that confirm and contradict it, as pairs of file and line."""
+    """An assumption, and the calls that confirm and contradict it, as pairs of file and line.
+
+    Attributes:
+        name: Its name.
+        text: The assumption as a sentence.
+        confirmed: The calls that confirm it.
+        contradicted: The calls that contradict it.
+
+    Example:
+        >>> AssumptionReport("a-name", "A sentence.", [("calls.jsonl", 2)], [("calls.jsonl", 7)]).verdict
+        'contradicted'
+    """
 
     name: str
     text: str
@@ -44,6 +55,14 @@ class Report(NamedTuple):
         against: The service, or the fake, that answered the repeated calls.
         calls: Each recorded call, with its current outcome and the differences.
         judged: The calls whose verdicts on the assumptions count.
+
+    Example:
+        >>> report = Report("calls.jsonl", "https://os.example.com", None, "the fake", [], [])
+        >>> print(report)
+        calls.jsonl: 0 calls, recorded from https://os.example.com; now from the fake
+        0 of 0 calls drifted.
+        >>> report.is_drift, report.as_json()["against"]
+        (False, 'the fake')
     """
 
     path: str
@@ -97,7 +116,13 @@ class Report(NamedTuple):
         return [printable(f"{count} not checked (line {lines}), because the recording does not show {missing}.")]
 
     def as_json(self) -> dict[str, JSON]:
-        """Return the report as a JSON document."""
+        """Return the report as a JSON document.
+
+        Example:
+            >>> report = Report("calls.jsonl", None, None, "the fake", [], [])
+            >>> report.as_json()["is_drift"]
+            False
+        """
         return {
             "path": self.path,
             "source": self.source,
@@ -119,7 +144,15 @@ class Report(NamedTuple):
 
 
 def assumptions_of(reports: Iterable[Report]) -> list[AssumptionReport]:
-    """Return every observable assumption, with the calls of some recordings that confirm and contradict it."""
+    """Return every observable assumption, with the calls of some recordings that confirm and contradict it.
+
+    Args:
+        reports: The results of `check_recording`.
+
+    Example:
+        >>> {one.verdict for one in assumptions_of([])}
+        {'untouched'}
+    """
     found = {one.name: AssumptionReport(one.name, one.text, [], []) for one in ASSUMPTIONS if not one.unobservable}
     for report in reports:
         for call in report.judged:
@@ -130,7 +163,15 @@ def assumptions_of(reports: Iterable[Report]) -> list[AssumptionReport]:
 
 
 def assumptions_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
-    """Return the verdicts of some recordings on the assumptions, for a JSON document."""
+    """Return the verdicts of some recordings on the assumptions, for a JSON document.
+
+    Args:
+        reports: The results of `check_recording`.
+
+    Example:
+        >>> sorted(assumptions_as_json([])[0])
+        ['confirmed', 'contradicted', 'name', 'text', 'verdict']
+    """
     return [
         {
             "name": one.name,
@@ -144,7 +185,17 @@ def assumptions_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
 
 
 def assumptions_text(reports: Iterable[Report]) -> str:
-    """Return the verdicts of some recordings on the assumptions, the contradicted ones first."""
+    """Return the verdicts of some recordings on the assumptions, the contradicted ones first.
+
+    Args:
+        reports: The results of `check_recording`.
+
+    Example:
+        >>> print(assumptions_text([]))
+        Assumptions contradicted: 0
+        Assumptions confirmed: 0
+        Assumptions not exercised: ...
+    """
     by_verdict: dict[str, list[AssumptionReport]] = {"contradicted": [], "confirmed": [], _NOT_EXERCISED: []}
     for one in assumptions_of(reports):
         by_verdict[one.verdict].append(one)

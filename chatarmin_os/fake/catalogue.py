@@ -49,6 +49,12 @@ class Catalogue:
 
         Raises:
             ValueError: Blank text, or a config that is not a JSON object.
+
+        Example:
+            >>> catalogue = Catalogue()
+            >>> catalogue.add_feature("sso", name="Single sign-on")
+            >>> list(catalogue.features)
+            ['sso']
         """
         code = at_field("code", text)(code)
         self.features[code] = {
@@ -80,6 +86,12 @@ class Catalogue:
         Raises:
             ValueError: Blank text, an unknown feature or key, a limit for a feature without a quantity, an amount
                 that is not an int of at least 0, a price with the id of another price.
+
+        Example:
+            >>> catalogue = demo_catalogue()
+            >>> catalogue.add_tier("team", name="Team", base_fee=1900, features={"seats": {"quantity_limit": 10}})
+            >>> list(catalogue.tiers)
+            ['free', 'trial', 'pro', 'enterprise', 'team']
         """
         code = at_field("code", text)(code)
         tier: Tier = {
@@ -107,7 +119,14 @@ class Catalogue:
         return {code: at_field(code, partial(_grant, feature=self.features[code]))(given[code]) for code in given}
 
     def copy(self) -> Catalogue:
-        """Return a catalogue that shares nothing with this one."""
+        """Return a catalogue that shares nothing with this one.
+
+        Example:
+            >>> catalogue = demo_catalogue()
+            >>> catalogue.copy().add_feature("exports", name="Exports")
+            >>> "exports" in catalogue.features
+            False
+        """
         other = type(self)()
         other.features, other.tiers = copy_json(self.features), copy_json(self.tiers)
         return other

@@ -38,8 +38,18 @@ class Stripe:
     def add_subscription(self, price_ids: Iterable[str], *, customer_id: str | None = None) -> str:
         """Add an active subscription, for a new customer unless you name one, and return its id (`sub_...`).
 
+        Args:
+            price_ids: The ids of its prices; `tier.stripe_price_ids` of a tier.
+            customer_id: Its customer; None: a new one.
+
         Raises:
             ValueError: A price id or the customer is blank or not text.
+
+        Example:
+            >>> subscription = fake.stripe.add_subscription(client.tiers.get("pro").stripe_price_ids)
+            >>> company = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription).company_id
+            >>> client.billing.get_status(company).active_subscriptions[0].stripe_subscription_id == subscription
+            True
         """
         prices, customer = _price_ids(price_ids), at_field("customer_id", optional_text)(customer_id)
         with self._service.change() as state:
@@ -50,8 +60,18 @@ class Stripe:
     ) -> str:
         """Add a checkout session and return its id (`cs_test_...`); a complete one has a subscription.
 
+        Args:
+            price_ids: The ids of the prices that the customer pays; `tier.stripe_price_ids` of a tier.
+            customer_name: The customer's name at Stripe.
+            complete: Whether the customer has paid.
+
         Raises:
             ValueError: A price id or the customer's name is blank or not text, or *complete* is not a bool.
+
+        Example:
+            >>> session = fake.stripe.add_checkout_session(["price_pro_base"], customer_name="Acme Inc")
+            >>> client.onboard(external_org_id="org_1", checkout_session_id=session).company_name
+            'Acme Inc'
         """
         session: Session = {
             "id": _new_id("cs_test"),
@@ -69,8 +89,15 @@ class Stripe:
     def complete(self, session_id: str) -> None:
         """Complete a checkout session, as a customer does by paying; a second time changes nothing.
 
+        Args:
+            session_id: The checkout session.
+
         Raises:
             ValueError: The session is unknown.
+
+        Example:
+            >>> session = fake.stripe.add_checkout_session(["price_pro_base"], complete=False)
+            >>> fake.stripe.complete(session)
         """
         with self._service.change() as state:
             _complete(state, _row(state.sessions, session_id, "session_id: no checkout session"))
@@ -78,8 +105,20 @@ class Stripe:
     def cancel(self, subscription_id: str) -> None:
         """Cancel an active subscription: its fee leaves the company's recurring revenue, no access changes.
 
+        Args:
+            subscription_id: The subscription.
+
         Raises:
             ValueError: The subscription is unknown or cancelled already.
+
+        That no access changes is assumed here.
+
+        Example:
+            >>> subscription = fake.stripe.add_subscription(client.tiers.get("pro").stripe_price_ids)
+            >>> company = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription).company_id
+            >>> fake.stripe.cancel(subscription)
+            >>> client.billing.get_status(company).active_subscriptions
+            ()
         """
         with self._service.change() as state:
             subscription = _active(state, subscription_id)
@@ -92,9 +131,22 @@ class Stripe:
     def renew(self, subscription_id: str) -> None:
         """Start a new billing period of an active subscription: its company's usage is 0 again.
 
+        Args:
+            subscription_id: The subscription.
+
         Raises:
             ValueError: The subscription is unknown or cancelled, or no company has claimed or linked it, so there
                 is no usage to reset.
+
+        Example:
+            >>> subscription = fake.stripe.add_subscription(client.tiers.get("pro").stripe_price_ids)
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+            >>> link = client.billing.link_subscription(company_id=company, stripe_subscription_id=subscription)
+            >>> client.billing.track_usage(company_id=company, feature_code="ai_credit", quantity=5).current_usage
+            5
+            >>> fake.stripe.renew(subscription)
+            >>> client.features.check(company_id=company, feature_code="ai_credit").current_usage
+            0
         """
         with self._service.change() as state:
             _active(state, subscription_id)

@@ -101,7 +101,21 @@ class FakeTransport(Transport):
         return f"<{type(self).__name__} with {len(self.service.state.companies)} companies, {len(self.calls)} calls>"
 
     def send(self, call: Call) -> JSON:
-        """Return the response of the service to *call*, or raise its refusal or an injected failure."""
+        """Return the response of the service to *call*.
+
+        Args:
+            call: The call in wire names.
+
+        Raises:
+            InvalidInput: The input is not JSON-serializable.
+            ApiError: The service refuses the call.
+            ChatarminError: A failure that `fail` has injected.
+
+        Example:
+            >>> from chatarmin_os.transports import Call
+            >>> fake.send(Call("tiers.list", "query"))[0]
+            {'code': 'free', 'name': 'Free'}
+        """
         given = _to_json(call.input)
         with self.service.lock:
             self.calls.append(Call(call.path, call.kind, given, call.safe_to_repeat))
@@ -127,7 +141,23 @@ class FakeTransport(Transport):
     def add_feature(
         self, code: str, *, name: str, has_quantity: bool = False, config: Mapping[str, Any] | None = None
     ) -> None:
-        """Add a feature to the catalogue, or silently replace the one with this code; see `Catalogue.add_feature`."""
+        """Add a feature to the catalogue, or silently replace the one with this code.
+
+        Args:
+            code: Its code.
+            name: Its name.
+            has_quantity: Whether it is used in quantities, so that usage and limits apply.
+            config: Its default settings.
+
+        Raises:
+            ValueError: Blank text, or a config that is no JSON object.
+
+        Example:
+            >>> fake.add_feature("exports", name="Exports", has_quantity=True)
+            >>> company = client.onboard(external_org_id="org_1").company_id
+            >>> client.features.check(company_id=company, feature_code="exports").quantity_limit
+            0
+        """
         with self.service.change() as state:
             state.catalogue.add_feature(code, name=name, has_quantity=has_quantity, config=config)
 
@@ -140,12 +170,33 @@ class FakeTransport(Transport):
         currency: str = "eur",
         features: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Add a tier to the catalogue, or silently replace the one with this code; see `Catalogue.add_tier`."""
+        """Add a tier to the catalogue, or silently replace the one with this code.
+
+        Args:
+            code: Its code.
+            name: Its name.
+            base_fee: Its fee per billing period, in minor units (cents); None: no base fee.
+            currency: The currency of its prices.
+            features: Feature code -> a mapping with the keys that `Catalogue.add_tier` takes.
+
+        Raises:
+            ValueError: An invalid argument; see `Catalogue.add_tier`.
+
+        Example:
+            >>> fake.add_tier("team", name="Team", base_fee=1900, features={"seats": {"quantity_limit": 10}})
+            >>> client.tiers.get("team").base_fee.stripe.unit_amount
+            1900
+        """
         with self.service.change() as state:
             state.catalogue.add_tier(code, name=name, base_fee=base_fee, currency=currency, features=features)
 
     def add_company(self, name: str, *, domain: str | None = None, created_at: datetime | str | None = None) -> str:
         """Add a company that the service knows but that is not linked yet, and return its id.
+
+        Args:
+            name: Its name.
+            domain: Its domain, normalised as the service does; None: unknown.
+            created_at: The instant it was created: an aware datetime, or ISO 8601 text with an offset; None: now.
 
         Raises:
             ValueError: A blank name, an invalid domain, or a time of creation that is invalid or has no offset.
@@ -162,6 +213,9 @@ class FakeTransport(Transport):
 
     def advance(self, by: timedelta) -> None:
         """Move the fake's clock forward.
+
+        Args:
+            by: How far, at least 0.
 
         Raises:
             ValueError: *by* is not a timedelta of at least 0, or the time would be beyond the year 9999.
@@ -211,15 +265,30 @@ class FakeTransport(Transport):
 
     @property
     def injected_failures(self) -> list[InjectedFailure]:
-        """The failures that `fail` has injected and that the next calls will raise."""
+        """The failures that `fail` has injected and that the next calls will raise.
+
+        Example:
+            >>> fake.fail("tiers.list", error="lost", times=2)
+            >>> [failure.times for failure in fake.injected_failures]
+            [2]
+        """
         with self.service.lock:
             return list(self._failures)
 
     def mrr(self, company_id: str) -> int:
         """Return a company's monthly recurring revenue in minor units, in the currency of its tier.
 
+        Args:
+            company_id: The company.
+
         Raises:
             ValueError: The company is unknown.
+
+        Example:
+            >>> subscription = fake.stripe.add_subscription(client.tiers.get("pro").stripe_price_ids)
+            >>> company = client.onboard(external_org_id="org_1", stripe_subscription_id=subscription).company_id
+            >>> fake.mrr(company)
+            4900
         """
         with self.service.read() as state:
             if not isinstance(company_id, str) or company_id not in state.companies:
@@ -227,7 +296,14 @@ class FakeTransport(Transport):
             return state.mrr.get(company_id, 0)
 
     def snapshot(self) -> JSON:
-        """Return the state of the fake as JSON, without calls, injected failures and the `now` function."""
+        """Return the state of the fake as JSON, without calls, injected failures and the `now` function.
+
+        Example:
+            >>> before = fake.snapshot()
+            >>> company = client.onboard(external_org_id="org_1").company_id
+            >>> fake.snapshot() == before
+            False
+        """
         return self.service.snapshot()
 
     @classmethod
@@ -235,6 +311,10 @@ class FakeTransport(Transport):
         cls: type[F], snapshot: JSON, *, now: Callable[[], datetime] | None = None
     ) -> F:
         """Return a fake in the state of *snapshot*.
+
+        Args:
+            snapshot: The JSON that `snapshot` returned, of this version or an older one.
+            now: Returns the time as an aware datetime; default: the real clock.
 
         Raises:
             ValueError: It is not a snapshot, has another format, or is broken; the message names the place.
@@ -248,13 +328,29 @@ class FakeTransport(Transport):
         return fake
 
     def replace(self, state: State) -> None:
-        """Replace the state of the fake, and remove the injected failures; the calls stay."""
+        """Replace the state of the fake, and remove the injected failures; the calls stay.
+
+        Args:
+            state: The tables, which belong to the fake from now on.
+
+        Example:
+            >>> fake.replace(fake.service.load(FakeTransport().snapshot()))
+            >>> client.tiers.list()
+            []
+        """
         with self.service.lock:
             self.service.replace(state)
             self._failures.clear()
 
     def reset(self) -> None:
-        """Delete everything except the catalogue: state, calls, injected failures, and the offset of the clock."""
+        """Delete everything except the catalogue: state, calls, injected failures, and the offset of the clock.
+
+        Example:
+            >>> company = client.onboard(external_org_id="org_1").company_id
+            >>> fake.reset()
+            >>> client.companies.get_by_product_link(external_org_id="org_1") is None, len(fake.calls)
+            (True, 1)
+        """
         with self.service.lock:
             self.service.reset()
             self._failures.clear()

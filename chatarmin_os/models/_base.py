@@ -21,4 +21,4 @@ def required(default: Any = None) -> Any:
 
 def unknown_fields() -> Any:
     """Return the field for the parts of an answer that this version does not know."""
-    return field(factory=dict[str, Any], kw_only=True, eq=False, repr=False)
+    return field(factory=dict, kw_only=True, eq=False, repr=False)

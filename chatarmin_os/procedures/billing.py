@@ -47,7 +47,16 @@ class TrackUsageInput(Request[UsageResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ClaimCheckoutInput(Request[ClaimResult]):
-    """Claim the subscription of a completed Stripe checkout."""
+    """Claim the subscription of a completed Stripe checkout.
+
+    `client.billing.claim_checkout` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> session = fake.stripe.add_checkout_session(client.tiers.get("pro").stripe_price_ids)
+        >>> client.send(ClaimCheckoutInput(company_id=company, checkout_session_id=session)).already_claimed
+        False
+    """
 
     path: ClassVar = "billing.claimCheckout"
     kind: ClassVar = "mutation"
@@ -59,7 +68,17 @@ class ClaimCheckoutInput(Request[ClaimResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
-    """Link an existing Stripe subscription."""
+    """Link an existing Stripe subscription.
+
+    `client.billing.link_subscription` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> subscription = fake.stripe.add_subscription(client.tiers.get("pro").stripe_price_ids)
+        >>> link = LinkSubscriptionInput(company_id=company, stripe_subscription_id=subscription)
+        >>> client.send(link).subscription_id == client.send(link).subscription_id
+        True
+    """
 
     path: ClassVar = "billing.linkSubscription"
     kind: ClassVar = "mutation"
@@ -74,7 +93,15 @@ class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetStatusInput(Request[BillingStatus]):
-    """Get a company's active subscriptions and its number of enabled features."""
+    """Get a company's active subscriptions and its number of enabled features.
+
+    `client.billing.get_status` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(GetStatusInput(company_id=company)).enabled_features_count
+        2
+    """
 
     path: ClassVar = "billing.getStatus"
     kind: ClassVar = "query"

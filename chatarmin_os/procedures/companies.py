@@ -63,7 +63,14 @@ def hints(value: Hints | Mapping[str, Any] | None) -> Hints | None:
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetByProductLinkInput(Request[Company | None]):
-    """Get the company that an organisation id is linked to."""
+    """Get the company that an organisation id is linked to.
+
+    `client.companies.get_by_product_link` describes the arguments, the result and the errors.
+
+    Example:
+        >>> client.send(GetByProductLinkInput(external_org_id="org_1")) is None
+        True
+    """
 
     path: ClassVar = "companies.getByProductLink"
     kind: ClassVar = "query"
@@ -74,7 +81,14 @@ class GetByProductLinkInput(Request[Company | None]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateCompanyInput(Request[Company]):
-    """Create a company and its link to an organisation."""
+    """Create a company and its link to an organisation.
+
+    `client.companies.create` describes the arguments, the result and the errors.
+
+    Example:
+        >>> client.send(CreateCompanyInput(name="Acme Inc", external_org_id="org_1")).name
+        'Acme Inc'
+    """
 
     path: ClassVar = "companies.create"
     kind: ClassVar = "mutation"
@@ -91,7 +105,16 @@ class CreateCompanyInput(Request[Company]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class UpdateCompanyInput(Request[Company]):
-    """Change the instant a company was created."""
+    """Change the instant a company was created.
+
+    `client.companies.update` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> company = client.send(UpdateCompanyInput(company_id=company, created_at="2024-01-15T10:30:00Z"))
+        >>> company.created_at.year
+        2024
+    """
 
     path: ClassVar = "companies.update"
     kind: ClassVar = "mutation"
@@ -104,7 +127,15 @@ class UpdateCompanyInput(Request[Company]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class SmartLinkInput(Request[SmartLinkResult]):
-    """Find the company that hints describe, and link it if the match is safe."""
+    """Find the company that hints describe, and link it if the match is safe.
+
+    `client.companies.smart_link` describes the arguments, the result and the errors.
+
+    Example:
+        >>> known = fake.add_company("Acme Inc", domain="acme.com")
+        >>> client.send(SmartLinkInput(external_org_id="org_1", hints={"domain": "acme.com"})).status
+        'linked'
+    """
 
     path: ClassVar = "companies.smartLink"
     kind: ClassVar = "mutation"

@@ -71,7 +71,15 @@ def _contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateContactInput(Request[Contact], _ContactFields):
-    """Create a contact, or update the one with this e-mail address."""
+    """Create a contact, or update the one with this e-mail address.
+
+    `client.contacts.create` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(CreateContactInput(company_id=company, email="ann@acme.com", role="CEO")).role
+        'CEO'
+    """
 
     path: ClassVar = "contacts.create"
     kind: ClassVar = "mutation"
@@ -82,7 +90,16 @@ class CreateContactInput(Request[Contact], _ContactFields):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class BulkUpsertInput(Request[BulkUpsertResult]):
-    """Create or update many contacts, all or none."""
+    """Create or update many contacts, all or none.
+
+    `client.contacts.bulk_upsert` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> contacts = [ContactInput(email="ann@acme.com"), ContactInput(email="bob@acme.com")]
+        >>> client.send(BulkUpsertInput(company_id=company, contacts=contacts)).created
+        2
+    """
 
     path: ClassVar = "contacts.bulkUpsert"
     kind: ClassVar = "mutation"
@@ -94,7 +111,15 @@ class BulkUpsertInput(Request[BulkUpsertResult]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ListContactsInput(Request[list[Contact]]):
-    """List a company's contacts."""
+    """List a company's contacts.
+
+    `client.contacts.list` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(ListContactsInput(company_id=company))
+        []
+    """
 
     path: ClassVar = "contacts.list"
     kind: ClassVar = "query"

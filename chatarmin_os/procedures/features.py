@@ -26,7 +26,15 @@ from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureCheckInput(Request[FeatureAccess]):
-    """Get a company's current access to a feature."""
+    """Get a company's current access to a feature.
+
+    `client.features.check` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(FeatureCheckInput(company_id=company, feature_code="ai_credit")).can_use
+        True
+    """
 
     path: ClassVar = "features.check"
     kind: ClassVar = "query"
@@ -38,7 +46,15 @@ class FeatureCheckInput(Request[FeatureAccess]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ListAccessInput(Request[list[FeatureAccess]]):
-    """List a company's access to each feature."""
+    """List a company's access to each feature.
+
+    `client.features.list_access` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> [access.can_use for access in client.send(ListAccessInput(company_id=company))]
+        [True, True, False, False, False]
+    """
 
     path: ClassVar = "features.listAccess"
     kind: ClassVar = "query"
@@ -49,7 +65,16 @@ class ListAccessInput(Request[list[FeatureAccess]]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class FeatureSetAccessInput(Request[FeatureAccess]):
-    """Change a company's access to a feature; omitted fields stay unchanged."""
+    """Change a company's access to a feature; omitted fields stay unchanged.
+
+    `client.features.set_access` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> change = FeatureSetAccessInput(company_id=company, feature_code="sso", is_enabled=True)
+        >>> client.send(change).can_use
+        True
+    """
 
     path: ClassVar = "features.setAccess"
     kind: ClassVar = "mutation"
@@ -74,7 +99,15 @@ class FeatureSetAccessInput(Request[FeatureAccess]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
-    """Get the company behind an organisation id, with its access to each feature."""
+    """Get the company behind an organisation id, with its access to each feature.
+
+    `client.features.get_access_by_external_org_id` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(GetAccessByExternalOrgIdInput(external_org_id="org_1")).company_id == company
+        True
+    """
 
     path: ClassVar = "features.getAccessByExternalOrgId"
     kind: ClassVar = "query"
@@ -85,7 +118,15 @@ class GetAccessByExternalOrgIdInput(Request[OrgFeatures]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CheckByExternalOrgIdInput(Request[FeatureAccess]):
-    """Get the current access of the company behind an organisation id to a feature."""
+    """Get the current access of the company behind an organisation id to a feature.
+
+    `client.features.check_by_external_org_id` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(CheckByExternalOrgIdInput(external_org_id="org_1", feature_code="sso")).can_use
+        False
+    """
 
     path: ClassVar = "features.checkByExternalOrgId"
     kind: ClassVar = "query"

@@ -13,7 +13,15 @@ from chatarmin_os.models.links import Link, ResetResult
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class CreateLinkInput(Request[Link]):
-    """Link an organisation id to a company by hand."""
+    """Link an organisation id to a company by hand.
+
+    `client.links.create` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> client.send(CreateLinkInput(company_id=company, external_org_id="org_2")).external_org_id
+        'org_2'
+    """
 
     path: ClassVar = "links.create"
     kind: ClassVar = "mutation"
@@ -29,7 +37,16 @@ class CreateLinkInput(Request[Link]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ResetLinksInput(Request[ResetResult]):
-    """Delete all links of the product."""
+    """Delete all links of the product.
+
+    `client.links.reset` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> reset = client.send(ResetLinksInput())
+        >>> client.companies.get_by_product_link(external_org_id="org_1") is None
+        True
+    """
 
     path: ClassVar = "links.reset"
     kind: ClassVar = "mutation"

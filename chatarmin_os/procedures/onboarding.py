@@ -23,7 +23,14 @@ from chatarmin_os.procedures.companies import Hints, hints
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class OnboardInput(Request[OnboardResult]):
-    """Match or create a company, link it, claim or link its subscription, apply a tier: all or nothing."""
+    """Match or create a company, link it, claim or link its subscription, apply a tier: all or nothing.
+
+    `client.onboard` describes the arguments, the result and the errors.
+
+    Example:
+        >>> client.send(OnboardInput(external_org_id="org_1", tier_code="free")).link_status
+        'created'
+    """
 
     path: ClassVar = "onboard"
     kind: ClassVar = "mutation"

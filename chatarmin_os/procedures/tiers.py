@@ -13,7 +13,14 @@ from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
 
 @frozen(kw_only=True)
 class ListTiersInput(Request[list[TierSummary]]):
-    """List the tiers; it has no input."""
+    """List the tiers; it has no input.
+
+    `client.tiers.list` describes the arguments, the result and the errors.
+
+    Example:
+        >>> [tier.code for tier in client.send(ListTiersInput())]
+        ['free', 'trial', 'pro', 'enterprise']
+    """
 
     path: ClassVar = "tiers.list"
     kind: ClassVar = "query"
@@ -22,7 +29,14 @@ class ListTiersInput(Request[list[TierSummary]]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class GetTierInput(Request[Tier]):
-    """Get a tier with its features and prices."""
+    """Get a tier with its features and prices.
+
+    `client.tiers.get` describes the arguments, the result and the errors.
+
+    Example:
+        >>> client.send(GetTierInput(tier_code="pro")).base_fee.stripe.unit_amount
+        4900
+    """
 
     path: ClassVar = "tiers.get"
     kind: ClassVar = "query"
@@ -33,7 +47,16 @@ class GetTierInput(Request[Tier]):
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class ApplyTierInput(Request[ApplyTierResult]):
-    """Grant a company the features of a tier, without Stripe."""
+    """Grant a company the features of a tier, without Stripe.
+
+    `client.tiers.apply` describes the arguments, the result and the errors.
+
+    Example:
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> result = client.send(ApplyTierInput(tier_code="pro", company_id=company))
+        >>> client.features.check(company_id=company, feature_code="api_access").can_use
+        True
+    """
 
     path: ClassVar = "tiers.apply"
     kind: ClassVar = "mutation"

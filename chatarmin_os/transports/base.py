@@ -53,10 +53,36 @@ class Transport(ABC):
 
     @abstractmethod
     def send(self, call: Call) -> JSON:
-        """Return the answer to *call*, or raise a `ChatarminError`."""
+        """Return the answer to *call*.
+
+        Args:
+            call: The call in wire names.
+
+        Raises:
+            ApiError: The service refused the call, or failed.
+            TransportError: No usable response was received.
+
+        Example:
+            >>> from chatarmin_os.transports import Call
+            >>> client.transport.send(Call("tiers.get", "query", {"tierCode": "pro"}))["name"]
+            'Pro'
+        """
 
     def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
-        """Return the answers in the order of *calls*; an error is a value, so that it hides no other answer."""
+        """Return the answers in the order of *calls*; an error is a value, so that it hides no other answer.
+
+        By default each call is sent on its own, one after the other.
+
+        Args:
+            calls: Calls that do not depend on each other.
+
+        Example:
+            >>> from chatarmin_os.transports import Call
+            >>> calls = [Call("tiers.list", "query"), Call("tiers.get", "query", {"tierCode": "gold"})]
+            >>> tiers, error = client.transport.send_many(calls)
+            >>> len(tiers), error.code
+            (4, 'NOT_FOUND')
+        """
         answers: list[JSON | ChatarminError] = []
         for call in calls:
             try:
@@ -76,6 +102,10 @@ class Transport(ABC):
 
         Raises:
             InvalidInput: An invalid value; the argument is named.
+
+        Example:
+            >>> client.transport.with_options(timeout=0.5) is client.transport
+            True
         """
         options.check(timeout, max_retries)
         return self
@@ -85,11 +115,21 @@ class Transport(ABC):
 
         Two transports have the same text only if both are the same. Caches that several processes share use it as a
         part of their keys. No secret can be read from it.
+
+        Example:
+            >>> print(client.transport.fingerprint())
+            None
         """
         return None
 
     def close(self) -> None:  # noqa: B027 - most transports hold nothing open
-        """Close the connections and files that the transport holds open."""
+        """Close the connections and files that the transport holds open.
+
+        A second call does nothing.
+
+        Example:
+            >>> client.transport.close()
+        """
 
 
 def sharing(transport: T, **own: object) -> T:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+from ids import words
 
 from chatarmin_os import BadRequestError, ChatarminOS, ContactInput, InvalidInput, NotFoundError
 
@@ -292,7 +293,7 @@ def test_an_avatar_is_any_url(client: ChatarminOS, service: FakeTransport, url: 
         ({"metadata": {"slack": [{"constructor": 1}]}}, "metadata"),
         ({"metadata": {"prototype": None}}, "metadata"),
     ],
-    ids=ascii,
+    ids=words,
 )
 def test_values_that_cannot_be_stored_are_refused(
     client: ChatarminOS, service: FakeTransport, change: dict[str, Any], field: str

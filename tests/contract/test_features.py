@@ -679,7 +679,7 @@ def test_an_access_until_a_date_ends_when_the_day_begins(client: ChatarminOS, se
 @pytest.mark.parametrize(
     "value",
     [-1, -0.5, float("nan"), float("inf"), True, "5", Decimal(5), 2**53],
-    ids=["-1", "-0.5", "nan", "inf", "True", "text", "Decimal", "2**53"],
+    ids=["minus-1", "minus-0.5", "nan", "inf", "True", "text", "Decimal", "beyond-javascript"],
 )
 def test_an_invalid_limit_is_not_sent(client: ChatarminOS, service: FakeTransport, field: str, value: object) -> None:
     """The client names negative limits and values that are not JSON numbers, before anything is sent."""

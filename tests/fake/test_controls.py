@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from ids import words
 
 from chatarmin_os import (
     ApiError,
@@ -625,7 +626,7 @@ def test_a_code_of_the_wire_gives_the_error_of_its_class(
         TimedOut("too late"),
         InvalidResponse("<html>"),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=words,
 )
 def test_any_error_of_the_tree_can_be_raised(
     client: ChatarminOS, service: FakeTransport, error: ChatarminError
@@ -951,7 +952,7 @@ def test_a_snapshot_is_a_copy() -> None:
 @pytest.mark.parametrize(
     "snapshot",
     [None, [], {}, "", 5, {"format": "something else"}, {"version": 99, "companies": []}],
-    ids=repr,
+    ids=words,
 )
 def test_a_snapshot_of_another_format_is_refused(snapshot: Any) -> None:
     """Anything but a snapshot of this fake is a ValueError."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ids import words
 
 from chatarmin_os import PROCEDURES, BadRequestError, ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -83,7 +84,7 @@ PLACES: dict[str, tuple[str, str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("odd", ODD_ADDRESSES, ids=ascii)
+@pytest.mark.parametrize("odd", ODD_ADDRESSES, ids=words)
 @pytest.mark.parametrize(("path", "field", "given"), PLACES.values(), ids=PLACES)
 def test_an_odd_address_is_refused_in_every_field(path: str, field: str, given: Any, odd: str) -> None:
     """The refusal names an address that zod refuses, and nothing is linked, created or stored."""
@@ -135,7 +136,7 @@ def test_an_address_that_zod_accepts_is_accepted_in_every_field(path: str, field
         ("tiers.list", "\0", "input"),
         ("tiers.list", ["\0"], "input[0]"),
     ],
-    ids=ascii,
+    ids=words,
 )
 def test_values_that_cannot_be_stored_are_named(path: str, given: Any, field: str) -> None:
     """U+0000 anywhere, and keys with a meaning in JavaScript, are refused before other problems of an input."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import doctest
 import inspect
 import pkgutil
 import re
@@ -18,6 +17,7 @@ import attrs
 import pytest
 
 import chatarmin_os
+import chatarmin_os.drift
 import chatarmin_os.fake
 import chatarmin_os.transports
 from chatarmin_os import PROCEDURES, UNSET, ApiError, ChatarminError, ChatarminOS, NotFoundError
@@ -313,15 +313,29 @@ def test_constructor_takes_documented_arguments() -> None:
     assert all(one.default is not one.empty for one in parameters)
 
 
-@pytest.mark.parametrize("name", [*METHODS, "sign_up", "send", "batch", "call"])
-def test_method_has_an_example(name: str) -> None:
-    """The docstring of each method has an example that the doctests find."""
-    method = _method(name)
-    found = doctest.DocTestFinder().find(import_module(method.__module__))
-    (test,) = [one for one in found if one.name == f"{method.__module__}.{method.__qualname__}"]
+def _functions() -> Iterator[Any]:
+    """Yield the public functions, and the methods that public classes define first."""
+    yield from map(_method, METHODS)
+    for exported in (getattr(package, name) for package in [*PACKAGES, chatarmin_os.drift] for name in package.__all__):
+        if inspect.isfunction(exported):
+            yield exported
+        for name, member in vars(exported).items() if inspect.isclass(exported) else ():
+            method = getattr(member, "__func__", member)
+            is_override = any(hasattr(parent, name) for parent in exported.__mro__[1:])
+            if inspect.isfunction(method) and not name.startswith("_") and not is_override:
+                yield method
 
-    assert test.examples
-    assert "Example:" in (inspect.getdoc(method) or "").splitlines()
+
+@pytest.mark.parametrize("function", dict.fromkeys(_functions()), ids=lambda function: function.__qualname__)
+def test_function_describes_its_arguments_and_has_an_example(function: Any) -> None:
+    """The docstring of a public function names each argument, and has an example that the doctests find."""
+    docstring = inspect.getdoc(function) or ""
+    arguments = [
+        name for name in inspect.signature(function).parameters if name not in {"self", "cls", "args", "kwargs"}
+    ]
+
+    assert [name for name in arguments if f"\n    {name}: " not in docstring] == []
+    assert "\nExample:\n    >>> " in docstring
 
 
 # Docstrings

@@ -202,7 +202,7 @@ WRONG_BEHAVIOURS = {
             lambda answer: {**answer, "features": [{**row, "configValues": {}} for row in answer["features"]]},
         ),
     ),
-    "foreign checkouts can be claimed": ("claim-foreign", _replace(billing, "ensure_owned_by", lambda *_: None)),
+    "a foreign checkout can be claimed": ("claim-foreign", _replace(billing, "ensure_owned_by", lambda *_: None)),
     "claims apply no tier": ("claim-tier", _replace(billing, "tier_of_prices", lambda *_: None)),
     "cancelled subscriptions can be linked": (
         "subscription-cancelled",

@@ -9,6 +9,7 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from ids import words
 
 from chatarmin_os import (
     UNSET,
@@ -32,7 +33,6 @@ from chatarmin_os import (
     TrackUsageInput,
 )
 from chatarmin_os._input import secret
-from chatarmin_os._json import short_repr
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call, HTTPTransport, Transport
 from chatarmin_os.transports import options as _options
@@ -268,7 +268,7 @@ def test_timeout_is_a_number_of_seconds(timeout: float) -> None:
 @pytest.mark.parametrize(
     "timeout",
     [0, 0.0, -1, -0.5, float("nan"), float("inf"), float("-inf"), True, "10", None, (1, 1), 10**400],
-    ids=short_repr,
+    ids=words,
 )
 def test_invalid_timeout_is_rejected(timeout: Any) -> None:
     """An invalid timeout is rejected by name."""
@@ -771,7 +771,7 @@ class Lookalike:
         Company(id="c"),
         Lookalike(),
     ],
-    ids=lambda value: repr(value).partition(" object at ")[0][:40],
+    ids=words,
 )
 def test_non_request_is_a_type_error(bad: Any) -> None:
     """Any other object is a TypeError that shows the value, before the transport is used."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ids import words
 
 import chatarmin_os
 from chatarmin_os import (
@@ -130,7 +131,7 @@ def _pickled(value: Any, protocol: int) -> Any:
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    **{f"pickle {protocol}": partial(_pickled, protocol=protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
+    **{f"pickle-{protocol}": partial(_pickled, protocol=protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)},
 }
 
 
@@ -461,7 +462,7 @@ def test_issues_of_the_message_have_precedence() -> None:
         ("no", "zodError"),
         ("[" * 100_000, None),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=words,
 )
 def test_bad_request_without_issues_has_an_empty_list(message: str, data: Any) -> None:
     """A message or data of another shape are not issues, and the text is the unchanged message."""
@@ -474,7 +475,7 @@ def test_bad_request_without_issues_has_an_empty_list(message: str, data: Any) -
 
 
 @pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", SAMPLES, ids=words)
 def test_error_copies_with_all_attributes(error: ChatarminError, make_copy: Callable[[Any], Any]) -> None:
     """A copied or pickled error has the class, the text, every attribute and the request of the original."""
     # Given an error that came out of a typed call
@@ -494,7 +495,7 @@ def test_error_copies_with_all_attributes(error: ChatarminError, make_copy: Call
 
 
 @pytest.mark.parametrize("make_copy", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", SAMPLES, ids=words)
 def test_error_without_a_request_copies_without_one(error: ChatarminError, make_copy: Callable[[Any], Any]) -> None:
     """An error that no typed call raised has no request, and neither has its copy."""
     clone = make_copy(error)
@@ -544,7 +545,7 @@ def test_module_draws_the_tree() -> None:
 # Temporary or not
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", SAMPLES, ids=words)
 def test_error_knows_whether_it_is_temporary(error: ChatarminError) -> None:
     """A missing response, a failure of the service and a rate limit are temporary; everything else is not."""
     assert error.is_temporary is isinstance(error, (TransportError, ServerError, RateLimitError))
@@ -559,7 +560,7 @@ def test_code_is_as_temporary_as_its_class(code: str, http_status: int) -> None:
 # Arguments, as task queues keep them
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", SAMPLES, ids=words)
 def test_error_is_rebuilt_from_its_arguments(error: ChatarminError) -> None:
     """Class, text and attributes survive JSON, in which task queues store the arguments."""
     original = copy.copy(error)
@@ -634,7 +635,7 @@ def test_attributes_are_not_positional(kind: Any, second: object) -> None:
         kind("no", second)
 
 
-@pytest.mark.parametrize("error", SAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("error", SAMPLES, ids=words)
 def test_error_of_an_older_version_has_every_attribute(error: ChatarminError) -> None:
     """An attribute that a pickle lacks has its default."""
     rebuild, (kind, args, attributes), *_ = error.__reduce__()

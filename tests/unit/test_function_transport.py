@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from ids import words
 
 from chatarmin_os import ChatarminOS, GetTierInput, InvalidInput, InvalidResponse, RateLimitError, TimedOut
 from chatarmin_os.transports import Call, FunctionTransport
@@ -78,7 +79,7 @@ def test_raised_error_of_another_kind_is_not_caught() -> None:
         client.batch([GetTierInput(tier_code="free")])
 
 
-@pytest.mark.parametrize("answer", [{"at": datetime(2025, 1, 2, tzinfo=UTC)}, {1, 2}, object()], ids=type)
+@pytest.mark.parametrize("answer", [{"at": datetime(2025, 1, 2, tzinfo=UTC)}, {1, 2}, object()], ids=words)
 def test_answer_that_is_not_json_is_refused(answer: Any) -> None:
     """The error names the function and the procedure, for the function has to be corrected."""
     transport = FunctionTransport(lambda _: answer, name="broken")

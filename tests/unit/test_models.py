@@ -13,6 +13,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ids import words
 
 import chatarmin_os
 from chatarmin_os import (
@@ -424,12 +425,6 @@ def _wrong(kind: Any) -> list[Any]:
     return WRONG.get(kind, WRONG_MODELS)
 
 
-def _id(value: object) -> str:
-    if isinstance(value, type):
-        return value.__name__
-    return value if isinstance(value, str) and value else repr(value)
-
-
 # Shape
 
 
@@ -442,7 +437,7 @@ def test_tables_name_every_model() -> None:
     assert set(MODELS) == set(WAYS)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_model_has_its_fields_in_order(model: type[Any]) -> None:
     """A model has the fields of its table in that order, then `extra`."""
     assert [name for name, _, _ in MODELS[model]] + ["extra"] == [field.name for field in attrs.fields(model)]
@@ -453,7 +448,7 @@ def test_hints_have_three_fields() -> None:
     assert [field.name for field in attrs.fields(Hints)] == ["company_name", "domain", "emails"]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_fields_are_keyword_arguments(model: type[Any]) -> None:
     """A model can be built from keywords alone, in any order."""
     values = {name: _model(kind) for name, _, kind in reversed(MODELS[model])}
@@ -464,7 +459,7 @@ def test_fields_are_keyword_arguments(model: type[Any]) -> None:
     assert built.extra == {"more": 1}
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_extra_is_keyword_only(model: type[Any]) -> None:
     """`extra` is not positional."""
     values = [_model(kind) for _, _, kind in MODELS[model]]
@@ -474,7 +469,7 @@ def test_extra_is_keyword_only(model: type[Any]) -> None:
         model(*values, {"more": 1})
 
 
-@pytest.mark.parametrize(("model", "name"), [row[:2] for row in FIELDS], ids=_id)
+@pytest.mark.parametrize(("model", "name"), [row[:2] for row in FIELDS], ids=words)
 def test_model_is_frozen(model: type[Any], name: str) -> None:
     """No field of a model can be set or deleted."""
     built = _model(model)
@@ -487,7 +482,7 @@ def test_model_is_frozen(model: type[Any], name: str) -> None:
         built.something_else = 1
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_model_copies_completely(model: type[Any]) -> None:
     """A copied, deeply copied or pickled model is equal, unknown fields included."""
     built = attrs.evolve(_model(model), extra={"more": [1, {"two": 2}]})
@@ -515,13 +510,13 @@ def test_deep_copy_shares_no_mapping() -> None:
 WITH_MAPPING = (Contact, FeatureAccess, TierFeature, BulkUpsertResult, OrgFeatures, Tier)
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=_id)
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=words)
 def test_model_without_a_mapping_is_hashable(model: type[Any]) -> None:
     """Equal models without a mapping are one in a set."""
     assert {_model(model)} == {_model(model), model(**attrs.asdict(_model(model), recurse=False))}
 
 
-@pytest.mark.parametrize("model", WITH_MAPPING, ids=_id)
+@pytest.mark.parametrize("model", WITH_MAPPING, ids=words)
 def test_model_with_a_mapping_is_not_hashable(model: type[Any]) -> None:
     """A model that holds a mapping, itself or further in, cannot be in a set."""
     with pytest.raises(TypeError, match="unhashable"):
@@ -531,7 +526,7 @@ def test_model_with_a_mapping_is_not_hashable(model: type[Any]) -> None:
 # Answers
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_complete_answer_becomes_a_complete_model(model: type[Any]) -> None:
     """Every field comes from its camelCase name, and nothing is left over."""
     decoded = _decoded(model, _full(model))
@@ -540,7 +535,7 @@ def test_complete_answer_becomes_a_complete_model(model: type[Any]) -> None:
     assert decoded.extra == {}
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_missing_optional_field_is_none(model: type[Any]) -> None:
     """A missing optional field is None, or an empty tuple."""
     minimal = {wire: _full(kind) for of, _, wire, kind in NEEDED if of is model}
@@ -554,7 +549,7 @@ def test_missing_optional_field_is_none(model: type[Any]) -> None:
             assert getattr(decoded, name) == (() if isinstance(kind, ListOf) else None)
 
 
-@pytest.mark.parametrize(("model", "name", "wire", "kind"), OPTIONAL, ids=_id)
+@pytest.mark.parametrize(("model", "name", "wire", "kind"), OPTIONAL, ids=words)
 def test_optional_field_may_be_null(model: type[Any], name: str, wire: str, kind: Any) -> None:
     """Null equals a missing field: None, or an empty tuple for a sequence."""
     decoded = _decoded(model, {**_full(model), wire: None})
@@ -562,7 +557,7 @@ def test_optional_field_may_be_null(model: type[Any], name: str, wire: str, kind
     assert getattr(decoded, name) == (() if isinstance(kind, ListOf) else None)
 
 
-@pytest.mark.parametrize(("model", "wire"), [(row[0], row[2]) for row in NEEDED], ids=_id)
+@pytest.mark.parametrize(("model", "wire"), [(row[0], row[2]) for row in NEEDED], ids=words)
 def test_missing_required_field_is_rejected(model: type[Any], wire: str) -> None:
     """A required field that is missing or null is rejected by name."""
     missing = _full(model)
@@ -575,15 +570,15 @@ def test_missing_required_field_is_rejected(model: type[Any], wire: str) -> None
 @pytest.mark.parametrize(
     ("model", "wire", "wrong"),
     [(model, wire, wrong) for model, _, wire, kind in FIELDS for wrong in _wrong(kind)],
-    ids=_id,
+    ids=words,
 )
 def test_wrong_type_is_rejected_at_its_place(model: type[Any], wire: str, wrong: Any) -> None:
     """A value of another type is never converted: the answer is rejected, and the place named in wire names."""
     _refused(model, {**_full(model), wire: wrong}, f".{wire}")
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
-@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
+@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=words)
 def test_non_object_is_rejected(model: type[Any], wrong: Any) -> None:
     """A list or a single value is not a model."""
     _refused(model, wrong, "")
@@ -592,9 +587,9 @@ def test_non_object_is_rejected(model: type[Any], wrong: Any) -> None:
 @pytest.mark.parametrize(
     ("asked", "path"),
     [(ListTiersInput(), "tiers.list"), (ListAccessInput(company_id="c"), "features.listAccess")],
-    ids=_id,
+    ids=words,
 )
-@pytest.mark.parametrize("wrong", [None, *WRONG_LISTS], ids=_id)
+@pytest.mark.parametrize("wrong", [None, *WRONG_LISTS], ids=words)
 def test_non_list_is_rejected(asked: Any, path: str, wrong: Any) -> None:
     """If the answer is a list, an object, a text or null is rejected."""
     with pytest.raises(InvalidResponse) as refused:
@@ -629,7 +624,7 @@ def test_non_list_is_rejected(asked: Any, path: str, wrong: Any) -> None:
             "$.contacts[0].metadata",
         ),
     ],
-    ids=_id,
+    ids=words,
 )
 def test_place_of_a_wrong_type_is_complete(asked: Any, answer: Any, place: str) -> None:
     """A place of any depth is named from the root, with indices and wire names."""
@@ -720,7 +715,7 @@ NUMBERS_AS_TEXT = [
 ]
 
 
-@pytest.mark.parametrize(("given", "expected"), NUMBERS_AS_TEXT, ids=[row[0][:25] for row in NUMBERS_AS_TEXT])
+@pytest.mark.parametrize(("given", "expected"), NUMBERS_AS_TEXT, ids=[words(row[0]) for row in NUMBERS_AS_TEXT])
 def test_quantity_may_be_text(given: str, expected: float) -> None:
     """Text that is exactly a JSON number is that number, as databases write it: exact, and an int if it is whole."""
     usage = answered(WAYS[UsageResult].request, {"currentUsage": given, "billableQuantity": given})
@@ -738,7 +733,7 @@ def test_count_may_be_text(given: str, expected: int) -> None:
     assert type(result.links_deleted) is int
 
 
-@pytest.mark.parametrize(("model", "name", "wire", "kind"), FIELDS, ids=_id)
+@pytest.mark.parametrize(("model", "name", "wire", "kind"), FIELDS, ids=words)
 def test_numbers_may_be_text_in_every_model(model: type[Any], name: str, wire: str, kind: Any) -> None:
     """Quantities, counts, amounts and confidences may be text in every model and list, and no other field."""
     if kind in {QUANTITY, COUNT}:
@@ -776,7 +771,7 @@ def test_numbers_may_be_text_in_every_model(model: type[Any], name: str, wire: s
         *["null", "NaN", "nan", "Infinity", "-Infinity", "inf", "1e999", "-1e400", "1e999999999", "9" * 4301],
         *["\u0666", "\uff16", "\u00b2", "6\0", '"6"', "[6]"],
     ],
-    ids=lambda text: repr(text)[:30],
+    ids=words,
 )
 def test_other_text_is_not_a_number(text: str) -> None:
     """Text that is not a finite JSON number is a wrong type, also for counts."""
@@ -860,7 +855,7 @@ INSTANTS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "expected"), INSTANTS, ids=[row[0] for row in INSTANTS])
+@pytest.mark.parametrize(("given", "expected"), INSTANTS, ids=[words(row[0]) for row in INSTANTS])
 def test_day_or_far_year_is_an_instant(given: str, expected: datetime) -> None:
     """A day is its start in UTC; an instant beyond the years of `datetime` is its last or first one."""
     company = answered(GetByProductLinkInput(external_org_id="o"), {"id": "c", "createdAt": given})
@@ -1014,7 +1009,7 @@ def test_answer_is_independent_of_the_mapping() -> None:
 # Unknown fields
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_unknown_field_is_in_extra(model: type[Any]) -> None:
     """A field that this version does not know is in `extra` by its wire name, and nowhere else."""
     more = {"newField": {"inner_key": [1, None]}, "snake_field": "text", "extra": False, "zero": None}
@@ -1027,7 +1022,7 @@ def test_unknown_field_is_in_extra(model: type[Any]) -> None:
     assert "newField" not in repr(decoded)
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=_id)
+@pytest.mark.parametrize("model", [model for model in MODELS if model not in WITH_MAPPING], ids=words)
 def test_extra_is_not_hashed(model: type[Any]) -> None:
     """Two models that differ in `extra` alone are one in a set."""
     decoded = _decoded(model, {**_full(model), "newField": [1]})
@@ -1036,7 +1031,7 @@ def test_extra_is_not_hashed(model: type[Any]) -> None:
     assert {_model(model)} == {decoded}
 
 
-@pytest.mark.parametrize("model", MODELS, ids=_id)
+@pytest.mark.parametrize("model", MODELS, ids=words)
 def test_models_share_no_extra(model: type[Any]) -> None:
     """Models without unknown fields do not share their empty mapping."""
     one, other = _decoded(model, _full(model)), _decoded(model, _full(model))
@@ -1063,7 +1058,7 @@ LENIENT: list[tuple[Any, type[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
+@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=words)
 @pytest.mark.parametrize("empty", [None, {}], ids=["null", "object"])
 def test_empty_answer_is_a_model_of_nones(asked: Any, model: type[Any], empty: Any) -> None:
     """If the service shows no result, an empty answer is a model of Nones."""
@@ -1083,7 +1078,7 @@ def test_empty_answer_of_the_alias_is_a_model_of_nones() -> None:
     assert decoded == ApplyTierResult()
 
 
-@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
+@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=words)
 def test_optional_answer_may_be_complete(asked: Any, model: type[Any]) -> None:
     """An answer that may be empty may also have all fields, or any one of them."""
     whole = answered(asked, _full(model))
@@ -1096,7 +1091,7 @@ def test_optional_answer_may_be_complete(asked: Any, model: type[Any]) -> None:
 @pytest.mark.parametrize(
     ("asked", "wire", "wrong"),
     [(request, wire, wrong) for request, model in LENIENT for _, wire, kind in MODELS[model] for wrong in _wrong(kind)],
-    ids=_id,
+    ids=words,
 )
 def test_optional_answer_rejects_a_wrong_type(asked: Any, wire: str, wrong: Any) -> None:
     """A wrong type in an answer that may be empty is rejected by name."""
@@ -1104,8 +1099,8 @@ def test_optional_answer_rejects_a_wrong_type(asked: Any, wire: str, wrong: Any)
         answered(asked, {wire: wrong})
 
 
-@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=_id)
-@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=_id)
+@pytest.mark.parametrize(("asked", "model"), LENIENT, ids=words)
+@pytest.mark.parametrize("wrong", WRONG_MODELS, ids=words)
 def test_optional_answer_is_an_object_or_null(asked: Any, model: type[Any], wrong: Any) -> None:
     """An empty list or text is not an empty answer."""
     del model

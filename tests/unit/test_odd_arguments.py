@@ -17,6 +17,7 @@ from uuid import UUID
 import freezegun
 import pytest
 from django.utils.functional import SimpleLazyObject, lazystr  # type: ignore[import-untyped]  # Django has no types
+from ids import words
 from werkzeug.local import LocalProxy, LocalStack
 
 from chatarmin_os import (
@@ -406,7 +407,7 @@ INSIDE: list[tuple[str, str, Callable[[Any], Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "name", "make", "place"), INSIDE, ids=[row[3] for row in INSIDE])
+@pytest.mark.parametrize(("method", "name", "make", "place"), INSIDE, ids=[words(row[3]) for row in INSIDE])
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_any_value_inside_is_sent_or_rejected(
     method: str, name: str, make: Callable[[Any], Any], place: str, odd: Callable[[], Any]

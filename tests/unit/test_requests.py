@@ -15,6 +15,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ids import words
 
 import chatarmin_os
 from chatarmin_os import (
@@ -550,7 +551,7 @@ def test_evolving_keeps_the_original() -> None:
         (lambda mine: ApplyTierInput(tier_code="t", company_id="c", features=mine), {"seats": {"max_quantity": 1}}),
         (lambda mine: ContactInput(email="ann@acme.com", metadata=mine), {"list": [1]}),
     ],
-    ids=["track_usage", "contact", "set_access", "tier", "contact input"],
+    ids=["track_usage", "contact", "set_access", "tier", "contact-input"],
 )
 def test_request_copies_its_mappings(build: Callable[[Any], Any], mine: dict[str, Any]) -> None:
     """Changing a mapping afterwards does not change the request."""
@@ -593,7 +594,9 @@ def test_unset_survives_a_pickle() -> None:
         assert clone.included_quantity is None
 
 
-@pytest.mark.parametrize("override", [5, None, True, "max_quantity", ["max_quantity"], [("max_quantity", 5)]], ids=repr)
+@pytest.mark.parametrize(
+    "override", [5, None, True, "max_quantity", ["max_quantity"], [("max_quantity", 5)]], ids=words
+)
 def test_override_of_a_tier_must_be_a_mapping(override: Any) -> None:
     """Overrides are a mapping per feature; any other type is rejected at its feature."""
     with pytest.raises(InvalidInput) as refused:
@@ -712,7 +715,7 @@ def _loaded(stored: Any, state: dict[str, Any]) -> Any:
     return clone
 
 
-@pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
+@pytest.mark.parametrize("stored", STORED, ids=words)
 def test_pickle_without_a_newer_field_has_its_default(stored: Any) -> None:
     """A field that a pickle lacks has its default, for each field with one."""
     state = stored.__getstate__()
@@ -726,7 +729,7 @@ def test_pickle_without_a_newer_field_has_its_default(stored: Any) -> None:
             assert repr(clone)
 
 
-@pytest.mark.parametrize("stored", STORED, ids=lambda stored: type(stored).__name__)
+@pytest.mark.parametrize("stored", STORED, ids=words)
 def test_pickle_with_an_unknown_field_is_loaded(stored: Any) -> None:
     """A field of another version is dropped."""
     clone = _loaded(stored, stored.__getstate__() | {"moon_phase": "full"})
@@ -984,7 +987,7 @@ CHANGED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("document", "field"), CHANGED, ids=lambda value: f"{value!r:.60}")
+@pytest.mark.parametrize(("document", "field"), CHANGED, ids=words)
 def test_json_of_no_request_is_rejected(document: Any, field: str) -> None:
     """Unknown keys and paths, null and wrong types are rejected with their place."""
     with pytest.raises(InvalidInput) as refused:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ids import words
 
 from chatarmin_os import BadRequestError, ChatarminOS
 from chatarmin_os.fake import FREE_MAIL_DOMAINS, FakeTransport, demo_catalogue
@@ -198,7 +199,7 @@ def test_domains_of_other_scripts_become_ascii(given_: str, expected: str) -> No
         "日本",
         "\ud800.de",
     ],
-    ids=ascii,
+    ids=words,
 )
 def test_a_domain_without_an_ascii_form_is_invalid(given_: str) -> None:
     """A text that IDNA refuses, or that has no dot in its ASCII form, is not a domain."""
@@ -279,13 +280,13 @@ AMBIGUOUS = [
 ]
 
 
-@pytest.mark.parametrize("given_", AMBIGUOUS, ids=ascii)
+@pytest.mark.parametrize("given_", AMBIGUOUS, ids=words)
 def test_an_ambiguous_url_is_no_domain(given_: str) -> None:
     """If parsers could find different hosts in a text, or none, it is not a domain."""
     assert addresses.domain(given_) is None
 
 
-@pytest.mark.parametrize("hint", AMBIGUOUS, ids=ascii)
+@pytest.mark.parametrize("hint", AMBIGUOUS, ids=words)
 def test_an_ambiguous_url_links_nobody(hint: str) -> None:
     """Neither as a domain nor behind the `@` of an address does such a text lead to another company."""
     fake = FakeTransport(demo_catalogue())
@@ -431,7 +432,7 @@ def test_the_list_of_free_mail_providers_is_read_when_it_is_needed() -> None:
         ("\x00", ""),
         ("\u0301", ""),
     ],
-    ids=ascii,
+    ids=words,
 )
 def test_names_of_other_scripts_are_compared_too(name: str, expected: str) -> None:
     """Letters and digits of any script stay, in one case and width, without accents and signs."""
@@ -789,7 +790,7 @@ def test_the_repr_of_a_fake_counts_companies_and_calls() -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["2024-01-15T10:30:00", "2024-01-15", "soon", "", 5, None, "0001-01-01T00:00:00+01:00"], ids=repr
+    "moment", ["2024-01-15T10:30:00", "2024-01-15", "soon", "", 5, None, "0001-01-01T00:00:00+01:00"], ids=words
 )
 def test_the_fake_refuses_an_invalid_timestamp(moment: Any) -> None:
     """A timestamp that is invalid or has no offset is a bad request that names it."""
@@ -858,7 +859,7 @@ def test_an_incomplete_snapshot_is_refused(key: str) -> None:
         {"usage": {"c": {"seats": 5}}},
         {"claims": [{"id": "1", "tierCode": "gold"}]},
     ],
-    ids=repr,
+    ids=words,
 )
 def test_a_damaged_snapshot_is_refused(damage: dict[str, Any]) -> None:
     """A snapshot whose parts have the wrong types is a ValueError, no error of Python's."""
@@ -935,7 +936,7 @@ def _damaged(place: list[Any], value: Any) -> Any:
         (["claims", 0, "monthlyFee"], -1, "claims[0].monthlyFee: expected a number of at least 0"),
         (["mrr", None], -1, "mrr."),
     ],
-    ids=str,
+    ids=words,
 )
 def test_the_place_of_the_damage_is_named(place: list[Any], value: Any, problem: str) -> None:
     """The refusal names the broken part of a snapshot, down to a row that another table refers to."""
@@ -956,7 +957,7 @@ def test_an_input_of_maximum_depth_fits_into_a_snapshot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "kind"), [(["companies"], "company"), (["claims"], "claim"), (["catalogue", "tiers"], "tier")], ids=str
+    ("table", "kind"), [(["companies"], "company"), (["claims"], "claim"), (["catalogue", "tiers"], "tier")], ids=words
 )
 def test_duplicate_rows_in_a_snapshot_are_refused(table: list[str], kind: str) -> None:
     """A duplicate row is refused, because the snapshot does not say which of the two counts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from ids import words
 
 from chatarmin_os import ChatarminOS, ConflictError, InvalidInput, ServerError, SmartLinkInput, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -117,7 +118,7 @@ def test_sign_up_makes_these_calls(scenario: str) -> None:
         ServerError("it failed", code="INTERNAL_SERVER_ERROR"),
         KeyboardInterrupt(),
     ],
-    ids=lambda failure: type(failure).__name__,
+    ids=words,
 )
 @pytest.mark.parametrize(("scenario", "step"), STEPS)
 def test_sign_up_completes_an_interrupted_run(scenario: str, step: int, failure: BaseException, *, after: bool) -> None:
