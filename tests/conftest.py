@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -40,6 +41,10 @@ FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS
 """Environment variables that the HTTP transport reads; a test that needs one sets it."""
 
 _left_out: pytest.StashKey[Counter[str]] = pytest.StashKey()
+
+# Workers and the many interpreters that tests start would otherwise compile the same modules again and again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
