@@ -28,7 +28,7 @@ from chatarmin_os.transports import HTTPTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MAX, _MAX_IN_A_BATCH, _MIN_FASTER, _MAX_TO_START, _MAX_MEMORY = 0.5, 0.05, 2, 1.8, 1.3
+_MAX, _MAX_IN_A_BATCH, _MIN_FASTER, _MAX_TO_START, _MAX_MEMORY = 0.5, 0.035, 2, 1.8, 1.3
 _BATCH, _THREADS = 50, 32
 _ROUNDS, _ROUNDS_OF_THREADS, _ROUNDS_OF_PROCESSES = 40, 15, 15
 

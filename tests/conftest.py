@@ -92,6 +92,9 @@ def _lacks_program(item: pytest.Item) -> bool:
 
 def pytest_collection_finish() -> None:
     """Exempt the collected tests from garbage collection, which would visit all of them again and again."""
+    # At its import it looks for referrers of generators of random numbers, and cannot see those that are exempt.
+    import hypothesis  # noqa: F401
+
     gc.collect()
     gc.freeze()
 
