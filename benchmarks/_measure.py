@@ -60,7 +60,7 @@ def seeded(purpose: str) -> Random:
 def interleaved(subjects: Mapping[str, Callable[[], float]], *, rounds: int) -> Samples:
     """Measure the subjects in turns, in a new order each round; the first round only warms up.
 
-    What earlier turns left behind is collected between them. The collector stays on: users have it on.
+    The collector runs between turns, so that no turn pays for an earlier one. The collector stays on: users have it on.
     """
     random, order = seeded("rounds"), list(subjects)
     figures: dict[str, list[float]] = {subject: [] for subject in subjects}

@@ -1,4 +1,4 @@
-"""What the fake as a local service costs: beside a trivial application on the same server, and `import werkzeug`."""
+"""The costs of the fake as a local service: beside a trivial application on the same server, and `import werkzeug`."""
 
 from __future__ import annotations
 
