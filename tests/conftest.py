@@ -58,7 +58,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the contract on each transport; elsewhere a client is one of the fake."""
     if "client" in metafunc.fixturenames and metafunc.definition.path.parent.name == "contract":
-        metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in TRANSPORTS], indirect=True)
+        # Without the slow ones if none is to run: making those tests takes longer than choosing among them.
+        names = DEFAULT_TRANSPORTS if metafunc.config.getoption("-m") == "not slow" else TRANSPORTS
+        metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in names], indirect=True)
 
 
 def _marks(transport: str) -> list[pytest.MarkDecorator]:
