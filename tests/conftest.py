@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
@@ -40,9 +41,12 @@ DEFAULT_TRANSPORTS = ("fake", "recorded" if missing("trpc_server") else "http-tr
 FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Environment variables that the HTTP transport reads; a test that needs one sets it."""
 
-MAX_ID_LENGTH = 60
 
 _left_out: pytest.StashKey[Counter[str]] = pytest.StashKey()
+
+# Workers and the many interpreters that tests start would otherwise compile the same modules again and again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,7 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the contract on each transport; elsewhere a client is one of the fake."""
     if "client" in metafunc.fixturenames and metafunc.definition.path.parent.name == "contract":
-        metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in TRANSPORTS], indirect=True)
+        # Without the slow ones if none is to run: making those tests takes longer than choosing among them.
+        names = DEFAULT_TRANSPORTS if metafunc.config.getoption("-m") == "not slow" else TRANSPORTS
+        metafunc.parametrize("client", [pytest.param(name, marks=_marks(name)) for name in names], indirect=True)
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

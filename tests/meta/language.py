@@ -13,7 +13,9 @@ import re
 import subprocess
 import sys
 import tokenize
+from functools import cache
 from pathlib import Path
+from tokenize import COMMENT
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -99,51 +101,47 @@ def files() -> list[Path]:
     return [ROOT / name for name in listed.stdout.splitlines() if name not in own and (ROOT / name).exists()]
 
 
-def prose(path: Path) -> Iterator[Prose]:
-    """Yield docstrings, comments and messages of a module, or a text file as a whole."""
+class Text(NamedTuple):
+    """A file, as far as people read it: its prose, and the names that it defines, with their lines."""
+
+    prose: list[Prose]
+    names: list[tuple[int, str]]
+
+
+@cache
+def read(path: Path) -> Text:
+    """Read docstrings, comments, messages and names of a module, or a text file as a whole."""
     content = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
-        yield Prose(1, content, is_documentation=False)
-        return
-    for token in tokenize.generate_tokens(io.StringIO(content).readline):
-        if token.type == tokenize.COMMENT:
-            yield Prose(token.start[0], token.string, is_documentation=True)
-    tree = ast.parse(content)
-    docstrings = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            docstrings.add(node.value)
-            yield Prose(node.lineno, node.value.value, is_documentation=True)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and node not in docstrings and " " in str(node.value):
-            yield Prose(node.lineno, str(node.value), is_documentation=False)
-
-
-def names(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the names that a module defines, with their lines."""
-    if path.suffix != ".py":
-        return
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            yield node.lineno, node.name
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.id
-        elif isinstance(node, ast.arg):
-            yield node.lineno, node.arg
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            yield node.lineno, node.attr
+        return Text([Prose(1, content, is_documentation=False)], [])
+    tokens = tokenize.generate_tokens(io.StringIO(content).readline)
+    prose = [Prose(token.start[0], token.string, is_documentation=True) for token in tokens if token.type == COMMENT]
+    names: list[tuple[int, str]] = []
+    docstrings = set()  # the walk visits a statement before the constant in it
+    for node in ast.walk(ast.parse(content)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text)) as docstring):
+                docstrings.add(docstring)
+                prose.append(Prose(node.lineno, text, is_documentation=True))
+            case ast.Constant(value=text) if node not in docstrings and " " in str(text):
+                prose.append(Prose(node.lineno, str(text), is_documentation=False))
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name):
+                names.append((node.lineno, name))
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                names.append((node.lineno, name))
+    return Text(prose, names)
 
 
 def places(path: Path) -> Iterator[Place]:
     """Yield each word of a file that must not occur."""
     file = path.relative_to(ROOT).as_posix()
     suggestions = list(WORDS.values())
-    for text in prose(path):
+    for text in read(path).prose:
         shown = _CODE.sub(lambda code: re.sub(r"[^\n]", " ", code[0]), text.text)
         for found in _PROSE.finditer(shown):
             number = int((found.lastgroup or "w0")[1:])
             yield Place(file, text.line + shown.count("\n", 0, found.start()), found[0], suggestions[number])
-    for line, name in names(path):
+    for line, name in read(path).names:
         if name in FOREIGN_NAMES:
             continue
         parts = {part.lower() for part in _NAME_PARTS.findall(name)}
@@ -157,7 +155,7 @@ def rates(paths: list[Path]) -> dict[str, float]:
         word.lower()
         for path in paths
         if path.suffix == ".py"
-        for text in prose(path)
+        for text in read(path).prose
         if text.is_documentation
         for word in _WORD.findall(_CODE.sub(" ", text.text))
     ]

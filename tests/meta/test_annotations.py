@@ -14,6 +14,7 @@ from uuid import UUID
 import beartype
 import pydantic
 import pytest
+from cases import check_each
 
 import chatarmin_os.drift
 import chatarmin_os.pytest
@@ -103,24 +104,32 @@ def test_public_interface_is_complete() -> None:
     assert len(FUNCTIONS) > 150
 
 
-@pytest.mark.parametrize("name", PUBLIC)
-def test_annotations_can_be_resolved(name: str) -> None:
+def test_annotations_can_be_resolved() -> None:
     """`typing.get_type_hints` resolves each annotation without further imports."""
-    hints = typing.get_type_hints(PUBLIC[name])
 
-    assert not any(isinstance(hint, (str, typing.ForwardRef)) for hint in hints.values())
+    def check(name: str) -> None:
+        hints = typing.get_type_hints(PUBLIC[name])
+        assert not any(isinstance(hint, (str, typing.ForwardRef)) for hint in hints.values())
+
+    check_each(PUBLIC, check)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_pydantic_can_check_calls(name: str) -> None:
+def test_pydantic_can_check_calls() -> None:
     """`validate_call` wraps every public function if arbitrary types are allowed."""
-    assert callable(pydantic.validate_call(config={"arbitrary_types_allowed": True})(FUNCTIONS[name]))
+
+    def check(name: str) -> None:
+        assert callable(pydantic.validate_call(config={"arbitrary_types_allowed": True})(FUNCTIONS[name]))
+
+    check_each(FUNCTIONS, check)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_beartype_can_check_calls(name: str) -> None:
+def test_beartype_can_check_calls() -> None:
     """Beartype wraps every public function."""
-    assert callable(beartype.beartype(FUNCTIONS[name]))
+
+    def check(name: str) -> None:
+        assert callable(beartype.beartype(FUNCTIONS[name]))
+
+    check_each(FUNCTIONS, check)
 
 
 def test_annotations_can_be_resolved_in_fresh_interpreter() -> None:
