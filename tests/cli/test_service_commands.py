@@ -91,7 +91,7 @@ def test_call_sends_mutations_as_mutations(run: Callable[..., Output], fake: Fak
     unknown = run("call", "links.nope", "{}")
 
     assert unknown.code == 1
-    assert 'NOT_FOUND: No procedure found on path "links.nope"' in unknown.err
+    assert "NOT_FOUND: the service has no procedure 'links.nope'; check" in unknown.err
     assert "check --base-url: " in unknown.err
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 Mock: TypeAlias = responses.RequestsMock
 
 BASE_URL = "https://os.test/api/v1"
-MISSING = "it is the procedure that is missing"
+MISSING = "the service has no procedure '"
 
 
 def _vectors(name: str) -> list[dict[str, Any]]:
