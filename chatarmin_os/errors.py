@@ -216,8 +216,9 @@ class NotFoundError(ApiError):
     """The company, feature, tier, Stripe object or procedure does not exist.
 
     Attributes:
-        is_missing_procedure: Whether the service has no procedure at the path (in the words of tRPC 10 and 11, or of the local service), rather than
-            no such record: a wrong base URL, or a procedure that this service names otherwise.
+        is_missing_procedure: Whether the service has no procedure at the path (in the words of tRPC 10 and 11, or of
+            the local service), rather than no such record: a wrong base URL, or a procedure that this service names
+            otherwise.
 
     Example:
         >>> error = NotFoundError('No procedure found on path "a.b"', code="NOT_FOUND")

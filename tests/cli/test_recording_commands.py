@@ -343,8 +343,8 @@ def test_missing_file_exits_2(run: Run, tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize("command", ["check", "show", "redact"])
 @pytest.mark.parametrize(
     "content",
-    ["", "\n", "no JSON\n", "[]\n", "{}\n", '{"format": "chatarmin_os recording 0"}\n', "\x00\n"],
-    ids=["empty", "blank", "text", "list", "object", "unknown-format", "binary"],
+    ["no JSON\n", "[]\n", "{}\n", '{"format": "chatarmin_os recording 0"}\n', "\x00\n"],
+    ids=["text", "list", "object", "unknown-format", "binary"],
 )
 def test_other_file_exits_2(run: Run, tmp_path: Path, command: str, content: str) -> None:
     """The error is one line, and the file is unchanged."""
@@ -355,16 +355,29 @@ def test_other_file_exits_2(run: Run, tmp_path: Path, command: str, content: str
 
     assert (output.code, output.out) == (2, "")
     assert output.problem.startswith(str(file))
-    assert "line 1" in output.problem
+    assert ", line 1: not a recording" in output.problem
     assert file.read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize("command", ["check", "show", "redact"])
+@pytest.mark.parametrize("content", ["", "\n", "\ufeff"], ids=["empty", "blank", "byte-order-mark"])
+def test_empty_file_exits_2(run: Run, tmp_path: Path, command: str, content: str) -> None:
+    """The error says that it is empty."""
+    file = tmp_path / "file"
+    file.write_text(content, encoding="utf-8")
+
+    output = run(command, file)
+
+    assert (output.code, output.out) == (2, "")
+    assert output.problem == f"{file}: the recording is empty"
 
 
 _CALL = '"kind": "query", "path": "tiers.list", "input": null'
 
 
 INVALID_LINES = {
-    "syntax": ("{broken", "no JSON: "),
-    "empty": ("", "no JSON: "),
+    "syntax": ("{broken", "not valid JSON (column 2: "),
+    "empty": ("", "not valid JSON (column 1: "),
     "list": ("[1]", "no call with an answer, error or failure"),
     "no-outcome": (f"{{{_CALL}}}", "no call with an answer, error or failure"),
     "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "no call with an answer, error or failure"),

@@ -355,7 +355,7 @@ def test_call_without_a_recording_says_how_to_record_it(project: pytest.Pytester
 
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["*has no tiers.get(*; the nearest of 1, all used, differs:", "This records it again: *"]
+        ["*has no tiers.get(*; the nearest recorded call, already used, differs:", "This records it again: *"]
     )
     assert result.outlines.count("This records it again: pytest 'test_it.py::test_tiers' --os-record=fake") == 1
 
