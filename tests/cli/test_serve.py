@@ -48,7 +48,8 @@ def test_service_stops_at_a_signal_and_keeps_its_state(tmp_path: Path, number: s
 
     assert process.returncode == 0
     assert out == ""
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2
+    assert err.endswith(f"\n  export OS_BASE_URL={url} OS_API_KEY=os_sk_test\n")
     assert f"Fake service running. Inspect it at {url.removesuffix('api/v1')}; press Ctrl-C to stop." in err
     assert KEY.encode() not in state.read_bytes()
     with _serving("--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
