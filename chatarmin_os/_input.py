@@ -341,13 +341,18 @@ def items(value: Iterable[Any], of: str) -> list[Any]:
     return list(value)
 
 
-def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a mapping as keyword arguments: all keys are *allowed*, and all *needed* keys are there."""
+def keywords(
+    value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = (), *, noun: str = "field"
+) -> dict[str, Any]:
+    """Return a mapping as keyword arguments: all keys are *allowed*, and all *needed* keys are there.
+
+    The error for another key says that there is no such *noun*.
+    """
     if not isinstance(value, Mapping):
         raise InvalidInput(f"expected a mapping with {', '.join(allowed)}, got {describe(value)}")
     for key in value:
         if key not in allowed:
-            raise InvalidInput("no such field", f"allowed: {', '.join(allowed)}").at(_key_text(key))
+            raise InvalidInput(f"no such {noun}", f"allowed: {', '.join(allowed)}").at(_key_text(key))
     for key in needed:
         if key not in value:
             raise InvalidInput("required").at(key)

@@ -299,11 +299,11 @@ INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
     ),
     "unknown-feature": (
         {"tiers": [{"code": "x", "name": "X", "features": {"y": {}}}]},
-        "tiers[0].features.y: no such field",
+        "tiers[0].features.y: no such feature",
     ),
     "negative-limit": (
         {**GOOD, "tiers": [{"code": "x", "name": "X", "features": {"seats": {"quantity_limit": -1}}}]},
-        "tiers[0].features.seats.quantity_limit: expected a number of at least 0",
+        "tiers[0].features.seats.quantity_limit: expected a number of at least 0 or null, got int -1",
     ),
 }
 
