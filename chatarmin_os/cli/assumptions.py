@@ -38,6 +38,7 @@ def _assumptions(given: Namespace) -> int:
         print_json({"assumptions": [assumption._asdict() for assumption in ASSUMPTIONS]})
         return 0
     width = max(len(one.name) for one in ASSUMPTIONS)
+    print("Columns: the name of the assumption, the version since which the fake assumes it, and the rule.\n")
     for topic, assumptions in groupby(ASSUMPTIONS, lambda one: one.topic):
         print(f"{topic.capitalize()}:")
         for one in assumptions:

@@ -20,6 +20,7 @@ def test_assumptions_are_printed_by_topic(capsys: pytest.CaptureFixture[str]) ->
     words = " ".join(printed.split())
     assert errors == ""
     assert printed.isascii()
+    assert printed.startswith("Columns: the name of the assumption, the version since which the fake assumes it, and ")
     assert max(map(len, printed.splitlines())) <= 100
     assert printed.index("Inputs:\n") < printed.index("Companies:\n") < printed.index("Answers:\n")
     for one in ASSUMPTIONS:
