@@ -1501,7 +1501,7 @@ def test_unknown_tier_lists_no_tiers_if_there_are_none_or_many(count: int) -> No
     """The refusal stays short."""
     catalogue = Catalogue()
     for number in range(count):
-        catalogue.add_tier(f"t{number}", f"Tier {number}")
+        catalogue.add_tier(f"t{number}", name=f"Tier {number}")
 
     with pytest.raises(NotFoundError, match=r"No tier 'gold' \["):
         ChatarminOS(transport=FakeTransport(catalogue)).tiers.get("gold")

@@ -262,8 +262,10 @@ def test_errors_of_ids_say_what_to_pass(fake: FakeTransport) -> None:
         (
             "features.set_access",
             {"company_id": "c", "external_org_id": "o"},
-            "company_id: expected exactly one of company_id and external_org_id, got both; pass either company_id or "
-            "external_org_id, not both",
+            (
+                "company_id: expected exactly one of company_id and external_org_id, got both; pass either company_id "
+                "or external_org_id, not both"
+            ),
         ),
     ],
     ids=["decimal", "date", "both-ids"],

@@ -231,7 +231,7 @@ def test_missing_recording_says_how_to_record_it(project: pytest.Pytester) -> No
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*test_it.test_tiers.jsonl is missing; this records it: pytest *::test_tiers' --os-record (or --os-record=fake)"]
+        ["*_tiers.jsonl is missing; this records it: pytest *::test_tiers' --os-record (or --os-record=fake)"]
     )
 
 
@@ -313,7 +313,7 @@ def test_failure_while_recording_names_the_state_of_earlier_runs(
     first.assert_outcomes(passed=1, failed=1)
     assert "earlier run" not in first.stdout.str()
     second.assert_outcomes(failed=2)
-    advice = "set a new\nOS_API_KEY, or reset its product (POST /__fake__/reset). On any other service, give the test new ids"
+    advice = "set a new\nOS_API_KEY, or reset its product (POST /__fake__/reset). On any other service, give the test"
     assert second.stdout.str().count(advice) == 1
     assert "earlier run" not in project.runpytest("--os-record=fake").stdout.str()
 

@@ -514,8 +514,14 @@ def test_missing_file_or_folder_is_named(fake: FakeTransport, tmp_path: Path) ->
     [
         ("{", r"line 3: not valid JSON \(column 2: "),
         ("[" * 100_000, "line 3: nested deeper than 800 levels"),
-        ('{"path": "a", "kind": "query", "input": 1e999, "answer": 1}', r"line 3: not valid JSON \(1e999 is not a number in JSON\)"),
-        ('{"path": "a", "kind": "query", "input": NaN, "answer": 1}', r"line 3: not valid JSON \(NaN is not a number in JSON\)"),
+        (
+            '{"path": "a", "kind": "query", "input": 1e999, "answer": 1}',
+            r"line 3: not valid JSON \(1e999 is not a number in JSON\)",
+        ),
+        (
+            '{"path": "a", "kind": "query", "input": NaN, "answer": 1}',
+            r"line 3: not valid JSON \(NaN is not a number in JSON\)",
+        ),
         ("[]", "line 3: no call"),
         ('{"path": "a", "kind": "query", "input": 1}', "line 3: no call"),
         ('{"path": "a", "kind": "query", "input": 1, "answer": 1, "error": 1}', "line 3: no call"),
@@ -530,10 +536,22 @@ def test_missing_file_or_folder_is_named(fake: FakeTransport, tmp_path: Path) ->
         ('{"path": "a", "kind": "query", "input": 1, "error": {"code": "X"}}', "line 3: its error has no"),
         ('{"path": "a", "kind": "query", "input": 1, "error": [1]}', "line 3: its error has no"),
         ('{"path": "a", "kind": [], "input": 1, "answer": 1}', "line 3: its path is no text, or its kind"),
-        ('{"path": "a", "kind": "query", "input": 1, "input": 2, "answer": 1}', "line 3: not valid JSON .* a key twice"),
-        ('{"path": "a", "kind": "query", "input": 1, "answer": {"b": 1, "b": 1}}', "line 3: not valid JSON .* a key twice"),
-        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 400}}}', "line 3: not valid JSON .* 400 digits"),
-        (f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 9999}}}', "line 3: not valid JSON .* 9999 digits"),
+        (
+            '{"path": "a", "kind": "query", "input": 1, "input": 2, "answer": 1}',
+            "line 3: not valid JSON .* a key twice",
+        ),
+        (
+            '{"path": "a", "kind": "query", "input": 1, "answer": {"b": 1, "b": 1}}',
+            "line 3: not valid JSON .* a key twice",
+        ),
+        (
+            f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 400}}}',
+            "line 3: not valid JSON .* 400 digits",
+        ),
+        (
+            f'{{"path": "a", "kind": "query", "input": 1, "answer": {"9" * 9999}}}',
+            "line 3: not valid JSON .* 9999 digits",
+        ),
         (
             f'{{"path": "a", "kind": "query", "input": 1, "answer": {"[" * 800 + "]" * 800}}}',
             "line 3: nested deeper than 800 levels",

@@ -127,6 +127,7 @@ _TIMEOUTS = (TimeoutError, ReadTimeoutError, requests.Timeout)
 _GARBLED = (http.client.HTTPException, InvalidHeader, InvalidChunkLength, DecodeError, ValueError)
 """Exceptions that show that a response is not HTTP, unless it was cut off."""
 
+
 def classify(causes: list[BaseException], exchange: Exchange, *, is_plain: bool) -> Kind:
     """Return the kind of a failure.
 
