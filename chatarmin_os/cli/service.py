@@ -245,14 +245,12 @@ def _status(client: ChatarminOS, given: Namespace) -> None:
     ]
     _print(given, {"company_id": company_id, **document_of(status)}, *rows)
     if not given.json:
-        notes = [] if status.has_billing_profile else ["No billing profile."]
-        if status.has_billing_profile and not rows:
-            notes.append("No active subscriptions.")
+        billing = "" if rows else "No active subscriptions."
+        if not status.has_billing_profile:
+            billing = "No billing profile."
         count = status.enabled_features_count
-        if count is not None:
-            notes.append(f"{count} feature{' is' if count == 1 else 's are'} enabled.")
-        if notes:
-            print(" ".join(notes))
+        features = "" if count is None else f"{count} feature{' is' if count == 1 else 's are'} enabled."
+        print(" ".join(filter(None, [billing, features])))
 
 
 def _print(given: Namespace, document: Any, *rows: dict[str, Any]) -> None:

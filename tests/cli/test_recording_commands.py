@@ -203,6 +203,27 @@ def test_recording_of_trpc_has_no_drift(run: Run, recording: Path) -> None:
     assert len(verbose) > len(output.out.splitlines())
 
 
+@pytest.mark.parametrize(
+    ("source", "is_marked"),
+    [
+        ("FakeTransport", True),
+        ("http://localhost:3001/api/v1", True),
+        ("http://[::1", False),
+        ("https://os.chatarmin.com/api/v1", False),
+        (None, False),
+    ],
+    ids=["fake", "loopback", "invalid-url", "public", "missing"],
+)
+def test_recording_of_the_fake_is_marked(run: Run, usage: Path, source: str | None, *, is_marked: bool) -> None:
+    """It confirms the assumptions of the fake, and nothing about the service."""
+    head, *calls = usage.read_text(encoding="utf-8").splitlines()
+    usage.write_text("\n".join([json.dumps({**json.loads(head), "from": source}), *calls]), encoding="utf-8")
+
+    output = run("check", usage)
+
+    assert ("Recorded from the fake: it confirms nothing about the service.\n" in output.out) is is_marked
+
+
 def _set_answer(field: str, value: Any) -> Edit:
     return lambda row: row["answer"].update({field: value})
 
