@@ -132,13 +132,30 @@ def identifier(value: str | UUID) -> str:
     if isinstance(value, UUID):
         return UUID.__str__(value)
     if not isinstance(value, str):
-        raise InvalidInput(f"expected an id as text or uuid.UUID, got {describe(value)}")
+        hint = f"pass str({short_repr(value)})" if type(value) is int else None
+        raise InvalidInput(f"must be text or uuid.UUID, got {describe(value)}", hint)
     return text(value)
 
 
 def optional_identifier(value: str | UUID | None) -> str | None:
     """Return an id; None if it was omitted."""
     return None if value is None else identifier(value)
+
+
+def company_identifier(value: str | UUID) -> str:
+    """Return the id of a company; the error for a result or a company in its place names the attribute to pass."""
+    try:
+        return identifier(value)
+    except InvalidInput as error:
+        names = {field.name for field in getattr(type(value), "__attrs_attrs__", ())}
+        attribute = next((name for name in ("company_id", "id") if name in names), None)
+        hint = "is the organisation linked?" if value is None else attribute and f"pass .{attribute}"
+        raise InvalidInput(error.problem, hint or error.hint) from None
+
+
+def optional_company_identifier(value: str | UUID | None) -> str | None:
+    """Return the id of a company; None if it was omitted."""
+    return None if value is None else company_identifier(value)
 
 
 def idempotency_key(value: str | UUID | None) -> str:
@@ -161,7 +178,8 @@ def optional_boolean(value: bool | None) -> bool | None:  # noqa: FBT001 - the o
 def number(value: float) -> int | float:
     """Return an int or float that JSON and JavaScript hold: finite, integers up to 2**53 - 1; not a bool or Decimal."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidInput(f"expected an int or float, got {describe(value)}")
+        is_number = hasattr(value, "__float__") and not isinstance(value, bool)
+        raise InvalidInput(f"expected an int or float, got {describe(value)}", "pass float(...)" if is_number else None)
     return integer(value) if isinstance(value, int) else finite(value)
 
 
@@ -323,13 +341,18 @@ def items(value: Iterable[Any], of: str) -> list[Any]:
     return list(value)
 
 
-def keywords(value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a mapping as keyword arguments: all keys are *allowed*, and all *needed* keys are there."""
+def keywords(
+    value: Any, allowed: tuple[str, ...], needed: tuple[str, ...] = (), *, noun: str = "field"
+) -> dict[str, Any]:
+    """Return a mapping as keyword arguments: all keys are *allowed*, and all *needed* keys are there.
+
+    The error for another key says that there is no such *noun*.
+    """
     if not isinstance(value, Mapping):
         raise InvalidInput(f"expected a mapping with {', '.join(allowed)}, got {describe(value)}")
     for key in value:
         if key not in allowed:
-            raise InvalidInput("no such field", f"allowed: {', '.join(allowed)}").at(_key_text(key))
+            raise InvalidInput(f"no such {noun}", f"allowed: {', '.join(allowed)}").at(_key_text(key))
     for key in needed:
         if key not in value:
             raise InvalidInput("required").at(key)

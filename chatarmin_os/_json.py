@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from itertools import chain
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -109,7 +109,8 @@ def _scalar(value: JSON, *, is_stored: bool) -> JSON:
         return integer(value)
     if isinstance(value, float):
         return finite(value)
-    raise InvalidInput(f"is not JSON-serializable, got {describe(value)}")
+    hint = "pass .isoformat()" if isinstance(value, (date, time)) else None
+    raise InvalidInput(f"is not JSON-serializable, got {describe(value)}", hint)
 
 
 def _locate(value: JSON, is_stored: bool) -> InvalidInput | None:  # noqa: FBT001 - called for every value

@@ -219,22 +219,26 @@ class ForbiddenError(ApiError):
     """
 
 
-_NO_PROCEDURE = re.compile(r'No (procedure found|"(query|mutation)"-procedure) on path "')  # tRPC 11, tRPC 10
+_NO_PROCEDURE = re.compile(
+    r'No (?:procedure found|"(?:query|mutation)"-procedure) on path "(?P<path>[^"]*)'  # tRPC 11, tRPC 10
+    r"|Not found: the service is at "  # the local service, outside its endpoint
+)
 
 
 class NotFoundError(ApiError):
     """The company, feature, tier, Stripe object or procedure does not exist.
 
     Attributes:
-        is_missing_procedure: Whether the service has no procedure at the path (as tRPC 10 and 11 word it), rather than
-            no such record: a wrong base URL, or a procedure that this service names otherwise.
+        is_missing_procedure: Whether the service has no procedure at the path (in the words of tRPC 10 and 11, or of
+            the local service), rather than no such record: a wrong base URL, or a procedure that this service names
+            otherwise.
 
     Example:
         >>> error = NotFoundError('No procedure found on path "a.b"', code="NOT_FOUND")
         >>> error.is_missing_procedure
         True
         >>> print(error)
-        NOT_FOUND: No procedure found on path "a.b"; it is the procedure that is missing, not a record
+        NOT_FOUND: the service has no procedure 'a.b'; check base_url, which ends in /api/v1, or pass paths=
     """
 
     @property
@@ -243,8 +247,11 @@ class NotFoundError(ApiError):
         return _NO_PROCEDURE.match(self.message) is not None
 
     def _reason(self) -> str:
-        advice = "; it is the procedure that is missing, not a record" if self.is_missing_procedure else ""
-        return super()._reason() + advice
+        missing = _NO_PROCEDURE.match(self.message)
+        if missing is None:
+            return self.message
+        problem = self.message if missing["path"] is None else f"the service has no procedure '{missing['path']}'"
+        return f"{problem}; check base_url, which ends in /api/v1, or pass paths="
 
 
 class BadRequestError(ApiError):

@@ -57,6 +57,9 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         action="store_true",
         help="allow the mutations of the recording to change the live service; use a sandbox account",
     )
+    check.add_argument(
+        "--verbose", action="store_true", help="also name the assumptions that the recordings do not exercise"
+    )
     add_json(check)
     add_options(check)
 
@@ -95,6 +98,8 @@ def _check(given: Namespace) -> int:
     from chatarmin_os.drift import assumptions_as_json, assumptions_text
 
     given.base_url = given.against
+    if given.against != _FAKE and not given.against.lower().startswith(("http://", "https://")):
+        raise InvalidInput("must be fake or an http(s) URL").at("base_url")
     reports = []
     for report in _reports(given):
         reports.append(report)
@@ -105,7 +110,7 @@ def _check(given: Namespace) -> int:
         recordings = [report.as_json() for report in reports]
         print_json({"is_drift": is_drift, "recordings": recordings, "rules": assumptions_as_json(reports)})
     else:
-        print(f"\n{assumptions_text(reports)}")
+        print(f"\n{assumptions_text(reports, is_verbose=given.verbose)}")
     return 1 if is_drift else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
 from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any, Self
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
 examples:
   chatarmin-os serve
-  chatarmin-os serve --state fake.json --port 3002
+  chatarmin-os serve --state fake.db --port 3002
   chatarmin-os serve --latency-ms 200 --fail-rate 0.1
   chatarmin-os serve --catalogue catalogue.json
   chatarmin-os serve --catalogue shop.billing:catalogue
-  chatarmin-os serve --state fake.json --forget all
+  chatarmin-os serve --state fake.db --forget all
   chatarmin-os serve --host 0.0.0.0 --allow-host fake     in a container that others call fake
 
 A catalogue is a JSON file with the features and tiers of each new product:
@@ -86,7 +87,7 @@ _CATALOGUE = (
     "that returns one; products in --state keep theirs"
 )
 _FAIL_RATE = "let this fraction of requests fail: half get 503, half run and get no response"
-_ALLOW_HOST = "accept requests to this host name, beside localhost and IP addresses; can be repeated"
+_ALLOW_HOST = "accept requests to this host name, in addition to localhost and IP addresses; can be repeated"
 
 
 def _serve(given: Namespace) -> int:
@@ -133,6 +134,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
             print(server.url, flush=True)
             page = server.url.removesuffix("api/v1")
             complain(f"Fake service running. Inspect it at {page}; press Ctrl-C to stop.")
+            print(f"  export OS_BASE_URL={server.url} OS_API_KEY=os_sk_test", file=sys.stderr, flush=True)  # no secret
             server.run()
     except StartupError as error:
         complain(str(error))

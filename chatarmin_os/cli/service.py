@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import ArgumentTypeError
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -81,7 +80,7 @@ def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     track.add_argument("company", metavar="COMPANY", help=_COMPANY)
     track.add_argument("feature", metavar="FEATURE", help="the code of the feature")
-    track.add_argument("quantity", metavar="QUANTITY", type=_quantity, help="a number above 0")
+    track.add_argument("quantity", metavar="QUANTITY", help="a number above 0")
     track.add_argument("--key", help="the idempotency key of the event; default: a new one, which is printed")
 
     status = _add(commands, "status", _status, "show a company's subscriptions", "chatarmin-os status org:org_1")
@@ -190,6 +189,7 @@ def _check(client: ChatarminOS, given: Namespace) -> None:
         access = client.features.check(company_id=given.company, feature_code=given.feature)
     row = {
         "feature": access.feature_name or access.feature_code or given.feature,
+        "enabled": access.is_enabled,
         "can_use": access.can_use,
         "used": access.current_usage,
         "limit": "unlimited" if access.has_quantity and access.quantity_limit is None else access.quantity_limit,
@@ -208,14 +208,15 @@ def _track(client: ChatarminOS, given: Namespace) -> None:
     event = TrackUsageInput(
         company_id=given.company,
         feature_code=given.feature,
-        quantity=given.quantity,
+        quantity=_quantity(given.quantity),
         idempotency_key=given.key,
     )
     event = attrs.evolve(
         event, company_id=_company_id(client, given.company)
     )  # a look-up, once the arguments are valid
     if given.key is None:  # printed first: a signal or a full disk must not lose it
-        complain(f"if no result is printed, {resend_advice(event.idempotency_key)}")
+        key = event.idempotency_key
+        complain(f"key of this event: {key}; if no result follows, {resend_advice(key)}")
     try:
         result = client.send(event)
     except KeyboardInterrupt:
@@ -244,10 +245,12 @@ def _status(client: ChatarminOS, given: Namespace) -> None:
     ]
     _print(given, {"company_id": company_id, **document_of(status)}, *rows)
     if not given.json:
-        profile = "has a billing profile" if status.has_billing_profile else "has no billing profile"
+        billing = "" if rows else "No active subscriptions."
+        if not status.has_billing_profile:
+            billing = "No billing profile."
         count = status.enabled_features_count
-        features = "" if count is None else f", {count} feature{'' if count == 1 else 's'} enabled"
-        print(f"{'' if rows else 'No active subscriptions. '}The company {profile}{features}.")
+        features = "" if count is None else f"{count} feature{' is' if count == 1 else 's are'} enabled."
+        print(" ".join(filter(None, [billing, features])))
 
 
 def _print(given: Namespace, document: Any, *rows: dict[str, Any]) -> None:
@@ -275,6 +278,9 @@ def _company_id(client: ChatarminOS, company: str) -> str:
 
 def _quantity(text: str) -> float:
     try:
-        return int(text) if text.strip().isdecimal() else float(text)
+        quantity = int(text) if text.strip().isdecimal() else float(text)
     except ValueError:
-        raise ArgumentTypeError(f"expected a number, got {text!r}") from None
+        raise InvalidInput(f"expected a number, got {text!r}").at("quantity") from None
+    if not 0 < quantity < float("inf"):
+        raise InvalidInput(f"expected a finite number above 0, got {text!r}").at("quantity")
+    return quantity

@@ -238,7 +238,7 @@ def against_a_service(lines: Sequence[RecordedCall], service: Transport) -> Iter
         NotFoundError: The service lacks the procedure of the first call: it is probably another service.
     """
     matcher, renaming = Matcher(), _Renaming(lines)
-    is_known = False
+    is_known = has_run = False
     for recorded in lines:
         if recorded.is_prologue:
             continue
@@ -249,8 +249,12 @@ def against_a_service(lines: Sequence[RecordedCall], service: Transport) -> Iter
         try:
             outcome = _send(service, call)
         except TransportError as error:
-            error.args = (f"{error} (line {recorded.line} of the recording; the calls before it have run)",)
+            done = "the calls before it have run" if has_run else "no call has run"
+            if not has_run and error.outcome == "unknown":
+                done = "it is the first call"
+            error.args = (f"{error} (line {recorded.line} of the recording; {done})",)
             raise
+        has_run = True
         now = RecordedCall(call.path, call.kind, call.input, outcome, line=recorded.line)
         message = mapping(outcome.get("error")).get("message") or ""
         is_known = is_known or not NotFoundError(message, code="NOT_FOUND").is_missing_procedure

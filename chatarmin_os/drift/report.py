@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from textwrap import wrap
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from chatarmin_os._json import JSON, timestamp_text
 from chatarmin_os._messages import printable
 from chatarmin_os._table import table
 from chatarmin_os.drift.check import Checked
 from chatarmin_os.drift.compare import Difference, summary
+from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.rules.assumptions import ASSUMPTIONS
 
 _MAX_LINES = 6
@@ -103,6 +105,8 @@ class Report(NamedTuple):
         skipped = f"; {_counted(unanswered, 'call')} without an answer not compared" if unanswered else ""
         lines.append(f"{len(drifted)} of {_counted(count, 'call')} drifted{skipped}.")
         lines += self._unknown()
+        if _is_the_fake(self.source):
+            lines.append("Recorded from the fake: it confirms nothing about the service.")
         return "\n".join(lines)
 
     def _unknown(self) -> list[str]:
@@ -184,14 +188,15 @@ def assumptions_as_json(reports: Iterable[Report]) -> list[dict[str, JSON]]:
     ]
 
 
-def assumptions_text(reports: Iterable[Report]) -> str:
+def assumptions_text(reports: Iterable[Report], *, is_verbose: bool = True) -> str:
     """Return the verdicts of some recordings on the assumptions, the contradicted ones first.
 
     Args:
-        reports: The results of `check_recording`.
+        reports: The reports of the recordings.
+        is_verbose: Whether to name the assumptions that no call exercises, rather than to count them.
 
     Example:
-        >>> print(assumptions_text([]))
+        >>> print(assumptions_text([], is_verbose=False))
         Assumptions contradicted: 0
         Assumptions confirmed: 0
         Assumptions not exercised: ...
@@ -203,13 +208,38 @@ def assumptions_text(reports: Iterable[Report]) -> str:
     lines = []
     for verdict, found in by_verdict.items():
         lines.append(f"Assumptions {verdict}: {len(found)}")
-        if found:
-            rows = [{"assumption": one.name, "text": one.text, "seen_at": _first_place(one)} for one in found]
-            lines += table(rows, indent="  ")
-    lines.append(f"Assumptions not exercised: {len(not_exercised)}")
-    names = ", ".join(one.name for one in not_exercised)
-    lines += wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+        width = max((len(one.name) for one in found), default=0)
+        for one in found:
+            lines += _wrapped(f"{one.text} ({_first_place(one)})", f"  {one.name:<{width}}  ")
+    is_counted = not_exercised and not is_verbose
+    lines.append(f"Assumptions not exercised: {len(not_exercised)}{' (--verbose names them)' if is_counted else ''}")
+    if is_verbose:
+        names = ", ".join(one.name for one in not_exercised)
+        lines += wrap(names, _WIDTH, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    """Return the lines of a text beside a first column."""
+    return wrap(
+        printable(text),
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * len(indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _is_the_fake(source: str | None) -> bool:
+    """Return whether a recording is of the fake in this process, or of a service on this machine."""
+    from chatarmin_os.transports.http.settings import is_loopback
+
+    try:
+        host = urlsplit(source or "").hostname
+    except ValueError:
+        host = None
+    return source == FakeTransport.__name__ or is_loopback(host or "")
 
 
 def _first_place(assumption: AssumptionReport) -> str:

@@ -115,7 +115,7 @@ class Catalogue:
     def _grants(self, features: Mapping[str, Mapping[str, Any]] | None) -> dict[str, TierFeature]:
         if features is None:
             return {}
-        given = keywords(features, allowed=tuple(self.features))
+        given = keywords(features, allowed=tuple(self.features), noun="feature")
         return {code: at_field(code, partial(_grant, feature=self.features[code]))(given[code]) for code in given}
 
     def copy(self) -> Catalogue:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.state import State
 
 _MAX_COMPARED_LETTERS = 100
+_MAX_SHOWN_TIERS = 10
 
 
 def company(state: State, company_id: str) -> Company:
@@ -50,7 +51,9 @@ def tier(state: State, code: str) -> Tier:
     """Return a tier of the catalogue."""
     row = state.catalogue.tiers.get(code)
     if row is None:
-        raise _not_found("tier", code, did_you_mean(code, state.catalogue.tiers))
+        tiers = state.catalogue.tiers
+        known = f"the tiers are {', '.join(tiers)}" if 0 < len(tiers) <= _MAX_SHOWN_TIERS else None
+        raise _not_found("tier", code, did_you_mean(code, tiers) or known)
     return row
 
 

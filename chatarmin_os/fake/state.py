@@ -31,8 +31,8 @@ class State:
 
     The methods here and the module of each noun add and replace rows; nothing here decides or refuses.
 
-    A row is replaced, never changed, and so are a company's accesses and usage: whoever has copied a table has its
-    state of that moment.
+    A row is replaced, never changed, and so are a company's accesses and usage: a copy of a table is its state of that
+    moment.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:

@@ -49,7 +49,8 @@ _NO_URL = (
 )
 _STATEFUL = (
     "The service may still have the state of an earlier run. To record again from a local service, set a new\n"
-    "OS_API_KEY, or reset its product; elsewhere let the test use ids of its run, and a redactor that replaces them."
+    "OS_API_KEY, or reset its product (POST /__fake__/reset). On any other service, give the test new ids in each run\n"
+    "and let a redactor replace them."
 )
 _MISTYPED = {"prod": _PRODUCTION, "prd": _PRODUCTION, "live": _PRODUCTION, "local": _SERVICE, "memory": _FAKE}
 _MAX_SHOWN = 40
@@ -59,6 +60,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.,=-]+")
 
 _has_passed = pytest.StashKey[bool | None]()
 """Whether the current attempt at a test has passed; None until its call has ended."""
+_is_stateful = pytest.StashKey[bool]()
+"""Whether a test records a service that keeps its state."""
 _recorded = pytest.StashKey[bytes | None]()
 """The complete recording of a test, from the end of its fixture to the end of all others."""
 
@@ -98,13 +101,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if not report.passed:
         item.stash[_has_passed] = False
-        if report.failed and "recorded_os" in getattr(item, "fixturenames", ()) and _is_from_a_service(item.config):
+        if report.failed and item.stash.get(_is_stateful, False):
             report.sections.append(("--os-record", _STATEFUL))
     return report
-
-
-def _is_from_a_service(config: pytest.Config) -> bool:
-    return config.getoption("os_record") in {_SERVICE, _PRODUCTION}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -118,7 +117,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None]:
             path.parent.mkdir(exist_ok=True)
             file.write_atomically(path, content)
         except OSError as error:
-            pytest.fail(f"{path}: {error.strerror}", pytrace=False)
+            raise pytest.fail.Exception(f"{path}: {error.strerror}", pytrace=False) from None
 
 
 @pytest.fixture
@@ -154,6 +153,7 @@ def recorded_os(
     test.stash[_has_passed] = None
     if source := request.config.getoption("os_record"):
         service = FakeTransport(os_catalogue) if source == _FAKE else _service(source)
+        test.stash[_is_stateful] = source != _FAKE
         yield from _record(test, service, os_redact)
     else:
         yield from _replay(test, os_redact)
@@ -179,7 +179,7 @@ def _service(source: str) -> Transport:
     try:
         client = ChatarminOS(base_url=DEFAULT_BASE_URL if source == _PRODUCTION else None)
     except InvalidInput as error:
-        pytest.fail(f"--os-record: {error}", pytrace=False)
+        raise pytest.fail.Exception(f"--os-record: {error}", pytrace=False) from None
     if source == _SERVICE and not os.environ.get("OS_BASE_URL"):
         pytest.fail(_NO_URL, pytrace=False)
     return client.transport
@@ -196,7 +196,7 @@ def _replay(test: pytest.Item, redact: Callable[[JSON], JSON] | None) -> Iterato
     place = _Place.of(test)
     path, command = place.existing(), place.command
     if path is None:
-        pytest.fail(f"{place.path} is missing; this records it: {command}", pytrace=False)
+        pytest.fail(f"{place.path} is missing; this records it: {command} (or --os-record={_FAKE})", pytrace=False)
     try:
         head = file.load_head(path)
         if head.get("from") == FakeTransport.__name__:
@@ -204,7 +204,7 @@ def _replay(test: pytest.Item, redact: Callable[[JSON], JSON] | None) -> Iterato
         _warn_of_age(test, path, head, command)
         transport = _Replay(path, command, redact)
     except CassetteError as error:
-        pytest.fail(f"{error}; this records it again: {command}", pytrace=False)
+        raise pytest.fail.Exception(f"{error}; this records it again: {command}", pytrace=False) from None
     yield ChatarminOS(transport=transport)
     if test.stash[_has_passed] and (problem := transport.problem()):
         pytest.fail(f"{problem}\nThis records it again: {command}", pytrace=False)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from chatarmin_os._input import (
+    company_identifier,
     idempotency_key,
     identifier,
     mapping,
@@ -38,7 +39,7 @@ class TrackUsageInput(Request[UsageResult]):
     kind: ClassVar = "mutation"
     result: ClassVar = UsageResult
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     feature_code: str = field(converter=text)
     quantity: float = field(converter=quantity)
     idempotency_key: str = field(default=None, converter=idempotency_key)
@@ -62,7 +63,7 @@ class ClaimCheckoutInput(Request[ClaimResult]):
     kind: ClassVar = "mutation"
     result: ClassVar = ClaimResult
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     checkout_session_id: str = field(converter=identifier)
 
 
@@ -84,7 +85,7 @@ class LinkSubscriptionInput(Request[LinkSubscriptionResult]):
     kind: ClassVar = "mutation"
     result: ClassVar = LinkSubscriptionResult
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     stripe_subscription_id: str = field(converter=identifier)
     stripe_customer_id: str | None = field(default=None, converter=optional_identifier)
     tier_code: str | None = field(default=None, converter=optional_text)
@@ -107,4 +108,4 @@ class GetStatusInput(Request[BillingStatus]):
     kind: ClassVar = "query"
     result: ClassVar = BillingStatus
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)

@@ -10,6 +10,7 @@ from attrs import field, fields, frozen
 
 from chatarmin_os import _pydantic
 from chatarmin_os._input import (
+    company_identifier,
     fraction,
     hint,
     hint_addresses,
@@ -121,7 +122,7 @@ class UpdateCompanyInput(Request[Company]):
     result: ClassVar = Company
     may_be_empty: ClassVar = True
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     created_at: datetime = field(converter=timestamp)
 
 

@@ -12,7 +12,7 @@ from chatarmin_os._input import (
     address,
     at_field,
     boolean,
-    identifier,
+    company_identifier,
     items,
     keywords,
     mapping,
@@ -85,7 +85,7 @@ class CreateContactInput(Request[Contact], _ContactFields):
     kind: ClassVar = "mutation"
     result: ClassVar = Contact
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
@@ -105,7 +105,7 @@ class BulkUpsertInput(Request[BulkUpsertResult]):
     kind: ClassVar = "mutation"
     result: ClassVar = BulkUpsertResult
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     contacts: tuple[ContactInput, ...] = field(converter=contact_inputs)
 
 
@@ -125,5 +125,5 @@ class ListContactsInput(Request[list[Contact]]):
     kind: ClassVar = "query"
     result: ClassVar = list[Contact]
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     primary_only: bool = field(default=False, converter=boolean)

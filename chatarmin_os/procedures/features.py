@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from chatarmin_os._input import (
+    company_identifier,
     expiry,
     identifier,
     limit,
     mapping,
     name_fields_in_errors,
     optional_boolean,
+    optional_company_identifier,
     optional_identifier,
     source,
     text,
@@ -40,7 +42,7 @@ class FeatureCheckInput(Request[FeatureAccess]):
     kind: ClassVar = "query"
     result: ClassVar = FeatureAccess
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     feature_code: str = field(converter=text)
 
 
@@ -60,7 +62,7 @@ class ListAccessInput(Request[list[FeatureAccess]]):
     kind: ClassVar = "query"
     result: ClassVar = list[FeatureAccess]
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)
@@ -81,7 +83,7 @@ class FeatureSetAccessInput(Request[FeatureAccess]):
     result: ClassVar = FeatureAccess
     may_be_empty: ClassVar = True
 
-    company_id: str | None = field(default=None, converter=optional_identifier)
+    company_id: str | None = field(default=None, converter=optional_company_identifier)
     external_org_id: str | None = field(default=None, converter=optional_identifier)
     feature_code: str = field(converter=text)
     is_enabled: bool | None = field(default=None, converter=optional_boolean)
@@ -93,8 +95,11 @@ class FeatureSetAccessInput(Request[FeatureAccess]):
 
     def __attrs_post_init__(self) -> None:
         if (self.company_id is None) == (self.external_org_id is None):
-            given = "neither" if self.company_id is None else "both"
-            raise InvalidInput(f"expected exactly one of company_id and external_org_id, got {given}").at("company_id")
+            given, advice = ("neither", "") if self.company_id is None else ("both", ", not both")
+            raise InvalidInput(
+                f"expected exactly one of company_id and external_org_id, got {given}",
+                f"pass either company_id or external_org_id{advice}",
+            ).at("company_id")
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors)

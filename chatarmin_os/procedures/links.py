@@ -6,7 +6,14 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
-from chatarmin_os._input import boolean, identifier, name_fields_in_errors, optional_identifier, optional_text
+from chatarmin_os._input import (
+    boolean,
+    company_identifier,
+    identifier,
+    name_fields_in_errors,
+    optional_identifier,
+    optional_text,
+)
 from chatarmin_os._request import Request
 from chatarmin_os.models.links import Link, ResetResult
 
@@ -29,7 +36,7 @@ class CreateLinkInput(Request[Link]):
     safe_to_repeat: ClassVar = False
     may_be_empty: ClassVar = True
 
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     external_org_id: str = field(converter=identifier)
     label: str | None = field(default=None, converter=optional_text)
     external_user_id: str | None = field(default=None, converter=optional_identifier)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from chatarmin_os._input import identifier, name_fields_in_errors, overrides, text
+from chatarmin_os._input import company_identifier, name_fields_in_errors, overrides, text
 from chatarmin_os._request import Request
 from chatarmin_os.models.tiers import ApplyTierResult, Tier, TierSummary
 
@@ -64,5 +64,5 @@ class ApplyTierInput(Request[ApplyTierResult]):
     may_be_empty: ClassVar = True
 
     tier_code: str = field(converter=text)
-    company_id: str = field(converter=identifier)
+    company_id: str = field(converter=company_identifier)
     features: dict[str, dict[str, Any]] | None = field(default=None, converter=overrides)

@@ -131,7 +131,7 @@ def load(path: str | os.PathLike[str]) -> Recording:
     Raises:
         CassetteError: The file is missing or is not a recording; the message has the number of an invalid line.
     """
-    first, *others = _read(path).splitlines() or [b""]
+    first, *others = _read(path).splitlines()
     head = _at_line(path, 1, _head, first)
     lines = enumerate(others, start=_FIRST_CALL)
     return Recording(head, [_at_line(path, number, partial(decode, line=number), text) for number, text in lines])
@@ -143,7 +143,7 @@ def load_head(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         CassetteError: The file is missing or is not a recording.
     """
-    first, *_ = _read(path).splitlines() or [b""]
+    first, *_ = _read(path).splitlines()
     return _at_line(path, 1, _head, first)
 
 
@@ -184,7 +184,10 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         raise CassetteError(f"{path!r}: {error}") from None
     if len(content) > MAX_MEGABYTES * _MEGABYTE:
         raise CassetteError(f"{path}: larger than {MAX_MEGABYTES} MiB, so it is not a recording")
-    return content.removeprefix(codecs.BOM_UTF8)
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if not content.strip():
+        raise CassetteError(f"{path}: the recording is empty")
+    return content
 
 
 def _at_line(path: str | os.PathLike[str], number: int, read: Callable[[bytes], _Line], text: bytes) -> _Line:
@@ -200,8 +203,13 @@ def _head(text: bytes) -> dict[str, Any]:
     Raises:
         ValueError: It is not the first line of a recording in a known format.
     """
-    first = parse(text)
-    version = first.get("format") if isinstance(first, dict) else first
+    try:
+        first = parse(text)
+    except ValueError as error:
+        raise ValueError(f"not a recording: {error}") from None
+    if not isinstance(first, dict) or "format" not in first:
+        raise ValueError("not a recording: its first line has no format")
+    version = first["format"]
     if version not in (FORMAT, FORMAT_WITH_PROLOGUE):
         expected = f"{FORMAT!r} or {FORMAT_WITH_PROLOGUE!r}"
         raise ValueError(f"not a recording of this version: expected the format {expected}, got {describe(version)}")

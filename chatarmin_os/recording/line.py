@@ -153,7 +153,8 @@ def parse(text: bytes) -> JSON:
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     except ValueError as error:
-        raise ValueError(f"not JSON: {error}") from None
+        detail = f"column {error.colno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else error
+        raise ValueError(f"not valid JSON ({detail})") from None
     if has_many_levels(text, MAX_DEPTH) and is_deeper(content, MAX_DEPTH):
         raise ValueError(_TOO_DEEP)
     return content
@@ -162,7 +163,7 @@ def parse(text: bytes) -> JSON:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"JSON has no number {text}")
+        raise ValueError(f"{text} is not a number in JSON")
     return number
 
 
@@ -180,7 +181,7 @@ def _object(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
 
 
 _NO_CALL = "not a call with an answer, error or failure"
-_TOO_DEEP = f"JSON nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_finite, parse_int=_integer, parse_constant=_finite)
 
 

@@ -289,9 +289,9 @@ class ReplayTransport(Transport):
         matcher = difflib.SequenceMatcher(None, b=wanted[:_MAX_COMPARED_TEXT])
         nearest = max(recorded, key=partial(_similarity, matcher))
         difference = _cut(_difference(nearest.splitlines(), wanted.splitlines()))
-        which = f"{len(unused)} unused ones" if unused else f"{len(places)}, all used,"
+        which = "nearest unused recorded call" if unused else "nearest recorded call, already used,"
         why = _NOT_REDACTED if self._redact is not _unchanged and self._head.get("redacted") is False else ""
-        return f"{problem}; the nearest of {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
+        return f"{problem}; the {which} differs:\n" + "\n".join([*difference, *([why] if why else [])])
 
     def close(self) -> None:
         """Check that all calls were used.

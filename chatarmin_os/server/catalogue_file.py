@@ -60,9 +60,12 @@ def catalogue_of(content: JSON) -> Catalogue:
         chatarmin_os.errors.InvalidInput: tiers[0].name: required
     """
     catalogue = Catalogue()
-    parts = keywords(content, allowed=("features", "tiers"))
-    _add_all(parts, "features", catalogue.add_feature, _FEATURE)
-    _add_all(parts, "tiers", catalogue.add_tier, _TIER)
+    try:
+        parts = keywords(content, allowed=("features", "tiers"))
+        _add_all(parts, "features", catalogue.add_feature, _FEATURE)
+        _add_all(parts, "tiers", catalogue.add_tier, _TIER)
+    except InvalidInput as error:  # of the methods of Python
+        raise InvalidInput(str(error).replace(" or None", " or null"), field=error.field) from None
     return catalogue
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIEnvironment
 
 MIN_CONNECTIONS, MAX_CONNECTIONS = 4, 1_000
-RESERVED_FILES = 32  # for all else: the state file, the listening sockets, the application around a test
+RESERVED_FILES = 32  # for everything else: the state file, the listening sockets, the application around a test
 PAUSE_SECONDS = 0.05
 """The pause before the next attempt if the system had no file descriptor for a connection."""
 

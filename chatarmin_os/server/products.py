@@ -185,7 +185,7 @@ class Product:
         self.clear_calls()
 
     def reset(self) -> None:
-        """Keep the catalogue and delete all else."""
+        """Keep the catalogue and delete everything else."""
         self.fake.reset()
         self.clear_calls()
 

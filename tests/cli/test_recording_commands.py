@@ -190,13 +190,38 @@ def test_recording_of_trpc_has_no_drift(run: Run, recording: Path) -> None:
 
     count = len(_calls_of(recording))
     assert (output.code, output.err) == (0, "")
-    head, summary, blank, *assumptions = output.out.splitlines()
+    head, summary, origin, blank, *assumptions = output.out.splitlines()
     assert head.startswith(f"{recording}: {count} calls, recorded 2026-")
     assert head.endswith("; now from the fake")
     assert (summary, blank) == (f"0 of {count} calls drifted.", "")
+    assert origin == "Recorded from the fake: it confirms nothing about the service."
     assert assumptions[0] == "Assumptions contradicted: 0"
     assert any(line.startswith("Assumptions confirmed: ") for line in assumptions)
-    assert any(line.startswith("Assumptions not exercised: ") for line in assumptions)
+    assert assumptions[-1].startswith("Assumptions not exercised: ")
+    assert assumptions[-1].endswith(" (--verbose names them)")
+    verbose = run("check", "--verbose", recording).out.splitlines()
+    assert len(verbose) > len(output.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("source", "is_marked"),
+    [
+        ("FakeTransport", True),
+        ("http://localhost:3001/api/v1", True),
+        ("http://[::1", False),
+        ("https://os.chatarmin.com/api/v1", False),
+        (None, False),
+    ],
+    ids=["fake", "loopback", "invalid-url", "public", "missing"],
+)
+def test_recording_of_the_fake_is_marked(run: Run, usage: Path, source: str | None, *, is_marked: bool) -> None:
+    """It confirms the assumptions of the fake, and nothing about the service."""
+    head, *calls = usage.read_text(encoding="utf-8").splitlines()
+    usage.write_text("\n".join([json.dumps({**json.loads(head), "from": source}), *calls]), encoding="utf-8")
+
+    output = run("check", usage)
+
+    assert ("Recorded from the fake: it confirms nothing about the service.\n" in output.out) is is_marked
 
 
 def _set_answer(field: str, value: Any) -> Edit:
@@ -247,8 +272,10 @@ def test_contradicted_assumption_has_its_line(run: Run, usage: Path) -> None:
 
     assumptions = output.out.split("\n\n")[1].splitlines()
     assert assumptions[0] == "Assumptions contradicted: 1"
-    assert assumptions[3].split()[0] == "usage-at-limit"
-    assert assumptions[3].endswith(f"{usage}:{_line_of(usage, 9)}")
+    assert assumptions[1].split()[0] == "usage-at-limit"
+    assert max(len(line) for line in assumptions if str(usage) not in line) <= 100
+    [place, *_] = [line for line in assumptions if str(usage) in line]
+    assert place.endswith(f"{usage}:{_line_of(usage, 9)})")
 
 
 def test_calls_without_an_answer_are_skipped(run: Run, usage: Path) -> None:
@@ -343,8 +370,8 @@ def test_missing_file_exits_2(run: Run, tmp_path: Path, command: str) -> None:
 @pytest.mark.parametrize("command", ["check", "show", "redact"])
 @pytest.mark.parametrize(
     "content",
-    ["", "\n", "no JSON\n", "[]\n", "{}\n", '{"format": "chatarmin_os recording 0"}\n', "\x00\n"],
-    ids=["empty", "blank", "text", "list", "object", "unknown-format", "binary"],
+    ["no JSON\n", "[]\n", "{}\n", '{"format": "chatarmin_os recording 0"}\n', "\x00\n"],
+    ids=["text", "list", "object", "unknown-format", "binary"],
 )
 def test_other_file_exits_2(run: Run, tmp_path: Path, command: str, content: str) -> None:
     """The error is one line, and the file is unchanged."""
@@ -355,16 +382,29 @@ def test_other_file_exits_2(run: Run, tmp_path: Path, command: str, content: str
 
     assert (output.code, output.out) == (2, "")
     assert output.problem.startswith(str(file))
-    assert "line 1" in output.problem
+    assert ", line 1: not a recording" in output.problem
     assert file.read_text(encoding="utf-8") == content
+
+
+@pytest.mark.parametrize("command", ["check", "show", "redact"])
+@pytest.mark.parametrize("content", ["", "\n", "\ufeff"], ids=["empty", "blank", "byte-order-mark"])
+def test_empty_file_exits_2(run: Run, tmp_path: Path, command: str, content: str) -> None:
+    """The error says that it is empty."""
+    file = tmp_path / "file"
+    file.write_text(content, encoding="utf-8")
+
+    output = run(command, file)
+
+    assert (output.code, output.out) == (2, "")
+    assert output.problem == f"{file}: the recording is empty"
 
 
 _CALL = '"kind": "query", "path": "tiers.list", "input": null'
 
 
 INVALID_LINES = {
-    "syntax": ("{broken", "not JSON: "),
-    "empty": ("", "not JSON: "),
+    "syntax": ("{broken", "not valid JSON (column 2: "),
+    "empty": ("", "not valid JSON (column 1: "),
     "list": ("[1]", "not a call with an answer, error or failure"),
     "no-outcome": (f"{{{_CALL}}}", "not a call with an answer, error or failure"),
     "two-outcomes": (f'{{{_CALL}, "answer": 1, "error": 2}}', "not a call with an answer, error or failure"),
@@ -537,6 +577,8 @@ def test_invalid_url_exits_2(run: Run, queries: Path, monkeypatch: pytest.Monkey
     assert (output.code, output.out) == (2, "")
     assert output.problem.startswith("--against: ")
     assert "allow_http" not in output.problem
+    if not url.startswith("http"):
+        assert output.problem == "--against: must be fake or an http(s) URL"
 
 
 def test_missing_key_exits_2(run: Run, queries: Path, monkeypatch: pytest.MonkeyPatch) -> None:

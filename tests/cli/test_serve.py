@@ -48,7 +48,8 @@ def test_service_stops_at_a_signal_and_keeps_its_state(tmp_path: Path, number: s
 
     assert process.returncode == 0
     assert out == ""
-    assert err.count("\n") == 1
+    assert err.count("\n") == 2
+    assert err.endswith(f"\n  export OS_BASE_URL={url} OS_API_KEY=os_sk_test\n")
     assert f"Fake service running. Inspect it at {url.removesuffix('api/v1')}; press Ctrl-C to stop." in err
     assert KEY.encode() not in state.read_bytes()
     with _serving("--state", str(state)) as (_, url), ChatarminOS(KEY, base_url=url) as client:
@@ -298,11 +299,11 @@ INVALID_CATALOGUES: dict[str, tuple[Any, str]] = {
     ),
     "unknown-feature": (
         {"tiers": [{"code": "x", "name": "X", "features": {"y": {}}}]},
-        "tiers[0].features.y: no such field",
+        "tiers[0].features.y: no such feature",
     ),
     "negative-limit": (
         {**GOOD, "tiers": [{"code": "x", "name": "X", "features": {"seats": {"quantity_limit": -1}}}]},
-        "tiers[0].features.seats.quantity_limit: expected a number of at least 0",
+        "tiers[0].features.seats.quantity_limit: expected a number of at least 0 or null, got int -1",
     ),
 }
 

@@ -28,7 +28,7 @@ from chatarmin_os import (
     TrackUsageInput,
     UsageLimitError,
 )
-from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake import Catalogue, FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call
 
 if TYPE_CHECKING:
@@ -1488,13 +1488,24 @@ def test_an_argument_of_maximum_depth_is_accepted(client: ChatarminOS, service: 
     [
         ("Pro", r"; did you mean 'pro'\? "),
         ("enterprize", r"; did you mean 'enterprise'\? "),
-        ("gold", r"No tier 'gold' "),
+        ("gold", r"No tier 'gold'; the tiers are free, trial, pro, enterprise "),
     ],
 )
 def test_an_unknown_tier_suggests_a_similar_code(client: ChatarminOS, code: str, hint: str) -> None:
     """The refusal of a misspelt tier code names the code that is most similar, if any is."""
     with pytest.raises(NotFoundError, match=hint):
         client.tiers.get(code)
+
+
+@pytest.mark.parametrize("count", [0, 11], ids=["none", "many"])
+def test_unknown_tier_lists_no_tiers_if_there_are_none_or_many(count: int) -> None:
+    """The refusal stays short."""
+    catalogue = Catalogue()
+    for number in range(count):
+        catalogue.add_tier(f"t{number}", name=f"Tier {number}")
+
+    with pytest.raises(NotFoundError, match=r"No tier 'gold' \["):
+        ChatarminOS(transport=FakeTransport(catalogue)).tiers.get("gold")
 
 
 def test_an_unknown_feature_suggests_a_similar_code(client: ChatarminOS, service: FakeTransport) -> None:

@@ -328,7 +328,7 @@ def test_stalled_response_times_out(server: FaultServer, behaviour: Behaviour) -
 
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize(
-    "name", ["closed without an answer", "closed in the body", "broken JSON", "a page and status 502", "two lengths"]
+    "name", ["closed-without-a-response", "closed-in-the-body", "broken-JSON", "page-and-status-502", "two-lengths"]
 )
 def test_batch_fails_as_a_whole(plain: FaultServer, name: str, batch: int) -> None:
     """If no answer is received, each call of a batch has its own error in its place."""

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from fault_server import Backlog, FaultServer, answered, client_of, stall_at_accept, stalled, stalled_in_body
 
-from chatarmin_os import InvalidResponse, NotFoundError, TimedOut
+from chatarmin_os import ConnectionFailed, InvalidResponse, NotFoundError, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,19 @@ def test_timeout_names_the_handshake(server: FaultServer, tmp_path: Path) -> Non
     with client_of(url, verify=authority, timeout=0.5, max_retries=0) as client:
         text = _text_of_timeout(client)
 
-    assert text == "timed out before the request was sent, while making the TLS handshake"
+    hint = "does this server speak plain http? Then begin base_url with http://"
+    assert text == f"timed out before the request was sent, while making the TLS handshake; {hint}"
+
+
+def test_refused_connection_on_this_machine_suggests_the_local_service() -> None:
+    """A service of another host gets no such hint."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/api/v1"
+        with client_of(url, max_retries=0) as client, pytest.raises(ConnectionFailed) as raised:
+            client.tiers.list()
+
+    assert str(raised.value).endswith("Connection refused; is chatarmin-os serve running there?")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +91,7 @@ def test_timeout_names_the_step_of_the_response(server: FaultServer, behaviour: 
     with client_of(server, timeout=0.5, max_retries=0) as client:
         text = _text_of_timeout(client)
 
-    assert text == f"timed out while {phase}"
+    assert text == f"timed out after 0.5 s while {phase}"
 
 
 def test_base_url_without_the_procedures_is_a_missing_procedure(server: FaultServer) -> None:

@@ -32,6 +32,7 @@ MENTIONS = {
     "fake/rules/addresses.py": {"input-email"},
     "fake/rules/urls.py": {"input-avatar"},
     "fake/rules/usage.py": {"usage-fraction"},
+    "fake/stripe.py": {"cancel-access"},
 }
 GENERAL = {"fake/rules/__init__.py", "fake/transport.py"}
 """Modules with a docstring about assumptions in general."""

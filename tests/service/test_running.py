@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 from requesting import KEY, mutate, query, send_over_socket
 
-from chatarmin_os import ChatarminOS
+from chatarmin_os import ChatarminOS, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import FakeService, Server, StartupError, connections, serve_fake
 
@@ -82,6 +82,19 @@ def test_fakes_of_a_test_are_served() -> None:
 
     assert linked.company_id == company
     assert [call.path for call in fake.calls][-2:] == ["companies.smartLink", "tiers.list"]
+
+
+def test_base_url_without_its_path_is_a_missing_procedure() -> None:
+    """The client's error says where the service is, and how base_url ends."""
+    with serve_fake() as url, ChatarminOS(KEY, base_url=url.removesuffix("/api/v1")) as client:
+        with pytest.raises(NotFoundError) as caught:
+            client.tiers.list()
+        with pytest.raises(NotFoundError) as of_mutation:
+            client.links.reset()
+
+    assert caught.value.is_missing_procedure
+    assert "the service is at /api/v1, its control API at /__fake__/; check base_url" in str(caught.value)
+    assert of_mutation.value.is_missing_procedure
 
 
 def test_two_services_have_different_ports_and_products() -> None:

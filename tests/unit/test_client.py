@@ -401,10 +401,14 @@ def test_permission_is_a_boolean(value: Any) -> None:
 
 def test_invalid_base_url_of_the_environment_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     """The base URL of the environment is checked like the argument, which overrides it."""
-    monkeypatch.setenv("OS_BASE_URL", "nowhere")
+    monkeypatch.setenv("OS_BASE_URL", "127.0.0.1:3001/api/v1")
 
-    with pytest.raises(InvalidInput, match=r"^base_url: "):
+    with pytest.raises(InvalidInput) as refused:
         ChatarminOS(KEY)
+    assert str(refused.value) == (
+        "base_url: must be an http(s) URL with a host, without user, query or fragment, got str "
+        "'127.0.0.1:3001/api/v1' (from OS_BASE_URL); begin it with https://, or http:// for a local service"
+    )
     accepted(KEY, base_url="https://os.example.com")
 
 

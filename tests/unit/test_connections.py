@@ -94,11 +94,11 @@ def test_socket_that_connects_after_the_deadline_is_closed(monkeypatch: pytest.M
     class Late(socket.socket):
         """A socket that connects when the deadline has passed."""
 
-        made: ClassVar[list[Late]] = []
+        instances: ClassVar[list[Late]] = []
 
         def connect(self, address: Any) -> None:
             """Connect at once, and late."""
-            Late.made.append(self)
+            Late.instances.append(self)
             self.settimeout(None)
             super().connect(address)
             time.sleep(0.06)
@@ -110,7 +110,7 @@ def test_socket_that_connects_after_the_deadline_is_closed(monkeypatch: pytest.M
             transport.send(CALL)
 
     assert failed.value.outcome == "not_sent"
-    assert [sock.fileno() for sock in Late.made] == [-1]
+    assert [sock.fileno() for sock in Late.instances] == [-1]
 
 
 def test_connection_that_was_given_back_does_not_touch_its_successor() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os._json import JSON
     from chatarmin_os.drift import Report
+    from chatarmin_os.errors import Outcome
 
 ACME, GLOBEX = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 RECORDINGS = sorted((Path(__file__).parents[1] / "recorded" / "recordings").glob("*.jsonl"))
@@ -977,7 +978,7 @@ def test_service_without_the_procedures_is_an_error(check: Callable[..., Report]
     check(answered("tiers.list", None, []), answered("features.check", CHECK, access()))
     path = tmp_path / "recording.jsonl"
 
-    with pytest.raises(NotFoundError, match="No procedure found"):
+    with pytest.raises(NotFoundError, match=r"has no procedure 'tiers\.list'"):
         check_recording(path, against=_AnotherService())
     report = check_recording(path, against=_AnotherService("tiers.list"))
 
@@ -987,10 +988,14 @@ def test_service_without_the_procedures_is_an_error(check: Callable[..., Report]
 class _Lost(_AnotherService):
     """Loses the answers to all other calls."""
 
+    def __init__(self, *known: str, outcome: Outcome = "unknown") -> None:
+        super().__init__(*known)
+        self.outcome = outcome
+
     def send(self, call: Call) -> JSON:
         if call.path in self.known:
             return super().send(call)
-        raise TimedOut("no answer")
+        raise TimedOut("no answer", outcome=self.outcome)
 
 
 def test_lost_live_service_is_an_error_with_the_line(check: Callable[..., Report], tmp_path: Path) -> None:
@@ -999,6 +1004,20 @@ def test_lost_live_service_is_an_error_with_the_line(check: Callable[..., Report
 
     with pytest.raises(TimedOut, match=r"no answer \(line 3 of the recording; the calls before it have run\)"):
         check_recording(tmp_path / "recording.jsonl", against=_Lost("tiers.list"))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"), [("not_sent", "no call has run"), ("unknown", "it is the first call")]
+)
+def test_lost_first_call_says_that_none_has_run(
+    check: Callable[..., Report], tmp_path: Path, outcome: Outcome, expected: str
+) -> None:
+    """A call whose response was lost may have run."""
+    check(answered("tiers.list", None, []))
+    service = _Lost(outcome=outcome)
+
+    with pytest.raises(TimedOut, match=rf"no answer \(line 2 of the recording; {expected}\)"):
+        check_recording(tmp_path / "recording.jsonl", against=service)
 
 
 def test_assertion_shows_the_differences(check: Callable[..., Report], tmp_path: Path) -> None:

@@ -362,13 +362,14 @@ def test_invalid_input_of_0_1_0_is_loaded() -> None:
         ('No procedure found on path "features.chek"', True),
         ('No "query"-procedure on path "features.chek"', True),
         ('No "mutation"-procedure on path "features.chek"', True),
+        ("Not found: the service is at /api/v1, its control API at /__fake__/", True),
         ("No such company", False),
         ('The text says: No procedure found on path "a"', False),
     ],
-    ids=["trpc-11", "trpc-10-query", "trpc-10-mutation", "record", "quoted"],
+    ids=["trpc-11", "trpc-10-query", "trpc-10-mutation", "local-service", "record", "quoted"],
 )
 def test_not_found_error_distinguishes_missing_procedures(message: str, is_missing: bool) -> None:  # noqa: FBT001 - a parameter
-    """Both versions of tRPC name the path of a missing procedure; other messages are about records."""
+    """Both versions of tRPC and the local service say that a procedure is missing; other messages are about records."""
     assert NotFoundError(message, code="NOT_FOUND").is_missing_procedure is is_missing
 
 

@@ -36,7 +36,7 @@ LOST_PACKETS = TimeoutError(110, "Connection timed out")
             "any",
             "timed out before the request was sent, while connecting",
         ),
-        (Kind.TIMED_OUT, TimedOut, "unknown", "safe", "timed out while connecting"),
+        (Kind.TIMED_OUT, TimedOut, "unknown", "safe", "timed out after 2.0 s while connecting"),
         (
             Kind.UNTRUSTED,
             ConnectionFailed,
@@ -60,7 +60,7 @@ LOST_PACKETS = TimeoutError(110, "Connection timed out")
 )
 def test_failure_of_a_kind(kind: Kind, error: type[TransportError], outcome: str, repeat: str, text: str) -> None:
     """Each kind has its error, its outcome, its message and the calls that may be retried."""
-    failure = failure_of(kind, "os.test", phase=Phase.CONNECTING, reason="why")
+    failure = failure_of(kind, "os.test", phase=Phase.CONNECTING, reason="why", after=" after 2.0 s")
 
     assert (type(failure.error), failure.error.outcome, failure.repeat) == (error, outcome, repeat)
     assert str(failure.error) == f"os.test: {text}"

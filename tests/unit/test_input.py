@@ -224,6 +224,54 @@ def test_number_as_an_id_is_shown(fake: FakeTransport, method: str, argument: st
     assert "4711" in str(error) or "int" in str(error)
 
 
+def test_errors_of_ids_say_what_to_pass(fake: FakeTransport) -> None:
+    """A number, a missing company, and an object that has the id."""
+    client = ChatarminOS(transport=fake)
+    onboarded = client.onboard(external_org_id="org_1")
+    company = client.companies.get_by_product_link(external_org_id="org_1")
+    fake.calls.clear()
+
+    number = refused(fake, "onboard", external_org_id=17)
+    texts = [str(refused(fake, "billing.get_status", company_id=value)) for value in (17, None, onboarded, company)]
+
+    assert str(number) == "external_org_id: must be text or uuid.UUID, got int 17; pass str(17)"
+    assert texts[0] == "company_id: must be text or uuid.UUID, got int 17; pass str(17)"
+    assert texts[1] == "company_id: must be text or uuid.UUID, got None; is the organisation linked?"
+    assert texts[2].endswith("; pass .company_id")
+    assert texts[3].endswith("; pass .id")
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "expected"),
+    [
+        (
+            "billing.track_usage",
+            {"quantity": Decimal("1.5")},
+            "quantity: expected an int or float, got Decimal('1.5'); pass float(...)",
+        ),
+        (
+            "features.set_access",
+            {"config": {"since": date(2026, 1, 2)}},
+            "config.since: is not JSON-serializable, got datetime.date(2026, 1, 2); pass .isoformat()",
+        ),
+        (
+            "features.set_access",
+            {"company_id": "c", "external_org_id": "o"},
+            (
+                "company_id: expected exactly one of company_id and external_org_id, got both; pass either company_id "
+                "or external_org_id, not both"
+            ),
+        ),
+    ],
+    ids=["decimal", "date", "both-ids"],
+)
+def test_errors_advise_how_to_convert(
+    fake: FakeTransport, method: str, arguments: dict[str, Any], expected: str
+) -> None:
+    """The text ends with what to pass."""
+    assert str(refused(fake, method, **arguments)) == expected
+
+
 @pytest.mark.parametrize(("method", "argument"), IDS)
 def test_id_may_be_a_uuid(fake: FakeTransport, method: str, argument: str) -> None:
     """A UUID is sent as its text."""

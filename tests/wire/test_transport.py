@@ -590,14 +590,19 @@ def test_first_known_request_id_counts(mocked: Mock) -> None:
 
 
 def test_missing_procedure_differs_from_a_missing_resource(mocked: Mock) -> None:
-    """Both are `NotFoundError`; the text of the one says that it is the procedure that is missing."""
+    """Both are `NotFoundError`; the text of the one names the procedure and base_url."""
     for message in ('No procedure found on path "tiers.get"', 'No "query"-procedure on path "x"', "Tier x not found"):
         _reply(mocked, _error("NOT_FOUND", message), status=404)
     client = _client()
 
     received = [str(_failure(NotFoundError, lambda: client.tiers.get("x"))) for _ in range(3)]
 
-    assert ["it is the procedure that is missing" in text for text in received] == [True, True, False]
+    advice = "check base_url, which ends in /api/v1, or pass paths= [tiers.get]"
+    assert received == [
+        f"NOT_FOUND: the service has no procedure 'tiers.get'; {advice}",
+        f"NOT_FOUND: the service has no procedure 'x'; {advice}",
+        "NOT_FOUND: Tier x not found [tiers.get]",
+    ]
 
 
 @in_any_session

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 Mock: TypeAlias = responses.RequestsMock
 
 BASE_URL = "https://os.test/api/v1"
-MISSING = "it is the procedure that is missing"
+MISSING = "the service has no procedure '"
 
 
 def _vectors(name: str) -> list[dict[str, Any]]:
@@ -719,7 +719,7 @@ def test_nested_repeats_are_bounded(mocked: Mock) -> None:
     (answer,) = _answers(mocked, {"status": 200, "type": "application/json", "body": json.dumps(body)}, "superjson")
 
     assert type(answer) is InvalidResponse
-    assert "repeats" in str(answer)
+    assert "repeated values are too large" in str(answer)
 
 
 # Requests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import ssl
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -45,7 +46,7 @@ _REDIRECTS = range(300, 400)
 
 
 class Reply(NamedTuple):
-    """A complete response, whoever sent it."""
+    """A complete response, of the service or of a server in front of it."""
 
     status: int
     content_type: str
@@ -231,7 +232,20 @@ class Channel:
         if not exchange.is_ours:
             phase = Phase.CONNECTING if kind is Kind.TIMED_OUT_UNSENT else Phase.WAITING
         reason = self._redactor.show(str(causes[-1]) or type(causes[-1]).__name__)
-        return failure_of(kind, self.host, phase=phase, reason=reason)
+        deadline = exchange.deadline
+        after = f" after {deadline.seconds} s" if deadline.has_passed() else ""
+        failure = failure_of(kind, self.host, phase=phase, reason=reason, after=after)
+        if hint := self._hint(causes, phase):
+            failure.error.args = (f"{failure.error}; {hint}", *failure.error.args[1:])
+        return failure
+
+    def _hint(self, causes: list[BaseException], phase: Phase) -> str | None:
+        """Return advice about a failure of a service on this machine."""
+        if not is_loopback(urlsplit(self._base_url).hostname or ""):
+            return None
+        if phase is Phase.HANDSHAKE and not isinstance(causes[-1], ssl.SSLCertVerificationError):
+            return "does this server speak plain http? Then begin base_url with http://"
+        return "is chatarmin-os serve running there?" if isinstance(causes[-1], ConnectionRefusedError) else None
 
 
 def _forget_connections(session: requests.Session) -> list[Any]:

@@ -60,7 +60,7 @@ class Rule(NamedTuple):
         error: The class of the error.
         outcome: Whether the call may have run.
         repeat: Which calls may be retried.
-        message: A format; `host`, `phase` and `reason` are known.
+        message: A format; `phase`, `reason` and `after` are known.
     """
 
     error: type[TransportError]
@@ -72,7 +72,7 @@ class Rule(NamedTuple):
 RULES: dict[Kind, Rule] = {
     Kind.NO_TIME_LEFT: Rule(TimedOut, "not_sent", "never", "timed out before the request was sent"),
     Kind.TIMED_OUT_UNSENT: Rule(TimedOut, "not_sent", "any", "timed out before the request was sent, while {phase}"),
-    Kind.TIMED_OUT: Rule(TimedOut, "unknown", "safe", "timed out while {phase}"),
+    Kind.TIMED_OUT: Rule(TimedOut, "unknown", "safe", "timed out{after} while {phase}"),
     Kind.UNTRUSTED: Rule(
         ConnectionFailed,
         "not_sent",
@@ -97,10 +97,10 @@ class Failure(NamedTuple):
     repeat: Repeat
 
 
-def failure_of(kind: Kind, host: str, *, phase: str = "", reason: str = "") -> Failure:
+def failure_of(kind: Kind, host: str, *, phase: str = "", reason: str = "", after: str = "") -> Failure:
     """Return the failure of a kind."""
     rule = RULES[kind]
-    message = f"{host}: {rule.message.format(phase=phase, reason=reason)}"
+    message = f"{host}: {rule.message.format(phase=phase, reason=reason, after=after)}"
     return Failure(rule.error(message, outcome=rule.outcome), rule.repeat)
 
 
@@ -126,8 +126,6 @@ _TIMEOUTS = (TimeoutError, ReadTimeoutError, requests.Timeout)
 
 _GARBLED = (http.client.HTTPException, InvalidHeader, InvalidChunkLength, DecodeError, ValueError)
 """Exceptions that show that a response is not HTTP, unless it was cut off."""
-
-_ALARM_SECONDS = 0.05  # with more time left than this, a timeout is not the deadline's
 
 
 def classify(causes: list[BaseException], exchange: Exchange, *, is_plain: bool) -> Kind:
@@ -203,7 +201,7 @@ def _is_callers_own(cause: BaseException, exchange: Exchange) -> bool:
         return True
     if not isinstance(cause, TimeoutError) or isinstance(cause, DeadlineError) or cause.errno is not None:
         return False
-    is_early = exchange.is_ours and exchange.deadline.remaining() > _ALARM_SECONDS
+    is_early = exchange.is_ours and not exchange.deadline.has_passed()
     return type(cause) is not TimeoutError or is_early
 
 

@@ -50,7 +50,7 @@ def _checked(proxy: str, variable: str) -> str:
     if url.lower().startswith("socks"):
         raise InvalidInput(
             "the environment names a SOCKS proxy (ALL_PROXY or HTTPS_PROXY), through which no deadline holds",
-            "to use it all the same, pass session=requests.Session() to HTTPTransport",
+            "to use it without one, pass session=requests.Session() to HTTPTransport",
         ).at("session")
     try:
         parts = urlsplit(url)

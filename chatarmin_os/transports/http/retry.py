@@ -24,6 +24,8 @@ FIRST_WAIT_SECONDS, MAX_WAIT_SECONDS = 0.1, 2.0
 _MAX_DEADLINE_SECONDS = 10.0**6
 """11 days, which the clocks of all operating systems can wait."""
 
+_TOLERANCE_SECONDS = 0.05
+
 _UNAVAILABLE = frozenset({502, 503, 504})
 _TOO_MANY_REQUESTS = 429
 _HAS_RETRY_AFTER = frozenset({429, 503})
@@ -35,15 +37,20 @@ _random = SystemRandom()
 class Deadline:
     """The instant at which a call has to end, on a clock that nobody sets."""
 
-    __slots__ = ("_at", "_clock")
+    __slots__ = ("_at", "_clock", "seconds")
 
     def __init__(self, seconds: float, clock: Callable[[], float] = monotonic) -> None:
+        self.seconds = float(seconds)
         self._clock = clock
         self._at = clock() + min(seconds, _MAX_DEADLINE_SECONDS)
 
     def remaining(self) -> float:
         """Return the seconds that are left, 0 after the deadline."""
         return max(0.0, self._at - self._clock())
+
+    def has_passed(self) -> bool:
+        """Return whether a timeout now may be that of the deadline: clocks differ by a few milliseconds."""
+        return self.remaining() <= _TOLERANCE_SECONDS
 
 
 class Budget:

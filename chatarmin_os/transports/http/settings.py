@@ -44,7 +44,7 @@ def _key(given: str | None) -> Any:
 def _refusal_of_key(key: Any) -> InvalidInput | None:
     """Return the refusal of a key: not raised here, where a traceback would have the key among the locals."""
     if key is not None and not isinstance(key, str):
-        # Not the value, which may be a key all the same.
+        # Not the value, which may still be a key.
         return InvalidInput(
             f"must be text, got an object of type {type(key).__name__}", "pass a transport as transport="
         )
@@ -72,15 +72,18 @@ def base_url(given: str | None, *, allow_http: bool = False) -> str:
     url = given if given is not None else from_environment or DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise InvalidInput(f"must be a URL as text, got {describe(url)}").at("base_url")
+    source = " (from OS_BASE_URL)" if from_environment else ""
     if not _is_plain(url):
         has_no_scheme = "://" not in url and _is_plain(f"https://{url}")
+        shown = f", got {describe(url)}" if has_no_scheme else ""  # others may hold a password
         raise InvalidInput(
-            "must be an http(s) URL with a host, without user, query or fragment",
-            "begin it with https://" if has_no_scheme else f"an example is {DEFAULT_BASE_URL}",
+            f"must be an http(s) URL with a host, without user, query or fragment{shown}{source}",
+            "begin it with https://, or http:// for a local service"
+            if has_no_scheme
+            else f"an example is {DEFAULT_BASE_URL}",
         ).at("base_url")
     host = urlsplit(url).hostname or ""
     if urlsplit(url).scheme == "http" and not (allow_http or is_loopback(host)):
-        source = " (from OS_BASE_URL)" if from_environment else ""
         raise InvalidInput(
             f"plain http to {printable(host, 80)}{source} would show the key to the network",
             "use https, or allow_http=True (or set OS_ALLOW_HTTP=1)",

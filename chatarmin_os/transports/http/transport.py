@@ -103,7 +103,10 @@ class HTTPTransport(Transport):
         <ChatarminOS on HTTPTransport>
     """
 
-    __slots__ = ("_max_retries", "_timeout")  # all else is shared with the transports that `with_options` returns
+    __slots__ = (
+        "_max_retries",
+        "_timeout",
+    )  # everything else is shared with the transports that `with_options` returns
 
     def __init__(
         self,
@@ -165,7 +168,7 @@ class HTTPTransport(Transport):
     def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> HTTPTransport:
         """Return this transport with another deadline or number of retries.
 
-        The two share all else: connections, the retry budget, and the transformer and sizes of the service. Closing
+        The two share everything else: connections, the retry budget, and the transformer and sizes of the service. Closing
         either closes the connections of both, and both can still be used: the next call opens a new connection.
 
         Args:
