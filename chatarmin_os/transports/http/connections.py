@@ -4,7 +4,7 @@ requests and urllib3 time each wait on a socket: a response that drips never tim
 whether a request was sent. Here each read and write may take until the deadline of the exchange, and written bytes are
 counted. The exchange arrives as the `timeout` of the request.
 
-This is the only module that touches private names of requests and urllib3. A comment at each gives its reason; in short:
+This is the only module that touches private names of requests and urllib3. A comment at each has the reason; in short:
 
 - `HTTPConnection._new_conn` and `_tunnel` are overridden, for urllib3 has no other place to connect within a deadline.
 - `HTTPConnectionPool._get_conn` and `_put_conn` are overridden to drop connections that are stale or not clean.
@@ -70,7 +70,7 @@ _MASKED_HEADER = f": {MASK}\r\n".encode()
 
 
 def are_connections_replaced() -> bool:
-    """Return whether another library has put in connections (vcrpy), or TLS in addition to sockets (httpretty, mocket)."""
+    """Return whether another library has put in connections (vcrpy), or TLS and sockets (httpretty, mocket)."""
     return (
         HTTPConnectionPool.ConnectionCls is not HTTPConnection
         or HTTPSConnectionPool.ConnectionCls is not HTTPSConnection

@@ -168,8 +168,8 @@ class HTTPTransport(Transport):
     def with_options(self, *, timeout: Number | None = None, max_retries: int | None = None) -> HTTPTransport:
         """Return this transport with another deadline or number of retries.
 
-        The two share everything else: connections, the retry budget, and the transformer and sizes of the service. Closing
-        either closes the connections of both, and both can still be used: the next call opens a new connection.
+        The two share everything else: connections, the retry budget, and the transformer and sizes of the service.
+        Closing either closes the connections of both, and both can still be used: the next call opens a new connection.
 
         Args:
             timeout: Seconds for a whole call; None keeps the value of this transport.
