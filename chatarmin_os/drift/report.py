@@ -220,7 +220,7 @@ def assumptions_text(reports: Iterable[Report], *, is_verbose: bool = True) -> s
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    """Return the lines of a text beside a first column."""
+    """Return the lines of a text next to a first column."""
     return wrap(
         printable(text),
         _WIDTH,

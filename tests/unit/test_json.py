@@ -214,7 +214,8 @@ def test_other_types_are_rejected(value: Any) -> None:
     """A value that is not JSON-serializable is rejected with its type, alone and at its place."""
     alone, inside = _refused(value), _refused({"rows": [0, {"it": value}]})
 
-    assert str(alone) == f"is not JSON-serializable, got {describe(value)}"
+    assert alone.problem == f"is not JSON-serializable, got {describe(value)}"
+    assert alone.hint == ("pass .isoformat()" if isinstance(value, datetime) else None)
     assert type(value).__name__ in str(alone)
     assert alone.field is None
     assert str(inside) == f"rows[1].it: {alone}"
