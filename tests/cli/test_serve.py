@@ -62,8 +62,9 @@ def test_options_reach_the_service() -> None:
     options = ("--empty", "--trpc", "10", "--transformer", "superjson", "--latency-ms", "1", "--allow-host", "fake")
     with _serving(*options) as (_, url), ChatarminOS(KEY, base_url=url) as client:
         assert client.tiers.list() == []
-        with pytest.raises(NotFoundError, match='No "query"-procedure'):
+        with pytest.raises(NotFoundError) as caught:
             client.call("nope")
+        assert 'No "query"-procedure' in caught.value.message  # the words of tRPC 10
         with pytest.raises(UnauthorizedError):
             ChatarminOS("wrong", base_url=url).tiers.list()
     with (
