@@ -200,6 +200,8 @@ def assumptions_text(reports: Iterable[Report], *, is_verbose: bool = True) -> s
         Assumptions contradicted: 0
         Assumptions confirmed: 0
         Assumptions not exercised: ...
+        >>> "usage-at-limit" in assumptions_text([])
+        True
     """
     by_verdict: dict[str, list[AssumptionReport]] = {"contradicted": [], "confirmed": [], _NOT_EXERCISED: []}
     for one in assumptions_of(reports):
