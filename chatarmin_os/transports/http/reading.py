@@ -62,12 +62,16 @@ class Reader(io.BufferedReader):
 class Response(HTTPResponse):
     """A response that is read within the deadline of its exchange."""
 
+    # `close` reads it, also after an interrupt in `__init__`: Python 3.13 reports an error of a finalizer.
+    fp: Any = None
+
     def __init__(self, sock: socket.socket, *args: Any, exchange: Exchange, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
         self._exchange = exchange
         exchange.phase = Phase.WAITING
         exchange.response = self
-        self.fp: Any = Reader(TimedIO(self.fp.detach(), sock, exchange), exchange)
+        stream, self.fp = self.fp, None  # a detached stream cannot be closed
+        self.fp = Reader(TimedIO(stream.detach(), sock, exchange), exchange)
 
     def begin(self) -> None:
         """Read the head of the response, also if interim ones come before it.
