@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing, contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from uuid import UUID
 
@@ -26,7 +28,6 @@ from chatarmin_os.server import serve_fake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 KEY = "os_sk_command_line_secret"
 
@@ -880,6 +881,11 @@ def test_interrupted_event_keeps_its_key(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
+def _is_asleep(pid: int) -> bool:
+    """Return whether a process waits, as for a response."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "S"
+
+
 def test_interrupted_process_has_no_traceback() -> None:
     """SIGINT during a request exits with 130 and two lines, of which one has the key of the event."""
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest may ignore it
@@ -892,6 +898,8 @@ def test_interrupted_process_has_no_traceback() -> None:
             connection, _ = service.accept()
             with connection:
                 connection.recv(1)
+                while not _is_asleep(process.pid):  # Python 3.13.0 reports a file of a socket that is half made
+                    time.sleep(0.01)
                 process.send_signal(signal.SIGINT)
                 _, err = process.communicate()
 
