@@ -32,7 +32,7 @@ from chatarmin_os.transports.http.settings import is_loopback
 from chatarmin_os.trpc.superjson import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from chatarmin_os.transports.http.redaction import Redactor
     from chatarmin_os.transports.http.retry import Deadline
@@ -68,6 +68,14 @@ class _NoCookies(RequestsCookieJar):
 
 
 _NO_COOKIES = _NoCookies()
+
+
+class _Session(Session):
+    """A session that keeps connections and nothing else."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Generator[Any]:
+        """Follow no redirect: requests would read its whole body, and parse the URL of every request, to be ready."""
+        yield from ()
 
 
 class Channel:
@@ -131,7 +139,7 @@ class Channel:
                     raise
                 response = error.response
             if response.status_code in _REDIRECTS:
-                return self._redirected(response, exchange.location)
+                return self._redirected(response, exchange.location or response.headers.get("Location", ""))
             reply = self._reply(response, _read(response, exchange))
             response = None  # its connection is back in the pool
         except (requests.RequestException, HTTPError, http.client.HTTPException, OSError, TooLargeError) as error:
@@ -201,7 +209,7 @@ class Channel:
         # Without requests' own preparation: all but the body and the target is the same for every call.
         request = self._templates[wire_request.method].copy()
         request.url, request.body = url, body
-        request.hooks = {"response": [exchange.drop_location]}
+        request.hooks = {"response": []}  # not the template's, to which an auth may add
         if body is not None:
             request.headers["Content-Length"] = str(len(body))
         return self._authorize(request), {"timeout": exchange, **self._environment_settings}
@@ -297,8 +305,7 @@ def _read(response: requests.Response, exchange: Exchange) -> bytes:
 
 
 def _new_session(trust: Trust) -> requests.Session:
-    """Return a session that keeps connections and nothing else."""
-    session, adapter = Session(), Adapter(trust)
+    session, adapter = _Session(), Adapter(trust)
     session.trust_env = False
     session.cookies = _NO_COOKIES
     session.mount("https://", adapter)
