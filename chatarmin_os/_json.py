@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
@@ -243,6 +244,17 @@ def short_repr(value: object, max_length: int = 60, show: Callable[[object], str
         half = max_length // 2 - 2
         text = f"{text[:half]}...{text[-half:]}"
     return printable(text, max_length)
+
+
+def short_json(value: JSON, max_length: int) -> str:
+    """Return *value* as JSON on one line, cut at its end to *max_length* characters.
+
+    Example:
+        >>> short_json({"name": "Gärtner"}, 40), short_json("x" * 20, 10)
+        ('{"name": "Gärtner"}', '"xxxxxx...')
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
 
 
 def private_repr(value: object) -> str:

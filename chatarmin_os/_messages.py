@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 MAX_TEXT_LENGTH = 700
 """Characters of a foreign text that a message shows."""
@@ -17,6 +18,23 @@ def printable(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     """
     cut = text if len(text) <= max_length else f"{text[: max_length - 3]}..."
     return cut if cut.isprintable() else "".join(letter if letter.isprintable() else " " for letter in cut)
+
+
+_MAX_COMPARED_LETTERS = 100
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like *word*, whatever its case; None if none is similar.
+
+    Example:
+        >>> closest("Pro", ["free", "pro"]), closest("x", ["free", "pro"])
+        ('pro', None)
+    """
+    from difflib import get_close_matches  # late: only mistakes need it
+
+    by_lower = {one.lower(): one for one in known}
+    close = get_close_matches(word[:_MAX_COMPARED_LETTERS].strip().lower(), by_lower, n=1)
+    return by_lower[close[0]] if close else None
 
 
 _LETTER = r"[^\s@'\"(){}\[\]<>,;:=]"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from chatarmin_os._messages import closest
 from chatarmin_os.cli._output import redact_keys
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ _JSON = "print one JSON document, for programs"
 _API_KEY = re.compile(r"(--api-key[= ])\S+")
 _NO_KEYS = "other users of this machine can read arguments; use OS_API_KEY or --api-key-file FILE"
 
-MAX_WORD_LENGTH = 100
-"""The maximum number of characters of a word that are compared with known words."""
-
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question with the known word that is most similar, or an empty text if none is similar.
@@ -32,8 +29,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         >>> did_you_mean("x", ["call", "check"])
         ''
     """
-    near = get_close_matches(word[:MAX_WORD_LENGTH], list(known), n=1)
-    return f"did you mean {near[0]}?" if near else ""
+    near = closest(word, known)
+    return f"did you mean {near}?" if near else ""
 
 
 class Parser(ArgumentParser):

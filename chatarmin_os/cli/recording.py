@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os._json import short_json
 from chatarmin_os._messages import printable
 from chatarmin_os.cli._connection import add_options, connect, run_command
 from chatarmin_os.cli._output import print_json, print_table
@@ -149,7 +149,7 @@ def _show(given: Namespace) -> int:
                     {
                         "line": call.line,
                         "call": f"prologue: {call.path}" if call.is_prologue else call.path,
-                        "input": "" if call.input is None else _shown(call.input),
+                        "input": "" if call.input is None else short_json(call.input, _WIDTH),
                         "outcome": _outcome(call.outcome),
                     }
                     for call in lines
@@ -170,16 +170,10 @@ def _row(call: RecordedCall) -> dict[str, Any]:
 
 def _outcome(outcome: dict[str, Any]) -> str:
     if "answer" in outcome:
-        return _shown(outcome["answer"])
+        return short_json(outcome["answer"], _WIDTH)
     if "error" in outcome:
         return f"{outcome['error']['code']}: {outcome['error']['message']}"
     return f"no response ({outcome['failure']['type']}): {outcome['failure']['message']}"
-
-
-def _shown(content: Any) -> str:
-    """Return JSON on one line, cut if it is long."""
-    text = json.dumps(content, ensure_ascii=False)
-    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
 
 
 def _apply(redactors: Sequence[Callable[[JSON], JSON]], content: JSON) -> JSON:

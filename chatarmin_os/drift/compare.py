@@ -6,10 +6,10 @@ come from the clock, so only their type is compared; the number at the end of a 
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from chatarmin_os._json import JSON, short_json
 from chatarmin_os._values import far_instant_of, instant_of
 from chatarmin_os.drift.reading import number
 from chatarmin_os.recording.redactors import personal_data
@@ -17,8 +17,6 @@ from chatarmin_os.recording.redactors import personal_data
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
-
-    from chatarmin_os._json import JSON
 
 Outcome = dict[str, Any]
 """The outcome of a call, as recordings have it: one of `answer`, `error` and `failure`."""
@@ -105,9 +103,9 @@ class Matcher:
                 yield from self._inside(f"{place}[{index}]", key, one, other)
         elif isinstance(recorded, str) and _is_id(key):
             if not self._are_matched(recorded, now):
-                yield Difference(place, "id", _shown(recorded), _shown(now))
+                yield Difference(place, "id", short_json(recorded, _MAX_SHOWN), short_json(now, _MAX_SHOWN))
         elif not self._are_equal(key, recorded, now):
-            yield Difference(place, "value", _shown(recorded), _shown(now))
+            yield Difference(place, "value", short_json(recorded, _MAX_SHOWN), short_json(now, _MAX_SHOWN))
         elif _is_plain_timestamp(recorded) != _is_plain_timestamp(now):
             yield _of_types(place, recorded, now, is_equal=True)
 
@@ -117,7 +115,7 @@ class Matcher:
             if name in recorded and name in now:
                 yield from self._inside(below, name, recorded[name], now[name])
             else:
-                sides = (_shown(side[name]) if name in side else _ABSENT for side in (recorded, now))
+                sides = (short_json(side[name], _MAX_SHOWN) if name in side else _ABSENT for side in (recorded, now))
                 yield Difference(below, "field", *sides)
 
     def _are_matched(self, recorded: str, now: str) -> bool:
@@ -177,7 +175,7 @@ def timestamp(value: JSON) -> datetime | None:
 
 def _of_types(place: str, recorded: JSON, now: JSON, *, is_equal: bool) -> Difference:
     kind = Notation if is_equal and not fields_of(place) & _FREE_FORM else Difference
-    return kind(place, "type", _shown(recorded), _shown(now))
+    return kind(place, "type", short_json(recorded, _MAX_SHOWN), short_json(now, _MAX_SHOWN))
 
 
 def _is_plain_timestamp(value: JSON) -> bool:
@@ -190,8 +188,3 @@ def _are_equal_numbers(one: JSON, other: JSON) -> bool:
 
 def _type(value: JSON) -> str:
     return "null" if value is None else _TYPES[type(value)]
-
-
-def _shown(value: JSON) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."

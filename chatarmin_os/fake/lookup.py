@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chatarmin_os._json import short_repr
+from chatarmin_os._messages import closest
 from chatarmin_os.errors import ApiError
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.rows import Company, Feature, Session, StripeSubscription, Tier
     from chatarmin_os.fake.state import State
 
-_MAX_COMPARED_LETTERS = 100
 _MAX_SHOWN_TIERS = 10
 
 
@@ -80,11 +80,8 @@ def did_you_mean(code: str, known: Iterable[str]) -> str | None:
         >>> did_you_mean("Pro", ["free", "pro"])
         "did you mean 'pro'?"
     """
-    from difflib import get_close_matches  # late: only mistakes need it
-
-    by_lower = {one.lower(): one for one in known}
-    close = get_close_matches(code[:_MAX_COMPARED_LETTERS].strip().lower(), by_lower, n=1)
-    return f"did you mean {by_lower[close[0]]!r}?" if close else None
+    near = closest(code, known)
+    return f"did you mean {near!r}?" if near else None
 
 
 def _not_found(kind: str, id: str, hint: str | None = None) -> ApiError:

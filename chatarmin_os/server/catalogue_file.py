@@ -30,7 +30,7 @@ def load_catalogue(source: str) -> Catalogue:
     """Return the catalogue in a JSON file, or the one that `module:attribute` is or returns.
 
     Raises:
-        ValueError: There is none, or it is invalid; the message names the file or module, and the place.
+        ValueError: The catalogue is missing or invalid; the message names the file or module, and the place.
     """
     module, separator, attribute = source.partition(":")
     if separator and not os.path.exists(source) and "/" not in source and os.sep not in source:  # noqa: PTH110

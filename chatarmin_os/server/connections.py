@@ -120,7 +120,7 @@ class ListeningSocket(socket.socket):
         """Accept a connection.
 
         Raises:
-            BlockingIOError: There is none, or no file descriptor for it: it waits.
+            BlockingIOError: No connection is waiting, or no file descriptor is left for it.
         """
         try:
             accepted, address = super().accept()

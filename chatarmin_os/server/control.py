@@ -7,12 +7,12 @@ those of `FakeTransport`.
 from __future__ import annotations
 
 from datetime import timedelta
-from difflib import get_close_matches
 from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING
 
 from chatarmin_os._json import describe, short_repr
+from chatarmin_os._messages import closest
 from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.fake.router import ROUTES
@@ -35,7 +35,7 @@ PRODUCT_HEADER = "x-fake-product"
 
 
 def procedure(products: Products, headers: Mapping[str, str], name: str) -> Procedure | None:
-    """Return the procedure with a name, None if there is none."""
+    """Return the procedure with a name, None if the name is unknown."""
     if name == "products":
         return Procedure("query", lambda _: [_summary(product) for product in products])
     if name == "forget":
@@ -146,8 +146,8 @@ def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: fl
 
 def _fail(product: Product, *, error: str, path: str | None = None, times: int = 1, after: bool = False) -> JSON:
     if error != LOST and (not isinstance(error, str) or error not in CODES):
-        near = get_close_matches(error[:60].upper(), CODES, n=1) if isinstance(error, str) else []
-        hint = f"did you mean {near[0]}?" if near else f"the codes are {', '.join(CODES)}"
+        near = closest(error, CODES) if isinstance(error, str) else None
+        hint = f"did you mean {near}?" if near else f"the codes are {', '.join(CODES)}"
         raise ValueError(f"error: expected a code of tRPC, or {LOST}, got {describe(error)}; {hint}")
     if len(product.fake.injected_failures) >= MAX_INJECTED_FAILURES:
         raise ValueError(f"{MAX_INJECTED_FAILURES} failures are waiting for their calls already; `reset` deletes them")

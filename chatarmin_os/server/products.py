@@ -302,7 +302,7 @@ class Products:
         """Return the product with an id.
 
         Raises:
-            ApiError: There is none.
+            ApiError: No product has this id.
         """
         product = self._products.get(id)
         if product is None:

@@ -90,7 +90,7 @@ class RudeService:
         text = b""
         while piece := connection.recv(65536):
             text += piece
-            if not text[:1].isalpha():  # TLS where there is none
+            if not text[:1].isalpha():  # TLS to a plain port
                 connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
                 return
             head, is_whole, body = text.partition(b"\r\n\r\n")

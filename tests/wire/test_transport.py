@@ -576,7 +576,7 @@ def test_error_has_the_request_id(mocked: Mock, header: str, code: str) -> None:
 
 
 def test_first_known_request_id_counts(mocked: Mock) -> None:
-    """Of several ids one is kept; without any there is none; a long one is cut."""
+    """Of several ids one is kept, and a long one is cut; without an id it is None."""
     _reply(mocked, _error("NOT_FOUND"), headers={"CF-Ray": "ray", "X-Request-Id": "mine"})
     _reply(mocked, _error("NOT_FOUND"))
     _reply(mocked, _error("NOT_FOUND"), headers={"X-Request-Id": "r" * 5000})

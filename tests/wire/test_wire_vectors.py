@@ -560,7 +560,7 @@ class _None:
 
 
 def _in_python(tagged: Any) -> Any:
-    """Return the Python value of a tagged one, `_None` where there is none."""
+    """Return the Python value of a tagged one, `_None` if it has none."""
     if isinstance(tagged, list):
         items = [_in_python(one) for one in tagged]
         return _None if _None in items else items

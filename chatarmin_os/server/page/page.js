@@ -354,7 +354,7 @@ async function refreshOnce() {
   }
 }
 
-/** Offer the products, and choose the one in the address; if there is none, the one that is shown, or the first. */
+/** Offer the products, and choose the one in the address, else the one that is shown, else the first. */
 function choose(products) {
   page.products = products;
   const wanted = new URLSearchParams(location.hash.slice(1)).get("product") ?? page.wanted ?? products[0]?.id ?? null;

@@ -28,7 +28,7 @@ class Trust:
 
     Attributes:
         verify: The path of the authorities; True for those of certifi.
-        cert: The paths of the client certificate and, if it has its own file, of its key; None if there is none.
+        cert: The paths of the client certificate and, if it has its own file, of its key; None without a certificate.
     """
 
     def __init__(self, verify: str | None = None, cert: tuple[str, ...] | None = None) -> None:
