@@ -1,4 +1,7 @@
-"""The client: resources by noun, and three ways to send a call."""
+"""The client: resources by noun, and three ways to send a call.
+
+Most of its lines are docstrings, from which the reference is made; each method is a line or two.
+"""
 
 from __future__ import annotations
 
