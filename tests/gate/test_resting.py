@@ -198,7 +198,7 @@ def test_interrupt_is_no_failure(remote: Remote) -> None:
 @pytest.mark.parametrize("error", [ConnectionError("lost"), ValueError("read only"), KeyboardInterrupt()], ids=repr)
 @pytest.mark.parametrize("is_resting", [False, True], ids=["failed", "skipped"])
 def test_deletion_is_not_forgotten(remote: Remote, clock: Clock, error: BaseException, *, is_resting: bool) -> None:
-    """A deletion that failed, or was skipped during a rest, comes before everything else: the old value is never read."""
+    """A deletion that failed or was skipped comes before everything else: the old value is never read."""
     for key in "ab":
         remote.set(key, "old", 30)
     if is_resting:
