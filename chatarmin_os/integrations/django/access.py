@@ -38,7 +38,7 @@ def require(
         if decision and is_any:
             return
         if not decision:
-            denial = denial or decision
+            denial = decision if denial is None else denial  # a denial is falsy
             if not is_any:
                 break
     if denial is not None:

@@ -64,8 +64,8 @@ def check_cache(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
         return []
     try:
         cache = caches[alias]
-    except Exception as error:  # the alias, or the backend behind it
-        return [Error(f"{NAME}.CACHE: {alias!r} cannot be used: {error}", id="chatarmin_os.E003")]
+    except Exception as error:  # noqa: BLE001 - an unknown alias, or whatever its backend raises
+        return [Error(f"{NAME}.CACHE: {alias!r} cannot be used: {type(error).__name__}", id="chatarmin_os.E003")]
     if not isinstance(cache, LocMemCache):
         return []
     return [
@@ -129,13 +129,16 @@ def _has_key(path: Path) -> bool:
 
 def _is_under_version_control(path: Path) -> bool:
     """Return whether a file is in a working copy, and git does not ignore it."""
-    folder = next((one for one in path.resolve().parents if any((one / name).exists() for name in _VERSION_CONTROLS)), None)
-    if folder is None:
-        return False
+    path = path.resolve()
+    for folder in path.parents:
+        if any((folder / name).exists() for name in _VERSION_CONTROLS):
+            return not _is_ignored_by_git(path, folder)
+    return False
+
+
+def _is_ignored_by_git(path: Path, folder: Path) -> bool:
     git = which("git")
-    if git is None or not (folder / ".git").exists():
-        return True
-    ignored = subprocess.run(
-        [git, "-C", str(folder), "check-ignore", "-q", "--", str(path.resolve())], capture_output=True, timeout=10, check=False
-    )
-    return ignored.returncode != 0
+    if git is None:
+        return False
+    command = [git, "-C", str(folder), "check-ignore", "-q", "--", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - a fixed command

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from chatarmin_os._table import table
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.web.report import exit_code
 
 
 class ServiceCommand(BaseCommand):
     """A command about an organisation; exits with 1 if the service refused, 2 for wrong usage, 3 without a response."""
 
-    requires_system_checks: Sequence[str] = ()  # the command raises what is wrong with the settings
+    requires_system_checks: Sequence[str] = ()  # the command itself shows what is wrong with the settings
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take an organisation and --json."""
@@ -26,27 +26,22 @@ class ServiceCommand(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Run the command, with its errors as Django prints them."""
+        """Print the lines, or the JSON document, or the error."""
         try:
-            self.run(options["org"], options)
-        except InvalidInput as error:
-            raise CommandError(str(error), returncode=2) from error
-        except ApiError as error:
-            raise CommandError(str(error)) from error
+            if options["json"]:
+                self.stdout.write(json.dumps(self.document(options), indent=2))
+            else:
+                self.stdout.write("\n".join(self.lines(options)))
         except ChatarminError as error:
-            raise CommandError(f"no response: {error}", returncode=3) from error
+            raise CommandError(str(error), returncode=exit_code(error)) from error
 
     @abstractmethod
-    def run(self, org: str, options: dict[str, Any]) -> None:
-        """Do what the command is for."""
+    def lines(self, options: dict[str, Any]) -> list[str]:
+        """Return the output for people."""
 
-    def print(self, options: Mapping[str, Any], document: Any, rows: Sequence[Mapping[str, Any]], *notes: str) -> None:
-        """Print JSON, or a table and notes."""
-        if options["json"]:
-            self.stdout.write(json.dumps(document, indent=2))
-            return
-        lines = [*(table(rows) if rows else []), *([" ".join(notes)] if notes else [])]
-        self.stdout.write("\n".join(lines))
+    @abstractmethod
+    def document(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the output for programs."""
 
 
 def document_of(model: Any) -> Any:

@@ -14,9 +14,9 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404
 
-from chatarmin_os._input import at_field, optional_identifier
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.integrations.django.services import current
+from chatarmin_os.web.organisation import external_org_id
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ def organisation_of(request: Any, organisation: Organisation | None = None) -> s
     place = "ORGANISATION" if organisation is None else "organisation"
     function = current().organisation if organisation is None else organisation
     value = _call(function, request, place) if callable(function) else function
-    return at_field(place, optional_identifier)(value)
+    return external_org_id(value, place)
 
 
 def _call(function: Callable[[Any], Any], request: Any, place: str) -> Any:

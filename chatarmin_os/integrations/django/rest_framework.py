@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
-
-from chatarmin_os._input import at_field, text
 from chatarmin_os.gate import Decision, FeatureDenied
-from chatarmin_os.integrations.django.access import require
+from chatarmin_os.integrations.django.access import code_list, require, required_codes
 from chatarmin_os.web.denial import denial_of
 
 try:
@@ -68,7 +64,7 @@ class _FeaturePermission(BasePermission):
         return True
 
 
-def HasFeature(*codes: str, any: bool = False) -> type[BasePermission]:  # noqa: N802, A002 - used as a class is; the documented name
+def HasFeature(*codes: str, any: bool = False) -> type[BasePermission]:  # noqa: N802 - used as a class is
     """Return a permission class that grants permission to organisations with features.
 
     A denial raises the response, so `&` works, and `|` does not: write `HasFeature("a", "b", any=True)`.
@@ -85,7 +81,7 @@ def HasFeature(*codes: str, any: bool = False) -> type[BasePermission]:  # noqa:
 
 
 class HasRequiredFeature(BasePermission):
-    """Grants permission to organisations with the feature, or all features, that the view names as `required_feature`."""
+    """Grants permission to organisations with the features that a view names as `required_feature`: one, or a list."""
 
     def has_permission(self, request: Any, view: Any) -> bool:
         """Return True.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
-from inspect import isawaitable
 from typing import Any, ClassVar, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -126,7 +126,7 @@ def _guard(
                 return response
             try:
                 response = view(request, *args, **kwargs)
-                return await response if isawaitable(response) else response
+                return await response if inspect.isawaitable(response) else response
             except FeatureDenied as error:
                 return await sync_to_async(deny)(request, error)
 

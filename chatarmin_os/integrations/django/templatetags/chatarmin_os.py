@@ -15,7 +15,6 @@ from django.template.context import Context
 from chatarmin_os.gate import Decision
 from chatarmin_os.integrations.django.access import check
 from chatarmin_os.integrations.django.organisation import in_sync_context
-from chatarmin_os.models.features import FeatureAccess
 
 register = template.Library()
 _logger = logging.getLogger("chatarmin_os")
@@ -29,7 +28,7 @@ def feature(parser: Parser, token: Token) -> template.Node:
     """
     words = token.split_contents()
     if len(words) != 2:  # noqa: PLR2004 - the tag and its argument
-        raise template.TemplateSyntaxError(f'{words[0]}: expected one feature code, such as {{% {words[0]} "exports" %}}')
+        raise template.TemplateSyntaxError(f'{words[0]}: expected one feature code, as in {{% {words[0]} "exports" %}}')
     code = parser.compile_filter(words[1])
     allowed = parser.parse(("else", "endfeature"))
     otherwise = NodeList()
@@ -48,7 +47,7 @@ def feature_access(parser: Parser, token: Token) -> template.Node:
     words = token.split_contents()
     if len(words) != 4 or words[2] != "as":  # noqa: PLR2004 - the tag, its argument, "as", the name
         raise template.TemplateSyntaxError(
-            f'{words[0]}: expected a feature code and a name, such as {{% {words[0]} "ai_credit" as credits %}}'
+            f'{words[0]}: expected a feature code and a name, as in {{% {words[0]} "ai_credit" as credits %}}'
         )
     return _AccessNode(parser.compile_filter(words[1]), words[3])
 
@@ -71,8 +70,7 @@ class _AccessNode(template.Node):
     def render(self, context: Context) -> str:
         """Set the variable, and render nothing."""
         decision = _decide(self.code, context)
-        access: FeatureAccess | None = decision and decision.access
-        context[self.name] = access
+        context[self.name] = None if decision is None else decision.access  # a denial is falsy
         return ""
 
 

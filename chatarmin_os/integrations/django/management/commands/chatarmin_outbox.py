@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from chatarmin_os.web.report import NO_OUTBOX
+
 
 class Command(BaseCommand):
     """Says that no outbox is configured."""
@@ -14,8 +16,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take any arguments."""
-        parser.add_argument("command", nargs="*", help="what to do with the events")
+        parser.add_argument("arguments", nargs="*", help="what to do with the events")
 
     def handle(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse."""
-        raise CommandError("no outbox is configured: CHATARMIN_OS.OUTBOX is None", returncode=2)
+        raise CommandError(NO_OUTBOX, returncode=2)

@@ -1,36 +1,37 @@
-"""`manage.py chatarmin_status ORG`: the subscriptions of an organisation."""
+"""`manage.py chatarmin_status ORG`: the company of an organisation, its subscriptions and its features."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandError
-
+from chatarmin_os.errors import ApiError
 from chatarmin_os.integrations.django.command import ServiceCommand, document_of
-from chatarmin_os.integrations.django.services import get_client
+from chatarmin_os.integrations.django.services import get_client, get_gate
+from chatarmin_os.web.report import status_lines
 
 
 class Command(ServiceCommand):
-    """Shows an organisation's subscriptions."""
+    """Shows the company of an organisation, and what it may use."""
 
-    help = "Shows the subscriptions of an organisation."
+    help = "Shows the company of an organisation, and what it may use."
 
-    def run(self, org: str, options: dict[str, Any]) -> None:
-        """Print the subscriptions."""
-        client = get_client()
+    def lines(self, options: dict[str, Any]) -> list[str]:
+        """Return the company and a table of its features."""
+        return status_lines(get_gate(), options["org"])
+
+    def document(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the company as `chatarmin-os status --json` prints it, with its name and features.
+
+        Raises:
+            NotFoundError: The organisation is not linked to a company.
+        """
+        client, org = get_client(), options["org"]
         company = client.companies.get_by_product_link(external_org_id=org)
         if company is None:
-            raise CommandError(f"{org} is not linked to a company; link it with client.onboard or client.sign_up")
-        status = client.billing.get_status(company.id)
-        rows = [
-            {
-                "subscription": subscription.display_name or subscription.id,
-                "tier": subscription.tier and (subscription.tier.name or subscription.tier.code),
-                "stripe": subscription.stripe_subscription_id,
-            }
-            for subscription in status.active_subscriptions
-        ]
-        billing = [] if rows else ["No active subscriptions." if status.has_billing_profile else "No billing profile."]
-        count = status.enabled_features_count
-        features = [] if count is None else [f"{count} feature{' is' if count == 1 else 's are'} enabled."]
-        self.print(options, {"company_id": company.id, **document_of(status)}, rows, *billing, *features)
+            raise ApiError.from_code("NOT_FOUND", f"{org} is not linked to a company")
+        return {
+            "company_id": company.id,
+            "company_name": company.name,
+            **document_of(client.billing.get_status(company.id)),
+            "features": document_of(client.features.list_access(company.id)),
+        }
