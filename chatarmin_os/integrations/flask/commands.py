@@ -1,0 +1,48 @@
+"""The commands `flask chatarmin status|check|outbox`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from flask.cli import AppGroup
+
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.integrations.flask.state import current_state
+from chatarmin_os.web import report
+
+group = AppGroup("chatarmin", help="Look at the features of an organisation.")
+
+
+@group.command("status", help="Show the company of ORG, your id of an organisation, and what it may use.")
+@click.argument("org")
+def status(org: str) -> None:
+    """Print the features of an organisation."""
+    _print(lambda: report.status_lines(current_state().gate, org))
+
+
+@group.command("check", help="Show whether ORG, your id of an organisation, may use FEATURE now, and why.")
+@click.argument("org")
+@click.argument("feature")
+def check(org: str, feature: str) -> None:
+    """Print the decision about one feature."""
+    _print(lambda: report.check_lines(current_state().gate, org, feature))
+
+
+@group.command(
+    "outbox", help="Show the usage that waits to be sent.", context_settings={"ignore_unknown_options": True}
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def outbox(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - there is nothing to do it with
+    """Say that there is no outbox."""
+    click.echo(report.NO_OUTBOX, err=True)
+    raise SystemExit(2)
+
+
+def _print(lines: Callable[[], list[str]]) -> None:
+    """Print lines, or the error of the service on one line."""
+    try:
+        click.echo("\n".join(lines()))
+    except ChatarminError as error:
+        click.echo(f"flask chatarmin: {error}", err=True)
+        raise SystemExit(report.exit_code(error)) from None

@@ -1,0 +1,70 @@
+"""Usage that is sent after the response to a request was made, if the request succeeded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, Response, request
+
+from chatarmin_os.gate import UsageEvent
+from chatarmin_os.integrations.flask.state import current_state
+from chatarmin_os.web.usage import send_or_log
+
+_MIN_ERROR_STATUS = 400
+
+
+class _Outcome:
+    """The events of a request, and how it ended."""
+
+    def __init__(self) -> None:
+        self.events: list[UsageEvent] = []
+        self.has_failed = False
+        self.has_response = False
+
+
+def _outcome() -> _Outcome:
+    """Return the outcome of the current request.
+
+    It is an attribute of the request and not of the context: a copy of the context, for a background greenlet, has the
+    same request.
+    """
+    outcome: _Outcome = vars(request).setdefault("_chatarmin_os", _Outcome())
+    return outcome
+
+
+def send_after_response(event: UsageEvent) -> None:
+    """Send an event after the response of the current request was made; at once if it was made already.
+
+    The latter is the case while the body of a response is streamed.
+    """
+    outcome = _outcome()
+    if not outcome.has_response:
+        outcome.events.append(event)
+    elif not outcome.has_failed:
+        send_or_log(current_state().client, event)
+
+
+def send_events(response: Response) -> Response:
+    """Send the events of the current request if it succeeded."""
+    outcome = _outcome()
+    outcome.has_response = True
+    outcome.has_failed = outcome.has_failed or response.status_code >= _MIN_ERROR_STATUS
+    events, outcome.events = outcome.events, []
+    if not outcome.has_failed:
+        for event in events:
+            send_or_log(current_state().client, event)
+    return response
+
+
+def watch_exceptions(app: Flask) -> None:
+    """Let an exception count as a failure, even if an error handler turns it into a successful response.
+
+    Flask sends no signal for such an exception; this method is where it looks for the error handler.
+    """
+    handle_user_exception: Any = app.handle_user_exception
+
+    def handle_and_note(*args: Any) -> Any:  # later versions of Flask pass more arguments
+        _outcome().has_failed = True
+        return handle_user_exception(*args)
+
+    app.handle_user_exception = handle_and_note  # type: ignore[method-assign,assignment]
