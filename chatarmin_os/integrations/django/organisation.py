@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.http import Http404
 
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.integrations.django.services import current
 from chatarmin_os.web.organisation import external_org_id
+from chatarmin_os.web.settings import NAME
 
 T = TypeVar("T")
 
@@ -36,9 +36,13 @@ def organisation_of(request: Any, organisation: Organisation | None = None) -> s
         InvalidInput: The function is missing, cannot be imported, raised an error, or returned something other than
             text, a UUID or None.
     """
-    place = "ORGANISATION" if organisation is None else "organisation"
-    function = current().organisation if organisation is None else organisation
-    value = _call(function, request, place) if callable(function) else function
+    if organisation is None:
+        place, organisation = f"{NAME}.ORGANISATION", current().organisation
+        if organisation is None:
+            raise InvalidInput("is missing", "set it to the dotted path of a function of the request").at(place)
+    else:
+        place = "organisation"
+    value = _call(organisation, request, place) if callable(organisation) else organisation
     return external_org_id(value, place)
 
 
@@ -57,15 +61,32 @@ def _call(function: Callable[[Any], Any], request: Any, place: str) -> Any:
 def in_sync_context(function: Callable[[], T]) -> T:
     """Call a function that may use the ORM, and wait for it.
 
-    In the thread of an event loop it runs in the thread where asgiref runs the synchronous code of the request, because
-    Django refuses the ORM elsewhere. The loop waits; `sync_to_async` is the way that does not block it.
+    In the thread of an event loop, where Django refuses the ORM, the function runs in the thread that asgiref uses for
+    the synchronous code of the request, so that it has the same connection to the database. The loop waits for it; code
+    that must not block it uses `sync_to_async`.
     """
+    if not _is_in_event_loop() or os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
+        return function()
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        SyncToAsync.threadlocal.main_event_loop = None  # async_to_sync would wait for the loop that waits for us
+        try:
+            outcome.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - it is raised in the other thread
+            outcome.set_exception(error)
+
+    started = sync_to_async(run)()
+    started.send(None)  # asgiref finds the thread, hands over the work, and would now wait for it
+    try:
+        return outcome.result()
+    finally:
+        started.close()
+
+
+def _is_in_event_loop() -> bool:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return function()
-    if os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
-        return function()
-    # asgiref finds that thread by context variables; a second loop waits for it, as the first one cannot.
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, lambda: asyncio.run(sync_to_async(function)())).result()
+        return False
+    return True

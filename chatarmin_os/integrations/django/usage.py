@@ -64,8 +64,10 @@ def track_usage(
         client = current().client  # the one of now: a test may end before the transaction does
         _on_commit(lambda: send_usage(client, event), values, using)
 
-    with _logged(values):
+    try:
         in_sync_context(track)
+    except Exception as error:  # noqa: BLE001 - the work is done, whatever keeps it from being counted
+        _log(values, error)
 
 
 def metered(
@@ -171,23 +173,17 @@ def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | 
     """Send usage when the transaction commits; log it if that fails."""
 
     def send_or_log() -> None:
-        with _logged(values):
+        try:
             send()
+        except BaseException as error:  # a server may end the worker by SystemExit
+            _log(values, error)
+            if not isinstance(error, Exception):
+                raise
 
     transaction.on_commit(send_or_log, using=using, robust=True)
 
 
-class _logged(AbstractContextManager[None]):  # noqa: N801 - used as a function is
-    """Logs usage that could not be sent, and ends its error, unless that is to end the process."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
-        if error is None:
-            return False
-        values = {name: value for name, value in self._values.items() if value is not None}
-        _logger.error(
-            "usage was not counted; send it again with its key: %s", json.dumps(values, default=str), exc_info=error
-        )
-        return isinstance(error, Exception)
+def _log(values: Mapping[str, Any], error: BaseException) -> None:
+    """Log usage that was not counted, with everything that is needed to send it again."""
+    event = json.dumps({name: value for name, value in values.items() if value is not None}, default=str)
+    _logger.error("usage was not counted; send it again with its key: %s", event, exc_info=error)

@@ -10,11 +10,13 @@ from typing import Any, ClassVar, TypeVar, cast
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 
+from chatarmin_os._input import at_field, optional_identifier
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import FeatureDenied
 from chatarmin_os.integrations.django.access import code_list, require, required_codes
 from chatarmin_os.integrations.django.denials import OnDenied, denied, roll_back
 from chatarmin_os.integrations.django.organisation import Organisation
+from chatarmin_os.web.importing import function_at
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -35,7 +37,7 @@ def requires_feature(
             ORGANISATION.
 
     Raises:
-        InvalidInput: The code is blank, or the decorator is applied to a class. In a request: the function of the
+        InvalidInput: An argument is invalid, or the decorator is applied to a class. In a request: the function of the
             organisation failed, or returned something other than an id.
 
     Example:
@@ -52,6 +54,8 @@ def requires_feature(
         403
     """
     codes = code_list(code, "code")
+    at_field("on_denied", _checked_on_denied)(on_denied)
+    at_field("organisation", _checked_organisation)(organisation)
 
     def decorate(view: View) -> View:
         if isinstance(view, type):
@@ -143,6 +147,18 @@ def _guard(
             return deny(request, error)
 
     return cast("View", guarded)
+
+
+def _checked_on_denied(on_denied: OnDenied | None) -> None:
+    if not isinstance(on_denied, str):
+        function_at(on_denied)
+
+
+def _checked_organisation(organisation: Organisation | None) -> None:
+    if callable(organisation):
+        function_at(organisation)
+    else:
+        optional_identifier(organisation)
 
 
 def _is_async(view: Any) -> bool:
