@@ -5,7 +5,7 @@ Most of its lines are docstrings, from which the reference is made; each method 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from types import ModuleType, TracebackType
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ForwardRef, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 import chatarmin_os.resources
-from chatarmin_os._call import Call, copy_error
+from chatarmin_os._call import Call, Watcher, Watchers, copy_error
 from chatarmin_os._input import Number, at_field, secret, text
 from chatarmin_os._json import JSON, describe, to_json
 from chatarmin_os._lazy import lockless_cached_property
@@ -198,7 +198,8 @@ class ChatarminOS:
     def __getstate__(self) -> object:
         if "_make_transport" in vars(self):
             raise TypeError("a lazy client does not pickle, as it may hold a key; create one in each process")
-        return super().__getstate__()
+        # Watchers are objects of this process.
+        return {name: value for name, value in vars(self).items() if name != "_watchers"}
 
     def __copy__(self) -> Self:
         return self._derive(lambda transport: transport)
@@ -240,7 +241,7 @@ class ChatarminOS:
             for name, value in vars(self).items()
             if not isinstance(getattr(kind, name, None), lockless_cached_property)
         }
-        vars(derived).update(shared)
+        vars(derived).update(shared, _watchers=self._watchers)
         if "transport" in vars(self):
             vars(derived)["transport"] = convert(self.transport)
         else:
@@ -472,10 +473,19 @@ class ChatarminOS:
             4900
         """
         call = self._wire.to_call(request)
+        watch = self._watchers.watch([call]) if self._watchers else None
         try:
-            result: T = self._wire.from_answer(request, self.transport.send(call))
-        except ChatarminError as error:
-            error.request = request
+            if watch:
+                watch.begin()
+            answer = self.transport.send(call)
+            result: T = self._wire.from_answer(request, answer)
+            if watch:
+                watch.end([answer])
+        except BaseException as error:
+            if isinstance(error, ChatarminError):
+                error.request = request
+            if watch:
+                watch.fail(error)
             raise
         return result
 
@@ -504,12 +514,29 @@ class ChatarminOS:
             raise TypeError(f"expected several requests, such as a list of them, got {describe(requests)}")
         ordered = list(requests)
         calls = [self._wire.to_call(request) for request in ordered]
-        answers = self.transport.send_many(calls) if calls else []
-        if len(answers) != len(ordered):
+        watch = self._watchers.watch(calls) if self._watchers else None
+        try:
+            if watch:
+                watch.begin()
+            answers = self.transport.send_many(calls) if calls else []
+            outcomes = self._outcomes(ordered, answers)
+            if watch:
+                pairs = zip(outcomes, answers, strict=True)
+                watch.end([one if isinstance(one, ChatarminError) else answer for one, answer in pairs])
+        except BaseException as error:
+            if watch:
+                watch.fail(error)
+            raise
+        return outcomes
+
+    def _outcomes(
+        self, requests: Sequence[Request[T]], answers: Sequence[JSON | ChatarminError]
+    ) -> list[T | ChatarminError]:
+        if len(answers) != len(requests):
             raise TypeError(
-                f"{type(self.transport).__name__}.send_many must answer every call: {len(answers)} of {len(ordered)}"
+                f"{type(self.transport).__name__}.send_many must answer every call: {len(answers)} of {len(requests)}"
             )
-        return [self._outcome(request, answer) for request, answer in zip(ordered, answers, strict=True)]
+        return [self._outcome(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def _outcome(self, request: Request[T], answer: JSON | ChatarminError) -> T | ChatarminError:
         if isinstance(answer, ChatarminError):
@@ -523,6 +550,14 @@ class ChatarminOS:
                 return result
         error.request = request
         return error
+
+    @lockless_cached_property
+    def _watchers(self) -> Watchers:
+        return Watchers()
+
+    def _watch(self, watcher: Watcher) -> None:
+        """Notify *watcher*, as long as it exists, of each mutation of this client and of those derived from it."""
+        self._watchers.add(watcher)
 
     @lockless_cached_property
     def _wire(self) -> ModuleType:
@@ -558,7 +593,19 @@ class ChatarminOS:
             from chatarmin_os.procedures.table import PROCEDURES
 
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
-        return self.transport.send(Call(path, kind, given, safe_to_repeat=kind == "query"))
+        call = Call(path, kind, given, safe_to_repeat=kind == "query")
+        watch = self._watchers.watch([call]) if self._watchers else None
+        try:
+            if watch:
+                watch.begin()
+            answer = self.transport.send(call)
+            if watch:
+                watch.end([answer])
+        except BaseException as error:
+            if watch:
+                watch.fail(error)
+            raise
+        return answer
 
 
 def _kind(value: Any) -> Kind | None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from chatarmin_os import _clock
 from chatarmin_os._json import JSON, copy_json, describe
 from chatarmin_os.errors import ApiError
 from chatarmin_os.fake import billing, companies, contacts, features, links, onboarding, tiers
@@ -45,6 +46,7 @@ class Service:
         self._clock = real_clock if now is None else now
         self.lock = RLock()
         self.revision = 0
+        self._advanced_seconds = 0.0  # not a part of the state: replacing that must not turn a clock back
         self.state = State(catalogue.copy() if catalogue else Catalogue())
         self.now()
 
@@ -65,8 +67,12 @@ class Service:
         except OverflowError:
             raise ValueError(f"{field}: {now} plus {offset} is beyond the year 9999") from None
 
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back: the machine's, plus the time that `advance` has added."""
+        return _clock.monotonic() + self._advanced_seconds
+
     def advance(self, by: timedelta) -> None:
-        """Move the clock forward.
+        """Move both clocks forward.
 
         Raises:
             ValueError: *by* is not a timedelta of at least 0, or the time would be beyond the year 9999.
@@ -77,6 +83,7 @@ class Service:
             offset = state.clock_offset + min(by, timedelta.max - state.clock_offset)
             self._now_with(offset, field="by")
             state.clock_offset = offset
+            self._advanced_seconds += by.total_seconds()
 
     @contextmanager
     def read(self) -> Generator[State]:

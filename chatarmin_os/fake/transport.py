@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -136,6 +136,38 @@ class FakeTransport(Transport):
                 return failure
         return None
 
+    def now(self) -> datetime:
+        """Return the time of the fake as an aware datetime in UTC.
+
+        It is that of the clock that the fake was made with, plus the time that `advance` has added.
+
+        Raises:
+            ValueError: The clock did not return an aware datetime.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> before = fake.now()
+            >>> fake.advance(timedelta(hours=1))
+            >>> fake.now() - before >= timedelta(hours=1)
+            True
+        """
+        return self.service.now().astimezone(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back: the machine's, plus all time that `advance` has added.
+
+        Neither `reset` nor `replace` takes any of that time away.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> before = fake.monotonic()
+            >>> fake.advance(timedelta(minutes=1))
+            >>> fake.reset()
+            >>> fake.monotonic() - before >= 60
+            True
+        """
+        return self.service.monotonic()
+
     # Test controls
 
     def add_feature(
@@ -212,7 +244,7 @@ class FakeTransport(Transport):
             return state.add_company(name, normalised, None if moment is None else timestamp_text(moment))["id"]
 
     def advance(self, by: timedelta) -> None:
-        """Move the fake's clock forward.
+        """Move the fake's clocks forward, that of `now` and that of `monotonic`.
 
         Args:
             by: How far, at least 0.

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 
 from chatarmin_os._call import Call
@@ -144,6 +145,14 @@ class RecordingTransport(Transport):
         """Return the fingerprint of the inner transport."""
         return self.inner.fingerprint()
 
+    def now(self) -> datetime:
+        """Return the time of the inner transport."""
+        return self.inner.now()
+
+    def monotonic(self) -> float:
+        """Return the seconds on the clock of the inner transport."""
+        return self.inner.monotonic()
+
     def _refuse_closed(self) -> None:
         if self._file.is_closed:
             raise CassetteError("the recording is closed; nothing was called")
@@ -198,6 +207,7 @@ class ReplayTransport(Transport):
           that is equal except for its key.
         - **Unused recordings** are a `CassetteError` at `close`, unless another exception is being raised.
         - **Prologues** are skipped.
+        - **Time**: `now` and `monotonic` are the clocks of the machine, not those of the recording.
         - **Threads** may share it.
 
     Example: see `RecordingTransport`.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from chatarmin_os import _clock
 from chatarmin_os._call import Call
 from chatarmin_os._input import Number
 from chatarmin_os._json import JSON
@@ -20,7 +22,7 @@ class Transport(ABC):
     """Answers calls: over HTTP, from a recording or a fake in memory, or as a wrapper around another transport.
 
     A subclass has to define `send` only. A wrapper also passes on `send_many`, or batches become single calls below it,
-    and `with_options`, `fingerprint` and `name`.
+    and `with_options`, `fingerprint`, `now`, `monotonic`, `close` and `name`.
 
     Attributes:
         name: The name in recordings and reports; by default the name of the class.
@@ -36,6 +38,10 @@ class Transport(ABC):
         ...         return Shouting(self.inner.with_options(**options))
         ...     def fingerprint(self):
         ...         return self.inner.fingerprint()
+        ...     def now(self):
+        ...         return self.inner.now()
+        ...     def monotonic(self):
+        ...         return self.inner.monotonic()
         >>> from chatarmin_os import ChatarminOS
         >>> [tier.code for tier in ChatarminOS(transport=Shouting(fake)).tiers.list()]
         TIERS.LIST
@@ -121,6 +127,36 @@ class Transport(ABC):
             None
         """
         return None
+
+    def now(self) -> datetime:
+        """Return the time of the service as an aware datetime in UTC.
+
+        By default it is that of the machine, which tests that set or stop the clock of Python do not change. The fake
+        has a clock of its own.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> before = client.transport.now()
+            >>> fake.advance(timedelta(days=1))
+            >>> (client.transport.now() - before).days
+            1
+        """
+        return _clock.now()
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never goes back; only differences between them have a meaning.
+
+        By default it is that of the machine, which tests that set or stop the clock of Python do not change. The fake's
+        `advance` moves its own forward by the same time.
+
+        Example:
+            >>> from datetime import timedelta
+            >>> before = client.transport.monotonic()
+            >>> fake.advance(timedelta(minutes=15))
+            >>> 900 <= client.transport.monotonic() - before < 960
+            True
+        """
+        return _clock.monotonic()
 
     def close(self) -> None:  # noqa: B027 - most transports hold nothing open
         """Close the connections and files that the transport holds open.

@@ -18,6 +18,7 @@ from chatarmin_os.transports import HTTPTransport, RecordingTransport, ReplayTra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
     from pathlib import Path
 
     from chatarmin_os.transports import Call
@@ -62,6 +63,14 @@ class Wrapper(Transport):
     def fingerprint(self) -> str | None:
         """Return the inner transport's."""
         return self.inner.fingerprint()
+
+    def now(self) -> datetime:
+        """Return the inner transport's."""
+        return self.inner.now()
+
+    def monotonic(self) -> float:
+        """Return the inner transport's."""
+        return self.inner.monotonic()
 
 
 class Plain(Transport):

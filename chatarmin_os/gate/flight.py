@@ -1,0 +1,90 @@
+"""One refresh under way, which any number of threads wait for."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.failures import is_outage
+from chatarmin_os.gate.fences import Key
+
+if TYPE_CHECKING:
+    from chatarmin_os.gate.known import Answer, Listing, Unlinked
+
+
+@frozen
+class Missing:
+    """The service did not know a feature or its organisation; a listing older than *number* does not tell which."""
+
+    error: ChatarminError
+    feature: str
+    number: int
+
+
+@frozen
+class Failed:
+    """A refresh failed."""
+
+    error: ChatarminError
+
+    @property
+    def is_mistake(self) -> bool:
+        """Whether the service answered, and a policy must not cover it."""
+        return not is_outage(self.error)
+
+
+class Flight:
+    """One refresh: of the listing of a key, or of one feature of it.
+
+    Event and thread are looked up in `threading` each time: gevent may have replaced them since this was imported.
+
+    Attributes:
+        key: The organisation or the company.
+        feature: The feature that is asked for alone; None: the listing.
+        wanted: The feature because of which it began; None: all.
+        number: Its number among refreshes and fences.
+        refusal: The error because of which the service is not asked, only the shared cache; None: it is asked.
+        is_first: Whether it is the first of its process, which has more time.
+        is_probe: Whether it is the one refresh that goes through after a wait.
+        beside: Whether the listing was asked for in the same check.
+        owner: The thread that runs it.
+        outcome: Its result; None if there is none: who waited asks again.
+        is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.
+    """
+
+    __slots__ = (
+        "_done",
+        "beside",
+        "feature",
+        "is_current",
+        "is_first",
+        "is_over",
+        "is_probe",
+        "key",
+        "number",
+        "outcome",
+        "owner",
+        "refusal",
+        "wanted",
+    )
+
+    def __init__(self, key: Key, feature: str | None, wanted: str | None, number: int) -> None:
+        self.key, self.feature, self.wanted, self.number = key, feature, wanted, number
+        self.is_first = self.is_probe = self.beside = False
+        self.refusal: ChatarminError | None = None
+        self.owner = threading.get_ident()
+        self.outcome: Listing | Unlinked | Answer | Missing | Failed | None = None
+        self.is_current = self.is_over = False
+        self._done = threading.Event()
+
+    def end(self) -> None:
+        """Wake the threads that wait."""
+        self.is_over = True
+        self._done.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended, at most so long; return whether it has."""
+        return self._done.wait(max(0.0, seconds))

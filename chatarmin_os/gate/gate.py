@@ -1,0 +1,497 @@
+"""The gate: may this customer use this feature."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+from weakref import WeakSet
+
+from chatarmin_os import _clock
+from chatarmin_os._input import (
+    Number,
+    at_field,
+    company_identifier,
+    identifier,
+    items,
+    text,
+)
+from chatarmin_os._json import describe
+from chatarmin_os._usage_event import UsageEvent, exactly_one
+from chatarmin_os.client import ChatarminOS
+from chatarmin_os.errors import ChatarminError, InvalidInput
+from chatarmin_os.gate.decision import Decision, FeatureDenied
+from chatarmin_os.gate.desk import Desk, Question
+from chatarmin_os.gate.fences import EVERYTHING, Key
+from chatarmin_os.gate.metered import Metered, event_of
+from chatarmin_os.gate.policy import Policy
+from chatarmin_os.gate.refresh import Refresher
+from chatarmin_os.gate.settings import Settings
+from chatarmin_os.gate.shared import Shared
+from chatarmin_os.gate.shared_cache import SharedCache
+from chatarmin_os.gate.state import State
+from chatarmin_os.gate.stats import GateStats
+from chatarmin_os.gate.watch import Watch
+
+_BATCH = 50
+_gates: WeakSet[Gate] = WeakSet()
+_held: list[Gate] = []
+
+
+class Gate:
+    """Decides whether an organisation may use a feature, from answers that it keeps; one gate serves a whole process.
+
+    It asks the service once for all features of an organisation, and keeps deciding while the service does not answer.
+
+    Args:
+        client: The client; the gate takes note of everything that it changes.
+        policies: Feature code -> its `Policy`.
+        default: The policy of every other feature.
+        timeout: The most seconds that a check takes, whatever the service does.
+        first_timeout: The same for the first refresh of a process (name, TLS), if it is more than *timeout*; a forked
+            child is another process.
+        max_organisations: The number of organisations and companies to keep; the least recently used go first.
+        unlinked_max_age: Seconds for which an organisation that the service does not know is not asked for again.
+        shared: A `SharedCache` that several processes use; None: each process asks for itself.
+        outbox: Takes the usage of `metered` while the service does not answer; None: it raises.
+        now: Returns seconds on a clock that never goes back; default: the real clock, or that of the fake.
+
+    Raises:
+        InvalidInput: An invalid setting.
+        TypeError: *client* is not a client.
+
+    Policies:
+        - **Fresh answers** are used without any input or output. An older one is refreshed by one caller, while others
+          get it; if nothing is known, all wait for one request.
+        - **Outages** (no answer, 5xx, 429): an old answer, or the feature's policy. The service is then left alone for
+          a random 0.5 to 1 second, doubling to 30; from the fifth failure in a row for all organisations.
+        - **Mistakes** (a wrong key, an unknown feature, a wrong type) never allow: an old answer, or the error.
+        - **Own changes** through the client take effect at once: no old answer is read after one has returned.
+        - **Threads** may share a gate. A forked child keeps what is known. The gate starts no thread.
+
+    Example:
+        >>> from chatarmin_os.gate import Gate, Policy
+        >>> gate = Gate(client, policies={"sso": Policy(on_outage="allow")})
+        >>> company = client.onboard(external_org_id="org_1", tier_code="pro")
+        >>> if gate.check(external_org_id="org_1", feature_code="api_access"):
+        ...     print("welcome")
+        welcome
+    """
+
+    def __init__(
+        self,
+        client: ChatarminOS,
+        *,
+        policies: Mapping[str, Policy] | None = None,
+        default: Policy = Policy(),  # noqa: B008 - it is frozen
+        timeout: Number = 0.5,
+        first_timeout: Number = 2.0,
+        max_organisations: int = 10_000,
+        unlinked_max_age: Number = 5.0,
+        shared: SharedCache | None = None,
+        outbox: Any = None,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        if not isinstance(client, ChatarminOS):
+            raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
+        self._settings = Settings(
+            policies=policies,
+            default=default,
+            timeout=timeout,
+            first_timeout=first_timeout,
+            max_organisations=max_organisations,
+            unlinked_max_age=unlinked_max_age,
+            shared=shared,
+            outbox=outbox,
+            now=now,
+        )
+        self.client = client
+        self._state = state = State(client, self._settings)
+        self._shared = shared and Shared(shared, lambda: client.transport.fingerprint(), state.clock)
+        self._watch = Watch(state, self._shared)
+        client._watch(self._watch)  # noqa: SLF001 - the one seam between the two
+        self._desk = Desk(state, Refresher(state, self._shared), has_shared=shared is not None)
+        # What a fresh check reads.
+        self._organisations, self._companies = state.store.organisations, state.store.companies
+        self._uses, self._now = state.store.uses, state.clock
+        _register(self)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.client!r} with {len(self._state.store)} organisations>"
+
+    def check(
+        self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None, feature_code: str
+    ) -> Decision:
+        """Return whether an organisation may use a feature now.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            company_id: The company, instead of the organisation.
+            feature_code: The feature.
+
+        Raises:
+            InvalidInput: A blank or invalid argument, or not exactly one of the two ids.
+            ChatarminError: A mistake, such as a wrong key, if no old answer is known; or an outage, if the policy of
+                the feature is `"raise"`.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> gate = Gate(client)
+            >>> gate.check(external_org_id="org_1", feature_code="ai_credit").access.remaining
+            100
+            >>> gate.check(external_org_id="org_1", feature_code="ai_credit").source
+            'cache'
+        """
+        # Two mappings, one clock, one counter: a fresh answer needs no lock.
+        try:
+            if company_id is None:
+                entry = self._organisations[external_org_id]  # type: ignore[index]
+            elif external_org_id is None:
+                entry = self._companies[company_id]  # type: ignore[index]
+            else:
+                raise KeyError
+            until, decision = entry.ready[feature_code]
+        except (KeyError, TypeError):
+            pass
+        else:
+            if self._now() < until:
+                entry.used = next(self._uses)
+                return decision
+        key = _key(external_org_id, company_id)
+        result = self._answer(key, at_field("feature_code", text)(feature_code))
+        return result  # type: ignore[no-any-return]
+
+    def features(
+        self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None
+    ) -> dict[str, Decision]:
+        """Return the decision about each feature that the service lists, in its order; at most one round trip.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            company_id: The company, instead of the organisation.
+
+        Returns:
+            A new mapping of feature codes. If the organisation is not linked, or nothing is known, it has the codes
+            of the gate's *policies*.
+
+        Raises:
+            InvalidInput: As `check`.
+            ChatarminError: As `check`.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> decisions = Gate(client).features(external_org_id="org_1")
+            >>> [feature for feature, decision in decisions.items() if decision]
+            ['ai_credit', 'seats']
+        """
+        try:
+            if company_id is None:
+                entry = self._organisations[external_org_id]  # type: ignore[index]
+            elif external_org_id is None:
+                entry = self._companies[company_id]  # type: ignore[index]
+            else:
+                raise KeyError
+        except (KeyError, TypeError):
+            pass
+        else:
+            ready = entry.ready_listing
+            if ready is not None and self._now() < ready[0]:
+                uses, decisions = self._uses, ready[1]
+                for _ in decisions:
+                    entry.used = next(uses)
+                return decisions.copy()
+        found: dict[str, Decision] = self._answer(_key(external_org_id, company_id), None)
+        return found.copy()
+
+    def check_many(self, pairs: Iterable[tuple[str | UUID, str]]) -> list[Decision | ChatarminError]:
+        """Return the decision for each organisation and feature, in as few round trips as possible.
+
+        Args:
+            pairs: (external_org_id, feature_code) each.
+
+        Returns:
+            In the order of *pairs* the decision, or the error that `check` would raise.
+
+        Raises:
+            InvalidInput: *pairs* is not an iterable.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> credits, nobody = Gate(client).check_many([("org_1", "ai_credit"), ("org_2", "ai_credit")])
+            >>> credits.reason, nobody.reason
+            ('allowed', 'not_linked')
+        """
+        results: list[Any] = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
+        questions = [one for one in results if isinstance(one, Question)]
+        self._desk.answer(questions)
+        return [one.result if isinstance(one, Question) else one for one in results]
+
+    def _checked(self, pair: Any) -> Question | Decision | ChatarminError:
+        """Return a fresh decision, a question, or what is wrong with the pair."""
+        try:
+            if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
+                raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
+            key = _key(both[0] if both[0] is not None else "", None)
+            return Question(key, at_field("feature_code", text)(both[1]), self._deadline())
+        except InvalidInput as error:
+            return error.with_traceback(None)
+
+    def require(
+        self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None, feature_code: str
+    ) -> Decision:
+        """Return the decision if the organisation may use the feature, else raise it.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            company_id: The company, instead of the organisation.
+            feature_code: The feature.
+
+        Raises:
+            FeatureDenied: It may not; `.decision` says why.
+            InvalidInput: As `check`.
+            ChatarminError: As `check`.
+
+        Example:
+            >>> from chatarmin_os.gate import FeatureDenied, Gate
+            >>> try:
+            ...     Gate(client).require(external_org_id="org_1", feature_code="sso")
+            ... except FeatureDenied as error:
+            ...     print(error.decision.reason)
+            not_linked
+        """
+        decision = self.check(external_org_id=external_org_id, company_id=company_id, feature_code=feature_code)
+        if not decision.allowed:
+            raise FeatureDenied(decision)
+        return decision
+
+    def metered(
+        self,
+        *,
+        external_org_id: str | UUID | None = None,
+        company_id: str | UUID | None = None,
+        feature_code: str,
+        quantity: Number = 1,
+        idempotency_key: str | UUID | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Metered:
+        """Return a context manager whose block runs if the feature may be used, and whose usage is counted at its end.
+
+        After an exception nothing is counted.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            company_id: The company, instead of the organisation.
+            feature_code: The feature.
+            quantity: The quantity that the block needs; set `.quantity` of the result to what it used.
+            idempotency_key: The key that names this usage; default: a new one.
+            metadata: Details of the usage, as JSON.
+
+        Raises:
+            InvalidInput: An invalid argument.
+            FeatureDenied: From `with`: the feature may not be used, or fewer than *quantity* remain.
+            ChatarminError: From `with`: as `check`. From the end of the block: the usage was not counted; it has its
+                `.request`, or its `.event` if the company could not be looked up. An outbox takes what failed for a
+                temporary reason.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> with Gate(client).metered(external_org_id="org_1", feature_code="ai_credit", quantity=5) as use:
+            ...     answer = "..."
+            >>> use.result.remaining
+            95
+        """
+        event = event_of(
+            external_org_id=external_org_id,  # type: ignore[arg-type]
+            company_id=company_id,  # type: ignore[arg-type]
+            feature_code=feature_code,
+            quantity=quantity,
+            idempotency_key=idempotency_key,  # type: ignore[arg-type]
+            metadata=metadata,
+        )
+
+        def require() -> Decision:
+            return self.require(
+                external_org_id=event.external_org_id, company_id=event.company_id, feature_code=event.feature_code
+            )
+
+        return Metered(
+            event, client=self.client, require=require, outbox=self._settings.outbox, expect=self._expect_event
+        )
+
+    def warm(self, external_org_ids: Iterable[str | UUID]) -> None:
+        """Ask for each organisation of which something is not fresh, in batches, before it is needed.
+
+        An outage or a mistake ends it without an error: checks then decide as ever.
+
+        Args:
+            external_org_ids: Your ids of the organisations.
+
+        Raises:
+            InvalidInput: An invalid id; nothing was sent.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> gate = Gate(client)
+            >>> gate.warm(["org_1", "org_2"])
+            >>> gate.check(external_org_id="org_2", feature_code="sso").source
+            'cache'
+        """
+        ids = at_field("external_org_ids", _ids)(external_org_ids)
+        for start in range(0, len(ids), _BATCH):
+            part = ids[start : start + _BATCH]
+            self._desk.answer([Question(("organisation", one), None, self._deadline()) for one in part])
+
+    def forget(self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None) -> None:
+        """Drop what is known of an organisation, and of all others of its company; also in the shared cache.
+
+        Call it when something else has changed them, such as a webhook.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            company_id: The company, instead of the organisation.
+
+        Raises:
+            InvalidInput: A blank or invalid id, or not exactly one.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> gate = Gate(client)
+            >>> gate.warm(["org_1"])
+            >>> gate.forget(external_org_id="org_1")
+            >>> gate.check(external_org_id="org_1", feature_code="sso").source
+            'live'
+        """
+        self._watch.forget([_key(external_org_id, company_id)])
+
+    def clear(self) -> None:
+        """Drop everything that is known; everything in the shared cache becomes old.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> gate = Gate(client)
+            >>> gate.warm(["org_1"])
+            >>> gate.clear()
+            >>> gate
+            <Gate on <ChatarminOS on FakeTransport> with 0 organisations>
+        """
+        self._watch.forget([EVERYTHING])
+
+    def expect_usage(
+        self,
+        *,
+        external_org_id: str | UUID | None = None,
+        company_id: str | UUID | None = None,
+        feature_code: str,
+        quantity: Number,
+        idempotency_key: str | UUID,
+    ) -> None:
+        """Subtract usage that is not counted yet, because an outbox holds it.
+
+        It is subtracted until usage of that key was sent through the client, and for at most 60 seconds.
+
+        Args:
+            external_org_id: Your id of the organisation.
+            company_id: The company, instead of the organisation.
+            feature_code: The feature.
+            quantity: The quantity.
+            idempotency_key: The key of the usage.
+
+        Raises:
+            InvalidInput: An invalid argument.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> gate = Gate(client)
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> usage = {"external_org_id": "org_1", "feature_code": "ai_credit"}
+            >>> gate.expect_usage(**usage, quantity=30, idempotency_key="job_1")
+            >>> gate.check(**usage).access.remaining
+            70
+        """
+        if idempotency_key is None:
+            raise InvalidInput("required", "pass the key of the usage").at("idempotency_key")
+        self._expect_event(
+            event_of(
+                external_org_id=external_org_id,  # type: ignore[arg-type]
+                company_id=company_id,  # type: ignore[arg-type]
+                feature_code=feature_code,
+                quantity=quantity,
+                idempotency_key=idempotency_key,  # type: ignore[arg-type]
+                metadata=None,
+            )
+        )
+
+    def stats(self) -> GateStats:
+        """Return the numbers of decisions and refreshes since the gate was made.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> Gate(client).stats().fresh
+            0
+        """
+        return self._state.stats()
+
+    def _expect_event(self, event: UsageEvent) -> None:
+        key = _key(event.external_org_id, event.company_id)
+        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._now())
+
+    def _answer(self, key: Key, feature: str | None) -> Any:
+        question = Question(key, feature, self._deadline())
+        self._desk.answer([question])
+        if isinstance(question.result, ChatarminError):
+            raise question.result
+        return question.result
+
+    def _deadline(self) -> float:
+        return _clock.monotonic() + self._settings.timeout
+
+
+def _key(external_org_id: Any, company_id: Any) -> Key:
+    """Return the key of exactly one of the two ids."""
+    exactly_one(external_org_id, company_id)
+    if company_id is None:
+        return "organisation", at_field("external_org_id", identifier)(external_org_id)
+    return "company", at_field("company_id", company_identifier)(company_id)
+
+
+def _pairs(value: Any) -> list[Any]:
+    return items(value, of="pairs")
+
+
+def _ids(value: Any) -> list[str]:
+    return [at_field(f"[{index}]", identifier)(one) for index, one in enumerate(items(value, of="ids"))]
+
+
+# Forks: a child's copy of a lock that another thread holds would stay locked for ever. The thread that forks takes the
+# locks of all gates before, so that what they guard is whole, and the child makes new ones.
+
+
+def _register(gate: Gate) -> None:
+    _gates.add(gate)
+
+
+def _before_fork() -> None:
+    _held[:] = list(_gates)
+    for gate in _held:
+        gate._state.lock.acquire()  # noqa: SLF001
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop()._state.lock.release()  # noqa: SLF001
+
+
+def _after_fork_in_child() -> None:
+    while _held:
+        state = _held.pop()._state  # noqa: SLF001
+        state.renew_lock()
+        state.become_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,142 @@
+"""From what is known of an organisation to a decision about a feature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.decision import Decision, reason_of
+from chatarmin_os.gate.expected import ExpectedUsage
+from chatarmin_os.gate.failures import bare
+from chatarmin_os.gate.fences import Key
+from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.policy import Freshness, freshness
+from chatarmin_os.gate.settings import Settings
+from chatarmin_os.gate.store import Store
+from chatarmin_os.gate.usage import subtract
+
+
+class Judge:
+    """Decides; it neither asks nor stores. Its owner has a lock.
+
+    Args:
+        settings: The policies.
+        store: The entries, for the organisations of a company.
+        expected: The usage that is not counted yet.
+        clock: Returns the seconds of the gate's clock.
+    """
+
+    def __init__(self, settings: Settings, store: Store, expected: ExpectedUsage, clock: Callable[[], float]) -> None:
+        self._settings, self._store, self._expected, self._clock = settings, store, expected, clock
+
+    def states(self, entry: Entry, now: float) -> set[Freshness]:
+        """Return what is known of all features is good for; `{"gone"}` if nothing is known."""
+        listing = entry.listing
+        if not isinstance(listing, Listing):
+            return {self.freshness(listing, "", now)}
+        answers = [(code, one) for code in listing.accesses if (one := listed(listing, code))]
+        if not answers:
+            found = freshness(
+                now - listing.fetched.seconds, self._settings.default.max_age_of(None), self._settings.max_stale
+            )
+            return {"stale" if found == "fresh" and listing.is_old else found}
+        return {self.freshness(one, code, now) for code, one in answers}
+
+    def features(self, entry: Entry, listing: Listing | Unlinked | None) -> list[str]:
+        """Return the codes of the features to decide about, in the order of the service."""
+        if not isinstance(listing, Listing):
+            return list(self._settings.policies)
+        return list(dict.fromkeys([*listing.accesses, *entry.answers]))
+
+    def freshness(self, known: Answer | Unlinked | None, feature: str, now: float) -> Freshness:
+        """Return what that is good for; that an organisation is not linked is never too old."""
+        if known is None:
+            return "gone"
+        age = now - known.fetched.seconds
+        if isinstance(known, Unlinked):
+            return "fresh" if age < self._settings.unlinked_max_age and not known.is_old else "stale"
+        policy = self._settings.policy(feature)
+        found = freshness(age, policy.max_age_of(known.access), policy.max_stale)
+        return "stale" if found == "fresh" and known.is_old else found
+
+    def decide(
+        self, entry: Entry, feature: str, known: Answer | Unlinked, source: str, now: float
+    ) -> tuple[float, Decision]:
+        """Return the decision on what is known, and the instant until which it stays the same and fresh."""
+        seconds, at = known.fetched.seconds, known.fetched.at
+        organisation, company = _ids(entry)
+        error = self.error(entry, feature)
+        if isinstance(known, Unlinked):
+            company = company if organisation is None else None
+            until, allowed, reason, access = seconds + self._settings.unlinked_max_age, False, "not_linked", None
+        else:
+            quantity, until_counted = self._expected.total(self._usage_keys(entry), feature, now)
+            access = subtract(known.access, quantity) if quantity else known.access
+            expiry = known.fetched.expiry_of(access)
+            reason = reason_of(access, is_expired=now >= expiry)
+            allowed = reason == "allowed"
+            until = min(
+                seconds + self._settings.policy(feature).max_age_of(known.access),
+                until_counted,
+                expiry if now < expiry else float("inf"),
+            )
+        return until, Decision(
+            allowed,
+            reason,
+            source,
+            feature,
+            organisation,
+            company,
+            access,
+            error,
+            at,
+            fetched=seconds,
+            clock=self._clock,
+        )
+
+    def by_policy(self, entry: Entry, feature: str, error: ChatarminError) -> Decision | None:
+        """Return the decision if nothing is known; None if the error is to be raised."""
+        on_outage = self._settings.policy(feature).on_outage
+        if on_outage == "raise":
+            return None
+        organisation, company = _ids(entry)
+        return Decision(
+            on_outage == "allow", "outage", "policy", feature, organisation, company, None, bare(error), None
+        )
+
+    def error(self, entry: Entry, feature: str | None) -> ChatarminError | None:
+        """Return what went wrong with the last refresh of a feature that ended; None if nothing did."""
+        for target in (feature, None):
+            wait = entry.waits.get(target)
+            if wait is not None and wait.error is not None:
+                return bare(wait.error)
+        return None
+
+    def _usage_keys(self, entry: Entry) -> list[Key]:
+        company = entry.company_id
+        if company is None:
+            return [entry.key]
+        others = [("organisation", one) for one in self._store.organisations_of(company)]
+        return list(dict.fromkeys([entry.key, ("company", company), *others]))
+
+
+def known(entry: Entry, feature: str, listing: Listing | Unlinked | None = None) -> Answer | Unlinked | None:
+    """Return what is known about a feature: of the listing, else of the question about it alone."""
+    listing = listing or entry.listing
+    if isinstance(listing, Unlinked):
+        return listing
+    return listed(listing, feature) or entry.answers.get(feature)
+
+
+def listed(listing: Listing | Unlinked | None, feature: str) -> Answer | None:
+    """Return what a listing says about a feature; None if it lacks the feature, or whether that can be used."""
+    if not isinstance(listing, Listing):
+        return None
+    access = listing.accesses.get(feature)
+    if access is None or access.can_use is None:
+        return None
+    return Answer(access, listing.fetched, listing.is_old)
+
+
+def _ids(entry: Entry) -> tuple[str | None, str | None]:
+    return (entry.key[1] if entry.key[0] == "organisation" else None), entry.company_id

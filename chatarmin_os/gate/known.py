@@ -1,0 +1,152 @@
+"""What the gate knows of one organisation or company."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from attrs import evolve, frozen
+
+from chatarmin_os.gate.decision import Decision
+from chatarmin_os.gate.fences import Key
+from chatarmin_os.gate.flight import Flight
+from chatarmin_os.gate.usage import laid_over
+from chatarmin_os.gate.waits import Wait
+from chatarmin_os.models.billing import UsageResult
+from chatarmin_os.models.features import FeatureAccess
+
+
+@frozen
+class Fetched:
+    """When an answer was asked for.
+
+    Attributes:
+        number: The number of the refresh.
+        seconds: The instant on the gate's clock.
+        at: The same instant on the wall clock.
+    """
+
+    number: int
+    seconds: float
+    at: datetime
+
+    def expiry_of(self, access: FeatureAccess) -> float:
+        """Return the instant on the gate's clock at which an access of this answer ends."""
+        if access.valid_until is None:
+            return float("inf")
+        return self.seconds + (access.valid_until - self.at) / timedelta(seconds=1)
+
+
+@frozen
+class Listing:
+    """The access of an organisation to all features.
+
+    Attributes:
+        company_id: The company.
+        accesses: Its access by feature code, in the order of the service.
+        fetched: When it was asked for.
+        is_old: Whether a later change may have outdated it.
+    """
+
+    company_id: str
+    accesses: dict[str, FeatureAccess]
+    fetched: Fetched
+    is_old: bool = False
+
+    def after(self, feature: str, result: UsageResult | None) -> Listing:
+        """Return the listing after usage, None if its answer is not known; old if the answer is below the listing."""
+        access = self.accesses.get(feature)
+        if access is None:
+            return self if result else evolve(self, is_old=True)
+        after = laid_over(access, result) if result else None
+        return evolve(self, is_old=True) if after is None else evolve(self, accesses=self.accesses | {feature: after})
+
+
+@frozen
+class Answer:
+    """The access to one feature that was asked for alone."""
+
+    access: FeatureAccess
+    fetched: Fetched
+    is_old: bool = False
+
+    def after(self, result: UsageResult | None) -> Answer:
+        """Return the access after usage, as for a listing."""
+        after = laid_over(self.access, result) if result else None
+        return evolve(self, is_old=True) if after is None else evolve(self, access=after)
+
+
+@frozen
+class Unlinked:
+    """The service does not know the organisation or the company."""
+
+    fetched: Fetched
+    is_old: bool = False
+
+
+class Entry:
+    """Everything that the gate keeps of one organisation or company.
+
+    Attributes:
+        key: The organisation or the company.
+        ready: By feature, the instant until which a decision is fresh, and the decision; read without a lock.
+        ready_listing: The same for the decisions about all features.
+        used: The number of its last use.
+        listing: Its access to all features, or that the service does not know it; None if nothing is known.
+        answers: Its access to features that were asked for alone.
+        flights: The refreshes under way, by feature; None: that of the listing.
+        waits: The failures in a row of these.
+        is_suspect: Whether a mutation that succeeded may have changed it: others do not get it during a refresh.
+        shared_until: The instant before which the shared cache need not be asked again.
+        quiet_until: The instants before which nothing more is logged, by level.
+    """
+
+    __slots__ = (
+        "answers",
+        "flights",
+        "is_suspect",
+        "key",
+        "listing",
+        "quiet_until",
+        "ready",
+        "ready_listing",
+        "shared_until",
+        "used",
+        "waits",
+    )
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self.ready: dict[str, tuple[float, Decision]] = {}
+        self.ready_listing: tuple[float, dict[str, Decision]] | None = None
+        self.used = 0
+        self.listing: Listing | Unlinked | None = None
+        self.answers: dict[str, Answer] = {}
+        self.flights: dict[str | None, Flight] = {}
+        self.waits: dict[str | None, Wait] = {}
+        self.is_suspect = False
+        self.shared_until = float("-inf")
+        self.quiet_until: dict[int, float] = {}
+
+    @property
+    def company_id(self) -> str | None:
+        """The company, if it is known."""
+        if self.key[0] == "company":
+            return self.key[1]
+        return self.listing.company_id if isinstance(self.listing, Listing) else None
+
+    def keys(self) -> list[Key]:
+        """Return what changes of this entry may be filed under."""
+        company = self.company_id
+        return [self.key] if company in {None, self.key[1]} else [self.key, ("company", company)]
+
+    def unready(self) -> None:
+        """Build each decision again."""
+        self.ready = {}
+        self.ready_listing = None
+
+    def make_old(self) -> None:
+        """Keep what is known for outages only."""
+        if self.listing is not None:
+            self.listing = evolve(self.listing, is_old=True)
+        self.answers = {code: evolve(answer, is_old=True) for code, answer in self.answers.items()}
+        self.unready()

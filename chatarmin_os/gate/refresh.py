@@ -1,0 +1,161 @@
+"""Asks the shared cache and the service, and keeps what they answer unless a mutation has outdated it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from attrs import evolve
+
+from chatarmin_os import _clock
+from chatarmin_os.gate.fences import Key
+from chatarmin_os.gate.flight import Failed, Flight, Missing
+from chatarmin_os.gate.judge import known
+from chatarmin_os.gate.known import Answer, Fetched, Listing, Unlinked
+from chatarmin_os.gate.service import Outcome, ask, late, outcome_of
+from chatarmin_os.gate.shared import Record, Shared, on_clock
+from chatarmin_os.gate.state import State
+
+
+class Refresher:
+    """Runs refreshes in the thread that began them.
+
+    Args:
+        state: What the threads share.
+        shared: The shared cache; None: there is none.
+    """
+
+    def __init__(self, state: State, shared: Shared | None) -> None:
+        self._state, self._shared = state, shared
+
+    def run(self, flights: Sequence[Flight], deadline: float) -> None:
+        """Run refreshes until the deadline, an instant on the real clock; each ends, whatever happens."""
+        state = self._state
+        generation = None if self._shared is None else self._shared.generation()
+        if self._shared is not None and generation is not None:
+            for flight in flights:
+                self._look(flight, self._shared, generation)
+        for flight in flights:
+            if not flight.is_over and flight.refusal is not None:
+                self._give_up(flight, Failed(flight.refusal))
+        asked = [flight for flight in flights if not flight.is_over]
+        if not asked:
+            return
+        if _clock.monotonic() >= deadline:  # the shared cache took all the time
+            for flight in asked:
+                self._give_up(flight, Failed(late()))
+            return
+        now, wall = state.clock(), state.wall()
+        results = ask(state.client, asked, deadline)
+        after = state.clock()
+        landed = [
+            self._land(flight, outcome_of(flight, result, Fetched(flight.number, now, wall)), after)
+            for flight, result in zip(asked, results, strict=True)
+        ]
+        if self._shared is not None and generation is not None:
+            for flight, is_kept in zip(asked, landed, strict=True):
+                if is_kept:
+                    self._publish(flight, self._shared, generation)
+
+    def abandon(self, flight: Flight) -> None:
+        """End a refresh without an outcome: an exception that is not ours passes."""
+        with self._state.lock:
+            self._state.end(flight)
+
+    def _give_up(self, flight: Flight, outcome: Failed) -> None:
+        with self._state.lock:
+            flight.outcome = outcome
+            self._state.end(flight)
+
+    def _land(self, flight: Flight, outcome: Outcome, now: float) -> bool:
+        """Keep an outcome and end its refresh; return whether others may have it."""
+        state = self._state
+        is_kept = False
+        with state.lock:
+            if isinstance(outcome, Failed):
+                # An outage concerns the organisation, a mistake about a feature only that.
+                target = flight.feature if outcome.is_mistake else None
+                state.fail(flight.key, target, outcome.error, now)
+            else:
+                state.succeed(flight.key, flight.feature)
+                keys = keys_of(state, flight.key, outcome)
+                outcome = state.lay_usage_over(flight, company_of(keys), outcome)
+                flight.is_current = state.fences.is_clear(keys, flight.number)
+                if flight.is_current and not isinstance(outcome, Missing):
+                    state.keep(flight.key, flight.feature, outcome)
+                    is_kept = True
+            flight.outcome = outcome
+            state.end(flight)
+        return is_kept
+
+    # The shared cache
+
+    def _look(self, flight: Flight, shared: Shared, generation: str) -> None:
+        """Take what other processes fetched, and end the refresh if that is fresh."""
+        state = self._state
+        record = shared.read(flight.key, generation)
+        if record is None:
+            return
+        now, wall = state.clock(), state.wall()
+        with state.lock:
+            keys = keys_of(state, flight.key, record.listing)
+            if not state.fences.is_newer(keys, record.listing.fetched.at):
+                return
+            self._adopt(flight, record, now, wall)
+            entry = state.entry(flight.key)
+            if flight.wanted is None:
+                is_fresh = state.judge.states(entry, now) == {"fresh"}
+            else:
+                is_fresh = state.judge.freshness(known(entry, flight.wanted), flight.wanted, now) == "fresh"
+                lacks = flight.feature is None and known(entry, flight.wanted) is None
+                is_fresh = is_fresh or (lacks and "fresh" in state.judge.states(entry, now))
+            if is_fresh:
+                state.adopted += 1
+                state.is_first = state.is_first or flight.is_first
+                state.end(flight)
+
+    def _adopt(self, flight: Flight, record: Record, now: float, wall: datetime) -> None:
+        state = self._state
+        entry = state.entry(flight.key)
+
+        def on_our_clock(fetched: Fetched) -> tuple[Fetched, bool]:
+            return on_clock(fetched, flight.number, now, wall)
+
+        fetched, is_future = on_our_clock(record.listing.fetched)
+        if entry.listing is None or entry.listing.fetched.at < fetched.at:
+            entry = state.keep(flight.key, None, evolve(record.listing, fetched=fetched, is_old=is_future))
+        for feature, answer in record.answers.items():
+            ours = entry.answers.get(feature)
+            fetched, is_future = on_our_clock(answer.fetched)
+            is_newer = state.fences.is_newer(entry.keys(), fetched.at)
+            if is_newer and (ours is None or ours.fetched.at < fetched.at):
+                state.keep(flight.key, feature, evolve(answer, fetched=fetched, is_old=is_future))
+
+    def _publish(self, flight: Flight, shared: Shared, generation: str) -> None:
+        """Share what is known now; a mutation that ends meanwhile has the last word."""
+        state = self._state
+        with state.lock:
+            entry = state.store.get(flight.key)
+            listing = None if entry is None else entry.listing
+            if entry is None or listing is None or listing.is_old:
+                return
+            keys, record = entry.keys(), Record(listing, dict(entry.answers))
+        is_unlinked = isinstance(listing, Unlinked)
+        seconds = state.settings.unlinked_max_age if is_unlinked else state.settings.max_stale
+        shared.write(flight.key, record, generation, seconds)
+        with state.lock:
+            is_clear = state.fences.is_clear(keys, flight.number)
+        if not is_clear:
+            shared.drop([flight.key])
+
+
+def keys_of(state: State, key: Key, outcome: Outcome) -> list[Key]:
+    """Return what changes of an outcome are filed under: its own key, and its company."""
+    entry = state.store.get(key)
+    company = outcome.company_id if isinstance(outcome, Listing) else entry and entry.company_id
+    return [key] if company is None or key == ("company", company) else [key, ("company", company)]
+
+
+def company_of(keys: Sequence[Key]) -> str | None:
+    """Return the company among keys."""
+    return next((name for kind, name in keys if kind == "company"), None)

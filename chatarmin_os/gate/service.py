@@ -1,0 +1,80 @@
+"""The questions to the service, and the meaning of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chatarmin_os import _clock
+from chatarmin_os._request import Request
+from chatarmin_os.client import ChatarminOS
+from chatarmin_os.errors import ChatarminError, TimedOut
+from chatarmin_os.gate.failures import bare, is_unknown
+from chatarmin_os.gate.flight import Failed, Flight, Missing
+from chatarmin_os.gate.known import Answer, Fetched, Listing, Unlinked
+from chatarmin_os.models.features import FeatureAccess, OrgFeatures
+from chatarmin_os.procedures.features import (
+    CheckByExternalOrgIdInput,
+    FeatureCheckInput,
+    GetAccessByExternalOrgIdInput,
+    ListAccessInput,
+)
+
+Outcome = Listing | Unlinked | Answer | Missing | Failed
+
+
+def request_of(flight: Flight) -> Request[Any]:
+    """Return the request that answers a refresh."""
+    kind, name = flight.key
+    if kind == "organisation":
+        if flight.feature is None:
+            return GetAccessByExternalOrgIdInput(external_org_id=name)
+        return CheckByExternalOrgIdInput(external_org_id=name, feature_code=flight.feature)
+    if flight.feature is None:
+        return ListAccessInput(company_id=name)
+    return FeatureCheckInput(company_id=name, feature_code=flight.feature)
+
+
+def ask(client: ChatarminOS, flights: Sequence[Flight], deadline: float) -> list[Any]:
+    """Return the service's results or errors, in as few round trips as possible, without retries.
+
+    Args:
+        client: The client to ask.
+        flights: The refreshes.
+        deadline: The instant on the real clock at which to give up.
+    """
+    seconds = deadline - _clock.monotonic()
+    if seconds <= 0:
+        return [late() for _ in flights]
+    quick = client.with_options(timeout=seconds, max_retries=0)
+    if len(flights) > 1:
+        return quick.batch([request_of(flight) for flight in flights])
+    try:
+        return [quick.send(request_of(flights[0]))]
+    except ChatarminError as error:
+        return [error]
+
+
+def late() -> TimedOut:
+    """Return the error of a check whose time ran out."""
+    return TimedOut("the gate's timeout passed before the service answered", outcome="unknown", attempts=0)
+
+
+def outcome_of(flight: Flight, result: Any, fetched: Fetched) -> Outcome:
+    """Return what a result of the service means for a refresh."""
+    if isinstance(result, ChatarminError):
+        error = bare(result)
+        if not is_unknown(error):
+            return Failed(error)
+        if flight.feature is None:
+            return Unlinked(fetched)
+        return Failed(error) if flight.beside else Missing(error, flight.feature, flight.number)
+    if isinstance(result, OrgFeatures):
+        return Listing(result.company_id, _by_code(result.features), fetched)
+    if isinstance(result, FeatureAccess):
+        return Answer(result, fetched)
+    return Listing(flight.key[1], _by_code(result), fetched)
+
+
+def _by_code(accesses: Sequence[FeatureAccess]) -> dict[str, FeatureAccess]:
+    return {access.feature_code: access for access in accesses if access.feature_code is not None}

@@ -1,0 +1,195 @@
+"""What the threads of a gate share, and its lock."""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from random import uniform
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from chatarmin_os import _clock
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.expected import ExpectedUsage
+from chatarmin_os.gate.fences import Fences, Key
+from chatarmin_os.gate.flight import Flight
+from chatarmin_os.gate.judge import Judge
+from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.settings import Settings
+from chatarmin_os.gate.stats import GateStats
+from chatarmin_os.gate.store import Store
+from chatarmin_os.gate.waits import Breaker, Jitter, Wait
+from chatarmin_os.models.billing import UsageResult
+
+if TYPE_CHECKING:
+    from chatarmin_os.client import ChatarminOS
+
+T = TypeVar("T")
+
+_MAX_ANSWERS = 1_000
+
+
+class State:
+    """What the threads of a gate share; all methods but the clocks need the lock.
+
+    The lock is held neither during I/O nor while code of the user runs: clocks are read before it is taken.
+
+    Args:
+        client: The client, whose transport has the clocks.
+        settings: The settings.
+        jitter: Returns a random number between two.
+    """
+
+    def __init__(self, client: ChatarminOS, settings: Settings, jitter: Jitter = uniform) -> None:
+        self.client, self.settings, self.jitter = client, settings, jitter
+        self.renew_lock()
+        self.store = Store(settings.max_organisations)
+        self.fences = Fences(settings.max_organisations)
+        self.expected = ExpectedUsage()
+        self.judge = Judge(settings, self.store, self.expected, self.clock)
+        self.breaker = Breaker(jitter)
+        self.is_first = True
+        self.refreshed = self.adopted = self.failed = 0
+        self.stale = self.by_policy = self.not_decisions = 0
+        self._flights = 0
+        self._usages: list[tuple[int, str, str, UsageResult | None]] = []
+
+    def clock(self) -> float:
+        """Return the seconds of the gate's clock."""
+        now = self.settings.now
+        seconds: float = self.client.transport.monotonic() if now is None else now()
+        return seconds
+
+    def wall(self) -> datetime:
+        """Return the time of the service."""
+        return self.client.transport.now()
+
+    def renew_lock(self) -> None:
+        """Make a new lock: one that another thread held at a fork stays locked in the child.
+
+        A signal's handler or a finalizer may ask within its own thread, so that it can be taken twice.
+        """
+        self.lock = threading.RLock()
+
+    def become_child(self) -> None:
+        """Forget what only threads of the parent do: refreshes and mutations."""
+        for entry in self.store:
+            entry.flights = {}
+            entry.unready()
+        self._flights, self._usages = 0, []
+        self.breaker.release()
+        self.is_first = True
+        for entry in self.store.concerned(self.fences.forget_threads(_clock.now())):
+            entry.make_old()
+
+    def entry(self, key: Key) -> Entry:
+        """Return the entry of a key, which is the most recently used now."""
+        entry = self.store.get(key)
+        if entry is None:
+            self.not_decisions += 1
+            entry = self.store.get_or_add(key, next(self.store.uses))
+        return entry
+
+    def stats(self) -> GateStats:
+        """Return the counters. Reading the one of uses is a use too."""
+        with self.lock:
+            self.not_decisions += 1
+            fresh = next(self.store.uses) - self.not_decisions - self.stale - self.by_policy
+            return GateStats(fresh, self.stale, self.by_policy, self.refreshed, self.adopted, self.failed)
+
+    # Refreshes
+
+    def begin(self, flight: Flight) -> None:
+        """Take note of a refresh that begins."""
+        if flight.refusal is None:
+            flight.is_probe = self.breaker.begin()
+            flight.is_first, self.is_first = self.is_first, False
+        self.entry(flight.key).flights[flight.feature] = flight
+        self._flights += 1
+
+    def end(self, flight: Flight) -> None:
+        """Take note of its end, whatever it was, and wake the threads that wait for it."""
+        entry = self.store.get(flight.key)
+        if entry is not None and entry.flights.get(flight.feature) is flight:
+            del entry.flights[flight.feature]
+        if flight.is_probe:
+            self.breaker.release()
+        self._flights -= 1
+        if self._flights <= 0:
+            self._flights, self._usages = 0, []
+        flight.end()
+
+    def fail(self, key: Key, feature: str | None, error: ChatarminError, now: float) -> None:
+        """Leave a key alone for a while."""
+        entry = self.entry(key)
+        wait = entry.waits.get(feature)
+        if wait is None:
+            wait = entry.waits[feature] = Wait()
+            _trim(entry.waits)
+        wait.fail(error, now, self.jitter)
+        entry.shared_until = wait.until
+        self.breaker.fail(error, now)
+        self.failed += 1
+        entry.unready()
+
+    def succeed(self, key: Key, feature: str | None) -> None:
+        """Take note that the service answered."""
+        self.breaker.close()
+        self.refreshed += 1
+        entry = self.entry(key)
+        for target in (feature, None):
+            entry.waits.pop(target, None)
+        entry.unready()
+
+    def keep(self, key: Key, feature: str | None, outcome: Listing | Unlinked | Answer) -> Entry:
+        """Keep what was fetched."""
+        entry = self.entry(key)
+        before = entry.company_id
+        if isinstance(outcome, Answer):
+            if feature is not None:
+                entry.answers[feature] = outcome
+                _trim(entry.answers)
+        else:
+            entry.listing = outcome
+            entry.is_suspect = False
+            if entry.company_id != before or isinstance(outcome, Unlinked):
+                entry.answers = {}
+            self.store.set_company(entry, before)
+        entry.unready()
+        return entry
+
+    # Usage
+
+    def note_usage(self, company: str, feature: str, result: UsageResult | None) -> None:
+        """Write the answer to usage into what is known; without an answer, or with one below that, it is not fresh."""
+        if self._flights:
+            self._usages.append((self.fences.tick(), company, feature, result))
+        for entry in self.store.concerned([("company", company)]):
+            if isinstance(entry.listing, Listing):
+                entry.listing = entry.listing.after(feature, result)
+            answer = entry.answers.get(feature)
+            if answer is not None:
+                entry.answers[feature] = answer.after(result)
+            entry.unready()
+
+    def lay_usage_over(self, flight: Flight, company: str | None, outcome: T) -> T:
+        """Return what a refresh fetched after the usage that was counted during it.
+
+        An answer to usage that is below it was counted before, and needs no second refresh.
+        """
+        for number, of, feature, result in self._usages:
+            if number <= flight.number or of != company:
+                continue
+            if isinstance(outcome, Listing):
+                after: Any = outcome.after(feature, result)
+            elif isinstance(outcome, Answer) and feature == flight.feature:
+                after = outcome.after(result)
+            else:
+                continue
+            outcome = outcome if after.is_old and result is not None else after
+        return outcome
+
+
+def _trim(mapping: dict[str, Any] | dict[str | None, Any]) -> None:
+    """Bound what is kept of one organisation: feature codes may come from anywhere."""
+    while len(mapping) > _MAX_ANSWERS:
+        del mapping[next(iter(mapping))]  # type: ignore[arg-type]

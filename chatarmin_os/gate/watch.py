@@ -1,0 +1,181 @@
+"""Knows what the client of a gate changes: rule 8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from chatarmin_os import _clock
+from chatarmin_os._call import Call
+from chatarmin_os._converter import from_answer
+from chatarmin_os._json import JSON
+from chatarmin_os.errors import ChatarminError, InvalidResponse
+from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, was_not_sent
+from chatarmin_os.gate.fences import EVERYTHING, Key
+from chatarmin_os.gate.known import Entry
+from chatarmin_os.gate.shared import Shared
+from chatarmin_os.gate.state import State
+from chatarmin_os.models.billing import UsageResult
+from chatarmin_os.procedures.billing import TrackUsageInput
+
+_USAGE = TrackUsageInput(company_id="-", feature_code="-", quantity=1, idempotency_key="-")
+
+
+class _Change(NamedTuple):
+    """A mutation under way: what it may change, and the keys of its fences."""
+
+    effect: Effect
+    keys: list[Key]
+
+
+class Watch:
+    """Takes note of each mutation of a client.
+
+    Args:
+        state: What the threads of the gate share.
+        shared: The shared cache; None: there is none.
+    """
+
+    def __init__(self, state: State, shared: Shared | None) -> None:
+        self._state, self._shared = state, shared
+
+    def before(self, call: Call) -> _Change | None:
+        """Make what a mutation may change not fresh."""
+        effect = effect_of(call.path, call.input)
+        if effect.kind != "access":
+            return None
+        state = self._state
+        with state.lock:
+            keys = self._keys(effect)
+            state.fences.begin(keys)
+            self._make_old(keys)
+        return _Change(effect, keys)
+
+    def after(self, token: _Change | None, call: Call, result: JSON | BaseException) -> None:
+        """Drop what it changed, or write down its usage."""
+        effect = effect_of(call.path, call.input) if token is None else token.effect
+        if effect.kind == "usage":
+            self._count(effect, call.input, result)
+        elif effect.kind == "access":
+            self._change(effect, token, result)
+
+    def forget(self, keys: Iterable[Key]) -> None:
+        """Drop what is known of keys, here and in the shared cache."""
+        at = self._wall()
+        with self._state.lock:
+            wider = self._with_companies(keys)
+            self._state.fences.put(wider, at)
+            dropped = self._drop(wider)
+        self._unshare(dropped)
+
+    def _change(self, effect: Effect, token: _Change | None, result: JSON | BaseException) -> None:
+        state, at = self._state, self._wall()
+        begun = [] if token is None else token.keys
+        has_failed = isinstance(result, BaseException)
+        if not has_failed:
+            effect = effect.after(result)
+        dropped: list[Key] = []
+        with state.lock:
+            keys = self._keys(effect)
+            if effect.company is None and effect.answer_names and not (has_failed and is_refusal(result)):
+                keys = [*keys, EVERYTHING]  # nobody says which company it changed
+            state.fences.end(begun, at)
+            state.fences.put([key for key in keys if key not in begun], at)
+            if has_failed:
+                self._make_old(keys)
+            elif effect.is_everything:
+                dropped = self._drop([EVERYTHING])
+            else:
+                self._make_old(keys, is_suspect=True)
+                dropped = self._drop([key for key in keys if key != EVERYTHING])
+        self._unshare(dropped)
+
+    def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:
+        """Write the answer to usage into what is known."""
+        state, at = self._state, self._wall()
+        name, feature = given.get("idempotencyKey"), given.get("featureCode")
+        usage: UsageResult | None = None
+        if not isinstance(result, BaseException):
+            try:
+                usage = from_answer(_USAGE, result)
+            except InvalidResponse:
+                usage = None
+        has_failed = isinstance(result, BaseException)
+        with state.lock:
+            if isinstance(name, str) and not (has_failed and not is_final(result)):
+                key = state.expected.remove(name)
+                self._unready(key)
+            if effect.company is None or not isinstance(feature, str):
+                state.fences.put([EVERYTHING], at)
+                self._make_old([EVERYTHING])
+            elif not (has_failed and was_not_sent(result)):
+                state.fences.touch(("company", effect.company), at)
+                state.note_usage(effect.company, feature, usage)
+
+    def expect(self, key: Key, feature: str, quantity: float, name: str, now: float) -> None:
+        """Subtract usage that is not counted yet."""
+        with self._state.lock:
+            self._state.expected.add(key, feature, quantity, name, now)
+            self._unready(key)
+
+    # With the lock
+
+    def _keys(self, effect: Effect) -> list[Key]:
+        """Return what a mutation concerns; everything, if it names an organisation whose company is not known."""
+        if effect.is_everything:
+            return [EVERYTHING]
+        keys: list[Key] = []
+        if effect.company is not None:
+            keys.append(("company", effect.company))
+        if effect.organisation is not None:
+            keys.append(("organisation", effect.organisation))
+        keys = self._with_companies(keys)
+        names_company = effect.answer_names or any(kind == "company" for kind, _ in keys)
+        return keys if names_company else [*keys, EVERYTHING]
+
+    def _with_companies(self, keys: Iterable[Key]) -> list[Key]:
+        wider = dict.fromkeys(keys)
+        for key in tuple(wider):
+            entry = self._state.store.get(key)
+            if entry is not None:
+                wider |= dict.fromkeys(entry.keys())
+        return list(wider)
+
+    def _entries(self, keys: Iterable[Key]) -> list[Entry]:
+        keys = list(keys)
+        return list(self._state.store) if EVERYTHING in keys else self._state.store.concerned(keys)
+
+    def _make_old(self, keys: Iterable[Key], *, is_suspect: bool = False) -> None:
+        for entry in self._entries(keys):
+            entry.make_old()
+            entry.is_suspect = entry.is_suspect or is_suspect
+
+    def _drop(self, keys: list[Key]) -> list[Key]:
+        """Forget entries; return the keys of their records in the shared cache."""
+        entries = self._entries(keys)
+        for entry in entries:
+            self._state.store.remove(entry)
+        return keys if EVERYTHING in keys else list(dict.fromkeys([*keys, *(entry.key for entry in entries)]))
+
+    def _unready(self, key: Key | None) -> None:
+        if key is None:
+            return
+        for entry in self._state.store.concerned(self._with_companies([key])):
+            entry.unready()
+
+    # Without the lock
+
+    def _unshare(self, keys: list[Key]) -> None:
+        if self._shared is None or not keys:
+            return
+        if EVERYTHING in keys:
+            self._shared.renew()
+        else:
+            self._shared.drop(keys)
+
+    def _wall(self) -> datetime:
+        try:
+            return self._state.wall()
+        except Exception:  # noqa: BLE001 - a fence must close, also if the clock of a fake fails
+            return _clock.now()
