@@ -1,0 +1,144 @@
+"""System checks of the setting CHATARMIN_OS; none of them makes a call."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import resolve_name
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+
+from chatarmin_os.web.problems import Problem
+from chatarmin_os.web.settings import FAKE, NAME, read
+
+_LITERAL_KEY = re.compile(rb"os_sk_[A-Za-z0-9]")
+_IDS = {"no-key": "E001", "unknown": "E003", "invalid": "E003"}
+_VERSION_CONTROLS = (".git", ".hg", ".jj", ".svn")
+
+
+def register_all() -> None:
+    """Register the checks under the tag of the application."""
+    for check in (check_settings, check_fake, check_cache, check_keys):
+        register(check, "chatarmin_os")
+
+
+def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
+    """E001: neither key nor transport. E002: ORGANISATION cannot be imported. E003: unknown or invalid settings."""
+    given = read(getattr(settings, NAME, None))
+    return [_error(problem) for problem in [*given.problems, *given.late_problems()]]
+
+
+def _error(problem: Problem) -> CheckMessage:
+    number = "E002" if problem.setting == "ORGANISATION" else _IDS.get(problem.kind, "E003")
+    return Error(str(problem.error), id=f"chatarmin_os.{number}")
+
+
+def check_fake(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
+    """W001: the in-memory service outside of development."""
+    if settings.DEBUG or read(getattr(settings, NAME, None)).transport != FAKE:
+        return []
+    return [
+        Warning(
+            f"{NAME}.TRANSPORT is {FAKE!r} while DEBUG is off: each process has a service of its own in memory",
+            hint="remove TRANSPORT, and set API_KEY or OS_API_KEY",
+            id="chatarmin_os.W001",
+        )
+    ]
+
+
+def check_cache(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
+    """W003: decisions are shared through a cache that each process has for itself. E003: the cache does not exist."""
+    alias = read(getattr(settings, NAME, None)).cache
+    if alias is None:
+        return []
+    try:
+        cache = caches[alias]
+    except Exception as error:  # noqa: BLE001 - an unknown alias, or whatever its backend raises
+        return [Error(f"{NAME}.CACHE: {alias!r} cannot be used: {type(error).__name__}", id="chatarmin_os.E003")]
+    if not isinstance(cache, LocMemCache):
+        return []
+    return [
+        Warning(
+            f"{NAME}.CACHE: {alias!r} is a LocMemCache, which no other process sees: each decides for itself",
+            hint="name a cache in Redis, Memcached or the database, or set CACHE to None",
+            id="chatarmin_os.W003",
+        )
+    ]
+
+
+def check_keys(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
+    """W005: an API key is written in a settings file that is under version control."""
+    return [
+        Warning(
+            f"{path}: an API key (os_sk_...) is in a file under version control",
+            hint="read it from the environment variable OS_API_KEY, and replace the key: it is in the history",
+            id="chatarmin_os.W005",
+        )
+        for path in _settings_files()
+        if _has_key(path) and _is_under_version_control(path)
+    ]
+
+
+def _settings_files() -> Iterator[Path]:
+    """Yield the file of the settings module, and those of the project from which it imports."""
+    name = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE", "")
+    names, seen = [name], set[str]()
+    root: Path | None = None
+    while names:
+        name = names.pop()
+        path = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+        if name in seen or path.suffix != ".py":
+            continue
+        seen.add(name)
+        root = root or path.parents[name.count(".") + (path.name == "__init__.py")]
+        if path.is_relative_to(root) and "site-packages" not in path.parts:
+            yield path
+            names += _imports(name, path)
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """Yield the names of the modules that a module imports."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            base = resolve_name(module, package) if node.level else module
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _has_key(path: Path) -> bool:
+    try:
+        return _LITERAL_KEY.search(path.read_bytes()) is not None
+    except OSError:
+        return False
+
+
+def _is_under_version_control(path: Path) -> bool:
+    """Return whether a file is in a working copy, and git does not ignore it."""
+    path = path.resolve()
+    for folder in path.parents:
+        if any((folder / name).exists() for name in _VERSION_CONTROLS):
+            return not _is_ignored_by_git(path, folder)
+    return False
+
+
+def _is_ignored_by_git(path: Path, folder: Path) -> bool:
+    git = which("git")
+    if git is None:
+        return False
+    command = [git, "-C", str(folder), "check-ignore", "-q", "--", str(path)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - a fixed command

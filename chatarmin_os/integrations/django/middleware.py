@@ -1,0 +1,56 @@
+"""The middleware: `request.features`, and a response where a view raises `FeatureDenied`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponseBase
+
+from chatarmin_os.gate import Decision, FeatureDenied
+from chatarmin_os.integrations.django.access import check
+from chatarmin_os.integrations.django.denials import denied
+from chatarmin_os.integrations.django.organisation import in_sync_context
+
+
+class Features:
+    """The features of the organisation that a request is for; nothing is asked before one is read."""
+
+    __iter__ = None  # the codes are not known; without this `in` and `for` would read the features 0, 1, 2
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    def __getitem__(self, code: str) -> Decision:
+        return in_sync_context(lambda: check(self._request, code))
+
+    def __getattr__(self, code: str) -> Decision:
+        if code.startswith("_"):  # Python, copy and pickle look for names of theirs
+            raise AttributeError(code)
+        return self[code]
+
+    def __repr__(self) -> str:
+        return f"<features of {self._request!r}>"
+
+
+class FeaturesMiddleware:
+    """Sets `request.features`, and makes the response of a view that raises `FeatureDenied`."""
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self._get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        """Add the features to a request; the response, or the coroutine of an async one, passes through."""
+        request.features = Features(request)  # type: ignore[attr-defined]
+        response: HttpResponseBase | Awaitable[HttpResponseBase] = self._get_response(request)
+        return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
+        """Return the response of a denial; Django calls this in a thread under an async server."""
+        return denied(request, exception.decision) if isinstance(exception, FeatureDenied) else None

@@ -1,0 +1,105 @@
+"""The client and the gate of this process, created from the settings when they are first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+from chatarmin_os._lazy import lockless_cached_property
+from chatarmin_os.client import ChatarminOS
+from chatarmin_os.gate import Gate
+from chatarmin_os.gate.caches import DjangoCache
+from chatarmin_os.web.settings import NAME, Settings, read
+
+
+class Services:
+    """What is made from one value of the setting CHATARMIN_OS; a thread or a forked child finds all that is there.
+
+    No lock is taken, so that a fork never leaves one locked: threads that come first at the same time get the same one.
+    """
+
+    @lockless_cached_property
+    def settings(self) -> Settings:
+        """The settings of the project at the time of the first use."""
+        return read(getattr(settings, NAME, None))
+
+    @lockless_cached_property
+    def client(self) -> ChatarminOS:
+        """The client, on a lazy import of TRANSPORT or on HTTP."""
+        self.settings.ensure_valid()
+        return self.settings.make_client()
+
+    @lockless_cached_property
+    def gate(self) -> Gate:
+        """The gate of the client."""
+        alias = self.settings.cache
+        return self.settings.make_gate(self.client, shared=None if alias is None else DjangoCache(alias))
+
+    @lockless_cached_property
+    def organisation(self) -> Callable[[Any], Any] | None:
+        """The function of the setting ORGANISATION."""
+        return self.settings.organisation_function()
+
+    @lockless_cached_property
+    def on_denied(self) -> Callable[[Any, Any], Any] | None:
+        """The function of the setting ON_DENIED."""
+        return self.settings.denial_function()
+
+    def close(self) -> None:
+        """Close the client, if there is one."""
+        client = vars(self).get("client")
+        if client is not None:
+            client.close()
+
+
+_services = [Services()]
+"""Those of the settings, and behind them those of each `override_settings` that is in force."""
+
+
+def current() -> Services:
+    """Return the services of the settings in force."""
+    return _services[-1]
+
+
+def _follow(*, setting: str, enter: bool, **_: object) -> None:
+    """Make new services for an overridden setting, and restore the former ones when it ends."""
+    if setting != NAME:
+        return
+    if enter:
+        _services.append(Services())
+        return
+    ended = _services[-1]
+    if len(_services) == 1:  # this module was imported inside the override
+        _services[0] = Services()
+    else:
+        _services.pop()
+    ended.close()
+
+
+setting_changed.connect(_follow, dispatch_uid=__name__)
+
+
+def get_client() -> ChatarminOS:
+    """Return the client of this process, created from the setting CHATARMIN_OS at the first call.
+
+    Raises:
+        InvalidInput: A setting is invalid, or the key is missing.
+    """
+    return current().client
+
+
+def get_gate() -> Gate:
+    """Return the gate of this process, on the client of `get_client`.
+
+    Raises:
+        InvalidInput: A setting is invalid, or the key is missing.
+    """
+    return current().gate
+
+
+def get_outbox() -> None:
+    """Return the outbox of this process: None, as OUTBOX is None."""
+    return

@@ -1,0 +1,89 @@
+"""Tests of a project: a fake service behind `get_client`; documented as `chatarmin_os.django.test`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from unittest import TestCase
+from uuid import UUID
+
+from django.conf import settings
+from django.test.utils import TestContextDecorator, override_settings
+
+from chatarmin_os.client import ChatarminOS
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.web.settings import NAME
+
+C = TypeVar("C", bound=type[Any])
+
+
+class override_service(TestContextDecorator):  # noqa: N801 - named as override_settings is
+    """Puts a new fake behind `get_client` and `get_gate`, with one organisation: for tests, and decorates them too.
+
+    Each test of a decorated class gets a fake of its own. The other settings of CHATARMIN_OS stay.
+
+    Args:
+        tier: The tier of the organisation; None for none.
+        external_org_id: Your id of the organisation.
+        features: By feature code, whether the organisation has the feature, or arguments of `features.set_access`. A
+            feature that the demo catalogue does not have is added to it; True also lifts a limit of 0.
+
+    Example:
+        >>> with override_service(tier="free", features={"exports": True, "ai_credit": {"quantity_limit": 5}}) as fake:
+        ...     client = get_client()
+        ...     client.features.check_by_external_org_id("org_1", "exports").can_use
+        True
+        >>> fake.calls[-1].path
+        'features.checkByExternalOrgId'
+    """
+
+    def __init__(
+        self,
+        tier: str | None = "pro",
+        external_org_id: str | UUID = "org_1",
+        features: Mapping[str, bool | Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._tier, self._external_org_id = tier, external_org_id
+        self._features = dict(features or {})
+        self._overrides: list[override_settings] = []  # one for each `with` that is open
+
+    def enable(self) -> FakeTransport:
+        """Return the fake, which answers from now on."""
+        fake = self._make_fake()
+        override = override_settings(**{NAME: {**(getattr(settings, NAME, None) or {}), "TRANSPORT": fake}})
+        override.enable()
+        self._overrides.append(override)
+        return fake
+
+    def disable(self) -> None:
+        """Restore the client and the gate from before."""
+        self._overrides.pop().disable()
+
+    def _make_fake(self) -> FakeTransport:
+        catalogue = demo_catalogue()
+        for code, given in self._features.items():
+            if code not in catalogue.features:
+                has_quantity = isinstance(given, Mapping) and not {"quantity_limit", "included_quantity"}.isdisjoint(given)
+                catalogue.add_feature(code, name=code, has_quantity=has_quantity)
+        fake = FakeTransport(catalogue)
+        client = ChatarminOS(transport=fake)
+        client.onboard(external_org_id=self._external_org_id, tier_code=self._tier)
+        for code, given in self._features.items():
+            access = {"external_org_id": self._external_org_id, "feature_code": code}
+            if isinstance(given, Mapping):
+                client.features.set_access(**access, **given)
+            elif not client.features.set_access(**access, is_enabled=given) and given:  # its limit is 0
+                client.features.set_access(**access, quantity_limit=None)
+        fake.calls.clear()  # a test sees those that it causes
+        return fake
+
+    def decorate_class(self, cls: C) -> C:
+        """Decorate each test of a class, whether it is one of unittest or of pytest."""
+        if issubclass(cls, TestCase):
+            return super().decorate_class(cls)
+        for name, test in inspect.getmembers_static(cls, inspect.isfunction):
+            if name.startswith("test"):
+                setattr(cls, name, self.decorate_callable(test))
+        return cls

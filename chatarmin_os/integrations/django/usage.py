@@ -1,0 +1,189 @@
+"""Usage that is sent when the transaction of a view commits, and not at all when it rolls back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.db import transaction
+
+from chatarmin_os._input import at_field, identifier
+from chatarmin_os._input import idempotency_key as make_key
+from chatarmin_os.gate import Metered, UsageEvent
+from chatarmin_os.integrations.django.organisation import in_sync_context, organisation_of
+from chatarmin_os.integrations.django.services import current
+from chatarmin_os.web.organisation import denied_for_nobody
+from chatarmin_os.web.usage import send_usage
+
+_logger = logging.getLogger("chatarmin_os")
+
+
+def track_usage(
+    request_or_external_org_id: Any,
+    feature_code: str,
+    quantity: float = 1,
+    *,
+    idempotency_key: str | UUID | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    using: str | None = None,
+) -> None:
+    """Count usage when the transaction commits; at once if there is none.
+
+    Nothing is counted if the transaction, or the savepoint of a nested `atomic`, rolls back. It never raises: usage
+    that was not counted is logged at ERROR, with everything that is needed to send it again.
+
+    Args:
+        request_or_external_org_id: The request, for whose organisation the usage is, or your id of the organisation.
+        feature_code: The code of the feature.
+        quantity: The quantity, above 0.
+        idempotency_key: The text that names this event, so that it counts once; default: a new UUID4.
+        metadata: Details to keep with the event, as JSON.
+        using: The alias of the database whose transaction decides; default: the default database.
+
+    Example:
+        >>> with override_service() as fake:
+        ...     track_usage("org_1", "ai_credit", 5, idempotency_key="job-17")
+        >>> fake.calls[-1].path, fake.calls[-1].input["quantity"]
+        ('billing.trackUsage', 5)
+    """
+    values: dict[str, Any] = {"feature_code": feature_code, "quantity": quantity, "idempotency_key": idempotency_key}
+    values["metadata"] = metadata
+
+    def track() -> None:
+        values["idempotency_key"] = at_field("idempotency_key", make_key)(idempotency_key)
+        organisation = values["external_org_id"] = _organisation(request_or_external_org_id)
+        if organisation is None:
+            raise denied_for_nobody(feature_code)
+        event = UsageEvent(**values)
+        client = current().client  # the one of now: a test may end before the transaction does
+        _on_commit(lambda: send_usage(client, event), values, using)
+
+    try:
+        in_sync_context(track)
+    except Exception as error:  # noqa: BLE001 - the work is done, whatever keeps it from being counted
+        _log(values, error)
+
+
+def metered(
+    request: Any,
+    feature_code: str,
+    quantity: float = 1,
+    idempotency_key: str | UUID | None = None,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    using: str | None = None,
+) -> MeteredBlock:
+    """Return a context manager that checks a feature before a block, and counts usage when the transaction commits.
+
+    It is `gate.metered` for the organisation of the request: `with` in a view, `async with` in an async one. Usage that
+    was not counted is logged at ERROR, with everything that is needed to send it again.
+
+    Args:
+        request: The request, or your id of the organisation.
+        feature_code: The code of the feature.
+        quantity: The quantity; the block may change it (`.quantity`), and 0 counts nothing.
+        idempotency_key: The text that names this event, so that it counts once; default: a new UUID4.
+        metadata: Details to keep with the event, as JSON.
+        using: The alias of the database whose transaction decides; default: the default database.
+
+    Raises:
+        FeatureDenied: The organisation may not use the feature, or less than *quantity* remains; `requires_feature`
+            and `FeaturesMiddleware` make a response of it.
+        InvalidInput: An argument is invalid.
+
+    Example:
+        >>> with override_service() as fake:
+        ...     with metered("org_1", "ai_credit", 5) as usage:
+        ...         usage.quantity = 3  # it took less
+        >>> fake.calls[-1].path, fake.calls[-1].input["quantity"]
+        ('billing.trackUsage', 3)
+    """
+    return MeteredBlock(request, feature_code, quantity, idempotency_key, metadata, using)
+
+
+class MeteredBlock:
+    """The context manager of `metered`, for `with` and `async with`."""
+
+    def __init__(
+        self,
+        request: Any,
+        feature_code: str,
+        quantity: float,
+        idempotency_key: str | UUID | None,
+        metadata: Mapping[str, Any] | None,
+        using: str | None,
+    ) -> None:
+        self._request, self._using = request, using
+        self._arguments: dict[str, Any] = {
+            "feature_code": feature_code,
+            "quantity": quantity,
+            "idempotency_key": at_field("idempotency_key", make_key)(idempotency_key),
+            "metadata": metadata,
+        }
+
+    def __enter__(self) -> Metered:
+        return in_sync_context(self._enter)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        in_sync_context(lambda: self._exit(kind, error, traceback))
+
+    async def __aenter__(self) -> Metered:
+        return await sync_to_async(self._enter)()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await sync_to_async(self._exit)(kind, error, traceback)
+
+    def _enter(self) -> Metered:
+        organisation = self._arguments["external_org_id"] = _organisation(self._request)
+        if organisation is None:
+            raise denied_for_nobody(self._arguments["feature_code"])
+        self._block: AbstractContextManager[Metered] = current().gate.metered(**self._arguments)
+        self._metered = self._block.__enter__()
+        return self._metered
+
+    def _exit(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        block = self._block
+        if kind is not None:
+            block.__exit__(kind, error, traceback)
+        elif self._metered.quantity:  # an outbox in the database would take it here, inside of the transaction
+            values = {**self._arguments, "quantity": self._metered.quantity}
+            _on_commit(lambda: block.__exit__(None, None, None), values, self._using)
+
+
+def _organisation(request_or_external_org_id: Any) -> str | None:
+    """Return the external org id of a request, or the given one."""
+    if hasattr(request_or_external_org_id, "META"):  # of Django or of REST framework
+        return organisation_of(request_or_external_org_id)
+    return at_field("external_org_id", identifier)(request_or_external_org_id)
+
+
+def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | None) -> None:
+    """Send usage when the transaction commits; log it if that fails."""
+
+    def send_or_log() -> None:
+        try:
+            send()
+        except BaseException as error:  # a server may end the worker by SystemExit
+            _log(values, error)
+            if not isinstance(error, Exception):
+                raise
+
+    transaction.on_commit(send_or_log, using=using, robust=True)
+
+
+def _log(values: Mapping[str, Any], error: BaseException) -> None:
+    """Log usage that was not counted, with everything that is needed to send it again."""
+    event = json.dumps({name: value for name, value in values.items() if value is not None}, default=str)
+    _logger.error("usage was not counted; send it again with its key: %s", event, exc_info=error)

@@ -1,0 +1,173 @@
+"""Views that need a feature: a decorator and a mixin."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from typing import Any, ClassVar, TypeVar, cast
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponseBase
+
+from chatarmin_os._input import at_field, optional_identifier
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.gate import FeatureDenied
+from chatarmin_os.integrations.django.access import code_list, require, required_codes
+from chatarmin_os.integrations.django.denials import OnDenied, denied, roll_back
+from chatarmin_os.integrations.django.organisation import Organisation
+from chatarmin_os.web.importing import function_at
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def requires_feature(
+    code: str, *, on_denied: OnDenied | None = None, organisation: Organisation | None = None
+) -> Callable[[View], View]:
+    """Return a decorator for views that need a feature, sync or async; `method_decorator` makes one for classes.
+
+    Inside the view `request.feature` is the `Decision`. A `FeatureDenied` that the view raises becomes a response too,
+    and rolls back the transaction of ATOMIC_REQUESTS.
+
+    Args:
+        code: The code of the feature.
+        on_denied: The response of a denial: the name of a template (`.html`), the name of a URL to redirect to, or a
+            function of request and decision; default: the setting ON_DENIED, else JSON or a page by `Accept`.
+        organisation: An external org id, or a function that returns the one of a request; default: the setting
+            ORGANISATION.
+
+    Raises:
+        InvalidInput: An argument is invalid, or the decorator is applied to a class. In a request: the function of the
+            organisation failed, or returned something other than an id.
+
+    Example:
+        >>> from django.http import HttpResponse
+        >>> from django.test import RequestFactory
+        >>> @requires_feature("exports", organisation="org_1")
+        ... def export(request):
+        ...     return HttpResponse(f"{request.feature.feature_code}: {request.feature.reason}")
+        >>> with override_service(features={"exports": True}):
+        ...     export(RequestFactory().get("/export")).content
+        b'exports: allowed'
+        >>> with override_service():
+        ...     export(RequestFactory().get("/export")).status_code
+        403
+    """
+    codes = code_list(code, "code")
+    at_field("on_denied", _checked_on_denied)(on_denied)
+    at_field("organisation", _checked_organisation)(organisation)
+
+    def decorate(view: View) -> View:
+        if isinstance(view, type):
+            raise InvalidInput(
+                f"expected a function, got the class {view.__name__}",
+                "use RequiresFeatureMixin, or method_decorator(requires_feature(...), name='dispatch')",
+            ).at("view")
+        return _guard(view, codes, on_denied, organisation)
+
+    return decorate
+
+
+class RequiresFeatureMixin:
+    """Lets a class-based view, sync or async, be used by organisations with a feature only; the first base class.
+
+    Attributes:
+        required_feature: The code of the feature, or a list: all of them are needed.
+        on_denied: As for `requires_feature`.
+
+    Example:
+        >>> from django.http import HttpResponse
+        >>> from django.test import RequestFactory
+        >>> from django.views import View
+        >>> class Export(RequiresFeatureMixin, View):
+        ...     required_feature = ["api_access", "sso"]
+        ...
+        ...     def get(self, request):
+        ...         return HttpResponse("id,name")
+        >>> with override_service(tier="enterprise"):
+        ...     Export.as_view()(RequestFactory().get("/export")).status_code
+        200
+    """
+
+    required_feature: ClassVar[str | Sequence[str]]
+    on_denied: ClassVar[OnDenied | None] = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Check the features before the method of the view runs.
+
+        Raises:
+            ImproperlyConfigured: `required_feature` is missing.
+        """
+        # Read from the class: a function would become a method of the view.
+        on_denied = inspect.getattr_static(self, "on_denied")
+        view = super().dispatch  # type: ignore[misc] - of the View that the mixin precedes
+        return _guard(view, required_codes(self), on_denied, None)(request, *args, **kwargs)
+
+
+def _guard(
+    view: View, codes: tuple[str, ...], on_denied: OnDenied | None, organisation: Organisation | None
+) -> View:
+    """Return a view that checks the features first, and makes a response of each denial."""
+
+    def admit(request: HttpRequest) -> HttpResponseBase | None:
+        try:
+            require(request, codes, organisation)
+        except FeatureDenied as error:
+            return denied(request, error.decision, on_denied)
+        return None
+
+    def deny(request: HttpRequest, error: FeatureDenied) -> HttpResponseBase:
+        response = denied(request, error.decision, on_denied)
+        roll_back()
+        return response
+
+    if _is_async(view):
+
+        @wraps(view)
+        async def guarded_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            response = await sync_to_async(admit)(request)
+            if response is not None:
+                return response
+            try:
+                response = view(request, *args, **kwargs)
+                return await response if inspect.isawaitable(response) else response
+            except FeatureDenied as error:
+                return await sync_to_async(deny)(request, error)
+
+        return cast("View", guarded_async)
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        response = admit(request)
+        if response is not None:
+            return response
+        try:
+            return view(request, *args, **kwargs)
+        except FeatureDenied as error:
+            return deny(request, error)
+
+    return cast("View", guarded)
+
+
+def _checked_on_denied(on_denied: OnDenied | None) -> None:
+    if not isinstance(on_denied, str):
+        function_at(on_denied)
+
+
+def _checked_organisation(organisation: Organisation | None) -> None:
+    if callable(organisation):
+        function_at(organisation)
+    else:
+        optional_identifier(organisation)
+
+
+def _is_async(view: Any) -> bool:
+    """Return whether a view is a coroutine function, or the `dispatch` of an async class, which Django does not mark."""
+    if iscoroutinefunction(view):
+        return True
+    while view is not None:  # method_decorator makes a partial of a bound method, and other decorators wrap it
+        method = view.func if isinstance(view, partial) else view
+        if getattr(getattr(method, "__self__", None), "view_is_async", False):
+            return True
+        view = getattr(view, "__wrapped__", None)
+    return False

@@ -1,0 +1,214 @@
+"""`request.features`, and the tags `feature` and `feature_access`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.template import Context, RequestContext, Template, TemplateSyntaxError
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+from django_project.models import Membership
+
+from chatarmin_os import InvalidInput
+from chatarmin_os.django.test import override_service
+from chatarmin_os.integrations.django.middleware import Features
+
+if TYPE_CHECKING:
+    from chatarmin_os.fake import FakeTransport
+
+FEATURE = "{% load chatarmin_os %}{% feature code %}yes{% else %}no{% endfeature %}"
+STATIC = "{% load chatarmin_os %}{% feature 'api_access' %}yes{% else %}no{% endfeature %}"
+WITHOUT_ELSE = "{% load chatarmin_os %}[{% feature 'sso' %}yes{% endfeature %}]"
+ACCESS = "{% load chatarmin_os %}{% feature_access 'ai_credit' as credits %}{{ credits.remaining }}"
+DENIED_ACCESS = "{% load chatarmin_os %}{% feature_access 'sso' as sso %}{{ sso.feature_name }} {{ sso.is_enabled }}"
+
+
+def render(text: str, organisation: str | None = "org_1", **variables: Any) -> str:
+    """Render a template for a request of an organisation."""
+    headers = {"X-Organisation": organisation} if organisation else {}
+    request = RequestFactory().get("/", headers=headers)
+    return str(Template(text).render(RequestContext(request, variables)))
+
+
+def features_of(organisation: str | None) -> Features:
+    """Return the features of a request."""
+    headers = {"X-Organisation": organisation} if organisation else {}
+    return Features(RequestFactory().get("/", headers=headers))
+
+
+@pytest.mark.parametrize(("code", "shown"), [("api_access", "yes"), ("sso", "no")])
+def test_tag_takes_a_variable(code: str, shown: str, fake: FakeTransport) -> None:
+    """The part before `else` is for organisations with the feature, the one behind it for all others."""
+    assert render(FEATURE, code=code) == shown
+
+
+def test_tag_takes_static_text(fake: FakeTransport) -> None:
+    """A text in quotes is a code; without `else` others see nothing; both parts may have tags."""
+    assert render(STATIC) == "yes"
+    assert render(STATIC, organisation=None) == "no"
+    assert render(WITHOUT_ELSE) == "[]"
+    assert render("{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}") == "b"
+
+
+def test_tag_shows_the_access(fake: FakeTransport) -> None:
+    """The variable has the fields of the access, also of one that is denied."""
+    assert render(ACCESS) == "10000"
+    assert render(DENIED_ACCESS) == "Single sign-on False"
+    assert render(ACCESS, organisation="org_9") == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% feature %}{% endfeature %}",
+        "{% feature 'a' 'b' %}{% endfeature %}",
+        "{% feature 'a' %}",
+        "{% feature_access 'a' %}",
+        "{% feature_access 'a' in b %}",
+        "{% feature_access 'a' as %}",
+    ],
+)
+def test_wrong_tag_is_a_syntax_error(text: str) -> None:
+    """A mistake in a tag is shown when the template is loaded."""
+    with pytest.raises(TemplateSyntaxError):
+        Template("{% load chatarmin_os %}" + text)
+
+
+@pytest.mark.parametrize("context", [Context({}), Context({"request": None})], ids=["without", "none"])
+def test_tag_without_request_is_closed(context: Context, fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """Without a request in the context the feature is closed, and the log says what to add."""
+    shown = Template(STATIC).render(context) + Template(ACCESS).render(context)
+
+    assert shown == "no"
+    assert caplog.record_tuples[0][:2] == ("chatarmin_os", logging.ERROR)
+    assert "django.template.context_processors.request" in caplog.text
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("code", [None, "", 5], ids=["none", "blank", "int"])
+def test_tag_with_a_wrong_code_is_closed(code: Any, fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """A variable that is no code, or that the context does not have, closes the feature."""
+    assert render(FEATURE, code=code) == "no"
+    assert "the feature counts as denied" in caplog.text
+
+
+def test_tag_after_an_error_is_closed(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """A refused key, which raises elsewhere, closes the feature on a page, and is logged."""
+    fake.fail(error="UNAUTHORIZED", times=2)
+
+    assert render(STATIC) + render(ACCESS) == "no"
+    assert "UNAUTHORIZED" in caplog.text
+
+
+def test_tag_with_a_policy_that_raises_is_closed(fake: FakeTransport) -> None:
+    """A policy that raises in an outage does not fail a page."""
+    fake.fail(error="lost", times=2)
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "DEFAULT": {"on_outage": "raise"}, "ORGANISATION": lambda _: "org_1"}):
+        assert render(STATIC) == "no"
+
+
+def test_error_inside_of_a_tag_is_not_hidden(fake: FakeTransport) -> None:
+    """What the part of a template raises is not the tag's."""
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        render("{% load chatarmin_os %}{% feature 'api_access' %}{{ fail }}{% else %}{{ fail }}{% endfeature %}", fail=fail)
+
+
+def test_tag_finds_the_request_without_a_context_processor(fake: FakeTransport) -> None:
+    """The context of `render(request, ...)` has the request, even if no processor puts it into the variables."""
+    request = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
+    context = RequestContext(request)
+    context.request = request
+
+    assert Template(STATIC).render(Context({"request": request})) == "yes"
+    assert Template(STATIC).render(context) == "yes"
+
+
+# request.features
+
+
+def test_features_ask_once(fake: FakeTransport) -> None:
+    """Nothing is asked before a feature is read, and then one call answers for all."""
+    features = features_of("org_1")
+    assert fake.calls == []
+
+    read = [features.api_access.reason, features["sso"].reason, bool(features.team_seats), features["ai_credit"].allowed]
+
+    assert read == ["allowed", "disabled", True, True]
+    assert [call.path for call in fake.calls] == ["features.getAccessByExternalOrgId"]
+
+
+def test_features_in_a_template(fake: FakeTransport) -> None:
+    """The middleware gives each request its features."""
+    assert Client().get("/page?template=features.html", headers={"X-Organisation": "org_1"}).content == b"yes no\n"
+
+
+def test_features_in_an_outage_follow_their_policies(fake: FakeTransport) -> None:
+    """If nothing is known, each code is decided by its policy."""
+    fake.fail(error="lost", times=10)
+    options = {"TRANSPORT": fake, "FEATURES": {"exports": {"on_outage": "allow"}}, "ORGANISATION": lambda _: "org_1"}
+
+    with override_settings(CHATARMIN_OS=options):
+        features = features_of("org_1")
+        read = [(features[code].allowed, features[code].reason) for code in ("exports", "sso")]
+
+    assert read == [(True, "outage"), (False, "outage")]
+
+
+def test_features_of_nobody(fake: FakeTransport) -> None:
+    """A request without an organisation has none, and the service is not asked."""
+    assert features_of(None).seats.reason == "not_linked"
+    assert fake.calls == []
+
+
+def test_features_see_a_change_of_the_same_request(fake: FakeTransport) -> None:
+    """After an upgrade the same request reads the new access."""
+    from chatarmin_os.django import get_client
+
+    features = features_of("org_1")
+    before = features.sso.allowed
+    get_client().features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)
+
+    assert (before, features.sso.allowed) == (False, True)
+
+
+def test_features_raise_what_the_gate_raises(fake: FakeTransport) -> None:
+    """A mistake in code is an error there."""
+    with pytest.raises(InvalidInput):
+        _ = features_of("org_1")[""]
+
+
+def test_features_are_no_container(fake: FakeTransport) -> None:
+    """Python's protocols do not take a name for a feature."""
+    features = features_of("org_1")
+
+    assert not hasattr(features, "__len__")
+    with pytest.raises(TypeError):
+        list(features)  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        _ = "sso" in features
+    assert "GET '/'" in repr(features)
+    assert isinstance(copy.copy(features), Features)
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize("view", ["page", "async-page"])
+@pytest.mark.parametrize("template", ["features.html", "tags.html"])
+def test_orm_under_templates(view: str, template: str, rows: None) -> None:
+    """A template that is rendered in the thread of an event loop may use an ORGANISATION that reads the database."""
+    Membership.objects.create(token="t", org_id="org_1")
+
+    with override_service():
+        for response in (
+            Client().get(f"/{view}?template={template}", headers={"X-Token": "t"}),
+            async_to_sync(AsyncClient().get)(f"/{view}?template={template}", headers={"X-Token": "t"}),
+        ):
+            assert response.content == b"yes no\n"

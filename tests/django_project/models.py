@@ -1,0 +1,15 @@
+"""The table: which organisation a token belongs to."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Membership(models.Model):
+    """A token, and the organisation that it belongs to."""
+
+    token = models.CharField(max_length=50)
+    org_id = models.CharField(max_length=50)
+
+    def __str__(self) -> str:
+        return self.token
