@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import timedelta
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,9 @@ MAX_README_WORDS = 700
 
 _DJANGO = {
     "shop/__init__.py": "",
-    "settings.py": 'SECRET_KEY = "test"\nROOT_URLCONF = "shop.urls"\nALLOWED_HOSTS = ["testserver"]\n'
-    'MIDDLEWARE = ["django.middleware.csrf.CsrfViewMiddleware"]\n'
+    "settings.py": "from chatarmin_settings import *\n"
+    'SECRET_KEY = "test"\nROOT_URLCONF = "shop.urls"\nALLOWED_HOSTS = ["testserver"]\n'
+    'MIDDLEWARE.insert(0, "django.middleware.csrf.CsrfViewMiddleware")\n'
     'DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n',
     "set_up_django.py": "import django\n\ndjango.setup()\n",
 }
@@ -99,15 +101,21 @@ def test_the_view_of_the_readme_counts_a_job_once() -> None:
     (example,) = (e for e in examples() if e.name == "readme_gate_a_view")
     namespace: dict[str, Any] = {"__name__": "example"}
     exec(compile(example.files["example.py"], example.name, "exec"), namespace)  # noqa: S102 - our own README
-    client = ChatarminOS(transport=FakeTransport(demo_catalogue()))
+    fake = FakeTransport(demo_catalogue())
+    client = ChatarminOS(transport=fake)
     company = client.sign_up(external_org_id="org_1", name="Acme Inc", starting_tier="free")
-    browser = namespace["create_app"](client).test_client()
+    browser = namespace["create_app"]({"TRANSPORT": fake}).test_client()
 
-    assert [browser.post("/orgs/org_1/summaries/1").status_code for _ in range(2)] == [200, 200]
+    def post(job: int, organisation: str = "org_1") -> int:
+        status: int = browser.post(f"/summaries/{job}", headers={"X-Organisation": organisation}).status_code
+        return status
+
+    assert [post(1), post(1)] == [200, 200]
     assert client.features.check(company_id=company.company_id, feature_code="ai_credit").current_usage == 1
     client.billing.track_usage(company_id=company.company_id, feature_code="ai_credit", quantity=99)
-    assert browser.post("/orgs/org_1/summaries/2").status_code == 402
-    assert browser.post("/orgs/org_2/summaries/1").status_code == 404
+    fake.advance(timedelta(seconds=3))  # the usage was tracked elsewhere
+    assert post(2) == 402
+    assert post(1, "org_2") == 403
 
 
 def test_the_application_of_flask_starts(tmp_path: Path) -> None:

@@ -33,7 +33,11 @@ def test_check_shows_the_decision(fake: FakeTransport) -> None:
 
 @pytest.mark.parametrize(
     ("org", "feature", "can_use", "reason"),
-    [("org_1", "api_access", True, "allowed"), ("org_1", "sso", False, "disabled"), ("org_9", "sso", False, "not_linked")],
+    [
+        ("org_1", "api_access", True, "allowed"),
+        ("org_1", "sso", False, "disabled"),
+        ("org_9", "sso", False, "not_linked"),
+    ],
     ids=["allowed", "denied", "not-linked"],
 )
 def test_check_as_json(org: str, feature: str, can_use: bool, reason: str, fake: FakeTransport) -> None:

@@ -123,7 +123,9 @@ def test_features_that_the_view_names(fake: FakeTransport) -> None:
     assert respond(HasRequiredFeature, required_feature=["api_access", "sso"]).data["feature"] == "sso"
 
 
-@pytest.mark.parametrize("attributes", [{}, {"required_feature": None}, {"required_feature": []}], ids=["missing", "none", "empty"])
+@pytest.mark.parametrize(
+    "attributes", [{}, {"required_feature": None}, {"required_feature": []}], ids=["missing", "none", "empty"]
+)
 def test_view_without_a_name_is_not_open(attributes: dict[str, Any], fake: FakeTransport) -> None:
     """A view that forgot its feature is an error."""
     with pytest.raises(ImproperlyConfigured, match=r"Exports.required_feature"):
@@ -185,4 +187,7 @@ def test_permission_is_a_class() -> None:
     permission = HasFeature("sso")
 
     assert issubclass(permission, BasePermission)
-    assert (permission.__name__, permission.__module__) == ("HasFeature", "chatarmin_os.integrations.django.rest_framework")
+    assert (permission.__name__, permission.__module__) == (
+        "HasFeature",
+        "chatarmin_os.integrations.django.rest_framework",
+    )

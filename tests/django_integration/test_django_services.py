@@ -117,7 +117,10 @@ def test_invalid_settings_are_named() -> None:
 
 def test_outbox_is_refused() -> None:
     """An outbox that this version does not have is an error, and no usage is lost in silence."""
-    with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}), pytest.raises(InvalidInput, match="OUTBOX"):
+    with (
+        override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}),
+        pytest.raises(InvalidInput, match="OUTBOX"),
+    ):
         get_client()
 
 

@@ -51,7 +51,12 @@ def test_tag_takes_static_text(fake: FakeTransport) -> None:
     assert render(STATIC) == "yes"
     assert render(STATIC, organisation=None) == "no"
     assert render(WITHOUT_ELSE) == "[]"
-    assert render("{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}") == "b"
+    assert (
+        render(
+            "{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}"
+        )
+        == "b"
+    )
 
 
 def test_tag_shows_the_access(fake: FakeTransport) -> None:
@@ -108,7 +113,9 @@ def test_tag_with_a_policy_that_raises_is_closed(fake: FakeTransport) -> None:
     """A policy that raises in an outage does not fail a page."""
     fake.fail(error="lost", times=2)
 
-    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "DEFAULT": {"on_outage": "raise"}, "ORGANISATION": lambda _: "org_1"}):
+    with override_settings(
+        CHATARMIN_OS={"TRANSPORT": fake, "DEFAULT": {"on_outage": "raise"}, "ORGANISATION": lambda _: "org_1"}
+    ):
         assert render(STATIC) == "no"
 
 
@@ -119,7 +126,9 @@ def test_error_inside_of_a_tag_is_not_hidden(fake: FakeTransport) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        render("{% load chatarmin_os %}{% feature 'api_access' %}{{ fail }}{% else %}{{ fail }}{% endfeature %}", fail=fail)
+        render(
+            "{% load chatarmin_os %}{% feature 'api_access' %}{{ fail }}{% else %}{{ fail }}{% endfeature %}", fail=fail
+        )
 
 
 def test_tag_finds_the_request_without_a_context_processor(fake: FakeTransport) -> None:
@@ -140,7 +149,12 @@ def test_features_ask_once(fake: FakeTransport) -> None:
     features = features_of("org_1")
     assert fake.calls == []
 
-    read = [features.api_access.reason, features["sso"].reason, bool(features.team_seats), features["ai_credit"].allowed]
+    read = [
+        features.api_access.reason,
+        features["sso"].reason,
+        bool(features.team_seats),
+        features["ai_credit"].allowed,
+    ]
 
     assert read == ["allowed", "disabled", True, True]
     assert [call.path for call in fake.calls] == ["features.getAccessByExternalOrgId"]
