@@ -254,7 +254,7 @@ def test_async_check_does_not_block_the_loop() -> None:
         return sent
 
     async def release() -> None:
-        while not started.is_set():
+        while not started.is_set():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.001)
         released.set()
 
@@ -601,6 +601,13 @@ def test_policies_decide_in_templates() -> None:
 
     template = "{{ features.sso.allowed }} {{ features.seats.allowed }} {{ features.ai_credit.reason }}"
     assert _rendered(shop, template, **ACME) == "True False outage"
+
+
+def test_private_names_of_features_are_undefined() -> None:
+    """`features` has no feature whose code begins with an underscore, which libraries look for; items are free."""
+    template = "{{ features._secret is defined }} {{ features.__html__ is defined }} {{ features['_x'].reason }}"
+
+    assert _rendered(Shop(), template) == "True False not_linked"
 
 
 def test_app_overrides_names_of_templates() -> None:
