@@ -603,13 +603,6 @@ def test_policies_decide_in_templates() -> None:
     assert _rendered(shop, template, **ACME) == "True False outage"
 
 
-def test_private_names_of_features_are_undefined() -> None:
-    """`features` has no feature whose code begins with an underscore, which libraries look for; items are free."""
-    template = "{{ features._secret is defined }} {{ features.__html__ is defined }} {{ features['_x'].reason }}"
-
-    assert _rendered(Shop(), template) == "True False not_linked"
-
-
 def test_app_overrides_names_of_templates() -> None:
     """Variables of a view have precedence."""
     shop = Shop()
