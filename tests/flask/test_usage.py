@@ -238,7 +238,7 @@ def _logged(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """Return the event in the one error that was logged."""
     (record,) = [record for record in caplog.records if record.getMessage().startswith("usage")]
     assert record.levelno == logging.ERROR
-    event: dict[str, Any] = json.loads(record.getMessage().partition(": ")[2])
+    event: dict[str, Any] = json.loads(record.getMessage()[record.getMessage().index("{") :])
     return event
 
 

@@ -9,7 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 from uuid import UUID
 
-from flask import Blueprint, Flask, has_request_context, request
+from flask import Blueprint, Flask, current_app, has_request_context, request
 
 from chatarmin_os._input import Number, at_field, text
 from chatarmin_os._json import describe
@@ -23,7 +23,7 @@ from chatarmin_os.web.features import ClosedFeatures
 from chatarmin_os.web.importing import function_at
 from chatarmin_os.web.organisation import denied_for_nobody, external_org_id
 from chatarmin_os.web.settings import NAME
-from chatarmin_os.web.usage import as_json, logger, send_usage
+from chatarmin_os.web.usage import as_json, send_usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
@@ -89,7 +89,7 @@ class Chatarmin:
         read_settings(app.config).ensure_valid()
         is_new = EXTENSION not in app.extensions
         app.extensions[EXTENSION] = State(app.config)
-        features = ClosedFeatures(lambda: self.gate, self._organisation)
+        features = ClosedFeatures(lambda: self.gate, self._organisation, lambda: current_app.logger)
         app.jinja_env.globals.update(features=features, feature=features.__getitem__)
         if is_new:
             app.register_blueprint(Blueprint(EXTENSION, __name__, template_folder=str(TEMPLATES)))
@@ -321,7 +321,7 @@ class Chatarmin:
             metadata=metadata,
         )
         if organisation is None:
-            logger.error("usage of a request without an organisation is not counted: %s", as_json(event))
+            current_app.logger.error("usage of a request without an organisation is not counted: %s", as_json(event))
         elif has_request_context():
             usage.send_after_response(event)
         else:
