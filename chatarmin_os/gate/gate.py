@@ -108,13 +108,13 @@ class Gate:
         )
         self.client = client
         self._state = state = State(client, self._settings)
-        self._shared = shared and Shared(shared, lambda: client.transport.fingerprint(), state.clock)
+        self._shared = None if shared is None else Shared(shared, client, state.clock)
         self._watch = Watch(state, self._shared)
         client._watch(self._watch)  # noqa: SLF001 - the one seam between the two
         self._desk = Desk(state, Refresher(state, self._shared), has_shared=shared is not None)
         # What a fresh check reads.
         self._organisations, self._companies = state.store.organisations, state.store.companies
-        self._uses, self._now = state.store.uses, state.clock
+        self._uses, self._clock = state.store.uses, state.clock
         _register(self)
 
     def __repr__(self) -> str:
@@ -156,7 +156,7 @@ class Gate:
         except (KeyError, TypeError):
             pass
         else:
-            if self._now() < until:
+            if self._clock.seconds() < until:
                 entry.used = next(self._uses)
                 return decision
         key = _key(external_org_id, company_id)
@@ -198,7 +198,7 @@ class Gate:
             pass
         else:
             ready = entry.ready_listing
-            if ready is not None and self._now() < ready[0]:
+            if ready is not None and self._clock.seconds() < ready[0]:
                 uses, decisions = self._uses, ready[1]
                 for _ in decisions:
                     entry.used = next(uses)
@@ -225,13 +225,13 @@ class Gate:
             >>> credits.reason, nobody.reason
             ('allowed', 'not_linked')
         """
-        results: list[Any] = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
-        questions = [one for one in results if isinstance(one, Question)]
-        self._desk.answer(questions)
-        return [one.result if isinstance(one, Question) else one for one in results]
+        results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
+        self._desk.answer([one for one in results if isinstance(one, Question)])
+        decided: list[Any] = [one.result if isinstance(one, Question) else one for one in results]
+        return decided
 
-    def _checked(self, pair: Any) -> Question | Decision | ChatarminError:
-        """Return a fresh decision, a question, or what is wrong with the pair."""
+    def _checked(self, pair: Any) -> Question | ChatarminError:
+        """Return a question, or what is wrong with the pair."""
         try:
             if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
                 raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
@@ -438,7 +438,7 @@ class Gate:
 
     def _expect_event(self, event: UsageEvent) -> None:
         key = _key(event.external_org_id, event.company_id)
-        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._now())
+        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
 
     def _answer(self, key: Key, feature: str | None) -> Any:
         question = Question(key, feature, self._deadline())

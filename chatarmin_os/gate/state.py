@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
 from random import uniform
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.fences import Fences, Key
 from chatarmin_os.gate.flight import Flight
@@ -45,6 +45,7 @@ class State:
         self.store = Store(settings.max_organisations)
         self.fences = Fences(settings.max_organisations)
         self.expected = ExpectedUsage()
+        self.clock = Clock(client, settings.now)
         self.judge = Judge(settings, self.store, self.expected, self.clock)
         self.breaker = Breaker(jitter)
         self.is_first = True
@@ -52,16 +53,6 @@ class State:
         self.stale = self.by_policy = self.not_decisions = 0
         self._flights = 0
         self._usages: list[tuple[int, str, str, UsageResult | None]] = []
-
-    def clock(self) -> float:
-        """Return the seconds of the gate's clock."""
-        now = self.settings.now
-        seconds: float = self.client.transport.monotonic() if now is None else now()
-        return seconds
-
-    def wall(self) -> datetime:
-        """Return the time of the service."""
-        return self.client.transport.now()
 
     def renew_lock(self) -> None:
         """Make a new lock: one that another thread held at a fork stays locked in the child.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chatarmin_os import _clock
 from chatarmin_os._call import Call
 from chatarmin_os._converter import from_answer
 from chatarmin_os._json import JSON
-from chatarmin_os.errors import ChatarminError, InvalidResponse
+from chatarmin_os.errors import InvalidResponse
 from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, was_not_sent
 from chatarmin_os.gate.fences import EVERYTHING, Key
 from chatarmin_os.gate.known import Entry
@@ -176,6 +176,6 @@ class Watch:
 
     def _wall(self) -> datetime:
         try:
-            return self._state.wall()
+            return self._state.clock.wall()
         except Exception:  # noqa: BLE001 - a fence must close, also if the clock of a fake fails
             return _clock.now()
