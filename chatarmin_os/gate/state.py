@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from random import uniform
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,7 +11,7 @@ from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.expected import ExpectedUsage
-from chatarmin_os.gate.fences import Fences, Key
+from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import Judge
 from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
@@ -69,7 +70,7 @@ class State:
         self._flights, self._usages = 0, []
         self.breaker.release()
         self.is_first = True
-        for entry in self.store.concerned(self.fences.forget_threads(_clock.now())):
+        for entry in self.entries(self.fences.forget_threads(_clock.now())):
             entry.make_old()
 
     def entry(self, key: Key) -> Entry:
@@ -79,6 +80,10 @@ class State:
             self.not_decisions += 1
             entry = self.store.get_or_add(key, next(self.store.uses))
         return entry
+
+    def entries(self, keys: Collection[Key]) -> list[Entry]:
+        """Return the entries that changes of *keys* concern."""
+        return list(self.store) if EVERYTHING in keys else self.store.concerned(keys)
 
     def stats(self) -> GateStats:
         """Return the counters. Reading the one of uses is a use too."""
