@@ -146,7 +146,7 @@ class Settings:
         Raises:
             InvalidInput: It is something else, or cannot be imported.
         """
-        cache = _at("CACHE", imported, self.cache)
+        cache: Any = _at("CACHE", imported, self.cache)
         if isinstance(cache, type) or (not _is_cache(cache) and callable(cache)):
             cache = cache()
         if cache is not None and not _is_cache(cache):

@@ -429,9 +429,9 @@ def test_error_of_a_fresh_decision_is_that_of_the_last_refresh(stage: Stage, clo
 
 def test_wrong_type_in_an_answer_is_a_mistake(stage: Stage) -> None:
     """`isEnabled: "yes"` is no access, though `on_outage` is "allow"."""
-    stage.transport.answers[LISTING] = lambda _call, answer: answer | {
-        "features": [one | {"isEnabled": "yes"} for one in answer["features"]]
-    }
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [one | {"isEnabled": "yes"} for one in answer["features"]]}
+    )
     with pytest.raises(InvalidResponse, match=r"expected true or false at \$\.features\[0\]\.isEnabled"):
         stage.check("sso")
 

@@ -94,8 +94,7 @@ class Chatarmin:
         if is_new:
             app.register_blueprint(Blueprint(EXTENSION, __name__, template_folder=str(TEMPLATES)))
             app.cli.add_command(commands.group)
-            app.after_request(usage.send_events)
-            usage.watch_exceptions(app)
+            usage.set_up(app)
             if FeatureDenied not in app.error_handler_spec[None][None]:  # the app's own handler
                 app.register_error_handler(FeatureDenied, denial.handle_denial)
 

@@ -89,12 +89,23 @@ def test_exception_that_the_view_catches_counts() -> None:
 @pytest.mark.parametrize(
     "break_response", [lambda _: Response(status=500), lambda _: _raise(KeyError("x"))], ids=["status", "exception"]
 )
-def test_response_that_fails_later_counts_nothing(break_response: Any) -> None:
-    """A function that the app runs after requests may still fail the request."""
-    shop = _shop_with(lambda: "fine")
-    shop.app.after_request(break_response)
+@pytest.mark.parametrize("is_early", [True, False], ids=["before-init", "after-init"])
+def test_response_that_fails_later_counts_nothing(break_response: Any, *, is_early: bool) -> None:
+    """A function that the app runs after requests may still fail the request, whenever it was added."""
+    shop = Shop()
+    app = Flask("other")
+    app.config["CHATARMIN_OS"] = {"TRANSPORT": shop.fake}
+    chatarmin = Chatarmin(None if is_early else app)
+    app.after_request(break_response)
+    chatarmin.init_app(app)
+    chatarmin.organisation_loader(organisation)
 
-    assert shop.browser.get("/", headers=ACME).status_code == 500
+    @app.get("/")
+    def view() -> str:
+        chatarmin.track_usage("ai_credit")
+        return "fine"
+
+    assert app.test_client().get("/", headers=ACME).status_code == 500
     assert shop.used() == 0
 
 
@@ -139,9 +150,11 @@ def test_requests_inside_a_request_have_usage_of_their_own() -> None:
 def test_requests_in_one_app_context_share_nothing() -> None:
     """Requests that share an app context, as in many tests, count their own usage once."""
     shop = Shop()
-    shop.app.add_url_rule(
-        "/<int:status>", view_func=lambda status: shop.chatarmin.track_usage("ai_credit") or ("", status)
-    )
+
+    @shop.app.get("/<int:status>")
+    def view(status: int) -> tuple[str, int]:
+        shop.chatarmin.track_usage("ai_credit")
+        return "", status
 
     with shop.app.app_context():
         for status in (500, 200, 500, 200):
@@ -319,7 +332,11 @@ def test_invalid_usage_is_an_error_of_the_view() -> None:
     """A wrong argument raises where the view makes it."""
     shop = Shop()
     shop.app.testing = True
-    shop.app.add_url_rule("/", view_func=lambda: shop.chatarmin.track_usage("ai_credit", -1) or "never")
+
+    @shop.app.get("/")
+    def view() -> str:
+        shop.chatarmin.track_usage("ai_credit", -1)
+        return "never"
 
     with pytest.raises(InvalidInput, match="quantity: expected a number above 0"):
         shop.browser.get("/", headers=ACME)
@@ -425,12 +442,17 @@ def test_nothing_is_shared_between_apps() -> None:
     shops = [Shop(), Shop()]
     chatarmin = Chatarmin()
     chatarmin.organisation_loader(organisation)
+
+    def view() -> str:
+        chatarmin.track_usage("ai_credit")
+        return "fine"
+
     apps = []
     for shop in shops:
         app = Flask("shop")
         app.config["CHATARMIN_OS"] = {"TRANSPORT": shop.fake}
         chatarmin.init_app(app)
-        app.add_url_rule("/", view_func=lambda: chatarmin.track_usage("ai_credit") or "fine")
+        app.add_url_rule("/", view_func=view)
         apps.append(app)
 
     apps[0].test_client().get("/", headers=ACME)

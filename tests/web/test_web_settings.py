@@ -30,7 +30,7 @@ FULL: dict[str, Any] = {
     "GATE": {"timeout": 0.2, "max_organisations": 5},
     "CACHE": "web_parts.cache",
     "OUTBOX": None,
-    "ON_DENIED": "web_parts.organisation_of",
+    "ON_DENIED": "web_parts.on_denied",
 }
 
 
@@ -62,8 +62,8 @@ def test_all_settings_are_read() -> None:
     assert settings.late_problems() == []
     assert settings.default == Policy(max_age=30)
     assert settings.features == {"exports": Policy(on_outage="allow"), "sso": Policy(max_age=1)}
-    assert settings.organisation_function() is web_parts.organisation_of
-    assert settings.denial_function() is web_parts.organisation_of
+    assert settings.organisation_function() == web_parts.organisation_of
+    assert settings.denial_function() == web_parts.on_denied
     assert settings.make_cache() is web_parts.cache
 
 
@@ -75,7 +75,7 @@ def test_omitted_settings_have_defaults(given: Any) -> None:
     assert settings.problems == ()
     assert settings.default == Policy()
     assert settings.features == settings.gate == {}
-    assert settings.organisation_function() is settings.denial_function() is settings.make_cache() is None
+    assert [settings.organisation_function(), settings.denial_function(), settings.make_cache()] == [None] * 3
 
 
 def test_all_problems_are_found_at_once() -> None:
