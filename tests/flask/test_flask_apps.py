@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,24 @@ def test_extension_keeps_nothing_of_an_app() -> None:
 
     assert vars(chatarmin) == before
     assert isinstance(app.extensions["chatarmin_os"], State)
+
+
+def test_app_that_is_dropped_is_freed() -> None:
+    """An extension that outlives its apps keeps none of them alive, nor their gates."""
+    chatarmin = Chatarmin()
+    chatarmin.organisation_loader(lambda: "org_1")
+
+    def serve() -> list[weakref.ref[Any]]:
+        app = _app()
+        chatarmin.init_app(app)
+        app.add_url_rule("/", view_func=chatarmin.requires_feature("sso")(lambda: "never"))
+        assert app.test_client().get("/", headers={"Accept": "text/html"}).status_code == 403
+        return [weakref.ref(app), weakref.ref(app.extensions["chatarmin_os"].gate)]
+
+    references = serve()
+    gc.collect()
+
+    assert [reference() for reference in references] == [None, None]
 
 
 def test_threads_get_the_same_gate() -> None:
