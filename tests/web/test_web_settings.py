@@ -252,6 +252,14 @@ def test_missing_key_names_the_setting() -> None:
         read({}).make_client()
 
 
+def test_wrong_variable_of_the_environment_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is no setting of the project."""
+    monkeypatch.setenv("HTTPS_PROXY", "foo://proxy")
+
+    with pytest.raises(InvalidInput, match=r"^HTTPS_PROXY: is not a valid URL"):
+        read({"API_KEY": KEY}).make_client()
+
+
 @pytest.mark.parametrize(
     "transport",
     [
