@@ -283,10 +283,10 @@ class Chatarmin:
         """Count usage after the response to the current request was made, if the request succeeds.
 
         Nothing is counted after an exception, also if a handler turned it into a response, or with a status of 400 or
-        above. The response is delivered once usage was sent, so it is late by up to the TIMEOUT of the settings while the
-        service does not answer. If sending fails, the response stays as it is, and the log of the app has the event with
-        its key. While the body of a response is streamed, usage is sent at once. Outside of a request usage is sent at
-        once too, and errors raise.
+        above. The response is delivered once usage was sent, so it is late by up to the setting TIMEOUT while the
+        service does not answer. If sending fails, the response stays as it is, and the log of the app has the event
+        with its key. While the body of a response is streamed, usage is sent at once. Outside of a request usage is
+        sent at once too, and errors raise.
 
         Args:
             feature_code: The feature.
