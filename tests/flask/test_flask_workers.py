@@ -103,7 +103,10 @@ def fake() -> FakeTransport:
 
 
 def test_app_goes_on_while_the_service_is_down(fake: FakeTransport, service_port: tuple[str, int], app: App) -> None:
-    """Under load what is known stays open, what is unknown is 503, and nothing is a 500; then all is as before."""
+    """Under load what is known stays open, what is unknown is 503, and nothing is a 500; then all is as before.
+
+    At first connections to the service are refused, then it accepts them and never responds.
+    """
     warm = ["/seats?org=org_0", "/work?org=org_0"]
     if "gevent" not in service_port[0]:  # Flask's async views need asgiref, which needs a thread for each request
         warm.append("/async-seats?org=org_0")
@@ -121,6 +124,8 @@ def test_app_goes_on_while_the_service_is_down(fake: FakeTransport, service_port
         before = _used(fake)
         try:
             cold = [app.get(f"/seats?org=org_{number}") for number in range(10, 40)]
+            with socket.create_server(("127.0.0.1", service_port[1])):  # it accepts, and never responds
+                cold += [app.get(f"/seats?org=org_{number}") for number in range(40, 45)]
             with serve_fake({KEY: fake}, port=service_port[1]):
                 for number in range(40, 60):
                     app.wait_for(f"/seats?org=org_{number}", 200)

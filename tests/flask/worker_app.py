@@ -9,7 +9,7 @@ from flask import Flask, request
 from chatarmin_os.flask import Chatarmin
 
 app = Flask("worker")
-app.config["CHATARMIN_OS"] = {"FEATURES": {"seats": {"max_age": 0.2}}, "DEFAULT": {"max_age": 0.2}}
+app.config["CHATARMIN_OS"] = {"TIMEOUT": 0.5, "FEATURES": {"seats": {"max_age": 0.2}}, "DEFAULT": {"max_age": 0.2}}
 chatarmin = Chatarmin(app)
 
 
