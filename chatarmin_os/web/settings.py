@@ -36,6 +36,7 @@ POLICY_OPTIONS = ("max_age", "max_stale", "on_outage")
 GATE_OPTIONS = ("timeout", "first_timeout", "max_organisations", "unlinked_max_age")
 FAKE = "fake"
 TIMEOUT, MAX_RETRIES = 2.0, 1
+_CHECKED_BY_CLIENT = ("api_key", "base_url")
 
 
 @frozen
@@ -127,7 +128,9 @@ class Settings:
         try:
             return ChatarminOS(self.api_key(), base_url=self.base_url, timeout=timeout, max_retries=retries)
         except InvalidInput as error:
-            raise InvalidInput(error.problem, error.hint).at((error.field or "").upper()).at(NAME) from None
+            if error.field not in _CHECKED_BY_CLIENT:  # a variable of the environment
+                raise
+            raise InvalidInput(error.problem, error.hint).at(error.field.upper()).at(NAME) from None
 
     def _make_transport(self) -> Transport | None:
         if self.transport == FAKE:
@@ -146,7 +149,7 @@ class Settings:
         Raises:
             InvalidInput: It is something else, or cannot be imported.
         """
-        cache = _at("CACHE", imported, self.cache)
+        cache: Any = _at("CACHE", imported, self.cache)
         if isinstance(cache, type) or (not _is_cache(cache) and callable(cache)):
             cache = cache()
         if cache is not None and not _is_cache(cache):
