@@ -190,7 +190,16 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     """What `check` would raise, bad pairs included, hides no other decision."""
     stage = Stage(stage.fake, policies={"seats": Policy(on_outage="raise")})
     stage.fake.fail(LISTING, error="lost", times=2)
-    wrong: list[Any] = [("", "sso"), (None, "sso"), ("org_1", ""), ("org_1", None), "ab", 5, ("a", "b", "c"), (5, "sso")]
+    wrong: list[Any] = [
+        ("", "sso"),
+        (None, "sso"),
+        ("org_1", ""),
+        ("org_1", None),
+        "ab",
+        5,
+        ("a", "b", "c"),
+        (5, "sso"),
+    ]
     results = stage.gate.check_many([*wrong, ("org_1", "seats"), ("org_2", "sso")])
 
     assert [type(one) for one in results[:8]] == [InvalidInput] * 8
@@ -202,7 +211,7 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     assert results[9].source == "policy"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("pairs", ["org_1", 5, None, {"org_1": "sso"}], ids=repr)
+@pytest.mark.parametrize("pairs", ["org_1", 5, None, {"org_1": "sso"}], ids=["text", "int", "none", "mapping"])
 def test_pairs_that_are_none_are_refused(stage: Stage, pairs: Any) -> None:
     """They name the argument."""
     with pytest.raises(InvalidInput, match="pairs: "):
@@ -248,7 +257,9 @@ def test_warm_raises_nothing_of_the_service(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "field"), [("org_1", "external_org_ids"), ([""], "external_org_ids[0]"), (["a", 5], "external_org_ids[1]")]
+    ("ids", "field"),
+    [("org_1", "external_org_ids"), ([""], "external_org_ids[0]"), (["a", 5], "external_org_ids[1]")],
+    ids=["text", "blank", "int"],
 )
 def test_bad_ids_to_warm_are_refused(stage: Stage, ids: Any, field: str) -> None:
     """Before anything is sent."""

@@ -29,6 +29,12 @@ from chatarmin_os.gate import Policy
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
+
+def _name(error: ChatarminError) -> str:
+    """Return the id of an error."""
+    return f"{type(error).__name__}-{getattr(error, 'http_status', None) or 'none'}"
+
+
 OUTAGES = [
     ConnectionFailed("refused", outcome="not_sent"),
     TimedOut("slow"),
@@ -70,7 +76,7 @@ def stage(service: FakeTransport, clock: Clock) -> Stage:
     return Stage(service, now=clock, policies={"sso": Policy(on_outage="allow"), "seats": Policy(on_outage="raise")})
 
 
-@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", OUTAGES, ids=_name)
 def test_outage_gives_the_old_answer_while_it_is_younger_than_max_stale(
     stage: Stage, clock: Clock, error: ChatarminError
 ) -> None:
@@ -95,7 +101,7 @@ def test_outage_gives_the_old_answer_while_it_is_younger_than_max_stale(
     )
 
 
-@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", OUTAGES, ids=_name)
 def test_policy_decides_if_nothing_is_known(stage: Stage, error: ChatarminError) -> None:
     """ "deny" and "allow" are decisions; "raise" raises the error, each time another object."""
     _fails(stage, error)
@@ -114,7 +120,7 @@ def test_policy_decides_if_nothing_is_known(stage: Stage, error: ChatarminError)
     assert stage.calls() == [LISTING]
 
 
-@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", MISTAKES, ids=_name)
 def test_mistake_is_raised_whatever_the_policy_says(stage: Stage, clock: Clock, error: ChatarminError) -> None:
     """Without an old answer a mistake is raised, again and again while it waits; the service is not asked again."""
     _fails(stage, error)
@@ -129,7 +135,7 @@ def test_mistake_is_raised_whatever_the_policy_says(stage: Stage, clock: Clock, 
     assert stage.check().source == "live"
 
 
-@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", MISTAKES, ids=_name)
 def test_mistake_leaves_the_old_answer_in_use(
     stage: Stage, clock: Clock, error: ChatarminError, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -429,9 +435,9 @@ def test_error_of_a_fresh_decision_is_that_of_the_last_refresh(stage: Stage, clo
 
 def test_wrong_type_in_an_answer_is_a_mistake(stage: Stage) -> None:
     """`isEnabled: "yes"` is no access, though `on_outage` is "allow"."""
-    stage.transport.answers[LISTING] = lambda _call, answer: answer | {
-        "features": [one | {"isEnabled": "yes"} for one in answer["features"]]
-    }
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [one | {"isEnabled": "yes"} for one in answer["features"]]}
+    )
     with pytest.raises(InvalidResponse, match=r"expected true or false at \$\.features\[0\]\.isEnabled"):
         stage.check("sso")
 

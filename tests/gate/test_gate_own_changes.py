@@ -51,9 +51,7 @@ CHANGES: dict[str, Callable[[Stage], Any]] = {
     ),
     "apply-tier": lambda s: s.client.tiers.apply("free", company_id=s.company),
     "create-subscription": lambda s: s.client.subscriptions.create("free", company_id=s.company),
-    "claim-checkout": lambda s: s.client.billing.claim_checkout(
-        company_id=s.company, checkout_session_id=_checkout(s)
-    ),
+    "claim-checkout": lambda s: s.client.billing.claim_checkout(company_id=s.company, checkout_session_id=_checkout(s)),
     "link-subscription": lambda s: s.client.billing.link_subscription(
         company_id=s.company, stripe_subscription_id=_subscription(s)
     ),
