@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,12 @@ from chatarmin_os.gate import Decision, DictCache, FeatureDenied, Gate, Policy, 
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
+
+
+@pytest.fixture
+def stage(service: FakeTransport) -> Stage:
+    """Return a service with one organisation, and a gate on it."""
+    return Stage(service)
 
 
 class Nothing:
@@ -67,7 +74,7 @@ def test_bad_setting_is_refused(client: ChatarminOS, wrong: dict[str, Any], fiel
 @pytest.mark.parametrize("wrong", [None, "os_sk_1", ChatarminOS, Nothing()], ids=["none", "key", "class", "object"])
 def test_gate_needs_a_client(wrong: Any) -> None:
     """As a client needs a transport."""
-    with pytest.raises(TypeError, match="client: expected a chatarmin_os.ChatarminOS, got"):
+    with pytest.raises(TypeError, match=r"client: expected a chatarmin_os\.ChatarminOS, got"):
         Gate(wrong)
 
 
@@ -229,6 +236,19 @@ def test_denial_pickles_and_copies(service: FakeTransport) -> None:
         assert type(other) is FeatureDenied
         assert other.decision == error.decision
         assert str(other) == str(error)
+
+
+def test_denial_keeps_its_class_in_queues_that_store_errors_as_json(stage: Stage) -> None:
+    """Its `args` are JSON, and make an equal denial, less access and error."""
+    with pytest.raises(FeatureDenied) as caught:
+        stage.gate.require(external_org_id="org_1", feature_code="sso")
+    error = caught.value
+    other = FeatureDenied(*json.loads(json.dumps(error.args)))
+
+    assert str(other) == str(error)
+    assert other.decision == attrs.evolve(error.decision, access=None)
+    unknown = FeatureDenied(Decision(False, "outage", "policy", "sso", "org_1"))
+    assert FeatureDenied(*unknown.args).decision == unknown.decision
 
 
 def test_usage_event_checks_its_fields() -> None:
