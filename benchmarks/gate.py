@@ -9,6 +9,7 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count
+from statistics import median
 from threading import Barrier
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -61,6 +62,7 @@ def run() -> Part:
         rows, missing = _in_memory(client, url)
         rows += [
             *_pages(client, url),
+            *_pages_in_outage(client, url),
             *_round_trips(client, url),
             *_warm_outage(client, url),
             *_cold_outage(client, url),
@@ -176,6 +178,21 @@ def _pages(client: ChatarminOS, url: str) -> Iterator[Row]:
     faster = samples.ratio("without", "warm")
     met = faster >= _MIN_FASTER and requests["warm"] == 0
     yield Row("a page, warm; times as fast as without", figure("warm"), number(faster), f"≥ {_MIN_FASTER:,}", met)
+
+
+def _pages_in_outage(client: ChatarminOS, url: str) -> Iterator[Row]:
+    known, unknown = Gate(client, default=_OLD), Gate(client)
+    known.warm([ORGANISATION])
+    for what, gate in {"stale": known, "nothing known": unknown}.items():
+        times: list[float] = []
+
+        def pages(gate: Gate = gate, times: list[float] = times) -> None:
+            times += [_clock_time(partial(_page, gate), 1) for _ in range(_PAGES)]
+
+        with hanging(url):
+            sent = answered(url, pages)
+        figure = f"{_requests(sent)}, {micro(median(times))} (slowest {number(max(times) * 1e3)} ms)"
+        yield Row(f"{_PAGES} pages in an outage, {what}; median", figure, "", "1 request", sent == 1)
 
 
 def _requests(number_of: int) -> str:
