@@ -49,8 +49,8 @@ class Decision:
     access: FeatureAccess | None = None
     error: ChatarminError | None = None
     fetched_at: datetime | None = None
-    _fetched: float | None = field(default=None, eq=False, repr=False, kw_only=True)
-    _clock: Callable[[], float] | None = field(default=None, eq=False, repr=False, kw_only=True)
+    _fetched: float | None = field(default=None, eq=False, repr=False, kw_only=True, alias="fetched")
+    _clock: Callable[[], float] | None = field(default=None, eq=False, repr=False, kw_only=True, alias="clock")
 
     def __bool__(self) -> bool:
         """Return `allowed`."""

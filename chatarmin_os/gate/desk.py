@@ -11,11 +11,12 @@ from attrs import evolve
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.decision import Decision
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.failures import bare, is_outage, name_of
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.flight import Failed, Flight, Missing
+from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import known, listed
-from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.known import Answer, Failed, Listing, Missing, Unlinked
 from chatarmin_os.gate.refresh import Refresher, keys_of
 from chatarmin_os.gate.service import late
 from chatarmin_os.gate.state import State
@@ -37,7 +38,7 @@ class Question:
         flight: The refresh that it waits for.
         joined: If another question began that: the keys whose changes it was known to concern.
         listed: The listing that was asked for on its behalf.
-        missing: That the service did not know the feature beside an older listing.
+        missing: That the service did not know the feature, which an older listing does not explain.
         has_first: Whether it has the time of the first refresh of a process.
         logs: What to log once the lock is free.
     """
@@ -122,7 +123,7 @@ class Desk:
             self._without(question, refusal, now)
             return
         flight = Flight(question.key, target, question.feature, self._state.fences.tick())
-        flight.beside, flight.refusal = question.listed is not None, refusal
+        flight.has_listing, flight.refusal = question.listed is not None, refusal
         own.append(flight)
         self._state.begin(flight)
         self._expect(question, flight, None)

@@ -22,8 +22,8 @@ from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
 from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.desk import Desk, Question
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.fences import EVERYTHING, Key
-from chatarmin_os.gate.known import Entry
 from chatarmin_os.gate.metered import Metered, event_of
 from chatarmin_os.gate.policy import Policy
 from chatarmin_os.gate.refresh import Refresher

@@ -5,10 +5,11 @@ from __future__ import annotations
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.decision import Decision, reason_of
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.failures import bare
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.known import Answer, Listing, Unlinked
 from chatarmin_os.gate.policy import Freshness, freshness
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.store import Store

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from random import uniform
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import Judge
-from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.known import Answer, Listing, Outcome, Unlinked
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.store import Store
@@ -23,8 +24,6 @@ from chatarmin_os.models.billing import UsageResult
 
 if TYPE_CHECKING:
     from chatarmin_os.client import ChatarminOS
-
-T = TypeVar("T")
 
 _MAX_ANSWERS = 1_000
 
@@ -166,7 +165,7 @@ class State:
                 entry.answers[feature] = answer.after(result)
             entry.unready()
 
-    def lay_usage_over(self, flight: Flight, company: str | None, outcome: T) -> T:
+    def lay_usage_over(self, flight: Flight, company: str | None, outcome: Outcome) -> Outcome:
         """Return what a refresh fetched after the usage that was counted during it.
 
         An answer to usage that is below it was counted before, and needs no second refresh.
@@ -175,7 +174,7 @@ class State:
             if number <= flight.number or of != company:
                 continue
             if isinstance(outcome, Listing):
-                after: Any = outcome.after(feature, result)
+                after: Listing | Answer = outcome.after(feature, result)
             elif isinstance(outcome, Answer) and feature == flight.feature:
                 after = outcome.after(result)
             else:

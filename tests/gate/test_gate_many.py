@@ -293,7 +293,7 @@ def test_stats_count_decisions_and_refreshes(stage: Stage, clock: Clock) -> None
 # Memory
 
 
-def test_least_recently_used_goes_first(service: FakeTransport) -> None:
+def test_entries_are_forgotten_in_the_order_of_use(service: FakeTransport) -> None:
     """Any use counts, a fresh one without a lock too; negative answers and waits are organisations as well."""
     stage = Stage(service, max_organisations=3)
     for organisation in ("a", "b", "c"):

@@ -222,7 +222,9 @@ def test_waits_are_random() -> None:
     ],
     ids=["429", "503", "proxy", "at-most-300", "at-least-the-wait"],
 )
-def test_retry_after_is_the_least_wait(stage: Stage, clock: Clock, error: ChatarminError, seconds: float) -> None:
+def test_retry_after_is_a_lower_bound_of_the_wait(
+    stage: Stage, clock: Clock, error: ChatarminError, seconds: float
+) -> None:
     """The service is not asked before `Retry-After`, up to 300 seconds."""
     _fails(stage, error)
     stage.check()
@@ -395,7 +397,7 @@ def test_stale_answers_of_an_outage_are_not_logged(
 
 
 def test_errors_that_are_kept_hold_no_frames(stage: Stage, clock: Clock) -> None:
-    """What was on the stack when a refresh failed can be collected, whoever keeps the decision."""
+    """What was on the stack when a refresh failed can be collected, also if a caller keeps the decision."""
 
     class Large:
         pass

@@ -468,7 +468,7 @@ def test_change_during_a_refresh_keeps_its_answer_from_the_cache(stage: Stage, c
 
 
 def test_organisation_that_was_forgotten_meanwhile_is_not_shared(service: FakeTransport, cache: SpiedCache) -> None:
-    """Room for one: what went first is not written."""
+    """Of one place: the entry that went first is not written."""
     stage = Stage(service, shared=cache, max_organisations=1, timeout=5)
     stage.transport.product = "print0"
     stage.gate.check_many([("org_1", "sso"), ("org_9", "sso")])
