@@ -41,8 +41,8 @@ class Decision:
     """
 
     allowed: bool
-    reason: str
-    source: str
+    reason: Reason
+    source: Source
     feature_code: str
     external_org_id: str | None = None
     company_id: str | None = None

@@ -19,7 +19,7 @@ from chatarmin_os.gate.judge import known, listed
 from chatarmin_os.gate.known import Answer, Failed, Listing, Missing, Unlinked
 from chatarmin_os.gate.refresh import Refresher, keys_of
 from chatarmin_os.gate.service import late
-from chatarmin_os.gate.state import State
+from chatarmin_os.gate.state import MAX_FEATURES, State
 
 _log = logging.getLogger("chatarmin_os")
 _QUIET_SECONDS = 60.0
@@ -175,8 +175,11 @@ class Desk:
         found = known(entry, feature)
         if found is None or judge.freshness(found, feature, now) != "fresh":
             return False
-        entry.ready[feature] = judge.decide(entry, feature, found, "cache", now)
-        self._decided(question, entry, entry.ready[feature][1])
+        ready = judge.decide(entry, feature, found, "cache", now)
+        if len(entry.ready) >= MAX_FEATURES:  # codes may come from anywhere, and all are denied if nothing is linked
+            entry.unready()
+        entry.ready[feature] = ready
+        self._decided(question, entry, ready[1])
         return True
 
     def _target(self, question: Question, entry: Entry, now: float) -> str | None:
@@ -294,11 +297,12 @@ class Desk:
         """Answer a question about all features, of which a few may be gone."""
         judge = self._state.judge
         decisions: dict[str, Decision] = {}
-        until = float("inf")
+        until, is_ready = float("inf"), False
         for feature in judge.features(entry, listing):
             found = known(entry, feature, listing)
             state = judge.freshness(found, feature, now)
             is_listed = isinstance(listing, Unlinked) or listed(listing, feature) is not None
+            is_ready = is_ready or is_listed  # only these say how long the listing is fresh
             if is_listed and is_live:
                 source = "live"
             elif found is not None and state != "gone":
@@ -315,7 +319,7 @@ class Desk:
             end, decision = judge.decide(entry, feature, found, source, now)  # type: ignore[arg-type]
             until = min(until, end)
             decisions[feature] = decision if error is None else evolve(decision, error=bare(error))
-        if all(decision.source == "cache" for decision in decisions.values()):
+        if is_ready and all(decision.source == "cache" for decision in decisions.values()):
             entry.ready_listing = until, decisions
         self._decided(question, entry, *decisions.values())
         question.result = decisions

@@ -25,7 +25,8 @@ from chatarmin_os.models.billing import UsageResult
 if TYPE_CHECKING:
     from chatarmin_os.client import ChatarminOS
 
-_MAX_ANSWERS = 1_000
+MAX_FEATURES = 1_000
+"""Features that are kept of one organisation besides its listing: codes may come from anywhere."""
 
 
 class State:
@@ -183,7 +184,7 @@ class State:
         return outcome
 
 
-def _trim(mapping: dict[str, Any] | dict[str | None, Any]) -> None:
-    """Bound what is kept of one organisation: feature codes may come from anywhere."""
-    while len(mapping) > _MAX_ANSWERS:
-        del mapping[next(iter(mapping))]  # type: ignore[arg-type]
+def _trim(mapping: dict[Any, Any]) -> None:
+    """Forget the oldest features, and never the listing."""
+    if len(mapping) > MAX_FEATURES:
+        del mapping[next(feature for feature in mapping if feature is not None)]

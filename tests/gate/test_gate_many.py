@@ -132,6 +132,24 @@ def test_mistake_leaves_old_features_in_use(stage: Stage, clock: Clock, caplog: 
     assert "about all features of organisation 'org_1': UnauthorizedError UNAUTHORIZED" in caplog.text
 
 
+@pytest.mark.parametrize("organisation", ["org_1", "org_9"], ids=["no-features", "not-linked"])
+def test_features_that_are_none_are_asked_for_again(service: FakeTransport, organisation: str) -> None:
+    """An empty answer is not fresh for ever."""
+    stage = Stage(service)
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": []} if isinstance(answer, dict) else answer
+    )
+    for _ in range(3):
+        assert stage.gate.features(external_org_id=organisation) == {}
+    assert stage.calls() == [LISTING]
+    service.advance(timedelta(seconds=31))
+    del stage.transport.answers[LISTING]
+    if organisation == "org_9":
+        ChatarminOS(transport=service).links.create(company_id=stage.company, external_org_id="org_9")
+
+    assert list(stage.gate.features(external_org_id=organisation)) == FEATURES
+
+
 def test_features_share_a_refresh(service: FakeTransport) -> None:
     """A caller that asks for all waits for the request of another, or has the old answers at once."""
     stage = Stage(service, timeout=10)
@@ -210,7 +228,7 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     assert str(results[2]) == "feature_code: must not be blank"
     assert str(results[4]) == "pairs: expected (external_org_id, feature_code), got str 'ab'"
     assert type(results[8]).__name__ == "ConnectionFailed"
-    assert results[8].__traceback__ is None  # type: ignore[union-attr]
+    assert {one.__traceback__ or one.__context__ for one in results[:9]} == {None}  # type: ignore[union-attr]
     assert results[9].source == "policy"  # type: ignore[union-attr]
 
 
