@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
-from chatarmin_os.gate.decision import Decision, Source, reason_of
+from chatarmin_os.gate.decision import Decision, Reason, Source, reason_of
 from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.failures import bare
