@@ -84,7 +84,7 @@ class Refresher:
                 target = flight.feature if outcome.is_mistake else None
                 state.fail(flight.key, target, outcome.error, now)
             else:
-                state.succeed(flight.key, flight.feature)
+                state.succeed(flight)
                 keys = keys_of(state, flight.key, outcome)
                 outcome = state.lay_usage_over(flight, company_of(keys), outcome)
                 flight.is_current = state.fences.is_clear(keys, flight.number)

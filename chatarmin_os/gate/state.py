@@ -127,12 +127,12 @@ class State:
         self.failed += 1
         entry.unready()
 
-    def succeed(self, key: Key, feature: str | None) -> None:
+    def succeed(self, flight: Flight) -> None:
         """Take note that the service answered."""
-        self.breaker.close()
+        self.breaker.succeed(is_probe=flight.is_probe)
         self.refreshed += 1
-        entry = self.entry(key)
-        for target in (feature, None):
+        entry = self.entry(flight.key)
+        for target in (flight.feature, None):
             entry.waits.pop(target, None)
         entry.unready()
 

@@ -316,6 +316,27 @@ def test_probe_that_ends_with_a_foreign_exception_lets_the_next_through(stage: S
     assert stage.check(organisation="org_x7").reason == "not_linked"
 
 
+def test_answer_that_was_under_way_does_not_end_a_wait(service: FakeTransport, clock: Clock) -> None:
+    """The service asked for a wait after that request had been sent."""
+    stage = Stage(service, now=clock, timeout=10)
+    hold = stage.transport.hold(LISTING)
+    before = Running(stage.check)
+    hold.wait()
+    stage.transport.answers["features.listAccess"] = lambda _call, _answer: RateLimitError(
+        "slow", code="TOO_MANY_REQUESTS", retry_after=20
+    )
+    stage.gate.check(company_id=stage.company, feature_code="sso")
+    hold.release()
+    assert before.result().source == "live"
+    stage.calls()
+    clock.seconds += 19
+    assert stage.check(organisation="org_2").source == "policy"
+    clock.seconds += 1
+
+    assert stage.check(organisation="org_2").source == "live"
+    assert stage.calls() == [LISTING]
+
+
 def test_failures_at_the_same_time_double_the_wait_once(service: FakeTransport, clock: Clock) -> None:
     """A batch that fails for many organisations is one reason to wait."""
     stage = Stage(service, now=clock)
