@@ -89,6 +89,16 @@ def test_features_in_an_outage_are_old_or_decided_by_their_policies(stage: Stage
     assert list(late) == FEATURES
 
 
+def test_features_that_were_asked_for_alone_are_left_out_once_they_are_gone(stage: Stage, clock: Clock) -> None:
+    """No policy decides about them: the service does not list them."""
+    stage.transport.answers[LISTING] = lambda _call, answer: answer | {"features": answer["features"][-1:]}
+    stage.check()
+    stage.transport.answers[LISTING] = lambda _call, _answer: TimedOut("slow")
+    clock.seconds += 950
+
+    assert _sources(stage.gate.features(external_org_id="org_1")) == {"sso": "stale"}
+
+
 def test_features_of_which_nothing_is_known_are_those_of_the_policies(service: FakeTransport) -> None:
     """One decision for each code in `policies`."""
     stage = Stage(service, policies={"sso": Policy(on_outage="allow"), "exports": Policy()})

@@ -454,9 +454,9 @@ def test_usage_of_other_companies_and_features_is_not_laid_over(stage: Stage) ->
     hold = stage.transport.hold(SINGLE)
     refresh = Running(lambda: stage.check("ai_credit"))
     hold.wait()
-    stage.client.billing.track_usage(company_id=other, feature_code="ai_credit", quantity=5)
-    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=2)
     stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=7)
+    stage.client.billing.track_usage(company_id=other, feature_code="ai_credit", quantity=8)
+    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=9)
     hold.release()
 
     assert refresh.result().access.current_usage == 7
