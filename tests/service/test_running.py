@@ -368,6 +368,18 @@ def test_client_that_leaves_after_malformed_http_is_forgotten(caplog: pytest.Log
     caplog.clear()  # waitress 3.0.2 may log an error of its own for a client that leaves before it is refused
 
 
+def test_queue_warnings_of_waitress_are_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """Waitress warns of requests that wait for a thread, as the first one does; its errors are logged."""
+    queue = logging.getLogger("waitress.queue")
+    with serve_fake() as url, ChatarminOS(KEY, base_url=url) as client:
+        client.tiers.list()
+        queue.warning("Task queue depth is %d", 1)
+        queue.error("a thread failed")
+
+    assert [record.getMessage() for record in caplog.records if record.name == "waitress.queue"] == ["a thread failed"]
+    caplog.clear()
+
+
 def test_defect_of_the_service_is_an_internal_server_error(caplog: pytest.LogCaptureFixture) -> None:
     """The log has the traceback, the response has not."""
 

@@ -16,6 +16,7 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
 from chatarmin_os.transports import Call, HTTPTransport
 from chatarmin_os.transports.http.connections import Connection
+from chatarmin_os.transports.http.dns import DeadlineError, resolve
 from chatarmin_os.transports.http.exchange import Exchange
 from chatarmin_os.transports.http.reading import Reader, TimedIO
 from chatarmin_os.transports.http.retry import Deadline
@@ -164,6 +165,25 @@ def test_name_without_a_thread_to_look_it_up_is_a_failed_connection(monkeypatch:
         HTTPTransport("os_sk_9f8e7d6c5b4a", "https://nowhere.invalid/api/v1", max_retries=0).send(CALL)
 
     assert failed.value.outcome == "not_sent"
+
+
+def test_calls_share_a_pending_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent name server holds one thread for each name, and not one for each call that waits for it."""
+    answered, names = threading.Event(), []
+
+    def silent(host: str, *_: object) -> Any:
+        names.append(host)
+        answered.wait(30)
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    try:
+        for _ in range(3):
+            with pytest.raises(DeadlineError, match="did not answer in time"):
+                resolve("silent.invalid", 443, 0.05)
+        assert names == ["silent.invalid"]
+    finally:
+        answered.set()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("blocked"), Interrupted()], ids=["runtime-error", "base-exception"])
