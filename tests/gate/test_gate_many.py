@@ -89,6 +89,16 @@ def test_features_in_an_outage_are_old_or_decided_by_their_policies(stage: Stage
     assert list(late) == FEATURES
 
 
+def test_features_that_were_asked_for_alone_are_left_out_once_they_are_gone(stage: Stage, clock: Clock) -> None:
+    """No policy decides about them: the service does not list them."""
+    stage.transport.answers[LISTING] = lambda _call, answer: answer | {"features": answer["features"][-1:]}
+    stage.check()
+    stage.transport.answers[LISTING] = lambda _call, _answer: TimedOut("slow")
+    clock.seconds += 950
+
+    assert _sources(stage.gate.features(external_org_id="org_1")) == {"sso": "stale"}
+
+
 def test_features_of_which_nothing_is_known_are_those_of_the_policies(service: FakeTransport) -> None:
     """One decision for each code in `policies`."""
     stage = Stage(service, policies={"sso": Policy(on_outage="allow"), "exports": Policy()})
@@ -130,6 +140,24 @@ def test_mistake_leaves_old_features_in_use(stage: Stage, clock: Clock, caplog: 
 
     assert set(_sources(stage.gate.features(external_org_id="org_1")).values()) == {"stale"}
     assert "about all features of organisation 'org_1': UnauthorizedError UNAUTHORIZED" in caplog.text
+
+
+@pytest.mark.parametrize("organisation", ["org_1", "org_9"], ids=["no-features", "not-linked"])
+def test_features_that_are_none_are_asked_for_again(service: FakeTransport, organisation: str) -> None:
+    """An empty answer is not fresh for ever."""
+    stage = Stage(service)
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": []} if isinstance(answer, dict) else answer
+    )
+    for _ in range(3):
+        assert stage.gate.features(external_org_id=organisation) == {}
+    assert stage.calls() == [LISTING]
+    service.advance(timedelta(seconds=31))
+    del stage.transport.answers[LISTING]
+    if organisation == "org_9":
+        ChatarminOS(transport=service).links.create(company_id=stage.company, external_org_id="org_9")
+
+    assert list(stage.gate.features(external_org_id=organisation)) == FEATURES
 
 
 def test_features_share_a_refresh(service: FakeTransport) -> None:
@@ -210,7 +238,7 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     assert str(results[2]) == "feature_code: must not be blank"
     assert str(results[4]) == "pairs: expected (external_org_id, feature_code), got str 'ab'"
     assert type(results[8]).__name__ == "ConnectionFailed"
-    assert results[8].__traceback__ is None  # type: ignore[union-attr]
+    assert {one.__traceback__ or one.__context__ for one in results[:9]} == {None}  # type: ignore[union-attr]
     assert results[9].source == "policy"  # type: ignore[union-attr]
 
 
@@ -293,7 +321,7 @@ def test_stats_count_decisions_and_refreshes(stage: Stage, clock: Clock) -> None
 # Memory
 
 
-def test_least_recently_used_goes_first(service: FakeTransport) -> None:
+def test_entries_are_forgotten_in_the_order_of_use(service: FakeTransport) -> None:
     """Any use counts, a fresh one without a lock too; negative answers and waits are organisations as well."""
     stage = Stage(service, max_organisations=3)
     for organisation in ("a", "b", "c"):

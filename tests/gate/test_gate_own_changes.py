@@ -231,7 +231,7 @@ def _waiters(stage: Stage, organisation: str = "org_1") -> int:
 
 
 def test_refresh_that_began_before_a_change_ended_is_not_kept(stage: Stage) -> None:
-    """Its caller has its answer; whoever asks after the change asks the service."""
+    """Its caller has its answer; a check after the change asks the service."""
     hold = stage.transport.hold(LISTING)
     before = Running(lambda: stage.check("sso"))
     hold.wait()
@@ -322,7 +322,7 @@ def test_forget_and_clear_are_fences(stage: Stage) -> None:
 
 
 def test_forgotten_fence_counts_for_everything(service: FakeTransport) -> None:
-    """With room for few organisations, an old refresh of any of them is not kept rather than kept by mistake."""
+    """If few organisations are kept, an old refresh of any of them is not kept rather than kept by mistake."""
     stage = Stage(service, max_organisations=1, timeout=10)
     hold = stage.transport.hold(LISTING)
     before = Running(lambda: stage.check("sso"))
@@ -454,9 +454,9 @@ def test_usage_of_other_companies_and_features_is_not_laid_over(stage: Stage) ->
     hold = stage.transport.hold(SINGLE)
     refresh = Running(lambda: stage.check("ai_credit"))
     hold.wait()
-    stage.client.billing.track_usage(company_id=other, feature_code="ai_credit", quantity=5)
-    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=2)
     stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=7)
+    stage.client.billing.track_usage(company_id=other, feature_code="ai_credit", quantity=8)
+    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=9)
     hold.release()
 
     assert refresh.result().access.current_usage == 7
