@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chatarmin_os import _clock
 from chatarmin_os._request import Request
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, TimedOut
 from chatarmin_os.gate.failures import bare, is_unknown
-from chatarmin_os.gate.flight import Failed, Flight, Missing
-from chatarmin_os.gate.known import Answer, Fetched, Listing, Unlinked
+from chatarmin_os.gate.flight import Flight
+from chatarmin_os.gate.known import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 from chatarmin_os.procedures.features import (
     CheckByExternalOrgIdInput,
@@ -19,8 +18,6 @@ from chatarmin_os.procedures.features import (
     GetAccessByExternalOrgIdInput,
     ListAccessInput,
 )
-
-Outcome = Listing | Unlinked | Answer | Missing | Failed
 
 
 def request_of(flight: Flight) -> Request[Any]:
@@ -35,17 +32,14 @@ def request_of(flight: Flight) -> Request[Any]:
     return FeatureCheckInput(company_id=name, feature_code=flight.feature)
 
 
-def ask(client: ChatarminOS, flights: Sequence[Flight], deadline: float) -> list[Any]:
+def ask(client: ChatarminOS, flights: Sequence[Flight], seconds: float) -> list[Any]:
     """Return the service's results or errors, in as few round trips as possible, without retries.
 
     Args:
         client: The client to ask.
         flights: The refreshes.
-        deadline: The instant on the real clock at which to give up.
+        seconds: The time for all of them.
     """
-    seconds = deadline - _clock.monotonic()
-    if seconds <= 0:
-        return [late() for _ in flights]
     quick = client.with_options(timeout=seconds, max_retries=0)
     if len(flights) > 1:
         return quick.batch([request_of(flight) for flight in flights])
@@ -68,7 +62,7 @@ def outcome_of(flight: Flight, result: Any, fetched: Fetched) -> Outcome:
             return Failed(error)
         if flight.feature is None:
             return Unlinked(fetched)
-        return Failed(error) if flight.beside else Missing(error, flight.feature, flight.number)
+        return Failed(error) if flight.has_listing else Missing(error, flight.feature, flight.number)
     if isinstance(result, OrgFeatures):
         return Listing(result.company_id, _by_code(result.features), fetched)
     if isinstance(result, FeatureAccess):

@@ -101,6 +101,8 @@ class Watch:
             except InvalidResponse:
                 usage = None
         has_failed = isinstance(result, BaseException)
+        if has_failed and was_not_sent(result):
+            return
         with state.lock:
             if name is not None and not (has_failed and not is_final(result)):
                 key = state.expected.remove(name)
@@ -108,7 +110,7 @@ class Watch:
             if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
                 self._make_old([EVERYTHING])
-            elif not (has_failed and was_not_sent(result)):
+            else:
                 state.fences.touch(("company", effect.company), at)
                 state.note_usage(effect.company, feature, usage)
 

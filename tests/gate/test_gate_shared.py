@@ -104,6 +104,29 @@ def test_features_are_shared(stage: Stage, cache: SpiedCache) -> None:
     assert _calls(other) == []
 
 
+def test_expiry_is_shared(stage: Stage, cache: SpiedCache) -> None:
+    """An access ends at the same instant in all processes."""
+    stage.set_access(valid_until=stage.fake.now() + timedelta(seconds=20))
+    stage.check()
+    stage.fake.advance(timedelta(seconds=15))
+    other = stage.another(shared=cache)
+    assert _check(other).allowed
+    assert _check(other).access == stage.check().access
+    stage.fake.advance(timedelta(seconds=5))
+
+    assert (_check(other).allowed, _check(other).source) == (False, "cache")
+
+
+def test_fields_that_this_version_does_not_know_are_shared(stage: Stage, cache: SpiedCache) -> None:
+    """They are in `extra` everywhere."""
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [one | {"colour": "red"} for one in answer["features"]]}
+    )
+    stage.check()
+
+    assert _check(stage.another(shared=cache)).access.extra == {"colour": "red"}
+
+
 def test_record_is_json_with_its_instant(stage: Stage, cache: SpiedCache) -> None:
     """For the largest `max_stale`; the fingerprint is a part of the key, and no id is."""
     stage.gate = Gate(stage.client, shared=cache, policies={"sso": Policy(max_stale=5_000)})
@@ -174,6 +197,25 @@ def test_listing_of_others_without_the_feature_leads_to_a_single_question(stage:
 
     assert _check(other).source == "live"
     assert _calls(other) == [SINGLE]
+
+
+def test_record_that_is_fresh_for_other_features_only_is_not_enough(stage: Stage, cache: SpiedCache) -> None:
+    """A quantity is old after two seconds: the service is asked."""
+    stage.check()
+    stage.fake.advance(timedelta(seconds=3))
+    other = stage.another(shared=cache)
+
+    assert _check(other, "ai_credit").source == "live"
+    assert _calls(other) == [LISTING]
+
+
+def test_slow_cache_that_knows_answers(stage: Stage, cache: SpiedCache) -> None:
+    """The time was enough, for nothing else is asked."""
+    stage.check()
+    other = stage.another(shared=cache, timeout=0.01, first_timeout=0.01)
+    cache.on["get"] = lambda: threading.Event().wait(0.01)
+
+    assert _check(other).source == "cache"
 
 
 def test_old_record_is_used_in_an_outage_only(stage: Stage, cache: SpiedCache) -> None:
@@ -445,7 +487,7 @@ def test_change_during_a_refresh_keeps_its_answer_from_the_cache(stage: Stage, c
 
 
 def test_organisation_that_was_forgotten_meanwhile_is_not_shared(service: FakeTransport, cache: SpiedCache) -> None:
-    """Room for one: what went first is not written."""
+    """Of one place: the entry that went first is not written."""
     stage = Stage(service, shared=cache, max_organisations=1, timeout=5)
     stage.transport.product = "print0"
     stage.gate.check_many([("org_1", "sso"), ("org_9", "sso")])
