@@ -128,6 +128,30 @@ _PATHS = (
 )
 
 
+def test_failed_change_ends_the_memory_that_an_organisation_is_not_linked(stage: Stage) -> None:
+    """It may have been linked."""
+    stage.check("sso", "org_9")
+    stage.fake.fail("companies.create", error="lost", after=True)
+    with pytest.raises(ConnectionFailed):
+        stage.client.companies.create(name="New", external_org_id="org_9")
+
+    assert stage.check("sso", "org_9").reason == "disabled"
+
+
+def test_failed_change_lets_others_have_the_old_answer_during_a_refresh(stage: Stage) -> None:
+    """Only a change that succeeded lets them wait."""
+    stage.check()
+    stage.fake.fail("tiers.apply", error="lost")
+    with pytest.raises(ConnectionFailed):
+        stage.client.tiers.apply("free", company_id=stage.company)
+    hold = stage.transport.hold(LISTING)
+    first = Running(stage.check)
+    hold.wait()
+    assert stage.check().source == "stale"
+    hold.release()
+    first.result()
+
+
 def test_other_companies_are_not_concerned(stage: Stage) -> None:
     """A change of one company leaves the answers of others fresh."""
     stage.client.onboard(external_org_id="org_2")
