@@ -158,6 +158,9 @@ def test_other_companies_are_not_concerned(stage: Stage) -> None:
     stage.check(organisation="org_2")
     stage.check()
     stage.client.tiers.apply("free", company_id=stage.company)
+    assert stage.check(organisation="org_2").source == "cache"
+    stage.check()
+    stage.client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)
 
     assert stage.check(organisation="org_2").source == "cache"
 
@@ -561,11 +564,14 @@ def test_usage_with_an_answer_of_the_wrong_type_is_a_failure(stage: Stage) -> No
     assert stage.check().source == "live"
 
 
-def test_usage_of_no_known_company_makes_everything_not_fresh(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "usage", [None, {"featureCode": "ai_credit"}, {"companyId": "comp_9"}], ids=["nothing", "no-company", "no-feature"]
+)
+def test_usage_of_no_known_company_makes_everything_not_fresh(stage: Stage, usage: Any) -> None:
     """A service that takes other fields may have counted for any."""
     stage.check()
     stage.transport.answers["billing.trackUsage"] = lambda _call, _answer: {"currentUsage": 1}
-    stage.client.call("billing.trackUsage", None)
+    stage.client.call("billing.trackUsage", usage)
 
     assert stage.check().source == "live"
 
