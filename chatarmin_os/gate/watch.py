@@ -105,8 +105,7 @@ class Watch:
             return
         with state.lock:
             if name is not None and not (has_failed and not is_final(result)):
-                key = state.expected.remove(name)
-                self._unready(key)
+                state.expected.remove(name)
             if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
                 self._make_old([EVERYTHING])
@@ -155,9 +154,7 @@ class Watch:
             self._state.store.remove(entry)
         return keys if EVERYTHING in keys else list(dict.fromkeys([*keys, *(entry.key for entry in entries)]))
 
-    def _unready(self, key: Key | None) -> None:
-        if key is None:
-            return
+    def _unready(self, key: Key) -> None:
         for entry in self._state.store.concerned(self._with_companies([key])):
             entry.unready()
 

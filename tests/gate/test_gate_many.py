@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steering import LISTING, SINGLE, Clock, Running, Stage
+from steering import LISTING, SINGLE, Clock, Running, Stage, until
 
 from chatarmin_os import (
     ChatarminOS,
@@ -181,6 +181,22 @@ def test_features_share_a_refresh(service: FakeTransport) -> None:
     hold.release()
     first.result()
     assert set(_sources(other.result()).values()) <= {"live", "cache"}
+
+
+def test_features_wait_for_a_refresh_if_one_of_them_is_gone(service: FakeTransport) -> None:
+    """Old answers are given at once only if there is one for each feature."""
+    stage = Stage(service, policies={"sso": Policy(max_stale=100)}, timeout=10)
+    stage.check()
+    service.advance(timedelta(seconds=101))
+    hold = stage.transport.hold(LISTING)
+    first = Running(stage.check)
+    hold.wait()
+    other = Running(lambda: stage.gate.features(external_org_id="org_1"))
+    until(lambda: len(stage.gate._state.store.organisations["org_1"].flights[None]._done._cond._waiters) == 1)  # type: ignore[attr-defined]
+    hold.release()
+
+    assert set(_sources(other.result()).values()) == {"live"}
+    assert first.result().source == "live"
 
 
 def test_hundred_organisations_are_two_requests(stage: Stage) -> None:

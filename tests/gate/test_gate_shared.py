@@ -209,6 +209,21 @@ def test_record_that_is_fresh_for_other_features_only_is_not_enough(stage: Stage
     assert _calls(other) == [LISTING]
 
 
+def test_answer_of_the_cache_is_no_first_refresh(stage: Stage, cache: SpiedCache) -> None:
+    """The first request to the service still has the time for name and TLS."""
+    stage.check()
+    other = stage.another(shared=cache, timeout=0.5, first_timeout=5)
+    _check(other)
+    seconds: list[float] = []
+    transport: Any = other.client.transport
+    transport.with_options = lambda **options: seconds.append(options["timeout"]) or transport  # type: ignore[func-returns-value]
+    _check(other, "sso", "org_2")
+    _check(other, "sso", "org_3")
+
+    assert seconds[0] > 4
+    assert seconds[1] <= 0.5
+
+
 def test_slow_cache_that_knows_answers(stage: Stage, cache: SpiedCache) -> None:
     """The time was enough, for nothing else is asked."""
     stage.check()

@@ -112,6 +112,17 @@ def test_no_lock_is_held_while_code_of_the_user_runs(service: FakeTransport) -> 
     assert held == []
 
 
+def test_fresh_answers_need_no_lock(stage: Stage) -> None:
+    """Another thread that holds it for long delays nobody."""
+    for _ in range(2):
+        stage.check()
+        stage.gate.features(external_org_id="org_1")
+    with stage.gate._state.lock:
+        check, features = Running(stage.check), Running(lambda: stage.gate.features(external_org_id="org_1"))
+        assert check.result().source == "cache"
+        assert {one.source for one in features.result().values()} == {"cache"}
+
+
 def test_signal_handler_may_ask_while_its_thread_holds_the_lock(stage: Stage) -> None:
     """The lock can be taken twice by one thread."""
     with stage.gate._state.lock:
