@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, TestCase, override_settings
@@ -160,10 +161,27 @@ class Commits(TestCase):
         request = AsyncRequestFactory().get("/", headers={"X-Token": "t"})
         with override_service() as fake:
             await Membership.objects.acreate(token="t", org_id="org_1")
-            callbacks = await asyncio.to_thread(lambda: None) or self.captureOnCommitCallbacks(execute=True)
-            with callbacks:
-                response = await view(request)
+            capturing = self.captureOnCommitCallbacks(execute=True)
+            await sync_to_async(capturing.__enter__)()  # the connection is that of the synchronous thread
+            response = await view(request)
+            self.assertEqual(tracked(fake), [])
+            await sync_to_async(capturing.__exit__)(None, None, None)
             self.assertEqual((response.status_code, tracked(fake)), (200, [1, 2, 4]))
+
+
+def test_organisation_may_call_async_code_in_an_async_view(fake: FakeTransport) -> None:
+    """A function that leads to async code once more does not wait for the loop that waits for it."""
+
+    async def lookup() -> str:
+        return "org_1"
+
+    async def main() -> None:
+        track_usage(REQUEST, CREDITS, 3)
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": lambda _: async_to_sync(lookup)()}):
+        asyncio.run(main())
+
+    assert tracked(fake) == [3]
 
 
 # What is counted

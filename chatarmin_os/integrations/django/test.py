@@ -26,8 +26,8 @@ class override_service(TestContextDecorator):  # noqa: N801 - named as override_
     Args:
         tier: The tier of the organisation; None for none.
         external_org_id: Your id of the organisation.
-        features: By feature code, whether the organisation has the feature, or arguments of `features.set_access`. A
-            feature that the demo catalogue does not have is added to it; True also lifts a limit of 0.
+        features: By feature code, whether the organisation can use the feature, or arguments of `features.set_access`
+            (`is_enabled` is True unless given). A feature that the demo catalogue does not have is added to it.
 
     Example:
         >>> with override_service(tier="free", features={"exports": True, "ai_credit": {"quantity_limit": 5}}) as fake:
@@ -73,7 +73,7 @@ class override_service(TestContextDecorator):  # noqa: N801 - named as override_
         for code, given in self._features.items():
             access = {"external_org_id": self._external_org_id, "feature_code": code}
             if isinstance(given, Mapping):
-                client.features.set_access(**access, **given)
+                client.features.set_access(**{**access, "is_enabled": True, **given})
             elif not client.features.set_access(**access, is_enabled=given) and given:  # its limit is 0
                 client.features.set_access(**access, quantity_limit=None)
         fake.calls.clear()  # a test sees those that it causes
