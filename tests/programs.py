@@ -40,6 +40,7 @@ def missing_node(folder: Path) -> str | None:
 
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "chromium": missing_chromium,
+    "redis-server": lambda: None if shutil.which("redis-server") else "install redis-server",
     "trpc_client": lambda: missing_node(HERE / "trpc_client"),
     "trpc_server": lambda: missing_node(HERE / "trpc_server"),
 }
