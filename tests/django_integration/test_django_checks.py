@@ -15,6 +15,8 @@ from django.test import override_settings
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytest_plugins = ["django_project.fixtures"]
+
 KEY = "os_sk_live_0123456789"
 FINE = {"API_KEY": KEY}
 
@@ -102,7 +104,11 @@ def test_messages_name_the_setting_and_no_key() -> None:
 def project(folder: Path, settings: str, **files: str) -> Path:
     """Write a project whose settings are `shop.settings`."""
     (folder / "shop").mkdir()
-    for name, text in {"__init__": "", "settings": "SECRET_KEY = 'x'\nINSTALLED_APPS = ['chatarmin_os.django']\n" + settings, **files}.items():
+    for name, text in {
+        "__init__": "",
+        "settings": "SECRET_KEY = 'x'\nINSTALLED_APPS = ['chatarmin_os.django']\n" + settings,
+        **files,
+    }.items():
         (folder / "shop" / f"{name}.py").write_text(text)
     return folder
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 from pathlib import Path
 from threading import Barrier, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
 
@@ -21,8 +19,7 @@ from chatarmin_os.fake import FakeTransport
 from chatarmin_os.integrations.django import services
 from chatarmin_os.transports import HTTPTransport
 
-if TYPE_CHECKING:
-    from chatarmin_os.transports import Call
+pytest_plugins = ["django_project.fixtures"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -117,7 +114,10 @@ def test_invalid_settings_are_named() -> None:
 
 def test_outbox_is_refused() -> None:
     """An outbox that this version does not have is an error, and no usage is lost in silence."""
-    with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}), pytest.raises(InvalidInput, match="OUTBOX"):
+    with (
+        override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}),
+        pytest.raises(InvalidInput, match="OUTBOX"),
+    ):
         get_client()
 
 

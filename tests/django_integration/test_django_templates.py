@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,10 @@ from chatarmin_os.integrations.django.middleware import Features
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
+
+pytest_plugins = ["django_project.fixtures"]
+
+TOKEN = {"token": "t"}
 
 FEATURE = "{% load chatarmin_os %}{% feature code %}yes{% else %}no{% endfeature %}"
 STATIC = "{% load chatarmin_os %}{% feature 'api_access' %}yes{% else %}no{% endfeature %}"
@@ -41,20 +44,28 @@ def features_of(organisation: str | None) -> Features:
 
 
 @pytest.mark.parametrize(("code", "shown"), [("api_access", "yes"), ("sso", "no")])
-def test_tag_takes_a_variable(code: str, shown: str, fake: FakeTransport) -> None:
-    """The part before `else` is for organisations with the feature, the one behind it for all others."""
+@pytest.mark.usefixtures("fake")
+def test_tag_takes_a_variable(code: str, shown: str) -> None:
+    """The part before `else` is for organisations with the feature, the other one for all others."""
     assert render(FEATURE, code=code) == shown
 
 
-def test_tag_takes_static_text(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_takes_static_text() -> None:
     """A text in quotes is a code; without `else` others see nothing; both parts may have tags."""
     assert render(STATIC) == "yes"
     assert render(STATIC, organisation=None) == "no"
     assert render(WITHOUT_ELSE) == "[]"
-    assert render("{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}") == "b"
+    assert (
+        render(
+            "{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}"
+        )
+        == "b"
+    )
 
 
-def test_tag_shows_the_access(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_shows_the_access() -> None:
     """The variable has the fields of the access, also of one that is denied."""
     assert render(ACCESS) == "10000"
     assert render(DENIED_ACCESS) == "Single sign-on False"
@@ -90,7 +101,8 @@ def test_tag_without_request_is_closed(context: Context, fake: FakeTransport, ca
 
 
 @pytest.mark.parametrize("code", [None, "", 5], ids=["none", "blank", "int"])
-def test_tag_with_a_wrong_code_is_closed(code: Any, fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_with_a_wrong_code_is_closed(code: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A variable that is no code, or that the context does not have, closes the feature."""
     assert render(FEATURE, code=code) == "no"
     assert "the feature counts as denied" in caplog.text
@@ -108,21 +120,27 @@ def test_tag_with_a_policy_that_raises_is_closed(fake: FakeTransport) -> None:
     """A policy that raises in an outage does not fail a page."""
     fake.fail(error="lost", times=2)
 
-    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "DEFAULT": {"on_outage": "raise"}, "ORGANISATION": lambda _: "org_1"}):
+    with override_settings(
+        CHATARMIN_OS={"TRANSPORT": fake, "DEFAULT": {"on_outage": "raise"}, "ORGANISATION": lambda _: "org_1"}
+    ):
         assert render(STATIC) == "no"
 
 
-def test_error_inside_of_a_tag_is_not_hidden(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_error_inside_of_a_tag_is_not_hidden() -> None:
     """What the part of a template raises is not the tag's."""
 
     def fail() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        render("{% load chatarmin_os %}{% feature 'api_access' %}{{ fail }}{% else %}{{ fail }}{% endfeature %}", fail=fail)
+        render(
+            "{% load chatarmin_os %}{% feature 'api_access' %}{{ fail }}{% else %}{{ fail }}{% endfeature %}", fail=fail
+        )
 
 
-def test_tag_finds_the_request_without_a_context_processor(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_finds_the_request_without_a_context_processor() -> None:
     """The context of `render(request, ...)` has the request, even if no processor puts it into the variables."""
     request = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
     context = RequestContext(request)
@@ -140,13 +158,19 @@ def test_features_ask_once(fake: FakeTransport) -> None:
     features = features_of("org_1")
     assert fake.calls == []
 
-    read = [features.api_access.reason, features["sso"].reason, bool(features.team_seats), features["ai_credit"].allowed]
+    read = [
+        features.api_access.reason,
+        features["sso"].reason,
+        bool(features.team_seats),
+        features["ai_credit"].allowed,
+    ]
 
     assert read == ["allowed", "disabled", True, True]
     assert [call.path for call in fake.calls] == ["features.getAccessByExternalOrgId"]
 
 
-def test_features_in_a_template(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_in_a_template() -> None:
     """The middleware gives each request its features."""
     assert Client().get("/page?template=features.html", headers={"X-Organisation": "org_1"}).content == b"yes no\n"
 
@@ -169,7 +193,8 @@ def test_features_of_nobody(fake: FakeTransport) -> None:
     assert fake.calls == []
 
 
-def test_features_see_a_change_of_the_same_request(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_see_a_change_of_the_same_request() -> None:
     """After an upgrade the same request reads the new access."""
     from chatarmin_os.django import get_client
 
@@ -180,7 +205,8 @@ def test_features_see_a_change_of_the_same_request(fake: FakeTransport) -> None:
     assert (before, features.sso.allowed) == (False, True)
 
 
-def test_features_raise_what_the_gate_raises(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_raise_what_the_gate_raises() -> None:
     """A mistake in code is an error there."""
     with pytest.raises(InvalidInput):
         _ = features_of("org_1")[""]
@@ -194,7 +220,7 @@ def test_features_are_no_container(fake: FakeTransport) -> None:
     with pytest.raises(TypeError):
         list(features)  # type: ignore[call-overload]
     with pytest.raises(TypeError):
-        _ = "sso" in features
+        _ = "sso" in features  # type: ignore[operator]
     assert "GET '/'" in repr(features)
     assert isinstance(copy.copy(features), Features)
     assert fake.calls == []
@@ -202,9 +228,10 @@ def test_features_are_no_container(fake: FakeTransport) -> None:
 
 @pytest.mark.parametrize("view", ["page", "async-page"])
 @pytest.mark.parametrize("template", ["features.html", "tags.html"])
-def test_orm_under_templates(view: str, template: str, rows: None) -> None:
+@pytest.mark.usefixtures("rows")
+def test_orm_under_templates(view: str, template: str) -> None:
     """A template that is rendered in the thread of an event loop may use an ORGANISATION that reads the database."""
-    Membership.objects.create(token="t", org_id="org_1")
+    Membership.objects.create(**TOKEN, org_id="org_1")
 
     with override_service():
         for response in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unittest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.test import Client, SimpleTestCase, TestCase, override_settings
@@ -14,8 +14,7 @@ from chatarmin_os.django import get_client, get_gate
 from chatarmin_os.django.test import override_service
 from chatarmin_os.fake import FakeTransport
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+pytest_plugins = ["django_project.fixtures"]
 
 
 def allows(feature: str, organisation: str = "org_1") -> bool:
@@ -45,7 +44,7 @@ def test_arguments_name_organisation_and_tier() -> None:
 
 def test_features_are_switched_on_and_off() -> None:
     """A feature is a bool, or arguments of set_access; an unknown one is added, and True can be used."""
-    features = {
+    features: dict[str, Any] = {
         "exports": True,
         "imports": False,
         "sso": True,
@@ -112,7 +111,10 @@ def test_settings_may_be_overridden_inside() -> None:
     """The fake is a part of the setting, so that a test can change the rest of it."""
     from django.conf import settings
 
-    with override_service() as fake, override_settings(CHATARMIN_OS={**settings.CHATARMIN_OS, "ON_DENIED": "django_project.views.teapot"}):
+    with (
+        override_service() as fake,
+        override_settings(CHATARMIN_OS={**settings.CHATARMIN_OS, "ON_DENIED": "django_project.views.teapot"}),
+    ):
         assert get_client().transport is fake
         assert Client().get("/function", headers={"X-Organisation": "org_1"}).status_code == 418
 
@@ -177,18 +179,18 @@ class OfDjango(TestCase):
 
     def test_sync(self) -> None:
         """A test."""
-        self.assertIsInstance(self.fake, FakeTransport)
-        self.assertTrue(allows("sso"))
+        assert isinstance(self.fake, FakeTransport)
+        assert allows("sso")
 
     async def test_async(self) -> None:
         """An async test."""
-        self.assertIs(get_client().transport, self.fake)
-        self.assertTrue(allows("sso"))
+        assert get_client().transport is self.fake
+        assert allows("sso")
 
     @override_service(tier="free")
     def test_of_its_own(self) -> None:
         """A decorated test of a decorated class."""
-        self.assertFalse(allows("sso"))
+        assert not allows("sso")
 
 
 @override_service(tier="enterprise")
@@ -197,7 +199,7 @@ class Simple(SimpleTestCase):
 
     def test_sync(self) -> None:
         """A test."""
-        self.assertTrue(allows("sso"))
+        assert allows("sso")
 
 
 @override_service(tier="enterprise")
@@ -206,7 +208,7 @@ class Plain(unittest.IsolatedAsyncioTestCase):
 
     async def test_async(self) -> None:
         """A test."""
-        self.assertTrue(allows("sso"))
+        assert allows("sso")
 
 
 class Methods(SimpleTestCase):
@@ -215,7 +217,7 @@ class Methods(SimpleTestCase):
     @override_service(tier="enterprise")
     async def test_async(self) -> None:
         """An async test."""
-        self.assertTrue(allows("sso"))
+        assert allows("sso")
 
 
 def test_decorated_classes_restore() -> None:

@@ -1,11 +1,10 @@
-"""A Django project of the tests, which is configured once per process."""
+"""A Django project of the tests; importing it configures Django, once per process."""
 
 from __future__ import annotations
 
 import atexit
 import shutil
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@cache
-def set_up() -> None:
+def _set_up() -> None:
     """Configure Django, and create the databases, each a file that ends with this process."""
     folder = tempfile.mkdtemp(prefix="chatarmin-os-django-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -55,3 +53,6 @@ def set_up() -> None:
     django.setup()
     for alias in databases:
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+
+
+_set_up()

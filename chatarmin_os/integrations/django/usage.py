@@ -104,28 +104,16 @@ def metered(
         >>> fake.calls[-1].path, fake.calls[-1].input["quantity"]
         ('billing.trackUsage', 3)
     """
-    return MeteredBlock(request, feature_code, quantity, idempotency_key, metadata, using)
+    key = at_field("idempotency_key", make_key)(idempotency_key)
+    arguments = {"feature_code": feature_code, "quantity": quantity, "idempotency_key": key, "metadata": metadata}
+    return MeteredBlock(request, arguments, using)
 
 
 class MeteredBlock:
     """The context manager of `metered`, for `with` and `async with`."""
 
-    def __init__(
-        self,
-        request: Any,
-        feature_code: str,
-        quantity: float,
-        idempotency_key: str | UUID | None,
-        metadata: Mapping[str, Any] | None,
-        using: str | None,
-    ) -> None:
-        self._request, self._using = request, using
-        self._arguments: dict[str, Any] = {
-            "feature_code": feature_code,
-            "quantity": quantity,
-            "idempotency_key": at_field("idempotency_key", make_key)(idempotency_key),
-            "metadata": metadata,
-        }
+    def __init__(self, request: Any, arguments: dict[str, Any], using: str | None) -> None:
+        self._request, self._arguments, self._using = request, arguments, using
 
     def __enter__(self) -> Metered:
         return in_sync_context(self._enter)
