@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from django.conf import settings  # type: ignore[import-untyped]  # Django has no types
-from django.core.cache import caches  # type: ignore[import-untyped]
-from django.core.cache.backends.base import BaseCache  # type: ignore[import-untyped]
-from django.core.cache.backends.memcached import BaseMemcachedCache  # type: ignore[import-untyped]
-from django.test import override_settings  # type: ignore[import-untyped]
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
+from django.test import override_settings
 from redis_server import RedisServer
 
 from chatarmin_os import InvalidInput
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEYS = ["org_1", "with space", "ü" * 300, "\n\x00", ""]
 
 
-class Memcached(BaseCache):  # type: ignore[misc]  # as above
+class Memcached(BaseCache):
     """A cache that counts time, and checks keys, as Django's backends of memcached do."""
 
     stored: dict[str, tuple[str, int]] = {}  # noqa: RUF012 - all connections share it
@@ -41,7 +41,8 @@ class Memcached(BaseCache):  # type: ignore[misc]  # as above
 
     def set(self, key: str, value: Any, timeout: Any = None, version: int | None = None) -> None:
         """Keep a value with its time."""
-        self.stored[self.validated(key, version)] = (value, BaseMemcachedCache.get_backend_timeout(self, timeout))
+        seconds: Any = BaseMemcachedCache.get_backend_timeout(self, timeout)
+        self.stored[self.validated(key, version)] = (value, seconds)
 
     def delete(self, key: str, version: int | None = None) -> bool:
         """Delete a value."""
@@ -56,8 +57,7 @@ class Memcached(BaseCache):  # type: ignore[misc]  # as above
 
 @pytest.fixture(autouse=True)
 def _django(tmp_path: Path) -> Iterator[None]:
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["testserver"], SECRET_KEY="of tests", USE_TZ=True)  # noqa: S106
+    import_module("django_project")  # configures Django
     locations = {
         "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(tmp_path)},
         "files": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import TestCase
 from uuid import UUID
 
-from django.conf import settings
+from django import conf  # its settings are read late
 from django.test.utils import TestContextDecorator, override_settings
 
 from chatarmin_os.client import ChatarminOS
@@ -31,6 +31,7 @@ class override_service(TestContextDecorator):  # noqa: N801 - named as override_
             (`is_enabled` is True unless given). A feature that the demo catalogue does not have is added to it.
 
     Example:
+        >>> from chatarmin_os.django import get_client
         >>> with override_service(tier="free", features={"exports": True, "ai_credit": {"quantity_limit": 5}}) as fake:
         ...     client = get_client()
         ...     client.features.check_by_external_org_id("org_1", "exports").can_use
@@ -57,7 +58,7 @@ class override_service(TestContextDecorator):  # noqa: N801 - named as override_
     def enable(self) -> FakeTransport:
         """Return the fake, which answers from now on."""
         fake = self._make_fake()
-        override = override_settings(**{NAME: {**(getattr(settings, NAME, None) or {}), "TRANSPORT": fake}})
+        override = override_settings(**{NAME: {**(getattr(conf.settings, NAME, None) or {}), "TRANSPORT": fake}})
         override.enable()
         self._overrides.append(override)
         return fake

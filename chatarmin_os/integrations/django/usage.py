@@ -47,6 +47,7 @@ def track_usage(
         using: The alias of the database whose transaction decides; default: the default database.
 
     Example:
+        >>> from chatarmin_os.django.test import override_service
         >>> with override_service() as fake:
         ...     track_usage("org_1", "ai_credit", 5, idempotency_key="job-17")
         >>> fake.calls[-1].path, fake.calls[-1].input["quantity"]
@@ -98,6 +99,7 @@ def metered(
         InvalidInput: An argument is invalid.
 
     Example:
+        >>> from chatarmin_os.django.test import override_service
         >>> with override_service() as fake:
         ...     with metered("org_1", "ai_credit", 5) as usage:
         ...         usage.quantity = 3  # it took less

@@ -43,13 +43,14 @@ def requires_feature(
     Example:
         >>> from django.http import HttpResponse
         >>> from django.test import RequestFactory
+        >>> from chatarmin_os.django.test import override_service
         >>> @requires_feature("exports", organisation="org_1")
         ... def export(request):
         ...     return HttpResponse(f"{request.feature.feature_code}: {request.feature.reason}")
         >>> with override_service(features={"exports": True}):
         ...     export(RequestFactory().get("/export")).content
         b'exports: allowed'
-        >>> with override_service():
+        >>> with override_service(features={"exports": False}):
         ...     export(RequestFactory().get("/export")).status_code
         403
     """
@@ -80,13 +81,15 @@ class RequiresFeatureMixin:
         >>> from django.http import HttpResponse
         >>> from django.test import RequestFactory
         >>> from django.views import View
+        >>> from chatarmin_os.django.test import override_service
         >>> class Export(RequiresFeatureMixin, View):
         ...     required_feature = ["api_access", "sso"]
         ...
         ...     def get(self, request):
         ...         return HttpResponse("id,name")
+        >>> request = RequestFactory().get("/export", headers={"X-Organisation": "org_1"})
         >>> with override_service(tier="enterprise"):
-        ...     Export.as_view()(RequestFactory().get("/export")).status_code
+        ...     Export.as_view()(request).status_code
         200
     """
 
