@@ -6,9 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Literal
 
-from attrs import asdict, field, fields, frozen
+from attrs import field, fields, frozen
 
-from chatarmin_os._json import timestamp_text
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.models.features import FeatureAccess
 
@@ -79,7 +78,7 @@ class Decision:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for one in fields(type(self)):
-            object.__setattr__(self, one.name, state.get(one.name, None))
+            object.__setattr__(self, one.name, state.get(one.name))
 
     def __copy__(self) -> Decision:
         return self

@@ -73,7 +73,7 @@ class Desk:
         while questions:
             own: list[Flight] = []
             try:
-                now = state.clock()
+                now = state.clock.seconds()
                 with state.lock:
                     for question in questions:
                         self._step(question, own, now)
@@ -94,7 +94,7 @@ class Desk:
             flight = question.flight
             seconds = question.deadline - _clock.monotonic()
             if flight is None or not flight.wait(seconds):
-                now = self._state.clock()
+                now = self._state.clock.seconds()
                 with self._state.lock:
                     self._without(question, late(), now)
         _write(questions)

@@ -38,7 +38,7 @@ class Effect:
             >>> Effect(organisation="org_1", answer_names="companyId").after({"companyId": "comp_1"}).company
             'comp_1'
         """
-        return evolve(self, company=self.company or _text(answer, self.answer_names))
+        return evolve(self, company=self.company or text_at(answer, self.answer_names))
 
 
 _NAMED_BY_THE_CALL = (
@@ -58,7 +58,7 @@ _PREFIXES = ("companies.", "links.")
 
 
 def _of_ids(call: JSON, answer_names: str = "") -> Effect:
-    company, organisation = _text(call, "companyId"), _text(call, "externalOrgId")
+    company, organisation = text_at(call, "companyId"), text_at(call, "externalOrgId")
     return Effect(
         company=company,
         organisation=organisation,
@@ -90,8 +90,8 @@ def _by_prefix(path: str, given: JSON) -> Effect:
 
 
 def _usage(_: str, given: JSON) -> Effect:
-    company = _text(given, "companyId")
-    return Effect("usage", company=company, organisation=_text(given, "externalOrgId"), is_everything=company is None)
+    company = text_at(given, "companyId")
+    return Effect("usage", company=company, organisation=text_at(given, "externalOrgId"), is_everything=company is None)
 
 
 _effects: dict[str, Callable[[str, JSON], Effect]] = {
@@ -102,7 +102,8 @@ _effects: dict[str, Callable[[str, JSON], Effect]] = {
 }
 
 
-def _text(value: JSON, key: str) -> str | None:
+def text_at(value: JSON, key: str) -> str | None:
+    """Return the text at a key of JSON; None if there is none."""
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, str) and found else None
 

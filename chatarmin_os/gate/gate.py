@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
-from weakref import WeakSet
 
 from chatarmin_os import _clock
 from chatarmin_os._input import (
@@ -21,9 +19,11 @@ from chatarmin_os._json import describe
 from chatarmin_os._usage_event import UsageEvent, exactly_one
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, InvalidInput
+from chatarmin_os.gate import forks
 from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.desk import Desk, Question
 from chatarmin_os.gate.fences import EVERYTHING, Key
+from chatarmin_os.gate.known import Entry
 from chatarmin_os.gate.metered import Metered, event_of
 from chatarmin_os.gate.policy import Policy
 from chatarmin_os.gate.refresh import Refresher
@@ -35,8 +35,7 @@ from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.watch import Watch
 
 _BATCH = 50
-_gates: WeakSet[Gate] = WeakSet()
-_held: list[Gate] = []
+_NOBODY = Entry(("organisation", ""))
 
 
 class Gate:
@@ -108,14 +107,14 @@ class Gate:
         )
         self.client = client
         self._state = state = State(client, self._settings)
-        self._shared = shared and Shared(shared, lambda: client.transport.fingerprint(), state.clock)
+        self._shared = None if shared is None else Shared(shared, client, state.clock)
         self._watch = Watch(state, self._shared)
         client._watch(self._watch)  # noqa: SLF001 - the one seam between the two
         self._desk = Desk(state, Refresher(state, self._shared), has_shared=shared is not None)
         # What a fresh check reads.
         self._organisations, self._companies = state.store.organisations, state.store.companies
-        self._uses, self._now = state.store.uses, state.clock
-        _register(self)
+        self._uses, self._clock = state.store.uses, state.clock
+        forks.register(state)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self.client!r} with {len(self._state.store)} organisations>"
@@ -148,20 +147,18 @@ class Gate:
         try:
             if company_id is None:
                 entry = self._organisations[external_org_id]  # type: ignore[index]
-            elif external_org_id is None:
-                entry = self._companies[company_id]  # type: ignore[index]
             else:
-                raise KeyError
+                entry = self._companies[company_id] if external_org_id is None else _NOBODY  # type: ignore[index]
             until, decision = entry.ready[feature_code]
         except (KeyError, TypeError):
             pass
         else:
-            if self._now() < until:
+            if self._clock.seconds() < until:
                 entry.used = next(self._uses)
                 return decision
         key = _key(external_org_id, company_id)
-        result = self._answer(key, at_field("feature_code", text)(feature_code))
-        return result  # type: ignore[no-any-return]
+        found: Decision = self._answer(key, at_field("feature_code", text)(feature_code))
+        return found
 
     def features(
         self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None
@@ -190,16 +187,14 @@ class Gate:
         try:
             if company_id is None:
                 entry = self._organisations[external_org_id]  # type: ignore[index]
-            elif external_org_id is None:
-                entry = self._companies[company_id]  # type: ignore[index]
             else:
-                raise KeyError
+                entry = self._companies[company_id] if external_org_id is None else _NOBODY  # type: ignore[index]
+            until, decisions = entry.ready_listing
         except (KeyError, TypeError):
             pass
         else:
-            ready = entry.ready_listing
-            if ready is not None and self._now() < ready[0]:
-                uses, decisions = self._uses, ready[1]
+            if self._clock.seconds() < until:
+                uses = self._uses
                 for _ in decisions:
                     entry.used = next(uses)
                 return decisions.copy()
@@ -225,17 +220,17 @@ class Gate:
             >>> credits.reason, nobody.reason
             ('allowed', 'not_linked')
         """
-        results: list[Any] = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
-        questions = [one for one in results if isinstance(one, Question)]
-        self._desk.answer(questions)
-        return [one.result if isinstance(one, Question) else one for one in results]
+        results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
+        self._desk.answer([one for one in results if isinstance(one, Question)])
+        decided: list[Any] = [one.result if isinstance(one, Question) else one for one in results]
+        return decided
 
-    def _checked(self, pair: Any) -> Question | Decision | ChatarminError:
-        """Return a fresh decision, a question, or what is wrong with the pair."""
+    def _checked(self, pair: Any) -> Question | ChatarminError:
+        """Return a question, or what is wrong with the pair."""
         try:
             if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
                 raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
-            key = _key(both[0] if both[0] is not None else "", None)
+            key = "organisation", at_field("external_org_id", identifier)(both[0])
             return Question(key, at_field("feature_code", text)(both[1]), self._deadline())
         except InvalidInput as error:
             return error.with_traceback(None)
@@ -438,7 +433,7 @@ class Gate:
 
     def _expect_event(self, event: UsageEvent) -> None:
         key = _key(event.external_org_id, event.company_id)
-        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._now())
+        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
 
     def _answer(self, key: Key, feature: str | None) -> Any:
         question = Question(key, feature, self._deadline())
@@ -465,33 +460,3 @@ def _pairs(value: Any) -> list[Any]:
 
 def _ids(value: Any) -> list[str]:
     return [at_field(f"[{index}]", identifier)(one) for index, one in enumerate(items(value, of="ids"))]
-
-
-# Forks: a child's copy of a lock that another thread holds would stay locked for ever. The thread that forks takes the
-# locks of all gates before, so that what they guard is whole, and the child makes new ones.
-
-
-def _register(gate: Gate) -> None:
-    _gates.add(gate)
-
-
-def _before_fork() -> None:
-    _held[:] = list(_gates)
-    for gate in _held:
-        gate._state.lock.acquire()  # noqa: SLF001
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop()._state.lock.release()  # noqa: SLF001
-
-
-def _after_fork_in_child() -> None:
-    while _held:
-        state = _held.pop()._state  # noqa: SLF001
-        state.renew_lock()
-        state.become_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.decision import Decision, reason_of
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.failures import bare
@@ -23,10 +22,10 @@ class Judge:
         settings: The policies.
         store: The entries, for the organisations of a company.
         expected: The usage that is not counted yet.
-        clock: Returns the seconds of the gate's clock.
+        clock: The gate's clock.
     """
 
-    def __init__(self, settings: Settings, store: Store, expected: ExpectedUsage, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, store: Store, expected: ExpectedUsage, clock: Clock) -> None:
         self._settings, self._store, self._expected, self._clock = settings, store, expected, clock
 
     def states(self, entry: Entry, now: float) -> set[Freshness]:
@@ -91,7 +90,7 @@ class Judge:
             error,
             at,
             fetched=seconds,
-            clock=self._clock,
+            clock=self._clock.seconds,
         )
 
     def by_policy(self, entry: Entry, feature: str, error: ChatarminError) -> Decision | None:

@@ -83,6 +83,9 @@ class Unlinked:
     is_old: bool = False
 
 
+_NOT_READY: tuple[float, dict[str, Decision]] = float("-inf"), {}
+
+
 class Entry:
     """Everything that the gate keeps of one organisation or company.
 
@@ -117,7 +120,7 @@ class Entry:
     def __init__(self, key: Key) -> None:
         self.key = key
         self.ready: dict[str, tuple[float, Decision]] = {}
-        self.ready_listing: tuple[float, dict[str, Decision]] | None = None
+        self.ready_listing: tuple[float, dict[str, Decision]] = _NOT_READY
         self.used = 0
         self.listing: Listing | Unlinked | None = None
         self.answers: dict[str, Answer] = {}
@@ -142,7 +145,7 @@ class Entry:
     def unready(self) -> None:
         """Build each decision again."""
         self.ready = {}
-        self.ready_listing = None
+        self.ready_listing = _NOT_READY
 
     def make_old(self) -> None:
         """Keep what is known for outages only."""

@@ -101,34 +101,33 @@ class Metered:
         if kind is not None or not self._quantity:
             return
         event = evolve(self._event, quantity=self._quantity)
-        if self.decision.company_id is not None:
-            event = evolve(event, company_id=self.decision.company_id, external_org_id=None)
-        failure = None
+        if event.company_id is None and self.decision.company_id is not None:
+            event = _of_company(event, self.decision.company_id)
+        failure: ChatarminError | None = None
         try:
-            self.result = self._client.send(_request(self._with_company(event)))
+            event = self._with_company(event)
+            self.result = self._client.send(_request(event))
         except ChatarminError as raised:
-            failure = raised
-            if not failure.is_temporary:
+            if not raised.is_temporary and event.company_id is not None:
                 raise
+            failure = raised
         if failure is not None:
             self._keep(event, failure)
 
     def _with_company(self, event: UsageEvent) -> UsageEvent:
         """Look the company up, if it is not known."""
-        if event.company_id is not None or event.external_org_id is None:
+        if event.external_org_id is None:
             return event
-        try:
-            company = self._client.companies.get_by_product_link(external_org_id=event.external_org_id)
-            if company is None:
-                raise NotFoundError("the organisation is not linked; its usage was not counted", code="NOT_FOUND")
-        except ChatarminError as error:
-            error.event = event  # type: ignore[attr-defined]
-            raise
-        return evolve(event, company_id=company.id, external_org_id=None)
+        company = self._client.companies.get_by_product_link(external_org_id=event.external_org_id)
+        if company is None:
+            raise NotFoundError("the organisation is not linked; its usage was not counted", code="NOT_FOUND")
+        return _of_company(event, company.id)
 
     def _keep(self, event: UsageEvent, failure: ChatarminError) -> None:
         """Put usage that failed into the outbox, or raise the failure."""
-        if self._outbox is None:
+        if event.company_id is None:
+            failure.event = event  # type: ignore[attr-defined]
+        if self._outbox is None or not (failure.is_temporary or isinstance(failure, NotFoundError)):
             raise failure
         try:
             self._outbox.put(
@@ -143,6 +142,10 @@ class Metered:
             failure.event = event  # type: ignore[attr-defined]
             raise failure from error
         self._expect(event)
+
+
+def _of_company(event: UsageEvent, company_id: str) -> UsageEvent:
+    return evolve(event, company_id=company_id, external_org_id=None)
 
 
 def _request(event: UsageEvent) -> TrackUsageInput:
@@ -170,6 +173,6 @@ def event_of(
         company_id=company_id,
         feature_code=feature_code,
         quantity=quantity,
-        idempotency_key=idempotency_key,  # type: ignore[arg-type]
-        metadata=metadata,  # type: ignore[arg-type]
+        idempotency_key=idempotency_key,
+        metadata=metadata,
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from chatarmin_os._input import Number, at_field, number
+from chatarmin_os._input import Number, name_fields_in_errors, number
 from chatarmin_os._json import describe
 from chatarmin_os._messages import closest
 from chatarmin_os._pickling import AcrossVersions
@@ -42,7 +42,7 @@ def _on_outage(value: str) -> str:
     return str(value)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
 class Policy(AcrossVersions):
     """How old an answer about a feature may be, and what the gate decides if it knows none.
 
@@ -66,9 +66,9 @@ class Policy(AcrossVersions):
         chatarmin_os.errors.InvalidInput: max_stale: must be seconds of at least 0, got int -1
     """
 
-    max_age: float | None = field(default=None, converter=at_field("max_age", _optional_seconds))
-    max_stale: float = field(default=900.0, converter=at_field("max_stale", seconds))
-    on_outage: str = field(default="deny", converter=at_field("on_outage", _on_outage))
+    max_age: float | None = field(default=None, converter=_optional_seconds)
+    max_stale: float = field(default=900.0, converter=seconds)
+    on_outage: str = field(default="deny", converter=_on_outage)
 
     def __attrs_post_init__(self) -> None:
         if self.max_age is not None and self.max_age > self.max_stale:

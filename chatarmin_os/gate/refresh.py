@@ -11,7 +11,7 @@ from chatarmin_os import _clock
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.flight import Failed, Flight, Missing
 from chatarmin_os.gate.judge import known
-from chatarmin_os.gate.known import Answer, Fetched, Listing, Unlinked
+from chatarmin_os.gate.known import Fetched, Listing, Unlinked
 from chatarmin_os.gate.service import Outcome, ask, late, outcome_of
 from chatarmin_os.gate.shared import Record, Shared, on_clock
 from chatarmin_os.gate.state import State
@@ -45,9 +45,9 @@ class Refresher:
             for flight in asked:
                 self._give_up(flight, Failed(late()))
             return
-        now, wall = state.clock(), state.wall()
+        now, wall = state.clock.seconds(), state.clock.wall()
         results = ask(state.client, asked, deadline)
-        after = state.clock()
+        after = state.clock.seconds()
         landed = [
             self._land(flight, outcome_of(flight, result, Fetched(flight.number, now, wall)), after)
             for flight, result in zip(asked, results, strict=True)
@@ -96,7 +96,7 @@ class Refresher:
         record = shared.read(flight.key, generation)
         if record is None:
             return
-        now, wall = state.clock(), state.wall()
+        now, wall = state.clock.seconds(), state.clock.wall()
         with state.lock:
             keys = keys_of(state, flight.key, record.listing)
             if not state.fences.is_newer(keys, record.listing.fetched.at):
@@ -152,7 +152,8 @@ class Refresher:
 def keys_of(state: State, key: Key, outcome: Outcome) -> list[Key]:
     """Return what changes of an outcome are filed under: its own key, and its company."""
     entry = state.store.get(key)
-    company = outcome.company_id if isinstance(outcome, Listing) else entry and entry.company_id
+    known_company = None if entry is None else entry.company_id
+    company = outcome.company_id if isinstance(outcome, Listing) else known_company
     return [key] if company is None or key == ("company", company) else [key, ("company", company)]
 
 

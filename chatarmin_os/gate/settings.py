@@ -7,34 +7,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from chatarmin_os._input import at_field, text
+from chatarmin_os._input import at_field, name_fields_in_errors, text
 from chatarmin_os._json import describe
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate.policy import Policy, seconds
-
-
-@frozen(kw_only=True)
-class Settings:
-    """How a gate decides, and how much it keeps."""
-
-    policies: dict[str, Policy] = field(converter=at_field("policies", lambda value: _policies(value)))
-    default: Policy = field(converter=at_field("default", lambda value: _policy(value)))
-    timeout: float = field(converter=at_field("timeout", lambda value: _positive(value)))
-    first_timeout: float = field(converter=at_field("first_timeout", lambda value: _positive(value)))
-    max_organisations: int = field(converter=at_field("max_organisations", lambda value: _count(value)))
-    unlinked_max_age: float = field(converter=at_field("unlinked_max_age", seconds))
-    shared: Any = field(converter=at_field("shared", lambda value: _with_methods(value, "get", "set", "delete")))
-    outbox: Any = field(converter=at_field("outbox", lambda value: _with_methods(value, "put")))
-    now: Any = field(converter=at_field("now", lambda value: _function(value)))
-
-    def policy(self, feature: str) -> Policy:
-        """Return the policy of a feature."""
-        return self.policies.get(feature, self.default)
-
-    @property
-    def max_stale(self) -> float:
-        """The largest age in seconds at which an answer may be used."""
-        return max(policy.max_stale for policy in (self.default, *self.policies.values()))
 
 
 def _policies(value: Mapping[str, Policy] | None) -> dict[str, Policy]:
@@ -75,17 +51,41 @@ def _count(value: int) -> int:
     return int(value)
 
 
-def _with_methods(value: Any, *names: str) -> Any:
-    missing = [name for name in names if value is not None and not callable(getattr(value, name, None))]
-    if missing or isinstance(value, type):
-        methods = ", ".join(f"{name}()" for name in missing or names)
-        raise InvalidInput(f"expected an object with {methods}, got {describe(value)}", "pass such an object, or None")
-    return value
+def _need(name: str, value: Any, *methods: str) -> None:
+    """Refuse an object that lacks a method. A proxy is not resolved: its object may change."""
+    missing = [method for method in methods if not callable(getattr(value, method, None))]
+    if value is not None and (missing or isinstance(value, type)):
+        needed = ", ".join(f"{method}()" for method in missing or methods)
+        raise InvalidInput(f"expected an object with {needed}, got {describe(value)}", "pass one, or None").at(name)
 
 
-def _function(value: Any) -> Any:
-    if value is not None and not callable(value):
-        raise InvalidInput(
-            f"expected a function that returns seconds, got {describe(value)}", "pass it uncalled, or None"
-        )
-    return value
+@frozen(kw_only=True, field_transformer=name_fields_in_errors)
+class Settings:
+    """How a gate decides, and how much it keeps."""
+
+    policies: dict[str, Policy] = field(converter=_policies)
+    default: Policy = field(converter=_policy)
+    timeout: float = field(converter=_positive)
+    first_timeout: float = field(converter=_positive)
+    max_organisations: int = field(converter=_count)
+    unlinked_max_age: float = field(converter=seconds)
+    shared: Any
+    outbox: Any
+    now: Any
+
+    def __attrs_post_init__(self) -> None:
+        _need("shared", self.shared, "get", "set", "delete")
+        _need("outbox", self.outbox, "put")
+        if self.now is not None and not callable(self.now):
+            raise InvalidInput(
+                f"expected a function that returns seconds, got {describe(self.now)}", "pass it without calling it"
+            ).at("now")
+
+    def policy(self, feature: str) -> Policy:
+        """Return the policy of a feature."""
+        return self.policies.get(feature, self.default)
+
+    @property
+    def max_stale(self) -> float:
+        """The largest age in seconds at which an answer may be used."""
+        return max(policy.max_stale for policy in (self.default, *self.policies.values()))

@@ -20,6 +20,8 @@ from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 from chatarmin_os.procedures.features import GetAccessByExternalOrgIdInput
 
 if TYPE_CHECKING:
+    from chatarmin_os.client import ChatarminOS
+    from chatarmin_os.gate.clock import Clock
     from chatarmin_os.gate.shared_cache import SharedCache
 
 T = TypeVar("T")
@@ -42,12 +44,12 @@ class Shared:
 
     Args:
         cache: The cache.
-        fingerprint: Returns a text that identifies the product, or None if it must not be shared.
-        now: Returns the seconds of the gate's clock.
+        client: The client, whose transport has a text that identifies the product, or None if it must not be shared.
+        clock: The gate's clock.
     """
 
-    def __init__(self, cache: SharedCache, fingerprint: Callable[[], str | None], now: Callable[[], float]) -> None:
-        self._cache, self._fingerprint, self._now = cache, fingerprint, now
+    def __init__(self, cache: SharedCache, client: ChatarminOS, clock: Clock) -> None:
+        self._cache, self._client, self._clock = cache, client, clock
         self._quiet_until = float("-inf")
 
     def generation(self) -> str | None:
@@ -91,7 +93,7 @@ class Shared:
                 return
 
     def _key(self, kind: str, name: str) -> str | None:
-        fingerprint = self._fingerprint()
+        fingerprint = self._client.transport.fingerprint()
         # A hash has no letter that a cache forbids, and is short.
         return fingerprint and f"chatarmin_os:gate:1:{fingerprint}:{kind}:{sha256(name.encode()).hexdigest()}"
 
@@ -99,7 +101,7 @@ class Shared:
         try:
             act()
         except Exception as error:  # noqa: BLE001 - a cache may raise anything, and a gate works without it
-            now = self._now()
+            now = self._clock.seconds()
             if now >= self._quiet_until:
                 self._quiet_until = now + _QUIET_SECONDS
                 _log.warning("the shared cache of the gate failed: %s", type(error).__name__)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
+from collections.abc import Collection
 from random import uniform
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.expected import ExpectedUsage
-from chatarmin_os.gate.fences import Fences, Key
+from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import Judge
 from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
@@ -45,6 +46,7 @@ class State:
         self.store = Store(settings.max_organisations)
         self.fences = Fences(settings.max_organisations)
         self.expected = ExpectedUsage()
+        self.clock = Clock(client, settings.now)
         self.judge = Judge(settings, self.store, self.expected, self.clock)
         self.breaker = Breaker(jitter)
         self.is_first = True
@@ -52,16 +54,6 @@ class State:
         self.stale = self.by_policy = self.not_decisions = 0
         self._flights = 0
         self._usages: list[tuple[int, str, str, UsageResult | None]] = []
-
-    def clock(self) -> float:
-        """Return the seconds of the gate's clock."""
-        now = self.settings.now
-        seconds: float = self.client.transport.monotonic() if now is None else now()
-        return seconds
-
-    def wall(self) -> datetime:
-        """Return the time of the service."""
-        return self.client.transport.now()
 
     def renew_lock(self) -> None:
         """Make a new lock: one that another thread held at a fork stays locked in the child.
@@ -78,7 +70,7 @@ class State:
         self._flights, self._usages = 0, []
         self.breaker.release()
         self.is_first = True
-        for entry in self.store.concerned(self.fences.forget_threads(_clock.now())):
+        for entry in self.entries(self.fences.forget_threads(_clock.now())):
             entry.make_old()
 
     def entry(self, key: Key) -> Entry:
@@ -88,6 +80,10 @@ class State:
             self.not_decisions += 1
             entry = self.store.get_or_add(key, next(self.store.uses))
         return entry
+
+    def entries(self, keys: Collection[Key]) -> list[Entry]:
+        """Return the entries that changes of *keys* concern."""
+        return list(self.store) if EVERYTHING in keys else self.store.concerned(keys)
 
     def stats(self) -> GateStats:
         """Return the counters. Reading the one of uses is a use too."""

@@ -62,7 +62,7 @@ class Store:
 
     def concerned(self, keys: Iterable[Key]) -> list[Entry]:
         """Return the entries of *keys*, and of all organisations of the companies among them."""
-        wider = {key: None for key in keys}
+        wider = dict.fromkeys(keys)
         for kind, name in tuple(wider):
             if kind == "company":
                 wider |= dict.fromkeys(("organisation", one) for one in self._organisations_of.get(name, ()))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from chatarmin_os import _clock
 from chatarmin_os._call import Call
 from chatarmin_os._converter import from_answer
 from chatarmin_os._json import JSON
-from chatarmin_os.errors import ChatarminError, InvalidResponse
-from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, was_not_sent
+from chatarmin_os.errors import InvalidResponse
+from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, text_at, was_not_sent
 from chatarmin_os.gate.fences import EVERYTHING, Key
-from chatarmin_os.gate.known import Entry
 from chatarmin_os.gate.shared import Shared
 from chatarmin_os.gate.state import State
 from chatarmin_os.models.billing import UsageResult
@@ -94,7 +93,7 @@ class Watch:
     def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:
         """Write the answer to usage into what is known."""
         state, at = self._state, self._wall()
-        name, feature = given.get("idempotencyKey"), given.get("featureCode")
+        name, feature = text_at(given, "idempotencyKey"), text_at(given, "featureCode")
         usage: UsageResult | None = None
         if not isinstance(result, BaseException):
             try:
@@ -103,10 +102,10 @@ class Watch:
                 usage = None
         has_failed = isinstance(result, BaseException)
         with state.lock:
-            if isinstance(name, str) and not (has_failed and not is_final(result)):
+            if name is not None and not (has_failed and not is_final(result)):
                 key = state.expected.remove(name)
                 self._unready(key)
-            if effect.company is None or not isinstance(feature, str):
+            if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
                 self._make_old([EVERYTHING])
             elif not (has_failed and was_not_sent(result)):
@@ -142,18 +141,14 @@ class Watch:
                 wider |= dict.fromkeys(entry.keys())
         return list(wider)
 
-    def _entries(self, keys: Iterable[Key]) -> list[Entry]:
-        keys = list(keys)
-        return list(self._state.store) if EVERYTHING in keys else self._state.store.concerned(keys)
-
-    def _make_old(self, keys: Iterable[Key], *, is_suspect: bool = False) -> None:
-        for entry in self._entries(keys):
+    def _make_old(self, keys: list[Key], *, is_suspect: bool = False) -> None:
+        for entry in self._state.entries(keys):
             entry.make_old()
             entry.is_suspect = entry.is_suspect or is_suspect
 
     def _drop(self, keys: list[Key]) -> list[Key]:
         """Forget entries; return the keys of their records in the shared cache."""
-        entries = self._entries(keys)
+        entries = self._state.entries(keys)
         for entry in entries:
             self._state.store.remove(entry)
         return keys if EVERYTHING in keys else list(dict.fromkeys([*keys, *(entry.key for entry in entries)]))
@@ -176,6 +171,6 @@ class Watch:
 
     def _wall(self) -> datetime:
         try:
-            return self._state.wall()
+            return self._state.clock.wall()
         except Exception:  # noqa: BLE001 - a fence must close, also if the clock of a fake fails
             return _clock.now()
