@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import json
 import logging
+from contextlib import suppress
 
-from chatarmin_os.client import ChatarminOS
-from chatarmin_os.errors import ApiError
-from chatarmin_os.gate import UsageEvent
+from chatarmin_os.errors import ApiError, ChatarminError
+from chatarmin_os.gate import Gate, UsageEvent
 from chatarmin_os.models.billing import UsageResult
 
 logger = logging.getLogger("chatarmin_os")
 
 
-def send_usage(client: ChatarminOS, event: UsageEvent) -> UsageResult:
-    """Send an event; look up the company first, if the event names an organisation.
+def send_usage(gate: Gate, event: UsageEvent) -> UsageResult:
+    """Send an event through the client of *gate*, which knows the company of most organisations.
 
     Raises:
         NotFoundError: The organisation is not linked to a company; nothing was counted.
         ApiError: The service refused the event.
         TransportError: No usable response was received; the event may have been counted. Send it again.
     """
-    company_id = event.company_id
-    if company_id is None:
-        company = client.companies.get_by_product_link(external_org_id=str(event.external_org_id))
-        if company is None:
-            raise ApiError.from_code("NOT_FOUND", "the organisation is not linked to a company")
-        company_id = company.id
-    return client.billing.track_usage(
-        company_id=company_id,
+    return gate.client.billing.track_usage(
+        company_id=event.company_id or _company_of(gate, event),
         feature_code=event.feature_code,
         quantity=event.quantity,
         idempotency_key=event.idempotency_key,
@@ -36,10 +30,23 @@ def send_usage(client: ChatarminOS, event: UsageEvent) -> UsageResult:
     )
 
 
-def send_or_log(client: ChatarminOS, event: UsageEvent) -> None:
+def _company_of(gate: Gate, event: UsageEvent) -> str:
+    """Return the company of the event's organisation: the one that the gate knows, else ask for it."""
+    organisation = str(event.external_org_id)
+    with suppress(ChatarminError):
+        company_id = gate.check(external_org_id=organisation, feature_code=event.feature_code).company_id
+        if company_id is not None:
+            return company_id
+    company = gate.client.companies.get_by_product_link(external_org_id=organisation)
+    if company is None:
+        raise ApiError.from_code("NOT_FOUND", "the organisation is not linked to a company")
+    return company.id
+
+
+def send_or_log(gate: Gate, event: UsageEvent) -> None:
     """Send an event; log it completely if that fails, whatever the error is."""
     try:
-        send_usage(client, event)
+        send_usage(gate, event)
     except Exception:
         logger.exception("usage was not sent; send it again with its key: %s", as_json(event))
 

@@ -254,7 +254,7 @@ def test_async_check_does_not_block_the_loop() -> None:
         return sent
 
     async def release() -> None:
-        while not started.is_set():
+        while not started.is_set():  # noqa: ASYNC110 - another thread sets it
             await asyncio.sleep(0.001)
         released.set()
 

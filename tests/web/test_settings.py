@@ -79,7 +79,7 @@ def test_omitted_settings_have_defaults(given: Any) -> None:
 
 
 def test_all_problems_are_found_at_once() -> None:
-    """Each problem has its kind, its setting and its place, and the others are read all the same."""
+    """Each problem has its kind, its setting and its place, and the others are still read."""
     settings = read(
         {
             "API_KEY": "a key",

@@ -62,8 +62,8 @@ def track_usage(
         if organisation is None:
             raise denied_for_nobody(feature_code)
         event = UsageEvent(**values)
-        client = current().client  # the one of now: a test may end before the transaction does
-        _on_commit(lambda: send_usage(client, event), values, using)
+        gate = current().gate  # the one of now: a test may end before the transaction does
+        _on_commit(lambda: send_usage(gate, event), values, using)
 
     try:
         in_sync_context(track)

@@ -325,7 +325,7 @@ class Chatarmin:
         elif has_request_context():
             usage.send_after_response(event)
         else:
-            send_usage(self.client, event)
+            send_usage(self.gate, event)
 
     def _require(self, feature_code: str, load: Callable[[], Any] | None) -> None:
         organisation = self._organisation(load)

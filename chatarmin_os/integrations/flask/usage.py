@@ -41,7 +41,7 @@ def send_after_response(event: UsageEvent) -> None:
     if not outcome.has_response:
         outcome.events.append(event)
     elif not outcome.has_failed:
-        send_or_log(current_state().client, event)
+        send_or_log(current_state().gate, event)
 
 
 def send_events(response: Response) -> Response:
@@ -52,7 +52,7 @@ def send_events(response: Response) -> Response:
     events, outcome.events = outcome.events, []
     if not outcome.has_failed:
         for event in events:
-            send_or_log(current_state().client, event)
+            send_or_log(current_state().gate, event)
     return response
 
 
