@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import import_module
+from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +16,7 @@ from django.core.checks import registry, run_checks
 from django.test import override_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 pytest_plugins = ["django_project.fixtures"]
 
@@ -101,26 +104,33 @@ def test_messages_name_the_setting_and_no_key() -> None:
 # A project on disk
 
 
-def project(folder: Path, settings: str, **files: str) -> Path:
-    """Write a project whose settings are `shop.settings`."""
-    (folder / "shop").mkdir()
-    for name, text in {
-        "__init__": "",
-        "settings": "SECRET_KEY = 'x'\nINSTALLED_APPS = ['chatarmin_os.django']\n" + settings,
-        **files,
-    }.items():
-        (folder / "shop" / f"{name}.py").write_text(text)
-    return folder
+LITERAL = f"CHATARMIN_OS = {{'API_KEY': '{KEY}'}}\n"
+_numbers = count(1)
 
 
-def check(folder: Path, module: str = "shop.settings") -> str:
-    """Return the output of the command `check` for a project."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "GIT_"))}
-    environment |= {"DJANGO_SETTINGS_MODULE": module, "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-W", "error", "-m", "django", "check"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return how to write and import a project; each has another name, which is returned."""
+
+    def write(**files: str) -> str:
+        name = f"shop_{next(_numbers)}"
+        (tmp_path / name).mkdir()
+        for file, text in {"__init__": "", **files}.items():
+            (tmp_path / name / f"{file}.py").write_text(text)
+        import_module(f"{name}.settings")
+        return name
+
+    monkeypatch.syspath_prepend(tmp_path)
+    return write
+
+
+def found_keys(module: str) -> list[str]:
+    """Return the files with keys, for the settings in a module."""
+    with override_settings(CHATARMIN_OS=FINE, SETTINGS_MODULE=module):
+        messages = run_checks(tags=["chatarmin_os"])
+    assert {message.id for message in messages} <= {"chatarmin_os.W005"}
+    assert KEY not in str(messages)
+    return [Path(message.msg.partition(":")[0]).name for message in messages]
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -128,55 +138,79 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run([shutil.which("git") or "git", *arguments], cwd=folder, check=True, capture_output=True)  # noqa: S603
 
 
-LITERAL = f"CHATARMIN_OS = {{'API_KEY': '{KEY}'}}\n"
+def test_key_under_version_control_is_found(write: Callable[..., str], tmp_path: Path) -> None:
+    """A literal key in a settings file of a git working copy is a warning."""
+    git(tmp_path, "init", "-q")
+
+    assert found_keys(f"{write(settings=LITERAL)}.settings") == ["settings.py"]
 
 
-@pytest.mark.slow
-def test_key_under_version_control_is_found(tmp_path: Path) -> None:
-    """A literal key in a settings file of a git working copy is a warning with the file, and without the key."""
-    git(project(tmp_path, LITERAL), "init", "-q")
+def test_key_in_an_imported_file_is_found(write: Callable[..., str], tmp_path: Path) -> None:
+    """Files of the project from which the settings import are settings too; those of libraries are not."""
+    git(tmp_path, "init", "-q")
+    settings = "import os\nimport django.conf\nfrom .base import *\nfrom . import more\nfrom chatarmin_os import *\n"
 
-    output = check(tmp_path)
+    name = write(settings=settings, base="from .settings import os\n" + LITERAL, more=LITERAL)
 
-    assert "(chatarmin_os.W005)" in output
-    assert "settings.py" in output
-    assert KEY not in output
+    assert sorted(found_keys(f"{name}.settings")) == ["base.py", "more.py"]
 
 
-@pytest.mark.slow
-def test_key_in_an_imported_file_is_found(tmp_path: Path) -> None:
-    """Files of the project from which the settings import are settings too."""
-    git(project(tmp_path, "from .base import *\nimport shop.more\n", base=LITERAL, more=""), "init", "-q")
+def test_settings_may_be_a_package(write: Callable[..., str], tmp_path: Path) -> None:
+    """The key may be in its `__init__.py`, or in a module next to it."""
+    git(tmp_path, "init", "-q")
+    name = write(settings="", __init__="from .local import *\n" + LITERAL, local=LITERAL)
 
-    output = check(tmp_path)
-
-    assert "base.py" in output
-    assert "(chatarmin_os.W005)" in output
+    assert sorted(found_keys(name)) == ["__init__.py", "local.py"]
 
 
-@pytest.mark.slow
-def test_key_outside_of_version_control_is_fine(tmp_path: Path) -> None:
-    """A file that git ignores, or that is in no working copy, is not warned of; nor is the name of a key."""
-    project(tmp_path, LITERAL)
-    assert "W005" not in check(tmp_path)
+def test_key_outside_of_version_control_is_fine(write: Callable[..., str], tmp_path: Path) -> None:
+    """A file that is in no working copy, or that git ignores, is not warned of."""
+    module = f"{write(settings=LITERAL)}.settings"
+    assert found_keys(module) == []
 
     git(tmp_path, "init", "-q")
     (tmp_path / ".gitignore").write_text("settings.py\n")
-    assert "W005" not in check(tmp_path)
+    assert found_keys(module) == []
 
 
-@pytest.mark.slow
-def test_name_of_a_key_is_no_key(tmp_path: Path) -> None:
+def test_name_of_a_key_is_no_key(write: Callable[..., str], tmp_path: Path) -> None:
     """Code that checks how a key begins has no key."""
-    git(project(tmp_path, "import os\nCHATARMIN_OS = {'API_KEY': os.environ.get('KEY', 'os_sk_')}\n"), "init", "-q")
+    git(tmp_path, "init", "-q")
 
-    assert "W005" not in check(tmp_path)
+    assert found_keys(f"{write(settings='IS_KEY = str.startswith(chr(0), ' + repr('os_sk_') + ')')}.settings") == []
+
+
+def test_other_version_controls_and_missing_git(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mercurial counts too, and without the program git nothing is known to be ignored."""
+    module = f"{write(settings=LITERAL)}.settings"
+    (tmp_path / ".hg").mkdir()
+    assert found_keys(module) == ["settings.py"]
+
+    monkeypatch.setenv("PATH", "")
+    assert found_keys(module) == ["settings.py"]
+
+
+def test_file_that_is_gone_has_no_key(write: Callable[..., str], tmp_path: Path) -> None:
+    """A file that cannot be read, such as one that was replaced since its import, is skipped."""
+    git(tmp_path, "init", "-q")
+    name = write(settings=LITERAL)
+    (tmp_path / name / "settings.py").unlink()
+
+    assert found_keys(f"{name}.settings") == []
 
 
 @pytest.mark.slow
-def test_other_version_controls_and_missing_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Mercurial counts too, and without the program git nothing is known to be ignored."""
-    (project(tmp_path, LITERAL) / ".hg").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_command_checks_a_project(write: Callable[..., str], tmp_path: Path) -> None:
+    """`manage.py check` finds the setting of the project, and its key."""
+    git(tmp_path, "init", "-q")
+    name = write(settings="SECRET_KEY = 'x'\nINSTALLED_APPS = ['chatarmin_os.django']\n" + LITERAL)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "GIT_"))}
+    environment |= {"DJANGO_SETTINGS_MODULE": f"{name}.settings", "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-W", "error", "-m", "django", "check"]
 
-    assert "(chatarmin_os.W005)" in check(tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)  # noqa: S603
+
+    assert done.stderr.count("(chatarmin_os.W005)") == 1
+    assert KEY not in done.stderr

@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
@@ -192,6 +192,17 @@ def test_function_view() -> None:
     response = view(APIRequestFactory().get("/", headers={"X-Organisation": "org_1"}))
 
     assert response.data["reason"] == "disabled"
+
+
+@pytest.mark.usefixtures("fake")
+def test_organisation_may_refuse() -> None:
+    """An exception of REST framework that ORGANISATION raises is the response."""
+
+    def organisation_of(_: Any) -> str:
+        raise NotAuthenticated
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "ORGANISATION": organisation_of}):
+        assert respond(HasFeature("sso")).status_code == 403
 
 
 def test_permission_is_a_class() -> None:

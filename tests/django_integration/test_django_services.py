@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,19 @@ def test_missing_framework_is_named(module: str, missing: str, extra: str) -> No
 
     assert f"ImportError: {module.removesuffix('.test')} needs" in done.stderr
     assert f"pip install 'chatarmin-os[{extra}]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "missing"),
+    [("__init__.py", "django"), ("rest_framework.py", "rest_framework.exceptions")],
+    ids=["django", "rest-framework"],
+)
+def test_file_needs_its_framework(file: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, in this process."""
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    with pytest.raises(ImportError, match=r"pip install 'chatarmin-os\["):
+        runpy.run_path(str(ROOT / "chatarmin_os" / "integrations" / "django" / file))
 
 
 def test_nothing_imports_a_framework() -> None:

@@ -197,6 +197,18 @@ def test_organisation_may_call_async_code_in_an_async_view(fake: FakeTransport) 
     assert tracked(fake) == [3]
 
 
+def test_denied_block_of_an_async_view_raises(fake: FakeTransport) -> None:
+    """An error comes from the synchronous thread to the async view."""
+
+    async def main() -> None:
+        with metered(REQUEST, "sso"):
+            raise NotImplementedError
+
+    with pytest.raises(FeatureDenied):
+        asyncio.run(main())
+    assert tracked(fake) == []
+
+
 # What is counted
 
 

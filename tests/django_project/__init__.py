@@ -11,6 +11,7 @@ from typing import Any
 import django
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connections
 
 SETTINGS: dict[str, Any] = {
     "ALLOWED_HOSTS": ["testserver", "127.0.0.1", "localhost"],
@@ -53,6 +54,7 @@ def _set_up() -> None:
     django.setup()
     for alias in databases:
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+    connections.close_all()  # a server may fork now
 
 
 _set_up()

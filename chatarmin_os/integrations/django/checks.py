@@ -110,7 +110,7 @@ def _settings_files() -> Iterator[Path]:
 def _imports(name: str, path: Path) -> Iterator[str]:
     """Yield the names of the modules that a module imports."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(_read(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -121,10 +121,14 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _has_key(path: Path) -> bool:
+    return _LITERAL_KEY.search(_read(path)) is not None
+
+
+def _read(path: Path) -> bytes:
     try:
-        return _LITERAL_KEY.search(path.read_bytes()) is not None
+        return path.read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 def _is_under_version_control(path: Path) -> bool:
