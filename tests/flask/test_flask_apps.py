@@ -109,7 +109,7 @@ def test_objects_are_those_of_the_app() -> None:
 
 @pytest.mark.parametrize("name", ["client", "gate", "outbox"])
 def test_objects_need_an_app(name: str) -> None:
-    """Without an app, or for one that was not set up, the error says what to do."""
+    """Without an app, or for one that was not set up, the error has advice."""
     chatarmin = Chatarmin(_app())
 
     with pytest.raises(RuntimeError, match="no app is active; use chatarmin within a request, or within"):
@@ -119,7 +119,7 @@ def test_objects_need_an_app(name: str) -> None:
 
 
 def test_extension_keeps_nothing_of_an_app() -> None:
-    """After the set-up of an app the object is as before; what belongs to the app is on the app."""
+    """The set-up of an app leaves the object as it was; the app has its own state."""
     chatarmin = Chatarmin()
     before = dict(vars(chatarmin))
     app = _app()

@@ -24,7 +24,7 @@ class MyError(Exception):
 
 
 def _shop_with(view: Any) -> Shop:
-    """Return a shop with a view that counts usage and then does what *view* does."""
+    """Return a shop with a view that counts usage and then calls *view*."""
     shop = Shop()
 
     @shop.app.route("/", methods=["GET", "POST"])
@@ -244,7 +244,7 @@ def test_usage_needs_no_lookup_where_the_gate_knows_the_company() -> None:
     assert shop.fake.calls[-1].input["idempotencyKey"] == "key-1"
 
 
-# What fails
+# Failures
 
 
 def _logged(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -388,7 +388,7 @@ def test_usage_of_another_organisation() -> None:
 
 
 def test_metered_block_counts_at_its_end() -> None:
-    """The block runs if the feature may be used, and counts what it says it used."""
+    """The block runs if the feature may be used, and counts the quantity that it sets."""
     shop = Shop()
 
     @shop.app.get("/")

@@ -106,7 +106,7 @@ class Chatarmin:
 
         Args:
             function: Takes nothing; returns text or a UUID, or None for nobody, who is denied without asking the
-                service. What it raises passes through.
+                service. Its own errors pass through.
 
         Returns:
             The function itself.
