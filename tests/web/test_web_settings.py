@@ -189,6 +189,7 @@ def test_missing_key_is_found_late(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("OS_API_KEY", KEY)
     assert late_problems(read({"API_KEY": ""})) == []
+    assert read({"API_KEY": ""}).problems == ()
 
 
 @pytest.mark.parametrize("setting", ["TRANSPORT", "ORGANISATION", "ON_DENIED"])
