@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from attrs import field, fields, frozen
 
@@ -106,10 +106,30 @@ class FeatureDenied(ChatarminError):  # noqa: N818 - a public name
     """
 
     decision: Decision
+    _in_args: ClassVar[tuple[str, ...]] = ("_facts",)
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Decision | str, *from_args: Mapping[str, Any]) -> None:
+        if isinstance(decision, str):  # the `args` of another one, from a queue that stores errors as JSON
+            facts = from_args[0]["_facts"]
+            fetched_at = facts["fetched_at"] and datetime.fromisoformat(facts["fetched_at"])
+            decision = Decision(**(facts | {"fetched_at": fetched_at}))
         super().__init__(_text(decision))
         self.decision = decision
+
+    @property
+    def _facts(self) -> dict[str, Any]:
+        """The decision as JSON, without its access and error."""
+        one = self.decision
+        return {
+            "allowed": one.allowed,
+            "reason": one.reason,
+            "source": one.source,
+            "feature_code": one.feature_code,
+            "external_org_id": one.external_org_id,
+            "company_id": one.company_id,
+            "fetched_at": one.fetched_at and one.fetched_at.isoformat(),
+            "fetched": one.age,
+        }
 
 
 _WHY = {

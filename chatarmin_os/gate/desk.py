@@ -129,34 +129,39 @@ class Desk:
 
     def _take(self, question: Question, flight: Flight, now: float) -> bool:
         """Take the outcome of the refresh that a question waited for; return whether that is its result."""
-        outcome, feature = flight.outcome, question.feature
+        outcome = flight.outcome
         if outcome is None:
             return False
         if isinstance(outcome, Failed):
             self._without(question, outcome.error, now)
-            return True
-        if isinstance(outcome, Missing):
+        elif isinstance(outcome, Missing):
             question.missing = outcome
-            return False
-        if question.joined is not None and not flight.is_current:
-            # Its company was not known when the question joined: a change of that may have ended before.
-            keys = [key for key in keys_of(self._state, flight.key, outcome) if key not in question.joined]
-            if self._state.fences.has_ended(keys, flight.number):
-                return False
-        entry = self._state.entry(question.key)
-        if feature is None:
-            if isinstance(outcome, Answer):
-                return False
-            self._all(question, entry, outcome, now, is_live=True)
+        elif self._is_late_enough(question, flight, outcome):
+            self._take_answer(question, outcome, now)
+        return question.result is not None
+
+    def _is_late_enough(self, question: Question, flight: Flight, outcome: Listing | Unlinked | Answer) -> bool:
+        """Return whether no change that ended before a question joined a refresh may be missing from its outcome."""
+        if question.joined is None or flight.is_current:
             return True
+        # Its company was not known when the question joined.
+        keys = [key for key in keys_of(self._state, flight.key, outcome) if key not in question.joined]
+        return not self._state.fences.has_ended(keys, flight.number)
+
+    def _take_answer(self, question: Question, outcome: Listing | Unlinked | Answer, now: float) -> None:
+        """Answer a question from what a refresh fetched, if that is about it."""
+        entry, feature = self._state.entry(question.key), question.feature
+        if not isinstance(outcome, Answer) and feature is None:
+            self._all(question, entry, outcome, now, is_live=True)
+            return
+        found: Answer | Unlinked | None
         if isinstance(outcome, Listing):
             question.listed = outcome
-            found = listed(outcome, feature)
-            if found is None:
-                return False
-            outcome = found
-        self._decided(question, entry, self._state.judge.decide(entry, feature, outcome, "live", now)[1])
-        return True
+            found = listed(outcome, feature or "")
+        else:
+            found = outcome
+        if found is not None:
+            self._decided(question, entry, self._state.judge.decide(entry, feature or "", found, "live", now)[1])
 
     def _from_fresh(self, question: Question, entry: Entry, now: float) -> bool:
         """Answer a question from what is fresh; return whether it was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 Key: TypeAlias = tuple[str, str]
@@ -13,12 +13,15 @@ Key: TypeAlias = tuple[str, str]
 EVERYTHING: Key = ("everything", "")
 
 
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
 class _Fence:
     """The last end of a mutation, and the number of those that are under way."""
 
     def __init__(self) -> None:
         self.ended = -1
-        self.changed_at: datetime | None = None
+        self.changed_at = _LONG_AGO
         self.under_way = 0
 
 
@@ -67,7 +70,7 @@ class Fences:
     def touch(self, key: Key, at: datetime) -> None:
         """Take note of usage: it outdates what others know, and not a refresh, on which it is laid."""
         fence = self._of(key)
-        fence.changed_at = _later(fence.changed_at, at)
+        fence.changed_at = max(fence.changed_at, at)
         self._trim()
 
     def is_clear(self, keys: Iterable[Key], since: int) -> bool:
@@ -85,7 +88,7 @@ class Fences:
     def is_newer(self, keys: Iterable[Key], fetched_at: datetime) -> bool:
         """Return whether an answer of others was fetched after the last change here, and none is under way."""
         return all(
-            not fence.under_way and (fence.changed_at is None or fence.changed_at < fetched_at)
+            not fence.under_way and fence.changed_at < fetched_at
             for key in (*keys, EVERYTHING)
             if (fence := self._get(key)) is not None
         )
@@ -116,7 +119,7 @@ class Fences:
 
     def _mark(self, fence: _Fence, at: datetime) -> None:
         fence.ended = self.tick()
-        fence.changed_at = _later(fence.changed_at, at)
+        fence.changed_at = max(fence.changed_at, at)
 
     def _trim(self) -> None:
         while len(self._fences) > self._max:
@@ -125,9 +128,4 @@ class Fences:
                 return
             old = self._fences.pop(key)
             self._everything.ended = max(self._everything.ended, old.ended)
-            if old.changed_at is not None:
-                self._everything.changed_at = _later(self._everything.changed_at, old.changed_at)
-
-
-def _later(one: datetime | None, other: datetime) -> datetime:
-    return other if one is None else max(one, other)
+            self._everything.changed_at = max(self._everything.changed_at, old.changed_at)

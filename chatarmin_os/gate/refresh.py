@@ -8,6 +8,7 @@ from datetime import datetime
 from attrs import evolve
 
 from chatarmin_os import _clock
+from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.flight import Failed, Flight, Missing
 from chatarmin_os.gate.judge import known
@@ -29,42 +30,48 @@ class Refresher:
         self._state, self._shared = state, shared
 
     def run(self, flights: Sequence[Flight], deadline: float) -> None:
-        """Run refreshes until the deadline, an instant on the real clock; each ends, whatever happens."""
-        state = self._state
+        """Run refreshes until the deadline, an instant on the real clock.
+
+        Their owner abandons those that an exception leaves under way.
+        """
         generation = None if self._shared is None else self._shared.generation()
         if self._shared is not None and generation is not None:
             for flight in flights:
                 self._look(flight, self._shared, generation)
+        asked = [flight for flight in flights if not flight.is_over and flight.refusal is None]
+        seconds = deadline - _clock.monotonic()
         for flight in flights:
-            if not flight.is_over and flight.refusal is not None:
-                self._give_up(flight, Failed(flight.refusal))
-        asked = [flight for flight in flights if not flight.is_over]
-        if not asked:
+            if flight.refusal is not None and not flight.is_over:
+                self._give_up(flight, flight.refusal)
+            elif seconds <= 0 and not flight.is_over:  # the shared cache took all the time
+                self._give_up(flight, late())
+        if not asked or seconds <= 0:
             return
-        if _clock.monotonic() >= deadline:  # the shared cache took all the time
-            for flight in asked:
-                self._give_up(flight, Failed(late()))
-            return
-        now, wall = state.clock.seconds(), state.clock.wall()
-        results = ask(state.client, asked, deadline)
-        after = state.clock.seconds()
-        landed = [
-            self._land(flight, outcome_of(flight, result, Fetched(flight.number, now, wall)), after)
-            for flight, result in zip(asked, results, strict=True)
-        ]
+        kept = self._ask(asked, seconds)
         if self._shared is not None and generation is not None:
-            for flight, is_kept in zip(asked, landed, strict=True):
-                if is_kept:
-                    self._publish(flight, self._shared, generation)
+            for flight in kept:
+                self._publish(flight, self._shared, generation)
+
+    def _ask(self, flights: Sequence[Flight], seconds: float) -> list[Flight]:
+        """Ask the service, and return the refreshes whose answers others may have."""
+        clock = self._state.clock
+        now, wall = clock.seconds(), clock.wall()
+        results = ask(self._state.client, flights, seconds)
+        after = clock.seconds()
+        outcomes = [
+            outcome_of(flight, result, Fetched(flight.number, now, wall))
+            for flight, result in zip(flights, results, strict=True)
+        ]
+        return [flight for flight, outcome in zip(flights, outcomes, strict=True) if self._land(flight, outcome, after)]
 
     def abandon(self, flight: Flight) -> None:
         """End a refresh without an outcome: an exception that is not ours passes."""
         with self._state.lock:
             self._state.end(flight)
 
-    def _give_up(self, flight: Flight, outcome: Failed) -> None:
+    def _give_up(self, flight: Flight, error: ChatarminError) -> None:
         with self._state.lock:
-            flight.outcome = outcome
+            flight.outcome = Failed(error)
             self._state.end(flight)
 
     def _land(self, flight: Flight, outcome: Outcome, now: float) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from chatarmin_os import _clock
 from chatarmin_os._request import Request
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, TimedOut
@@ -35,17 +34,14 @@ def request_of(flight: Flight) -> Request[Any]:
     return FeatureCheckInput(company_id=name, feature_code=flight.feature)
 
 
-def ask(client: ChatarminOS, flights: Sequence[Flight], deadline: float) -> list[Any]:
+def ask(client: ChatarminOS, flights: Sequence[Flight], seconds: float) -> list[Any]:
     """Return the service's results or errors, in as few round trips as possible, without retries.
 
     Args:
         client: The client to ask.
         flights: The refreshes.
-        deadline: The instant on the real clock at which to give up.
+        seconds: The time for all of them.
     """
-    seconds = deadline - _clock.monotonic()
-    if seconds <= 0:
-        return [late() for _ in flights]
     quick = client.with_options(timeout=seconds, max_retries=0)
     if len(flights) > 1:
         return quick.batch([request_of(flight) for flight in flights])

@@ -78,7 +78,7 @@ class State:
         entry = self.store.get(key)
         if entry is None:
             self.not_decisions += 1
-            entry = self.store.get_or_add(key, next(self.store.uses))
+            entry = self.store.add(key, next(self.store.uses))
         return entry
 
     def entries(self, keys: Collection[Key]) -> list[Entry]:
@@ -141,9 +141,8 @@ class State:
         entry = self.entry(key)
         before = entry.company_id
         if isinstance(outcome, Answer):
-            if feature is not None:
-                entry.answers[feature] = outcome
-                _trim(entry.answers)
+            entry.answers[feature or ""] = outcome
+            _trim(entry.answers)
         else:
             entry.listing = outcome
             entry.is_suspect = False

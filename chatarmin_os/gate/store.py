@@ -42,15 +42,13 @@ class Store:
         """Return the entry of a key; None if there is none."""
         return self._by_id(key).get(key[1])
 
-    def get_or_add(self, key: Key, use: int) -> Entry:
-        """Return the entry of a key, an empty one if there is none."""
-        entry = self.get(key)
-        if entry is None:
-            while len(self) >= self._max:
-                self._evict()
-            entry = self._by_id(key)[key[1]] = Entry(key)
-            entry.used = use
-            heappush(self._heap, (use, next(self._ties), entry))
+    def add(self, key: Key, use: int) -> Entry:
+        """Return a new entry of a key that has none; the least recently used one makes room."""
+        if len(self) >= self._max:
+            self._evict()
+        entry = self._by_id(key)[key[1]] = Entry(key)
+        entry.used = use
+        heappush(self._heap, (use, next(self._ties), entry))
         return entry
 
     def set_company(self, entry: Entry, before: str | None) -> None:
@@ -73,9 +71,9 @@ class Store:
         return self._organisations_of.get(company, set())
 
     def remove(self, entry: Entry) -> None:
-        """Forget an entry."""
-        if self._by_id(entry.key).pop(entry.key[1], None) is not None:
-            self._forget_company(entry, entry.company_id)
+        """Forget an entry of the store."""
+        del self._by_id(entry.key)[entry.key[1]]
+        self._forget_company(entry, entry.company_id)
         if len(self._heap) > 2 * len(self) + _MIN_HEAP:
             self._heap = [item for item in self._heap if self.get(item[2].key) is item[2]]
             heapify(self._heap)

@@ -69,9 +69,9 @@ def test_access_that_ended_is_denied_in_an_outage_too(stage: Stage, clock: Clock
 
 def test_access_that_has_ended_by_our_clock_is_denied(stage: Stage) -> None:
     """If the service's clock is late, the earlier end counts."""
-    stage.transport.answers[LISTING] = lambda _call, answer: answer | {
-        "features": [one | {"validUntil": "2020-01-01T00:00:00Z"} for one in answer["features"]]
-    }
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [one | {"validUntil": "2020-01-01T00:00:00Z"} for one in answer["features"]]}
+    )
     assert (stage.check().allowed, stage.check().reason) == (False, "disabled")
 
 
@@ -86,7 +86,7 @@ def test_access_ends_by_the_fakes_clock(service: FakeTransport) -> None:
 
 
 def test_clock_that_a_test_sets_neither_ages_nor_rejuvenates(service: FakeTransport) -> None:
-    """freezegun moves `time.time` and `time.monotonic`; an answer stays as fresh as it is."""
+    """Freezegun moves `time.time` and `time.monotonic`; an answer stays as fresh as it is."""
     client = ChatarminOS(transport=service)
     client.onboard(external_org_id="org_1", tier_code="pro")
     gate = Gate(client)
@@ -105,7 +105,8 @@ def test_clock_that_a_test_sets_neither_ages_nor_rejuvenates(service: FakeTransp
 
 
 def _remaining(stage: Stage, **who: str) -> Any:
-    return stage.gate.check(**(who or {"external_org_id": "org_1"}), feature_code="ai_credit").access.remaining
+    decision: Any = stage.gate.check(**(who or {"external_org_id": "org_1"}), feature_code="ai_credit")
+    return decision.access.remaining
 
 
 def _expect(stage: Stage, quantity: float, key: str, **who: str) -> None:
@@ -226,10 +227,17 @@ BAD_USAGE: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "field"), BAD_USAGE, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("wrong", "field"), BAD_USAGE, ids=[f"{field}-{number}" for number, (_, field) in enumerate(BAD_USAGE)]
+)
 def test_bad_expected_usage_is_refused(stage: Stage, wrong: dict[str, Any], field: str) -> None:
     """The error names the argument."""
-    good = {"external_org_id": "org_1", "feature_code": "ai_credit", "quantity": 1, "idempotency_key": "a"}
+    good: dict[str, Any] = {
+        "external_org_id": "org_1",
+        "feature_code": "ai_credit",
+        "quantity": 1,
+        "idempotency_key": "a",
+    }
     with pytest.raises(InvalidInput) as caught:
         stage.gate.expect_usage(**(good | wrong))
     assert caught.value.field == field

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from steering import LISTING, Clock, Running, Stage, until
 
-from chatarmin_os import InvalidInput, ServerError, TimedOut
+from chatarmin_os import FeatureAccess, InvalidInput, ServerError, TimedOut
 from chatarmin_os.gate import Gate, Policy
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
 FEATURES = ["ai_credit", "seats", "team_seats", "api_access", "sso"]
+
+
+@pytest.fixture
+def stage(service: FakeTransport) -> Stage:
+    """Return a service with one organisation, and a gate on it."""
+    return Stage(service)
 
 
 def test_page_of_five_checks_is_one_request_cold_and_none_warm(stage: Stage) -> None:
@@ -62,6 +68,22 @@ def test_default_max_age_is_shorter_for_a_quantity(service: FakeTransport, featu
 
     assert stage.check(feature).source == "live"
     assert stage.calls() == [LISTING, LISTING]
+
+
+@pytest.mark.parametrize(
+    ("access", "max_age"),
+    [
+        (FeatureAccess(is_enabled=True, quantity_limit=5), 2),
+        (FeatureAccess(is_enabled=True, remaining=5), 2),
+        (FeatureAccess(is_enabled=True), 30),
+        (FeatureAccess(is_enabled=True, has_quantity=False, can_use=False), 30),
+        (FeatureAccess(is_enabled=True, has_quantity=True, can_use=False), 2),
+    ],
+    ids=["limit", "remaining", "nothing", "without", "with"],
+)
+def test_numbers_show_that_a_feature_has_a_quantity(access: FeatureAccess, max_age: float) -> None:
+    """A service may not say `hasQuantity`."""
+    assert Policy().max_age_of(access) == max_age
 
 
 def test_max_age_zero_always_asks(service: FakeTransport) -> None:
@@ -172,7 +194,8 @@ def test_who_waits_for_the_first_refresh_has_its_time(service: FakeTransport) ->
     hold.wait()
     other = Running(stage.check)
     until(lambda: _waiting(stage.gate) == 1)
-    assert not other._thread.join(0.1) and not other.is_over
+    other._thread.join(0.1)
+    assert not other.is_over
     hold.release()
 
     assert (first.result().source, other.result().source) == ("live", "live")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,19 @@ if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
 
+@pytest.fixture
+def stage(service: FakeTransport) -> Stage:
+    """Return a service with one organisation, and a gate on it."""
+    return Stage(service)
+
+
 class Nothing:
     """An object without methods."""
+
+
+def _names(cases: list[tuple[dict[str, Any], str]]) -> list[str]:
+    """Return ids of cases."""
+    return [f"{'-'.join(wrong) or 'nothing'}-{number}" for number, (wrong, _) in enumerate(cases)]
 
 
 SETTINGS: list[tuple[dict[str, Any], str]] = [
@@ -51,7 +63,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("wrong", "field"), SETTINGS, ids=str)
+@pytest.mark.parametrize(("wrong", "field"), SETTINGS, ids=_names(SETTINGS))
 def test_bad_setting_is_refused(client: ChatarminOS, wrong: dict[str, Any], field: str) -> None:
     """The error names the argument."""
     with pytest.raises(InvalidInput) as caught:
@@ -59,29 +71,31 @@ def test_bad_setting_is_refused(client: ChatarminOS, wrong: dict[str, Any], fiel
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("wrong", [None, "os_sk_1", ChatarminOS, Nothing()], ids=repr)
+@pytest.mark.parametrize("wrong", [None, "os_sk_1", ChatarminOS, Nothing()], ids=["none", "key", "class", "object"])
 def test_gate_needs_a_client(wrong: Any) -> None:
     """As a client needs a transport."""
-    with pytest.raises(TypeError, match="client: expected a chatarmin_os.ChatarminOS, got"):
+    with pytest.raises(TypeError, match=r"client: expected a chatarmin_os\.ChatarminOS, got"):
         Gate(wrong)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"max_age": -1}, "max_age: must be seconds of at least 0, got int -1"),
-        ({"max_stale": -0.5}, "max_stale: must be seconds of at least 0, got float -0.5"),
-        ({"max_stale": None}, "max_stale: expected an int or float, got None"),
-        ({"max_age": "5"}, "max_age: expected an int or float, got str '5'"),
-        ({"max_age": True}, "max_age: expected an int or float, got True"),
-        ({"max_stale": float("inf")}, "max_stale: expected a finite number, got float inf"),
-        ({"max_age": 1000}, "max_stale: must be at least max_age, 1000.0, got 900.0; raise it or lower max_age"),
-        ({"on_outage": "alow"}, """on_outage: expected "deny", "allow" or "raise", got str 'alow'; did you mean 'allow'?"""),
-        ({"on_outage": None}, 'on_outage: expected "deny", "allow" or "raise", got None'),
-        ({"on_outage": "x"}, """on_outage: expected "deny", "allow" or "raise", got str 'x'"""),
-    ],
-    ids=str,
-)
+POLICIES: list[tuple[dict[str, Any], str]] = [
+    ({"max_age": -1}, "max_age: must be seconds of at least 0, got int -1"),
+    ({"max_stale": -0.5}, "max_stale: must be seconds of at least 0, got float -0.5"),
+    ({"max_stale": None}, "max_stale: expected an int or float, got None"),
+    ({"max_age": "5"}, "max_age: expected an int or float, got str '5'"),
+    ({"max_age": True}, "max_age: expected an int or float, got True"),
+    ({"max_stale": float("inf")}, "max_stale: expected a finite number, got float inf"),
+    ({"max_age": 1000}, "max_stale: must be at least max_age, 1000.0, got 900.0; raise it or lower max_age"),
+    (
+        {"on_outage": "alow"},
+        """on_outage: expected "deny", "allow" or "raise", got str 'alow'; did you mean 'allow'?""",
+    ),
+    ({"on_outage": None}, 'on_outage: expected "deny", "allow" or "raise", got None'),
+    ({"on_outage": "x"}, """on_outage: expected "deny", "allow" or "raise", got str 'x'"""),
+]
+
+
+@pytest.mark.parametrize(("wrong", "message"), POLICIES, ids=_names(POLICIES))
 def test_bad_policy_is_refused(wrong: dict[str, Any], message: str) -> None:
     """The error names the argument and says what to do."""
     with pytest.raises(InvalidInput) as caught:
@@ -112,7 +126,7 @@ QUESTIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("who", "field"), QUESTIONS, ids=str)
+@pytest.mark.parametrize(("who", "field"), QUESTIONS, ids=_names(QUESTIONS))
 def test_bad_ids_are_refused(stage: Stage, who: dict[str, Any], field: str) -> None:
     """By every method, before anything is sent."""
     for ask in (
@@ -140,7 +154,9 @@ def test_both_ids_are_refused_although_both_are_known(stage: Stage) -> None:
             ask()
 
 
-@pytest.mark.parametrize("feature", ["", " ", None, 5, ["sso"], b"sso"], ids=repr)
+@pytest.mark.parametrize(
+    "feature", ["", " ", None, 5, ["sso"], b"sso"], ids=["empty", "blank", "none", "int", "list", "bytes"]
+)
 def test_bad_feature_code_is_refused(stage: Stage, feature: Any) -> None:
     """Cold and warm."""
     for _ in range(2):
@@ -220,6 +236,19 @@ def test_denial_pickles_and_copies(service: FakeTransport) -> None:
         assert type(other) is FeatureDenied
         assert other.decision == error.decision
         assert str(other) == str(error)
+
+
+def test_denial_keeps_its_class_in_queues_that_store_errors_as_json(stage: Stage) -> None:
+    """Its `args` are JSON, and make an equal denial, less access and error."""
+    with pytest.raises(FeatureDenied) as caught:
+        stage.gate.require(external_org_id="org_1", feature_code="sso")
+    error = caught.value
+    other = FeatureDenied(*json.loads(json.dumps(error.args)))
+
+    assert str(other) == str(error)
+    assert other.decision == attrs.evolve(error.decision, access=None)
+    unknown = FeatureDenied(Decision(False, "outage", "policy", "sso", "org_1"))
+    assert FeatureDenied(*unknown.args).decision == unknown.decision
 
 
 def test_usage_event_checks_its_fields() -> None:

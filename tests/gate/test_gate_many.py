@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,10 +19,12 @@ from chatarmin_os import (
     UnauthorizedError,
 )
 from chatarmin_os.gate import Decision, Gate, GateStats, Policy
+from chatarmin_os.gate.fences import Fences
 from chatarmin_os.gate.store import Store
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
+    from chatarmin_os.gate.fences import Key
 
 FEATURES = ["ai_credit", "seats", "team_seats", "api_access", "sso"]
 
@@ -190,7 +193,16 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     """What `check` would raise, bad pairs included, hides no other decision."""
     stage = Stage(stage.fake, policies={"seats": Policy(on_outage="raise")})
     stage.fake.fail(LISTING, error="lost", times=2)
-    wrong: list[Any] = [("", "sso"), (None, "sso"), ("org_1", ""), ("org_1", None), "ab", 5, ("a", "b", "c"), (5, "sso")]
+    wrong: list[Any] = [
+        ("", "sso"),
+        (None, "sso"),
+        ("org_1", ""),
+        ("org_1", None),
+        "ab",
+        5,
+        ("a", "b", "c"),
+        (5, "sso"),
+    ]
     results = stage.gate.check_many([*wrong, ("org_1", "seats"), ("org_2", "sso")])
 
     assert [type(one) for one in results[:8]] == [InvalidInput] * 8
@@ -202,7 +214,7 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     assert results[9].source == "policy"  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("pairs", ["org_1", 5, None, {"org_1": "sso"}], ids=repr)
+@pytest.mark.parametrize("pairs", ["org_1", 5, None, {"org_1": "sso"}], ids=["text", "int", "none", "mapping"])
 def test_pairs_that_are_none_are_refused(stage: Stage, pairs: Any) -> None:
     """They name the argument."""
     with pytest.raises(InvalidInput, match="pairs: "):
@@ -248,7 +260,9 @@ def test_warm_raises_nothing_of_the_service(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ids", "field"), [("org_1", "external_org_ids"), ([""], "external_org_ids[0]"), (["a", 5], "external_org_ids[1]")]
+    ("ids", "field"),
+    [("org_1", "external_org_ids"), ([""], "external_org_ids[0]"), (["a", 5], "external_org_ids[1]")],
+    ids=["text", "blank", "int"],
 )
 def test_bad_ids_to_warm_are_refused(stage: Stage, ids: Any, field: str) -> None:
     """Before anything is sent."""
@@ -313,15 +327,13 @@ def test_memory_is_bounded_by_max_organisations(service: FakeTransport) -> None:
 
 def test_store_forgets_in_the_order_of_use() -> None:
     """Against a list that is sorted by each use."""
-    from random import Random
-
-    random, uses = Random(7), itertools.count(1)
+    random, uses = Random(7), itertools.count(1)  # noqa: S311 - a test
     store, order = Store(20), []
     for _ in range(5_000):
         key = ("organisation", str(random.randrange(40)))
         entry = store.get(key)
         if entry is None:
-            entry = store.get_or_add(key, next(uses))
+            entry = store.add(key, next(uses))
             order.append(key)
             order = order[-20:]
         elif random.random() < 0.1:
@@ -332,6 +344,26 @@ def test_store_forgets_in_the_order_of_use() -> None:
             order.remove(key)
             order.append(key)
         assert {one.key for one in store} == set(order)
+
+
+def test_store_that_is_never_full_does_not_grow() -> None:
+    """Entries that are dropped and come again leave nothing behind."""
+    store = Store(1_000)
+    for use in range(1_000):
+        store.remove(store.add(("organisation", "org_1"), use))
+    assert len(store._heap) <= 65
+
+
+def test_fences_are_kept_while_a_change_is_under_way() -> None:
+    """Also beyond the number that is kept."""
+    fences, at = Fences(1), datetime(2026, 1, 1, tzinfo=UTC)
+    keys: list[Key] = [("company", "a"), ("company", "b")]
+    fences.begin(keys)
+    fences.touch(("company", "c"), at)
+    assert len(fences) == 2
+    assert not fences.is_clear([("company", "a")], fences.tick())
+    fences.end(keys, at)
+    assert len(fences) == 1
 
 
 def test_gate_on_a_lazy_client_makes_no_transport() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +11,8 @@ from chatarmin_os import ConnectionFailed, InvalidInput, NotFoundError, TimedOut
 from chatarmin_os.gate import FeatureDenied, Policy, UsageEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from chatarmin_os.fake import FakeTransport
 
 TRACK = "billing.trackUsage"
@@ -41,9 +42,7 @@ def stage(service: FakeTransport) -> Stage:
 
 
 def _usage(stage: Stage) -> Any:
-    return stage.fake.send.__self__ and stage.client.features.check(  # type: ignore[attr-defined]
-        company_id=stage.company, feature_code="ai_credit"
-    ).current_usage
+    return stage.client.features.check(company_id=stage.company, feature_code="ai_credit").current_usage
 
 
 def test_block_that_ends_well_is_counted(stage: Stage) -> None:
@@ -78,7 +77,9 @@ def test_block_for_a_company_is_counted(stage: Stage) -> None:
     assert len(stage.fake.calls[-1].input["idempotencyKey"]) == 36
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), StopIteration()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyboardInterrupt(), StopIteration()], ids=lambda error: type(error).__name__
+)
 def test_block_that_raises_is_not_counted(stage: Stage, error: BaseException) -> None:
     """The exception passes as it is."""
     with (
@@ -94,14 +95,14 @@ def test_block_that_raises_is_not_counted(stage: Stage, error: BaseException) ->
 def test_block_in_a_generator_that_is_closed_is_not_counted(stage: Stage) -> None:
     """A response that a reader abandons was not delivered; one that is read to its end was."""
 
-    def stream() -> Iterator[int]:
+    def stream() -> Generator[int]:
         with stage.gate.metered(external_org_id="org_1", feature_code="ai_credit", quantity=3):
             yield 1
             yield 2
 
     abandoned = stream()
     next(abandoned)
-    abandoned.close()  # type: ignore[attr-defined]
+    abandoned.close()
     assert _usage(stage) == 0
     assert list(stream()) == [1, 2]
     assert _usage(stage) == 3
@@ -136,7 +137,6 @@ def test_bad_quantity_is_refused_where_it_is_set(stage: Stage, quantity: Any) ->
         ({"metadata": {"a": {1}}}, "metadata.a"),
         ({"idempotency_key": ""}, "idempotency_key"),
     ],
-    ids=str,
 )
 def test_bad_arguments_are_refused_at_once(stage: Stage, wrong: dict[str, Any], field: str) -> None:
     """Before the block runs; the error names the argument."""
@@ -147,7 +147,10 @@ def test_bad_arguments_are_refused_at_once(stage: Stage, wrong: dict[str, Any], 
 
 def test_denied_feature_does_not_run_the_block(stage: Stage) -> None:
     """As `require`."""
-    with pytest.raises(FeatureDenied, match="disabled"), stage.gate.metered(external_org_id="org_1", feature_code="sso"):
+    with (
+        pytest.raises(FeatureDenied, match="disabled"),
+        stage.gate.metered(external_org_id="org_1", feature_code="sso"),
+    ):
         raise AssertionError
     assert TRACK not in stage.calls()
 

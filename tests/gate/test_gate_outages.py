@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from datetime import timedelta
+from random import uniform
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,9 +26,16 @@ from chatarmin_os import (
     UnauthorizedError,
 )
 from chatarmin_os.gate import Policy
+from chatarmin_os.gate.waits import Wait
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
+
+
+def _name(error: ChatarminError) -> str:
+    """Return the id of an error."""
+    return f"{type(error).__name__}-{getattr(error, 'http_status', None) or 'none'}"
+
 
 OUTAGES = [
     ConnectionFailed("refused", outcome="not_sent"),
@@ -70,7 +78,7 @@ def stage(service: FakeTransport, clock: Clock) -> Stage:
     return Stage(service, now=clock, policies={"sso": Policy(on_outage="allow"), "seats": Policy(on_outage="raise")})
 
 
-@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", OUTAGES, ids=_name)
 def test_outage_gives_the_old_answer_while_it_is_younger_than_max_stale(
     stage: Stage, clock: Clock, error: ChatarminError
 ) -> None:
@@ -95,9 +103,9 @@ def test_outage_gives_the_old_answer_while_it_is_younger_than_max_stale(
     )
 
 
-@pytest.mark.parametrize("error", OUTAGES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", OUTAGES, ids=_name)
 def test_policy_decides_if_nothing_is_known(stage: Stage, error: ChatarminError) -> None:
-    """ "deny" and "allow" are decisions; "raise" raises the error, each time another object."""
+    """Both "deny" and "allow" are decisions; "raise" raises the error, each time another object."""
     _fails(stage, error)
 
     denied, allowed = stage.check(), stage.check("sso")
@@ -114,7 +122,7 @@ def test_policy_decides_if_nothing_is_known(stage: Stage, error: ChatarminError)
     assert stage.calls() == [LISTING]
 
 
-@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", MISTAKES, ids=_name)
 def test_mistake_is_raised_whatever_the_policy_says(stage: Stage, clock: Clock, error: ChatarminError) -> None:
     """Without an old answer a mistake is raised, again and again while it waits; the service is not asked again."""
     _fails(stage, error)
@@ -129,7 +137,7 @@ def test_mistake_is_raised_whatever_the_policy_says(stage: Stage, clock: Clock, 
     assert stage.check().source == "live"
 
 
-@pytest.mark.parametrize("error", MISTAKES, ids=lambda error: f"{type(error).__name__}-{error}")
+@pytest.mark.parametrize("error", MISTAKES, ids=_name)
 def test_mistake_leaves_the_old_answer_in_use(
     stage: Stage, clock: Clock, error: ChatarminError, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,8 +200,6 @@ def test_key_is_left_alone_for_a_wait_that_doubles(stage: Stage, clock: Clock) -
 
 def test_waits_are_random() -> None:
     """Processes that failed together do not come back together."""
-    from chatarmin_os.gate.waits import Wait
-    from random import uniform
 
     def wait() -> float:
         one = Wait()
@@ -397,7 +403,7 @@ def test_errors_that_are_kept_hold_no_frames(stage: Stage, clock: Clock) -> None
     def fail() -> Any:
         large = Large()
         try:
-            raise KeyError(large)
+            {}[large]  # type: ignore[index]
         except KeyError as cause:
             raise ServerError("down", code="INTERNAL_SERVER_ERROR") from cause
 
@@ -408,7 +414,7 @@ def test_errors_that_are_kept_hold_no_frames(stage: Stage, clock: Clock) -> None
     gc.collect()
 
     assert decision.error.__cause__ is None
-    assert not [one for one in gc.get_objects() if isinstance(one, Large)]
+    assert not [one for one in gc.get_objects() if type(one) is Large]
 
 
 def test_error_of_a_fresh_decision_is_that_of_the_last_refresh(stage: Stage, clock: Clock) -> None:

@@ -51,9 +51,7 @@ CHANGES: dict[str, Callable[[Stage], Any]] = {
     ),
     "apply-tier": lambda s: s.client.tiers.apply("free", company_id=s.company),
     "create-subscription": lambda s: s.client.subscriptions.create("free", company_id=s.company),
-    "claim-checkout": lambda s: s.client.billing.claim_checkout(
-        company_id=s.company, checkout_session_id=_checkout(s)
-    ),
+    "claim-checkout": lambda s: s.client.billing.claim_checkout(company_id=s.company, checkout_session_id=_checkout(s)),
     "link-subscription": lambda s: s.client.billing.link_subscription(
         company_id=s.company, stripe_subscription_id=_subscription(s)
     ),
@@ -309,7 +307,8 @@ def test_who_joined_before_a_change_began_may_have_the_older_answer(stage: Stage
 
 def test_forget_and_clear_are_fences(stage: Stage) -> None:
     """A refresh that began before is not kept."""
-    for act in (lambda: stage.gate.forget(company_id=stage.company), stage.gate.clear):
+    acts: list[Callable[[], None]] = [lambda: stage.gate.forget(company_id=stage.company), stage.gate.clear]
+    for act in acts:
         hold = stage.transport.hold(LISTING)
         before = Running(lambda: stage.check("sso"))
         hold.wait()
@@ -354,11 +353,12 @@ def test_usage_is_written_into_what_is_known(stage: Stage) -> None:
     stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=10_000)
     stage.calls()
 
-    for decision in (
+    decisions: list[Any] = [
         stage.check("ai_credit"),
         stage.check("ai_credit", "org_2"),
         stage.gate.check(company_id=stage.company, feature_code="ai_credit"),
-    ):
+    ]
+    for decision in decisions:
         assert (decision.allowed, decision.reason, decision.source) == (False, "limit_reached", "cache")
         assert (decision.access.current_usage, decision.access.remaining) == (10_000, 0)
     assert stage.check("seats").allowed
@@ -389,7 +389,7 @@ def test_missing_parts_of_an_answer_are_computed(stage: Stage) -> None:
     """With `currentUsage` alone, the rest follows from the known limit."""
     stage.check("ai_credit")
     stage.transport.answers["billing.trackUsage"] = lambda _call, answer: {"currentUsage": answer["currentUsage"]}
-    track = {"company_id": stage.company, "feature_code": "ai_credit"}
+    track: dict[str, Any] = {"company_id": stage.company, "feature_code": "ai_credit"}
     stage.client.billing.track_usage(**track, quantity=9_999)
     assert (_credits(stage).remaining, _credits(stage).can_use) == (1, True)
     stage.client.billing.track_usage(**track, quantity=1)
@@ -507,6 +507,15 @@ def test_usage_that_failed_makes_what_is_known_not_fresh(stage: Stage, error: Ch
     stage.transport.answers[LISTING] = lambda _call, _answer: TimedOut("slow")
 
     assert stage.check().source == "stale"
+
+
+def test_usage_of_a_company_that_the_service_did_not_know_changes_nothing(stage: Stage) -> None:
+    """That it is not linked has no usage."""
+    stage.gate.check(company_id="comp_9", feature_code="sso")
+    stage.transport.answers["billing.trackUsage"] = lambda _call, _answer: {"currentUsage": 1}
+    stage.client.billing.track_usage(company_id="comp_9", feature_code="sso", quantity=1)
+
+    assert stage.gate.check(company_id="comp_9", feature_code="sso").reason == "not_linked"
 
 
 def test_usage_that_was_not_sent_changes_nothing(stage: Stage) -> None:

@@ -104,6 +104,29 @@ def test_features_are_shared(stage: Stage, cache: SpiedCache) -> None:
     assert _calls(other) == []
 
 
+def test_expiry_is_shared(stage: Stage, cache: SpiedCache) -> None:
+    """An access ends at the same instant in all processes."""
+    stage.set_access(valid_until=stage.fake.now() + timedelta(seconds=20))
+    stage.check()
+    stage.fake.advance(timedelta(seconds=15))
+    other = stage.another(shared=cache)
+    assert _check(other).allowed
+    assert _check(other).access == stage.check().access
+    stage.fake.advance(timedelta(seconds=5))
+
+    assert (_check(other).allowed, _check(other).source) == (False, "cache")
+
+
+def test_fields_that_this_version_does_not_know_are_shared(stage: Stage, cache: SpiedCache) -> None:
+    """They are in `extra` everywhere."""
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [one | {"colour": "red"} for one in answer["features"]]}
+    )
+    stage.check()
+
+    assert _check(stage.another(shared=cache)).access.extra == {"colour": "red"}
+
+
 def test_record_is_json_with_its_instant(stage: Stage, cache: SpiedCache) -> None:
     """For the largest `max_stale`; the fingerprint is a part of the key, and no id is."""
     stage.gate = Gate(stage.client, shared=cache, policies={"sso": Policy(max_stale=5_000)})

@@ -118,9 +118,9 @@ def test_company_feature_that_the_listing_lacks_is_asked_for_alone(stage: Stage)
 
 def test_access_without_can_use_is_asked_for_alone(stage: Stage) -> None:
     """A listing that does not say whether a feature can be used is as one that lacks it."""
-    stage.transport.answers[LISTING] = lambda _call, answer: answer | {
-        "features": [{k: v for k, v in one.items() if k != "canUse"} for one in answer["features"]]
-    }
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [{k: v for k, v in one.items() if k != "canUse"} for one in answer["features"]]}
+    )
     assert stage.check().allowed
     assert stage.calls() == [LISTING, SINGLE]
     assert list(stage.gate.features(external_org_id="org_1")) == ["api_access"]
@@ -280,9 +280,9 @@ def test_number_of_features_asked_for_alone_is_bounded(stage: Stage) -> None:
 
 def test_listed_features_without_a_code_are_ignored(stage: Stage) -> None:
     """An access that does not say of which feature it is grants nothing."""
-    stage.transport.answers[LISTING] = lambda _call, answer: answer | {
-        "features": [{"isEnabled": True, "canUse": True}]
-    }
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [{"isEnabled": True, "canUse": True}]}
+    )
     assert stage.gate.features(external_org_id="org_1") == {}
     assert stage.gate.features(external_org_id="org_1") == {}
     assert stage.calls() == [LISTING]
