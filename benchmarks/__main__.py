@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from benchmarks._measure import Part
 
 # A part is imported when its turn comes: `import` needs nothing installed but the package.
-_MODULES = {"import": "imports"} | {name: name for name in ("calls", "decode", "growth", "http", "serve", "recordings")}
+_MODULES = {"import": "imports"} | {
+    name: name for name in ("calls", "decode", "growth", "http", "gate", "serve", "recordings")
+}
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """A server in another process that answers each path with prepared JSON: it costs little and computes nothing.
 
 The cost of a client is measured in its own process, so that the server's time is in no figure except those by the
-clock. It keeps connections open, takes GET and POST alike, and counts its answers.
+clock. It keeps connections open, takes GET and POST alike, and counts its requests. It can also hang: accept, and never
+answer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from multiprocessing.connection import Connection
 
-_COUNT = "/answered"
+_COUNT, _HANG, _GO_ON = "/answered", "/hang", "/go-on"
 # About the fields that a service behind a proxy sends.
 _HEAD = (
     "HTTP/1.1 {status}\r\nDate: Tue, 03 Nov 2026 10:30:00 GMT\r\nContent-Type: application/json\r\n"
@@ -41,14 +42,24 @@ def serving(answers: Mapping[str, Any]) -> Generator[str]:
 
 
 def answered(url: str, action: Callable[[], object]) -> int:
-    """Return how many requests the server at *url* answers during *action*."""
-    before = _count(url)
+    """Return how many requests the server at *url* gets during *action*."""
+    before = _control(url, _COUNT)
     action()
-    return _count(url) - before - 1  # minus the request for the count
+    return _control(url, _COUNT) - before
 
 
-def _count(url: str) -> int:
-    with urlopen(url + _COUNT) as response:  # noqa: S310 - http, and our own server
+@contextmanager
+def hanging(url: str) -> Generator[None]:
+    """Let the server at *url* answer nothing until the end of the block."""
+    _control(url, _HANG)
+    try:
+        yield
+    finally:
+        _control(url, _GO_ON)
+
+
+def _control(url: str, path: str) -> int:
+    with urlopen(url + path) as response:  # noqa: S310 - http, and our own server
         return int(response.read())
 
 
@@ -68,6 +79,7 @@ class _Canned(asyncio.Protocol):
 
     _transport: asyncio.Transport
     _total = 0
+    _hangs = False
 
     def __init__(self, answers: Mapping[bytes, bytes]) -> None:
         self._answers = answers
@@ -83,14 +95,19 @@ class _Canned(asyncio.Protocol):
         if not end or len(body) < _length(head):
             return
         self._received = b""
-        _Canned._total += 1
         path = head.split(b" ", 2)[1].partition(b"?")[0]
-        self._transport.write(self._answers.get(path) or self._other(path))
+        if path.decode() in {_COUNT, _HANG, _GO_ON}:
+            if path.decode() != _COUNT:
+                _Canned._hangs = path.decode() == _HANG
+            self._transport.write(_response("200 OK", str(self._total)))
+            return
+        _Canned._total += 1
+        if not self._hangs:
+            self._transport.write(self._answers.get(path) or _not_found(path))
 
-    def _other(self, path: bytes) -> bytes:
-        if path == _COUNT.encode():
-            return _response("200 OK", str(self._total))
-        return _response("404 Not Found", json.dumps(f"no answer for {path!r}"))
+
+def _not_found(path: bytes) -> bytes:
+    return _response("404 Not Found", json.dumps(f"no answer for {path!r}"))
 
 
 def _length(head: bytes) -> int:

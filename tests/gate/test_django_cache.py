@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from django.conf import settings  # type: ignore[import-untyped]  # Django has no types
-from django.core.cache import caches  # type: ignore[import-untyped]
+from django.core.cache import CacheHandler  # type: ignore[import-untyped]  # Django has no types
 from django.core.cache.backends.base import BaseCache  # type: ignore[import-untyped]
 from django.core.cache.backends.memcached import BaseMemcachedCache  # type: ignore[import-untyped]
-from django.test import override_settings  # type: ignore[import-untyped]
 from redis_server import RedisServer
 
 from chatarmin_os import InvalidInput
@@ -20,7 +18,6 @@ from chatarmin_os.gate.caches import DjangoCache
 from chatarmin_os.gate.shared_cache import SharedCache
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 KEYS = ["org_1", "with space", "ü" * 300, "\n\x00", ""]
@@ -55,18 +52,23 @@ class Memcached(BaseCache):  # type: ignore[misc]  # as above
 
 
 @pytest.fixture(autouse=True)
-def _django(tmp_path: Path) -> Iterator[None]:
-    if not settings.configured:
-        settings.configure(ALLOWED_HOSTS=["testserver"], SECRET_KEY="of tests", USE_TZ=True)  # noqa: S106
-    locations = {
-        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(tmp_path)},
-        "files": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)},
-        "memcached": {"BACKEND": f"{__name__}.Memcached", "KEY_PREFIX": "x" * 150},
-        "none": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
-    }
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheHandler:
+    """Give Django these caches: its settings are those of other tests, and can be made only once in a process."""
     Memcached.stored.clear()
-    with override_settings(CACHES=locations):
-        yield
+    handler = CacheHandler(
+        {
+            "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": str(tmp_path)},
+            "files": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)},
+            "memcached": {"BACKEND": f"{__name__}.Memcached", "KEY_PREFIX": "x" * 150},
+            "none": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"},
+            "redis": {
+                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "LOCATION": f"unix://{tmp_path / 'redis.sock'}",
+            },
+        }
+    )
+    monkeypatch.setattr("django.core.cache.caches", handler)
+    return handler
 
 
 @pytest.mark.parametrize("alias", ["default", "files", "memcached"])
@@ -92,7 +94,7 @@ def test_default_is_the_default_cache() -> None:
     assert repr(DjangoCache()) == "<DjangoCache 'default'>"
 
 
-def test_keys_are_apart_from_those_of_the_project() -> None:
+def test_keys_are_apart_from_those_of_the_project(caches: CacheHandler) -> None:
     """A key of the gate is none of the project, and cannot be read from what is stored."""
     caches["memcached"].set("org_1", "of the project")
     DjangoCache("memcached").set("org_1", "of the gate", 60)
@@ -150,13 +152,12 @@ def test_cache_that_keeps_nothing() -> None:
     assert cache.get("key") is None
 
 
-def test_settings_are_read_each_time() -> None:
-    """A test that replaces CACHES has an empty cache until its end."""
+def test_cache_of_the_thread_is_used(caches: CacheHandler) -> None:
+    """Django has a cache object for each thread, and closes it after each request: none of them is kept."""
     cache = DjangoCache()
     cache.set("key", "value", 60)
 
-    with override_settings(CACHES={"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}):
-        assert cache.get("key") is None
+    del caches["default"]
 
     assert cache.get("key") == "value"
 
@@ -166,27 +167,25 @@ def test_redis_of_the_project(tmp_path: Path) -> None:
     """With Django's own cache in Redis it works; after a failure, which is raised, it rests, and deletes later."""
     seconds = [100.0]
     with RedisServer(tmp_path) as server:
-        location = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": f"unix://{server.path}"}
-        with override_settings(CACHES={"default": location}):
-            cache = DjangoCache(now=lambda: seconds[0])
-            cache.set("key", "value", 0.5)
-            [key] = server.client.keys()
-            assert 0 < server.client.pttl(key) <= 1000
-            cache.set("key", "value", 60)
-            assert cache.get("key") == "value"
+        cache, other = DjangoCache("redis", now=lambda: seconds[0]), DjangoCache("redis")
+        cache.set("key", "value", 0.5)
+        [key] = server.client.keys()
+        assert 0 < server.client.pttl(key) <= 1000
+        cache.set("key", "value", 60)
+        assert cache.get("key") == "value"
 
-            server.kill()
-            with pytest.raises(redis.ConnectionError):
-                cache.get("key")
-            assert cache.get("key") is None
-            cache.delete("key")
-            server.start()
-            DjangoCache().set("key", "old", 60)
-            assert cache.get("key") is None
+        server.kill()
+        with pytest.raises(redis.ConnectionError):
+            cache.get("key")
+        assert cache.get("key") is None
+        cache.delete("key")
+        server.start()
+        other.set("key", "old", 60)
+        assert cache.get("key") is None
 
-            seconds[0] += 1
-            assert cache.get("key") is None
-            assert DjangoCache().get("key") is None
+        seconds[0] += 1
+        assert cache.get("key") is None
+        assert other.get("key") is None
 
 
 @pytest.mark.parametrize("alias", ["other", "Default"])
