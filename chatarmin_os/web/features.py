@@ -5,16 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
+from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate import Decision, Gate
 from chatarmin_os.web.organisation import decision_for_nobody
-
-logger = logging.getLogger("chatarmin_os")
 
 
 class Features(Mapping[str, Decision]):
     """Decisions by feature code, as items and as attributes; nothing is asked before one is read.
 
-    The gate remembers what it asked, so that all features of a page take one call, and a change that the same request
+    The gate remembers the answers, so that all features of a page take one call, and a change that the same request
     makes is seen at once.
 
     Args:
@@ -52,21 +51,47 @@ class Features(Mapping[str, Decision]):
 
 
 class ClosedFeatures(Features):
-    """The same for templates: in case of an error a feature is closed, and the error is logged."""
+    """The same for templates: in case of an error a feature is closed, and the error is logged.
+
+    Args:
+        gate: As for `Features`.
+        organisation: As for `Features`.
+        logger: Returns the logger; default: that of this package.
+    """
+
+    def __init__(
+        self,
+        gate: Callable[[], Gate],
+        organisation: Callable[[], str | None],
+        logger: Callable[[], logging.Logger] | None = None,
+    ) -> None:
+        super().__init__(gate, organisation)
+        self._logger = logger
 
     def __getitem__(self, feature_code: str) -> Decision:
         try:
             return super().__getitem__(feature_code)
-        except Exception:
-            logger.exception("the feature %r is closed in a template", feature_code)
+        except Exception as error:  # noqa: BLE001 - a page must not fail because of a feature
+            self._log(f"the feature {feature_code!r}", error)
             return decision_after_error(feature_code)
 
     def __iter__(self) -> Iterator[str]:
         try:
             return super().__iter__()
-        except Exception:
-            logger.exception("a template shows no features")
+        except Exception as error:  # noqa: BLE001 - as above
+            self._log("every feature", error)
             return iter(())
+
+    def _log(self, closed: str, error: Exception) -> None:
+        logger = self._logger() if self._logger else logging.getLogger("chatarmin_os")
+        is_ours = isinstance(error, ChatarminError)
+        logger.error(
+            "%s is closed in a template: %s: %s",
+            closed,
+            type(error).__name__,
+            error,
+            exc_info=None if is_ours else error,
+        )
 
 
 def decision_after_error(feature_code: str) -> Decision:

@@ -1,4 +1,4 @@
-"""Usage that is sent after a response: it never changes the response; the log has what was not sent."""
+"""Usage that is sent after a response: it never changes the response, and the log has each event that failed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from contextlib import suppress
 from chatarmin_os.errors import ApiError, ChatarminError
 from chatarmin_os.gate import Gate, UsageEvent
 from chatarmin_os.models.billing import UsageResult
-
-logger = logging.getLogger("chatarmin_os")
 
 
 def send_usage(gate: Gate, event: UsageEvent) -> UsageResult:
@@ -43,12 +41,22 @@ def _company_of(gate: Gate, event: UsageEvent) -> str:
     return company.id
 
 
-def send_or_log(gate: Gate, event: UsageEvent) -> None:
-    """Send an event; log it completely if that fails, whatever the error is."""
+def send_or_log(gate: Gate, event: UsageEvent, logger: logging.Logger) -> None:
+    """Send an event; log it completely if that fails, whatever the error is.
+
+    The logger is the framework's, which writes without being configured: nobody else knows of the event.
+    """
     try:
         send_usage(gate, event)
-    except Exception:
-        logger.exception("usage was not sent; send it again with its key: %s", as_json(event))
+    except Exception as error:  # the response is made, and must not become a 500
+        logger.log(
+            logging.ERROR,
+            "usage was not confirmed (%s: %s); send it again with its key: %s",
+            type(error).__name__,
+            error,
+            as_json(event),
+            exc_info=None if isinstance(error, ChatarminError) else error,
+        )
 
 
 def as_json(event: UsageEvent) -> str:

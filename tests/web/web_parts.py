@@ -27,6 +27,11 @@ def organisation_of(request: Any) -> str:
     return f"org_{request}"
 
 
+def on_denied(request: Any, decision: Any) -> str:
+    """Return a response."""
+    return f"{request} {decision}"
+
+
 async def async_organisation_of(request: Any) -> str:
     """Return the organisation of a request, too late."""
     return f"org_{request}"

@@ -12,8 +12,11 @@ from chatarmin_os.gate import Decision, FeatureDenied
 from chatarmin_os.integrations.flask.state import current_state
 from chatarmin_os.web.denial import TEMPLATE, denial_of
 
-OnDenied: TypeAlias = str | Callable[[Any, Decision], ResponseReturnValue]
-"""The name of a template (it ends in .html) or of an endpoint to redirect to, or a function that responds."""
+OnDenied: TypeAlias = str | Callable[[Any, Decision], Any]
+"""The name of a template (it ends in .html) or of an endpoint to redirect to, or a function that responds.
+
+The function returns the same as a view; programs that read annotations at run time cannot resolve Flask's type.
+"""
 
 
 def handle_denial(error: FeatureDenied) -> ResponseReturnValue:

@@ -9,7 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 from uuid import UUID
 
-from flask import Blueprint, Flask, has_request_context, request
+from flask import Blueprint, Flask, current_app, has_request_context, request
 
 from chatarmin_os._input import Number, at_field, text
 from chatarmin_os._json import describe
@@ -23,7 +23,7 @@ from chatarmin_os.web.features import ClosedFeatures
 from chatarmin_os.web.importing import function_at
 from chatarmin_os.web.organisation import denied_for_nobody, external_org_id
 from chatarmin_os.web.settings import NAME
-from chatarmin_os.web.usage import as_json, logger, send_usage
+from chatarmin_os.web.usage import as_json, send_usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
@@ -85,17 +85,15 @@ class Chatarmin:
             ...
             chatarmin_os.errors.InvalidInput: CHATARMIN_OS.TRANSPRT: no such setting; did you mean TRANSPORT?
         """
-        app.config.setdefault(NAME, {})
         read_settings(app.config).ensure_valid()
         is_new = EXTENSION not in app.extensions
         app.extensions[EXTENSION] = State(app.config)
-        features = ClosedFeatures(lambda: self.gate, self._organisation)
+        features = ClosedFeatures(lambda: self.gate, self._organisation, lambda: current_app.logger)
         app.jinja_env.globals.update(features=features, feature=features.__getitem__)
         if is_new:
             app.register_blueprint(Blueprint(EXTENSION, __name__, template_folder=str(TEMPLATES)))
             app.cli.add_command(commands.group)
-            app.after_request(usage.send_events)
-            usage.watch_exceptions(app)
+            usage.set_up(app)
             if FeatureDenied not in app.error_handler_spec[None][None]:  # the app's own handler
                 app.register_error_handler(FeatureDenied, denial.handle_denial)
 
@@ -107,7 +105,7 @@ class Chatarmin:
 
         Args:
             function: Takes nothing; returns text or a UUID, or None for nobody, who is denied without asking the
-                service. What it raises passes through.
+                service. Its own errors pass through.
 
         Returns:
             The function itself.
@@ -284,8 +282,10 @@ class Chatarmin:
         """Count usage after the response to the current request was made, if the request succeeds.
 
         Nothing is counted after an exception, also if a handler turned it into a response, or with a status of 400 or
-        above. If sending fails, the response stays as it is, and the log has the event with its key. While the body of
-        a response is streamed, usage is sent at once. Outside of a request usage is sent at once too, and errors raise.
+        above. The response is delivered once usage was sent, so it is late by up to the setting TIMEOUT while the
+        service does not answer. If sending fails, the response stays as it is, and the log of the app has the event
+        with its key. While the body of a response is streamed, usage is sent at once. Outside of a request usage is
+        sent at once too, and errors raise.
 
         Args:
             feature_code: The feature.
@@ -321,7 +321,7 @@ class Chatarmin:
             metadata=metadata,
         )
         if organisation is None:
-            logger.error("usage of a request without an organisation is not counted: %s", as_json(event))
+            current_app.logger.error("usage of a request without an organisation is not counted: %s", as_json(event))
         elif has_request_context():
             usage.send_after_response(event)
         else:

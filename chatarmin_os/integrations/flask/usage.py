@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 
 from chatarmin_os.gate import UsageEvent
 from chatarmin_os.integrations.flask.state import current_state
@@ -41,7 +41,7 @@ def send_after_response(event: UsageEvent) -> None:
     if not outcome.has_response:
         outcome.events.append(event)
     elif not outcome.has_failed:
-        send_or_log(current_state().gate, event)
+        send_or_log(current_state().gate, event, current_app.logger)
 
 
 def send_events(response: Response) -> Response:
@@ -52,15 +52,18 @@ def send_events(response: Response) -> Response:
     events, outcome.events = outcome.events, []
     if not outcome.has_failed:
         for event in events:
-            send_or_log(current_state().gate, event)
+            send_or_log(current_state().gate, event, current_app.logger)
     return response
 
 
-def watch_exceptions(app: Flask) -> None:
-    """Let an exception count as a failure, even if an error handler turns it into a successful response.
+def set_up(app: Flask) -> None:
+    """Let an app send the events of each request, after all that it does to the response.
 
-    Flask sends no signal for such an exception; this method is where it looks for the error handler.
+    An exception counts as a failure even if an error handler turns it into a successful response. Flask sends no signal
+    for such an exception; `handle_user_exception` is where it looks for the handler.
     """
+    # The last of these functions runs first: ours sees the response of all others, also of those added before.
+    app.after_request_funcs.setdefault(None, []).insert(0, send_events)
     handle_user_exception: Any = app.handle_user_exception
 
     def handle_and_note(*args: Any) -> Any:  # later versions of Flask pass more arguments

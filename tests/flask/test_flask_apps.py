@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +104,30 @@ def test_objects_are_those_of_the_app() -> None:
         assert isinstance(shop.chatarmin.gate, Gate)
         assert shop.chatarmin.gate is shop.chatarmin.gate
         assert shop.chatarmin.gate.client is shop.chatarmin.client
-        assert shop.chatarmin.outbox is None  # type: ignore[func-returns-value]
+        assert shop.chatarmin.outbox is None
+
+
+def test_apps_share_decisions_through_a_cache() -> None:
+    """CACHE has the decisions of one app for the other, if their services are the same."""
+
+    class Identified(FakeTransport):
+        def fingerprint(self) -> str:
+            return "product"
+
+    fake, cache = Identified(demo_catalogue()), DictCache()
+    ChatarminOS(transport=fake).onboard(external_org_id="org_1", tier_code="free")
+    chatarmin = Chatarmin()
+    for source in ("live", "cache"):
+        app = _app(TRANSPORT=fake, CACHE=cache)
+        chatarmin.init_app(app)
+        with app.app_context():
+            decision = chatarmin.gate.check(external_org_id="org_1", feature_code="ai_credit")
+        assert (decision.allowed, decision.source) == (True, source)
 
 
 @pytest.mark.parametrize("name", ["client", "gate", "outbox"])
 def test_objects_need_an_app(name: str) -> None:
-    """Without an app, or for one that was not set up, the error says what to do."""
+    """Without an app, or for one that was not set up, the error has advice."""
     chatarmin = Chatarmin(_app())
 
     with pytest.raises(RuntimeError, match="no app is active; use chatarmin within a request, or within"):
@@ -117,7 +137,7 @@ def test_objects_need_an_app(name: str) -> None:
 
 
 def test_extension_keeps_nothing_of_an_app() -> None:
-    """After the set-up of an app the object is as before; what belongs to the app is on the app."""
+    """The set-up of an app leaves the object as it was; the app has its own state."""
     chatarmin = Chatarmin()
     before = dict(vars(chatarmin))
     app = _app()
@@ -127,6 +147,24 @@ def test_extension_keeps_nothing_of_an_app() -> None:
 
     assert vars(chatarmin) == before
     assert isinstance(app.extensions["chatarmin_os"], State)
+
+
+def test_app_that_is_dropped_is_freed() -> None:
+    """An extension that outlives its apps keeps none of them alive, nor their gates."""
+    chatarmin = Chatarmin()
+    chatarmin.organisation_loader(lambda: "org_1")
+
+    def serve() -> list[weakref.ref[Any]]:
+        app = _app()
+        chatarmin.init_app(app)
+        app.add_url_rule("/", view_func=chatarmin.requires_feature("sso")(lambda: "never"))
+        assert app.test_client().get("/", headers={"Accept": "text/html"}).status_code == 403
+        return [weakref.ref(app), weakref.ref(app.extensions["chatarmin_os"].gate)]
+
+    references = serve()
+    gc.collect()
+
+    assert [reference() for reference in references] == [None, None]
 
 
 def test_threads_get_the_same_gate() -> None:

@@ -23,9 +23,9 @@ class MyError(Exception):
     """An error of the app, which a handler turns into a successful response."""
 
 
-def _shop_with(view: Any) -> Shop:
-    """Return a shop with a view that counts usage and then does what *view* does."""
-    shop = Shop()
+def _shop_with(view: Any, **settings: Any) -> Shop:
+    """Return a shop with a view that counts usage and then calls *view*."""
+    shop = Shop(**settings)
 
     @shop.app.route("/", methods=["GET", "POST"])
     def tracked() -> Any:
@@ -68,6 +68,18 @@ def test_usage_is_counted_if_the_request_succeeds(view: Any, status: int, used: 
     assert shop.used() == used
 
 
+def test_usage_is_sent_once() -> None:
+    """A response that the app processes again counts nothing again."""
+    shop = Shop()
+
+    with shop.app.test_request_context(headers=ACME):
+        shop.chatarmin.track_usage("ai_credit")
+        for _ in range(2):
+            shop.app.process_response(Response())
+
+    assert shop.used() == 1
+
+
 def test_exception_that_the_view_catches_counts() -> None:
     """An exception that never leaves the view is none of the request."""
     shop = Shop()
@@ -89,12 +101,23 @@ def test_exception_that_the_view_catches_counts() -> None:
 @pytest.mark.parametrize(
     "break_response", [lambda _: Response(status=500), lambda _: _raise(KeyError("x"))], ids=["status", "exception"]
 )
-def test_response_that_fails_later_counts_nothing(break_response: Any) -> None:
-    """A function that the app runs after requests may still fail the request."""
-    shop = _shop_with(lambda: "fine")
-    shop.app.after_request(break_response)
+@pytest.mark.parametrize("is_early", [True, False], ids=["before-init", "after-init"])
+def test_response_that_fails_later_counts_nothing(break_response: Any, *, is_early: bool) -> None:
+    """A function that the app runs after requests may still fail the request, whenever it was added."""
+    shop = Shop()
+    app = Flask("other")
+    app.config["CHATARMIN_OS"] = {"TRANSPORT": shop.fake}
+    chatarmin = Chatarmin(None if is_early else app)
+    app.after_request(break_response)
+    chatarmin.init_app(app)
+    chatarmin.organisation_loader(organisation)
 
-    assert shop.browser.get("/", headers=ACME).status_code == 500
+    @app.get("/")
+    def view() -> str:
+        chatarmin.track_usage("ai_credit")
+        return "fine"
+
+    assert app.test_client().get("/", headers=ACME).status_code == 500
     assert shop.used() == 0
 
 
@@ -139,9 +162,11 @@ def test_requests_inside_a_request_have_usage_of_their_own() -> None:
 def test_requests_in_one_app_context_share_nothing() -> None:
     """Requests that share an app context, as in many tests, count their own usage once."""
     shop = Shop()
-    shop.app.add_url_rule(
-        "/<int:status>", view_func=lambda status: shop.chatarmin.track_usage("ai_credit") or ("", status)
-    )
+
+    @shop.app.get("/<int:status>")
+    def view(status: int) -> tuple[str, int]:
+        shop.chatarmin.track_usage("ai_credit")
+        return "", status
 
     with shop.app.app_context():
         for status in (500, 200, 500, 200):
@@ -231,14 +256,14 @@ def test_usage_needs_no_lookup_where_the_gate_knows_the_company() -> None:
     assert shop.fake.calls[-1].input["idempotencyKey"] == "key-1"
 
 
-# What fails
+# Failures
 
 
 def _logged(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """Return the event in the one error that was logged."""
     (record,) = [record for record in caplog.records if record.getMessage().startswith("usage")]
     assert record.levelno == logging.ERROR
-    event: dict[str, Any] = json.loads(record.getMessage().partition(": ")[2])
+    event: dict[str, Any] = json.loads(record.getMessage()[record.getMessage().index("{") :])
     return event
 
 
@@ -276,7 +301,7 @@ def test_outage_of_the_lookup_logs_the_event(caplog: pytest.LogCaptureFixture) -
 
 def test_company_is_looked_up_where_the_gate_cannot_say(caplog: pytest.LogCaptureFixture) -> None:
     """Features may be unreadable while companies are not."""
-    shop = _shop_with(lambda: "fine")
+    shop = _shop_with(lambda: "fine", FEATURES={"ai_credit": {"on_outage": "raise"}})
     shop.fake.fail("features.getAccessByExternalOrgId", error="lost", times=9)
 
     shop.browser.get("/", headers=ACME)
@@ -319,7 +344,11 @@ def test_invalid_usage_is_an_error_of_the_view() -> None:
     """A wrong argument raises where the view makes it."""
     shop = Shop()
     shop.app.testing = True
-    shop.app.add_url_rule("/", view_func=lambda: shop.chatarmin.track_usage("ai_credit", -1) or "never")
+
+    @shop.app.get("/")
+    def view() -> str:
+        shop.chatarmin.track_usage("ai_credit", -1)
+        return "never"
 
     with pytest.raises(InvalidInput, match="quantity: expected a number above 0"):
         shop.browser.get("/", headers=ACME)
@@ -371,7 +400,7 @@ def test_usage_of_another_organisation() -> None:
 
 
 def test_metered_block_counts_at_its_end() -> None:
-    """The block runs if the feature may be used, and counts what it says it used."""
+    """The block runs if the feature may be used, and counts the quantity that it sets."""
     shop = Shop()
 
     @shop.app.get("/")
@@ -425,12 +454,17 @@ def test_nothing_is_shared_between_apps() -> None:
     shops = [Shop(), Shop()]
     chatarmin = Chatarmin()
     chatarmin.organisation_loader(organisation)
+
+    def view() -> str:
+        chatarmin.track_usage("ai_credit")
+        return "fine"
+
     apps = []
     for shop in shops:
         app = Flask("shop")
         app.config["CHATARMIN_OS"] = {"TRANSPORT": shop.fake}
         chatarmin.init_app(app)
-        app.add_url_rule("/", view_func=lambda: chatarmin.track_usage("ai_credit") or "fine")
+        app.add_url_rule("/", view_func=view)
         apps.append(app)
 
     apps[0].test_client().get("/", headers=ACME)

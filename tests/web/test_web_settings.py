@@ -30,7 +30,7 @@ FULL: dict[str, Any] = {
     "GATE": {"timeout": 0.2, "max_organisations": 5},
     "CACHE": "web_parts.cache",
     "OUTBOX": None,
-    "ON_DENIED": "web_parts.organisation_of",
+    "ON_DENIED": "web_parts.on_denied",
 }
 
 
@@ -62,8 +62,8 @@ def test_all_settings_are_read() -> None:
     assert settings.late_problems() == []
     assert settings.default == Policy(max_age=30)
     assert settings.features == {"exports": Policy(on_outage="allow"), "sso": Policy(max_age=1)}
-    assert settings.organisation_function() is web_parts.organisation_of
-    assert settings.denial_function() is web_parts.organisation_of
+    assert settings.organisation_function() == web_parts.organisation_of
+    assert settings.denial_function() == web_parts.on_denied
     assert settings.make_cache() is web_parts.cache
 
 
@@ -75,7 +75,7 @@ def test_omitted_settings_have_defaults(given: Any) -> None:
     assert settings.problems == ()
     assert settings.default == Policy()
     assert settings.features == settings.gate == {}
-    assert settings.organisation_function() is settings.denial_function() is settings.make_cache() is None
+    assert [settings.organisation_function(), settings.denial_function(), settings.make_cache()] == [None] * 3
 
 
 def test_all_problems_are_found_at_once() -> None:
@@ -179,7 +179,7 @@ def test_settings_show_no_key() -> None:
     assert KEY not in repr(read({"API_KEY": KEY}))
 
 
-# What is found late
+# Late problems
 
 
 def test_missing_key_is_found_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +189,7 @@ def test_missing_key_is_found_late(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("OS_API_KEY", KEY)
     assert late_problems(read({"API_KEY": ""})) == []
+    assert read({"API_KEY": ""}).problems == ()
 
 
 @pytest.mark.parametrize("setting", ["TRANSPORT", "ORGANISATION", "ON_DENIED"])
@@ -235,7 +236,7 @@ def test_url_is_checked_late() -> None:
     assert text.startswith("CHATARMIN_OS.BASE_URL: plain http to os.example.com")
 
 
-# What is created
+# Clients, caches and gates
 
 
 def test_client_has_the_options() -> None:
@@ -250,6 +251,14 @@ def test_missing_key_names_the_setting() -> None:
     """Without a key no client is created."""
     with pytest.raises(InvalidInput, match=r"^CHATARMIN_OS\.API_KEY: is missing"):
         read({}).make_client()
+
+
+def test_wrong_variable_of_the_environment_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is no setting of the project."""
+    monkeypatch.setenv("HTTPS_PROXY", "foo://proxy")
+
+    with pytest.raises(InvalidInput, match=r"^HTTPS_PROXY: is not a valid URL"):
+        read({"API_KEY": KEY}).make_client()
 
 
 @pytest.mark.parametrize(
