@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -195,6 +196,28 @@ def test_organisation_may_call_async_code_in_an_async_view(fake: FakeTransport) 
         asyncio.run(main())
 
     assert tracked(fake) == [3]
+
+
+def test_orm_that_is_allowed_everywhere_is_called_directly(
+    fake: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With DJANGO_ALLOW_ASYNC_UNSAFE, as under a notebook, Django works in the thread of the loop."""
+    threads: list[int] = []
+
+    def organisation_of(_: Any) -> str:
+        threads.append(get_ident())
+        return "org_1"
+
+    async def main() -> None:
+        track_usage(REQUEST, CREDITS, 3)
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": organisation_of}):
+        asyncio.run(main())
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        asyncio.run(main())
+
+    assert [thread == get_ident() for thread in threads] == [False, True]
+    assert tracked(fake) == [3, 3]
 
 
 def test_denied_block_of_an_async_view_raises(fake: FakeTransport) -> None:

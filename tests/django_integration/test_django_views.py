@@ -13,6 +13,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import get_template
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 from django.views import View
@@ -22,6 +23,7 @@ from chatarmin_os import InvalidInput
 from chatarmin_os.django import RequiresFeatureMixin, requires_feature
 from chatarmin_os.django.test import override_service
 from chatarmin_os.transports import FunctionTransport
+from chatarmin_os.web.denial import TEMPLATE, TEMPLATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -154,6 +156,13 @@ def test_page_is_for_browsers() -> None:
 
 
 @pytest.mark.usefixtures("fake")
+def test_page_is_that_of_all_frameworks() -> None:
+    """Django finds templates in the folder of an application only, so it has a copy of the page."""
+    page = get_template(TEMPLATE)
+
+    assert page.template.source == (TEMPLATES / TEMPLATE).read_text()  # type: ignore[attr-defined]
+
+
 def test_limit_is_402() -> None:
     """At the limit of a feature the status is 402, and the body has limit and usage as numbers."""
     with override_service(features={"ai_credit": {"quantity_limit": 0}}):
