@@ -155,6 +155,19 @@ def test_key_in_an_imported_file_is_found(write: Callable[..., str], tmp_path: P
     assert sorted(found_keys(f"{name}.settings")) == ["base.py", "more.py"]
 
 
+def test_libraries_inside_of_a_project_are_not_its_settings(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment may be in the folder of the project."""
+    git(tmp_path, "init", "-q")
+    library = tmp_path / "site-packages"
+    library.mkdir()
+    (library / "keys_of_others.py").write_text(LITERAL)
+    monkeypatch.syspath_prepend(library)
+
+    assert found_keys(f"{write(settings='from keys_of_others import *')}.settings") == []
+
+
 def test_settings_may_be_a_package(write: Callable[..., str], tmp_path: Path) -> None:
     """The key may be in its `__init__.py`, or in a module next to it."""
     git(tmp_path, "init", "-q")

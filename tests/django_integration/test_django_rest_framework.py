@@ -10,6 +10,7 @@ from django.test import override_settings
 from rest_framework.decorators import api_view, permission_classes
 from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
@@ -192,6 +193,16 @@ def test_function_view() -> None:
     response = view(APIRequestFactory().get("/", headers={"X-Organisation": "org_1"}))
 
     assert response.data["reason"] == "disabled"
+
+
+@pytest.mark.usefixtures("fake")
+def test_decision_is_on_the_request_of_django() -> None:
+    """Middleware sees it too, which gets the request that REST framework wraps."""
+    request = APIRequestFactory().get("/", headers={"X-Organisation": "org_1"})
+
+    HasFeature("api_access")().has_permission(Request(request), APIView())
+
+    assert request.feature.feature_code == "api_access"  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("fake")

@@ -7,14 +7,15 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
-from django.template import Context, RequestContext, Template, TemplateSyntaxError
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Engine, RequestContext, Template, TemplateSyntaxError
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django_project.models import Membership
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.django.test import override_service
-from chatarmin_os.integrations.django.middleware import Features
+from chatarmin_os.integrations.django.middleware import Features, FeaturesMiddleware
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
@@ -135,18 +136,26 @@ def test_error_inside_of_a_tag_passes() -> None:
         )
 
 
-@pytest.mark.usefixtures("fake")
-def test_tag_finds_the_request_without_a_context_processor() -> None:
-    """The context of `render(request, ...)` has the request, even if no processor puts it into the variables."""
+def test_tag_finds_the_request_of_a_context_without_processors(fake: FakeTransport) -> None:
+    """`RequestContext` has the request, even if the engine has no context processor for it."""
+    engine = Engine(libraries={"chatarmin_os": "chatarmin_os.integrations.django.templatetags.chatarmin_os"})
     request = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
-    context = RequestContext(request)
-    context.request = request
 
-    assert Template(STATIC).render(Context({"request": request})) == "yes"
-    assert Template(STATIC).render(context) == "yes"
+    assert engine.from_string(STATIC).render(RequestContext(request)) == "yes"
+    assert len(fake.calls) == 1
 
 
 # request.features
+
+
+def test_middleware_is_async_where_the_view_is() -> None:
+    """Django then needs no thread for it."""
+
+    async def respond(_: HttpRequest) -> HttpResponse:
+        raise NotImplementedError
+
+    assert iscoroutinefunction(FeaturesMiddleware(respond))
+    assert not iscoroutinefunction(FeaturesMiddleware(lambda _: HttpResponse()))
 
 
 def test_features_ask_once(fake: FakeTransport) -> None:

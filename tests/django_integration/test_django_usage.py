@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -220,6 +221,24 @@ def test_orm_that_is_allowed_everywhere_is_called_directly(
     assert tracked(fake) == [3, 3]
 
 
+def test_context_variables_come_back(fake: FakeTransport) -> None:
+    """A variable that ORGANISATION sets in the synchronous thread is set for the view, also after a denial."""
+    tenant: ContextVar[str] = ContextVar("tenant")
+
+    def organisation_of(_: Any) -> str:
+        tenant.set("org_1")
+        return "org_1"
+
+    async def main() -> str:
+        with pytest.raises(FeatureDenied) as denied, metered(REQUEST, "sso"):
+            raise NotImplementedError
+        assert denied.value.decision.feature_code == "sso"
+        return tenant.get()
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": organisation_of}):
+        assert asyncio.run(main()) == "org_1"
+
+
 def test_denied_block_of_an_async_view_raises(fake: FakeTransport) -> None:
     """An error comes from the synchronous thread to the async view."""
 
@@ -364,6 +383,16 @@ def test_failed_usage_is_logged(count: Any, error: str, fake: FakeTransport, cap
     assert event == {**EVENT, "metadata": {"job": 1}}
     track_usage(event.pop("external_org_id"), **event)  # once more
     fake.fail("billing.trackUsage", error=error, times=1)
+
+
+def test_logged_quantity_is_that_of_the_end(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """A block that changed the quantity is logged with that."""
+    fake.fail("billing.trackUsage", error="lost", times=9)
+
+    with metered(REQUEST, CREDITS, 5, "job-1") as usage:
+        usage.quantity = 3
+
+    assert lost(caplog) == EVENT
 
 
 def test_logged_event_can_be_sent_again(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
 from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django_project.models import Membership
+from django_project.views import AsyncView
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.django import RequiresFeatureMixin, requires_feature
@@ -442,6 +443,25 @@ def test_mixin_needs_all_features() -> None:
     response = view_of(Both)(RequestFactory().get("/", headers=ORGANISATION))
 
     assert response.content == b"sso"
+
+
+def test_async_class_may_respond_at_once(fake: FakeTransport) -> None:
+    """The dispatch of an async class may return a response instead of a coroutine."""
+
+    class Teapot(RequiresFeatureMixin, AsyncView):
+        required_feature = "api_access"
+
+    class Closed(AsyncView):
+        def dispatch(self, *_: Any, **__: Any) -> HttpResponse:
+            return HttpResponse(status=418)
+
+    class Both(RequiresFeatureMixin, Closed):
+        required_feature = "api_access"
+
+    request = RequestFactory().get("/", headers=ORGANISATION)
+    assert async_to_sync(view_of(Both))(request).status_code == 418
+    assert async_to_sync(view_of(Teapot))(RequestFactory().post("/", headers=ORGANISATION)).status_code == 405
+    assert len(fake.calls) == 1
 
 
 @pytest.mark.usefixtures("fake")

@@ -147,7 +147,7 @@ class MeteredBlock:
         block = self._block
         if kind is not None:
             block.__exit__(kind, error, traceback)
-        elif self._metered.quantity:  # an outbox in the database would take it here, inside of the transaction
+        else:  # an outbox in the database would take it here, inside of the transaction
             values = {**self._arguments, "quantity": self._metered.quantity}
             _on_commit(lambda: block.__exit__(None, None, None), values, self._using)
 
