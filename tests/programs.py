@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import postgres_server
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -38,8 +40,14 @@ def missing_node(folder: Path) -> str | None:
     return None
 
 
+def missing_postgres() -> str | None:
+    """Return how to install PostgreSQL, None if it is."""
+    return None if postgres_server.program("initdb") else "install postgresql"
+
+
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "chromium": missing_chromium,
+    "postgres": missing_postgres,
     "redis-server": lambda: None if shutil.which("redis-server") else "install redis-server",
     "trpc_client": lambda: missing_node(HERE / "trpc_client"),
     "trpc_server": lambda: missing_node(HERE / "trpc_server"),

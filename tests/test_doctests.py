@@ -28,6 +28,8 @@ def _examples() -> Iterator[doctest.DocTest]:
 @pytest.mark.parametrize("example", list(_examples()), ids=lambda example: example.name)
 def test_examples_in_docstrings_do_what_they_show(example: doctest.DocTest) -> None:
     """Docstring examples find a `client`, its `fake`, and what made them."""
+    if "django" in example.name.lower():
+        import_module("django_project")  # configures Django, for these examples only: it takes a second
     fake = FakeTransport(demo_catalogue())
     example.globs |= {
         "FakeTransport": FakeTransport,

@@ -50,7 +50,7 @@ class DjangoCache(RestingCache):
 
     def __init__(self, alias: str = "default", *, now: Callable[[], float] | None = None) -> None:
         try:
-            from django.core.cache import caches  # type: ignore[import-untyped]  # Django has no types
+            from django.core.cache import caches
         except ImportError as missing:
             raise ImportError("DjangoCache needs Django: pip install 'chatarmin-os[django]'") from missing
         super().__init__(now)

@@ -13,7 +13,7 @@ from chatarmin_os.web.organisation import decision_for_nobody
 class Features(Mapping[str, Decision]):
     """Decisions by feature code, as items and as attributes; nothing is asked before one is read.
 
-    The gate remembers what it asked, so that all features of a page take one call, and a change that the same request
+    The gate remembers the answers, so that all features of a page take one call, and a change that the same request
     makes is seen at once.
 
     Args:

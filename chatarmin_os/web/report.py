@@ -13,7 +13,7 @@ NO_OUTBOX = "no outbox is configured: the setting OUTBOX of CHATARMIN_OS is None
 
 
 def status_lines(gate: Gate, external_org_id: str) -> list[str]:
-    """Return the company of an organisation, and what it may use.
+    """Return the company of an organisation, and its features.
 
     Raises:
         ChatarminError: The service refused a call, or no usable response was received.

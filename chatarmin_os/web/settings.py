@@ -1,10 +1,12 @@
 """The mapping `CHATARMIN_OS` of a project as typed settings, with all its problems at once.
 
-settings = read(app.config["CHATARMIN_OS"])     never raises, imports nothing of the project
-settings.problems                               for checks; `settings.ensure_valid()` raises them
-settings.late_problems()                        the same for what has to be imported, and for a missing key
-client = settings.make_client()
-gate = settings.make_gate(client, settings.make_cache())
+A framework reads the settings when they are first needed:
+
+    settings = read(app.config["CHATARMIN_OS"])     never raises, imports nothing of the project
+    settings.problems                               for checks; `settings.ensure_valid()` raises them
+    settings.late_problems()                        the same for dotted paths, and for a missing key
+    client = settings.make_client()
+    gate = settings.make_gate(client, settings.make_cache())
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from chatarmin_os._json import describe
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import Gate, Policy, SharedCache
-from chatarmin_os.transports import FunctionTransport, Transport, options
+from chatarmin_os.transports import Transport, options
 from chatarmin_os.transports.http import settings as http
+from chatarmin_os.web import converters
 from chatarmin_os.web.importing import function_at, imported
 from chatarmin_os.web.problems import Place, Problem
 
@@ -32,7 +35,6 @@ SETTINGS = (
     *("API_KEY", "BASE_URL", "TIMEOUT", "MAX_RETRIES", "TRANSPORT", "ORGANISATION"),
     *("DEFAULT", "FEATURES", "GATE", "CACHE", "OUTBOX", "ON_DENIED"),
 )
-POLICY_OPTIONS = ("max_age", "max_stale", "on_outage")
 GATE_OPTIONS = ("timeout", "first_timeout", "max_organisations", "unlinked_max_age")
 FAKE = "fake"
 TIMEOUT, MAX_RETRIES = 2.0, 1
@@ -89,12 +91,14 @@ class Settings:
         """
         place = Place(NAME)
         transport = None if self.transport == FAKE else self.transport
-        place.inside("TRANSPORT").convert(_transport, transport, "not-importable")
+        place.inside("TRANSPORT").convert(converters.transport, transport, "not-importable")
         place.inside("ORGANISATION").convert(function_at, self.organisation, "not-importable")
         place.inside("ON_DENIED").convert(function_at, self.on_denied, "not-importable")
         if self.transport is None:
-            place.inside("API_KEY").convert(lambda _: _without_field(http.api_key, self.api_key), None, "no-key")
-            place.inside("BASE_URL").convert(partial(_without_field, http.base_url), self.base_url)
+            place.inside("API_KEY").convert(
+                lambda _: converters.without_field(http.api_key, self.api_key), None, "no-key"
+            )
+            place.inside("BASE_URL").convert(partial(converters.without_field, http.base_url), self.base_url)
         return place.problems
 
     def organisation_function(self) -> Callable[[Any], Any] | None:
@@ -135,7 +139,7 @@ class Settings:
     def _make_transport(self) -> Transport | None:
         if self.transport == FAKE:
             return ChatarminOS.in_memory().transport
-        transport = _at("TRANSPORT", _transport, self.transport)
+        transport = _at("TRANSPORT", converters.transport, self.transport)
         if transport is None or isinstance(transport, Transport):
             return transport
         answer = transport()
@@ -150,9 +154,9 @@ class Settings:
             InvalidInput: It is something else, or cannot be imported.
         """
         cache: Any = _at("CACHE", imported, self.cache)
-        if isinstance(cache, type) or (not _is_cache(cache) and callable(cache)):
+        if isinstance(cache, type) or (not converters.is_cache(cache) and callable(cache)):
             cache = cache()
-        if cache is not None and not _is_cache(cache):
+        if cache is not None and not converters.is_cache(cache):
             expected = "a SharedCache of chatarmin_os.gate, or its dotted path"
             raise InvalidInput(f"expected {expected}, got {describe(cache)}").at("CACHE").at(NAME)
         shared: SharedCache | None = cache
@@ -183,72 +187,27 @@ def read(given: object) -> Settings:
     gate = place.inside("GATE")
     gate_options = gate.keywords(known.get("GATE", {}), GATE_OPTIONS, "option")
     settings = Settings(
-        api_key=secret(value("API_KEY", _key)),
+        api_key=secret(value("API_KEY", converters.key)),
         base_url=value("BASE_URL", text),
-        timeout=value("TIMEOUT", partial(_without_field, options.timeout)),
-        max_retries=value("MAX_RETRIES", partial(_without_field, options.max_retries)),
+        timeout=value("TIMEOUT", partial(converters.without_field, options.timeout)),
+        max_retries=value("MAX_RETRIES", partial(converters.without_field, options.max_retries)),
         transport=known.get("TRANSPORT"),
         organisation=known.get("ORGANISATION"),
-        default=_policy(place.inside("DEFAULT"), known.get("DEFAULT", {})),
+        default=converters.policy(place.inside("DEFAULT"), known.get("DEFAULT", {})),
         features={
-            code: _policy(place.inside("FEATURES").inside(code), given)
-            for code, given in (value("FEATURES", _policies) or {}).items()
+            code: converters.policy(place.inside("FEATURES").inside(code), given)
+            for code, given in (value("FEATURES", converters.policies) or {}).items()
         },
         gate={
             name: given
             for name, given in gate_options.items()
-            if gate.inside(name).convert(partial(_gate_with, name), given)
+            if gate.inside(name).convert(partial(converters.gate_with, name), given)
         },
         cache=known.get("CACHE"),
         on_denied=known.get("ON_DENIED"),
     )
-    value("OUTBOX", _no_outbox)
+    value("OUTBOX", converters.no_outbox)
     return evolve(settings, problems=tuple(place.problems))
-
-
-def _policy(place: Place, given: Any) -> Policy:
-    """Return the policy of a mapping of options; the default policy if it is invalid."""
-    if isinstance(given, Policy):
-        return given
-    options = place.keywords(given, POLICY_OPTIONS, "option")
-    try:
-        return Policy(**options)
-    except InvalidInput as error:
-        place.report("invalid", error)
-        return Policy()
-
-
-def _policies(given: Any) -> dict[str, Any]:
-    if not isinstance(given, Mapping):
-        raise InvalidInput(f"expected a mapping of feature codes to policies, got {describe(given)}")
-    return {text(code): policy for code, policy in given.items()}
-
-
-def _gate_with(option: str, value: Any) -> bool:
-    """Create a gate with one option, which checks it; return True."""
-    client = ChatarminOS(transport=FunctionTransport(lambda call: call))  # nothing is sent
-    _without_field(lambda given: Gate(client, **{option: given}), value)
-    return True
-
-
-def _without_field(convert: Callable[[Any], T], value: Any) -> T:
-    """Convert a value; the place of an error is the setting, not the argument of the client."""
-    try:
-        return convert(value)
-    except InvalidInput as error:
-        raise InvalidInput(error.problem, error.hint) from None
-
-
-def _key(given: Any) -> str | None:
-    """Return an API key; None if it is blank, as the variable of an environment without a key is."""
-    if isinstance(given, str) and not given.strip():
-        return None
-    _without_field(http.api_key, secret(given))
-    return str(given)
-
-
-def _no_outbox(given: Any) -> None:
-    raise InvalidInput(f"this version has no outbox, got {describe(given)}", "omit it or pass None")
 
 
 def _at(name: str, convert: Callable[[Any], T], value: Any) -> T:
@@ -257,15 +216,3 @@ def _at(name: str, convert: Callable[[Any], T], value: Any) -> T:
         return at_field(name, convert)(value)
     except InvalidInput as error:
         raise error.at(NAME) from error.__cause__
-
-
-def _transport(given: Any) -> Transport | Callable[[], Any] | None:
-    """Return a transport or a callable that returns one, given by itself or by its dotted path."""
-    found: Transport | Callable[[], Any] | None = imported(given)
-    if found is None or isinstance(found, Transport) or callable(found):
-        return found
-    raise InvalidInput(f"expected a transport, 'fake', or the dotted path of a transport, got {describe(found)}")
-
-
-def _is_cache(given: Any) -> bool:
-    return all(callable(getattr(given, name, None)) for name in ("get", "set", "delete"))

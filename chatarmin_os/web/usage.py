@@ -1,4 +1,4 @@
-"""Usage that is sent after a response: it never changes the response; the log has what was not sent."""
+"""Usage that is sent after a response: it never changes the response, and the log has each event that failed."""
 
 from __future__ import annotations
 

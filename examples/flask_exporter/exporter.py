@@ -48,7 +48,7 @@ def signed_in() -> str | None:
 
 @pages.get("/")
 def index() -> str:
-    """Show the sign-up form, or what the organisation may use."""
+    """Show the sign-up form, or the features of the organisation."""
     return render_template("index.html", organisation=signed_in())
 
 
@@ -102,7 +102,7 @@ def checkout_succeeded() -> Any:
 
 @pages.get("/admin/<organisation>")
 def admin(organisation: str) -> Any:
-    """Show what an organisation may use, and why."""
+    """Show the decision about each feature of an organisation."""
     password = (request.authorization and request.authorization.password) or ""
     if not secrets.compare_digest(password.encode(), current_app.config["ADMIN_PASSWORD"].encode()):
         return Response("Please sign in.", 401, {"WWW-Authenticate": 'Basic realm="admin"'})

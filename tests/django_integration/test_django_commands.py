@@ -10,10 +10,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from chatarmin_os.django.test import override_service
-
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
+
+pytest_plugins = ["django_project.fixtures"]
 
 
 def run(*arguments: str, **options: Any) -> str:
@@ -23,7 +23,8 @@ def run(*arguments: str, **options: Any) -> str:
     return output.getvalue()
 
 
-def test_check_shows_the_decision(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_check_shows_the_decision() -> None:
     """The table has the decision and what it rests on."""
     lines = run("chatarmin_check", "org_1", "ai_credit").splitlines()
 
@@ -40,7 +41,8 @@ def test_check_shows_the_decision(fake: FakeTransport) -> None:
     ],
     ids=["allowed", "denied", "not-linked"],
 )
-def test_check_as_json(org: str, feature: str, can_use: bool, reason: str, fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_check_as_json(org: str, feature: str, can_use: object, reason: str) -> None:
     """The document has the fields of `chatarmin-os check --json`, and the decision."""
     document = json.loads(run("chatarmin_check", org, feature, "--json"))
 
@@ -48,7 +50,8 @@ def test_check_as_json(org: str, feature: str, can_use: bool, reason: str, fake:
     assert document["reason"] == reason
 
 
-def test_status_shows_company_and_features(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_status_shows_company_and_features() -> None:
     """The table has a row per feature."""
     output = run("chatarmin_status", "org_1")
 
@@ -57,7 +60,8 @@ def test_status_shows_company_and_features(fake: FakeTransport) -> None:
     assert "not linked" in run("chatarmin_status", "org_9")
 
 
-def test_status_as_json(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_status_as_json() -> None:
     """The document has the fields of `chatarmin-os status --json`, and the features."""
     document = json.loads(run("chatarmin_status", "org_1", "--json"))
 

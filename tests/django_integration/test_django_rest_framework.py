@@ -8,8 +8,9 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 from rest_framework.decorators import api_view, permission_classes
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotAuthenticated
 from rest_framework.permissions import AllowAny, BasePermission, IsAuthenticated
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
@@ -20,6 +21,8 @@ from chatarmin_os.django.test import override_service
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
+
+pytest_plugins = ["django_project.fixtures"]
 
 
 def respond(*permissions: Any, accept: str = "application/json", organisation: str = "org_1", **attributes: Any) -> Any:
@@ -41,7 +44,8 @@ def respond(*permissions: Any, accept: str = "application/json", organisation: s
     return response
 
 
-def test_feature_gives_permission(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_feature_gives_permission() -> None:
     """The view runs, and `request.feature` is the decision."""
     response = respond(HasFeature("api_access"))
 
@@ -93,13 +97,15 @@ def test_outage_has_retry_after(fake: FakeTransport) -> None:
     assert response.data["reason"] == "outage"
 
 
-def test_several_features_are_all_needed(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_several_features_are_all_needed() -> None:
     """The first one that is missing is denied."""
     assert respond(HasFeature("api_access", "seats")).status_code == 200
     assert respond(HasFeature("api_access", "sso", "unknown")).data["feature"] == "sso"
 
 
-def test_any_feature_is_enough(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_any_feature_is_enough() -> None:
     """With `any` one of the features gives permission; without any the first one is denied."""
     assert respond(HasFeature("sso", "api_access", any=True)).data["feature"] == "api_access"
     assert respond(HasFeature("sso", any=True)).data["feature"] == "sso"
@@ -107,7 +113,8 @@ def test_any_feature_is_enough(fake: FakeTransport) -> None:
         assert respond(HasFeature("a", "b", any=True)).data["feature"] == "a"
 
 
-def test_composed_permissions_check(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_composed_permissions_check() -> None:
     """`&` and `~` ask the service; a denial raises, so that no composition opens what it denies."""
     assert respond(HasFeature("api_access") & AllowAny).status_code == 200
     assert respond(AllowAny & HasFeature("sso")).data["reason"] == "disabled"
@@ -117,7 +124,8 @@ def test_composed_permissions_check(fake: FakeTransport) -> None:
     assert respond(HasFeature("api_access") & IsAuthenticated).status_code == 403
 
 
-def test_features_that_the_view_names(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_that_the_view_names() -> None:
     """`required_feature` is one code, or a list of which all are needed."""
     assert respond(HasRequiredFeature, required_feature="api_access").status_code == 200
     assert respond(HasRequiredFeature, required_feature=["api_access", "sso"]).data["feature"] == "sso"
@@ -126,7 +134,8 @@ def test_features_that_the_view_names(fake: FakeTransport) -> None:
 @pytest.mark.parametrize(
     "attributes", [{}, {"required_feature": None}, {"required_feature": []}], ids=["missing", "none", "empty"]
 )
-def test_view_without_a_name_is_not_open(attributes: dict[str, Any], fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_view_without_a_name_is_not_open(attributes: dict[str, Any]) -> None:
     """A view that forgot its feature is an error."""
     with pytest.raises(ImproperlyConfigured, match=r"Exports.required_feature"):
         respond(HasRequiredFeature, **attributes)
@@ -139,7 +148,8 @@ def test_codes_are_checked(codes: Any) -> None:
         HasFeature(*codes)
 
 
-def test_denial_is_an_api_exception(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_denial_is_an_api_exception() -> None:
     """A handler of the project gets its code, and the details with it."""
     caught: list[Any] = []
 
@@ -155,7 +165,8 @@ def test_denial_is_an_api_exception(fake: FakeTransport) -> None:
     assert error.decision.feature_code == "sso"  # type: ignore[attr-defined]
 
 
-def test_browsable_api_shows_the_denial(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_browsable_api_shows_the_denial() -> None:
     """A browser gets the body in the page of REST framework, with its status."""
     response = respond(HasFeature("sso"), accept="text/html")
 
@@ -164,12 +175,14 @@ def test_browsable_api_shows_the_denial(fake: FakeTransport) -> None:
     assert "feature_denied" in response.content.decode()
 
 
-def test_browsable_api_shows_a_view(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_browsable_api_shows_a_view() -> None:
     """The page checks permissions for its forms too."""
     assert respond(HasFeature("api_access"), accept="text/html").status_code == 200
 
 
-def test_function_view(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_function_view() -> None:
     """Decorated functions have permission classes as well."""
 
     @api_view()
@@ -180,6 +193,27 @@ def test_function_view(fake: FakeTransport) -> None:
     response = view(APIRequestFactory().get("/", headers={"X-Organisation": "org_1"}))
 
     assert response.data["reason"] == "disabled"
+
+
+@pytest.mark.usefixtures("fake")
+def test_decision_is_on_the_request_of_django() -> None:
+    """Middleware sees it too, which gets the request that REST framework wraps."""
+    request = APIRequestFactory().get("/", headers={"X-Organisation": "org_1"})
+
+    HasFeature("api_access")().has_permission(Request(request), APIView())
+
+    assert request.feature.feature_code == "api_access"  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("fake")
+def test_organisation_may_refuse() -> None:
+    """An exception of REST framework that ORGANISATION raises is the response."""
+
+    def organisation_of(_: Any) -> str:
+        raise NotAuthenticated
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "ORGANISATION": organisation_of}):
+        assert respond(HasFeature("sso")).status_code == 403
 
 
 def test_permission_is_a_class() -> None:

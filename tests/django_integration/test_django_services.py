@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from threading import Barrier, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from django.conf import settings
 from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.test import override_settings
 
 from chatarmin_os import ChatarminOS, InvalidInput
@@ -21,8 +21,7 @@ from chatarmin_os.fake import FakeTransport
 from chatarmin_os.integrations.django import services
 from chatarmin_os.transports import HTTPTransport
 
-if TYPE_CHECKING:
-    from chatarmin_os.transports import Call
+pytest_plugins = ["django_project.fixtures"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -157,13 +156,16 @@ def test_forked_child_has_client_and_gate() -> None:
     assert os.waitstatus_to_exitcode(status) == 0
 
 
+class Shared(FakeTransport):
+    """A fake whose decisions may be shared."""
+
+    def fingerprint(self) -> str:
+        """Return the name of the product."""
+        return "product"
+
+
 def test_cache_is_shared() -> None:
     """With CACHE a second process, here a second gate, asks the cache and not the service."""
-
-    class Shared(FakeTransport):
-        def fingerprint(self) -> str:
-            return "product"
-
     fake = Shared.from_snapshot(_snapshot())
     options = {"TRANSPORT": fake, "CACHE": "default"}
     caches["default"].clear()
@@ -201,6 +203,19 @@ def test_missing_framework_is_named(module: str, missing: str, extra: str) -> No
     assert f"pip install 'chatarmin-os[{extra}]'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("file", "missing"),
+    [("__init__.py", "django"), ("rest_framework.py", "rest_framework.exceptions")],
+    ids=["django", "rest-framework"],
+)
+def test_file_needs_its_framework(file: str, missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, in this process."""
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    with pytest.raises(ImportError, match=r"pip install 'chatarmin-os\["):
+        runpy.run_path(str(ROOT / "chatarmin_os" / "integrations" / "django" / file))
+
+
 def test_nothing_imports_a_framework() -> None:
     """`import chatarmin_os` imports neither Django nor this integration."""
     code = "import sys, chatarmin_os; print([name for name in sys.modules if 'django' in name])"
@@ -208,3 +223,49 @@ def test_nothing_imports_a_framework() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
 
     assert done.stdout == "[]\n"
+
+
+class BrokenCache(BaseCache):
+    """A cache that fails, or that has what nobody put there."""
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        """Take what it has; blank for a cache that fails."""
+        super().__init__(params)
+        self._found = location
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:  # noqa: ARG002 - the interface
+        """Return what it has."""
+        if not self._found:
+            raise ConnectionError("no cache")
+        return self._found
+
+    def set(self, key: str, value: Any, timeout: Any = None, version: int | None = None) -> None:  # noqa: ARG002
+        """Fail, or forget."""
+        if not self._found:
+            raise ConnectionError("no cache")
+
+
+@pytest.mark.parametrize(
+    "found", ["", "garbage", '{"features": []}', "[" * 5_000], ids=["fails", "text", "json", "deep"]
+)
+def test_broken_cache_is_a_miss(found: str) -> None:
+    """If the cache fails, or has garbage, the service is asked, and its answer counts."""
+    broken = {"BACKEND": f"{__name__}.BrokenCache", "LOCATION": found}
+    fake = Shared.from_snapshot(_snapshot())
+    with override_settings(
+        CACHES={"default": broken, "other": broken}, CHATARMIN_OS={"TRANSPORT": fake, "CACHE": "other"}
+    ):
+        allowed = get_gate().check(external_org_id="org_1", feature_code="seats").allowed
+        denied = get_gate().check(external_org_id="org_1", feature_code="sso").allowed
+
+    assert (allowed, denied) == (True, False)
+    assert len(fake.calls) == 1
+
+
+def test_cache_that_is_missing_is_named() -> None:
+    """The error names the alias."""
+    with (
+        override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "CACHE": "missing"}),
+        pytest.raises(InvalidInput, match="missing"),
+    ):
+        get_gate()

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import copy
 import logging
-import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import async_to_sync
-from django.template import Context, RequestContext, Template, TemplateSyntaxError
+from asgiref.sync import async_to_sync, iscoroutinefunction
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Engine, RequestContext, Template, TemplateSyntaxError
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django_project.models import Membership
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.django.test import override_service
-from chatarmin_os.integrations.django.middleware import Features
+from chatarmin_os.integrations.django.middleware import Features, FeaturesMiddleware
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
+pytest_plugins = ["django_project.fixtures"]
+
+TOKEN = {"token": "t"}
+
 FEATURE = "{% load chatarmin_os %}{% feature code %}yes{% else %}no{% endfeature %}"
 STATIC = "{% load chatarmin_os %}{% feature 'api_access' %}yes{% else %}no{% endfeature %}"
 WITHOUT_ELSE = "{% load chatarmin_os %}[{% feature 'sso' %}yes{% endfeature %}]"
+NESTED = "{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}"
 ACCESS = "{% load chatarmin_os %}{% feature_access 'ai_credit' as credits %}{{ credits.remaining }}"
 DENIED_ACCESS = "{% load chatarmin_os %}{% feature_access 'sso' as sso %}{{ sso.feature_name }} {{ sso.is_enabled }}"
 
@@ -41,25 +46,23 @@ def features_of(organisation: str | None) -> Features:
 
 
 @pytest.mark.parametrize(("code", "shown"), [("api_access", "yes"), ("sso", "no")])
-def test_tag_takes_a_variable(code: str, shown: str, fake: FakeTransport) -> None:
-    """The part before `else` is for organisations with the feature, the one behind it for all others."""
+@pytest.mark.usefixtures("fake")
+def test_tag_takes_a_variable(code: str, shown: str) -> None:
+    """The part before `else` is for organisations with the feature, the other one for all others."""
     assert render(FEATURE, code=code) == shown
 
 
-def test_tag_takes_static_text(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_takes_static_text() -> None:
     """A text in quotes is a code; without `else` others see nothing; both parts may have tags."""
     assert render(STATIC) == "yes"
     assert render(STATIC, organisation=None) == "no"
     assert render(WITHOUT_ELSE) == "[]"
-    assert (
-        render(
-            "{% load chatarmin_os %}{% feature 'seats' %}{% feature 'sso' %}a{% else %}b{% endfeature %}{% endfeature %}"
-        )
-        == "b"
-    )
+    assert render(NESTED) == "b"
 
 
-def test_tag_shows_the_access(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_shows_the_access() -> None:
     """The variable has the fields of the access, also of one that is denied."""
     assert render(ACCESS) == "10000"
     assert render(DENIED_ACCESS) == "Single sign-on False"
@@ -95,7 +98,8 @@ def test_tag_without_request_is_closed(context: Context, fake: FakeTransport, ca
 
 
 @pytest.mark.parametrize("code", [None, "", 5], ids=["none", "blank", "int"])
-def test_tag_with_a_wrong_code_is_closed(code: Any, fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("fake")
+def test_tag_with_a_wrong_code_is_closed(code: Any, caplog: pytest.LogCaptureFixture) -> None:
     """A variable that is no code, or that the context does not have, closes the feature."""
     assert render(FEATURE, code=code) == "no"
     assert "the feature counts as denied" in caplog.text
@@ -119,7 +123,8 @@ def test_tag_with_a_policy_that_raises_is_closed(fake: FakeTransport) -> None:
         assert render(STATIC) == "no"
 
 
-def test_error_inside_of_a_tag_is_not_hidden(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_error_inside_of_a_tag_passes() -> None:
     """What the part of a template raises is not the tag's."""
 
     def fail() -> None:
@@ -131,17 +136,26 @@ def test_error_inside_of_a_tag_is_not_hidden(fake: FakeTransport) -> None:
         )
 
 
-def test_tag_finds_the_request_without_a_context_processor(fake: FakeTransport) -> None:
-    """The context of `render(request, ...)` has the request, even if no processor puts it into the variables."""
+def test_tag_finds_the_request_of_a_context_without_processors(fake: FakeTransport) -> None:
+    """`RequestContext` has the request, even if the engine has no context processor for it."""
+    engine = Engine(libraries={"chatarmin_os": "chatarmin_os.integrations.django.templatetags.chatarmin_os"})
     request = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
-    context = RequestContext(request)
-    context.request = request
 
-    assert Template(STATIC).render(Context({"request": request})) == "yes"
-    assert Template(STATIC).render(context) == "yes"
+    assert engine.from_string(STATIC).render(RequestContext(request)) == "yes"
+    assert len(fake.calls) == 1
 
 
 # request.features
+
+
+def test_middleware_is_async_where_the_view_is() -> None:
+    """Django then needs no thread for it."""
+
+    async def respond(_: HttpRequest) -> HttpResponse:
+        raise NotImplementedError
+
+    assert iscoroutinefunction(FeaturesMiddleware(respond))
+    assert not iscoroutinefunction(FeaturesMiddleware(lambda _: HttpResponse()))
 
 
 def test_features_ask_once(fake: FakeTransport) -> None:
@@ -160,7 +174,8 @@ def test_features_ask_once(fake: FakeTransport) -> None:
     assert [call.path for call in fake.calls] == ["features.getAccessByExternalOrgId"]
 
 
-def test_features_in_a_template(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_in_a_template() -> None:
     """The middleware gives each request its features."""
     assert Client().get("/page?template=features.html", headers={"X-Organisation": "org_1"}).content == b"yes no\n"
 
@@ -183,7 +198,8 @@ def test_features_of_nobody(fake: FakeTransport) -> None:
     assert fake.calls == []
 
 
-def test_features_see_a_change_of_the_same_request(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_see_a_change_of_the_same_request() -> None:
     """After an upgrade the same request reads the new access."""
     from chatarmin_os.django import get_client
 
@@ -194,7 +210,8 @@ def test_features_see_a_change_of_the_same_request(fake: FakeTransport) -> None:
     assert (before, features.sso.allowed) == (False, True)
 
 
-def test_features_raise_what_the_gate_raises(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_features_raise_what_the_gate_raises() -> None:
     """A mistake in code is an error there."""
     with pytest.raises(InvalidInput):
         _ = features_of("org_1")[""]
@@ -208,7 +225,7 @@ def test_features_are_no_container(fake: FakeTransport) -> None:
     with pytest.raises(TypeError):
         list(features)  # type: ignore[call-overload]
     with pytest.raises(TypeError):
-        _ = "sso" in features
+        _ = "sso" in features  # type: ignore[operator]
     assert "GET '/'" in repr(features)
     assert isinstance(copy.copy(features), Features)
     assert fake.calls == []
@@ -216,9 +233,10 @@ def test_features_are_no_container(fake: FakeTransport) -> None:
 
 @pytest.mark.parametrize("view", ["page", "async-page"])
 @pytest.mark.parametrize("template", ["features.html", "tags.html"])
-def test_orm_under_templates(view: str, template: str, rows: None) -> None:
+@pytest.mark.usefixtures("rows")
+def test_orm_under_templates(view: str, template: str) -> None:
     """A template that is rendered in the thread of an event loop may use an ORGANISATION that reads the database."""
-    Membership.objects.create(token="t", org_id="org_1")
+    Membership.objects.create(**TOKEN, org_id="org_1")
 
     with override_service():
         for response in (

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextvars import ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, TestCase, override_settings
 from django_project.models import Membership
 from rest_framework.request import Request
 
-from chatarmin_os import ApiError, InvalidInput
+from chatarmin_os import InvalidInput
 from chatarmin_os.django import get_client, metered, requires_feature, track_usage
 from chatarmin_os.django.test import override_service
 from chatarmin_os.gate import FeatureDenied
@@ -24,11 +27,14 @@ from chatarmin_os.transports import FunctionTransport
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
 
+pytest_plugins = ["django_project.fixtures"]
+
 REQUEST = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
 CREDITS = "ai_credit"
+TOKEN = {"token": "t"}
 
 
-class Undo(Exception):
+class UndoError(Exception):
     """Ends a transaction."""
 
 
@@ -81,9 +87,14 @@ def test_usage_is_sent_on_commit(count: Any, fake: FakeTransport) -> None:
 @both
 def test_usage_is_not_sent_after_a_rollback(count: Any, fake: FakeTransport) -> None:
     """What is undone is not billed."""
-    with pytest.raises(Undo), transaction.atomic():
-        count(3)
-        raise Undo
+
+    def fail() -> None:
+        with transaction.atomic():
+            count(3)
+            raise UndoError
+
+    with pytest.raises(UndoError):
+        fail()
 
     assert tracked(fake) == []
 
@@ -91,11 +102,16 @@ def test_usage_is_not_sent_after_a_rollback(count: Any, fake: FakeTransport) -> 
 @both
 def test_usage_of_a_savepoint_rolls_back_with_it(count: Any, fake: FakeTransport) -> None:
     """A nested atomic block that is rolled back takes its usage with it, and only its own."""
+
+    def fail() -> None:
+        with transaction.atomic():
+            count(2)
+            raise UndoError
+
     with transaction.atomic():
         count(1)
-        with pytest.raises(Undo), transaction.atomic():
-            count(2)
-            raise Undo
+        with pytest.raises(UndoError):
+            fail()
         with transaction.atomic():
             count(3)
 
@@ -136,14 +152,14 @@ class Commits(TestCase):
             with self.captureOnCommitCallbacks(execute=True):
                 track(3)
                 meter(4)
-            self.assertEqual(tracked(fake), [3, 4])
+            assert tracked(fake) == [3, 4]
 
     def test_usage_goes_to_the_client_of_its_time(self) -> None:
         """Usage that commits after a test's service ended does not reach another service."""
         with self.captureOnCommitCallbacks(execute=True), override_service() as fake:
             track(3)
             meter(4)
-        self.assertEqual(tracked(fake), [3, 4])
+        assert tracked(fake) == [3, 4]
 
     async def test_usage_in_an_async_view(self) -> None:
         """An async view, in its thread, uses the transaction of the test."""
@@ -159,11 +175,80 @@ class Commits(TestCase):
 
         request = AsyncRequestFactory().get("/", headers={"X-Token": "t"})
         with override_service() as fake:
-            await Membership.objects.acreate(token="t", org_id="org_1")
-            callbacks = await asyncio.to_thread(lambda: None) or self.captureOnCommitCallbacks(execute=True)
-            with callbacks:
-                response = await view(request)
-            self.assertEqual((response.status_code, tracked(fake)), (200, [1, 2, 4]))
+            await Membership.objects.acreate(org_id="org_1", **TOKEN)
+            capturing = self.captureOnCommitCallbacks(execute=True)
+            await sync_to_async(capturing.__enter__)()  # the connection is that of the synchronous thread
+            response = await view(request)
+            assert tracked(fake) == []
+            await sync_to_async(capturing.__exit__)(None, None, None)
+            assert (response.status_code, tracked(fake)) == (200, [1, 2, 4])
+
+
+def test_organisation_may_call_async_code_in_an_async_view(fake: FakeTransport) -> None:
+    """A function that leads to async code once more does not wait for the loop that waits for it."""
+
+    async def lookup() -> str:
+        return "org_1"
+
+    async def main() -> None:
+        track_usage(REQUEST, CREDITS, 3)
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": lambda _: async_to_sync(lookup)()}):
+        asyncio.run(main())
+
+    assert tracked(fake) == [3]
+
+
+def test_orm_that_is_allowed_everywhere_is_called_directly(
+    fake: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With DJANGO_ALLOW_ASYNC_UNSAFE, as under a notebook, Django works in the thread of the loop."""
+    threads: list[int] = []
+
+    def organisation_of(_: Any) -> str:
+        threads.append(get_ident())
+        return "org_1"
+
+    async def main() -> None:
+        track_usage(REQUEST, CREDITS, 3)
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": organisation_of}):
+        asyncio.run(main())
+        monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        asyncio.run(main())
+
+    assert [thread == get_ident() for thread in threads] == [False, True]
+    assert tracked(fake) == [3, 3]
+
+
+def test_context_variables_come_back(fake: FakeTransport) -> None:
+    """A variable that ORGANISATION sets in the synchronous thread is set for the view, also after a denial."""
+    tenant: ContextVar[str] = ContextVar("tenant")
+
+    def organisation_of(_: Any) -> str:
+        tenant.set("org_1")
+        return "org_1"
+
+    async def main() -> str:
+        with pytest.raises(FeatureDenied) as denied, metered(REQUEST, "sso"):
+            raise NotImplementedError
+        assert denied.value.decision.feature_code == "sso"
+        return tenant.get()
+
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": organisation_of}):
+        assert asyncio.run(main()) == "org_1"
+
+
+def test_denied_block_of_an_async_view_raises(fake: FakeTransport) -> None:
+    """An error comes from the synchronous thread to the async view."""
+
+    async def main() -> None:
+        with metered(REQUEST, "sso"):
+            raise NotImplementedError
+
+    with pytest.raises(FeatureDenied):
+        asyncio.run(main())
+    assert tracked(fake) == []
 
 
 # What is counted
@@ -212,8 +297,8 @@ def test_block_decides_the_quantity(fake: FakeTransport) -> None:
 
 def test_block_that_fails_counts_nothing(fake: FakeTransport) -> None:
     """After an exception, which passes, nothing is tracked."""
-    with pytest.raises(Undo), metered(REQUEST, CREDITS):
-        raise Undo
+    with pytest.raises(UndoError), metered(REQUEST, CREDITS):
+        raise UndoError
 
     assert tracked(fake) == []
 
@@ -223,14 +308,15 @@ def test_async_block_that_fails_counts_nothing(fake: FakeTransport) -> None:
 
     async def main() -> None:
         async with metered(REQUEST, CREDITS):
-            raise Undo
+            raise UndoError
 
-    with pytest.raises(Undo):
+    with pytest.raises(UndoError):
         asyncio.run(main())
     assert tracked(fake) == []
 
 
-def test_block_has_its_result_after_the_commit(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_block_has_its_result_after_the_commit() -> None:
     """The answer of the service is on the object of the block."""
     with transaction.atomic(), metered(REQUEST, CREDITS, 5) as usage:
         pass
@@ -244,7 +330,8 @@ def test_block_has_its_result_after_the_commit(fake: FakeTransport) -> None:
     [("sso", 1, "disabled"), (CREDITS, 10_001, "limit_reached")],
     ids=["disabled", "too-much"],
 )
-def test_block_is_denied(feature: str, quantity: int, reason: str, fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_block_is_denied(feature: str, quantity: int, reason: str) -> None:
     """Without the feature, or with less than the quantity left, the block does not run."""
     with pytest.raises(FeatureDenied) as denied, metered(REQUEST, feature, quantity):
         raise NotImplementedError
@@ -262,9 +349,10 @@ def test_block_for_nobody_is_denied(fake: FakeTransport) -> None:
 
 
 @pytest.mark.parametrize("arguments", [{"idempotency_key": 5}, {"idempotency_key": ""}], ids=["int", "blank"])
-def test_block_checks_its_key_first(arguments: dict[str, Any], fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_block_checks_its_key_first(arguments: dict[str, Any]) -> None:
     """A wrong key is an error before the work."""
-    with pytest.raises(InvalidInput, match="^idempotency_key"), metered(REQUEST, CREDITS, **arguments):
+    with pytest.raises(InvalidInput, match=r"^idempotency_key"), metered(REQUEST, CREDITS, **arguments):
         raise NotImplementedError
 
 
@@ -295,6 +383,16 @@ def test_failed_usage_is_logged(count: Any, error: str, fake: FakeTransport, cap
     assert event == {**EVENT, "metadata": {"job": 1}}
     track_usage(event.pop("external_org_id"), **event)  # once more
     fake.fail("billing.trackUsage", error=error, times=1)
+
+
+def test_logged_quantity_is_that_of_the_end(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """A block that changed the quantity is logged with that."""
+    fake.fail("billing.trackUsage", error="lost", times=9)
+
+    with metered(REQUEST, CREDITS, 5, "job-1") as usage:
+        usage.quantity = 3
+
+    assert lost(caplog) == EVENT
 
 
 def test_logged_event_can_be_sent_again(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
@@ -343,7 +441,8 @@ def test_failing_organisation_is_logged(fake: FakeTransport, caplog: pytest.LogC
     assert lost(caplog) == {name: value for name, value in EVENT.items() if name != "external_org_id"}
 
 
-def test_manual_transactions_are_logged(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("fake")
+def test_manual_transactions_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Without autocommit Django cannot say when a transaction commits."""
     transaction.set_autocommit(False)
     try:
@@ -367,7 +466,7 @@ def test_worker_that_ends_logs_usage_first(caplog: pytest.LogCaptureFixture) -> 
     assert lost(caplog) == EVENT
 
 
-def test_log_has_no_key(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_has_no_key(caplog: pytest.LogCaptureFixture) -> None:
     """The API key is in no line of it."""
     key = "os_sk_secret_of_a_test"
     with override_settings(CHATARMIN_OS={"API_KEY": key, "BASE_URL": "http://127.0.0.1:9/api/v1", "MAX_RETRIES": 0}):

@@ -13,20 +13,27 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import get_template
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
 from django.views import View
 from django_project.models import Membership
+from django_project.views import AsyncView
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.django import RequiresFeatureMixin, requires_feature
 from chatarmin_os.django.test import override_service
 from chatarmin_os.transports import FunctionTransport
+from chatarmin_os.web.denial import TEMPLATE, TEMPLATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chatarmin_os.fake import FakeTransport
+
+pytest_plugins = ["django_project.fixtures"]
+
+TOKEN = {"token": "t"}
 
 VIEWS = (
     "function",
@@ -40,6 +47,12 @@ VIEWS = (
     "async-twice-decorated",
 )
 ORGANISATION = {"X-Organisation": "org_1"}
+
+
+def view_of(view_class: type[View]) -> Callable[[HttpRequest], Any]:
+    """Return a class as a view."""
+    view: Callable[[HttpRequest], Any] = view_class.as_view()
+    return view
 
 
 def wsgi_get(url: str, **headers: str) -> Any:
@@ -85,9 +98,10 @@ def test_view_is_denied_without_its_feature(view: str, get: Callable[..., Any], 
 
 @both
 @pytest.mark.parametrize("view", VIEWS)
-def test_organisation_may_use_the_orm(view: str, get: Callable[..., Any], rows: None) -> None:
+@pytest.mark.usefixtures("rows")
+def test_organisation_may_use_the_orm(view: str, get: Callable[..., Any]) -> None:
     """The function of the setting ORGANISATION reads the database, also for async views."""
-    Membership.objects.create(token="t", org_id="org_1")
+    Membership.objects.create(**TOKEN, org_id="org_1")
 
     with override_service(tier="enterprise"):
         response = get(f"/{view}", **{"X-Token": "t"})
@@ -131,7 +145,8 @@ def _view(**options: Any) -> Callable[[HttpRequest], Any]:
     return requires_feature(options.pop("code", "sso"), organisation="org_1", **options)(lambda _: HttpResponse("in"))
 
 
-def test_page_is_for_browsers(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_page_is_for_browsers() -> None:
     """A browser gets a page, which varies by Accept."""
     response = wsgi_get("/function", Accept="text/html,*/*;q=0.8", **ORGANISATION)
 
@@ -141,7 +156,15 @@ def test_page_is_for_browsers(fake: FakeTransport) -> None:
     assert "Your plan does not include this feature" in response.content.decode()
 
 
-def test_limit_is_402(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_page_is_that_of_all_frameworks() -> None:
+    """Django finds templates in the folder of an application only, so it has a copy of the page."""
+    page = get_template(TEMPLATE)
+
+    assert page.template.source == (TEMPLATES / TEMPLATE).read_text()  # type: ignore[attr-defined]
+
+
+def test_limit_is_402() -> None:
     """At the limit of a feature the status is 402, and the body has limit and usage as numbers."""
     with override_service(features={"ai_credit": {"quantity_limit": 0}}):
         response = _view(code="ai_credit")(RequestFactory().get("/"))
@@ -164,7 +187,8 @@ def test_outage_is_503(get: Callable[..., Any], fake: FakeTransport) -> None:
     assert "injected" not in response.content.decode()
 
 
-def test_template_of_the_view(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_template_of_the_view() -> None:
     """Text that ends in .html is a template, which gets the decision, with the status of the denial."""
     response = _view(on_denied="upgrade.html")(RequestFactory().get("/"))
 
@@ -173,7 +197,8 @@ def test_template_of_the_view(fake: FakeTransport) -> None:
 
 
 @pytest.mark.parametrize(("name", "location"), [("upgrade", "/upgrade"), ("/plans/", "/plans/")])
-def test_url_of_the_view(name: str, location: str, fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_url_of_the_view(name: str, location: str) -> None:
     """Other text is the name of a URL, or a path, to redirect to."""
     response = _view(on_denied=name)(RequestFactory().get("/"))
 
@@ -194,15 +219,17 @@ def test_function_of_the_view_is_preferred(fake: FakeTransport) -> None:
 
 
 @pytest.mark.parametrize("returned", [None, "Upgrade", 403], ids=["nothing", "text", "number"])
-def test_function_of_the_view_must_return_a_response(returned: Any, fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_function_of_the_view_must_return_a_response(returned: Any) -> None:
     """Anything but a response is an error that names on_denied."""
-    with pytest.raises(InvalidInput, match="^on_denied: must return an HttpResponse"):
+    with pytest.raises(InvalidInput, match=r"^on_denied: must return an HttpResponse"):
         _view(on_denied=lambda *_: returned)(RequestFactory().get("/"))
 
 
 @both
 @pytest.mark.parametrize("view", ["raising", "async-raising", "feature-and-raising", "async-feature-and-raising"])
-def test_denial_inside_of_a_view(view: str, get: Callable[..., Any], fake: FakeTransport, rows: None) -> None:
+@pytest.mark.usefixtures("fake", "rows")
+def test_denial_inside_of_a_view(view: str, get: Callable[..., Any]) -> None:
     """A FeatureDenied that a view raises becomes a response, by the middleware or by the decorator."""
     response = get(f"/{view}", **ORGANISATION)
 
@@ -210,14 +237,16 @@ def test_denial_inside_of_a_view(view: str, get: Callable[..., Any], fake: FakeT
 
 
 @both
-def test_denial_inside_of_a_template_response(get: Callable[..., Any], fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_denial_inside_of_a_template_response(get: Callable[..., Any]) -> None:
     """The middleware also sees what a template raises that is rendered after the view."""
     response = get("/template-raising", **ORGANISATION)
 
     assert (response.status_code, response.json()["feature"]) == (403, "sso")
 
 
-def test_other_exceptions_pass_the_middleware(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_other_exceptions_pass_the_middleware() -> None:
     """An exception that is no denial is Django's."""
     assert wsgi_get("/missing").status_code == 404
     with pytest.raises(ZeroDivisionError):
@@ -225,7 +254,8 @@ def test_other_exceptions_pass_the_middleware(fake: FakeTransport) -> None:
 
 
 @pytest.mark.parametrize("view", ["raising", "feature-and-raising"])
-def test_denial_inside_of_a_view_rolls_back(view: str, fake: FakeTransport, rows: None) -> None:
+@pytest.mark.usefixtures("fake", "rows")
+def test_denial_inside_of_a_view_rolls_back(view: str) -> None:
     """A view that is denied half-way leaves nothing behind under ATOMIC_REQUESTS, though no exception leaves it."""
     connection.settings_dict["ATOMIC_REQUESTS"] = True
     try:
@@ -237,7 +267,8 @@ def test_denial_inside_of_a_view_rolls_back(view: str, fake: FakeTransport, rows
     assert not Membership.objects.exists()
 
 
-def test_denial_before_a_view_does_not_roll_back(fake: FakeTransport, rows: None) -> None:
+@pytest.mark.usefixtures("fake", "rows")
+def test_denial_before_a_view_does_not_roll_back() -> None:
     """A function that notes denials in the database may: nothing of a view has happened."""
     connection.settings_dict["ATOMIC_REQUESTS"] = True
     try:
@@ -330,10 +361,14 @@ def test_organisation_that_is_no_function(organisation: Any, problem: str, fake:
         wsgi_get("/function")
 
 
-def test_organisation_of_a_view(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_organisation_of_a_view() -> None:
     """A view may name the organisation, or a function of its own, for which the setting is not asked."""
     by_path = requires_feature("api_access", organisation=lambda request: request.path.strip("/"))
-    view = by_path(lambda request: HttpResponse(request.feature.external_org_id))
+
+    @by_path
+    def view(request: Any) -> HttpResponse:
+        return HttpResponse(request.feature.external_org_id)
 
     assert view(RequestFactory().get("/org_1")).content == b"org_1"
     assert view(RequestFactory().get("/org_2")).status_code == 403
@@ -345,13 +380,13 @@ def test_organisation_of_a_view(fake: FakeTransport) -> None:
 @pytest.mark.parametrize("code", ["", " ", None, 5, b"sso"], ids=["blank", "space", "none", "int", "bytes"])
 def test_code_must_be_text(code: Any) -> None:
     """A wrong code is an error where the decorator is written."""
-    with pytest.raises(InvalidInput, match="^code"):
+    with pytest.raises(InvalidInput, match=r"^code"):
         requires_feature(code)
 
 
 def test_decorator_needs_its_code() -> None:
     """Without parentheses the view would be taken for the code."""
-    with pytest.raises(InvalidInput, match="^code: "):
+    with pytest.raises(InvalidInput, match=r"^code: "):
 
         @requires_feature  # type: ignore[arg-type]
         def view(_: HttpRequest) -> HttpResponse:
@@ -367,9 +402,9 @@ def test_decorator_refuses_a_class() -> None:
 @pytest.mark.parametrize("value", [5, object()], ids=["int", "object"])
 def test_decorator_checks_its_options(value: Any) -> None:
     """Wrong options are errors where the decorator is written, not when the first request is denied."""
-    with pytest.raises(InvalidInput, match="^on_denied: "):
+    with pytest.raises(InvalidInput, match=r"^on_denied: "):
         requires_feature("sso", on_denied=value)
-    with pytest.raises(InvalidInput, match="^organisation: "):
+    with pytest.raises(InvalidInput, match=r"^organisation: "):
         requires_feature("sso", organisation=value)
 
 
@@ -394,26 +429,47 @@ def test_mixin_needs_a_feature(codes: Any) -> None:
         required_feature = codes
 
     with pytest.raises(ImproperlyConfigured, match=r"Forgetful.required_feature"):
-        Forgetful.as_view()(RequestFactory().get("/"))
+        view_of(Forgetful)(RequestFactory().get("/"))
 
 
-def test_mixin_needs_all_features(fake: FakeTransport) -> None:
+@pytest.mark.usefixtures("fake")
+def test_mixin_needs_all_features() -> None:
     """The first feature that is missing is the one of the denial, and the others are not asked."""
 
     class Both(RequiresFeatureMixin, View):
         required_feature = ("api_access", "sso", "unknown")
-        on_denied = staticmethod(lambda request, decision: HttpResponse(decision.feature_code, status=403))
+        on_denied = staticmethod(lambda _, decision: HttpResponse(decision.feature_code, status=403))
 
-    response = Both.as_view()(RequestFactory().get("/", headers=ORGANISATION))
+    response = view_of(Both)(RequestFactory().get("/", headers=ORGANISATION))
 
     assert response.content == b"sso"
 
 
-def test_mixin_has_a_template_too(fake: FakeTransport) -> None:
+def test_async_class_may_respond_at_once(fake: FakeTransport) -> None:
+    """The dispatch of an async class may return a response instead of a coroutine."""
+
+    class Teapot(RequiresFeatureMixin, AsyncView):
+        required_feature = "api_access"
+
+    class Closed(AsyncView):
+        def dispatch(self, *_: Any, **__: Any) -> HttpResponse:
+            return HttpResponse(status=418)
+
+    class Both(RequiresFeatureMixin, Closed):
+        required_feature = "api_access"
+
+    request = RequestFactory().get("/", headers=ORGANISATION)
+    assert async_to_sync(view_of(Both))(request).status_code == 418
+    assert async_to_sync(view_of(Teapot))(RequestFactory().post("/", headers=ORGANISATION)).status_code == 405
+    assert len(fake.calls) == 1
+
+
+@pytest.mark.usefixtures("fake")
+def test_mixin_has_a_template_too() -> None:
     """`on_denied` of a class is what the decorator takes."""
 
     class Upgrade(RequiresFeatureMixin, View):
         required_feature = "sso"
         on_denied = "upgrade.html"
 
-    assert Upgrade.as_view()(RequestFactory().get("/", headers=ORGANISATION)).content == b"sso: disabled, disabled\n"
+    assert view_of(Upgrade)(RequestFactory().get("/", headers=ORGANISATION)).content == b"sso: disabled, disabled\n"

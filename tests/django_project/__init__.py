@@ -1,17 +1,17 @@
-"""A Django project of the tests, which is configured once per process."""
+"""A Django project of the tests; importing it configures Django, once per process."""
 
 from __future__ import annotations
 
 import atexit
 import shutil
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import django
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connections
 
 SETTINGS: dict[str, Any] = {
     "ALLOWED_HOSTS": ["testserver", "127.0.0.1", "localhost"],
@@ -42,8 +42,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@cache
-def set_up() -> None:
+def _set_up() -> None:
     """Configure Django, and create the databases, each a file that ends with this process."""
     folder = tempfile.mkdtemp(prefix="chatarmin-os-django-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -55,3 +54,7 @@ def set_up() -> None:
     django.setup()
     for alias in databases:
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)
+    connections.close_all()  # a server may fork now
+
+
+_set_up()

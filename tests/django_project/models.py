@@ -8,8 +8,8 @@ from django.db import models
 class Membership(models.Model):
     """A token, and the organisation that it belongs to."""
 
-    token = models.CharField(max_length=50)
-    org_id = models.CharField(max_length=50)
+    token: models.CharField[str, str] = models.CharField(max_length=50)
+    org_id: models.CharField[str, str] = models.CharField(max_length=50)
 
     def __str__(self) -> str:
         return self.token

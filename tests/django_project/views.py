@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
@@ -11,10 +11,12 @@ from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import never_cache
-from django_project.models import Membership
 
 from chatarmin_os.django import RequiresFeatureMixin, get_gate, requires_feature
-from chatarmin_os.gate import Decision
+from django_project.models import Membership
+
+if TYPE_CHECKING:
+    from chatarmin_os.gate import Decision
 
 
 def organisation_of(request: HttpRequest) -> str | None:

@@ -107,9 +107,27 @@ def test_objects_are_those_of_the_app() -> None:
         assert shop.chatarmin.outbox is None
 
 
+def test_apps_share_decisions_through_a_cache() -> None:
+    """CACHE has the decisions of one app for the other, if their services are the same."""
+
+    class Identified(FakeTransport):
+        def fingerprint(self) -> str:
+            return "product"
+
+    fake, cache = Identified(demo_catalogue()), DictCache()
+    ChatarminOS(transport=fake).onboard(external_org_id="org_1", tier_code="free")
+    chatarmin = Chatarmin()
+    for source in ("live", "cache"):
+        app = _app(TRANSPORT=fake, CACHE=cache)
+        chatarmin.init_app(app)
+        with app.app_context():
+            decision = chatarmin.gate.check(external_org_id="org_1", feature_code="ai_credit")
+        assert (decision.allowed, decision.source) == (True, source)
+
+
 @pytest.mark.parametrize("name", ["client", "gate", "outbox"])
 def test_objects_need_an_app(name: str) -> None:
-    """Without an app, or for one that was not set up, the error says what to do."""
+    """Without an app, or for one that was not set up, the error has advice."""
     chatarmin = Chatarmin(_app())
 
     with pytest.raises(RuntimeError, match="no app is active; use chatarmin within a request, or within"):
@@ -119,7 +137,7 @@ def test_objects_need_an_app(name: str) -> None:
 
 
 def test_extension_keeps_nothing_of_an_app() -> None:
-    """After the set-up of an app the object is as before; what belongs to the app is on the app."""
+    """The set-up of an app leaves the object as it was; the app has its own state."""
     chatarmin = Chatarmin()
     before = dict(vars(chatarmin))
     app = _app()

@@ -23,9 +23,9 @@ class MyError(Exception):
     """An error of the app, which a handler turns into a successful response."""
 
 
-def _shop_with(view: Any) -> Shop:
-    """Return a shop with a view that counts usage and then does what *view* does."""
-    shop = Shop()
+def _shop_with(view: Any, **settings: Any) -> Shop:
+    """Return a shop with a view that counts usage and then calls *view*."""
+    shop = Shop(**settings)
 
     @shop.app.route("/", methods=["GET", "POST"])
     def tracked() -> Any:
@@ -66,6 +66,18 @@ def test_usage_is_counted_if_the_request_succeeds(view: Any, status: int, used: 
 
     assert shop.browser.get("/", headers=ACME).status_code == status
     assert shop.used() == used
+
+
+def test_usage_is_sent_once() -> None:
+    """A response that the app processes again counts nothing again."""
+    shop = Shop()
+
+    with shop.app.test_request_context(headers=ACME):
+        shop.chatarmin.track_usage("ai_credit")
+        for _ in range(2):
+            shop.app.process_response(Response())
+
+    assert shop.used() == 1
 
 
 def test_exception_that_the_view_catches_counts() -> None:
@@ -244,7 +256,7 @@ def test_usage_needs_no_lookup_where_the_gate_knows_the_company() -> None:
     assert shop.fake.calls[-1].input["idempotencyKey"] == "key-1"
 
 
-# What fails
+# Failures
 
 
 def _logged(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
@@ -289,7 +301,7 @@ def test_outage_of_the_lookup_logs_the_event(caplog: pytest.LogCaptureFixture) -
 
 def test_company_is_looked_up_where_the_gate_cannot_say(caplog: pytest.LogCaptureFixture) -> None:
     """Features may be unreadable while companies are not."""
-    shop = _shop_with(lambda: "fine")
+    shop = _shop_with(lambda: "fine", FEATURES={"ai_credit": {"on_outage": "raise"}})
     shop.fake.fail("features.getAccessByExternalOrgId", error="lost", times=9)
 
     shop.browser.get("/", headers=ACME)
@@ -388,7 +400,7 @@ def test_usage_of_another_organisation() -> None:
 
 
 def test_metered_block_counts_at_its_end() -> None:
-    """The block runs if the feature may be used, and counts what it says it used."""
+    """The block runs if the feature may be used, and counts the quantity that it sets."""
     shop = Shop()
 
     @shop.app.get("/")

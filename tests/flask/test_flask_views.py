@@ -460,7 +460,7 @@ def test_invalid_organisation_is_named(load: Any, problem: str) -> None:
 
 
 def test_error_of_a_loader_passes_through() -> None:
-    """What a loader raises is the error of the request; `abort` gives its response."""
+    """An error of a loader is the error of the request; `abort` gives its response."""
     shop = Shop()
     shop.chatarmin.organisation_loader(lambda: abort(401))
     _add_views(shop)
@@ -489,7 +489,7 @@ def test_setting_names_the_organisation_without_a_loader() -> None:
 
 
 def test_missing_loader_is_named() -> None:
-    """Without a loader and the setting a guarded view is closed by an error that says what to do."""
+    """Without a loader and the setting a guarded view is closed by an error with advice."""
     app = Flask("shop")
     app.config["CHATARMIN_OS"] = {"TRANSPORT": "fake"}
     app.testing = True

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from django.core.cache import CacheHandler  # type: ignore[import-untyped]  # Django has no types
-from django.core.cache.backends.base import BaseCache  # type: ignore[import-untyped]
-from django.core.cache.backends.memcached import BaseMemcachedCache  # type: ignore[import-untyped]
+from django.core.cache import CacheHandler
+from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.memcached import BaseMemcachedCache
 from redis_server import RedisServer
 
 from chatarmin_os import InvalidInput
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KEYS = ["org_1", "with space", "ü" * 300, "\n\x00", ""]
 
 
-class Memcached(BaseCache):  # type: ignore[misc]  # as above
+class Memcached(BaseCache):
     """A cache that counts time, and checks keys, as Django's backends of memcached do."""
 
     stored: dict[str, tuple[str, int]] = {}  # noqa: RUF012 - all connections share it
@@ -38,7 +38,8 @@ class Memcached(BaseCache):  # type: ignore[misc]  # as above
 
     def set(self, key: str, value: Any, timeout: Any = None, version: int | None = None) -> None:
         """Keep a value with its time."""
-        self.stored[self.validated(key, version)] = (value, BaseMemcachedCache.get_backend_timeout(self, timeout))
+        seconds: Any = BaseMemcachedCache.get_backend_timeout(self, timeout)
+        self.stored[self.validated(key, version)] = (value, seconds)
 
     def delete(self, key: str, version: int | None = None) -> bool:
         """Delete a value."""

@@ -75,11 +75,8 @@ def flask_app(client: ChatarminOS) -> Callable[[], tuple[int, Any]]:
 
 def django_app(client: ChatarminOS) -> Callable[[], tuple[int, Any]]:
     """Return how to ask a view of Django."""
-    django, conf, urls = needed("django"), needed("django.conf"), needed("django.urls")
-    if not conf.settings.configured:
-        conf.settings.configure(ALLOWED_HOSTS=["testserver"], SECRET_KEY="of tests", USE_TZ=True)  # noqa: S106
-        django.setup()
-    http, test = needed("django.http"), needed("django.test")
+    needed("django_project")  # configures Django
+    urls, http, test = needed("django.urls"), needed("django.http"), needed("django.test")
 
     def spend(_: Any) -> Any:
         answer, status = spent(client)

@@ -15,7 +15,7 @@ import requests
 import requests_cache
 import urllib3
 import vcr  # type: ignore[import-untyped]
-import yaml  # type: ignore[import-untyped]
+import yaml
 from echoing import HERE, environment
 from intercepting import INTERCEPTORS, KEY, REAL, SESSIONS, answers
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import freezegun
 import pytest
-from django.utils.functional import SimpleLazyObject, lazystr  # type: ignore[import-untyped]  # Django has no types
+from django.utils.functional import SimpleLazyObject, lazystr
 from ids import words
 from werkzeug.local import LocalProxy, LocalStack
 
@@ -467,7 +467,9 @@ def test_lazy_argument_of_a_call_is_its_value() -> None:
     given: Any = SimpleLazyObject(lambda: {"tierCode": LocalProxy(lambda: "pro")})
 
     ChatarminOS(transport=fake).call(
-        SimpleLazyObject(lambda: "tiers.get"), given, kind=SimpleLazyObject(lambda: Text("query"))
+        SimpleLazyObject(lambda: "tiers.get"),  # type: ignore[arg-type]
+        given,
+        kind=SimpleLazyObject(lambda: Text("query")),  # type: ignore[arg-type]
     )
 
     (call,) = fake.calls

@@ -114,6 +114,7 @@ image/*, */*;q=0.8
 image/png
 text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2
 text/html;q=7, application/json;q=1
+application/json;q=7, text/html
 text/html;x="unclosed, application/json
 """.strip().splitlines()
 

@@ -56,7 +56,7 @@ def test_mistakes_raise_outside_of_templates(features: Features) -> None:
         _ = features.nope
 
     closed = ClosedFeatures(features._gate, features._organisation)
-    assert closed.nope.allowed is False
+    assert (closed.nope.allowed, closed.nope.reason, closed.nope.access) == (False, "outage", None)
 
 
 def test_special_attributes_are_no_features(features: Features, fake: FakeTransport) -> None:

@@ -179,7 +179,7 @@ def test_settings_show_no_key() -> None:
     assert KEY not in repr(read({"API_KEY": KEY}))
 
 
-# What is found late
+# Late problems
 
 
 def test_missing_key_is_found_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +189,7 @@ def test_missing_key_is_found_late(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setenv("OS_API_KEY", KEY)
     assert late_problems(read({"API_KEY": ""})) == []
+    assert read({"API_KEY": ""}).problems == ()
 
 
 @pytest.mark.parametrize("setting", ["TRANSPORT", "ORGANISATION", "ON_DENIED"])
@@ -235,7 +236,7 @@ def test_url_is_checked_late() -> None:
     assert text.startswith("CHATARMIN_OS.BASE_URL: plain http to os.example.com")
 
 
-# What is created
+# Clients, caches and gates
 
 
 def test_client_has_the_options() -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+from django import conf  # its settings are read late
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
@@ -34,8 +34,8 @@ def register_all() -> None:
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
-    """E001: neither key nor transport. E002: ORGANISATION cannot be imported. E003: unknown or invalid settings."""
-    given = read(getattr(settings, NAME, None))
+    """E001: neither key nor transport. E002: ORGANISATION cannot be imported. E003: an unknown or invalid setting."""
+    given = read(getattr(conf.settings, NAME, None))
     return [_error(problem) for problem in [*given.problems, *given.late_problems()]]
 
 
@@ -46,7 +46,7 @@ def _error(problem: Problem) -> CheckMessage:
 
 def check_fake(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
     """W001: the in-memory service outside of development."""
-    if settings.DEBUG or read(getattr(settings, NAME, None)).transport != FAKE:
+    if conf.settings.DEBUG or read(getattr(conf.settings, NAME, None)).transport != FAKE:
         return []
     return [
         Warning(
@@ -59,7 +59,7 @@ def check_fake(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
 
 def check_cache(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
     """W003: decisions are shared through a cache that each process has for itself. E003: the cache does not exist."""
-    alias = read(getattr(settings, NAME, None)).cache
+    alias = read(getattr(conf.settings, NAME, None)).cache
     if alias is None:
         return []
     try:
@@ -92,7 +92,7 @@ def check_keys(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
 
 def _settings_files() -> Iterator[Path]:
     """Yield the file of the settings module, and those of the project from which it imports."""
-    name = getattr(settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE", "")
+    name = getattr(conf.settings, "SETTINGS_MODULE", None) or os.environ.get("DJANGO_SETTINGS_MODULE", "")
     names, seen = [name], set[str]()
     root: Path | None = None
     while names:
@@ -110,7 +110,7 @@ def _settings_files() -> Iterator[Path]:
 def _imports(name: str, path: Path) -> Iterator[str]:
     """Yield the names of the modules that a module imports."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(_read(path))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -121,10 +121,14 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _has_key(path: Path) -> bool:
+    return _LITERAL_KEY.search(_read(path)) is not None
+
+
+def _read(path: Path) -> bytes:
     try:
-        return _LITERAL_KEY.search(path.read_bytes()) is not None
+        return path.read_bytes()
     except OSError:
-        return False
+        return b""
 
 
 def _is_under_version_control(path: Path) -> bool:

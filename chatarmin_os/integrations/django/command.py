@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from chatarmin_os.web.report import exit_code
 class ServiceCommand(BaseCommand):
     """A command about an organisation; exits with 1 if the service refused, 2 for wrong usage, 3 without a response."""
 
-    requires_system_checks: Sequence[str] = ()  # the command itself shows what is wrong with the settings
+    requires_system_checks = ()  # the command itself shows what is wrong with the settings
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take an organisation and --json."""

@@ -35,7 +35,22 @@ class Features:
 
 
 class FeaturesMiddleware:
-    """Sets `request.features`, and makes the response of a view that raises `FeatureDenied`."""
+    """Sets `request.features`, and makes the response of a view that raises `FeatureDenied`; for MIDDLEWARE.
+
+    A feature is an attribute, or an item where its code is no name of Python. Each is a `Decision`, which is true if
+    the organisation may use the feature. Nothing is asked before one is read; one call of the service answers for all.
+
+    Example:
+        >>> from chatarmin_os.django.test import override_service
+        >>> from django.http import HttpResponse
+        >>> from django.test import RequestFactory
+        >>> def view(request):
+        ...     return HttpResponse(f"{request.features.seats.access.remaining} {request.features['a-b'].allowed}")
+        >>> request = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
+        >>> with override_service(features={"a-b": True}):
+        ...     FeaturesMiddleware(view)(request).content
+        b'25 True'
+    """
 
     sync_capable = True
     async_capable = True

@@ -76,12 +76,32 @@ def HasFeature(*codes: str, any: bool = False) -> type[BasePermission]:  # noqa:
     Raises:
         InvalidInput: No code, or a blank one.
 
+    Example:
+        >>> from chatarmin_os.django.test import override_service
+        >>> from rest_framework.test import APIRequestFactory
+        >>> request = APIRequestFactory().get("/", headers={"X-Organisation": "org_1"})
+        >>> with override_service():
+        ...     HasFeature("sso", "api_access", any=True)().has_permission(request, None)
+        True
     """
     return type("HasFeature", (_FeaturePermission,), {"codes": code_list(codes), "is_any": any, "__module__": __name__})
 
 
 class HasRequiredFeature(BasePermission):
-    """Grants permission to organisations with the features that a view names as `required_feature`: one, or a list."""
+    """Grants permission to organisations with the features that a view names as `required_feature`: one, or a list.
+
+    Example:
+        >>> from chatarmin_os.django.test import override_service
+        >>> from rest_framework.test import APIRequestFactory
+        >>> class Exports:
+        ...     required_feature = "sso"
+        >>> request = APIRequestFactory().get("/", headers={"X-Organisation": "org_1"})
+        >>> with override_service():
+        ...     HasRequiredFeature().has_permission(request, Exports())
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.integrations.django.rest_framework.FeatureDeniedException: {'error': 'feature_denied', ...
+    """
 
     def has_permission(self, request: Any, view: Any) -> bool:
         """Return True.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.conf import settings
+from django import conf  # its settings are read late
 from django.core.signals import setting_changed
 
 from chatarmin_os._lazy import lockless_cached_property
@@ -24,11 +24,11 @@ class Services:
     @lockless_cached_property
     def settings(self) -> Settings:
         """The settings of the project at the time of the first use."""
-        return read(getattr(settings, NAME, None))
+        return read(getattr(conf.settings, NAME, None))
 
     @lockless_cached_property
     def client(self) -> ChatarminOS:
-        """The client, on a lazy import of TRANSPORT or on HTTP."""
+        """The client."""
         self.settings.ensure_valid()
         return self.settings.make_client()
 
@@ -85,21 +85,40 @@ setting_changed.connect(_follow, dispatch_uid=__name__)
 def get_client() -> ChatarminOS:
     """Return the client of this process, created from the setting CHATARMIN_OS at the first call.
 
+    With `override_settings(CHATARMIN_OS=...)` there is another one until the former settings are restored.
+
     Raises:
         InvalidInput: A setting is invalid, or the key is missing.
+
+    Example:
+        >>> from chatarmin_os.django.test import override_service
+        >>> with override_service(tier="pro"):
+        ...     get_client().features.check_by_external_org_id("org_1", "seats").remaining
+        25
     """
     return current().client
 
 
 def get_gate() -> Gate:
-    """Return the gate of this process, on the client of `get_client`.
+    """Return the gate of this process, on the client of `get_client`, with the policies of the settings.
 
     Raises:
         InvalidInput: A setting is invalid, or the key is missing.
+
+    Example:
+        >>> from chatarmin_os.django.test import override_service
+        >>> with override_service(tier="pro"):
+        ...     get_gate().check(external_org_id="org_1", feature_code="sso").reason
+        'disabled'
     """
     return current().gate
 
 
-def get_outbox() -> None:
-    """Return the outbox of this process: None, as OUTBOX is None."""
-    return
+def get_outbox() -> Any:
+    """Return the outbox of this process: None, as the setting OUTBOX must be None in this version.
+
+    Example:
+        >>> get_outbox() is None
+        True
+    """
+    return None

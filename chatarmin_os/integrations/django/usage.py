@@ -47,6 +47,7 @@ def track_usage(
         using: The alias of the database whose transaction decides; default: the default database.
 
     Example:
+        >>> from chatarmin_os.django.test import override_service
         >>> with override_service() as fake:
         ...     track_usage("org_1", "ai_credit", 5, idempotency_key="job-17")
         >>> fake.calls[-1].path, fake.calls[-1].input["quantity"]
@@ -61,8 +62,8 @@ def track_usage(
         if organisation is None:
             raise denied_for_nobody(feature_code)
         event = UsageEvent(**values)
-        client = current().client  # the one of now: a test may end before the transaction does
-        _on_commit(lambda: send_usage(client, event), values, using)
+        gate = current().gate  # the one of now: a test may end before the transaction does
+        _on_commit(lambda: send_usage(gate, event), values, using)
 
     try:
         in_sync_context(track)
@@ -98,34 +99,23 @@ def metered(
         InvalidInput: An argument is invalid.
 
     Example:
+        >>> from chatarmin_os.django.test import override_service
         >>> with override_service() as fake:
         ...     with metered("org_1", "ai_credit", 5) as usage:
         ...         usage.quantity = 3  # it took less
         >>> fake.calls[-1].path, fake.calls[-1].input["quantity"]
         ('billing.trackUsage', 3)
     """
-    return MeteredBlock(request, feature_code, quantity, idempotency_key, metadata, using)
+    key = at_field("idempotency_key", make_key)(idempotency_key)
+    arguments = {"feature_code": feature_code, "quantity": quantity, "idempotency_key": key, "metadata": metadata}
+    return MeteredBlock(request, arguments, using)
 
 
 class MeteredBlock:
     """The context manager of `metered`, for `with` and `async with`."""
 
-    def __init__(
-        self,
-        request: Any,
-        feature_code: str,
-        quantity: float,
-        idempotency_key: str | UUID | None,
-        metadata: Mapping[str, Any] | None,
-        using: str | None,
-    ) -> None:
-        self._request, self._using = request, using
-        self._arguments: dict[str, Any] = {
-            "feature_code": feature_code,
-            "quantity": quantity,
-            "idempotency_key": at_field("idempotency_key", make_key)(idempotency_key),
-            "metadata": metadata,
-        }
+    def __init__(self, request: Any, arguments: dict[str, Any], using: str | None) -> None:
+        self._request, self._arguments, self._using = request, arguments, using
 
     def __enter__(self) -> Metered:
         return in_sync_context(self._enter)
@@ -157,7 +147,7 @@ class MeteredBlock:
         block = self._block
         if kind is not None:
             block.__exit__(kind, error, traceback)
-        elif self._metered.quantity:  # an outbox in the database would take it here, inside of the transaction
+        else:  # an outbox in the database would take it here, inside of the transaction
             values = {**self._arguments, "quantity": self._metered.quantity}
             _on_commit(lambda: block.__exit__(None, None, None), values, self._using)
 

@@ -43,19 +43,21 @@ def requires_feature(
     Example:
         >>> from django.http import HttpResponse
         >>> from django.test import RequestFactory
+        >>> from chatarmin_os.django.test import override_service
         >>> @requires_feature("exports", organisation="org_1")
         ... def export(request):
         ...     return HttpResponse(f"{request.feature.feature_code}: {request.feature.reason}")
         >>> with override_service(features={"exports": True}):
         ...     export(RequestFactory().get("/export")).content
         b'exports: allowed'
-        >>> with override_service():
+        >>> with override_service(features={"exports": False}):
         ...     export(RequestFactory().get("/export")).status_code
         403
     """
     codes = code_list(code, "code")
     at_field("on_denied", _checked_on_denied)(on_denied)
     at_field("organisation", _checked_organisation)(organisation)
+    guard = _Guard(codes, on_denied, organisation)
 
     def decorate(view: View) -> View:
         if isinstance(view, type):
@@ -63,7 +65,7 @@ def requires_feature(
                 f"expected a function, got the class {view.__name__}",
                 "use RequiresFeatureMixin, or method_decorator(requires_feature(...), name='dispatch')",
             ).at("view")
-        return _guard(view, codes, on_denied, organisation)
+        return guard.wrap(view)
 
     return decorate
 
@@ -79,13 +81,15 @@ class RequiresFeatureMixin:
         >>> from django.http import HttpResponse
         >>> from django.test import RequestFactory
         >>> from django.views import View
+        >>> from chatarmin_os.django.test import override_service
         >>> class Export(RequiresFeatureMixin, View):
         ...     required_feature = ["api_access", "sso"]
         ...
         ...     def get(self, request):
         ...         return HttpResponse("id,name")
+        >>> request = RequestFactory().get("/export", headers={"X-Organisation": "org_1"})
         >>> with override_service(tier="enterprise"):
-        ...     Export.as_view()(RequestFactory().get("/export")).status_code
+        ...     Export.as_view()(request).status_code
         200
     """
 
@@ -100,53 +104,61 @@ class RequiresFeatureMixin:
         """
         # Read from the class: a function would become a method of the view.
         on_denied = inspect.getattr_static(self, "on_denied")
-        view = super().dispatch  # type: ignore[misc] - of the View that the mixin precedes
-        return _guard(view, required_codes(self), on_denied, None)(request, *args, **kwargs)
+        guarded = _Guard(required_codes(self), on_denied).wrap(super().dispatch)  # type: ignore[misc]  # of a View
+        return guarded(request, *args, **kwargs)
 
 
-def _guard(
-    view: View, codes: tuple[str, ...], on_denied: OnDenied | None, organisation: Organisation | None
-) -> View:
-    """Return a view that checks the features first, and makes a response of each denial."""
+class _Guard:
+    """Checks features before a view runs, and makes a response of each denial."""
 
-    def admit(request: HttpRequest) -> HttpResponseBase | None:
-        try:
-            require(request, codes, organisation)
-        except FeatureDenied as error:
-            return denied(request, error.decision, on_denied)
-        return None
+    def __init__(
+        self, codes: tuple[str, ...], on_denied: OnDenied | None = None, organisation: Organisation | None = None
+    ) -> None:
+        self._codes, self._on_denied, self._organisation = codes, on_denied, organisation
 
-    def deny(request: HttpRequest, error: FeatureDenied) -> HttpResponseBase:
-        response = denied(request, error.decision, on_denied)
-        roll_back()
-        return response
+    def wrap(self, view: View) -> View:
+        return self._wrap_async(view) if _is_async(view) else self._wrap_sync(view)
 
-    if _is_async(view):
-
+    def _wrap_sync(self, view: View) -> View:
         @wraps(view)
-        async def guarded_async(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            response = await sync_to_async(admit)(request)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            response = self._admit(request)
+            if response is not None:
+                return response
+            try:
+                return view(request, *args, **kwargs)
+            except FeatureDenied as error:
+                return self._deny(request, error)
+
+        return cast("View", guarded)
+
+    def _wrap_async(self, view: View) -> View:
+        @wraps(view)
+        async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            response = await sync_to_async(self._admit)(request)
             if response is not None:
                 return response
             try:
                 response = view(request, *args, **kwargs)
                 return await response if inspect.isawaitable(response) else response
             except FeatureDenied as error:
-                return await sync_to_async(deny)(request, error)
+                return await sync_to_async(self._deny)(request, error)
 
-        return cast("View", guarded_async)
+        return cast("View", guarded)
 
-    @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        response = admit(request)
-        if response is not None:
-            return response
+    def _admit(self, request: HttpRequest) -> HttpResponseBase | None:
+        """Return the response of a denial, None if the view may run."""
         try:
-            return view(request, *args, **kwargs)
+            require(request, self._codes, self._organisation)
         except FeatureDenied as error:
-            return deny(request, error)
+            return denied(request, error.decision, self._on_denied)
+        return None
 
-    return cast("View", guarded)
+    def _deny(self, request: HttpRequest, error: FeatureDenied) -> HttpResponseBase:
+        """Return the response of a denial inside of the view, and undo what the view has done."""
+        response = denied(request, error.decision, self._on_denied)
+        roll_back()
+        return response
 
 
 def _checked_on_denied(on_denied: OnDenied | None) -> None:
@@ -162,7 +174,7 @@ def _checked_organisation(organisation: Organisation | None) -> None:
 
 
 def _is_async(view: Any) -> bool:
-    """Return whether a view is a coroutine function, or the `dispatch` of an async class, which Django does not mark."""
+    """Return whether a view is a coroutine function, or the `dispatch` of an async class, which has no mark."""
     if iscoroutinefunction(view):
         return True
     while view is not None:  # method_decorator makes a partial of a bound method, and other decorators wrap it

@@ -14,7 +14,7 @@ from chatarmin_os.web import report
 group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 
 
-@group.command("status", help="Show the company of ORG, your id of an organisation, and what it may use.")
+@group.command("status", help="Show the company of ORG, your id of an organisation, and its features.")
 @click.argument("org")
 def status(org: str) -> None:
     """Print the features of an organisation."""

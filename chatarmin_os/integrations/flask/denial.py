@@ -15,7 +15,7 @@ from chatarmin_os.web.denial import TEMPLATE, denial_of
 OnDenied: TypeAlias = str | Callable[[Any, Decision], Any]
 """The name of a template (it ends in .html) or of an endpoint to redirect to, or a function that responds.
 
-The function returns what a view may return; programs that read annotations at run time cannot resolve Flask's type.
+The function returns the same as a view; programs that read annotations at run time cannot resolve Flask's type.
 """
 
 

@@ -85,7 +85,6 @@ class Chatarmin:
             ...
             chatarmin_os.errors.InvalidInput: CHATARMIN_OS.TRANSPRT: no such setting; did you mean TRANSPORT?
         """
-        app.config.setdefault(NAME, {})
         read_settings(app.config).ensure_valid()
         is_new = EXTENSION not in app.extensions
         app.extensions[EXTENSION] = State(app.config)
@@ -106,7 +105,7 @@ class Chatarmin:
 
         Args:
             function: Takes nothing; returns text or a UUID, or None for nobody, who is denied without asking the
-                service. What it raises passes through.
+                service. Its own errors pass through.
 
         Returns:
             The function itself.

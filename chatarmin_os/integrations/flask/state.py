@@ -1,4 +1,4 @@
-"""What belongs to one app: its settings, its client and its gate, each created when it is first needed."""
+"""The settings, the client and the gate of one app, each created when it is first needed."""
 
 from __future__ import annotations
 

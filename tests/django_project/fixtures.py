@@ -1,20 +1,20 @@
-"""The project is configured before the modules of the tests are imported."""
+"""Fixtures of the tests of Django; a test module names this one as its plugin."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import django_project
 import pytest
 
-django_project.set_up()
-
-from chatarmin_os.django.test import override_service  # noqa: E402 - as said above
+import django_project
+from chatarmin_os.django.test import override_service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chatarmin_os.fake import FakeTransport
+
+assert django_project.SETTINGS, "importing the project configures Django"
 
 
 @pytest.fixture
@@ -26,9 +26,8 @@ def fake() -> Iterator[FakeTransport]:
 
 @pytest.fixture
 def rows() -> Iterator[None]:
-    """Delete the rows of a test, in both databases."""
+    """Delete the rows of a test."""
     from django_project.models import Membership
 
     yield
-    for alias in ("default", "other"):
-        Membership.objects.using(alias).all().delete()
+    Membership.objects.all().delete()
