@@ -26,6 +26,12 @@ PUBLIC_MODULES = (
     "chatarmin_os.transports.redactors",
     "chatarmin_os.drift",
     "chatarmin_os.pytest",
+    "chatarmin_os.gate",
+    "chatarmin_os.gate.caches",
+    "chatarmin_os.django",
+    "chatarmin_os.django.rest_framework",
+    "chatarmin_os.django.test",
+    "chatarmin_os.flask",
 )
 
 _PARTS = re.compile(

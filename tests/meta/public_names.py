@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 MODULES = [
     "chatarmin_os",
+    "chatarmin_os.django",
+    "chatarmin_os.django.rest_framework",
+    "chatarmin_os.django.test",
     "chatarmin_os.drift",
     "chatarmin_os.errors",
     "chatarmin_os.fake",
     "chatarmin_os.fake.server",
+    "chatarmin_os.flask",
+    "chatarmin_os.gate",
+    "chatarmin_os.gate.caches",
     "chatarmin_os.pytest",
     "chatarmin_os.resources",
     "chatarmin_os.transports",
