@@ -109,6 +109,7 @@ def test_features_of_which_nothing_is_known_are_those_of_the_policies(service: F
         "sso": (True, "policy"),
         "exports": (False, "policy"),
     }
+    assert stage.gate.stats() == GateStats(policy=2, failed=1)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["cold", "gone"])

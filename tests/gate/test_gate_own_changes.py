@@ -364,6 +364,20 @@ def test_forgotten_fence_counts_for_everything(service: FakeTransport) -> None:
     assert stage.check("sso").source == "live"
 
 
+def test_company_that_only_the_answer_names_is_fenced_too(stage: Stage) -> None:
+    """A refresh of another of its organisations that began before is not kept."""
+    known = stage.fake.add_company("Acme", domain="acme.com")
+    stage.client.links.create(company_id=known, external_org_id="org_2")
+    hold = stage.transport.hold(LISTING)
+    before = Running(lambda: stage.check("sso", "org_2"))
+    hold.wait()
+    stage.client.onboard(external_org_id="org_3", hints={"domain": "acme.com"}, tier_code="enterprise")
+    hold.release()
+    before.result()
+
+    assert stage.check("sso", "org_2").source == "live"
+
+
 # Usage
 
 
