@@ -283,7 +283,7 @@ def _cold_outage(client: ChatarminOS, url: str) -> Iterator[Row]:
     gate = Gate(client)
     with hanging(url):
         failing = [_timed(gate, f"org_{number_of}") for number_of in range(5)]
-        after = [_timed(gate, f"org_after_{number_of}") for number_of in range(200)]
+        after = [_timed(gate, f"org_after_{number_of}") for number_of in range(1_000)]
         at_once = Gate(client, first_timeout=_DEFAULT_TIMEOUT)
         with ThreadPoolExecutor(50) as threads:
             parallel = list(threads.map(partial(_timed, at_once), [f"org_{number_of}" for number_of in range(50)]))
@@ -292,9 +292,10 @@ def _cold_outage(client: ChatarminOS, url: str) -> Iterator[Row]:
     )
     bar, met = f"≤ {_MAX_LATE * 1e3:g} ms", late <= _MAX_LATE
     yield Row("checks in an outage, cold: the longest, over its timeout", f"{late * 1e3:.1f} ms", "", bar, met)
-    slowest = max(one.seconds for one in after)
-    bar, met = f"≤ {_MAX_QUICK * 1e3:g} ms", slowest <= _MAX_QUICK
-    yield Row("the same after five failures: the longest", f"{slowest * 1e3:.2f} ms", "", bar, met)
+    share = sum(one.seconds < _MAX_QUICK for one in after) / len(after)
+    slowest = number(max(one.seconds for one in after) * 1e3)
+    what = f"the same, {len(after):,} checks after five failures: under {_MAX_QUICK * 1e3:g} ms"
+    yield Row(what, f"{share:.1%} (slowest {slowest} ms)", "", f"≥ {_MIN_SHARE:.0%}", share >= _MIN_SHARE)
     assert not any(one.decision for one in [*failing, *after, *parallel])
 
 

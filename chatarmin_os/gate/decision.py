@@ -41,16 +41,16 @@ class Decision:
     """
 
     allowed: bool
-    reason: str
-    source: str
+    reason: Reason
+    source: Source
     feature_code: str
     external_org_id: str | None = None
     company_id: str | None = None
     access: FeatureAccess | None = None
     error: ChatarminError | None = None
     fetched_at: datetime | None = None
-    _fetched: float | None = field(default=None, eq=False, repr=False, kw_only=True)
-    _clock: Callable[[], float] | None = field(default=None, eq=False, repr=False, kw_only=True)
+    _fetched: float | None = field(default=None, eq=False, repr=False, kw_only=True, alias="fetched")
+    _clock: Callable[[], float] | None = field(default=None, eq=False, repr=False, kw_only=True, alias="clock")
 
     def __bool__(self) -> bool:
         """Return `allowed`."""

@@ -11,14 +11,15 @@ from attrs import evolve
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.decision import Decision
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.failures import bare, is_outage, name_of
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.flight import Failed, Flight, Missing
+from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import known, listed
-from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.known import Answer, Failed, Listing, Missing, Unlinked
 from chatarmin_os.gate.refresh import Refresher, keys_of
 from chatarmin_os.gate.service import late
-from chatarmin_os.gate.state import State
+from chatarmin_os.gate.state import MAX_FEATURES, State
 
 _log = logging.getLogger("chatarmin_os")
 _QUIET_SECONDS = 60.0
@@ -37,7 +38,7 @@ class Question:
         flight: The refresh that it waits for.
         joined: If another question began that: the keys whose changes it was known to concern.
         listed: The listing that was asked for on its behalf.
-        missing: That the service did not know the feature beside an older listing.
+        missing: That the service did not know the feature, which an older listing does not explain.
         has_first: Whether it has the time of the first refresh of a process.
         logs: What to log once the lock is free.
     """
@@ -122,7 +123,7 @@ class Desk:
             self._without(question, refusal, now)
             return
         flight = Flight(question.key, target, question.feature, self._state.fences.tick())
-        flight.beside, flight.refusal = question.listed is not None, refusal
+        flight.has_listing, flight.refusal = question.listed is not None, refusal
         own.append(flight)
         self._state.begin(flight)
         self._expect(question, flight, None)
@@ -174,8 +175,11 @@ class Desk:
         found = known(entry, feature)
         if found is None or judge.freshness(found, feature, now) != "fresh":
             return False
-        entry.ready[feature] = judge.decide(entry, feature, found, "cache", now)
-        self._decided(question, entry, entry.ready[feature][1])
+        ready = judge.decide(entry, feature, found, "cache", now)
+        if len(entry.ready) >= MAX_FEATURES:  # codes may come from anywhere, and all are denied if nothing is linked
+            entry.unready()
+        entry.ready[feature] = ready
+        self._decided(question, entry, ready[1])
         return True
 
     def _target(self, question: Question, entry: Entry, now: float) -> str | None:
@@ -293,11 +297,12 @@ class Desk:
         """Answer a question about all features, of which a few may be gone."""
         judge = self._state.judge
         decisions: dict[str, Decision] = {}
-        until = float("inf")
+        until, is_ready = float("inf"), False
         for feature in judge.features(entry, listing):
             found = known(entry, feature, listing)
             state = judge.freshness(found, feature, now)
             is_listed = isinstance(listing, Unlinked) or listed(listing, feature) is not None
+            is_ready = is_ready or is_listed  # only these say how long the listing is fresh
             if is_listed and is_live:
                 source = "live"
             elif found is not None and state != "gone":
@@ -314,7 +319,7 @@ class Desk:
             end, decision = judge.decide(entry, feature, found, source, now)  # type: ignore[arg-type]
             until = min(until, end)
             decisions[feature] = decision if error is None else evolve(decision, error=bare(error))
-        if all(decision.source == "cache" for decision in decisions.values()):
+        if is_ready and all(decision.source == "cache" for decision in decisions.values()):
             entry.ready_listing = until, decisions
         self._decided(question, entry, *decisions.values())
         question.result = decisions

@@ -38,16 +38,15 @@ class ExpectedUsage:
         self._by_name[name] = _Usage(key, feature, quantity, now + _MAX_SECONDS)
         self._names.setdefault((key, feature), {})[name] = None
 
-    def remove(self, name: str) -> Key | None:
-        """Subtract it no longer; return whose usage it was, None if it was not expected."""
+    def remove(self, name: str) -> None:
+        """Subtract it no longer."""
         usage = self._by_name.pop(name, None)
         if usage is None:
-            return None
+            return
         names = self._names[usage.key, usage.feature]
         del names[name]
         if not names:
             del self._names[usage.key, usage.feature]
-        return usage.key
 
     def total(self, keys: Iterable[Key], feature: str, now: float) -> tuple[Quantity, float]:
         """Return the quantity to subtract, and the instant until which it is the same."""

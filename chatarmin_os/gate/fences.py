@@ -28,7 +28,7 @@ class _Fence:
 class Fences:
     """The mutations of the process by what they concern.
 
-    A fence that is forgotten for lack of room counts for everything. Its owner has a lock.
+    A fence beyond that number counts for everything. Its owner has a lock.
 
     Args:
         max_fences: The number of organisations and companies to remember.

@@ -3,37 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
-
-from attrs import frozen
 
 from chatarmin_os.errors import ChatarminError
-from chatarmin_os.gate.failures import is_outage
 from chatarmin_os.gate.fences import Key
-
-if TYPE_CHECKING:
-    from chatarmin_os.gate.known import Answer, Listing, Unlinked
-
-
-@frozen
-class Missing:
-    """The service did not know a feature or its organisation; a listing older than *number* does not tell which."""
-
-    error: ChatarminError
-    feature: str
-    number: int
-
-
-@frozen
-class Failed:
-    """A refresh failed."""
-
-    error: ChatarminError
-
-    @property
-    def is_mistake(self) -> bool:
-        """Whether the service answered, and a policy must not cover it."""
-        return not is_outage(self.error)
+from chatarmin_os.gate.known import Outcome
 
 
 class Flight:
@@ -49,7 +22,7 @@ class Flight:
         refusal: The error because of which the service is not asked, only the shared cache; None: it is asked.
         is_first: Whether it is the first of its process, which has more time.
         is_probe: Whether it is the one refresh that goes through after a wait.
-        beside: Whether the listing was asked for in the same check.
+        has_listing: Whether the listing was asked for in the same check.
         owner: The thread that runs it.
         outcome: Its result; None if there is none: who waited asks again.
         is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.
@@ -57,8 +30,8 @@ class Flight:
 
     __slots__ = (
         "_done",
-        "beside",
         "feature",
+        "has_listing",
         "is_current",
         "is_first",
         "is_over",
@@ -73,10 +46,10 @@ class Flight:
 
     def __init__(self, key: Key, feature: str | None, wanted: str | None, number: int) -> None:
         self.key, self.feature, self.wanted, self.number = key, feature, wanted, number
-        self.is_first = self.is_probe = self.beside = False
+        self.is_first = self.is_probe = self.has_listing = False
         self.refusal: ChatarminError | None = None
         self.owner = threading.get_ident()
-        self.outcome: Listing | Unlinked | Answer | Missing | Failed | None = None
+        self.outcome: Outcome | None = None
         self.is_current = self.is_over = False
         self._done = threading.Event()
 

@@ -22,8 +22,9 @@ from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
 from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.desk import Desk, Question
+from chatarmin_os.gate.entry import Entry
+from chatarmin_os.gate.failures import bare
 from chatarmin_os.gate.fences import EVERYTHING, Key
-from chatarmin_os.gate.known import Entry
 from chatarmin_os.gate.metered import Metered, event_of
 from chatarmin_os.gate.policy import Policy
 from chatarmin_os.gate.refresh import Refresher
@@ -233,7 +234,7 @@ class Gate:
             key = "organisation", at_field("external_org_id", identifier)(both[0])
             return Question(key, at_field("feature_code", text)(both[1]), self._deadline())
         except InvalidInput as error:
-            return error.with_traceback(None)
+            return bare(error)
 
     def require(
         self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None, feature_code: str

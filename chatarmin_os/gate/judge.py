@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
-from chatarmin_os.gate.decision import Decision, reason_of
+from chatarmin_os.gate.decision import Decision, Reason, Source, reason_of
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.failures import bare
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.known import Answer, Listing, Unlinked
 from chatarmin_os.gate.policy import Freshness, freshness
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.store import Store
@@ -59,12 +60,13 @@ class Judge:
         return "stale" if found == "fresh" and known.is_old else found
 
     def decide(
-        self, entry: Entry, feature: str, known: Answer | Unlinked, source: str, now: float
+        self, entry: Entry, feature: str, known: Answer | Unlinked, source: Source, now: float
     ) -> tuple[float, Decision]:
         """Return the decision on what is known, and the instant until which it stays the same and fresh."""
         seconds, at = known.fetched.seconds, known.fetched.at
         organisation, company = _ids(entry)
         error = self.error(entry, feature)
+        reason: Reason
         if isinstance(known, Unlinked):
             company = company if organisation is None else None
             until, allowed, reason, access = seconds + self._settings.unlinked_max_age, False, "not_linked", None

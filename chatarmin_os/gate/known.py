@@ -1,16 +1,15 @@
-"""What the gate knows of one organisation or company."""
+"""Answers of the service, as the gate keeps them, and the other results of a refresh."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from attrs import evolve, frozen
 
-from chatarmin_os.gate.decision import Decision
-from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.flight import Flight
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.failures import is_outage
 from chatarmin_os.gate.usage import laid_over
-from chatarmin_os.gate.waits import Wait
 from chatarmin_os.models.billing import UsageResult
 from chatarmin_os.models.features import FeatureAccess
 
@@ -83,73 +82,26 @@ class Unlinked:
     is_old: bool = False
 
 
-_NOT_READY: tuple[float, dict[str, Decision]] = float("-inf"), {}
+@frozen
+class Missing:
+    """The service did not know a feature, or its organisation; only a listing newer than *number* says which."""
+
+    error: ChatarminError
+    feature: str
+    number: int
 
 
-class Entry:
-    """Everything that the gate keeps of one organisation or company.
+@frozen
+class Failed:
+    """A refresh failed."""
 
-    Attributes:
-        key: The organisation or the company.
-        ready: By feature, the instant until which a decision is fresh, and the decision; read without a lock.
-        ready_listing: The same for the decisions about all features.
-        used: The number of its last use.
-        listing: Its access to all features, or that the service does not know it; None if nothing is known.
-        answers: Its access to features that were asked for alone.
-        flights: The refreshes under way, by feature; None: that of the listing.
-        waits: The failures in a row of these.
-        is_suspect: Whether a mutation that succeeded may have changed it: others do not get it during a refresh.
-        shared_until: The instant before which the shared cache need not be asked again.
-        quiet_until: The instants before which nothing more is logged, by level.
-    """
-
-    __slots__ = (
-        "answers",
-        "flights",
-        "is_suspect",
-        "key",
-        "listing",
-        "quiet_until",
-        "ready",
-        "ready_listing",
-        "shared_until",
-        "used",
-        "waits",
-    )
-
-    def __init__(self, key: Key) -> None:
-        self.key = key
-        self.ready: dict[str, tuple[float, Decision]] = {}
-        self.ready_listing: tuple[float, dict[str, Decision]] = _NOT_READY
-        self.used = 0
-        self.listing: Listing | Unlinked | None = None
-        self.answers: dict[str, Answer] = {}
-        self.flights: dict[str | None, Flight] = {}
-        self.waits: dict[str | None, Wait] = {}
-        self.is_suspect = False
-        self.shared_until = float("-inf")
-        self.quiet_until: dict[int, float] = {}
+    error: ChatarminError
 
     @property
-    def company_id(self) -> str | None:
-        """The company, if it is known."""
-        if self.key[0] == "company":
-            return self.key[1]
-        return self.listing.company_id if isinstance(self.listing, Listing) else None
+    def is_mistake(self) -> bool:
+        """Whether the service answered, and a policy must not cover it."""
+        return not is_outage(self.error)
 
-    def keys(self) -> list[Key]:
-        """Return what changes of this entry may be filed under."""
-        company = self.company_id
-        return [self.key] if company in {None, self.key[1]} else [self.key, ("company", company)]
 
-    def unready(self) -> None:
-        """Build each decision again."""
-        self.ready = {}
-        self.ready_listing = _NOT_READY
-
-    def make_old(self) -> None:
-        """Keep what is known for outages only."""
-        if self.listing is not None:
-            self.listing = evolve(self.listing, is_old=True)
-        self.answers = {code: evolve(answer, is_old=True) for code, answer in self.answers.items()}
-        self.unready()
+Outcome: TypeAlias = Listing | Unlinked | Answer | Missing | Failed
+"""The result of a refresh."""

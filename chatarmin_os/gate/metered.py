@@ -81,6 +81,7 @@ class Metered:
 
     @quantity.setter
     def quantity(self, value: Number) -> None:
+        """Set it, to a number of at least 0."""
         self._quantity = at_field("quantity", _quantity)(value)
 
     def __enter__(self) -> Self:

@@ -10,10 +10,10 @@ from attrs import evolve
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.flight import Failed, Flight, Missing
+from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import known
-from chatarmin_os.gate.known import Fetched, Listing, Unlinked
-from chatarmin_os.gate.service import Outcome, ask, late, outcome_of
+from chatarmin_os.gate.known import Failed, Fetched, Listing, Missing, Outcome, Unlinked
+from chatarmin_os.gate.service import ask, late, outcome_of
 from chatarmin_os.gate.shared import Record, Shared, on_clock
 from chatarmin_os.gate.state import State
 
@@ -84,11 +84,11 @@ class Refresher:
                 target = flight.feature if outcome.is_mistake else None
                 state.fail(flight.key, target, outcome.error, now)
             else:
-                state.succeed(flight.key, flight.feature)
+                state.succeed(flight)
                 keys = keys_of(state, flight.key, outcome)
                 outcome = state.lay_usage_over(flight, company_of(keys), outcome)
                 flight.is_current = state.fences.is_clear(keys, flight.number)
-                if flight.is_current and not isinstance(outcome, Missing):
+                if flight.is_current and not isinstance(outcome, (Missing, Failed)):
                     state.keep(flight.key, flight.feature, outcome)
                     is_kept = True
             flight.outcome = outcome
@@ -139,7 +139,7 @@ class Refresher:
                 state.keep(flight.key, feature, evolve(answer, fetched=fetched, is_old=is_future))
 
     def _publish(self, flight: Flight, shared: Shared, generation: str) -> None:
-        """Share what is known now; a mutation that ends meanwhile has the last word."""
+        """Share what is known now; a mutation that ends while it is written has the last word."""
         state = self._state
         with state.lock:
             entry = state.store.get(flight.key)

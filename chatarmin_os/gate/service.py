@@ -9,8 +9,8 @@ from chatarmin_os._request import Request
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, TimedOut
 from chatarmin_os.gate.failures import bare, is_unknown
-from chatarmin_os.gate.flight import Failed, Flight, Missing
-from chatarmin_os.gate.known import Answer, Fetched, Listing, Unlinked
+from chatarmin_os.gate.flight import Flight
+from chatarmin_os.gate.known import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 from chatarmin_os.procedures.features import (
     CheckByExternalOrgIdInput,
@@ -18,8 +18,6 @@ from chatarmin_os.procedures.features import (
     GetAccessByExternalOrgIdInput,
     ListAccessInput,
 )
-
-Outcome = Listing | Unlinked | Answer | Missing | Failed
 
 
 def request_of(flight: Flight) -> Request[Any]:
@@ -64,7 +62,7 @@ def outcome_of(flight: Flight, result: Any, fetched: Fetched) -> Outcome:
             return Failed(error)
         if flight.feature is None:
             return Unlinked(fetched)
-        return Failed(error) if flight.beside else Missing(error, flight.feature, flight.number)
+        return Failed(error) if flight.has_listing else Missing(error, flight.feature, flight.number)
     if isinstance(result, OrgFeatures):
         return Listing(result.company_id, _by_code(result.features), fetched)
     if isinstance(result, FeatureAccess):

@@ -71,8 +71,9 @@ class DictCache:
         """Store a value that expires after so many seconds."""
         self._entries.pop(key, None)
         self._entries[key] = (value, self._now() + seconds)
-        for oldest in list(self._entries)[:-_MAX_ENTRIES]:
-            self._entries.pop(oldest, None)
+        if len(self._entries) > _MAX_ENTRIES:
+            for oldest in list(self._entries)[:-_MAX_ENTRIES]:
+                self._entries.pop(oldest, None)
 
     def delete(self, key: str) -> None:
         """Remove the value of a key, if there is one."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 from random import uniform
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.expected import ExpectedUsage
 from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import Judge
-from chatarmin_os.gate.known import Answer, Entry, Listing, Unlinked
+from chatarmin_os.gate.known import Answer, Listing, Outcome, Unlinked
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.store import Store
@@ -24,9 +25,8 @@ from chatarmin_os.models.billing import UsageResult
 if TYPE_CHECKING:
     from chatarmin_os.client import ChatarminOS
 
-T = TypeVar("T")
-
-_MAX_ANSWERS = 1_000
+MAX_FEATURES = 1_000
+"""Features that are kept of one organisation besides its listing: codes may come from anywhere."""
 
 
 class State:
@@ -127,12 +127,12 @@ class State:
         self.failed += 1
         entry.unready()
 
-    def succeed(self, key: Key, feature: str | None) -> None:
+    def succeed(self, flight: Flight) -> None:
         """Take note that the service answered."""
-        self.breaker.close()
+        self.breaker.succeed(is_probe=flight.is_probe)
         self.refreshed += 1
-        entry = self.entry(key)
-        for target in (feature, None):
+        entry = self.entry(flight.key)
+        for target in (flight.feature, None):
             entry.waits.pop(target, None)
         entry.unready()
 
@@ -166,7 +166,7 @@ class State:
                 entry.answers[feature] = answer.after(result)
             entry.unready()
 
-    def lay_usage_over(self, flight: Flight, company: str | None, outcome: T) -> T:
+    def lay_usage_over(self, flight: Flight, company: str | None, outcome: Outcome) -> Outcome:
         """Return what a refresh fetched after the usage that was counted during it.
 
         An answer to usage that is below it was counted before, and needs no second refresh.
@@ -175,7 +175,7 @@ class State:
             if number <= flight.number or of != company:
                 continue
             if isinstance(outcome, Listing):
-                after: Any = outcome.after(feature, result)
+                after: Listing | Answer = outcome.after(feature, result)
             elif isinstance(outcome, Answer) and feature == flight.feature:
                 after = outcome.after(result)
             else:
@@ -184,7 +184,7 @@ class State:
         return outcome
 
 
-def _trim(mapping: dict[str, Any] | dict[str | None, Any]) -> None:
-    """Bound what is kept of one organisation: feature codes may come from anywhere."""
-    while len(mapping) > _MAX_ANSWERS:
-        del mapping[next(iter(mapping))]  # type: ignore[arg-type]
+def _trim(mapping: dict[Any, Any]) -> None:
+    """Forget the oldest features, and never the listing."""
+    if len(mapping) > MAX_FEATURES:
+        del mapping[next(feature for feature in mapping if feature is not None)]

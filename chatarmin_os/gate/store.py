@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 
+from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Entry
 
 _MIN_HEAP = 64
 
@@ -43,7 +43,7 @@ class Store:
         return self._by_id(key).get(key[1])
 
     def add(self, key: Key, use: int) -> Entry:
-        """Return a new entry of a key that has none; the least recently used one makes room."""
+        """Add an entry of a key that has none, in the place of the least recently used one if the store is full."""
         if len(self) >= self._max:
             self._evict()
         entry = self._by_id(key)[key[1]] = Entry(key)

@@ -55,10 +55,14 @@ class Breaker:
 
     def __init__(self, jitter: Jitter = uniform) -> None:
         self._jitter = jitter
-        self.close()
+        self._close()
 
-    def close(self) -> None:
-        """Take note of an answer: refreshes go through."""
+    def succeed(self, *, is_probe: bool) -> None:
+        """Take note of an answer. One that was under way when a wait began does not end the wait."""
+        if is_probe or not self._is_open:
+            self._close()
+
+    def _close(self) -> None:
         self._failures = self._trips = 0
         self._is_open = self._is_probing = False
         self._until = float("-inf")

@@ -101,14 +101,15 @@ class Watch:
             except InvalidResponse:
                 usage = None
         has_failed = isinstance(result, BaseException)
+        if has_failed and was_not_sent(result):
+            return
         with state.lock:
             if name is not None and not (has_failed and not is_final(result)):
-                key = state.expected.remove(name)
-                self._unready(key)
+                state.expected.remove(name)
             if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
                 self._make_old([EVERYTHING])
-            elif not (has_failed and was_not_sent(result)):
+            else:
                 state.fences.touch(("company", effect.company), at)
                 state.note_usage(effect.company, feature, usage)
 
@@ -153,9 +154,7 @@ class Watch:
             self._state.store.remove(entry)
         return keys if EVERYTHING in keys else list(dict.fromkeys([*keys, *(entry.key for entry in entries)]))
 
-    def _unready(self, key: Key | None) -> None:
-        if key is None:
-            return
+    def _unready(self, key: Key) -> None:
         for entry in self._state.store.concerned(self._with_companies([key])):
             entry.unready()
 

@@ -102,7 +102,7 @@ def test_max_age_is_never_more_than_max_stale() -> None:
 
 
 def test_one_caller_refreshes_and_others_get_the_old_answer_at_once(service: FakeTransport) -> None:
-    """While a refresh is under way, whoever asks has the old answer; the caller that refreshes has the new one."""
+    """While a refresh is under way, all others have the old answer; the caller that refreshes has the new one."""
     stage = Stage(service, timeout=10)
     stage.check()
     service.advance(timedelta(seconds=31))

@@ -216,7 +216,7 @@ def test_policy_decision_has_an_error_that_travels(service: FakeTransport) -> No
 
 
 @pytest.mark.parametrize("reason", ["disabled", "limit_reached", "not_linked", "outage"])
-def test_denial_says_which_feature_which_organisation_and_why(reason: str) -> None:
+def test_denial_says_which_feature_which_organisation_and_why(reason: Any) -> None:
     """In its text."""
     decision = Decision(False, reason, "live", "sso", "org_1")
     error = FeatureDenied(decision)

@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steering import LISTING, SINGLE, Clock, Running, Stage
+from steering import LISTING, SINGLE, Clock, Running, Stage, until
 
 from chatarmin_os import (
     ChatarminOS,
@@ -89,6 +89,16 @@ def test_features_in_an_outage_are_old_or_decided_by_their_policies(stage: Stage
     assert list(late) == FEATURES
 
 
+def test_features_that_were_asked_for_alone_are_left_out_once_they_are_gone(stage: Stage, clock: Clock) -> None:
+    """No policy decides about them: the service does not list them."""
+    stage.transport.answers[LISTING] = lambda _call, answer: answer | {"features": answer["features"][-1:]}
+    stage.check()
+    stage.transport.answers[LISTING] = lambda _call, _answer: TimedOut("slow")
+    clock.seconds += 950
+
+    assert _sources(stage.gate.features(external_org_id="org_1")) == {"sso": "stale"}
+
+
 def test_features_of_which_nothing_is_known_are_those_of_the_policies(service: FakeTransport) -> None:
     """One decision for each code in `policies`."""
     stage = Stage(service, policies={"sso": Policy(on_outage="allow"), "exports": Policy()})
@@ -132,6 +142,24 @@ def test_mistake_leaves_old_features_in_use(stage: Stage, clock: Clock, caplog: 
     assert "about all features of organisation 'org_1': UnauthorizedError UNAUTHORIZED" in caplog.text
 
 
+@pytest.mark.parametrize("organisation", ["org_1", "org_9"], ids=["no-features", "not-linked"])
+def test_features_that_are_none_are_asked_for_again(service: FakeTransport, organisation: str) -> None:
+    """An empty answer is not fresh for ever."""
+    stage = Stage(service)
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": []} if isinstance(answer, dict) else answer
+    )
+    for _ in range(3):
+        assert stage.gate.features(external_org_id=organisation) == {}
+    assert stage.calls() == [LISTING]
+    service.advance(timedelta(seconds=31))
+    del stage.transport.answers[LISTING]
+    if organisation == "org_9":
+        ChatarminOS(transport=service).links.create(company_id=stage.company, external_org_id="org_9")
+
+    assert list(stage.gate.features(external_org_id=organisation)) == FEATURES
+
+
 def test_features_share_a_refresh(service: FakeTransport) -> None:
     """A caller that asks for all waits for the request of another, or has the old answers at once."""
     stage = Stage(service, timeout=10)
@@ -153,6 +181,22 @@ def test_features_share_a_refresh(service: FakeTransport) -> None:
     hold.release()
     first.result()
     assert set(_sources(other.result()).values()) <= {"live", "cache"}
+
+
+def test_features_wait_for_a_refresh_if_one_of_them_is_gone(service: FakeTransport) -> None:
+    """Old answers are given at once only if there is one for each feature."""
+    stage = Stage(service, policies={"sso": Policy(max_stale=100)}, timeout=10)
+    stage.check()
+    service.advance(timedelta(seconds=101))
+    hold = stage.transport.hold(LISTING)
+    first = Running(stage.check)
+    hold.wait()
+    other = Running(lambda: stage.gate.features(external_org_id="org_1"))
+    until(lambda: len(stage.gate._state.store.organisations["org_1"].flights[None]._done._cond._waiters) == 1)  # type: ignore[attr-defined]
+    hold.release()
+
+    assert set(_sources(other.result()).values()) == {"live"}
+    assert first.result().source == "live"
 
 
 def test_hundred_organisations_are_two_requests(stage: Stage) -> None:
@@ -210,7 +254,7 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
     assert str(results[2]) == "feature_code: must not be blank"
     assert str(results[4]) == "pairs: expected (external_org_id, feature_code), got str 'ab'"
     assert type(results[8]).__name__ == "ConnectionFailed"
-    assert results[8].__traceback__ is None  # type: ignore[union-attr]
+    assert {one.__traceback__ or one.__context__ for one in results[:9]} == {None}  # type: ignore[union-attr]
     assert results[9].source == "policy"  # type: ignore[union-attr]
 
 
@@ -293,7 +337,7 @@ def test_stats_count_decisions_and_refreshes(stage: Stage, clock: Clock) -> None
 # Memory
 
 
-def test_least_recently_used_goes_first(service: FakeTransport) -> None:
+def test_entries_are_forgotten_in_the_order_of_use(service: FakeTransport) -> None:
     """Any use counts, a fresh one without a lock too; negative answers and waits are organisations as well."""
     stage = Stage(service, max_organisations=3)
     for organisation in ("a", "b", "c"):

@@ -169,7 +169,19 @@ def test_fewer_than_the_quantity_remain(stage: Stage) -> None:
     assert stage.check("seats").allowed
 
 
-def test_unlimited_has_room_for_any_quantity(stage: Stage) -> None:
+def test_remaining_quantity_is_computed_if_the_service_does_not_say(stage: Stage) -> None:
+    """From the limit and the usage."""
+    stage.transport.answers[LISTING] = lambda _call, answer: (
+        answer | {"features": [{k: v for k, v in one.items() if k != "remaining"} for one in answer["features"]]}
+    )
+    with (
+        pytest.raises(FeatureDenied, match="limit_reached"),
+        stage.gate.metered(external_org_id="org_1", feature_code="seats", quantity=26),
+    ):
+        raise AssertionError
+
+
+def test_unlimited_is_enough_for_any_quantity(stage: Stage) -> None:
     """None remaining is no limit."""
     stage.client.tiers.apply("enterprise", company_id=stage.company)
     with stage.gate.metered(external_org_id="org_1", feature_code="ai_credit", quantity=1_000_000) as use:
@@ -189,7 +201,7 @@ def test_block_runs_once(stage: Stage) -> None:
 
 
 def test_refused_usage_is_raised(stage: Stage) -> None:
-    """A limit that others have reached meanwhile; the outbox is not for it."""
+    """A limit that others have reached by then; the outbox is not for it."""
     outbox = ListOutbox()
     stage = Stage(stage.fake, outbox=outbox)
     with (

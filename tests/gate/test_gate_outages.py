@@ -222,7 +222,9 @@ def test_waits_are_random() -> None:
     ],
     ids=["429", "503", "proxy", "at-most-300", "at-least-the-wait"],
 )
-def test_retry_after_is_the_least_wait(stage: Stage, clock: Clock, error: ChatarminError, seconds: float) -> None:
+def test_retry_after_is_a_lower_bound_of_the_wait(
+    stage: Stage, clock: Clock, error: ChatarminError, seconds: float
+) -> None:
     """The service is not asked before `Retry-After`, up to 300 seconds."""
     _fails(stage, error)
     stage.check()
@@ -314,6 +316,27 @@ def test_probe_that_ends_with_a_foreign_exception_lets_the_next_through(stage: S
     assert stage.check(organisation="org_x7").reason == "not_linked"
 
 
+def test_answer_that_was_under_way_does_not_end_a_wait(service: FakeTransport, clock: Clock) -> None:
+    """The service asked for a wait after that request had been sent."""
+    stage = Stage(service, now=clock, timeout=10)
+    hold = stage.transport.hold(LISTING)
+    before = Running(stage.check)
+    hold.wait()
+    stage.transport.answers["features.listAccess"] = lambda _call, _answer: RateLimitError(
+        "slow", code="TOO_MANY_REQUESTS", retry_after=20
+    )
+    stage.gate.check(company_id=stage.company, feature_code="sso")
+    hold.release()
+    assert before.result().source == "live"
+    stage.calls()
+    clock.seconds += 19
+    assert stage.check(organisation="org_2").source == "policy"
+    clock.seconds += 1
+
+    assert stage.check(organisation="org_2").source == "live"
+    assert stage.calls() == [LISTING]
+
+
 def test_failures_at_the_same_time_double_the_wait_once(service: FakeTransport, clock: Clock) -> None:
     """A batch that fails for many organisations is one reason to wait."""
     stage = Stage(service, now=clock)
@@ -395,7 +418,7 @@ def test_stale_answers_of_an_outage_are_not_logged(
 
 
 def test_errors_that_are_kept_hold_no_frames(stage: Stage, clock: Clock) -> None:
-    """What was on the stack when a refresh failed can be collected, whoever keeps the decision."""
+    """What was on the stack when a refresh failed can be collected, also if a caller keeps the decision."""
 
     class Large:
         pass

@@ -128,12 +128,39 @@ _PATHS = (
 )
 
 
+def test_failed_change_ends_the_memory_that_an_organisation_is_not_linked(stage: Stage) -> None:
+    """It may have been linked."""
+    stage.check("sso", "org_9")
+    stage.fake.fail("companies.create", error="lost", after=True)
+    with pytest.raises(ConnectionFailed):
+        stage.client.companies.create(name="New", external_org_id="org_9")
+
+    assert stage.check("sso", "org_9").reason == "disabled"
+
+
+def test_failed_change_lets_others_have_the_old_answer_during_a_refresh(stage: Stage) -> None:
+    """Only a change that succeeded lets them wait."""
+    stage.check()
+    stage.fake.fail("tiers.apply", error="lost")
+    with pytest.raises(ConnectionFailed):
+        stage.client.tiers.apply("free", company_id=stage.company)
+    hold = stage.transport.hold(LISTING)
+    first = Running(stage.check)
+    hold.wait()
+    assert stage.check().source == "stale"
+    hold.release()
+    first.result()
+
+
 def test_other_companies_are_not_concerned(stage: Stage) -> None:
     """A change of one company leaves the answers of others fresh."""
     stage.client.onboard(external_org_id="org_2")
     stage.check(organisation="org_2")
     stage.check()
     stage.client.tiers.apply("free", company_id=stage.company)
+    assert stage.check(organisation="org_2").source == "cache"
+    stage.check()
+    stage.client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)
 
     assert stage.check(organisation="org_2").source == "cache"
 
@@ -231,7 +258,7 @@ def _waiters(stage: Stage, organisation: str = "org_1") -> int:
 
 
 def test_refresh_that_began_before_a_change_ended_is_not_kept(stage: Stage) -> None:
-    """Its caller has its answer; whoever asks after the change asks the service."""
+    """Its caller has its answer; a check after the change asks the service."""
     hold = stage.transport.hold(LISTING)
     before = Running(lambda: stage.check("sso"))
     hold.wait()
@@ -322,7 +349,7 @@ def test_forget_and_clear_are_fences(stage: Stage) -> None:
 
 
 def test_forgotten_fence_counts_for_everything(service: FakeTransport) -> None:
-    """With room for few organisations, an old refresh of any of them is not kept rather than kept by mistake."""
+    """If few organisations are kept, an old refresh of any of them is not kept rather than kept by mistake."""
     stage = Stage(service, max_organisations=1, timeout=10)
     hold = stage.transport.hold(LISTING)
     before = Running(lambda: stage.check("sso"))
@@ -454,9 +481,9 @@ def test_usage_of_other_companies_and_features_is_not_laid_over(stage: Stage) ->
     hold = stage.transport.hold(SINGLE)
     refresh = Running(lambda: stage.check("ai_credit"))
     hold.wait()
-    stage.client.billing.track_usage(company_id=other, feature_code="ai_credit", quantity=5)
-    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=2)
     stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=7)
+    stage.client.billing.track_usage(company_id=other, feature_code="ai_credit", quantity=8)
+    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=9)
     hold.release()
 
     assert refresh.result().access.current_usage == 7
@@ -537,11 +564,14 @@ def test_usage_with_an_answer_of_the_wrong_type_is_a_failure(stage: Stage) -> No
     assert stage.check().source == "live"
 
 
-def test_usage_of_no_known_company_makes_everything_not_fresh(stage: Stage) -> None:
+@pytest.mark.parametrize(
+    "usage", [None, {"featureCode": "ai_credit"}, {"companyId": "comp_9"}], ids=["nothing", "no-company", "no-feature"]
+)
+def test_usage_of_no_known_company_makes_everything_not_fresh(stage: Stage, usage: Any) -> None:
     """A service that takes other fields may have counted for any."""
     stage.check()
     stage.transport.answers["billing.trackUsage"] = lambda _call, _answer: {"currentUsage": 1}
-    stage.client.call("billing.trackUsage", None)
+    stage.client.call("billing.trackUsage", usage)
 
     assert stage.check().source == "live"
 

@@ -199,6 +199,40 @@ def test_listing_of_others_without_the_feature_leads_to_a_single_question(stage:
     assert _calls(other) == [SINGLE]
 
 
+def test_record_that_is_fresh_for_other_features_only_is_not_enough(stage: Stage, cache: SpiedCache) -> None:
+    """A quantity is old after two seconds: the service is asked."""
+    stage.check()
+    stage.fake.advance(timedelta(seconds=3))
+    other = stage.another(shared=cache)
+
+    assert _check(other, "ai_credit").source == "live"
+    assert _calls(other) == [LISTING]
+
+
+def test_answer_of_the_cache_is_no_first_refresh(stage: Stage, cache: SpiedCache) -> None:
+    """The first request to the service still has the time for name and TLS."""
+    stage.check()
+    other = stage.another(shared=cache, timeout=0.5, first_timeout=5)
+    _check(other)
+    seconds: list[float] = []
+    transport: Any = other.client.transport
+    transport.with_options = lambda **options: seconds.append(options["timeout"]) or transport  # type: ignore[func-returns-value]
+    _check(other, "sso", "org_2")
+    _check(other, "sso", "org_3")
+
+    assert seconds[0] > 4
+    assert seconds[1] <= 0.5
+
+
+def test_slow_cache_that_knows_answers(stage: Stage, cache: SpiedCache) -> None:
+    """The time was enough, for nothing else is asked."""
+    stage.check()
+    other = stage.another(shared=cache, timeout=0.01, first_timeout=0.01)
+    cache.on["get"] = lambda: threading.Event().wait(0.01)
+
+    assert _check(other).source == "cache"
+
+
 def test_old_record_is_used_in_an_outage_only(stage: Stage, cache: SpiedCache) -> None:
     """A process that starts while the service is down knows what others knew."""
     stage.check()
@@ -468,7 +502,7 @@ def test_change_during_a_refresh_keeps_its_answer_from_the_cache(stage: Stage, c
 
 
 def test_organisation_that_was_forgotten_meanwhile_is_not_shared(service: FakeTransport, cache: SpiedCache) -> None:
-    """Room for one: what went first is not written."""
+    """Of one place: the entry that went first is not written."""
     stage = Stage(service, shared=cache, max_organisations=1, timeout=5)
     stage.transport.product = "print0"
     stage.gate.check_many([("org_1", "sso"), ("org_9", "sso")])

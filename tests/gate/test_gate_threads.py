@@ -112,6 +112,17 @@ def test_no_lock_is_held_while_code_of_the_user_runs(service: FakeTransport) -> 
     assert held == []
 
 
+def test_fresh_answers_need_no_lock(stage: Stage) -> None:
+    """Another thread that holds it for long delays nobody."""
+    for _ in range(2):
+        stage.check()
+        stage.gate.features(external_org_id="org_1")
+    with stage.gate._state.lock:
+        check, features = Running(stage.check), Running(lambda: stage.gate.features(external_org_id="org_1"))
+        assert check.result().source == "cache"
+        assert {one.source for one in features.result().values()} == {"cache"}
+
+
 def test_signal_handler_may_ask_while_its_thread_holds_the_lock(stage: Stage) -> None:
     """The lock can be taken twice by one thread."""
     with stage.gate._state.lock:
@@ -262,7 +273,7 @@ class Shuffled(Transport):
 def _interleave(seed: int) -> None:
     """Change and check from several threads; after a change that returned, no thread may read what was before.
 
-    Each change sets the limit of a feature to a higher number, so that an answer tells how old it is.
+    Each change sets the limit of a feature to a higher number, so that an answer shows how old it is.
     """
     random = Random(seed)  # noqa: S311 - a test
     fake = FakeTransport(demo_catalogue())
@@ -288,10 +299,10 @@ def _interleave(seed: int) -> None:
     def check() -> None:
         for _ in range(8):
             who = random.choice([{"company_id": company}, {"external_org_id": "org_1"}, {"external_org_id": "org_2"}])
-            least = returned[0]
+            known = returned[0]
             decision: Any = gate.check(**who, feature_code="seats")
-            if decision.access is not None and least and decision.access.quantity_limit < 1_000 + least:
-                stale.append((least, decision.access.quantity_limit))
+            if decision.access is not None and known and decision.access.quantity_limit < 1_000 + known:
+                stale.append((known, decision.access.quantity_limit))
 
     for one in [Running(change), *[Running(check) for _ in range(3)]]:
         one.result()

@@ -9,6 +9,8 @@ from steering import LISTING, SINGLE, Clock, Running, Stage, until
 
 from chatarmin_os import ChatarminOS, NotFoundError, TimedOut
 from chatarmin_os.gate import Policy
+from chatarmin_os.gate.judge import known
+from chatarmin_os.gate.known import Answer
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
@@ -269,13 +271,36 @@ def test_answers_of_a_former_company_are_forgotten(stage: Stage, clock: Clock) -
 
 
 def test_number_of_features_asked_for_alone_is_bounded(stage: Stage) -> None:
-    """Feature codes from a URL do not fill the memory."""
+    """Feature codes from a URL do not fill the memory, whether the service knows them or not."""
     stage.check()
-    entry = stage.gate._state.store.organisations["org_1"]
+    state, key = stage.gate._state, ("organisation", "org_1")
+    entry = state.store.organisations["org_1"]
+    answer = known(entry, "api_access")
+    assert isinstance(answer, Answer)
     for number in range(1_050):
-        with pytest.raises(NotFoundError):
-            stage.check(f"x{number}")
-    assert len(entry.waits) == 1_000
+        state.fail(key, f"x{number}", TimedOut("slow"), 0.0)
+        state.keep(key, f"x{number}", answer)
+
+    assert (len(entry.waits), len(entry.answers)) == (1_000, 1_000)
+
+
+def test_wait_of_the_listing_outlives_those_of_features(stage: Stage) -> None:
+    """Whatever codes are asked for."""
+    state = stage.gate._state
+    state.fail(("organisation", "org_1"), None, TimedOut("slow"), 0.0)
+    for number in range(1_050):
+        state.fail(("organisation", "org_1"), f"x{number}", TimedOut("slow"), 0.0)
+
+    assert None in state.entry(("organisation", "org_1")).waits
+
+
+def test_denials_of_an_unlinked_organisation_are_bounded(stage: Stage) -> None:
+    """One for each code that was asked for would fill the memory."""
+    for number in range(2_500):
+        assert stage.check(f"x{number}", "org_9").reason == "not_linked"
+
+    assert len(stage.gate._state.store.organisations["org_9"].ready) <= 1_000
+    assert stage.calls() == [LISTING]
 
 
 def test_listed_features_without_a_code_are_ignored(stage: Stage) -> None:
