@@ -131,6 +131,14 @@ def test_usage_follows_the_named_database(count: Any, fake: FakeTransport) -> No
 
 
 @both
+def test_usage_without_a_transaction_needs_no_database(count: Any, fake: FakeTransport) -> None:
+    """A database that is not reachable, or that a project does not have, has no transaction to wait for."""
+    count(3, using="unreachable")
+
+    assert tracked(fake) == [3]
+
+
+@both
 def test_failed_usage_does_not_keep_other_callbacks(count: Any, fake: FakeTransport) -> None:
     """What else runs on commit runs, in its order."""
     ran: list[str] = []
