@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, TestCase, override_settings
 from django_project.models import Membership
@@ -131,6 +131,14 @@ def test_usage_follows_the_named_database(count: Any, fake: FakeTransport) -> No
 
 
 @both
+def test_usage_without_a_transaction_needs_no_database(count: Any, fake: FakeTransport) -> None:
+    """A database that is not reachable, or that a project does not have, has no transaction to wait for."""
+    count(3, using="unreachable")
+
+    assert tracked(fake) == [3]
+
+
+@both
 def test_failed_usage_does_not_keep_other_callbacks(count: Any, fake: FakeTransport) -> None:
     """What else runs on commit runs, in its order."""
     ran: list[str] = []
@@ -212,10 +220,14 @@ def test_orm_that_is_allowed_everywhere_is_called_directly(
     async def main() -> None:
         track_usage(REQUEST, CREDITS, 3)
 
+    async def main_with_a_connection() -> None:
+        await main()
+        connection.close()  # the one of this task
+
     with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "ORGANISATION": organisation_of}):
         asyncio.run(main())
         monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        asyncio.run(main())
+        asyncio.run(main_with_a_connection())
 
     assert [thread == get_ident() for thread in threads] == [False, True]
     assert tracked(fake) == [3, 3]

@@ -50,7 +50,8 @@ def _set_up() -> None:
         alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": str(Path(folder) / f"{alias}.sqlite3")}
         for alias in ("default", "other")
     }
-    settings.configure(**SETTINGS, DATABASES=databases)
+    unreachable = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(Path(folder) / "missing" / "database")}
+    settings.configure(**SETTINGS, DATABASES={**databases, "unreachable": unreachable})
     django.setup()
     for alias in databases:
         call_command("migrate", database=alias, run_syncdb=True, verbosity=0)

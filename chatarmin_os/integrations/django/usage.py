@@ -170,7 +170,11 @@ def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | 
             if not isinstance(error, Exception):
                 raise
 
-    transaction.on_commit(send_or_log, using=using, robust=True)
+    connection = transaction.get_connection(using)
+    if connection.in_atomic_block or connection.connection is not None:
+        transaction.on_commit(send_or_log, using=using, robust=True)
+    else:  # it has no transaction, and on_commit would connect to the database
+        send_or_log()
 
 
 def _log(values: Mapping[str, Any], error: BaseException) -> None:
