@@ -132,8 +132,8 @@ def test_control_api_has_the_test_controls_of_the_fake() -> None:
     stripe = {f"stripe.{name}" for name in dir(FakeTransport().stripe) if not name.startswith("_")}
 
     assert (public | stripe) - {*QUERIES, *MUTATIONS} == {
-        *("close", "fingerprint", "from_snapshot", "injected_failures", "name", "replace", "send", "send_many"),
-        "with_options",
+        *("close", "fingerprint", "from_snapshot", "injected_failures", "monotonic", "name", "now", "replace", "send"),
+        *("send_many", "with_options"),
     }
 
 

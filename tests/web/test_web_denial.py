@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import evolve
@@ -11,6 +11,9 @@ from cases import check_each
 from chatarmin_os import ApiError, ConnectionFailed, FeatureAccess
 from chatarmin_os.gate import Decision
 from chatarmin_os.web.denial import TEMPLATE, TEMPLATES, denial_of, prefers_page
+
+if TYPE_CHECKING:
+    from chatarmin_os.gate.decision import Reason
 
 DENIED = Decision(
     allowed=False,
@@ -26,7 +29,7 @@ DENIED = Decision(
 @pytest.mark.parametrize(
     ("reason", "status"), [("disabled", 403), ("not_linked", 403), ("limit_reached", 402), ("outage", 503)]
 )
-def test_reason_decides_the_status(reason: str, status: int) -> None:
+def test_reason_decides_the_status(reason: Reason, status: int) -> None:
     """Each reason has its status, and an outage says when to try again."""
     denial = denial_of(evolve(DENIED, reason=reason), None)
 
