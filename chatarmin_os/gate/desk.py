@@ -72,7 +72,7 @@ class Desk:
         """Give each question its result."""
         state = self._state
         while questions:
-            own: list[Flight] = []
+            own: dict[Flight, None] = {}  # in order, and quick to look one up among thousands
             try:
                 now = state.clock.seconds()
                 with state.lock:
@@ -80,7 +80,7 @@ class Desk:
                         self._step(question, own, now)
                 _write(questions)
                 if own:
-                    self._refresher.run(own, max(question.deadline for question in questions))
+                    self._refresher.run(list(own), max(question.deadline for question in questions))
             finally:
                 for flight in own:
                     if not flight.is_over:
@@ -102,7 +102,7 @@ class Desk:
 
     # With the lock
 
-    def _step(self, question: Question, own: list[Flight], now: float) -> None:
+    def _step(self, question: Question, own: dict[Flight, None], now: float) -> None:
         """Give a question its result, or a refresh to wait for: one of *own* is still to be run."""
         flight, question.flight = question.flight, None
         if flight is not None and self._take(question, flight, now):
@@ -124,7 +124,7 @@ class Desk:
             return
         flight = Flight(question.key, target, question.feature, self._state.fences.tick())
         flight.has_listing, flight.refusal = question.listed is not None, refusal
-        own.append(flight)
+        own[flight] = None
         self._state.begin(flight)
         self._expect(question, flight, None)
 
@@ -194,7 +194,7 @@ class Desk:
         is_gone = now - listing.fetched.seconds >= self._state.settings.policy(feature).max_stale
         return None if is_gone else feature
 
-    def _join(self, question: Question, entry: Entry, flight: Flight, own: list[Flight], now: float) -> None:
+    def _join(self, question: Question, entry: Entry, flight: Flight, own: dict[Flight, None], now: float) -> None:
         """Wait for a refresh that is under way, unless an old answer is good enough."""
         if flight not in own:
             if not entry.is_suspect and self._from_old(question, entry, None, now):

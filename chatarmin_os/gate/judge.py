@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.decision import Decision, Reason, Source, reason_of
@@ -71,7 +73,7 @@ class Judge:
             company = company if organisation is None else None
             until, allowed, reason, access = seconds + self._settings.unlinked_max_age, False, "not_linked", None
         else:
-            quantity, until_counted = self._expected.total(self._usage_keys(entry), feature, now)
+            quantity, until_counted = self._expected.total(self._usage_keys(entry, feature), feature, now)
             access = subtract(known.access, quantity) if quantity else known.access
             expiry = known.fetched.expiry_of(access)
             reason = reason_of(access, is_expired=now >= expiry)
@@ -113,12 +115,14 @@ class Judge:
                 return bare(wait.error)
         return None
 
-    def _usage_keys(self, entry: Entry) -> list[Key]:
+    def _usage_keys(self, entry: Entry, feature: str) -> Collection[Key]:
+        """Return the keys under which usage of this entry is expected; a company may have many organisations."""
         company = entry.company_id
         if company is None:
             return [entry.key]
-        others = [("organisation", one) for one in self._store.organisations_of(company)]
-        return list(dict.fromkeys([entry.key, ("company", company), *others]))
+        return {entry.key, ("company", company)} | (
+            self._expected.keys(feature) & self._store.organisations_of(company)
+        )
 
 
 def known(entry: Entry, feature: str, listing: Listing | Unlinked | None = None) -> Answer | Unlinked | None:
