@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, KeysView
 
 from attrs import frozen
 
@@ -51,7 +51,7 @@ class ExpectedUsage:
         if not keys:
             del self._names[usage.feature]
 
-    def keys(self, feature: str) -> Set[Key]:
+    def keys(self, feature: str) -> KeysView[Key]:
         """Return the organisations and companies that use a feature."""
         return self._names.get(feature, {}).keys()
 

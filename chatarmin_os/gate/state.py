@@ -180,7 +180,8 @@ class State:
                 after = outcome.after(result)
             else:
                 continue
-            outcome = outcome if after.is_old and result is not None else after
+            is_below = after.is_old and not outcome.is_old and result is not None
+            outcome = outcome if is_below else after
         return outcome
 
 
