@@ -67,7 +67,7 @@ class Judge:
         """Return the decision on what is known, and the instant until which it stays the same and fresh."""
         seconds, at = known.fetched.seconds, known.fetched.at
         organisation, company = _ids(entry)
-        error = self.error(entry, feature)
+        error = _error(entry, feature, since=seconds)
         reason: Reason
         if isinstance(known, Unlinked):
             company = company if organisation is None else None
@@ -107,14 +107,6 @@ class Judge:
             on_outage == "allow", "outage", "policy", feature, organisation, company, None, bare(error), None
         )
 
-    def error(self, entry: Entry, feature: str | None) -> ChatarminError | None:
-        """Return what went wrong with the last refresh of a feature that ended; None if nothing did."""
-        for target in (feature, None):
-            wait = entry.waits.get(target)
-            if wait is not None and wait.error is not None:
-                return bare(wait.error)
-        return None
-
     def _usage_keys(self, entry: Entry, feature: str) -> Collection[Key]:
         """Return the keys under which usage of this entry is expected; a company may have many organisations."""
         company = entry.company_id
@@ -141,6 +133,15 @@ def listed(listing: Listing | Unlinked | None, feature: str) -> Answer | None:
     if access is None or access.can_use is None:
         return None
     return Answer(access, listing.fetched, listing.is_old)
+
+
+def _error(entry: Entry, feature: str, since: float) -> ChatarminError | None:
+    """Return what went wrong with the last refresh, if that ended after what is known was asked for."""
+    for target in (feature, None):
+        wait = entry.waits.get(target)
+        if wait is not None and wait.error is not None and wait.failed_at >= since:
+            return bare(wait.error)
+    return None
 
 
 def _ids(entry: Entry) -> tuple[str | None, str | None]:
