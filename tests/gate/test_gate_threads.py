@@ -53,6 +53,20 @@ def test_two_hundred_threads_cold_on_one_organisation_are_one_request(service: F
 
 
 @pytest.mark.usefixtures("_quick_switches")
+def test_timeout_may_be_longer_than_the_platform_counts(service: FakeTransport) -> None:
+    """Who waits for the refresh of another thread waits as long as possible."""
+    stage = Stage(service, timeout=1e300)
+    hold = stage.transport.hold(LISTING)
+    first = Running(stage.check)
+    hold.wait()
+    other = Running(stage.check)
+    flight = stage.gate._state.store.organisations["org_1"].flights[None]
+    until(lambda: other.is_over or len(flight._done._cond._waiters) == 1)  # type: ignore[attr-defined]
+    hold.release()
+
+    assert first.result().source == other.result().source == "live"
+
+
 def test_stats_count_every_decision_of_many_threads(stage: Stage) -> None:
     """No count is lost, though a fresh decision takes no lock."""
 
