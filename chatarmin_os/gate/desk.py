@@ -123,7 +123,9 @@ class Desk:
             self._without(question, refusal, now)
             return
         flight = Flight(question.key, target, question.feature, self._state.fences.tick())
-        flight.has_listing, flight.refusal = question.listed is not None, refusal
+        flight.refusal = refusal
+        if question.listed is not None:
+            flight.has_listing, flight.company_id = True, question.listed.company_id
         own[flight] = None
         self._state.begin(flight)
         self._expect(question, flight, None)
@@ -146,7 +148,7 @@ class Desk:
         if question.joined is None or flight.is_current:
             return True
         # Its company was not known when the question joined.
-        keys = [key for key in keys_of(self._state, flight.key, outcome) if key not in question.joined]
+        keys = [key for key in keys_of(self._state, flight, outcome) if key not in question.joined]
         return not self._state.fences.has_ended(keys, flight.number)
 
     def _take_answer(self, question: Question, outcome: Listing | Unlinked | Answer, now: float) -> None:

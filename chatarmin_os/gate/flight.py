@@ -25,6 +25,7 @@ class Flight:
         is_first: Whether it is the first of its process, which has more time.
         is_probe: Whether it is the one refresh that goes through after a wait.
         has_listing: Whether the listing was asked for in the same check.
+        company_id: The company, if that listing named one.
         owner: The thread that runs it.
         outcome: Its result; None if there is none: who waited asks again.
         is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.
@@ -32,6 +33,7 @@ class Flight:
 
     __slots__ = (
         "_done",
+        "company_id",
         "feature",
         "has_listing",
         "is_current",
@@ -50,6 +52,7 @@ class Flight:
         self.key, self.feature, self.wanted, self.number = key, feature, wanted, number
         self.is_first = self.is_probe = self.has_listing = False
         self.refusal: ChatarminError | None = None
+        self.company_id: str | None = None
         self.owner = threading.get_ident()
         self.outcome: Outcome | None = None
         self.is_current = self.is_over = False

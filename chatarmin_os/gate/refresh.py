@@ -12,7 +12,7 @@ from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.judge import known
-from chatarmin_os.gate.known import Failed, Fetched, Listing, Missing, Outcome, Unlinked
+from chatarmin_os.gate.known import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.gate.service import ask, late, outcome_of
 from chatarmin_os.gate.shared import Record, Shared, on_clock
 from chatarmin_os.gate.state import State
@@ -85,10 +85,12 @@ class Refresher:
                 state.fail(flight.key, target, outcome.error, now)
             else:
                 state.succeed(flight)
-                keys = keys_of(state, flight.key, outcome)
+                keys = keys_of(state, flight, outcome)
                 outcome = state.lay_usage_over(flight, company_of(keys), outcome)
                 flight.is_current = state.fences.is_clear(keys, flight.number)
-                if flight.is_current and not isinstance(outcome, (Missing, Failed)):
+                # Without the listing, later changes of its company would not concern an answer about one feature.
+                is_alone = isinstance(outcome, Answer) and state.entry(flight.key).company_id is None
+                if flight.is_current and not is_alone and not isinstance(outcome, (Missing, Failed)):
                     state.keep(flight.key, flight.feature, outcome)
                     is_kept = True
             flight.outcome = outcome
@@ -105,7 +107,7 @@ class Refresher:
             return
         now, wall = state.clock.seconds(), state.clock.wall()
         with state.lock:
-            keys = keys_of(state, flight.key, record.listing)
+            keys = keys_of(state, flight, record.listing)
             if not state.fences.is_newer(keys, record.listing.fetched.at):
                 return
             self._adopt(flight, record, now, wall)
@@ -156,10 +158,10 @@ class Refresher:
             shared.drop([flight.key])
 
 
-def keys_of(state: State, key: Key, outcome: Outcome) -> list[Key]:
+def keys_of(state: State, flight: Flight, outcome: Outcome) -> list[Key]:
     """Return what changes of an outcome are filed under: its own key, and its company."""
-    entry = state.store.get(key)
-    known_company = None if entry is None else entry.company_id
+    key, entry = flight.key, state.store.get(flight.key)
+    known_company = flight.company_id if entry is None or entry.company_id is None else entry.company_id
     company = outcome.company_id if isinstance(outcome, Listing) else known_company
     return [key] if company is None or key == ("company", company) else [key, ("company", company)]
 

@@ -284,6 +284,53 @@ def _waiters(stage: Stage, organisation: str = "org_1") -> int:
 # Fences
 
 
+def _single_seats(stage: Stage) -> tuple[Any, Running]:
+    """Return a held question about a feature that the listing lacks, and the check that waits for it."""
+    stage.transport.answers[LISTING] = lambda _call, answer: answer | {"features": []}
+    hold = stage.transport.hold(SINGLE)
+    check = Running(lambda: stage.check("seats"))
+    hold.wait()
+    del stage.transport.answers[LISTING]
+    return hold, check
+
+
+def _limit_seats(stage: Stage, limit: int) -> None:
+    stage.client.features.set_access(company_id=stage.company, feature_code="seats", quantity_limit=limit)
+
+
+def test_single_question_during_which_its_company_was_changed_is_not_kept(stage: Stage) -> None:
+    """The change dropped the listing, which had said of which company the organisation is."""
+    hold, check = _single_seats(stage)
+    _limit_seats(stage, 7)
+    hold.release()
+
+    assert check.result().access.quantity_limit == 25
+    assert stage.check("seats").access.quantity_limit == 7
+
+
+def test_single_answer_is_not_kept_without_its_listing(service: FakeTransport) -> None:
+    """The listing had to go for another organisation: later changes of the company would not concern the answer."""
+    stage = Stage(service, default=Policy(max_age=900), timeout=10, max_organisations=1)
+    hold, check = _single_seats(stage)
+    stage.gate.warm(["org_2"])
+    hold.release()
+
+    assert check.result().access.quantity_limit == 25
+    _limit_seats(stage, 7)
+    assert stage.check("seats").access.quantity_limit == 7
+
+
+def test_single_answer_has_the_usage_of_the_company_of_its_listing(service: FakeTransport) -> None:
+    """Also if the listing had to go meanwhile."""
+    stage = Stage(service, default=Policy(max_age=900), timeout=10, max_organisations=1)
+    hold, check = _single_seats(stage)
+    stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=3)
+    stage.gate.warm(["org_2"])
+    hold.release()
+
+    assert check.result().access.current_usage == 3
+
+
 def test_refresh_that_began_before_a_change_ended_is_not_kept(stage: Stage) -> None:
     """Its caller has its answer; a check after the change asks the service."""
     hold = stage.transport.hold(LISTING)
