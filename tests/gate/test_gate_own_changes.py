@@ -321,7 +321,7 @@ def test_single_answer_is_not_kept_without_its_listing(service: FakeTransport) -
 
 
 def test_single_answer_has_the_usage_of_the_company_of_its_listing(service: FakeTransport) -> None:
-    """Also if the listing had to go meanwhile."""
+    """Also if the listing had to go while it was asked for."""
     stage = Stage(service, default=Policy(max_age=900), timeout=10, max_organisations=1)
     hold, check = _single_seats(stage)
     stage.client.billing.track_usage(company_id=stage.company, feature_code="seats", quantity=3)
