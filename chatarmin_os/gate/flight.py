@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Outcome
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Outcome
 
 
 class Flight:

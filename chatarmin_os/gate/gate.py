@@ -21,19 +21,20 @@ from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
 from chatarmin_os.gate.decision import Decision, FeatureDenied
-from chatarmin_os.gate.desk import Desk, Question
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.failures import bare
+from chatarmin_os.gate.failures import without_traceback
 from chatarmin_os.gate.fences import EVERYTHING, Key
+from chatarmin_os.gate.lookup import Lookup
 from chatarmin_os.gate.metered import Metered, event_of
 from chatarmin_os.gate.policy import Policy
 from chatarmin_os.gate.refresh import Refresher
+from chatarmin_os.gate.resolver import Resolver
 from chatarmin_os.gate.settings import Settings
-from chatarmin_os.gate.shared import Shared
 from chatarmin_os.gate.shared_cache import SharedCache
+from chatarmin_os.gate.shared_records import SharedRecords
 from chatarmin_os.gate.state import State
 from chatarmin_os.gate.stats import GateStats
-from chatarmin_os.gate.watch import Watch
+from chatarmin_os.gate.watcher import MutationWatcher
 
 _BATCH = 50
 _NOBODY = Entry(("organisation", ""))
@@ -108,10 +109,10 @@ class Gate:
         )
         self.client = client
         self._state = state = State(client, self._settings)
-        self._shared = None if shared is None else Shared(shared, client, state.clock)
-        self._watch = Watch(state, self._shared)
-        client._watch(self._watch)  # noqa: SLF001 - the one seam between the two
-        self._desk = Desk(state, Refresher(state, self._shared), has_shared=shared is not None)
+        self._shared = None if shared is None else SharedRecords(shared, client, state.clock)
+        self._watcher = MutationWatcher(state, self._shared)
+        client._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
+        self._resolver = Resolver(state, Refresher(state, self._shared), has_shared=shared is not None)
         # What a fresh check reads.
         self._organisations, self._companies = state.store.organisations, state.store.companies
         self._uses, self._clock = state.store.uses, state.clock
@@ -222,19 +223,19 @@ class Gate:
             ('allowed', 'not_linked')
         """
         results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
-        self._desk.answer([one for one in results if isinstance(one, Question)])
-        decided: list[Any] = [one.result if isinstance(one, Question) else one for one in results]
+        self._resolver.answer([one for one in results if isinstance(one, Lookup)])
+        decided: list[Any] = [one.result if isinstance(one, Lookup) else one for one in results]
         return decided
 
-    def _checked(self, pair: Any) -> Question | ChatarminError:
-        """Return a question, or what is wrong with the pair."""
+    def _checked(self, pair: Any) -> Lookup | ChatarminError:
+        """Return a lookup, or what is wrong with the pair."""
         try:
             if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
                 raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
             key = "organisation", at_field("external_org_id", identifier)(both[0])
-            return Question(key, at_field("feature_code", text)(both[1]), self._deadline())
+            return Lookup(key, at_field("feature_code", text)(both[1]), self._deadline())
         except InvalidInput as error:
-            return bare(error)
+            return without_traceback(error)
 
     def require(
         self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None, feature_code: str
@@ -340,7 +341,7 @@ class Gate:
         ids = at_field("external_org_ids", _ids)(external_org_ids)
         for start in range(0, len(ids), _BATCH):
             part = ids[start : start + _BATCH]
-            self._desk.answer([Question(("organisation", one), None, self._deadline()) for one in part])
+            self._resolver.answer([Lookup(("organisation", one), None, self._deadline()) for one in part])
 
     def forget(self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None) -> None:
         """Drop what is known of an organisation, and of all others of its company; also in the shared cache.
@@ -362,7 +363,7 @@ class Gate:
             >>> gate.check(external_org_id="org_1", feature_code="sso").source
             'live'
         """
-        self._watch.forget([_key(external_org_id, company_id)])
+        self._watcher.forget([_key(external_org_id, company_id)])
 
     def clear(self) -> None:
         """Drop everything that is known; everything in the shared cache becomes old.
@@ -375,7 +376,7 @@ class Gate:
             >>> gate
             <Gate on <ChatarminOS on FakeTransport> with 0 organisations>
         """
-        self._watch.forget([EVERYTHING])
+        self._watcher.forget([EVERYTHING])
 
     def expect_usage(
         self,
@@ -434,14 +435,14 @@ class Gate:
 
     def _expect_event(self, event: UsageEvent) -> None:
         key = _key(event.external_org_id, event.company_id)
-        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
+        self._watcher.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
 
     def _answer(self, key: Key, feature: str | None) -> Any:
-        question = Question(key, feature, self._deadline())
-        self._desk.answer([question])
-        if isinstance(question.result, ChatarminError):
-            raise question.result
-        return question.result
+        lookup = Lookup(key, feature, self._deadline())
+        self._resolver.answer([lookup])
+        if isinstance(lookup.result, ChatarminError):
+            raise lookup.result
+        return lookup.result
 
     def _deadline(self) -> float:
         return _clock.monotonic() + self._settings.timeout

@@ -9,12 +9,12 @@ from attrs import evolve
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.flight import Flight
-from chatarmin_os.gate.judge import known
-from chatarmin_os.gate.known import Failed, Fetched, Listing, Missing, Outcome, Unlinked
+from chatarmin_os.gate.record import Record, on_clock
 from chatarmin_os.gate.service import ask, late, outcome_of
-from chatarmin_os.gate.shared import Record, Shared, on_clock
+from chatarmin_os.gate.shared_records import SharedRecords
 from chatarmin_os.gate.state import State
 
 
@@ -26,7 +26,7 @@ class Refresher:
         shared: The shared cache; None: there is none.
     """
 
-    def __init__(self, state: State, shared: Shared | None) -> None:
+    def __init__(self, state: State, shared: SharedRecords | None) -> None:
         self._state, self._shared = state, shared
 
     def run(self, flights: Sequence[Flight], deadline: float) -> None:
@@ -86,7 +86,7 @@ class Refresher:
             else:
                 state.succeed(flight)
                 keys = keys_of(state, flight.key, outcome)
-                outcome = state.lay_usage_over(flight, company_of(keys), outcome)
+                outcome = state.apply_usage_during(flight, company_of(keys), outcome)
                 flight.is_current = state.fences.is_clear(keys, flight.number)
                 if flight.is_current and not isinstance(outcome, (Missing, Failed)):
                     state.keep(flight.key, flight.feature, outcome)
@@ -97,7 +97,7 @@ class Refresher:
 
     # The shared cache
 
-    def _look(self, flight: Flight, shared: Shared, generation: str) -> None:
+    def _look(self, flight: Flight, shared: SharedRecords, generation: str) -> None:
         """Take what other processes fetched, and end the refresh if that is fresh."""
         state = self._state
         record = shared.read(flight.key, generation)
@@ -111,11 +111,11 @@ class Refresher:
             self._adopt(flight, record, now, wall)
             entry = state.entry(flight.key)
             if flight.wanted is None:
-                is_fresh = state.judge.states(entry, now) == {"fresh"}
+                is_fresh = state.evaluator.states(entry, now) == {"fresh"}
             else:
-                is_fresh = state.judge.freshness(known(entry, flight.wanted), flight.wanted, now) == "fresh"
-                lacks = flight.feature is None and known(entry, flight.wanted) is None
-                is_fresh = is_fresh or (lacks and "fresh" in state.judge.states(entry, now))
+                is_fresh = state.evaluator.freshness(entry.known(flight.wanted), flight.wanted, now) == "fresh"
+                lacks = flight.feature is None and entry.known(flight.wanted) is None
+                is_fresh = is_fresh or (lacks and "fresh" in state.evaluator.states(entry, now))
             if is_fresh:
                 state.adopted += 1
                 state.is_first = state.is_first or flight.is_first
@@ -130,21 +130,21 @@ class Refresher:
 
         fetched, is_future = on_our_clock(record.listing.fetched)
         if entry.listing is None or entry.listing.fetched.at < fetched.at:
-            entry = state.keep(flight.key, None, evolve(record.listing, fetched=fetched, is_old=is_future))
+            entry = state.keep(flight.key, None, evolve(record.listing, fetched=fetched, is_invalidated=is_future))
         for feature, answer in record.answers.items():
             ours = entry.answers.get(feature)
             fetched, is_future = on_our_clock(answer.fetched)
             is_newer = state.fences.is_newer(entry.keys(), fetched.at)
             if is_newer and (ours is None or ours.fetched.at < fetched.at):
-                state.keep(flight.key, feature, evolve(answer, fetched=fetched, is_old=is_future))
+                state.keep(flight.key, feature, evolve(answer, fetched=fetched, is_invalidated=is_future))
 
-    def _publish(self, flight: Flight, shared: Shared, generation: str) -> None:
+    def _publish(self, flight: Flight, shared: SharedRecords, generation: str) -> None:
         """Share what is known now; a mutation that ends while it is written has the last word."""
         state = self._state
         with state.lock:
             entry = state.store.get(flight.key)
             listing = None if entry is None else entry.listing
-            if entry is None or listing is None or listing.is_old:
+            if entry is None or listing is None or listing.is_invalidated:
                 return
             keys, record = entry.keys(), Record(listing, dict(entry.answers))
         is_unlinked = isinstance(listing, Unlinked)

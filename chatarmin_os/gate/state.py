@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Answer, Listing, Outcome, Unlinked
+from chatarmin_os.gate.backoff import Backoff, Jitter
+from chatarmin_os.gate.breaker import CircuitBreaker
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.expected import ExpectedUsage
+from chatarmin_os.gate.evaluator import Evaluator
+from chatarmin_os.gate.expected_usage import ExpectedUsage
 from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
-from chatarmin_os.gate.judge import Judge
-from chatarmin_os.gate.known import Answer, Listing, Outcome, Unlinked
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.store import Store
-from chatarmin_os.gate.waits import Breaker, Jitter, Wait
 from chatarmin_os.models.billing import UsageResult
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class State:
         self.fences = Fences(settings.max_organisations)
         self.expected = ExpectedUsage()
         self.clock = Clock(client, settings.now)
-        self.judge = Judge(settings, self.store, self.expected, self.clock)
-        self.breaker = Breaker(jitter)
+        self.evaluator = Evaluator(settings, self.store, self.expected, self.clock)
+        self.breaker = CircuitBreaker(jitter)
         self.is_first = True
         self.refreshed = self.adopted = self.failed = 0
         self.stale = self.by_policy = self.not_decisions = 0
@@ -66,12 +67,12 @@ class State:
         """Forget what only threads of the parent do: refreshes and mutations."""
         for entry in self.store:
             entry.flights = {}
-            entry.unready()
+            entry.discard_ready()
         self._flights, self._usages = 0, []
         self.breaker.release()
         self.is_first = True
         for entry in self.entries(self.fences.forget_threads(_clock.now())):
-            entry.make_old()
+            entry.invalidate()
 
     def entry(self, key: Key) -> Entry:
         """Return the entry of a key, which is the most recently used now."""
@@ -117,15 +118,15 @@ class State:
     def fail(self, key: Key, feature: str | None, error: ChatarminError, now: float) -> None:
         """Leave a key alone for a while."""
         entry = self.entry(key)
-        wait = entry.waits.get(feature)
+        wait = entry.backoffs.get(feature)
         if wait is None:
-            wait = entry.waits[feature] = Wait()
-            _trim(entry.waits)
+            wait = entry.backoffs[feature] = Backoff()
+            _trim(entry.backoffs)
         wait.fail(error, now, self.jitter)
         entry.shared_until = wait.until
         self.breaker.fail(error, now)
         self.failed += 1
-        entry.unready()
+        entry.discard_ready()
 
     def succeed(self, flight: Flight) -> None:
         """Take note that the service answered."""
@@ -133,8 +134,8 @@ class State:
         self.refreshed += 1
         entry = self.entry(flight.key)
         for target in (flight.feature, None):
-            entry.waits.pop(target, None)
-        entry.unready()
+            entry.backoffs.pop(target, None)
+        entry.discard_ready()
 
     def keep(self, key: Key, feature: str | None, outcome: Listing | Unlinked | Answer) -> Entry:
         """Keep what was fetched."""
@@ -149,7 +150,7 @@ class State:
             if entry.company_id != before or isinstance(outcome, Unlinked):
                 entry.answers = {}
             self.store.set_company(entry, before)
-        entry.unready()
+        entry.discard_ready()
         return entry
 
     # Usage
@@ -164,9 +165,9 @@ class State:
             answer = entry.answers.get(feature)
             if answer is not None:
                 entry.answers[feature] = answer.after(result)
-            entry.unready()
+            entry.discard_ready()
 
-    def lay_usage_over(self, flight: Flight, company: str | None, outcome: Outcome) -> Outcome:
+    def apply_usage_during(self, flight: Flight, company: str | None, outcome: Outcome) -> Outcome:
         """Return what a refresh fetched after the usage that was counted during it.
 
         An answer to usage that is below it was counted before, and needs no second refresh.
@@ -180,7 +181,7 @@ class State:
                 after = outcome.after(result)
             else:
                 continue
-            outcome = outcome if after.is_old and result is not None else after
+            outcome = outcome if after.is_invalidated and result is not None else after
         return outcome
 
 

@@ -26,7 +26,7 @@ from chatarmin_os import (
     UnauthorizedError,
 )
 from chatarmin_os.gate import Policy
-from chatarmin_os.gate.waits import Wait
+from chatarmin_os.gate.backoff import Backoff
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
@@ -202,7 +202,7 @@ def test_waits_are_random() -> None:
     """Processes that failed together do not come back together."""
 
     def wait() -> float:
-        one = Wait()
+        one = Backoff()
         one.fail(TimedOut("slow"), 0.0, uniform)
         return one.until
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Answer, Listing, Unlinked
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.decision import Decision, Reason, Source, reason_of
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.expected import ExpectedUsage
-from chatarmin_os.gate.failures import bare
+from chatarmin_os.gate.expected_usage import ExpectedUsage
+from chatarmin_os.gate.failures import without_traceback
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Answer, Listing, Unlinked
 from chatarmin_os.gate.policy import Freshness, freshness
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.store import Store
 from chatarmin_os.gate.usage import subtract
 
 
-class Judge:
+class Evaluator:
     """Decides; it neither asks nor stores. Its owner has a lock.
 
     Args:
@@ -34,12 +34,12 @@ class Judge:
         listing = entry.listing
         if not isinstance(listing, Listing):
             return {self.freshness(listing, "", now)}
-        answers = [(code, one) for code in listing.accesses if (one := listed(listing, code))]
+        answers = [(code, one) for code in listing.accesses if (one := listing.about(code))]
         if not answers:
             found = freshness(
                 now - listing.fetched.seconds, self._settings.default.max_age_of(None), self._settings.max_stale
             )
-            return {"stale" if found == "fresh" and listing.is_old else found}
+            return {"stale" if found == "fresh" and listing.is_invalidated else found}
         return {self.freshness(one, code, now) for code, one in answers}
 
     def features(self, entry: Entry, listing: Listing | Unlinked | None) -> list[str]:
@@ -54,10 +54,10 @@ class Judge:
             return "gone"
         age = now - known.fetched.seconds
         if isinstance(known, Unlinked):
-            return "fresh" if age < self._settings.unlinked_max_age and not known.is_old else "stale"
+            return "fresh" if age < self._settings.unlinked_max_age and not known.is_invalidated else "stale"
         policy = self._settings.policy(feature)
         found = freshness(age, policy.max_age_of(known.access), policy.max_stale)
-        return "stale" if found == "fresh" and known.is_old else found
+        return "stale" if found == "fresh" and known.is_invalidated else found
 
     def decide(
         self, entry: Entry, feature: str, known: Answer | Unlinked, source: Source, now: float
@@ -102,15 +102,21 @@ class Judge:
             return None
         organisation, company = _ids(entry)
         return Decision(
-            on_outage == "allow", "outage", "policy", feature, organisation, company, None, bare(error), None
+            on_outage == "allow",
+            "outage",
+            "policy",
+            feature,
+            organisation,
+            company,
+            error=without_traceback(error),
         )
 
     def error(self, entry: Entry, feature: str | None) -> ChatarminError | None:
         """Return what went wrong with the last refresh of a feature that ended; None if nothing did."""
         for target in (feature, None):
-            wait = entry.waits.get(target)
+            wait = entry.backoffs.get(target)
             if wait is not None and wait.error is not None:
-                return bare(wait.error)
+                return without_traceback(wait.error)
         return None
 
     def _usage_keys(self, entry: Entry) -> list[Key]:
@@ -119,24 +125,6 @@ class Judge:
             return [entry.key]
         others = [("organisation", one) for one in self._store.organisations_of(company)]
         return list(dict.fromkeys([entry.key, ("company", company), *others]))
-
-
-def known(entry: Entry, feature: str, listing: Listing | Unlinked | None = None) -> Answer | Unlinked | None:
-    """Return what is known about a feature: of the listing, else of the question about it alone."""
-    listing = listing or entry.listing
-    if isinstance(listing, Unlinked):
-        return listing
-    return listed(listing, feature) or entry.answers.get(feature)
-
-
-def listed(listing: Listing | Unlinked | None, feature: str) -> Answer | None:
-    """Return what a listing says about a feature; None if it lacks the feature, or whether that can be used."""
-    if not isinstance(listing, Listing):
-        return None
-    access = listing.accesses.get(feature)
-    if access is None or access.can_use is None:
-        return None
-    return Answer(access, listing.fetched, listing.is_old)
 
 
 def _ids(entry: Entry) -> tuple[str | None, str | None]:

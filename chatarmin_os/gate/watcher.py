@@ -1,4 +1,4 @@
-"""Knows what the client of a gate changes: rule 8."""
+"""Takes note of what the client of a gate changes, so that no older answer is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatarmin_os._json import JSON
 from chatarmin_os.errors import InvalidResponse
 from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, text_at, was_not_sent
 from chatarmin_os.gate.fences import EVERYTHING, Key
-from chatarmin_os.gate.shared import Shared
+from chatarmin_os.gate.shared_records import SharedRecords
 from chatarmin_os.gate.state import State
 from chatarmin_os.models.billing import UsageResult
 from chatarmin_os.procedures.billing import TrackUsageInput
@@ -28,7 +28,7 @@ class _Change(NamedTuple):
     keys: list[Key]
 
 
-class Watch:
+class MutationWatcher:
     """Takes note of each mutation of a client.
 
     Args:
@@ -36,7 +36,7 @@ class Watch:
         shared: The shared cache; None: there is none.
     """
 
-    def __init__(self, state: State, shared: Shared | None) -> None:
+    def __init__(self, state: State, shared: SharedRecords | None) -> None:
         self._state, self._shared = state, shared
 
     def before(self, call: Call) -> _Change | None:
@@ -48,7 +48,7 @@ class Watch:
         with state.lock:
             keys = self._keys(effect)
             state.fences.begin(keys)
-            self._make_old(keys)
+            self._invalidate(keys)
         return _Change(effect, keys)
 
     def after(self, token: _Change | None, call: Call, result: JSON | BaseException) -> None:
@@ -82,11 +82,11 @@ class Watch:
             state.fences.end(begun, at)
             state.fences.put([key for key in keys if key not in begun], at)
             if has_failed:
-                self._make_old(keys)
+                self._invalidate(keys)
             elif effect.is_everything:
                 dropped = self._drop([EVERYTHING])
             else:
-                self._make_old(keys, is_suspect=True)
+                self._invalidate(keys, is_suspect=True)
                 dropped = self._drop([key for key in keys if key != EVERYTHING])
         self._unshare(dropped)
 
@@ -108,7 +108,7 @@ class Watch:
                 state.expected.remove(name)
             if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
-                self._make_old([EVERYTHING])
+                self._invalidate([EVERYTHING])
             else:
                 state.fences.touch(("company", effect.company), at)
                 state.note_usage(effect.company, feature, usage)
@@ -117,7 +117,7 @@ class Watch:
         """Subtract usage that is not counted yet."""
         with self._state.lock:
             self._state.expected.add(key, feature, quantity, name, now)
-            self._unready(key)
+            self._discard_ready(key)
 
     # With the lock
 
@@ -142,9 +142,9 @@ class Watch:
                 wider |= dict.fromkeys(entry.keys())
         return list(wider)
 
-    def _make_old(self, keys: list[Key], *, is_suspect: bool = False) -> None:
+    def _invalidate(self, keys: list[Key], *, is_suspect: bool = False) -> None:
         for entry in self._state.entries(keys):
-            entry.make_old()
+            entry.invalidate()
             entry.is_suspect = entry.is_suspect or is_suspect
 
     def _drop(self, keys: list[Key]) -> list[Key]:
@@ -154,9 +154,9 @@ class Watch:
             self._state.store.remove(entry)
         return keys if EVERYTHING in keys else list(dict.fromkeys([*keys, *(entry.key for entry in entries)]))
 
-    def _unready(self, key: Key) -> None:
+    def _discard_ready(self, key: Key) -> None:
         for entry in self._state.store.concerned(self._with_companies([key])):
-            entry.unready()
+            entry.discard_ready()
 
     # Without the lock
 
