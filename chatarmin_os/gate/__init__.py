@@ -8,7 +8,7 @@
 
 Where to look:
 
-- **Ask**: `gate` has the methods. A fresh decision lies ready in the `entry` of its organisation; else `resolver` takes
+- **Ask**: `gate` has the methods. A fresh decision is ready in the `entry` of its organisation; else `resolver` takes
   the `lookup` to its result, and `evaluator` decides on the `answers` that are kept.
 - **Refresh**: one `flight` for all threads that wait; `refresh` asks the `service` and the `shared_records`, unless
   `backoff` or `breaker` says not to.
