@@ -96,14 +96,4 @@ class ClosedFeatures(Features):
 
 def decision_after_error(feature_code: str) -> Decision:
     """Return the decision for a template in which checking failed: denied."""
-    return Decision(
-        allowed=False,
-        reason="outage",
-        source="policy",
-        feature_code=feature_code,
-        external_org_id=None,
-        company_id=None,
-        access=None,
-        error=None,
-        fetched_at=None,
-    )
+    return Decision(allowed=False, reason="outage", source="policy", feature_code=feature_code)

@@ -34,17 +34,7 @@ def external_org_id(returned: Any, place: str) -> str | None:
 
 def decision_for_nobody(feature_code: str) -> Decision:
     """Return the decision for a request without an organisation: denied, and nothing is asked."""
-    return Decision(
-        allowed=False,
-        reason="not_linked",
-        source="policy",
-        feature_code=feature_code,
-        external_org_id=None,
-        company_id=None,
-        access=None,
-        error=None,
-        fetched_at=None,
-    )
+    return Decision(allowed=False, reason="not_linked", source="policy", feature_code=feature_code)
 
 
 def denied_for_nobody(feature_code: str) -> FeatureDenied:

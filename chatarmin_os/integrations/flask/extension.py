@@ -17,7 +17,7 @@ from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import FeatureDenied, Gate, Metered, UsageEvent
 from chatarmin_os.integrations.flask import commands, denial, usage
-from chatarmin_os.integrations.flask.state import EXTENSION, State, current_state, read_settings
+from chatarmin_os.integrations.flask.services import EXTENSION, current_services, make_services, read_settings
 from chatarmin_os.web.denial import TEMPLATES
 from chatarmin_os.web.features import ClosedFeatures
 from chatarmin_os.web.importing import function_at
@@ -87,7 +87,7 @@ class Chatarmin:
         """
         read_settings(app.config).ensure_valid()
         is_new = EXTENSION not in app.extensions
-        app.extensions[EXTENSION] = State(app.config)
+        app.extensions[EXTENSION] = make_services(app.config)
         features = ClosedFeatures(lambda: self.gate, self._organisation, lambda: current_app.logger)
         app.jinja_env.globals.update(features=features, feature=features.__getitem__)
         if is_new:
@@ -131,7 +131,7 @@ class Chatarmin:
             InvalidInput: The key is missing, or a setting is invalid.
             RuntimeError: No app is active, or it was not set up.
         """
-        return current_state().client
+        return current_services().client
 
     @property
     def gate(self) -> Gate:
@@ -141,7 +141,7 @@ class Chatarmin:
             InvalidInput: The key is missing, or a setting is invalid.
             RuntimeError: No app is active, or it was not set up.
         """
-        return current_state().gate
+        return current_services().gate
 
     @property
     def outbox(self) -> None:
@@ -150,7 +150,7 @@ class Chatarmin:
         Raises:
             RuntimeError: No app is active, or it was not set up.
         """
-        current_state()
+        current_services()
 
     def requires_feature(
         self,
@@ -339,7 +339,7 @@ class Chatarmin:
             return external_org_id(load(), "organisation")
         if self._load_organisation is not None:
             return external_org_id(self._load_organisation(), "organisation_loader")
-        function = current_state().organisation_function
+        function = current_services().organisation_function
         if function is None:
             raise InvalidInput("is missing", "decorate a function with organisation_loader").at("ORGANISATION").at(NAME)
         return external_org_id(function(request), f"{NAME}.ORGANISATION")
