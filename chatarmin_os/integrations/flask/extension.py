@@ -17,11 +17,11 @@ from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import FeatureDenied, Gate, Metered, UsageEvent
 from chatarmin_os.integrations.flask import commands, denial, usage
+from chatarmin_os.integrations.flask.features import ClosedFeatures
 from chatarmin_os.integrations.flask.services import EXTENSION, current_services, make_services, read_settings
 from chatarmin_os.web.denial import TEMPLATES
-from chatarmin_os.web.features import ClosedFeatures
 from chatarmin_os.web.importing import function_at
-from chatarmin_os.web.organisation import denied_for_nobody, external_org_id
+from chatarmin_os.web.organisation import check, denied_for_nobody, external_org_id
 from chatarmin_os.web.settings import NAME
 from chatarmin_os.web.usage import as_json, send_usage
 
@@ -88,7 +88,7 @@ class Chatarmin:
         read_settings(app.config).ensure_valid()
         is_new = EXTENSION not in app.extensions
         app.extensions[EXTENSION] = make_services(app.config)
-        features = ClosedFeatures(lambda: self.gate, self._organisation, lambda: current_app.logger)
+        features = ClosedFeatures(lambda: self.gate, self._organisation)
         app.jinja_env.globals.update(features=features, feature=features.__getitem__)
         if is_new:
             app.register_blueprint(Blueprint(EXTENSION, __name__, template_folder=str(TEMPLATES)))
@@ -328,10 +328,9 @@ class Chatarmin:
             send_usage(self.gate, event)
 
     def _require(self, feature_code: str, load: Callable[[], Any] | None) -> None:
-        organisation = self._organisation(load)
-        if organisation is None:
-            raise denied_for_nobody(feature_code)
-        self.gate.require(external_org_id=organisation, feature_code=feature_code)
+        decision = check(lambda: self.gate, self._organisation(load), feature_code)
+        if not decision:
+            raise FeatureDenied(decision)
 
     def _organisation(self, load: Callable[[], Any] | None = None) -> str | None:
         """Return the external org id of the current request, None for nobody."""
