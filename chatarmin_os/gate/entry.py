@@ -69,6 +69,11 @@ class Entry:
         listing = listing or self.listing
         return (listing and listing.about(feature)) or self.answers.get(feature)
 
+    def backoffs_of(self, feature: str | None) -> list[Backoff]:
+        """Return those that concern a feature: its own, and that of the listing."""
+        targets = dict.fromkeys((feature, None))
+        return [backoff for target in targets if (backoff := self.backoffs.get(target)) is not None]
+
     def keys(self) -> list[Key]:
         """Return what changes of this entry may be filed under."""
         company = self.company_id

@@ -8,7 +8,7 @@ from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.decision import Decision, Reason, Source, reason_of
 from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.expected_usage import ExpectedUsage
-from chatarmin_os.gate.failures import without_traceback
+from chatarmin_os.gate.failures import is_outage, without_traceback
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.policy import Freshness, freshness
 from chatarmin_os.gate.settings import Settings
@@ -95,11 +95,11 @@ class Evaluator:
             clock=self._clock.seconds,
         )
 
-    def by_policy(self, entry: Entry, feature: str, error: ChatarminError) -> Decision | None:
-        """Return the decision if nothing is known; None if the error is to be raised."""
-        on_outage = self._settings.policy(feature).on_outage
+    def by_policy(self, entry: Entry, feature: str, error: ChatarminError) -> Decision | ChatarminError:
+        """Return the decision if nothing is known, or the error to raise: a policy does not cover mistakes."""
+        on_outage = self._settings.policy(feature).on_outage if is_outage(error) else "raise"
         if on_outage == "raise":
-            return None
+            return without_traceback(error)
         organisation, company = _ids(entry)
         return Decision(
             on_outage == "allow",
@@ -113,11 +113,8 @@ class Evaluator:
 
     def error(self, entry: Entry, feature: str | None) -> ChatarminError | None:
         """Return what went wrong with the last refresh of a feature that ended; None if nothing did."""
-        for target in (feature, None):
-            wait = entry.backoffs.get(target)
-            if wait is not None and wait.error is not None:
-                return without_traceback(wait.error)
-        return None
+        errors = (backoff.error for backoff in entry.backoffs_of(feature) if backoff.error is not None)
+        return next(map(without_traceback, errors), None)
 
     def _usage_keys(self, entry: Entry) -> list[Key]:
         company = entry.company_id

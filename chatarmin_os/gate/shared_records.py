@@ -59,10 +59,7 @@ class SharedRecords:
     def read(self, key: Key, generation: str) -> Record | None:
         """Return the record of a key in this generation; None if there is none."""
         name = self._key(*key)
-        if name is None:
-            return None
-        _, text = self._try(lambda: self._cache.get(name))
-        if text is None:
+        if name is None or (text := self._try(partial(self._cache.get, name))[1]) is None:
             return None
         _, record = self._try(lambda: decode(json.loads(text), generation))
         return record

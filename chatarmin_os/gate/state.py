@@ -118,12 +118,12 @@ class State:
     def fail(self, key: Key, feature: str | None, error: ChatarminError, now: float) -> None:
         """Leave a key alone for a while."""
         entry = self.entry(key)
-        wait = entry.backoffs.get(feature)
-        if wait is None:
-            wait = entry.backoffs[feature] = Backoff()
+        backoff = entry.backoffs.get(feature)
+        if backoff is None:
+            backoff = entry.backoffs[feature] = Backoff()
             _trim(entry.backoffs)
-        wait.fail(error, now, self.jitter)
-        entry.shared_until = wait.until
+        backoff.fail(error, now, self.jitter)
+        entry.shared_until = backoff.until
         self.breaker.fail(error, now)
         self.failed += 1
         entry.discard_ready()
