@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.answers import Answer, Listing, Unlinked
 from chatarmin_os.gate.clock import Clock
@@ -71,7 +73,7 @@ class Evaluator:
             company = company if organisation is None else None
             until, allowed, reason, access = seconds + self._settings.unlinked_max_age, False, "not_linked", None
         else:
-            quantity, until_counted = self._expected.total(self._usage_keys(entry), feature, now)
+            quantity, until_counted = self._expected.total(self._usage_keys(entry, feature), feature, now)
             access = subtract(known.access, quantity) if quantity else known.access
             expiry = known.fetched.expiry_of(access)
             reason = reason_of(access, is_expired=now >= expiry)
@@ -116,12 +118,14 @@ class Evaluator:
         errors = (backoff.error for backoff in entry.backoffs_of(feature) if backoff.error is not None)
         return next(map(without_traceback, errors), None)
 
-    def _usage_keys(self, entry: Entry) -> list[Key]:
+    def _usage_keys(self, entry: Entry, feature: str) -> Collection[Key]:
+        """Return the keys under which usage of this entry is expected; a company may have many organisations."""
         company = entry.company_id
         if company is None:
             return [entry.key]
-        others = [("organisation", one) for one in self._store.organisations_of(company)]
-        return list(dict.fromkeys([entry.key, ("company", company), *others]))
+        return {entry.key, ("company", company)} | (
+            self._expected.keys(feature) & self._store.organisations_of(company)
+        )
 
 
 def _ids(entry: Entry) -> tuple[str | None, str | None]:

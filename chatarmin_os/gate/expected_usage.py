@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from attrs import frozen
 
@@ -26,7 +26,7 @@ class ExpectedUsage:
 
     def __init__(self) -> None:
         self._by_name: dict[str, _Usage] = {}
-        self._names: dict[tuple[Key, str], dict[str, None]] = {}
+        self._names: dict[str, dict[Key, dict[str, None]]] = {}
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -36,26 +36,34 @@ class ExpectedUsage:
         self._drop_old(now)
         self.remove(name)
         self._by_name[name] = _Usage(key, feature, quantity, now + _MAX_SECONDS)
-        self._names.setdefault((key, feature), {})[name] = None
+        self._names.setdefault(feature, {}).setdefault(key, {})[name] = None
 
     def remove(self, name: str) -> None:
         """Subtract it no longer."""
         usage = self._by_name.pop(name, None)
         if usage is None:
             return
-        names = self._names[usage.key, usage.feature]
+        keys = self._names[usage.feature]
+        names = keys[usage.key]
         del names[name]
         if not names:
-            del self._names[usage.key, usage.feature]
+            del keys[usage.key]
+        if not keys:
+            del self._names[usage.feature]
+
+    def keys(self, feature: str) -> Set[Key]:
+        """Return the organisations and companies that use a feature."""
+        return self._names.get(feature, {}).keys()
 
     def total(self, keys: Iterable[Key], feature: str, now: float) -> tuple[Quantity, float]:
         """Return the quantity to subtract, and the instant until which it is the same."""
-        if not self._by_name:
+        names = self._names.get(feature)
+        if names is None:
             return 0, float("inf")
         quantity: Quantity = 0
         until = float("inf")
         for key in keys:
-            for name in self._names.get((key, feature), ()):
+            for name in names.get(key, ()):
                 usage = self._by_name[name]
                 if now < usage.until:
                     quantity, until = plus(quantity, usage.quantity), min(until, usage.until)

@@ -35,7 +35,7 @@ class Resolver:
         """Give each lookup its result."""
         state = self._state
         while lookups:
-            own: list[Flight] = []
+            own: dict[Flight, None] = {}  # in order, and quick to look one up among thousands
             try:
                 now = state.clock.seconds()
                 with state.lock:
@@ -43,7 +43,7 @@ class Resolver:
                         self._step(lookup, own, now)
                 write_logs(lookups)
                 if own:
-                    self._refresher.run(own, max(lookup.deadline for lookup in lookups))
+                    self._refresher.run(list(own), max(lookup.deadline for lookup in lookups))
             finally:
                 for flight in own:
                     if not flight.is_over:
@@ -65,7 +65,7 @@ class Resolver:
 
     # With the lock
 
-    def _step(self, lookup: Lookup, own: list[Flight], now: float) -> None:
+    def _step(self, lookup: Lookup, own: dict[Flight, None], now: float) -> None:
         """Give a lookup its result, or a refresh to wait for: one of *own* is still to be run."""
         flight, lookup.flight = lookup.flight, None
         if flight is not None and self._take_outcome(lookup, flight, now):
@@ -87,7 +87,7 @@ class Resolver:
             return
         flight = Flight(lookup.key, target, lookup.feature, self._state.fences.tick())
         flight.has_listing, flight.refusal = lookup.listed is not None, refusal
-        own.append(flight)
+        own[flight] = None
         self._state.begin(flight)
         self._attach(lookup, flight, None)
 
@@ -124,7 +124,7 @@ class Resolver:
         is_gone = now - listing.fetched.seconds >= self._state.settings.policy(feature).max_stale
         return None if is_gone else feature
 
-    def _join(self, lookup: Lookup, entry: Entry, flight: Flight, own: list[Flight], now: float) -> None:
+    def _join(self, lookup: Lookup, entry: Entry, flight: Flight, own: dict[Flight, None], now: float) -> None:
         """Wait for a refresh that is under way, unless an old answer is good enough."""
         if flight not in own:
             if not entry.is_suspect and self._settler.by_old_answer(lookup, entry, None, now):

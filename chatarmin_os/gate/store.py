@@ -27,7 +27,7 @@ class Store:
         self.organisations: dict[str, Entry] = {}
         self.companies: dict[str, Entry] = {}
         self.uses = count(1)
-        self._organisations_of: dict[str, set[str]] = {}
+        self._organisations_of: dict[str, set[Key]] = {}
         self._heap: list[tuple[int, int, Entry]] = []
         self._ties = count()
 
@@ -56,17 +56,17 @@ class Store:
         if entry.key[0] == "organisation" and before != entry.company_id:
             self._forget_company(entry, before)
             if entry.company_id is not None:
-                self._organisations_of.setdefault(entry.company_id, set()).add(entry.key[1])
+                self._organisations_of.setdefault(entry.company_id, set()).add(entry.key)
 
     def concerned(self, keys: Iterable[Key]) -> list[Entry]:
         """Return the entries of *keys*, and of all organisations of the companies among them."""
         wider = dict.fromkeys(keys)
         for kind, name in tuple(wider):
             if kind == "company":
-                wider |= dict.fromkeys(("organisation", one) for one in self._organisations_of.get(name, ()))
+                wider |= dict.fromkeys(self._organisations_of.get(name, ()))
         return [entry for key in wider if (entry := self.get(key)) is not None]
 
-    def organisations_of(self, company: str) -> set[str]:
+    def organisations_of(self, company: str) -> set[Key]:
         """Return the organisations that are known to be this company's."""
         return self._organisations_of.get(company, set())
 
@@ -94,6 +94,6 @@ class Store:
     def _forget_company(self, entry: Entry, company: str | None) -> None:
         if entry.key[0] == "organisation" and company is not None:
             known = self._organisations_of.get(company, set())
-            known.discard(entry.key[1])
+            known.discard(entry.key)
             if not known:
                 self._organisations_of.pop(company, None)

@@ -29,7 +29,7 @@ def apply_usage(access: FeatureAccess, result: UsageResult) -> FeatureAccess | N
         return None
     remaining = result.remaining
     if remaining is None and access.quantity_limit is not None:
-        remaining = minus(access.quantity_limit, result.current_usage)
+        remaining = 0 if result.is_at_limit else minus(access.quantity_limit, result.current_usage)
     is_at_limit = result.is_at_limit is True or (remaining is not None and remaining <= 0)
     return evolve(
         access,
