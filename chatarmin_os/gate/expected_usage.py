@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from attrs import frozen
 
@@ -51,7 +52,7 @@ class ExpectedUsage:
         if not keys:
             del self._names[usage.feature]
 
-    def keys(self, feature: str) -> Set[Key]:
+    def keys(self, feature: str) -> AbstractSet[Key]:
         """Return the organisations and companies that use a feature."""
         return self._names.get(feature, {}).keys()
 
