@@ -25,7 +25,7 @@ from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.failures import without_traceback
 from chatarmin_os.gate.fences import EVERYTHING, Key
 from chatarmin_os.gate.lookup import Lookup
-from chatarmin_os.gate.metered import Metered, event_of
+from chatarmin_os.gate.metered import Metered
 from chatarmin_os.gate.policy import Policy
 from chatarmin_os.gate.refresh import Refresher
 from chatarmin_os.gate.resolver import Resolver
@@ -35,6 +35,8 @@ from chatarmin_os.gate.shared_records import SharedRecords
 from chatarmin_os.gate.state import State
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.watcher import MutationWatcher
+from chatarmin_os.models.billing import UsageResult
+from chatarmin_os.procedures.billing import TrackUsageInput
 
 _BATCH = 50
 _NOBODY = Entry(("organisation", ""))
@@ -302,12 +304,12 @@ class Gate:
             >>> use.result.remaining
             95
         """
-        event = event_of(
-            external_org_id=external_org_id,  # type: ignore[arg-type]
-            company_id=company_id,  # type: ignore[arg-type]
+        event = UsageEvent(
+            external_org_id=external_org_id,
+            company_id=company_id,
             feature_code=feature_code,
             quantity=quantity,
-            idempotency_key=idempotency_key,  # type: ignore[arg-type]
+            idempotency_key=idempotency_key,
             metadata=metadata,
         )
 
@@ -413,15 +415,40 @@ class Gate:
         if idempotency_key is None:
             raise InvalidInput("required", "pass the key of the usage").at("idempotency_key")
         self._expect_event(
-            event_of(
-                external_org_id=external_org_id,  # type: ignore[arg-type]
-                company_id=company_id,  # type: ignore[arg-type]
+            UsageEvent(
+                external_org_id=external_org_id,
+                company_id=company_id,
                 feature_code=feature_code,
                 quantity=quantity,
-                idempotency_key=idempotency_key,  # type: ignore[arg-type]
-                metadata=None,
+                idempotency_key=idempotency_key,
             )
         )
+
+    def usage_answered(self, request: TrackUsageInput, answer: UsageResult | ChatarminError) -> None:
+        """Take note of the answer to usage that another client has sent; the gate sees that of its own client itself.
+
+        The answer is written into what is known, and usage of that key which `expect_usage` subtracts no longer is,
+        unless it will be sent again.
+
+        Args:
+            request: The usage.
+            answer: The result, or the error.
+
+        Example:
+            >>> from chatarmin_os import TrackUsageInput, UsageResult
+            >>> from chatarmin_os.gate import Gate
+            >>> gate = Gate(client)
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> gate.check(external_org_id="org_1", feature_code="ai_credit").access.remaining
+            100
+            >>> usage = TrackUsageInput(
+            ...     company_id=company.company_id, feature_code="ai_credit", quantity=5, idempotency_key="job_1"
+            ... )
+            >>> gate.usage_answered(usage, UsageResult(current_usage=5))
+            >>> gate.check(external_org_id="org_1", feature_code="ai_credit").access.remaining
+            95
+        """
+        self._watcher.usage_answered(request.company_id, request.feature_code, request.idempotency_key, answer)
 
     def stats(self) -> GateStats:
         """Return the numbers of decisions and refreshes since the gate was made.

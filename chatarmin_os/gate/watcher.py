@@ -91,27 +91,34 @@ class MutationWatcher:
         self._unshare(dropped)
 
     def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:
-        """Write the answer to usage into what is known."""
-        state, at = self._state, self._wall()
-        name, feature = text_at(given, "idempotencyKey"), text_at(given, "featureCode")
-        usage: UsageResult | None = None
-        if not isinstance(result, BaseException):
+        """Read the answer to usage."""
+        answer: UsageResult | BaseException | None
+        if isinstance(result, BaseException):
+            answer = result
+        else:
             try:
-                usage = from_answer(_USAGE, result)
+                answer = from_answer(_USAGE, result)
             except InvalidResponse:
-                usage = None
-        has_failed = isinstance(result, BaseException)
-        if has_failed and was_not_sent(result):
+                answer = None
+        self.usage_answered(effect.company, text_at(given, "featureCode"), text_at(given, "idempotencyKey"), answer)
+
+    def usage_answered(
+        self, company: str | None, feature: str | None, name: str | None, answer: UsageResult | BaseException | None
+    ) -> None:
+        """Write the answer to usage of that idempotency key into what is known; None: it is not usable."""
+        if isinstance(answer, BaseException) and was_not_sent(answer):
             return
+        state, at = self._state, self._wall()
+        is_sent_again = isinstance(answer, BaseException) and not is_final(answer)
         with state.lock:
-            if name is not None and not (has_failed and not is_final(result)):
+            if name is not None and not is_sent_again:
                 state.expected.remove(name)
-            if effect.company is None or feature is None:
+            if company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
                 self._invalidate([EVERYTHING])
             else:
-                state.fences.touch(("company", effect.company), at)
-                state.note_usage(effect.company, feature, usage)
+                state.fences.touch(("company", company), at)
+                state.note_usage(company, feature, answer if isinstance(answer, UsageResult) else None)
 
     def expect(self, key: Key, feature: str, quantity: float, name: str, now: float) -> None:
         """Subtract usage that is not counted yet."""

@@ -1,4 +1,4 @@
-"""Rules 9, 10 and 15: expiry is watched, expected usage is subtracted, and clocks that are set change nothing."""
+"""Expiry is watched, expected usage is subtracted, and clocks that are set change nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ import pytest
 from freezegun import freeze_time
 from steering import LISTING, Clock, Stage
 
-from chatarmin_os import ChatarminOS, InvalidInput, TimedOut, TrackUsageInput
+from chatarmin_os import (
+    ChatarminError,
+    ChatarminOS,
+    ConflictError,
+    InvalidInput,
+    TimedOut,
+    TrackUsageInput,
+    UsageResult,
+)
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.gate import Gate, Policy
 
@@ -101,7 +109,7 @@ def test_clock_that_a_test_sets_neither_ages_nor_rejuvenates(service: FakeTransp
         assert gate.check(external_org_id="org_1", feature_code="api_access").source == "live"
 
 
-# Rule 10
+# Expected usage
 
 
 def _remaining(stage: Stage, **who: str) -> Any:
@@ -192,6 +200,30 @@ def test_expected_usage_stays_if_sending_failed(stage: Stage) -> None:
     stage.client.batch([event])
 
     assert _remaining(stage) == 9_995
+
+
+OTHERS: list[tuple[UsageResult | ChatarminError, int]] = [
+    (UsageResult(current_usage=5), 9_995),
+    (ConflictError("another event has this key", code="CONFLICT"), 10_000),
+    (TimedOut("lost"), 9_995),
+    (TimedOut("lost", outcome="not_sent"), 9_995),
+]
+
+
+@pytest.mark.parametrize(("answer", "remaining"), OTHERS, ids=["counted", "refused", "lost", "not-sent"])
+def test_answer_to_usage_of_another_client_counts(
+    stage: Stage, answer: UsageResult | ChatarminError, remaining: int
+) -> None:
+    """It is written down like that of the gate's own client, and ends the expected usage that is not sent again."""
+    stage.check("ai_credit")
+    _expect(stage, 5, "a")
+    event = TrackUsageInput(company_id=stage.company, feature_code="ai_credit", quantity=5, idempotency_key="a")
+    if isinstance(answer, UsageResult):
+        ChatarminOS(transport=stage.fake).send(event)
+
+    stage.gate.usage_answered(event, answer)
+
+    assert _remaining(stage) == remaining
 
 
 def test_expected_usage_of_unlimited_and_of_features_without_quantity_changes_no_decision(stage: Stage) -> None:
