@@ -1,4 +1,4 @@
-"""Rules 1 and 2: fresh answers cost nothing, and one caller refreshes."""
+"""Fresh answers cost nothing, and one caller refreshes."""
 
 from __future__ import annotations
 

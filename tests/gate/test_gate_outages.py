@@ -1,4 +1,4 @@
-"""Rules 3 to 5: outages are waited out, policies decide without an answer, and mistakes never allow."""
+"""Outages are waited out, policies decide without an answer, and mistakes never allow."""
 
 from __future__ import annotations
 

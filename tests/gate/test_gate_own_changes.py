@@ -1,4 +1,4 @@
-"""Rule 8: the gate knows what its client does, by whichever method, and reads nothing stale after it."""
+"""The gate knows what its client does, by whichever method, and reads nothing stale after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 14: processes share answers through a cache, whose failures are misses."""
+"""Processes share answers through a cache, whose failures are misses."""
 
 from __future__ import annotations
 

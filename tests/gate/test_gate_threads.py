@@ -1,4 +1,4 @@
-"""Rule 12, and the bars of the gate that need no clock: threads, forks, interleavings."""
+"""Threads, forks, interleavings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules 6 and 7: organisations that are not linked, and features that the listing lacks."""
+"""Organisations that are not linked, and features that the listing lacks."""
 
 from __future__ import annotations
 
