@@ -225,7 +225,7 @@ class Gate:
             ('allowed', 'not_linked')
         """
         results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
-        self._resolver.answer([one for one in results if isinstance(one, Lookup)])
+        self._resolver.resolve([one for one in results if isinstance(one, Lookup)])
         decided: list[Any] = [one.result if isinstance(one, Lookup) else one for one in results]
         return decided
 
@@ -343,7 +343,7 @@ class Gate:
         ids = at_field("external_org_ids", _ids)(external_org_ids)
         for start in range(0, len(ids), _BATCH):
             part = ids[start : start + _BATCH]
-            self._resolver.answer([Lookup(("organisation", one), None, self._deadline()) for one in part])
+            self._resolver.resolve([Lookup(("organisation", one), None, self._deadline()) for one in part])
 
     def forget(self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None) -> None:
         """Drop what is known of an organisation, and of all others of its company; also in the shared cache.
@@ -466,7 +466,7 @@ class Gate:
 
     def _answer(self, key: Key, feature: str | None) -> Any:
         lookup = Lookup(key, feature, self._deadline())
-        self._resolver.answer([lookup])
+        self._resolver.resolve([lookup])
         if isinstance(lookup.result, ChatarminError):
             raise lookup.result
         return lookup.result

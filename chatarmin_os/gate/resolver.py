@@ -19,7 +19,7 @@ from chatarmin_os.gate.state import State
 
 
 class Resolver:
-    """Answers the lookups of any number of threads.
+    """Resolves the lookups of any number of threads.
 
     Args:
         state: What the threads share.
@@ -31,7 +31,7 @@ class Resolver:
         self._state, self._refresher, self._has_shared = state, refresher, has_shared
         self._settler = Settler(state)
 
-    def answer(self, lookups: Sequence[Lookup]) -> None:
+    def resolve(self, lookups: Sequence[Lookup]) -> None:
         """Give each lookup its result."""
         state = self._state
         while lookups:
