@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, KeysView
 
 from attrs import frozen
 
@@ -52,7 +51,7 @@ class ExpectedUsage:
         if not keys:
             del self._names[usage.feature]
 
-    def keys(self, feature: str) -> AbstractSet[Key]:
+    def keys(self, feature: str) -> KeysView[Key]:
         """Return the organisations and companies that use a feature."""
         return self._names.get(feature, {}).keys()
 

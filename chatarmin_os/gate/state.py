@@ -181,7 +181,8 @@ class State:
                 after = outcome.after(result)
             else:
                 continue
-            outcome = outcome if after.is_invalidated and result is not None else after
+            is_below = after.is_invalidated and not outcome.is_invalidated and result is not None
+            outcome = outcome if is_below else after
         return outcome
 
 

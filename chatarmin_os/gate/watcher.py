@@ -86,8 +86,11 @@ class MutationWatcher:
             elif effect.is_everything:
                 dropped = self._drop([EVERYTHING])
             else:
-                self._invalidate(keys, is_suspect=True)
                 dropped = self._drop([key for key in keys if key != EVERYTHING])
+                if EVERYTHING in keys and effect.answer_names:  # it found no company: most likely it changed nothing
+                    self._invalidate(keys, is_suspect=True)
+                elif EVERYTHING in keys:  # of what others share, an entry from before the change is not read here
+                    self._drop(keys)
         self._unshare(dropped)
 
     def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:

@@ -225,12 +225,39 @@ def test_onboard_that_is_refused_concerns_its_organisation_only(stage: Stage) ->
 
 
 def test_change_of_an_organisation_whose_company_is_unknown_concerns_all(stage: Stage) -> None:
-    """It may be any company; what is known stays for outages."""
+    """It may be any company."""
     stage.client.links.create(company_id=stage.company, external_org_id="org_2")
     assert stage.check("sso").allowed is False
     stage.client.features.set_access(external_org_id="org_2", feature_code="sso", is_enabled=True)
 
     assert (stage.check("sso").allowed, stage.check("sso").source) == (True, "cache")
+
+
+def test_change_of_an_unknown_company_leaves_no_old_answer_for_an_outage(stage: Stage) -> None:
+    """The organisation may be of any company: one that lost a feature must not be let in because of an outage."""
+    stage.client.links.create(company_id=stage.company, external_org_id="org_2")
+    assert stage.check("api_access").allowed
+    stage.client.features.set_access(external_org_id="org_2", feature_code="api_access", is_enabled=False)
+    stage.fake.fail(LISTING, error=TimedOut("slow"))
+
+    assert stage.check("api_access").reason == "outage"
+
+
+def test_nobody_gets_an_old_answer_after_a_match_that_names_no_company(stage: Stage) -> None:
+    """While one caller refreshes, others wait too; in an outage the old answer is given."""
+    stage.check("sso")
+    assert stage.client.companies.smart_link(external_org_id="org_2").company_id is None
+    hold = stage.transport.hold(LISTING)
+    first = Running(lambda: stage.check("sso"))
+    hold.wait()
+    other = Running(lambda: stage.check("sso"))
+    until(lambda: _waiters(stage) == 1)
+    hold.release()
+
+    assert first.result().source == other.result().source == "live"
+    stage.client.companies.smart_link(external_org_id="org_2")
+    stage.fake.fail(LISTING, error=TimedOut("slow"))
+    assert stage.check("sso").source == "stale"
 
 
 def test_nobody_gets_an_old_answer_after_a_change_of_an_unknown_company(stage: Stage) -> None:
@@ -474,6 +501,24 @@ def test_refresh_during_which_usage_was_tracked_is_kept_with_the_answer_laid_ove
     assert stage.gate._state._usages == []
 
 
+def test_usage_after_one_whose_answer_was_lost_is_laid_over_a_refresh(stage: Stage) -> None:
+    """The answer that was lost makes the refresh not fresh; the later one is read from then on."""
+    hold = stage.transport.hold(LISTING)
+    refresh = Running(lambda: stage.check("ai_credit"))
+    hold.wait()
+    stage.transport.answers["billing.trackUsage"] = lambda _call, _answer: TimedOut("lost")
+    with pytest.raises(TimedOut):
+        stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=7)
+    del stage.transport.answers["billing.trackUsage"]
+    stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=1)
+    hold.release()
+
+    assert refresh.result().access.current_usage == 8
+    stage.fake.fail(LISTING, error=TimedOut("slow"))
+    decision = stage.check("ai_credit")
+    assert (decision.source, decision.access.current_usage) == ("stale", 8)
+
+
 def test_refresh_that_counted_later_usage_is_kept_as_it_is(stage: Stage) -> None:
     """An answer to usage that is below the listing was given before that: it changes nothing."""
     stage.client.billing.track_usage(company_id=stage.company, feature_code="ai_credit", quantity=7)
@@ -501,6 +546,17 @@ def test_usage_of_other_companies_and_features_is_not_laid_over(stage: Stage) ->
     hold.release()
 
     assert refresh.result().access.current_usage == 7
+
+
+@pytest.mark.parametrize("feature", ["ai_credit", "seats"])
+def test_usage_that_reached_the_limit_leaves_nothing(stage: Stage, feature: str) -> None:
+    """An answer without a remainder has the last word on the limit, which may have changed."""
+    stage.transport.answers["billing.trackUsage"] = lambda _call, _answer: {"currentUsage": 5, "isAtLimit": True}
+    stage.check(feature)
+    stage.client.billing.track_usage(company_id=stage.company, feature_code=feature, quantity=1)
+
+    decision = stage.check(feature)
+    assert (decision.reason, decision.access.remaining, decision.source) == ("limit_reached", 0, "cache")
 
 
 def test_usage_below_what_is_known_makes_it_not_fresh(stage: Stage) -> None:
