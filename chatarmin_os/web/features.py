@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
-from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate import Decision, Gate
+from chatarmin_os.web.log import LOGGER, foreign_error, name_for_log
 from chatarmin_os.web.organisation import decision_for_nobody
 
 
@@ -83,15 +83,8 @@ class ClosedFeatures(Features):
             return iter(())
 
     def _log(self, closed: str, error: Exception) -> None:
-        logger = self._logger() if self._logger else logging.getLogger("chatarmin_os")
-        is_ours = isinstance(error, ChatarminError)
-        logger.error(
-            "%s is closed in a template: %s: %s",
-            closed,
-            type(error).__name__,
-            error,
-            exc_info=None if is_ours else error,
-        )
+        logger = self._logger() if self._logger else LOGGER
+        logger.error("%s is closed in a template: %s", closed, name_for_log(error), exc_info=foreign_error(error))
 
 
 def decision_after_error(feature_code: str) -> Decision:
