@@ -21,9 +21,10 @@ from chatarmin_os.integrations.flask.features import ClosedFeatures
 from chatarmin_os.integrations.flask.services import EXTENSION, current_services, make_services, read_settings
 from chatarmin_os.web.denial import TEMPLATES
 from chatarmin_os.web.importing import function_at
+from chatarmin_os.web.log import log_lost_usage
 from chatarmin_os.web.organisation import check, denied_for_nobody, external_org_id
 from chatarmin_os.web.settings import NAME
-from chatarmin_os.web.usage import as_json, send_usage
+from chatarmin_os.web.usage import fields_of, send_usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
@@ -321,7 +322,8 @@ class Chatarmin:
             metadata=metadata,
         )
         if organisation is None:
-            current_app.logger.error("usage of a request without an organisation is not counted: %s", as_json(event))
+            values = {**fields_of(event), "external_org_id": None}
+            log_lost_usage(current_app.logger, values, denied_for_nobody(feature_code))
         elif has_request_context():
             usage.send_after_response(event)
         else:

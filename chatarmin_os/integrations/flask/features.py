@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from flask import current_app
 
-from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate import Decision, Gate
 from chatarmin_os.web.features import Features
+from chatarmin_os.web.log import foreign_error, name_for_log
 from chatarmin_os.web.organisation import check
 
 
@@ -44,7 +44,6 @@ class ClosedFeatures(Features, Mapping[str, Decision]):
 
 
 def _log(closed: str, error: Exception) -> None:
-    is_ours = isinstance(error, ChatarminError)
     current_app.logger.error(
-        "%s is closed in a template: %s: %s", closed, type(error).__name__, error, exc_info=None if is_ours else error
+        "%s is closed in a template: %s", closed, name_for_log(error), exc_info=foreign_error(error)
     )

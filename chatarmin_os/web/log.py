@@ -1,0 +1,91 @@
+"""What the integrations log: each event that was lost, completely, and no error's text that the service wrote."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from chatarmin_os._json import short_repr
+from chatarmin_os.errors import ChatarminError, InvalidInput
+from chatarmin_os.gate import FeatureDenied
+from chatarmin_os.gate.failures import class_and_code
+
+LOGGER = logging.getLogger("chatarmin_os")
+
+
+def name_for_log(error: BaseException) -> str:
+    """Return the class of an error, and its code or its text.
+
+    The text of an error of the service may have ids of the service. The two whose text is shown are of this package.
+    """
+    if isinstance(error, InvalidInput | FeatureDenied):
+        return f"{type(error).__name__}: {error}"
+    return class_and_code(error) if isinstance(error, ChatarminError) else type(error).__name__
+
+
+def foreign_error(error: BaseException) -> BaseException | None:
+    """Return the exception whose traceback helps: that of the project's code, also behind an `InvalidInput`."""
+    if isinstance(error, InvalidInput):
+        return error.__cause__
+    return None if isinstance(error, ChatarminError) else error
+
+
+def log_lost_usage(logger: logging.Logger, event: Mapping[str, Any], error: BaseException) -> None:
+    """Log usage that was not confirmed, with everything that is needed to send it again; never fail."""
+    logger.error(
+        "usage was not confirmed (%s); send it again with its key: %s",
+        name_for_log(error),
+        _as_json(event),
+        exc_info=foreign_error(error),
+    )
+
+
+def _as_json(event: Mapping[str, Any]) -> str:
+    r"""Return an event as JSON, invalid values in it as text.
+
+    Example:
+        >>> _as_json({"quantity": 1, "metadata": {("a", "b"): 1}})
+        '{"quantity": 1, "metadata": "{(\'a\', \'b\'): 1}"}'
+    """
+    values = {name: value for name, value in event.items() if value is not None}
+    try:
+        return json.dumps(values, default=str)
+    except Exception:  # noqa: BLE001 - keys that are no text, a circle, or a value whose `str` fails
+        return json.dumps({name: _plain(value) for name, value in values.items()})
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, (str, int, float)) else short_repr(value, 10_000)
+
+
+class _LastResort(logging.Handler):
+    """Writes warnings and errors to stderr as long as no other handler gets them.
+
+    That is what `logging` does for a logger without handlers. It does not for this package: the `NullHandler` of the
+    HTTP transport counts as one.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        if logging.lastResort is not None and not _is_handled():
+            logging.lastResort.handle(record)
+
+
+def _is_handled() -> bool:
+    """Return whether the project has a handler, which may be one that drops records: that one has a name."""
+    logger: logging.Logger | None = LOGGER
+    while logger is not None:
+        for handler in logger.handlers:
+            is_silent = isinstance(handler, _LastResort) or (type(handler) is logging.NullHandler and not handler.name)
+            if not is_silent:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
+
+
+def write_without_configuration() -> None:
+    """Let a project that configures no logging see the warnings and errors of this package."""
+    if not any(isinstance(handler, _LastResort) for handler in LOGGER.handlers):
+        LOGGER.addHandler(_LastResort(logging.WARNING))
