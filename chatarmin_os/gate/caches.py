@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os._input import Number, at_field, number, text
-from chatarmin_os._json import describe, short_repr
+from chatarmin_os._input import Number, at_field, positive_seconds, text
+from chatarmin_os._json import short_repr
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate.resting import RestingCache, whole
 
@@ -121,7 +121,8 @@ class RedisCache(RestingCache):
         super().__init__(now)
         self._prefix = at_field("prefix", text)(prefix)
         self._failures = (redis.ConnectionError, redis.TimeoutError, OSError)
-        self._client: Any = redis.Redis(connection_pool=_own_pool(redis_client, at_field("timeout", _seconds)(timeout)))
+        pool = _own_pool(redis_client, at_field("timeout", positive_seconds)(timeout))
+        self._client: Any = redis.Redis(connection_pool=pool)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._prefix!r}>"
@@ -141,12 +142,6 @@ class RedisCache(RestingCache):
 
     def _named(self, key: str) -> bytes:
         return f"{self._prefix}{key}".encode()
-
-
-def _seconds(value: Number) -> float:
-    if number(value) <= 0:
-        raise InvalidInput(f"must be seconds above 0, got {describe(value)}")
-    return float(value)
 
 
 def _own_pool(redis_client: Any, timeout: float) -> redis.ConnectionPool:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from chatarmin_os._input import Number, name_fields_in_errors, number
+from chatarmin_os._input import Number, name_fields_in_errors, seconds
 from chatarmin_os._json import describe
 from chatarmin_os._messages import closest
 from chatarmin_os._pickling import AcrossVersions
@@ -19,14 +19,6 @@ Freshness = Literal["fresh", "stale", "gone"]
 _CHOICES = ("deny", "allow", "raise")
 _MAX_AGE_SECONDS = 30.0
 _MAX_AGE_SECONDS_OF_A_QUANTITY = 2.0
-
-
-def seconds(value: Number) -> float:
-    """Return seconds of at least 0."""
-    checked = number(value)
-    if checked < 0:
-        raise InvalidInput(f"must be seconds of at least 0, got {describe(value)}")
-    return float(checked)
 
 
 def _optional_seconds(value: Number | None) -> float | None:
