@@ -124,6 +124,7 @@ class Desk:
             return
         flight = Flight(question.key, target, question.feature, self._state.fences.tick())
         flight.has_listing, flight.refusal = question.listed is not None, refusal
+        flight.is_doubted = question.missing is not None
         own.append(flight)
         self._state.begin(flight)
         self._expect(question, flight, None)

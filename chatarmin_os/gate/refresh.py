@@ -114,7 +114,7 @@ class Refresher:
                 is_fresh = state.judge.states(entry, now) == {"fresh"}
             else:
                 is_fresh = state.judge.freshness(known(entry, flight.wanted), flight.wanted, now) == "fresh"
-                lacks = flight.feature is None and known(entry, flight.wanted) is None
+                lacks = flight.feature is None and not flight.is_doubted and known(entry, flight.wanted) is None
                 is_fresh = is_fresh or (lacks and "fresh" in state.judge.states(entry, now))
             if is_fresh:
                 state.adopted += 1
