@@ -355,7 +355,7 @@ class Desk:
         who = f"organisation {entry.key[1]!r}" if entry.key[0] == "organisation" else "a company"
         what = "all features" if question.feature is None else f"feature {question.feature!r}"
         question.logs.append(
-            (level, "the gate decided without the service about %s of %s: %s", (what, who, name_of(error)))
+            (level, "the gate has no new answer about %s of %s: %s", (what, who, name_of(error)))
         )
 
 
