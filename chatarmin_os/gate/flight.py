@@ -23,6 +23,7 @@ class Flight:
         is_first: Whether it is the first of its process, which has more time.
         is_probe: Whether it is the one refresh that goes through after a wait.
         has_listing: Whether the listing was asked for in the same check.
+        is_doubted: Whether only the service can say: it does not know the feature, and what is shared lacks it too.
         owner: The thread that runs it.
         outcome: Its result; None if there is none: who waited asks again.
         is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.
@@ -33,6 +34,7 @@ class Flight:
         "feature",
         "has_listing",
         "is_current",
+        "is_doubted",
         "is_first",
         "is_over",
         "is_probe",
@@ -46,7 +48,7 @@ class Flight:
 
     def __init__(self, key: Key, feature: str | None, wanted: str | None, number: int) -> None:
         self.key, self.feature, self.wanted, self.number = key, feature, wanted, number
-        self.is_first = self.is_probe = self.has_listing = False
+        self.is_first = self.is_probe = self.has_listing = self.is_doubted = False
         self.refusal: ChatarminError | None = None
         self.owner = threading.get_ident()
         self.outcome: Outcome | None = None

@@ -114,7 +114,7 @@ class Refresher:
                 is_fresh = state.evaluator.states(entry, now) == {"fresh"}
             else:
                 is_fresh = state.evaluator.freshness(entry.known(flight.wanted), flight.wanted, now) == "fresh"
-                lacks = flight.feature is None and entry.known(flight.wanted) is None
+                lacks = flight.feature is None and not flight.is_doubted and entry.known(flight.wanted) is None
                 is_fresh = is_fresh or (lacks and "fresh" in state.evaluator.states(entry, now))
             if is_fresh:
                 state.adopted += 1

@@ -87,6 +87,7 @@ class Resolver:
             return
         flight = Flight(lookup.key, target, lookup.feature, self._state.fences.tick())
         flight.has_listing, flight.refusal = lookup.listed is not None, refusal
+        flight.is_doubted = lookup.missing is not None
         own[flight] = None
         self._state.begin(flight)
         self._attach(lookup, flight, None)

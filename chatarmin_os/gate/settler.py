@@ -169,9 +169,7 @@ class Settler:
         entry.quiet_until[level] = now + _QUIET_SECONDS
         who = f"organisation {entry.key[1]!r}" if entry.key[0] == "organisation" else "a company"
         what = "all features" if lookup.feature is None else f"feature {lookup.feature!r}"
-        lookup.logs.append(
-            (level, "the gate decided without the service about %s of %s: %s", (what, who, class_and_code(error)))
-        )
+        lookup.logs.append((level, "the gate has no new answer about %s of %s: %s", (what, who, class_and_code(error))))
 
 
 def write_logs(lookups: Sequence[Lookup]) -> None:

@@ -390,7 +390,7 @@ def test_policy_decisions_are_logged_once_a_minute_and_organisation(
 
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 3
     assert caplog.records[0].getMessage() == (
-        "the gate decided without the service about feature 'api_access' of organisation 'org_1': "
+        "the gate has no new answer about feature 'api_access' of organisation 'org_1': "
         "ServerError INTERNAL_SERVER_ERROR"
     )
     assert "comp_secret" not in caplog.text
