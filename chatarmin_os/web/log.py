@@ -58,34 +58,3 @@ def _as_json(event: Mapping[str, Any]) -> str:
 
 def _plain(value: object) -> object:
     return value if isinstance(value, (str, int, float)) else short_repr(value, 10_000)
-
-
-class _LastResort(logging.Handler):
-    """Writes warnings and errors to stderr as long as no other handler gets them.
-
-    That is what `logging` does for a logger without handlers. It does not for this package: the `NullHandler` of the
-    HTTP transport counts as one.
-    """
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        if logging.lastResort is not None and not _is_handled():
-            logging.lastResort.handle(record)
-
-
-def _is_handled() -> bool:
-    """Return whether the project has a handler, which may be one that drops records: that one has a name."""
-    logger: logging.Logger | None = LOGGER
-    while logger is not None:
-        for handler in logger.handlers:
-            is_silent = isinstance(handler, _LastResort) or (type(handler) is logging.NullHandler and not handler.name)
-            if not is_silent:
-                return True
-        logger = logger.parent if logger.propagate else None
-    return False
-
-
-def write_without_configuration() -> None:
-    """Let a project that configures no logging see the warnings and errors of this package."""
-    if not any(isinstance(handler, _LastResort) for handler in LOGGER.handlers):
-        LOGGER.addHandler(_LastResort(logging.WARNING))

@@ -1,20 +1,15 @@
-"""What the integrations log of errors and of lost usage, and who sees it."""
+"""What the integrations log of errors and of lost usage."""
 
 from __future__ import annotations
 
 import json
-import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from chatarmin_os import ApiError, InvalidInput, TimedOut
-from chatarmin_os.web.log import LOGGER, foreign_error, log_lost_usage, name_for_log, write_without_configuration
+from chatarmin_os.web.log import LOGGER, foreign_error, log_lost_usage, name_for_log
 from chatarmin_os.web.organisation import denied_for_nobody
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 COMPANY = "5f0c1e9a-7d5b-4c6e-9f56-3c7a2f2b8f10"  # an id of the service
 
@@ -73,73 +68,3 @@ def test_traceback_is_that_of_the_project() -> None:
     assert foreign_error(error) is cause
     assert foreign_error(cause) is cause
     assert foreign_error(InvalidInput("must not be blank")) is None
-
-
-@contextmanager
-def logging_as_configured(
-    *handlers: logging.Handler, root: tuple[logging.Handler, ...] = (), propagate: bool = True
-) -> Generator[None]:
-    """Give the logger of this package these handlers, and the root those."""
-    before = LOGGER.handlers, logging.root.handlers, LOGGER.propagate
-    LOGGER.handlers, logging.root.handlers, LOGGER.propagate = list(handlers), list(root), propagate
-    try:
-        yield
-    finally:
-        LOGGER.handlers, logging.root.handlers, LOGGER.propagate = before
-
-
-@pytest.mark.parametrize("handlers", [(), (logging.NullHandler(),)], ids=["none", "of-the-transport"])
-def test_warnings_are_seen_without_configuration(
-    handlers: tuple[logging.Handler, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A project that configures no logging finds them on stderr, once; less important records are not written."""
-    with logging_as_configured(*handlers):
-        write_without_configuration()
-        write_without_configuration()
-        LOGGER.warning("an outage")
-        LOGGER.info("a call")
-
-    assert capsys.readouterr().err == "an outage\n"
-
-
-def _silent(name: str) -> logging.NullHandler:
-    """Return the handler that a configuration calls *name*."""
-    handler = logging.NullHandler()
-    handler.name = name
-    return handler
-
-
-@pytest.mark.parametrize(
-    ("handlers", "root"),
-    [((_silent("null"),), ()), ((), (logging.NullHandler(),)), ((), (_silent("null-of-root"),))],
-    ids=["silenced", "library-at-root", "root"],
-)
-def test_configuration_of_the_project_decides(
-    handlers: tuple[logging.Handler, ...], root: tuple[logging.Handler, ...], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A handler of the project gets the records alone, also one that drops them."""
-    silent = [handler for handler in (*handlers, *root) if handler.name]
-    with logging_as_configured(*handlers, root=root):
-        write_without_configuration()
-        LOGGER.error("lost usage")
-
-    assert capsys.readouterr().err == ("" if silent else "lost usage\n")
-
-
-def test_last_resort_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`logging.lastResort = None` is Python's own switch."""
-    monkeypatch.setattr(logging, "lastResort", None)
-    with logging_as_configured(propagate=False):
-        write_without_configuration()
-        LOGGER.error("lost usage")
-
-    assert capsys.readouterr().err == ""
-
-
-def test_handlers_above_do_not_count_without_propagation(capsys: pytest.CaptureFixture[str]) -> None:
-    """A record that reaches no handler of the root is written."""
-    with logging_as_configured(root=(_silent("null"),), propagate=False):
-        write_without_configuration()
-        LOGGER.error("lost usage")
-
-    assert capsys.readouterr().err == "lost usage\n"

@@ -13,9 +13,7 @@ class ChatarminConfig(AppConfig):
     verbose_name = "ChatarminOS"
 
     def ready(self) -> None:
-        """Register the checks, and let lost usage be seen in a project without a configuration of logging."""
+        """Register the checks."""
         from chatarmin_os.integrations.django import checks  # its imports need a configured project
-        from chatarmin_os.web.log import write_without_configuration
 
         checks.register_all()
-        write_without_configuration()
