@@ -10,8 +10,8 @@ Where to look:
 
 - **Ask**: `gate` has the methods. A fresh decision is ready in the `entry` of its organisation; else `resolver` takes
   the `lookup` to its result, and `evaluator` decides on the `answers` that are kept.
-- **Refresh**: one `flight` for all threads that wait; `refresh` asks the `service` and the `shared_records`, unless
-  `backoff` or `breaker` says not to.
+- **Refresh**: one `flight` for all threads that wait; `refresh` asks the `service`, unless `backoff` or `breaker` says
+  not to, and `sharing` the shared cache.
 - **Own changes**: `watcher` invalidates what a mutation concerns, and `fences` keep a refresh from bringing it back.
 - **Pure functions**: `policy`, `decision`, `usage`, `effects`, `failures`, `record`.
 """

@@ -27,11 +27,11 @@ from chatarmin_os.gate.fences import EVERYTHING, Key
 from chatarmin_os.gate.lookup import Lookup
 from chatarmin_os.gate.metered import Metered
 from chatarmin_os.gate.policy import Policy
-from chatarmin_os.gate.refresh import Refresher
 from chatarmin_os.gate.resolver import Resolver
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.shared_cache import SharedCache
 from chatarmin_os.gate.shared_records import SharedRecords
+from chatarmin_os.gate.sharing import Sharing
 from chatarmin_os.gate.state import State
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.watcher import MutationWatcher
@@ -111,10 +111,10 @@ class Gate:
         )
         self.client = client
         self._state = state = State(client, self._settings)
-        self._shared = None if shared is None else SharedRecords(shared, client, state.clock)
-        self._watcher = MutationWatcher(state, self._shared)
+        records = None if shared is None else SharedRecords(shared, client, state.clock)
+        self._watcher = MutationWatcher(state, records)
         client._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
-        self._resolver = Resolver(state, Refresher(state, self._shared), has_shared=shared is not None)
+        self._resolver = Resolver(state, None if records is None else Sharing(state, records))
         # What a fresh check reads.
         self._organisations, self._companies = state.store.organisations, state.store.companies
         self._uses, self._clock = state.store.uses, state.clock

@@ -12,9 +12,10 @@ from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.flight import Flight
 from chatarmin_os.gate.lookup import Lookup
-from chatarmin_os.gate.refresh import Refresher, keys_of
+from chatarmin_os.gate.refresh import Refresher
 from chatarmin_os.gate.service import late
 from chatarmin_os.gate.settler import Settler, write_logs
+from chatarmin_os.gate.sharing import Sharing
 from chatarmin_os.gate.state import State
 
 
@@ -23,12 +24,11 @@ class Resolver:
 
     Args:
         state: What the threads share.
-        refresher: Runs refreshes.
-        has_shared: Whether there is a shared cache.
+        shared: Shares answers with other processes; None: there is no shared cache.
     """
 
-    def __init__(self, state: State, refresher: Refresher, *, has_shared: bool) -> None:
-        self._state, self._refresher, self._has_shared = state, refresher, has_shared
+    def __init__(self, state: State, shared: Sharing | None) -> None:
+        self._state, self._refresher, self._has_shared = state, Refresher(state, shared), shared is not None
         self._settler = Settler(state)
 
     def resolve(self, lookups: Sequence[Lookup]) -> None:
@@ -110,7 +110,7 @@ class Resolver:
         if lookup.joined is None or flight.is_current:
             return True
         # Its company was not known when the lookup joined.
-        keys = [key for key in keys_of(self._state, flight.key, outcome) if key not in lookup.joined]
+        keys = [key for key in self._state.keys_of(flight.key, outcome) if key not in lookup.joined]
         return not self._state.fences.has_ended(keys, flight.number)
 
     def _target(self, lookup: Lookup, entry: Entry, now: float) -> str | None:

@@ -86,6 +86,13 @@ class State:
         """Return the entries that changes of *keys* concern."""
         return list(self.store) if EVERYTHING in keys else self.store.concerned(keys)
 
+    def keys_of(self, key: Key, outcome: Outcome) -> list[Key]:
+        """Return what changes of an outcome are filed under: its own key, and its company."""
+        entry = self.store.get(key)
+        known_company = None if entry is None else entry.company_id
+        company = outcome.company_id if isinstance(outcome, Listing) else known_company
+        return [key] if company is None or key == ("company", company) else [key, ("company", company)]
+
     def stats(self) -> GateStats:
         """Return the counters. Reading the one of uses is a use too."""
         with self.lock:
@@ -167,13 +174,13 @@ class State:
                 entry.answers[feature] = answer.after(result)
             entry.discard_ready()
 
-    def apply_usage_during(self, flight: Flight, company: str | None, outcome: Outcome) -> Outcome:
+    def apply_usage_during(self, flight: Flight, keys: Collection[Key], outcome: Outcome) -> Outcome:
         """Return what a refresh fetched after the usage that was counted during it.
 
         An answer to usage that is below it was counted before, and needs no second refresh.
         """
-        for number, of, feature, result in self._usages:
-            if number <= flight.number or of != company:
+        for number, company, feature, result in self._usages:
+            if number <= flight.number or ("company", company) not in keys:
                 continue
             if isinstance(outcome, Listing):
                 after: Listing | Answer = outcome.after(feature, result)
