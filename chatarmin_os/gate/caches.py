@@ -35,6 +35,7 @@ class DjangoCache(RestingCache):
     Policies:
         - **Time**: how long an operation may take is a setting of the cache itself: give one on a network a timeout,
           such as `"OPTIONS": {"socket_timeout": 0.05, "socket_connect_timeout": 0.05}` with Django's `RedisCache`.
+          After an operation of more than half a second the cache is left alone for ten times as long as that took.
         - **Failures** are raised. Then the cache is left alone for a second: `get` returns None, `set` does nothing.
           Keys that were not deleted are deleted as soon as it works again.
         - **Keys** are hashed, so that any backend takes them. Times are whole seconds, rounded up, at most a year.
@@ -47,6 +48,7 @@ class DjangoCache(RestingCache):
     """
 
     _failures = (Exception,)
+    _max_seconds = 0.5  # as long as a check of the gate may take; nothing can end an operation of Django's
 
     def __init__(self, alias: str = "default", *, now: Callable[[], float] | None = None) -> None:
         try:
