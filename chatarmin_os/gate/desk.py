@@ -354,9 +354,7 @@ class Desk:
         entry.quiet_until[level] = now + _QUIET_SECONDS
         who = f"organisation {entry.key[1]!r}" if entry.key[0] == "organisation" else "a company"
         what = "all features" if question.feature is None else f"feature {question.feature!r}"
-        question.logs.append(
-            (level, "the gate has no new answer about %s of %s: %s", (what, who, name_of(error)))
-        )
+        question.logs.append((level, "the gate has no new answer about %s of %s: %s", (what, who, name_of(error))))
 
 
 def _write(questions: Sequence[Question]) -> None:

@@ -1576,7 +1576,7 @@ def test_only_warnings_are_written_without_a_configured_log() -> None:
         "    logging.getLogger('chatarmin_os').warning('usage was lost')\n"
     )
 
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)  # noqa: S603
 
     assert (found.stdout, found.stderr) == ("", "usage was lost\n")
 
