@@ -35,8 +35,6 @@ from chatarmin_os.gate.sharing import Sharing
 from chatarmin_os.gate.state import State
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.watcher import MutationWatcher
-from chatarmin_os.models.billing import UsageResult
-from chatarmin_os.procedures.billing import TrackUsageInput
 
 _BATCH = 50
 _NOBODY = Entry(("organisation", ""))
@@ -96,8 +94,6 @@ class Gate:
         outbox: Any = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        if not isinstance(client, ChatarminOS):
-            raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
         self._settings = Settings(
             policies=policies,
             default=default,
@@ -109,11 +105,11 @@ class Gate:
             outbox=outbox,
             now=now,
         )
-        self.client = client
+        self.client = _ensure_client(client)
         self._state = state = State(client, self._settings)
         records = None if shared is None else SharedRecords(shared, client, state.clock)
         self._watcher = MutationWatcher(state, records)
-        client._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
+        self.watch(client)
         self._resolver = Resolver(state, None if records is None else Sharing(state, records))
         # What a fresh check reads.
         self._organisations, self._companies = state.store.organisations, state.store.companies
@@ -424,31 +420,27 @@ class Gate:
             )
         )
 
-    def usage_answered(self, request: TrackUsageInput, answer: UsageResult | ChatarminError) -> None:
-        """Take note of the answer to usage that another client has sent; the gate sees that of its own client itself.
-
-        The answer is written into what is known, and usage of that key which `expect_usage` subtracts no longer is,
-        unless it will be sent again.
+    def watch(self, client: ChatarminOS) -> None:
+        """Take note of what another client changes too, such as that of a sender of an outbox, while the gate exists.
 
         Args:
-            request: The usage.
-            answer: The result, or the error.
+            client: A client of the same product.
+
+        Raises:
+            TypeError: *client* is not a client.
 
         Example:
-            >>> from chatarmin_os import TrackUsageInput, UsageResult
             >>> from chatarmin_os.gate import Gate
-            >>> gate = Gate(client)
             >>> company = client.onboard(external_org_id="org_1", tier_code="free")
-            >>> gate.check(external_org_id="org_1", feature_code="ai_credit").access.remaining
-            100
-            >>> usage = TrackUsageInput(
-            ...     company_id=company.company_id, feature_code="ai_credit", quantity=5, idempotency_key="job_1"
-            ... )
-            >>> gate.usage_answered(usage, UsageResult(current_usage=5))
-            >>> gate.check(external_org_id="org_1", feature_code="ai_credit").access.remaining
-            95
+            >>> gate = Gate(ChatarminOS(transport=fake))
+            >>> gate.check(external_org_id="org_1", feature_code="sso").allowed
+            False
+            >>> gate.watch(client)
+            >>> access = client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)
+            >>> gate.check(external_org_id="org_1", feature_code="sso").allowed
+            True
         """
-        self._watcher.usage_answered(request.company_id, request.feature_code, request.idempotency_key, answer)
+        _ensure_client(client)._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
 
     def stats(self) -> GateStats:
         """Return the numbers of decisions and refreshes since the gate was made.
@@ -473,6 +465,12 @@ class Gate:
 
     def _deadline(self) -> float:
         return _clock.monotonic() + self._settings.timeout
+
+
+def _ensure_client(client: Any) -> ChatarminOS:
+    if not isinstance(client, ChatarminOS):
+        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
+    return client
 
 
 def _key(external_org_id: Any, company_id: Any) -> Key:

@@ -94,34 +94,22 @@ class MutationWatcher:
         self._unshare(dropped)
 
     def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:
-        """Read the answer to usage."""
-        answer: UsageResult | BaseException | None
-        if isinstance(result, BaseException):
-            answer = result
-        else:
-            try:
-                answer = from_answer(_USAGE, result)
-            except InvalidResponse:
-                answer = None
-        self.usage_answered(effect.company, text_at(given, "featureCode"), text_at(given, "idempotencyKey"), answer)
-
-    def usage_answered(
-        self, company: str | None, feature: str | None, name: str | None, answer: UsageResult | BaseException | None
-    ) -> None:
-        """Write the answer to usage of that idempotency key into what is known; None: it is not usable."""
-        if isinstance(answer, BaseException) and was_not_sent(answer):
+        """Write the answer to usage into what is known."""
+        if isinstance(result, BaseException) and was_not_sent(result):
             return
         state, at = self._state, self._wall()
-        is_sent_again = isinstance(answer, BaseException) and not is_final(answer)
+        name, feature = text_at(given, "idempotencyKey"), text_at(given, "featureCode")
+        is_sent_again = isinstance(result, BaseException) and not is_final(result)
+        usage = _usage_result(result)
         with state.lock:
             if name is not None and not is_sent_again:
                 state.expected.remove(name)
-            if company is None or feature is None:
+            if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
                 self._invalidate([EVERYTHING])
             else:
-                state.fences.touch(("company", company), at)
-                state.note_usage(company, feature, answer if isinstance(answer, UsageResult) else None)
+                state.fences.touch(("company", effect.company), at)
+                state.note_usage(effect.company, feature, usage)
 
     def expect(self, key: Key, feature: str, quantity: float, name: str, now: float) -> None:
         """Subtract usage that is not counted yet."""
@@ -183,3 +171,13 @@ class MutationWatcher:
             return self._state.clock.wall()
         except Exception:  # noqa: BLE001 - a fence must close, also if the clock of a fake fails
             return _clock.now()
+
+
+def _usage_result(result: JSON | BaseException) -> UsageResult | None:
+    """Return the answer to usage; None if there is no usable one."""
+    if isinstance(result, BaseException):
+        return None
+    try:
+        return from_answer(_USAGE, result)
+    except InvalidResponse:
+        return None

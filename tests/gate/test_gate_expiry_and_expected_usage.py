@@ -9,15 +9,7 @@ import pytest
 from freezegun import freeze_time
 from steering import LISTING, Clock, Stage
 
-from chatarmin_os import (
-    ChatarminError,
-    ChatarminOS,
-    ConflictError,
-    InvalidInput,
-    TimedOut,
-    TrackUsageInput,
-    UsageResult,
-)
+from chatarmin_os import ChatarminOS, InvalidInput, TimedOut, TrackUsageInput
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.gate import Gate, Policy
 
@@ -181,6 +173,26 @@ def test_expected_usage_ends_when_its_key_was_sent(stage: Stage) -> None:
     assert len(stage.gate._state.expected) == 1
 
 
+def test_expected_usage_ends_when_another_client_has_sent_its_key(stage: Stage) -> None:
+    """A gate can watch the client of a sender too; to watch one twice changes nothing."""
+    stage.check("ai_credit")
+    _expect(stage, 5, "a")
+    event = TrackUsageInput(company_id=stage.company, feature_code="ai_credit", quantity=5, idempotency_key="a")
+    sender = ChatarminOS(transport=stage.fake)
+    stage.gate.watch(sender)
+    stage.gate.watch(sender)
+    sender.batch([event])
+
+    access = stage.check("ai_credit").access
+    assert (access.current_usage, access.remaining) == (5, 9_995)
+
+
+def test_watching_needs_a_client(stage: Stage) -> None:
+    """A transport is none."""
+    with pytest.raises(TypeError, match="client: expected a chatarmin_os"):
+        stage.gate.watch(stage.fake)  # type: ignore[arg-type]
+
+
 def test_expected_usage_ends_when_its_key_was_refused(stage: Stage) -> None:
     """Nobody will count it."""
     stage.check("ai_credit")
@@ -200,30 +212,6 @@ def test_expected_usage_stays_if_sending_failed(stage: Stage) -> None:
     stage.client.batch([event])
 
     assert _remaining(stage) == 9_995
-
-
-OTHERS: list[tuple[UsageResult | ChatarminError, int]] = [
-    (UsageResult(current_usage=5), 9_995),
-    (ConflictError("another event has this key", code="CONFLICT"), 10_000),
-    (TimedOut("lost"), 9_995),
-    (TimedOut("lost", outcome="not_sent"), 9_995),
-]
-
-
-@pytest.mark.parametrize(("answer", "remaining"), OTHERS, ids=["counted", "refused", "lost", "not-sent"])
-def test_answer_to_usage_of_another_client_counts(
-    stage: Stage, answer: UsageResult | ChatarminError, remaining: int
-) -> None:
-    """It is written down like that of the gate's own client, and ends the expected usage that is not sent again."""
-    stage.check("ai_credit")
-    _expect(stage, 5, "a")
-    event = TrackUsageInput(company_id=stage.company, feature_code="ai_credit", quantity=5, idempotency_key="a")
-    if isinstance(answer, UsageResult):
-        ChatarminOS(transport=stage.fake).send(event)
-
-    stage.gate.usage_answered(event, answer)
-
-    assert _remaining(stage) == remaining
 
 
 def test_expected_usage_of_unlimited_and_of_features_without_quantity_changes_no_decision(stage: Stage) -> None:
