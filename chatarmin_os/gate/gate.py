@@ -45,6 +45,10 @@ class Gate:
 
     It asks the service once for all features of an organisation, and keeps deciding while the service does not answer.
 
+    The README of the service states what an access says (`canUse`, `remaining`) and that usage beyond the limit is
+    refused. Assumed here: an access ends at its `validUntil`, and which calls change what of which company; a call that
+    is not known may change everything.
+
     Args:
         client: The client; the gate takes note of everything that it changes.
         policies: Feature code -> its `Policy`.
