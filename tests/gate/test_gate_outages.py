@@ -367,7 +367,7 @@ def test_foreign_exception_passes_and_who_waited_asks_for_itself(service: FakeTr
     first = Running(stage.check)
     hold.wait()
     other = Running(stage.check)
-    until(lambda: len(stage.gate._state.store.organisations["org_1"].flights[None]._done._cond._waiters) == 1)  # type: ignore[attr-defined]
+    until(lambda: stage.waiting() == 1)
     hold.release()
 
     with pytest.raises(KeyError) as caught:

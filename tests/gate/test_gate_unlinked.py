@@ -232,8 +232,7 @@ def test_many_callers_share_the_question_about_an_unknown_feature(service: FakeT
     first = Running(ask)
     hold.wait()
     others = [Running(ask) for _ in range(4)]
-    flights = stage.gate._state.store.organisations["org_1"].flights
-    until(lambda: len(flights["expotrs"]._done._cond._waiters) == 4)  # type: ignore[attr-defined]
+    until(lambda: stage.waiting("expotrs") == 4)
     hold.release()
     for running in (first, *others):
         running.result()
