@@ -30,17 +30,17 @@ def delay_after(failures: int, error: ChatarminError, jitter: Jitter) -> float:
 class Backoff:
     """The failures in a row of one key."""
 
-    __slots__ = ("error", "failures", "until")
+    __slots__ = ("error", "failed_at", "failures", "until")
 
     def __init__(self) -> None:
         self.failures = 0
-        self.until = float("-inf")
+        self.failed_at = self.until = float("-inf")
         self.error: ChatarminError | None = None
 
     def fail(self, error: ChatarminError, now: float, jitter: Jitter) -> None:
         """Take note of a failure, and wait."""
         self.failures += 1
-        self.error = error
+        self.error, self.failed_at = error, now
         self.until = now + delay_after(self.failures, error, jitter)
 
     def error_at(self, now: float) -> ChatarminError | None:

@@ -67,7 +67,7 @@ class Evaluator:
         """Return the decision on what is known, and the instant until which it stays the same and fresh."""
         seconds, at = known.fetched.seconds, known.fetched.at
         organisation, company = _ids(entry)
-        error = self.error(entry, feature)
+        error = _error(entry, feature, since=seconds)
         reason: Reason
         if isinstance(known, Unlinked):
             company = company if organisation is None else None
@@ -126,6 +126,15 @@ class Evaluator:
         return {entry.key, ("company", company)} | (
             self._expected.keys(feature) & self._store.organisations_of(company)
         )
+
+
+def _error(entry: Entry, feature: str, since: float) -> ChatarminError | None:
+    """Return what went wrong with the last refresh, if that ended after what is known was asked for."""
+    for target in (feature, None):
+        wait = entry.backoffs.get(target)
+        if wait is not None and wait.error is not None and wait.failed_at >= since:
+            return without_traceback(wait.error)
+    return None
 
 
 def _ids(entry: Entry) -> tuple[str | None, str | None]:

@@ -93,6 +93,20 @@ def test_second_process_asks_the_cache_only(stage: Stage, cache: SpiedCache) -> 
     assert _check(other).source == "live"
 
 
+def test_error_ends_with_a_later_answer_of_another_process(stage: Stage, cache: SpiedCache) -> None:
+    """What went wrong before that was asked for is over."""
+    stage.check()
+    stage.fake.advance(timedelta(seconds=40))
+    stage.fake.fail(LISTING, error=TimedOut("slow"))
+    failed = stage.check()
+    assert (failed.source, type(failed.error)) == ("stale", TimedOut)
+    assert _check(stage.another(shared=cache)).source == "live"
+    stage.fake.advance(timedelta(seconds=2))
+
+    decision = stage.check()
+    assert (decision.source, decision.error) == ("cache", None)
+
+
 def test_features_are_shared(stage: Stage, cache: SpiedCache) -> None:
     """In the order of the service."""
     listed = stage.gate.features(external_org_id="org_1")
