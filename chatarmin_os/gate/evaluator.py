@@ -113,11 +113,6 @@ class Evaluator:
             error=without_traceback(error),
         )
 
-    def error(self, entry: Entry, feature: str | None) -> ChatarminError | None:
-        """Return what went wrong with the last refresh of a feature that ended; None if nothing did."""
-        errors = (backoff.error for backoff in entry.backoffs_of(feature) if backoff.error is not None)
-        return next(map(without_traceback, errors), None)
-
     def _usage_keys(self, entry: Entry, feature: str) -> Collection[Key]:
         """Return the keys under which usage of this entry is expected; a company may have many organisations."""
         company = entry.company_id
@@ -130,11 +125,8 @@ class Evaluator:
 
 def _error(entry: Entry, feature: str, since: float) -> ChatarminError | None:
     """Return what went wrong with the last refresh, if that ended after what is known was asked for."""
-    for target in (feature, None):
-        wait = entry.backoffs.get(target)
-        if wait is not None and wait.error is not None and wait.failed_at >= since:
-            return without_traceback(wait.error)
-    return None
+    errors = (one.error for one in entry.backoffs_of(feature) if one.error is not None and one.failed_at >= since)
+    return next(map(without_traceback, errors), None)
 
 
 def _ids(entry: Entry) -> tuple[str | None, str | None]:
