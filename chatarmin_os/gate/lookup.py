@@ -12,7 +12,7 @@ Result = Decision | dict[str, Decision] | ChatarminError
 
 
 class Lookup:
-    """A lookup on its way to its result.
+    """One check by any method of the gate.
 
     Attributes:
         key: The organisation or the company.

@@ -40,17 +40,20 @@ class Sharing:
             if not state.fences.is_newer(keys, record.listing.fetched.at):
                 return
             self._adopt(flight, record, now, wall)
-            entry = state.entry(flight.key)
-            if flight.wanted is None:
-                is_fresh = state.evaluator.states(entry, now) == {"fresh"}
-            else:
-                is_fresh = state.evaluator.freshness(entry.known(flight.wanted), flight.wanted, now) == "fresh"
-                lacks = flight.feature is None and not flight.is_doubted and entry.known(flight.wanted) is None
-                is_fresh = is_fresh or (lacks and "fresh" in state.evaluator.states(entry, now))
-            if is_fresh:
+            if self._is_fresh(flight, now):
                 state.adopted += 1
                 state.is_first = state.is_first or flight.is_first
                 state.end(flight)
+
+    def _is_fresh(self, flight: Flight, now: float) -> bool:
+        """Return whether what is known answers a refresh; a listing does too that lacks the feature it is for."""
+        evaluator, entry = self._state.evaluator, self._state.entry(flight.key)
+        if flight.wanted is None:
+            return evaluator.states(entry, now) == {"fresh"}
+        found = entry.known(flight.wanted)
+        if found is None:
+            return flight.feature is None and not flight.is_doubted and "fresh" in evaluator.states(entry, now)
+        return evaluator.freshness(found, flight.wanted, now) == "fresh"
 
     def _adopt(self, flight: Flight, record: Record, now: float, wall: datetime) -> None:
         state = self._state

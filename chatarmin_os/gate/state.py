@@ -39,6 +39,15 @@ class State:
         client: The client, whose transport has the clocks.
         settings: The settings.
         jitter: Returns a random number between two.
+
+    Attributes:
+        is_first: Whether the next refresh is the first one of the process, which has more time.
+        refreshed: Answers of the service.
+        adopted: Answers of the shared cache that were fresh.
+        failed: Refreshes that failed.
+        stale: Decisions on an answer that was not fresh.
+        by_policy: Decisions without an answer.
+        not_decisions: Numbers that were taken from the store's counter of uses for anything but a decision.
     """
 
     def __init__(self, client: ChatarminOS, settings: Settings, jitter: Jitter = uniform) -> None:
