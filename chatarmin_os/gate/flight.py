@@ -8,6 +8,8 @@ from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.answers import Outcome
 from chatarmin_os.gate.fences import Key
 
+_MAX_WAIT_SECONDS = 1e9  # the platform counts no further
+
 
 class Flight:
     """One refresh: of the listing of a key, or of one feature of it.
@@ -62,4 +64,4 @@ class Flight:
 
     def wait(self, seconds: float) -> bool:
         """Wait until it has ended, at most so long; return whether it has."""
-        return self._done.wait(max(0.0, seconds))
+        return self._done.wait(min(max(0.0, seconds), _MAX_WAIT_SECONDS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.watcher import MutationWatcher
 
 _BATCH = 50
+_NO_PAIRS = str, bytes, AbstractSet, Mapping  # a set has no order: which one is the organisation?
 _NOBODY = Entry(("organisation", ""))
 
 
@@ -232,7 +234,7 @@ class Gate:
     def _checked(self, pair: Any) -> Lookup | ChatarminError:
         """Return a lookup, or what is wrong with the pair."""
         try:
-            if isinstance(pair, (str, bytes)) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
+            if isinstance(pair, _NO_PAIRS) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
                 raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
             key = "organisation", at_field("external_org_id", identifier)(both[0])
             return Lookup(key, at_field("feature_code", text)(both[1]), self._deadline())

@@ -247,16 +247,18 @@ def test_errors_stand_in_their_place(stage: Stage) -> None:
         5,
         ("a", "b", "c"),
         (5, "sso"),
+        {"org_1", "sso"},
+        {"org_1": 1, "sso": 2},
     ]
     results = stage.gate.check_many([*wrong, ("org_1", "seats"), ("org_2", "sso")])
 
-    assert [type(one) for one in results[:8]] == [InvalidInput] * 8
+    assert [type(one) for one in results[:10]] == [InvalidInput] * 10
     assert str(results[0]) == "external_org_id: must not be blank"
     assert str(results[2]) == "feature_code: must not be blank"
     assert str(results[4]) == "pairs: expected (external_org_id, feature_code), got str 'ab'"
-    assert type(results[8]).__name__ == "ConnectionFailed"
-    assert {one.__traceback__ or one.__context__ for one in results[:9]} == {None}  # type: ignore[union-attr]
-    assert results[9].source == "policy"  # type: ignore[union-attr]
+    assert type(results[10]).__name__ == "ConnectionFailed"
+    assert {one.__traceback__ or one.__context__ for one in results[:11]} == {None}  # type: ignore[union-attr]
+    assert results[11].source == "policy"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("pairs", ["org_1", 5, None, {"org_1": "sso"}], ids=["text", "int", "none", "mapping"])
