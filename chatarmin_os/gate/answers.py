@@ -52,7 +52,7 @@ class Listing:
     is_invalidated: bool = False
 
     def about(self, feature: str) -> Answer | None:
-        """Return what it says about a feature; None if it lacks the feature, or whether that can be used."""
+        """Return its answer about a feature; None if it lacks the feature, or whether that can be used."""
         access = self.accesses.get(feature)
         if access is None or access.can_use is None:
             return None
@@ -91,7 +91,7 @@ class Unlinked:
     is_invalidated: bool = False
 
     def about(self, _feature: str) -> Unlinked:
-        """Return what it says about a feature: the same about each."""
+        """Return its answer about a feature: the same about each."""
         return self
 
 

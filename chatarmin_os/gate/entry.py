@@ -65,7 +65,7 @@ class Entry:
         return self.listing.company_id if isinstance(self.listing, Listing) else None
 
     def known(self, feature: str, listing: Listing | Unlinked | None = None) -> Answer | Unlinked | None:
-        """Return what is known about a feature: from a listing, else from the answer about it alone."""
+        """Return the known answer about a feature: from a listing, else from the answer about it alone."""
         listing = listing or self.listing
         return (listing and listing.about(feature)) or self.answers.get(feature)
 
@@ -75,7 +75,7 @@ class Entry:
         return [backoff for target in targets if (backoff := self.backoffs.get(target)) is not None]
 
     def keys(self) -> list[Key]:
-        """Return what changes of this entry may be filed under."""
+        """Return the keys under which changes of this entry may be filed."""
         company = self.company_id
         return [self.key] if company is None or self.key[0] == "company" else [self.key, ("company", company)]
 
@@ -85,7 +85,7 @@ class Entry:
         self.ready_listing = _NOT_READY
 
     def invalidate(self) -> None:
-        """Keep what is known for outages only."""
+        """Keep the answers for outages only."""
         if self.listing is not None:
             self.listing = evolve(self.listing, is_invalidated=True)
         self.answers = {code: evolve(answer, is_invalidated=True) for code, answer in self.answers.items()}

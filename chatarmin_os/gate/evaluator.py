@@ -1,4 +1,4 @@
-"""From what is known of an organisation to a decision about a feature."""
+"""Turns the answers about an organisation into a decision about a feature."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Evaluator:
         self._settings, self._store, self._expected, self._clock = settings, store, expected, clock
 
     def states(self, entry: Entry, now: float) -> set[Freshness]:
-        """Return what is known of all features is good for; `{"gone"}` if nothing is known."""
+        """Return the freshness of the answers about all features; `{"gone"}` if there is none."""
         listing = entry.listing
         if not isinstance(listing, Listing):
             return {self.freshness(listing, "", now)}
@@ -51,7 +51,7 @@ class Evaluator:
         return list(dict.fromkeys([*listing.accesses, *entry.answers]))
 
     def freshness(self, known: Answer | Unlinked | None, feature: str, now: float) -> Freshness:
-        """Return what that is good for; that an organisation is not linked is never too old."""
+        """Return the freshness of an answer; that an organisation is not linked is never too old."""
         if known is None:
             return "gone"
         age = now - known.fetched.seconds
@@ -64,7 +64,7 @@ class Evaluator:
     def decide(
         self, entry: Entry, feature: str, known: Answer | Unlinked, source: Source, now: float
     ) -> tuple[float, Decision]:
-        """Return the decision on what is known, and the instant until which it stays the same and fresh."""
+        """Return the decision on an answer, and the instant until which it stays the same and fresh."""
         seconds, at = known.fetched.seconds, known.fetched.at
         organisation, company = _ids(entry)
         error = _error(entry, feature, since=seconds)
@@ -124,7 +124,7 @@ class Evaluator:
 
 
 def _error(entry: Entry, feature: str, since: float) -> ChatarminError | None:
-    """Return what went wrong with the last refresh, if that ended after what is known was asked for."""
+    """Return the error of the last refresh, if that ended after the answer was asked for."""
     errors = (one.error for one in entry.backoffs_of(feature) if one.error is not None and one.failed_at >= since)
     return next(map(without_traceback, errors), None)
 

@@ -1,4 +1,4 @@
-"""What an error of a refresh means: an outage, which a policy covers, or a mistake, which must not open anything."""
+"""The meaning of an error of a refresh: an outage, which a policy covers, or a mistake, which allows nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_outage(error: ChatarminError) -> bool:
 
 
 def is_unknown(error: ChatarminError) -> bool:
-    """Return whether the service says that it does not know what the question is about.
+    """Return whether the service says that it does not know the organisation, the company or the feature.
 
     Example:
         >>> from chatarmin_os import NotFoundError

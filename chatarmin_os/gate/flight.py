@@ -25,7 +25,7 @@ class Flight:
         is_first: Whether it is the first of its process, which has more time.
         is_probe: Whether it is the one refresh that goes through after a wait.
         has_listing: Whether the listing was asked for in the same check.
-        is_doubted: Whether only the service can say: it does not know the feature, and what is shared lacks it too.
+        is_doubted: Whether only the service can say: it does not know the feature, and the shared listing lacks it too.
         owner: The thread that runs it.
         outcome: Its result; None if there is none: who waited asks again.
         is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.

@@ -75,7 +75,7 @@ class Gate:
           a random 0.5 to 1 second, doubling to 30; from the fifth failure in a row for all organisations.
         - **Mistakes** (a wrong key, an unknown feature, a wrong type) never allow: an old answer, or the error.
         - **Own changes** through the client take effect at once: no old answer is read after one has returned.
-        - **Threads** may share a gate. A forked child keeps what is known. The gate starts no thread.
+        - **Threads** may share a gate. A forked child keeps the answers. The gate starts no thread.
 
     Example:
         >>> from chatarmin_os.gate import Gate, Policy
@@ -117,7 +117,7 @@ class Gate:
         self._watcher = MutationWatcher(state, records)
         self.watch(client)
         self._resolver = Resolver(state, None if records is None else Sharing(state, records))
-        # What a fresh check reads.
+        # A fresh check reads these four only.
         self._organisations, self._companies = state.store.organisations, state.store.companies
         self._uses, self._clock = state.store.uses, state.clock
         forks.register(state)
@@ -232,7 +232,7 @@ class Gate:
         return decided
 
     def _checked(self, pair: Any) -> Lookup | ChatarminError:
-        """Return a lookup, or what is wrong with the pair."""
+        """Return a lookup, or the error of the pair."""
         try:
             if isinstance(pair, _NO_PAIRS) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
                 raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
@@ -348,7 +348,7 @@ class Gate:
             self._resolver.resolve([Lookup(("organisation", one), None, self._deadline()) for one in part])
 
     def forget(self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None) -> None:
-        """Drop what is known of an organisation, and of all others of its company; also in the shared cache.
+        """Drop the answers about an organisation, and all others of its company; also in the shared cache.
 
         Call it when something else has changed them, such as a webhook.
 
@@ -427,7 +427,7 @@ class Gate:
         )
 
     def watch(self, client: ChatarminOS) -> None:
-        """Take note of what another client changes too, such as that of a sender of an outbox, while the gate exists.
+        """Take note of the changes of another client too, such as that of a sender of an outbox, while the gate exists.
 
         Args:
             client: A client of the same product.

@@ -1,4 +1,4 @@
-"""A block that uses a feature and counts what it used."""
+"""A block that uses a feature, and whose usage is counted."""
 
 from __future__ import annotations
 

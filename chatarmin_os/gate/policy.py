@@ -91,7 +91,7 @@ def _has_quantity(access: FeatureAccess) -> bool:
 
 
 def freshness(age: float, max_age: float, max_stale: float) -> Freshness:
-    """Return what an answer of an *age* is good for.
+    """Return the freshness of an answer of an *age*.
 
     Example:
         >>> freshness(1.9, 2, 900), freshness(2, 2, 900), freshness(900, 2, 900)

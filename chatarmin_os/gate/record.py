@@ -1,4 +1,4 @@
-"""What the processes share about one organisation or company, as JSON."""
+"""The answers about one organisation or company that processes share, as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LISTING = GetAccessByExternalOrgIdInput(external_org_id="-")
 
 
 class Record(NamedTuple):
-    """What a process had fetched of one organisation or company."""
+    """The answers that a process had fetched about one organisation or company."""
 
     listing: Listing | Unlinked
     answers: dict[str, Answer]

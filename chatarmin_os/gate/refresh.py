@@ -1,4 +1,4 @@
-"""Asks the shared cache and the service, and keeps what they answer unless a mutation has outdated it."""
+"""Asks the shared cache and the service, and keeps their answers unless a mutation has outdated these."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Refresher:
     """Runs refreshes in the thread that began them.
 
     Args:
-        state: What the threads share.
+        state: The state that the threads share.
         shared: Shares answers with other processes; None: there is no shared cache.
     """
 

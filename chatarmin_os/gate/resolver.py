@@ -1,4 +1,4 @@
-"""Takes lookups to their decisions: from what is known, by waiting for a refresh, or by running one."""
+"""Takes lookups to their results: by a kept answer, by waiting for a refresh, or by running one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Resolver:
     """Resolves the lookups of any number of threads.
 
     Args:
-        state: What the threads share.
+        state: The state that the threads share.
         shared: Shares answers with other processes; None: there is no shared cache.
     """
 
@@ -151,7 +151,7 @@ class Resolver:
         return self._state.breaker.refusal(now)
 
     def _may_ask_shared_cache(self, entry: Entry, now: float) -> bool:
-        """Return whether the shared cache may know what the service is not asked now; once for each wait."""
+        """Return whether to ask the shared cache while the service is not asked; once for each wait."""
         if not self._has_shared or now < entry.shared_until:
             return False
         waits = [backoff.until for backoff in entry.backoffs.values()]

@@ -1,4 +1,4 @@
-"""What the shared caches on a network have in common: a rest after each failure, and no forgotten deletion."""
+"""The base of shared caches on a network: it rests after each failure, and forgets no deletion."""
 
 from __future__ import annotations
 

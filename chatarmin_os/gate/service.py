@@ -55,7 +55,7 @@ def late() -> TimedOut:
 
 
 def outcome_of(flight: Flight, result: Any, fetched: Fetched) -> Outcome:
-    """Return what a result of the service means for a refresh."""
+    """Return the outcome of a refresh from a result of the service."""
     if isinstance(result, ChatarminError):
         error = without_traceback(result)
         if not is_unknown(error):

@@ -1,4 +1,4 @@
-"""Gives lookups their results, counts these, and says what to log."""
+"""Gives lookups their results, counts these, and logs failures."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Settler:
     """Settles lookups by an answer that is known, or without one. Its owner has the lock.
 
     Args:
-        state: What the threads share.
+        state: The state that the threads share.
     """
 
     def __init__(self, state: State) -> None:
         self._state = state
 
     def by_outcome(self, lookup: Lookup, outcome: Listing | Unlinked | Answer, now: float) -> None:
-        """Answer a lookup from what a refresh fetched, if that is about it."""
+        """Settle a lookup by the outcome of a refresh, if that is about it."""
         entry, feature = self._state.entry(lookup.key), lookup.feature
         if not isinstance(outcome, Answer) and feature is None:
             self._all(lookup, entry, outcome, now, is_live=True)
@@ -45,7 +45,7 @@ class Settler:
             self._decided(lookup, entry, self._state.evaluator.decide(entry, feature or "", found, "live", now)[1])
 
     def by_fresh_answer(self, lookup: Lookup, entry: Entry, now: float) -> bool:
-        """Answer a lookup from what is fresh; return whether it was."""
+        """Settle a lookup by a fresh answer; return whether there is one."""
         evaluator, feature = self._state.evaluator, lookup.feature
         if feature is None:
             if evaluator.states(entry, now) != {"fresh"}:
@@ -77,12 +77,12 @@ class Settler:
             self._note(lookup, entry, error, now)
 
     def by_old_answer(self, lookup: Lookup, entry: Entry, error: ChatarminError | None, now: float) -> bool:
-        """Answer a lookup from what is not gone yet; return whether it was.
+        """Settle a lookup by an answer that is not gone yet; return whether there is one.
 
         Args:
             lookup: The lookup.
             entry: Its entry.
-            error: What went wrong; None: nothing, a refresh is under way.
+            error: The error of the refresh; None: one is under way.
             now: The instant.
         """
         evaluator, feature = self._state.evaluator, lookup.feature
@@ -110,7 +110,7 @@ class Settler:
         is_live: bool = False,
         error: ChatarminError | None = None,
     ) -> None:
-        """Answer a lookup about all features, of which a few may be gone."""
+        """Settle a lookup about all features, of which a few may be gone."""
         evaluator = self._state.evaluator
         decisions: dict[str, Decision] = {}
         until, is_ready = float("inf"), False
@@ -141,7 +141,7 @@ class Settler:
         lookup.result = decisions
 
     def _all_by_policy(self, lookup: Lookup, entry: Entry, error: ChatarminError) -> None:
-        """Answer a lookup about all features of which none is known: one decision for each policy."""
+        """Settle a lookup about all features of which none is known: one decision for each policy."""
         decisions: dict[str, Decision] = {}
         for feature in self._state.settings.policies:
             decision = self._state.evaluator.by_policy(entry, feature, error)

@@ -65,7 +65,7 @@ class SharedRecords:
         return record
 
     def write(self, key: Key, record: Record, generation: str, seconds: float) -> None:
-        """Write what was fetched, for so many seconds."""
+        """Write the record of a key, for so many seconds."""
         name = self._key(*key)
         if name is not None and seconds > 0:
             text = json.dumps(encode(record, generation))

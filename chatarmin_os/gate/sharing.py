@@ -17,7 +17,7 @@ class Sharing:
     """Shares answers with other processes, unless a mutation of this one has outdated them.
 
     Args:
-        state: What the threads share.
+        state: The state that the threads share.
         records: The records in the shared cache.
     """
 
@@ -29,7 +29,7 @@ class Sharing:
         return self._records.generation()
 
     def look(self, flight: Flight, generation: str) -> None:
-        """Take what other processes fetched, and end the refresh if that is fresh."""
+        """Take the answers of other processes, and end the refresh if they are fresh."""
         state = self._state
         record = self._records.read(flight.key, generation)
         if record is None:
@@ -46,7 +46,7 @@ class Sharing:
                 state.end(flight)
 
     def _is_fresh(self, flight: Flight, now: float) -> bool:
-        """Return whether what is known answers a refresh; a listing does too that lacks the feature it is for."""
+        """Return whether the known answers end a refresh; a listing that lacks its feature does too."""
         evaluator, entry = self._state.evaluator, self._state.entry(flight.key)
         if flight.wanted is None:
             return evaluator.states(entry, now) == {"fresh"}
@@ -73,7 +73,7 @@ class Sharing:
                 state.keep(flight.key, feature, evolve(answer, fetched=fetched, is_invalidated=is_future))
 
     def publish(self, flight: Flight, generation: str) -> None:
-        """Share what is known now; a mutation that ends while it is written has the last word."""
+        """Share the present answers; a mutation that ends while it is written has the last word."""
         state = self._state
         with state.lock:
             entry = state.store.get(flight.key)

@@ -1,4 +1,4 @@
-"""What the threads of a gate share, and its lock."""
+"""The state that the threads of a gate share, and its lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_FEATURES = 1_000
 
 
 class State:
-    """What the threads of a gate share; all methods but the clocks need the lock.
+    """The state that the threads of a gate share; all methods but the clocks need the lock.
 
     The lock is held neither during I/O nor while code of the user runs: clocks are read before it is taken.
 
@@ -96,7 +96,7 @@ class State:
         return list(self.store) if EVERYTHING in keys else self.store.concerned(keys)
 
     def keys_of(self, key: Key, outcome: Outcome) -> list[Key]:
-        """Return what changes of an outcome are filed under: its own key, and its company."""
+        """Return the keys under which changes of an outcome are filed: its own, and its company."""
         entry = self.store.get(key)
         known_company = None if entry is None else entry.company_id
         company = outcome.company_id if isinstance(outcome, Listing) else known_company
@@ -154,7 +154,7 @@ class State:
         entry.discard_ready()
 
     def keep(self, key: Key, feature: str | None, outcome: Listing | Unlinked | Answer) -> Entry:
-        """Keep what was fetched."""
+        """Keep an answer."""
         entry = self.entry(key)
         before = entry.company_id
         if isinstance(outcome, Answer):
@@ -172,7 +172,7 @@ class State:
     # Usage
 
     def note_usage(self, company: str, feature: str, result: UsageResult | None) -> None:
-        """Write the answer to usage into what is known; without an answer, or with one below that, it is not fresh."""
+        """Write the answer to usage into the known ones; without it, or if it is below these, they are not fresh."""
         if self._flights:
             self._usages.append((self.fences.tick(), company, feature, result))
         for entry in self.store.concerned([("company", company)]):
@@ -184,7 +184,7 @@ class State:
             entry.discard_ready()
 
     def apply_usage_during(self, flight: Flight, keys: Collection[Key], outcome: Outcome) -> Outcome:
-        """Return what a refresh fetched after the usage that was counted during it.
+        """Return the outcome of a refresh with the usage that was counted during it.
 
         An answer to usage that is below it was counted before, and needs no second refresh.
         """

@@ -1,4 +1,4 @@
-"""What usage does to a known access."""
+"""The effect of usage on a known access."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chatarmin_os.models.features import FeatureAccess
 
 
 def apply_usage(access: FeatureAccess, result: UsageResult) -> FeatureAccess | None:
-    """Return a known access after its usage was counted; None if the answer is below what is known.
+    """Return a known access after its usage was counted; None if the answer is below the known usage.
 
     Fields that the answer lacks are computed from the known limit.
 

@@ -1,4 +1,4 @@
-"""Takes note of what the client of a gate changes, so that no older answer is used."""
+"""Takes note of the changes of clients, so that no older answer is used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _USAGE = TrackUsageInput(company_id="-", feature_code="-", quantity=1, idempoten
 
 
 class _Change(NamedTuple):
-    """A mutation under way: what it may change, and the keys of its fences."""
+    """A mutation under way: its effect, and the keys of its fences."""
 
     effect: Effect
     keys: list[Key]
@@ -32,7 +32,7 @@ class MutationWatcher:
     """Takes note of each mutation of a client.
 
     Args:
-        state: What the threads of the gate share.
+        state: The state that the threads of the gate share.
         shared: The shared cache; None: there is none.
     """
 
@@ -40,7 +40,7 @@ class MutationWatcher:
         self._state, self._shared = state, shared
 
     def before(self, call: Call) -> _Change | None:
-        """Make what a mutation may change not fresh."""
+        """Invalidate the answers that a mutation may change."""
         effect = effect_of(call.path, call.input)
         if effect.kind != "access":
             return None
@@ -52,7 +52,7 @@ class MutationWatcher:
         return _Change(effect, keys)
 
     def after(self, token: _Change | None, call: Call, result: JSON | BaseException) -> None:
-        """Drop what it changed, or write down its usage."""
+        """Drop the answers that it changed, or write down its usage."""
         effect = effect_of(call.path, call.input) if token is None else token.effect
         if effect.kind == "usage":
             self._count(effect, call.input, result)
@@ -60,7 +60,7 @@ class MutationWatcher:
             self._change(effect, token, result)
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Drop what is known of keys, here and in the shared cache."""
+        """Drop the answers about keys, here and in the shared cache."""
         at = self._wall()
         with self._state.lock:
             wider = self._with_companies(keys)
@@ -94,7 +94,7 @@ class MutationWatcher:
         self._unshare(dropped)
 
     def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:
-        """Write the answer to usage into what is known."""
+        """Write the answer to usage into the known answers."""
         if isinstance(result, BaseException) and was_not_sent(result):
             return
         state, at = self._state, self._wall()
@@ -120,7 +120,7 @@ class MutationWatcher:
     # With the lock
 
     def _keys(self, effect: Effect) -> list[Key]:
-        """Return what a mutation concerns; everything, if it names an organisation whose company is not known."""
+        """Return the keys that a mutation concerns; everything, if it names an organisation of an unknown company."""
         if effect.is_everything:
             return [EVERYTHING]
         keys: list[Key] = []

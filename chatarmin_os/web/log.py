@@ -1,4 +1,4 @@
-"""What the integrations log: each event that was lost, completely, and no error's text that the service wrote."""
+"""The log of the integrations: each event that was lost, completely, and no text that the service wrote."""
 
 from __future__ import annotations
 

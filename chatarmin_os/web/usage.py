@@ -54,6 +54,6 @@ def send_or_log(gate: Gate, event: UsageEvent, logger: logging.Logger) -> None:
 
 
 def fields_of(event: UsageEvent) -> dict[str, Any]:
-    """Return what is needed to send an event again."""
+    """Return the fields that are needed to send an event again."""
     names = ("company_id", "external_org_id", "feature_code", "quantity", "idempotency_key", "metadata")
     return {name: getattr(event, name) for name in names}
