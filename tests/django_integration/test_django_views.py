@@ -432,6 +432,28 @@ def test_mixin_needs_a_feature(codes: Any) -> None:
         view_of(Forgetful)(RequestFactory().get("/"))
 
 
+def test_mixin_after_the_view_is_refused() -> None:
+    """There it would check nothing; `View` calls no `dispatch` of a later base class."""
+    with pytest.raises(ImproperlyConfigured, match=r"Late: RequiresFeatureMixin checks nothing; put it before"):
+
+        class Late(View, RequiresFeatureMixin):
+            required_feature = "sso"
+
+
+def test_mixin_may_come_after_other_mixins() -> None:
+    """Only the view has to come later, also one of REST framework."""
+    from django.contrib.auth.mixins import LoginRequiredMixin  # both need the settings of the project
+    from rest_framework.views import APIView
+
+    class Members(RequiresFeatureMixin):
+        required_feature = "sso"
+
+    class First(LoginRequiredMixin, Members, APIView):
+        pass
+
+    assert First.required_feature == "sso"
+
+
 @pytest.mark.usefixtures("fake")
 def test_mixin_needs_all_features() -> None:
     """The first feature that is missing is the one of the denial, and the others are not asked."""
