@@ -183,6 +183,20 @@ def number(value: float) -> int | float:
     return integer(value) if isinstance(value, int) else finite(value)
 
 
+def seconds(value: Number) -> float:
+    """Return seconds of at least 0."""
+    if number(value) < 0:
+        raise InvalidInput(f"must be seconds of at least 0, got {describe(value)}")
+    return float(value)
+
+
+def positive_seconds(value: Number) -> float:
+    """Return seconds above 0."""
+    if number(value) <= 0:
+        raise InvalidInput(f"must be seconds above 0, got {describe(value)}")
+    return float(value)
+
+
 def quantity(value: float) -> int | float:
     """Return a number above 0."""
     checked = number(value)

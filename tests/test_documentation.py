@@ -24,6 +24,7 @@ import chatarmin_os
 from chatarmin_os import ChatarminOS
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.gate import FeatureDenied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -280,7 +281,9 @@ def test_the_tree_of_errors_is_complete() -> None:
         found[name] = parents[-1] if parents else "Exception"
         parents.append(name)
     errors = [
-        error for error in vars(chatarmin_os).values() if isinstance(error, type) and issubclass(error, Exception)
+        error
+        for error in [*vars(chatarmin_os).values(), FeatureDenied]
+        if isinstance(error, type) and issubclass(error, Exception)
     ]
 
     assert found == {error.__name__: _public_base(error) for error in errors}

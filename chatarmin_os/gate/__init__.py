@@ -6,9 +6,14 @@
     >>> gate.check(external_org_id="org_1", feature_code="ai_credit").allowed
     True
 
-Where to look: `gate` has the methods; `desk` takes each question to its decision, `refresh` asks the service, `judge`
-decides on what is `known`. `policy`, `decision`, `usage`, `effects` and `failures` are pure functions. `watch` takes
-note of what the client changes, and `fences` of when.
+Where to look:
+
+- **Ask**: `gate` has the methods. A fresh decision is ready in the `entry` of its organisation; else `resolver` takes
+  the `lookup` to its result, and `evaluator` decides on the `answers` that are kept.
+- **Refresh**: one `flight` for all threads that wait; `refresh` asks the `service`, unless `backoff` or `breaker` says
+  not to, and `sharing` the shared cache.
+- **Own changes**: `watcher` invalidates what a mutation concerns, and `fences` keep a refresh from bringing it back.
+- **Pure functions**: `policy`, `decision`, `usage`, `effects`, `failures`, `record`.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from chatarmin_os._input import Number, at_field, number, text
-from chatarmin_os._json import describe, short_repr
+from chatarmin_os._input import Number, at_field, positive_seconds, text
+from chatarmin_os._json import short_repr
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate.resting import RestingCache, whole
 
@@ -35,6 +35,7 @@ class DjangoCache(RestingCache):
     Policies:
         - **Time**: how long an operation may take is a setting of the cache itself: give one on a network a timeout,
           such as `"OPTIONS": {"socket_timeout": 0.05, "socket_connect_timeout": 0.05}` with Django's `RedisCache`.
+          After an operation of more than half a second the cache is left alone for ten times as long as that took.
         - **Failures** are raised. Then the cache is left alone for a second: `get` returns None, `set` does nothing.
           Keys that were not deleted are deleted as soon as it works again.
         - **Keys** are hashed, so that any backend takes them. Times are whole seconds, rounded up, at most a year.
@@ -47,6 +48,7 @@ class DjangoCache(RestingCache):
     """
 
     _failures = (Exception,)
+    _max_seconds = 0.5  # as long as a check of the gate may take; nothing can end an operation of Django's
 
     def __init__(self, alias: str = "default", *, now: Callable[[], float] | None = None) -> None:
         try:
@@ -121,7 +123,8 @@ class RedisCache(RestingCache):
         super().__init__(now)
         self._prefix = at_field("prefix", text)(prefix)
         self._failures = (redis.ConnectionError, redis.TimeoutError, OSError)
-        self._client: Any = redis.Redis(connection_pool=_own_pool(redis_client, at_field("timeout", _seconds)(timeout)))
+        pool = _own_pool(redis_client, at_field("timeout", positive_seconds)(timeout))
+        self._client: Any = redis.Redis(connection_pool=pool)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._prefix!r}>"
@@ -141,12 +144,6 @@ class RedisCache(RestingCache):
 
     def _named(self, key: str) -> bytes:
         return f"{self._prefix}{key}".encode()
-
-
-def _seconds(value: Number) -> float:
-    if number(value) <= 0:
-        raise InvalidInput(f"must be seconds above 0, got {describe(value)}")
-    return float(value)
 
 
 def _own_pool(redis_client: Any, timeout: float) -> redis.ConnectionPool:

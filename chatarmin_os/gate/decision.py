@@ -19,6 +19,9 @@ Source = Literal["live", "cache", "stale", "policy"]
 class Decision:
     """Whether an organisation may use a feature now, and why; true if it may (`allowed`).
 
+    The README of the service states that `canUse` decides, and names no reason. Assumed here: a feature with a quantity
+    that is enabled and cannot be used is at its limit, unless some of it remains.
+
     Attributes:
         allowed: Whether it may.
         reason: `"allowed"`, `"disabled"` (off, expired, not in the plan), `"limit_reached"`, `"not_linked"` (the

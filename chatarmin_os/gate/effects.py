@@ -1,4 +1,4 @@
-"""What a mutation may change: one table from paths to effects."""
+"""The effects of mutations: one table from paths to effects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = Literal["nothing", "usage", "access"]
 
 @frozen
 class Effect:
-    """What a mutation may change.
+    """The effect of a mutation on the answers that a gate keeps.
 
     Attributes:
         kind: Nothing that a gate knows, the usage of a feature, or any access.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from chatarmin_os.gate.answers import Answer, Listing, Unlinked
+from chatarmin_os.gate.backoff import Backoff
 from chatarmin_os.gate.decision import Decision
 from chatarmin_os.gate.fences import Key
 from chatarmin_os.gate.flight import Flight
-from chatarmin_os.gate.known import Answer, Listing, Unlinked
-from chatarmin_os.gate.waits import Wait
 
 _NOT_READY: tuple[float, dict[str, Decision]] = float("-inf"), {}
 
@@ -32,6 +32,7 @@ class Entry:
 
     __slots__ = (
         "answers",
+        "backoffs",
         "flights",
         "is_suspect",
         "key",
@@ -41,7 +42,6 @@ class Entry:
         "ready_listing",
         "shared_until",
         "used",
-        "waits",
     )
 
     def __init__(self, key: Key) -> None:
@@ -52,7 +52,7 @@ class Entry:
         self.listing: Listing | Unlinked | None = None
         self.answers: dict[str, Answer] = {}
         self.flights: dict[str | None, Flight] = {}
-        self.waits: dict[str | None, Wait] = {}
+        self.backoffs: dict[str | None, Backoff] = {}
         self.is_suspect = False
         self.shared_until = float("-inf")
         self.quiet_until: dict[int, float] = {}
@@ -64,19 +64,29 @@ class Entry:
             return self.key[1]
         return self.listing.company_id if isinstance(self.listing, Listing) else None
 
+    def known(self, feature: str, listing: Listing | Unlinked | None = None) -> Answer | Unlinked | None:
+        """Return the known answer about a feature: from a listing, else from the answer about it alone."""
+        listing = listing or self.listing
+        return (listing and listing.about(feature)) or self.answers.get(feature)
+
+    def backoffs_of(self, feature: str | None) -> list[Backoff]:
+        """Return those that concern a feature: its own, and that of the listing."""
+        targets = dict.fromkeys((feature, None))
+        return [backoff for target in targets if (backoff := self.backoffs.get(target)) is not None]
+
     def keys(self) -> list[Key]:
-        """Return what changes of this entry may be filed under."""
+        """Return the keys under which changes of this entry may be filed."""
         company = self.company_id
         return [self.key] if company is None or self.key[0] == "company" else [self.key, ("company", company)]
 
-    def unready(self) -> None:
+    def discard_ready(self) -> None:
         """Build each decision again."""
         self.ready = {}
         self.ready_listing = _NOT_READY
 
-    def make_old(self) -> None:
-        """Keep what is known for outages only."""
+    def invalidate(self) -> None:
+        """Keep the answers for outages only."""
         if self.listing is not None:
-            self.listing = evolve(self.listing, is_old=True)
-        self.answers = {code: evolve(answer, is_old=True) for code, answer in self.answers.items()}
-        self.unready()
+            self.listing = evolve(self.listing, is_invalidated=True)
+        self.answers = {code: evolve(answer, is_invalidated=True) for code, answer in self.answers.items()}
+        self.discard_ready()

@@ -1,4 +1,4 @@
-"""What an error of a refresh means: an outage, which a policy covers, or a mistake, which must not open anything."""
+"""The meaning of an error of a refresh: an outage, which a policy covers, or a mistake, which allows nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def is_outage(error: ChatarminError) -> bool:
 
 
 def is_unknown(error: ChatarminError) -> bool:
-    """Return whether the service says that it does not know what the question is about.
+    """Return whether the service says that it does not know the organisation, the company or the feature.
 
     Example:
         >>> from chatarmin_os import NotFoundError
@@ -59,19 +59,19 @@ def retry_after(error: ChatarminError) -> float:
     return min(float(getattr(error, "retry_after", None) or 0.0), _MAX_RETRY_AFTER_SECONDS)
 
 
-def bare(error: E) -> E:
+def without_traceback(error: E) -> E:
     """Return a copy of *error* without traceback, cause and context, which would keep frames alive."""
     clone = copy(error)
     clone.__traceback__ = clone.__cause__ = clone.__context__ = None
     return clone
 
 
-def name_of(error: ChatarminError) -> str:
+def class_and_code(error: ChatarminError) -> str:
     """Return an error's class and code for the log; its message may have ids of the service.
 
     Example:
         >>> from chatarmin_os import ApiError, TimedOut
-        >>> name_of(ApiError.from_code("UNAUTHORIZED", "no key os_sk_1")), name_of(TimedOut("slow"))
+        >>> class_and_code(ApiError.from_code("UNAUTHORIZED", "no key os_sk_1")), class_and_code(TimedOut("slow"))
         ('UnauthorizedError UNAUTHORIZED', 'TimedOut')
     """
     return f"{type(error).__name__} {getattr(error, 'code', '')}".strip()

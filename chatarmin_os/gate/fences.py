@@ -1,4 +1,4 @@
-"""When the process last changed something: what was asked for before is not kept."""
+"""The last changes that the process made: an answer that was asked for before them is not kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Fence:
 
 
 class Fences:
-    """The mutations of the process by what they concern.
+    """The mutations of the process by the organisation or company that they concern.
 
     A fence beyond that number counts for everything. Its owner has a lock.
 
@@ -68,7 +68,7 @@ class Fences:
         self._trim()
 
     def touch(self, key: Key, at: datetime) -> None:
-        """Take note of usage: it outdates what others know, and not a refresh, on which it is laid."""
+        """Take note of usage: it outdates the answers of others, and not a refresh, to which it is applied."""
         fence = self._of(key)
         fence.changed_at = max(fence.changed_at, at)
         self._trim()
@@ -94,7 +94,7 @@ class Fences:
         )
 
     def forget_threads(self, at: datetime) -> list[Key]:
-        """End every mutation that is under way, and return what they concern.
+        """End every mutation that is under way, and return their keys.
 
         The process is a child, and their threads stayed with its parent.
         """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Outcome
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Outcome
 
 _MAX_WAIT_SECONDS = 1e9  # the platform counts no further
 
@@ -26,6 +26,7 @@ class Flight:
         is_probe: Whether it is the one refresh that goes through after a wait.
         has_listing: Whether the listing was asked for in the same check.
         company_id: The company, if that listing named one.
+        is_doubted: Whether only the service can say: it does not know the feature, and the shared listing lacks it too.
         owner: The thread that runs it.
         outcome: Its result; None if there is none: who waited asks again.
         is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.
@@ -37,6 +38,7 @@ class Flight:
         "feature",
         "has_listing",
         "is_current",
+        "is_doubted",
         "is_first",
         "is_over",
         "is_probe",
@@ -50,7 +52,7 @@ class Flight:
 
     def __init__(self, key: Key, feature: str | None, wanted: str | None, number: int) -> None:
         self.key, self.feature, self.wanted, self.number = key, feature, wanted, number
-        self.is_first = self.is_probe = self.has_listing = False
+        self.is_first = self.is_probe = self.has_listing = self.is_doubted = False
         self.refusal: ChatarminError | None = None
         self.company_id: str | None = None
         self.owner = threading.get_ident()

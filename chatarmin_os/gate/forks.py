@@ -1,7 +1,7 @@
 """Forks: a child's copy of a lock that another thread holds would stay locked for ever.
 
-The thread that forks takes the locks of all gates before, so that the child finds whole what they guard, and makes new
-ones.
+The thread that forks takes the locks of all gates before, so that the child finds their data whole, and makes new
+locks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _held: list[State] = []
 
 
 def register(state: State) -> None:
-    """Keep what the threads of a gate share usable in forked children, as long as it exists."""
+    """Keep the state of a gate usable in forked children, as long as it exists."""
     with _lock:
         _states.add(state)
 

@@ -22,19 +22,20 @@ from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
 from chatarmin_os.gate.decision import Decision, FeatureDenied
-from chatarmin_os.gate.desk import Desk, Question
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.failures import bare
+from chatarmin_os.gate.failures import without_traceback
 from chatarmin_os.gate.fences import EVERYTHING, Key
-from chatarmin_os.gate.metered import Metered, event_of
+from chatarmin_os.gate.lookup import Lookup
+from chatarmin_os.gate.metered import Metered
 from chatarmin_os.gate.policy import Policy
-from chatarmin_os.gate.refresh import Refresher
+from chatarmin_os.gate.resolver import Resolver
 from chatarmin_os.gate.settings import Settings
-from chatarmin_os.gate.shared import Shared
 from chatarmin_os.gate.shared_cache import SharedCache
+from chatarmin_os.gate.shared_records import SharedRecords
+from chatarmin_os.gate.sharing import Sharing
 from chatarmin_os.gate.state import State
 from chatarmin_os.gate.stats import GateStats
-from chatarmin_os.gate.watch import Watch
+from chatarmin_os.gate.watcher import MutationWatcher
 
 _BATCH = 50
 _NO_PAIRS = str, bytes, AbstractSet, Mapping  # a set has no order: which one is the organisation?
@@ -45,6 +46,10 @@ class Gate:
     """Decides whether an organisation may use a feature, from answers that it keeps; one gate serves a whole process.
 
     It asks the service once for all features of an organisation, and keeps deciding while the service does not answer.
+
+    The README of the service states what an access says (`canUse`, `remaining`) and that usage beyond the limit is
+    refused. Assumed here: an access ends at its `validUntil`, and which calls change what of which company; a call that
+    is not known may change everything.
 
     Args:
         client: The client; the gate takes note of everything that it changes.
@@ -70,7 +75,7 @@ class Gate:
           a random 0.5 to 1 second, doubling to 30; from the fifth failure in a row for all organisations.
         - **Mistakes** (a wrong key, an unknown feature, a wrong type) never allow: an old answer, or the error.
         - **Own changes** through the client take effect at once: no old answer is read after one has returned.
-        - **Threads** may share a gate. A forked child keeps what is known. The gate starts no thread.
+        - **Threads** may share a gate. A forked child keeps the answers. The gate starts no thread.
 
     Example:
         >>> from chatarmin_os.gate import Gate, Policy
@@ -95,8 +100,6 @@ class Gate:
         outbox: Any = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        if not isinstance(client, ChatarminOS):
-            raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
         self._settings = Settings(
             policies=policies,
             default=default,
@@ -108,13 +111,13 @@ class Gate:
             outbox=outbox,
             now=now,
         )
-        self.client = client
+        self.client = _ensure_client(client)
         self._state = state = State(client, self._settings)
-        self._shared = None if shared is None else Shared(shared, client, state.clock)
-        self._watch = Watch(state, self._shared)
-        client._watch(self._watch)  # noqa: SLF001 - the one seam between the two
-        self._desk = Desk(state, Refresher(state, self._shared), has_shared=shared is not None)
-        # What a fresh check reads.
+        records = None if shared is None else SharedRecords(shared, client, state.clock)
+        self._watcher = MutationWatcher(state, records)
+        self.watch(client)
+        self._resolver = Resolver(state, None if records is None else Sharing(state, records))
+        # A fresh check reads these four only.
         self._organisations, self._companies = state.store.organisations, state.store.companies
         self._uses, self._clock = state.store.uses, state.clock
         forks.register(state)
@@ -224,19 +227,19 @@ class Gate:
             ('allowed', 'not_linked')
         """
         results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
-        self._desk.answer([one for one in results if isinstance(one, Question)])
-        decided: list[Any] = [one.result if isinstance(one, Question) else one for one in results]
+        self._resolver.resolve([one for one in results if isinstance(one, Lookup)])
+        decided: list[Any] = [one.result if isinstance(one, Lookup) else one for one in results]
         return decided
 
-    def _checked(self, pair: Any) -> Question | ChatarminError:
-        """Return a question, or what is wrong with the pair."""
+    def _checked(self, pair: Any) -> Lookup | ChatarminError:
+        """Return a lookup, or the error of the pair."""
         try:
             if isinstance(pair, _NO_PAIRS) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
                 raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
             key = "organisation", at_field("external_org_id", identifier)(both[0])
-            return Question(key, at_field("feature_code", text)(both[1]), self._deadline())
+            return Lookup(key, at_field("feature_code", text)(both[1]), self._deadline())
         except InvalidInput as error:
-            return bare(error)
+            return without_traceback(error)
 
     def require(
         self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None, feature_code: str
@@ -303,12 +306,12 @@ class Gate:
             >>> use.result.remaining
             95
         """
-        event = event_of(
-            external_org_id=external_org_id,  # type: ignore[arg-type]
-            company_id=company_id,  # type: ignore[arg-type]
+        event = UsageEvent(
+            external_org_id=external_org_id,
+            company_id=company_id,
             feature_code=feature_code,
             quantity=quantity,
-            idempotency_key=idempotency_key,  # type: ignore[arg-type]
+            idempotency_key=idempotency_key,
             metadata=metadata,
         )
 
@@ -342,10 +345,10 @@ class Gate:
         ids = at_field("external_org_ids", _ids)(external_org_ids)
         for start in range(0, len(ids), _BATCH):
             part = ids[start : start + _BATCH]
-            self._desk.answer([Question(("organisation", one), None, self._deadline()) for one in part])
+            self._resolver.resolve([Lookup(("organisation", one), None, self._deadline()) for one in part])
 
     def forget(self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None) -> None:
-        """Drop what is known of an organisation, and of all others of its company; also in the shared cache.
+        """Drop the answers about an organisation, and all others of its company; also in the shared cache.
 
         Call it when something else has changed them, such as a webhook.
 
@@ -364,7 +367,7 @@ class Gate:
             >>> gate.check(external_org_id="org_1", feature_code="sso").source
             'live'
         """
-        self._watch.forget([_key(external_org_id, company_id)])
+        self._watcher.forget([_key(external_org_id, company_id)])
 
     def clear(self) -> None:
         """Drop everything that is known; everything in the shared cache becomes old.
@@ -377,7 +380,7 @@ class Gate:
             >>> gate
             <Gate on <ChatarminOS on FakeTransport> with 0 organisations>
         """
-        self._watch.forget([EVERYTHING])
+        self._watcher.forget([EVERYTHING])
 
     def expect_usage(
         self,
@@ -414,15 +417,36 @@ class Gate:
         if idempotency_key is None:
             raise InvalidInput("required", "pass the key of the usage").at("idempotency_key")
         self._expect_event(
-            event_of(
-                external_org_id=external_org_id,  # type: ignore[arg-type]
-                company_id=company_id,  # type: ignore[arg-type]
+            UsageEvent(
+                external_org_id=external_org_id,
+                company_id=company_id,
                 feature_code=feature_code,
                 quantity=quantity,
-                idempotency_key=idempotency_key,  # type: ignore[arg-type]
-                metadata=None,
+                idempotency_key=idempotency_key,
             )
         )
+
+    def watch(self, client: ChatarminOS) -> None:
+        """Take note of the changes of another client too, such as that of a sender of an outbox, while the gate exists.
+
+        Args:
+            client: A client of the same product.
+
+        Raises:
+            TypeError: *client* is not a client.
+
+        Example:
+            >>> from chatarmin_os.gate import Gate
+            >>> company = client.onboard(external_org_id="org_1", tier_code="free")
+            >>> gate = Gate(ChatarminOS(transport=fake))
+            >>> gate.check(external_org_id="org_1", feature_code="sso").allowed
+            False
+            >>> gate.watch(client)
+            >>> access = client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)
+            >>> gate.check(external_org_id="org_1", feature_code="sso").allowed
+            True
+        """
+        _ensure_client(client)._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
 
     def stats(self) -> GateStats:
         """Return the numbers of decisions and refreshes since the gate was made.
@@ -436,17 +460,23 @@ class Gate:
 
     def _expect_event(self, event: UsageEvent) -> None:
         key = _key(event.external_org_id, event.company_id)
-        self._watch.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
+        self._watcher.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
 
     def _answer(self, key: Key, feature: str | None) -> Any:
-        question = Question(key, feature, self._deadline())
-        self._desk.answer([question])
-        if isinstance(question.result, ChatarminError):
-            raise question.result
-        return question.result
+        lookup = Lookup(key, feature, self._deadline())
+        self._resolver.resolve([lookup])
+        if isinstance(lookup.result, ChatarminError):
+            raise lookup.result
+        return lookup.result
 
     def _deadline(self) -> float:
         return _clock.monotonic() + self._settings.timeout
+
+
+def _ensure_client(client: Any) -> ChatarminOS:
+    if not isinstance(client, ChatarminOS):
+        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
+    return client
 
 
 def _key(external_org_id: Any, company_id: Any) -> Key:

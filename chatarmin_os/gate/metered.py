@@ -1,8 +1,8 @@
-"""A block that uses a feature and counts what it used."""
+"""A block that uses a feature, and whose usage is counted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -156,24 +156,4 @@ def _request(event: UsageEvent) -> TrackUsageInput:
         quantity=event.quantity,
         idempotency_key=event.idempotency_key,
         metadata=event.metadata,
-    )
-
-
-def event_of(
-    *,
-    external_org_id: str | None,
-    company_id: str | None,
-    feature_code: str,
-    quantity: Number,
-    idempotency_key: str | None,
-    metadata: Mapping[str, Any] | None,
-) -> UsageEvent:
-    """Return the usage of a block as an event, with a new key if none is given."""
-    return UsageEvent(
-        external_org_id=external_org_id,
-        company_id=company_id,
-        feature_code=feature_code,
-        quantity=quantity,
-        idempotency_key=idempotency_key,
-        metadata=metadata,
     )

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from chatarmin_os._input import Number, name_fields_in_errors, number
+from chatarmin_os._input import Number, name_fields_in_errors, seconds
 from chatarmin_os._json import describe
 from chatarmin_os._messages import closest
 from chatarmin_os._pickling import AcrossVersions
@@ -19,14 +19,6 @@ Freshness = Literal["fresh", "stale", "gone"]
 _CHOICES = ("deny", "allow", "raise")
 _MAX_AGE_SECONDS = 30.0
 _MAX_AGE_SECONDS_OF_A_QUANTITY = 2.0
-
-
-def seconds(value: Number) -> float:
-    """Return seconds of at least 0."""
-    checked = number(value)
-    if checked < 0:
-        raise InvalidInput(f"must be seconds of at least 0, got {describe(value)}")
-    return float(checked)
 
 
 def _optional_seconds(value: Number | None) -> float | None:
@@ -99,7 +91,7 @@ def _has_quantity(access: FeatureAccess) -> bool:
 
 
 def freshness(age: float, max_age: float, max_stale: float) -> Freshness:
-    """Return what an answer of an *age* is good for.
+    """Return the freshness of an answer of an *age*.
 
     Example:
         >>> freshness(1.9, 2, 900), freshness(2, 2, 900), freshness(900, 2, 900)

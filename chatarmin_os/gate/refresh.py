@@ -1,20 +1,15 @@
-"""Asks the shared cache and the service, and keeps what they answer unless a mutation has outdated it."""
+"""Asks the shared cache and the service, and keeps their answers unless a mutation has outdated these."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-
-from attrs import evolve
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
-from chatarmin_os.gate.fences import Key
+from chatarmin_os.gate.answers import Answer, Failed, Fetched, Missing, Outcome
 from chatarmin_os.gate.flight import Flight
-from chatarmin_os.gate.judge import known
-from chatarmin_os.gate.known import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.gate.service import ask, late, outcome_of
-from chatarmin_os.gate.shared import Record, Shared, on_clock
+from chatarmin_os.gate.sharing import Sharing
 from chatarmin_os.gate.state import State
 
 
@@ -22,11 +17,11 @@ class Refresher:
     """Runs refreshes in the thread that began them.
 
     Args:
-        state: What the threads share.
-        shared: The shared cache; None: there is none.
+        state: The state that the threads share.
+        shared: Shares answers with other processes; None: there is no shared cache.
     """
 
-    def __init__(self, state: State, shared: Shared | None) -> None:
+    def __init__(self, state: State, shared: Sharing | None) -> None:
         self._state, self._shared = state, shared
 
     def run(self, flights: Sequence[Flight], deadline: float) -> None:
@@ -34,10 +29,11 @@ class Refresher:
 
         Their owner abandons those that an exception leaves under way.
         """
-        generation = None if self._shared is None else self._shared.generation()
-        if self._shared is not None and generation is not None:
+        shared = self._shared
+        generation = None if shared is None else shared.generation()
+        if shared is not None and generation is not None:
             for flight in flights:
-                self._look(flight, self._shared, generation)
+                shared.look(flight, generation)
         asked = [flight for flight in flights if not flight.is_over and flight.refusal is None]
         seconds = deadline - _clock.monotonic()
         for flight in flights:
@@ -48,9 +44,9 @@ class Refresher:
         if not asked or seconds <= 0:
             return
         kept = self._ask(asked, seconds)
-        if self._shared is not None and generation is not None:
+        if shared is not None and generation is not None:
             for flight in kept:
-                self._publish(flight, self._shared, generation)
+                shared.publish(flight, generation)
 
     def _ask(self, flights: Sequence[Flight], seconds: float) -> list[Flight]:
         """Ask the service, and return the refreshes whose answers others may have."""
@@ -85,8 +81,8 @@ class Refresher:
                 state.fail(flight.key, target, outcome.error, now)
             else:
                 state.succeed(flight)
-                keys = keys_of(state, flight, outcome)
-                outcome = state.lay_usage_over(flight, company_of(keys), outcome)
+                keys = state.keys_of(flight, outcome)
+                outcome = state.apply_usage_during(flight, keys, outcome)
                 flight.is_current = state.fences.is_clear(keys, flight.number)
                 # Without the listing, later changes of its company would not concern an answer about one feature.
                 is_alone = isinstance(outcome, Answer) and state.entry(flight.key).company_id is None
@@ -96,76 +92,3 @@ class Refresher:
             flight.outcome = outcome
             state.end(flight)
         return is_kept
-
-    # The shared cache
-
-    def _look(self, flight: Flight, shared: Shared, generation: str) -> None:
-        """Take what other processes fetched, and end the refresh if that is fresh."""
-        state = self._state
-        record = shared.read(flight.key, generation)
-        if record is None:
-            return
-        now, wall = state.clock.seconds(), state.clock.wall()
-        with state.lock:
-            keys = keys_of(state, flight, record.listing)
-            if not state.fences.is_newer(keys, record.listing.fetched.at):
-                return
-            self._adopt(flight, record, now, wall)
-            entry = state.entry(flight.key)
-            if flight.wanted is None:
-                is_fresh = state.judge.states(entry, now) == {"fresh"}
-            else:
-                is_fresh = state.judge.freshness(known(entry, flight.wanted), flight.wanted, now) == "fresh"
-                lacks = flight.feature is None and known(entry, flight.wanted) is None
-                is_fresh = is_fresh or (lacks and "fresh" in state.judge.states(entry, now))
-            if is_fresh:
-                state.adopted += 1
-                state.is_first = state.is_first or flight.is_first
-                state.end(flight)
-
-    def _adopt(self, flight: Flight, record: Record, now: float, wall: datetime) -> None:
-        state = self._state
-        entry = state.entry(flight.key)
-
-        def on_our_clock(fetched: Fetched) -> tuple[Fetched, bool]:
-            return on_clock(fetched, flight.number, now, wall)
-
-        fetched, is_future = on_our_clock(record.listing.fetched)
-        if entry.listing is None or entry.listing.fetched.at < fetched.at:
-            entry = state.keep(flight.key, None, evolve(record.listing, fetched=fetched, is_old=is_future))
-        for feature, answer in record.answers.items():
-            ours = entry.answers.get(feature)
-            fetched, is_future = on_our_clock(answer.fetched)
-            is_newer = state.fences.is_newer(entry.keys(), fetched.at)
-            if is_newer and (ours is None or ours.fetched.at < fetched.at):
-                state.keep(flight.key, feature, evolve(answer, fetched=fetched, is_old=is_future))
-
-    def _publish(self, flight: Flight, shared: Shared, generation: str) -> None:
-        """Share what is known now; a mutation that ends while it is written has the last word."""
-        state = self._state
-        with state.lock:
-            entry = state.store.get(flight.key)
-            listing = None if entry is None else entry.listing
-            if entry is None or listing is None or listing.is_old:
-                return
-            keys, record = entry.keys(), Record(listing, dict(entry.answers))
-        is_unlinked = isinstance(listing, Unlinked)
-        seconds = state.settings.unlinked_max_age if is_unlinked else state.settings.max_stale
-        shared.write(flight.key, record, generation, seconds)
-        with state.lock:
-            is_clear = state.fences.is_clear(keys, flight.number)
-        if not is_clear:
-            shared.drop([flight.key])
-
-
-def keys_of(state: State, flight: Flight, outcome: Outcome) -> list[Key]:
-    """Return what changes of an outcome are filed under: its own key, and its company."""
-    key, entry = flight.key, state.store.get(flight.key)
-    known_company = flight.company_id if entry is None or entry.company_id is None else entry.company_id
-    company = outcome.company_id if isinstance(outcome, Listing) else known_company
-    return [key] if company is None or key == ("company", company) else [key, ("company", company)]
-
-
-def company_of(keys: Sequence[Key]) -> str | None:
-    """Return the company among keys."""
-    return next((name for kind, name in keys if kind == "company"), None)

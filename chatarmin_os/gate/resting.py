@@ -1,4 +1,4 @@
-"""What the shared caches on a network have in common: a rest after each failure, and no forgotten deletion."""
+"""The base of shared caches on a network: it rests after each failure, and forgets no deletion."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class RestingCache(ABC):
     """
 
     _failures: tuple[type[Exception], ...]  # after which the cache rests
+    _max_seconds: float | None = None  # an operation that takes longer is one too; None: it has a timeout
 
     def __init__(self, now: Callable[[], float] | None) -> None:
         self._now = monotonic if now is None else now
@@ -101,6 +102,7 @@ class RestingCache(ABC):
 
     @contextmanager
     def _trying(self) -> Generator[None]:
+        started = self._now()
         try:
             yield
         except self._failures:
@@ -109,4 +111,9 @@ class RestingCache(ABC):
         except Exception:
             self._rests_until = None  # it answered
             raise
-        self._rests_until = None
+        self._rests_until = self._end_of_rest(self._now() - started)
+
+    def _end_of_rest(self, took: float) -> float | None:
+        """Return until when a cache rests that answered: ten times as long as it took, if that was too long."""
+        is_slow = self._max_seconds is not None and took > self._max_seconds
+        return self._now() + 10 * took if is_slow else None

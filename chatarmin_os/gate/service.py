@@ -1,4 +1,4 @@
-"""The questions to the service, and the meaning of its answers."""
+"""The requests to the service, and the meaning of its answers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 from chatarmin_os._request import Request
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, TimedOut
-from chatarmin_os.gate.failures import bare, is_unknown
+from chatarmin_os.gate.answers import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
+from chatarmin_os.gate.failures import is_unknown, without_traceback
 from chatarmin_os.gate.flight import Flight
-from chatarmin_os.gate.known import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.models.features import FeatureAccess, OrgFeatures
 from chatarmin_os.procedures.features import (
     CheckByExternalOrgIdInput,
@@ -55,9 +55,9 @@ def late() -> TimedOut:
 
 
 def outcome_of(flight: Flight, result: Any, fetched: Fetched) -> Outcome:
-    """Return what a result of the service means for a refresh."""
+    """Return the outcome of a refresh from a result of the service."""
     if isinstance(result, ChatarminError):
-        error = bare(result)
+        error = without_traceback(result)
         if not is_unknown(error):
             return Failed(error)
         if flight.feature is None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from chatarmin_os._input import at_field, name_fields_in_errors, text
+from chatarmin_os._input import at_field, name_fields_in_errors, positive_seconds, seconds, text
 from chatarmin_os._json import describe
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.gate.policy import Policy, seconds
+from chatarmin_os.gate.policy import Policy
 
 
 def _policies(value: Mapping[str, Policy] | None) -> dict[str, Policy]:
@@ -38,13 +38,6 @@ def _policy(value: Policy) -> Policy:
     return value
 
 
-def _positive(value: float) -> float:
-    given = seconds(value)
-    if not given:
-        raise InvalidInput(f"must be seconds above 0, got {describe(value)}")
-    return given
-
-
 def _count(value: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidInput(f"must be an int of at least 1, got {describe(value)}")
@@ -65,8 +58,8 @@ class Settings:
 
     policies: dict[str, Policy] = field(converter=_policies)
     default: Policy = field(converter=_policy)
-    timeout: float = field(converter=_positive)
-    first_timeout: float = field(converter=_positive)
+    timeout: float = field(converter=positive_seconds)
+    first_timeout: float = field(converter=positive_seconds)
     max_organisations: int = field(converter=_count)
     unlinked_max_age: float = field(converter=seconds)
     shared: Any

@@ -16,20 +16,20 @@ class SharedCache(Protocol):
 
     `DjangoCache` and `RedisCache` of `chatarmin_os.gate.caches` are such caches, and any object with these three
     methods is one. A gate takes every exception of theirs for a missing entry, and logs it. It waits for them: a cache
-    on a network needs a timeout, of a few hundredths of a second.
+    on a network needs a timeout, of a few hundredths of a second. Arguments are passed by position.
 
     Example:
         >>> isinstance(DictCache(), SharedCache)
         True
     """
 
-    def get(self, key: str) -> str | None:
+    def get(self, key: str, /) -> str | None:
         """Return the value of a key; None without one, or if it has expired."""
 
-    def set(self, key: str, value: str, seconds: float) -> None:
+    def set(self, key: str, value: str, seconds: float, /) -> None:
         """Store a value that expires after so many seconds, or sooner."""
 
-    def delete(self, key: str) -> None:
+    def delete(self, key: str, /) -> None:
         """Remove the value of a key, if there is one."""
 
 
@@ -55,9 +55,8 @@ class DictCache:
 
     def __init__(self, *, now: Callable[[], float] | None = None) -> None:
         self._now = monotonic if now is None else now
-        self._entries: dict[
-            str, tuple[str, float]
-        ] = {}  # each step on it is atomic: there is no lock to be left locked
+        # Each step on it is atomic: a fork leaves no lock locked.
+        self._entries: dict[str, tuple[str, float]] = {}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {len(self._entries)} entries>"

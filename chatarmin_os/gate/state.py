@@ -1,4 +1,4 @@
-"""What the threads of a gate share, and its lock."""
+"""The state that the threads of a gate share, and its lock."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os import _clock
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Answer, Listing, Outcome, Unlinked
+from chatarmin_os.gate.backoff import Backoff, Jitter
+from chatarmin_os.gate.breaker import CircuitBreaker
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.expected import ExpectedUsage
+from chatarmin_os.gate.evaluator import Evaluator
+from chatarmin_os.gate.expected_usage import ExpectedUsage
 from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
-from chatarmin_os.gate.judge import Judge
-from chatarmin_os.gate.known import Answer, Listing, Outcome, Unlinked
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.store import Store
-from chatarmin_os.gate.waits import Breaker, Jitter, Wait
 from chatarmin_os.models.billing import UsageResult
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ MAX_FEATURES = 1_000
 
 
 class State:
-    """What the threads of a gate share; all methods but the clocks need the lock.
+    """The state that the threads of a gate share; all methods but the clocks need the lock.
 
     The lock is held neither during I/O nor while code of the user runs: clocks are read before it is taken.
 
@@ -38,6 +39,15 @@ class State:
         client: The client, whose transport has the clocks.
         settings: The settings.
         jitter: Returns a random number between two.
+
+    Attributes:
+        is_first: Whether the next refresh is the first one of the process, which has more time.
+        refreshed: Answers of the service.
+        adopted: Answers of the shared cache that were fresh.
+        failed: Refreshes that failed.
+        stale: Decisions on an answer that was not fresh.
+        by_policy: Decisions without an answer.
+        not_decisions: Numbers that were taken from the store's counter of uses for anything but a decision.
     """
 
     def __init__(self, client: ChatarminOS, settings: Settings, jitter: Jitter = uniform) -> None:
@@ -47,8 +57,8 @@ class State:
         self.fences = Fences(settings.max_organisations)
         self.expected = ExpectedUsage()
         self.clock = Clock(client, settings.now)
-        self.judge = Judge(settings, self.store, self.expected, self.clock)
-        self.breaker = Breaker(jitter)
+        self.evaluator = Evaluator(settings, self.store, self.expected, self.clock)
+        self.breaker = CircuitBreaker(jitter)
         self.is_first = True
         self.refreshed = self.adopted = self.failed = 0
         self.stale = self.by_policy = self.not_decisions = 0
@@ -66,12 +76,12 @@ class State:
         """Forget what only threads of the parent do: refreshes and mutations."""
         for entry in self.store:
             entry.flights = {}
-            entry.unready()
+            entry.discard_ready()
         self._flights, self._usages = 0, []
         self.breaker.release()
         self.is_first = True
         for entry in self.entries(self.fences.forget_threads(_clock.now())):
-            entry.make_old()
+            entry.invalidate()
 
     def entry(self, key: Key) -> Entry:
         """Return the entry of a key, which is the most recently used now."""
@@ -84,6 +94,13 @@ class State:
     def entries(self, keys: Collection[Key]) -> list[Entry]:
         """Return the entries that changes of *keys* concern."""
         return list(self.store) if EVERYTHING in keys else self.store.concerned(keys)
+
+    def keys_of(self, flight: Flight, outcome: Outcome) -> list[Key]:
+        """Return the keys under which changes of an outcome are filed: its own, and its company."""
+        key, entry = flight.key, self.store.get(flight.key)
+        known_company = flight.company_id if entry is None or entry.company_id is None else entry.company_id
+        company = outcome.company_id if isinstance(outcome, Listing) else known_company
+        return [key] if company is None or key == ("company", company) else [key, ("company", company)]
 
     def stats(self) -> GateStats:
         """Return the counters. Reading the one of uses is a use too."""
@@ -117,15 +134,15 @@ class State:
     def fail(self, key: Key, feature: str | None, error: ChatarminError, now: float) -> None:
         """Leave a key alone for a while."""
         entry = self.entry(key)
-        wait = entry.waits.get(feature)
-        if wait is None:
-            wait = entry.waits[feature] = Wait()
-            _trim(entry.waits)
-        wait.fail(error, now, self.jitter)
-        entry.shared_until = wait.until
+        backoff = entry.backoffs.get(feature)
+        if backoff is None:
+            backoff = entry.backoffs[feature] = Backoff()
+            _trim(entry.backoffs)
+        backoff.fail(error, now, self.jitter)
+        entry.shared_until = backoff.until
         self.breaker.fail(error, now)
         self.failed += 1
-        entry.unready()
+        entry.discard_ready()
 
     def succeed(self, flight: Flight) -> None:
         """Take note that the service answered."""
@@ -133,11 +150,11 @@ class State:
         self.refreshed += 1
         entry = self.entry(flight.key)
         for target in (flight.feature, None):
-            entry.waits.pop(target, None)
-        entry.unready()
+            entry.backoffs.pop(target, None)
+        entry.discard_ready()
 
     def keep(self, key: Key, feature: str | None, outcome: Listing | Unlinked | Answer) -> Entry:
-        """Keep what was fetched."""
+        """Keep an answer."""
         entry = self.entry(key)
         before = entry.company_id
         if isinstance(outcome, Answer):
@@ -149,13 +166,13 @@ class State:
             if entry.company_id != before or isinstance(outcome, Unlinked):
                 entry.answers = {}
             self.store.set_company(entry, before)
-        entry.unready()
+        entry.discard_ready()
         return entry
 
     # Usage
 
     def note_usage(self, company: str, feature: str, result: UsageResult | None) -> None:
-        """Write the answer to usage into what is known; without an answer, or with one below that, it is not fresh."""
+        """Write the answer to usage into the known ones; without it, or if it is below these, they are not fresh."""
         if self._flights:
             self._usages.append((self.fences.tick(), company, feature, result))
         for entry in self.store.concerned([("company", company)]):
@@ -164,15 +181,15 @@ class State:
             answer = entry.answers.get(feature)
             if answer is not None:
                 entry.answers[feature] = answer.after(result)
-            entry.unready()
+            entry.discard_ready()
 
-    def lay_usage_over(self, flight: Flight, company: str | None, outcome: Outcome) -> Outcome:
-        """Return what a refresh fetched after the usage that was counted during it.
+    def apply_usage_during(self, flight: Flight, keys: Collection[Key], outcome: Outcome) -> Outcome:
+        """Return the outcome of a refresh with the usage that was counted during it.
 
         An answer to usage that is below it was counted before, and needs no second refresh.
         """
-        for number, of, feature, result in self._usages:
-            if number <= flight.number or of != company:
+        for number, company, feature, result in self._usages:
+            if number <= flight.number or ("company", company) not in keys:
                 continue
             if isinstance(outcome, Listing):
                 after: Listing | Answer = outcome.after(feature, result)
@@ -180,7 +197,7 @@ class State:
                 after = outcome.after(result)
             else:
                 continue
-            is_below = after.is_old and not outcome.is_old and result is not None
+            is_below = after.is_invalidated and not outcome.is_invalidated and result is not None
             outcome = outcome if is_below else after
         return outcome
 

@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class GateStats:
-    """What a gate has done since it was made.
+    """The counters of a gate since it was made.
 
     Attributes:
         fresh: Decisions on an answer younger than `max_age`, asked just now or kept.

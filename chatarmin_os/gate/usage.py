@@ -1,4 +1,4 @@
-"""What usage does to a known access."""
+"""The effect of usage on a known access."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from chatarmin_os.models.billing import UsageResult
 from chatarmin_os.models.features import FeatureAccess
 
 
-def laid_over(access: FeatureAccess, result: UsageResult) -> FeatureAccess | None:
-    """Return a known access after its usage was counted; None if the answer is below what is known.
+def apply_usage(access: FeatureAccess, result: UsageResult) -> FeatureAccess | None:
+    """Return a known access after its usage was counted; None if the answer is below the known usage.
 
     Fields that the answer lacks are computed from the known limit.
 
     Example:
         >>> from chatarmin_os import FeatureAccess, UsageResult
         >>> known = FeatureAccess(is_enabled=True, can_use=True, current_usage=3, quantity_limit=5, remaining=2)
-        >>> after = laid_over(known, UsageResult(current_usage=5))
+        >>> after = apply_usage(known, UsageResult(current_usage=5))
         >>> after.current_usage, after.remaining, after.can_use
         (5, 0, False)
-        >>> laid_over(known, UsageResult(current_usage=2)) is None
+        >>> apply_usage(known, UsageResult(current_usage=2)) is None
         True
     """
     if access.current_usage is not None and result.current_usage < access.current_usage:

@@ -19,8 +19,11 @@ from chatarmin_os.gate import Decision
 TEMPLATE = "chatarmin_os/denied.html"
 """The name of the page, which a project overrides."""
 
-TEMPLATES = Path(__file__).parent / "templates"
-"""The folder with the default page, in the syntax that Django and Jinja have in common."""
+TEMPLATES = Path(__file__).parents[1] / "integrations" / "django" / "templates"
+"""The folder with the default page, in the syntax that Django and Jinja have in common.
+
+Django finds the templates of an app in the app's own folder only; any other framework takes any folder.
+"""
 
 _STATUSES = {"limit_reached": 402, "outage": 503}
 _OTHER_STATUS = 403

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from chatarmin_os._input import at_field, optional_identifier
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.gate import Decision, FeatureDenied
+from chatarmin_os.gate import Decision, FeatureDenied, Gate
 
 
 def external_org_id(returned: Any, place: str) -> str | None:
@@ -32,19 +33,16 @@ def external_org_id(returned: Any, place: str) -> str | None:
     return at_field(place, optional_identifier)(returned)
 
 
+def check(gate: Callable[[], Gate], organisation: str | None, feature_code: str) -> Decision:
+    """Return whether an organisation may use a feature; None is nobody, for whom no gate is needed."""
+    if organisation is None:
+        return decision_for_nobody(feature_code)
+    return gate().check(external_org_id=organisation, feature_code=feature_code)
+
+
 def decision_for_nobody(feature_code: str) -> Decision:
     """Return the decision for a request without an organisation: denied, and nothing is asked."""
-    return Decision(
-        allowed=False,
-        reason="not_linked",
-        source="policy",
-        feature_code=feature_code,
-        external_org_id=None,
-        company_id=None,
-        access=None,
-        error=None,
-        fetched_at=None,
-    )
+    return Decision(allowed=False, reason="not_linked", source="policy", feature_code=feature_code)
 
 
 def denied_for_nobody(feature_code: str) -> FeatureDenied:

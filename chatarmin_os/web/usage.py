@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from contextlib import suppress
+from typing import Any
 
 from chatarmin_os.errors import ApiError, ChatarminError
 from chatarmin_os.gate import Gate, UsageEvent
 from chatarmin_os.models.billing import UsageResult
+from chatarmin_os.web.log import log_lost_usage
 
 
 def send_usage(gate: Gate, event: UsageEvent) -> UsageResult:
@@ -48,19 +49,11 @@ def send_or_log(gate: Gate, event: UsageEvent, logger: logging.Logger) -> None:
     """
     try:
         send_usage(gate, event)
-    except Exception as error:  # the response is made, and must not become a 500
-        logger.log(
-            logging.ERROR,
-            "usage was not confirmed (%s: %s); send it again with its key: %s",
-            type(error).__name__,
-            error,
-            as_json(event),
-            exc_info=None if isinstance(error, ChatarminError) else error,
-        )
+    except Exception as error:  # noqa: BLE001 - the response is made, and must not become a 500
+        log_lost_usage(logger, fields_of(event), error)
 
 
-def as_json(event: UsageEvent) -> str:
-    """Return an event as the JSON of the log."""
+def fields_of(event: UsageEvent) -> dict[str, Any]:
+    """Return the fields that are needed to send an event again."""
     names = ("company_id", "external_org_id", "feature_code", "quantity", "idempotency_key", "metadata")
-    values = {name: getattr(event, name) for name in names}
-    return json.dumps({name: value for name, value in values.items() if value is not None})
+    return {name: getattr(event, name) for name in names}

@@ -53,6 +53,7 @@ def test_checks_have_their_tag() -> None:
         ({}, ["E001"]),
         (None, ["E001"]),
         ({"API_KEY": " "}, ["E001"]),
+        ({"API_KEY": 5}, ["E003"]),  # it is not missing
         ({"TRANSPORT": "chatarmin_os.ChatarminOS.in_memory"}, []),
         ({**FINE, "ORGANISATION": "django_project.views.organisation_of"}, []),
         ({**FINE, "ORGANISATION": "shop.billing.organisation_of"}, ["E002"]),

@@ -78,7 +78,7 @@ def test_client_of_an_override_is_closed() -> None:
 
 def test_import_inside_an_override(monkeypatch: pytest.MonkeyPatch) -> None:
     """If the module is imported inside an override, the end of that makes new services."""
-    monkeypatch.setattr(services, "_services", [services.Services()])
+    monkeypatch.setattr(services, "_services", [services._make()])
     before = get_client()
 
     services._follow(setting="CHATARMIN_OS", enter=False)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from django.test import AsyncRequestFactory, RequestFactory, TestCase, override_
 from django_project.models import Membership
 from rest_framework.request import Request
 
-from chatarmin_os import InvalidInput
+from chatarmin_os import ApiError, InvalidInput
 from chatarmin_os.django import get_client, metered, requires_feature, track_usage
 from chatarmin_os.django.test import override_service
 from chatarmin_os.gate import FeatureDenied
@@ -43,11 +45,20 @@ def tracked(fake: FakeTransport) -> list[Any]:
     return [call.input["quantity"] for call in fake.calls if call.path == "billing.trackUsage"]
 
 
+class Unprintable:
+    """A value that has no text."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+
 def lost(caplog: pytest.LogCaptureFixture) -> dict[str, Any]:
     """Return the event of the one error in the log."""
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.name == "chatarmin_os"
-    _, _, event = record.getMessage().partition(": ")
+    _, _, event = record.getMessage().partition("with its key: ")
     found: dict[str, Any] = json.loads(event)
     return found
 
@@ -430,7 +441,7 @@ def test_logged_event_can_be_sent_again(fake: FakeTransport, caplog: pytest.LogC
         ({"request_or_external_org_id": 5}, "external_org_id"),
         ({"request_or_external_org_id": None}, "external_org_id"),
         ({"request_or_external_org_id": RequestFactory().get("/")}, "not_linked"),
-        ({"request_or_external_org_id": "org_9"}, "not linked"),
+        ({"request_or_external_org_id": "org_9"}, "NOT_FOUND"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -478,11 +489,61 @@ def test_worker_that_ends_logs_usage_first(caplog: pytest.LogCaptureFixture) -> 
     assert lost(caplog) == EVENT
 
 
+@pytest.mark.slow
+def test_lost_usage_is_seen_without_configuration_of_logging() -> None:
+    """A project with DEBUG off and without LOGGING has the event on stderr, although Django writes nothing there."""
+    code = """
+import django
+from django.conf import settings
+settings.configure(
+    INSTALLED_APPS=["chatarmin_os.django"],
+    CHATARMIN_OS={"API_KEY": "os_sk_secret", "BASE_URL": "http://127.0.0.1:9/api/v1", "MAX_RETRIES": 0},
+)
+django.setup()
+from chatarmin_os.django import track_usage
+track_usage("org_1", "ai_credit", 3, idempotency_key="job-1")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+
+    _, _, event = done.stderr.partition("with its key: ")
+    assert json.loads(event) == EVENT
+    assert "os_sk_secret" not in done.stderr
+
+
+@pytest.mark.usefixtures("fake")
+def test_invalid_organisation_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """An id of the wrong type is logged as it was given."""
+    track_usage(5, CREDITS, 3)
+
+    assert lost(caplog)["external_org_id"] == 5
+
+
+@pytest.mark.parametrize("metadata", [{("a", "b"): 1}, {"at": Unprintable()}], ids=["keys", "values"])
+def test_metadata_that_is_no_json_never_raises(
+    metadata: Any, fake: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The mistake is logged, and the response stays as it is."""
+    track_usage("org_1", CREDITS, 3, idempotency_key="job-1", metadata=metadata)
+
+    assert tracked(fake) == []
+    assert lost(caplog)["idempotency_key"] == "job-1"
+
+
+def test_log_has_no_text_of_the_service(fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """A message of the service may name a company."""
+    fake.fail("billing.trackUsage", error=ApiError.from_code("NOT_FOUND", "No company of-the-service"))
+
+    track_usage("org_1", CREDITS, 3)
+
+    assert "NotFoundError NOT_FOUND" in caplog.text
+    assert "of-the-service" not in caplog.text
+
+
 def test_log_has_no_key(caplog: pytest.LogCaptureFixture) -> None:
     """The API key is in no line of it."""
     key = "os_sk_secret_of_a_test"
     with override_settings(CHATARMIN_OS={"API_KEY": key, "BASE_URL": "http://127.0.0.1:9/api/v1", "MAX_RETRIES": 0}):
         track_usage("org_1", CREDITS, 3)
 
-    assert "not counted" in caplog.text
+    assert "not confirmed" in caplog.text
     assert key not in caplog.text

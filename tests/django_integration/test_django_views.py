@@ -158,10 +158,10 @@ def test_page_is_for_browsers() -> None:
 
 @pytest.mark.usefixtures("fake")
 def test_page_is_that_of_all_frameworks() -> None:
-    """Django finds templates in the folder of an application only, so it has a copy of the page."""
+    """Django finds the page that the other frameworks render."""
     page = get_template(TEMPLATE)
 
-    assert page.template.source == (TEMPLATES / TEMPLATE).read_text()  # type: ignore[attr-defined]
+    assert page.origin.name == str(TEMPLATES / TEMPLATE)  # type: ignore[attr-defined]
 
 
 def test_limit_is_402() -> None:
@@ -430,6 +430,28 @@ def test_mixin_needs_a_feature(codes: Any) -> None:
 
     with pytest.raises(ImproperlyConfigured, match=r"Forgetful.required_feature"):
         view_of(Forgetful)(RequestFactory().get("/"))
+
+
+def test_mixin_after_the_view_is_refused() -> None:
+    """There it would check nothing; `View` calls no `dispatch` of a later base class."""
+    with pytest.raises(ImproperlyConfigured, match=r"Late: RequiresFeatureMixin checks nothing; put it before"):
+
+        class Late(View, RequiresFeatureMixin):
+            required_feature = "sso"
+
+
+def test_mixin_may_come_after_other_mixins() -> None:
+    """Only the view has to come later, also one of REST framework."""
+    from django.contrib.auth.mixins import LoginRequiredMixin  # both need the settings of the project
+    from rest_framework.views import APIView
+
+    class Members(RequiresFeatureMixin):
+        required_feature = "sso"
+
+    class First(LoginRequiredMixin, Members, APIView):
+        pass
+
+    assert First.required_feature == "sso"
 
 
 @pytest.mark.usefixtures("fake")

@@ -86,9 +86,9 @@ def test_refused_connection_on_this_machine_suggests_the_local_service() -> None
     ids=["waiting", "reading"],
 )
 def test_timeout_names_the_step_of_the_response(server: FaultServer, behaviour: Behaviour, phase: str) -> None:
-    """The service does not respond, or not to the end."""
+    """The service does not respond, or not to the end; the seconds are rounded."""
     server.behaviour = behaviour
-    with client_of(server, timeout=0.5, max_retries=0) as client:
+    with client_of(server, timeout=0.49996, max_retries=0) as client:
         text = _text_of_timeout(client)
 
     assert text == f"timed out after 0.5 s while {phase}"

@@ -18,7 +18,7 @@ from chatarmin_os import ChatarminOS, InvalidInput
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.flask import Chatarmin
 from chatarmin_os.gate import DictCache, Gate
-from chatarmin_os.integrations.flask.state import State
+from chatarmin_os.web.services import Services
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -146,7 +146,7 @@ def test_extension_keeps_nothing_of_an_app() -> None:
         _ = chatarmin.gate
 
     assert vars(chatarmin) == before
-    assert isinstance(app.extensions["chatarmin_os"], State)
+    assert isinstance(app.extensions["chatarmin_os"], Services)
 
 
 def test_app_that_is_dropped_is_freed() -> None:

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, Response, abort, copy_current_request_context, redirect, stream_with_context
 from flask_apps import ACME, Shop, organisation
 
-from chatarmin_os import ChatarminError, InvalidInput, NotFoundError
+from chatarmin_os import ApiError, ChatarminError, InvalidInput, NotFoundError
 from chatarmin_os.flask import Chatarmin
 from chatarmin_os.gate import FeatureDenied
 
@@ -321,6 +321,17 @@ def test_unknown_feature_logs_the_event(caplog: pytest.LogCaptureFixture) -> Non
 
     assert shop.browser.get("/", headers=ACME).text == "fine"
     assert _logged(caplog)["feature_code"] == "nope"
+
+
+def test_log_has_no_text_of_the_service(caplog: pytest.LogCaptureFixture) -> None:
+    """A message of the service may name a company."""
+    shop = _shop_with(lambda: "fine")
+    shop.fake.fail("billing.trackUsage", error=ApiError.from_code("NOT_FOUND", "No company of-the-service"))
+
+    shop.browser.get("/", headers=ACME)
+
+    assert "NotFoundError NOT_FOUND" in caplog.text
+    assert "of-the-service" not in caplog.text
 
 
 def test_usage_of_an_unknown_organisation_is_logged(caplog: pytest.LogCaptureFixture) -> None:

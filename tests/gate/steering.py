@@ -158,6 +158,11 @@ class Stage:
         self.transport.calls.clear()
         return calls
 
+    def waiting(self, feature: str | None = None, organisation: str = "org_1") -> int:
+        """Return the number of threads that wait for a refresh: of the listing, or of one feature."""
+        flight = self.gate._state.store.organisations[organisation].flights[feature]
+        return len(flight._done._cond._waiters)  # type: ignore[attr-defined]
+
     def set_access(self, feature: str = "api_access", **change: Any) -> None:
         """Change an access behind the gate's back."""
         ChatarminOS(transport=self.fake).features.set_access(company_id=self.company, feature_code=feature, **change)

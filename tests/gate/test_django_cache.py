@@ -52,6 +52,11 @@ class Memcached(BaseCache):
         return str(full)
 
 
+def cache_of(alias: str = "default") -> DjangoCache:
+    """Return a cache on a clock that stands still: it never seems slow, however busy the machine is."""
+    return DjangoCache(alias, now=lambda: 100.0)
+
+
 @pytest.fixture(autouse=True)
 def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheHandler:
     """Give Django these caches: its settings are those of other tests, and can be made only once in a process."""
@@ -75,7 +80,7 @@ def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CacheHandler:
 @pytest.mark.parametrize("alias", ["default", "files", "memcached"])
 def test_values_are_kept(alias: str) -> None:
     """Text comes back as it was under any key, another cache object reads it, and a deleted key has none."""
-    cache, other = DjangoCache(alias), DjangoCache(alias)
+    cache, other = cache_of(alias), cache_of(alias)
     assert isinstance(cache, SharedCache)
 
     for number, key in enumerate(KEYS):
@@ -89,16 +94,16 @@ def test_values_are_kept(alias: str) -> None:
 
 def test_default_is_the_default_cache() -> None:
     """Without an alias it is the cache that Django calls default."""
-    DjangoCache().set("key", "value", 60)
+    cache_of().set("key", "value", 60)
 
-    assert DjangoCache("default").get("key") == "value"
+    assert cache_of("default").get("key") == "value"
     assert repr(DjangoCache()) == "<DjangoCache 'default'>"
 
 
 def test_keys_are_apart_from_those_of_the_project(caches: CacheHandler) -> None:
     """A key of the gate is none of the project, and cannot be read from what is stored."""
     caches["memcached"].set("org_1", "of the project")
-    DjangoCache("memcached").set("org_1", "of the gate", 60)
+    cache_of("memcached").set("org_1", "of the gate", 60)
 
     assert caches["memcached"].get("org_1") == "of the project"
     [key] = [key for key, (value, _) in Memcached.stored.items() if value == "of the gate"]
@@ -109,7 +114,7 @@ def test_keys_are_apart_from_those_of_the_project(caches: CacheHandler) -> None:
 @pytest.mark.parametrize(("seconds", "stored"), [(0.2, 1), (1, 1), (1.5, 2), (899.01, 900)])
 def test_times_are_rounded_up(seconds: float, stored: int) -> None:
     """A part of a second is a whole one: backends that count seconds would take it for none, which means for ever."""
-    DjangoCache("memcached").set("key", "value", seconds)
+    cache_of("memcached").set("key", "value", seconds)
 
     [(_, timeout)] = Memcached.stored.values()
     assert timeout == stored
@@ -118,7 +123,7 @@ def test_times_are_rounded_up(seconds: float, stored: int) -> None:
 @pytest.mark.parametrize("alias", ["default", "files", "memcached"])
 def test_value_without_a_time_is_deleted(alias: str) -> None:
     """What expires at once is gone, whatever the backend takes zero for."""
-    cache = DjangoCache(alias)
+    cache = cache_of(alias)
     cache.set("key", "old", 60)
 
     cache.set("key", "new", 0)
@@ -129,14 +134,14 @@ def test_value_without_a_time_is_deleted(alias: str) -> None:
 @pytest.mark.parametrize("alias", ["default", "files", "memcached"])
 def test_any_time_is_taken(alias: str) -> None:
     """A time that no backend can count is shortened."""
-    DjangoCache(alias).set("key", "value", 1e300)
+    cache_of(alias).set("key", "value", 1e300)
 
-    assert DjangoCache(alias).get("key") == "value"
+    assert cache_of(alias).get("key") == "value"
 
 
 def test_what_is_not_text_is_missing() -> None:
     """A value of another type, which another program has put there, is none."""
-    cache = DjangoCache("memcached")
+    cache = cache_of("memcached")
     cache.set("key", "value", 60)
     [key] = Memcached.stored
 
@@ -147,7 +152,7 @@ def test_what_is_not_text_is_missing() -> None:
 
 def test_cache_that_keeps_nothing() -> None:
     """With Django's dummy each value is missing."""
-    cache = DjangoCache("none")
+    cache = cache_of("none")
     cache.set("key", "value", 60)
 
     assert cache.get("key") is None
@@ -155,7 +160,7 @@ def test_cache_that_keeps_nothing() -> None:
 
 def test_cache_of_the_thread_is_used(caches: CacheHandler) -> None:
     """Django has a cache object for each thread, and closes it after each request: none of them is kept."""
-    cache = DjangoCache()
+    cache = cache_of()
     cache.set("key", "value", 60)
 
     del caches["default"]
@@ -168,7 +173,7 @@ def test_redis_of_the_project(tmp_path: Path) -> None:
     """With Django's own cache in Redis it works; after a failure, which is raised, it rests, and deletes later."""
     seconds = [100.0]
     with RedisServer(tmp_path) as server:
-        cache, other = DjangoCache("redis", now=lambda: seconds[0]), DjangoCache("redis")
+        cache, other = DjangoCache("redis", now=lambda: seconds[0]), cache_of("redis")
         cache.set("key", "value", 0.5)
         [key] = server.client.keys()
         assert 0 < server.client.pttl(key) <= 1000
@@ -193,14 +198,14 @@ def test_redis_of_the_project(tmp_path: Path) -> None:
 def test_unknown_alias_is_refused(alias: str) -> None:
     """A cache that CACHES does not have is refused at once; the error names those it has."""
     with pytest.raises(InvalidInput, match=rf"^alias: CACHES has no cache '{alias}'; it has default, files"):
-        DjangoCache(alias)
+        cache_of(alias)
 
 
 @pytest.mark.parametrize("alias", ["", None, 7], ids=repr)
 def test_alias_is_text(alias: Any) -> None:
     """An alias is text."""
     with pytest.raises(InvalidInput, match=r"^alias: "):
-        DjangoCache(alias)
+        cache_of(alias)
 
 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +213,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "django.core.cache", None)
 
     with pytest.raises(ImportError, match=r"pip install 'chatarmin-os\[django\]'"):
-        DjangoCache()
+        cache_of()
 
 
 DATABASE = """

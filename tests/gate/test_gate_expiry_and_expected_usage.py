@@ -1,4 +1,4 @@
-"""Rules 9, 10 and 15: expiry is watched, expected usage is subtracted, and clocks that are set change nothing."""
+"""Expiry is watched, expected usage is subtracted, and clocks that are set change nothing."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_clock_that_a_test_sets_neither_ages_nor_rejuvenates(service: FakeTransp
         assert gate.check(external_org_id="org_1", feature_code="api_access").source == "live"
 
 
-# Rule 10
+# Expected usage
 
 
 def _remaining(stage: Stage, **who: str) -> Any:
@@ -171,6 +171,26 @@ def test_expected_usage_ends_when_its_key_was_sent(stage: Stage) -> None:
     access = stage.check("ai_credit").access
     assert (access.current_usage, access.remaining) == (11, 9_989)
     assert len(stage.gate._state.expected) == 1
+
+
+def test_expected_usage_ends_when_another_client_has_sent_its_key(stage: Stage) -> None:
+    """A gate can watch the client of a sender too; to watch one twice changes nothing."""
+    stage.check("ai_credit")
+    _expect(stage, 5, "a")
+    event = TrackUsageInput(company_id=stage.company, feature_code="ai_credit", quantity=5, idempotency_key="a")
+    sender = ChatarminOS(transport=stage.fake)
+    stage.gate.watch(sender)
+    stage.gate.watch(sender)
+    sender.batch([event])
+
+    access = stage.check("ai_credit").access
+    assert (access.current_usage, access.remaining) == (5, 9_995)
+
+
+def test_watching_needs_a_client(stage: Stage) -> None:
+    """A transport is none."""
+    with pytest.raises(TypeError, match="client: expected a chatarmin_os"):
+        stage.gate.watch(stage.fake)  # type: ignore[arg-type]
 
 
 def test_expected_usage_ends_when_its_key_was_refused(stage: Stage) -> None:

@@ -193,7 +193,7 @@ def test_features_wait_for_a_refresh_if_one_of_them_is_gone(service: FakeTranspo
     first = Running(stage.check)
     hold.wait()
     other = Running(lambda: stage.gate.features(external_org_id="org_1"))
-    until(lambda: len(stage.gate._state.store.organisations["org_1"].flights[None]._done._cond._waiters) == 1)  # type: ignore[attr-defined]
+    until(lambda: stage.waiting() == 1)
     hold.release()
 
     assert set(_sources(other.result()).values()) == {"live"}

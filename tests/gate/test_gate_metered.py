@@ -1,4 +1,4 @@
-"""Rule 11: a metered block is counted if it ends well."""
+"""A metered block is counted if it ends well."""
 
 from __future__ import annotations
 

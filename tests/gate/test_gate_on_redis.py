@@ -150,7 +150,8 @@ def test_no_process_reads_what_it_has_changed(
     own_redis.start()
 
     results = [process.communicate(timeout=60) for process in processes]
-    assert [errors for _, errors in results] == [""] * 4
+    lines = [line for _, errors in results for line in errors.splitlines()]
+    assert [line for line in lines if not line.startswith("the shared cache of the gate failed: ")] == []
     counts = [json.loads(output) for output, _ in results]
     assert all(changes > 10 for changes, _, _ in counts)
     assert sum(shared for _, _, shared in counts) > 0

@@ -1,4 +1,4 @@
-"""Rule 14: processes share answers through a cache, whose failures are misses."""
+"""Processes share answers through a cache, whose failures are misses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from steering import LISTING, SINGLE, Running, Stage
 
-from chatarmin_os import ChatarminOS, TimedOut
+from chatarmin_os import ChatarminOS, NotFoundError, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.gate import DictCache, Gate, GateStats, Policy, SharedCache
 
@@ -152,6 +152,20 @@ def test_record_is_json_with_its_instant(stage: Stage, cache: SpiedCache) -> Non
     assert cache.seconds[key] == 5_000
     assert record["fetchedAt"] == stage.check().fetched_at.isoformat()
     assert cache.acts == ["get generation", "set generation", "get organisation", "set organisation"]
+
+
+def test_feature_that_the_service_does_not_know_ends(stage: Stage, cache: SpiedCache) -> None:
+    """The service is asked again for its listing: a shared one lacks the feature however often it is read."""
+    for gate in (stage.gate, stage.another(shared=cache)):
+        _check(gate)
+        _calls(gate)
+        with pytest.raises(NotFoundError, match="api_acess"):
+            _check(gate, "api_acess")
+        assert _calls(gate) == [SINGLE, LISTING]
+
+        with pytest.raises(NotFoundError, match="api_acess"):
+            _check(gate, "api_acess")
+        assert _calls(gate) == []
 
 
 def test_product_without_a_fingerprint_is_not_shared(stage: Stage, cache: SpiedCache) -> None:

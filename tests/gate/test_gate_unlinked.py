@@ -1,4 +1,4 @@
-"""Rules 6 and 7: organisations that are not linked, and features that the listing lacks."""
+"""Organisations that are not linked, and features that the listing lacks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from steering import LISTING, SINGLE, Clock, Running, Stage, until
 
 from chatarmin_os import ChatarminOS, NotFoundError, TimedOut
 from chatarmin_os.gate import Policy
-from chatarmin_os.gate.judge import known
-from chatarmin_os.gate.known import Answer
+from chatarmin_os.gate.answers import Answer
 
 if TYPE_CHECKING:
     from chatarmin_os.fake import FakeTransport
@@ -233,8 +232,7 @@ def test_many_callers_share_the_question_about_an_unknown_feature(service: FakeT
     first = Running(ask)
     hold.wait()
     others = [Running(ask) for _ in range(4)]
-    flights = stage.gate._state.store.organisations["org_1"].flights
-    until(lambda: len(flights["expotrs"]._done._cond._waiters) == 4)  # type: ignore[attr-defined]
+    until(lambda: stage.waiting("expotrs") == 4)
     hold.release()
     for running in (first, *others):
         running.result()
@@ -275,13 +273,13 @@ def test_number_of_features_asked_for_alone_is_bounded(stage: Stage) -> None:
     stage.check()
     state, key = stage.gate._state, ("organisation", "org_1")
     entry = state.store.organisations["org_1"]
-    answer = known(entry, "api_access")
+    answer = entry.known("api_access")
     assert isinstance(answer, Answer)
     for number in range(1_050):
         state.fail(key, f"x{number}", TimedOut("slow"), 0.0)
         state.keep(key, f"x{number}", answer)
 
-    assert (len(entry.waits), len(entry.answers)) == (1_000, 1_000)
+    assert (len(entry.backoffs), len(entry.answers)) == (1_000, 1_000)
 
 
 def test_wait_of_the_listing_outlives_those_of_features(stage: Stage) -> None:
@@ -291,7 +289,7 @@ def test_wait_of_the_listing_outlives_those_of_features(stage: Stage) -> None:
     for number in range(1_050):
         state.fail(("organisation", "org_1"), f"x{number}", TimedOut("slow"), 0.0)
 
-    assert None in state.entry(("organisation", "org_1")).waits
+    assert None in state.entry(("organisation", "org_1")).backoffs
 
 
 def test_denials_of_an_unlinked_organisation_are_bounded(stage: Stage) -> None:

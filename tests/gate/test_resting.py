@@ -262,3 +262,43 @@ def test_deletion_during_a_deletion_is_kept(remote: Remote, clock: Clock) -> Non
     assert remote.get("a") is None
     assert remote.get("b") is None
     assert remote.values == {}
+
+
+class Unhurried(Remote):
+    """The same without a timeout."""
+
+    _max_seconds = 0.5
+
+
+def test_cache_that_is_slow_rests(clock: Clock) -> None:
+    """An operation that nothing could end is used, and the next ones are skipped for ten times as long as it took."""
+    remote = Unhurried(clock)
+    remote.values["key"] = "value"
+    remote.meanwhile = lambda: setattr(clock, "seconds", clock.seconds + 3)
+
+    assert remote.get("key") == "value"
+
+    clock.seconds += 29
+    assert remote.get("key") is None
+    assert remote.asked == ["get key"]
+    clock.seconds += 1
+    assert remote.get("key") == "value"
+
+
+def test_cache_that_is_quick_does_not_rest(clock: Clock) -> None:
+    """An operation may take as long as a check."""
+    remote = Unhurried(clock)
+    remote.meanwhile = lambda: setattr(clock, "seconds", clock.seconds + 0.5)
+
+    remote.set("key", "value", 60)
+
+    assert remote.get("key") == "value"
+
+
+def test_cache_with_a_timeout_may_use_it(remote: Remote, clock: Clock) -> None:
+    """Its own timeout says when it has failed."""
+    remote.meanwhile = lambda: setattr(clock, "seconds", clock.seconds + 3)
+
+    remote.set("key", "value", 60)
+
+    assert remote.get("key") == "value"

@@ -1,4 +1,4 @@
-"""Features of a request's organisation: lazy, and closed in templates."""
+"""Features of a request's organisation: lazy, and asked for at most once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from chatarmin_os import ChatarminOS, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.gate import Gate
-from chatarmin_os.web.features import ClosedFeatures, Features
+from chatarmin_os.web.features import Features
+from chatarmin_os.web.organisation import check
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def fake() -> FakeTransport:
 def features(fake: FakeTransport) -> Features:
     """Return the features of that organisation."""
     gate = Gate(ChatarminOS(transport=fake))
-    return Features(lambda: gate, lambda: "org_1")
+    return Features(lambda code: check(lambda: gate, "org_1", code))
 
 
 def test_features_ask_once(features: Features, fake: FakeTransport) -> None:
@@ -37,26 +38,22 @@ def test_features_ask_once(features: Features, fake: FakeTransport) -> None:
         False,
         "disabled",
     ]
-    assert [*features] == ["ai_credit", "seats", "team_seats", "api_access", "sso"]
     assert len(fake.calls) == 1
 
 
-def test_features_see_changes_at_once(features: Features) -> None:
-    """A change by the same client is seen by the next read."""
-    assert not features.sso
-
-    features._gate().client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)
-
-    assert features.sso
-
-
 def test_mistakes_raise_outside_of_templates(features: Features) -> None:
-    """An unknown feature is an error for Python, and closed for a template."""
+    """An unknown feature is an error for Python."""
     with pytest.raises(NotFoundError):
         _ = features.nope
 
-    closed = ClosedFeatures(features._gate, features._organisation)
-    assert (closed.nope.allowed, closed.nope.reason, closed.nope.access) == (False, "outage", None)
+
+def test_nobody_needs_no_gate() -> None:
+    """A request without an organisation is denied, also if no gate can be made."""
+
+    def gate() -> Gate:
+        raise AssertionError
+
+    assert check(gate, None, "sso").reason == "not_linked"
 
 
 def test_special_attributes_are_no_features(features: Features, fake: FakeTransport) -> None:

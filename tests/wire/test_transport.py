@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import ssl
+import subprocess
 import sys
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -1563,14 +1564,22 @@ def test_disabled_log_costs_nothing(mocked: Mock, caplog: Log) -> None:
     assert caplog.records == []
 
 
-def test_logger_is_silent_by_default(mocked: Mock, capfd: Any) -> None:
-    """A program that does not set up logging sees no line."""
-    _reply(mocked, "", status=503)
+def test_only_warnings_are_written_without_a_configured_log() -> None:
+    """A program that does not set up logging sees no attempt and no retry, and sees usage that is lost."""
+    code = (
+        "import logging\n"
+        "from chatarmin_os import ChatarminOS, ConnectionFailed\n"
+        "client = ChatarminOS('os_sk_test', base_url='http://127.0.0.1:1/api/v1', max_retries=1)\n"
+        "try:\n"
+        "    client.tiers.list()\n"
+        "except ConnectionFailed:\n"
+        "    logging.getLogger('chatarmin_os').warning('usage was lost')\n"
+    )
 
-    _failure(InvalidResponse, _client().tiers.list)
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our own code
 
-    assert capfd.readouterr() == ("", "")
-    assert any(isinstance(handler, logging.NullHandler) for handler in logging.getLogger("chatarmin_os").handlers)
+    assert (found.stdout, found.stderr) == ("", "usage was lost\n")
 
 
 def test_probe_of_the_transformer_is_logged(mocked: Mock, caplog: Log) -> None:

@@ -10,15 +10,15 @@ from django.core.exceptions import ImproperlyConfigured
 from chatarmin_os._input import at_field, text
 from chatarmin_os._json import describe
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.gate import Decision, FeatureDenied
+from chatarmin_os.gate import Decision, FeatureDenied, Gate
 from chatarmin_os.integrations.django.organisation import Organisation, organisation_of
 from chatarmin_os.integrations.django.services import current
-from chatarmin_os.web.organisation import decision_for_nobody
+from chatarmin_os.web.organisation import check as decide
 
 
 def check(request: Any, code: str, organisation: Organisation | None = None) -> Decision:
     """Return whether the organisation of a request may use a feature."""
-    return _check(organisation_of(request, organisation), code)
+    return decide(_gate, organisation_of(request, organisation), code)
 
 
 def require(
@@ -33,7 +33,7 @@ def require(
     external_org_id = organisation_of(request, organisation)
     denial: Decision | None = None
     for code in codes:
-        decision = _check(external_org_id, code)
+        decision = decide(_gate, external_org_id, code)
         getattr(request, "_request", request).feature = decision  # REST framework wraps the request of Django
         if decision and is_any:
             return
@@ -45,10 +45,8 @@ def require(
         raise FeatureDenied(denial)
 
 
-def _check(external_org_id: str | None, code: str) -> Decision:
-    if external_org_id is None:
-        return decision_for_nobody(code)
-    return current().gate.check(external_org_id=external_org_id, feature_code=code)
+def _gate() -> Gate:
+    return current().gate
 
 
 def code_list(codes: str | Iterable[str], place: str = "required_feature") -> tuple[str, ...]:

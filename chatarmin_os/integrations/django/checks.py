@@ -36,7 +36,10 @@ def register_all() -> None:
 def check_settings(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
     """E001: neither key nor transport. E002: ORGANISATION cannot be imported. E003: an unknown or invalid setting."""
     given = read(getattr(conf.settings, NAME, None))
-    return [_error(problem) for problem in [*given.problems, *given.late_problems()]]
+    found = {problem.setting for problem in given.problems} - {""}
+    # An invalid key is not missing.
+    late = [problem for problem in given.late_problems() if problem.setting not in found]
+    return [_error(problem) for problem in [*given.problems, *late]]
 
 
 def _error(problem: Problem) -> CheckMessage:

@@ -22,7 +22,7 @@ OnDenied: TypeAlias = str | Callable[[Any, Decision], HttpResponseBase]
 
 def denied(request: HttpRequest, decision: Decision, on_denied: OnDenied | None = None) -> HttpResponseBase:
     """Return the response: that of the view, else that of the project (ON_DENIED), else JSON or a page by `Accept`."""
-    handler = current().on_denied if on_denied is None else on_denied
+    handler = current().denial_function if on_denied is None else on_denied
     if callable(handler):
         return _checked(handler(request, decision))
     denial = denial_of(decision, request.headers.get("Accept"))

@@ -8,30 +8,11 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
-from chatarmin_os.gate import Decision, FeatureDenied
+from chatarmin_os.gate import FeatureDenied
 from chatarmin_os.integrations.django.access import check
 from chatarmin_os.integrations.django.denials import denied
 from chatarmin_os.integrations.django.organisation import in_sync_context
-
-
-class Features:
-    """The features of the organisation that a request is for; nothing is asked before one is read."""
-
-    __iter__ = None  # the codes are not known; without this `in` and `for` would read the features 0, 1, 2
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
-
-    def __getitem__(self, code: str) -> Decision:
-        return in_sync_context(lambda: check(self._request, code))
-
-    def __getattr__(self, code: str) -> Decision:
-        if code.startswith("_"):  # Python, copy and pickle look for names of theirs
-            raise AttributeError(code)
-        return self[code]
-
-    def __repr__(self) -> str:
-        return f"<features of {self._request!r}>"
+from chatarmin_os.web.features import Features
 
 
 class FeaturesMiddleware:
@@ -62,7 +43,8 @@ class FeaturesMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Add the features to a request; the response, or the coroutine of an async one, passes through."""
-        request.features = Features(request)  # type: ignore[attr-defined]
+        features = Features(lambda code: in_sync_context(lambda: check(request, code)), of=request)
+        request.features = features  # type: ignore[attr-defined]
         response: HttpResponseBase | Awaitable[HttpResponseBase] = self._get_response(request)
         return response
 

@@ -37,7 +37,7 @@ def organisation_of(request: Any, organisation: Organisation | None = None) -> s
             text, a UUID or None.
     """
     if organisation is None:
-        place, organisation = f"{NAME}.ORGANISATION", current().organisation
+        place, organisation = f"{NAME}.ORGANISATION", current().organisation_function
         if organisation is None:
             raise InvalidInput("is missing", "set it to the dotted path of a function of the request").at(place)
     else:

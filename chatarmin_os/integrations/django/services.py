@@ -2,60 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django import conf  # its settings are read late
 from django.core.signals import setting_changed
 
-from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os.client import ChatarminOS
-from chatarmin_os.gate import Gate
+from chatarmin_os.gate import Gate, SharedCache
 from chatarmin_os.gate.caches import DjangoCache
+from chatarmin_os.web.services import Services
 from chatarmin_os.web.settings import NAME, Settings, read
 
 
-class Services:
-    """What is made from one value of the setting CHATARMIN_OS; a thread or a forked child finds all that is there.
-
-    No lock is taken, so that a fork never leaves one locked: threads that come first at the same time get the same one.
-    """
-
-    @lockless_cached_property
-    def settings(self) -> Settings:
-        """The settings of the project at the time of the first use."""
-        return read(getattr(conf.settings, NAME, None))
-
-    @lockless_cached_property
-    def client(self) -> ChatarminOS:
-        """The client."""
-        self.settings.ensure_valid()
-        return self.settings.make_client()
-
-    @lockless_cached_property
-    def gate(self) -> Gate:
-        """The gate of the client."""
-        alias = self.settings.cache
-        return self.settings.make_gate(self.client, shared=None if alias is None else DjangoCache(alias))
-
-    @lockless_cached_property
-    def organisation(self) -> Callable[[Any], Any] | None:
-        """The function of the setting ORGANISATION."""
-        return self.settings.organisation_function()
-
-    @lockless_cached_property
-    def on_denied(self) -> Callable[[Any, Any], Any] | None:
-        """The function of the setting ON_DENIED."""
-        return self.settings.denial_function()
-
-    def close(self) -> None:
-        """Close the client, if there is one."""
-        client = vars(self).get("client")
-        if client is not None:
-            client.close()
+def _make() -> Services:
+    return Services(lambda: read(getattr(conf.settings, NAME, None)), _make_cache)
 
 
-_services = [Services()]
+def _make_cache(settings: Settings) -> SharedCache | None:
+    return None if settings.cache is None else DjangoCache(settings.cache)
+
+
+_services = [_make()]
 """Those of the settings, and behind them those of each `override_settings` that is in force."""
 
 
@@ -69,11 +36,11 @@ def _follow(*, setting: str, enter: bool, **_: object) -> None:
     if setting != NAME:
         return
     if enter:
-        _services.append(Services())
+        _services.append(_make())
         return
     ended = _services[-1]
     if len(_services) == 1:  # this module was imported inside the override
-        _services[0] = Services()
+        _services[0] = _make()
     else:
         _services.pop()
     ended.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -18,10 +16,9 @@ from chatarmin_os._input import idempotency_key as make_key
 from chatarmin_os.gate import Metered, UsageEvent
 from chatarmin_os.integrations.django.organisation import in_sync_context, organisation_of
 from chatarmin_os.integrations.django.services import current
+from chatarmin_os.web.log import LOGGER, log_lost_usage
 from chatarmin_os.web.organisation import denied_for_nobody
 from chatarmin_os.web.usage import send_usage
-
-_logger = logging.getLogger("chatarmin_os")
 
 
 def track_usage(
@@ -58,6 +55,8 @@ def track_usage(
 
     def track() -> None:
         values["idempotency_key"] = at_field("idempotency_key", make_key)(idempotency_key)
+        if not _is_request(request_or_external_org_id):
+            values["external_org_id"] = request_or_external_org_id  # for the log, if it is invalid
         organisation = values["external_org_id"] = _organisation(request_or_external_org_id)
         if organisation is None:
             raise denied_for_nobody(feature_code)
@@ -68,7 +67,7 @@ def track_usage(
     try:
         in_sync_context(track)
     except Exception as error:  # noqa: BLE001 - the work is done, whatever keeps it from being counted
-        _log(values, error)
+        log_lost_usage(LOGGER, values, error)
 
 
 def metered(
@@ -152,9 +151,13 @@ class MeteredBlock:
             _on_commit(lambda: block.__exit__(None, None, None), values, self._using)
 
 
+def _is_request(request_or_external_org_id: Any) -> bool:
+    return hasattr(request_or_external_org_id, "META")  # of Django or of REST framework
+
+
 def _organisation(request_or_external_org_id: Any) -> str | None:
     """Return the external org id of a request, or the given one."""
-    if hasattr(request_or_external_org_id, "META"):  # of Django or of REST framework
+    if _is_request(request_or_external_org_id):
         return organisation_of(request_or_external_org_id)
     return at_field("external_org_id", identifier)(request_or_external_org_id)
 
@@ -166,7 +169,7 @@ def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | 
         try:
             send()
         except BaseException as error:  # a server may end the worker by SystemExit
-            _log(values, error)
+            log_lost_usage(LOGGER, values, error)
             if not isinstance(error, Exception):
                 raise
 
@@ -175,9 +178,3 @@ def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | 
         transaction.on_commit(send_or_log, using=using, robust=True)
     else:  # it has no transaction, and on_commit would connect to the database
         send_or_log()
-
-
-def _log(values: Mapping[str, Any], error: BaseException) -> None:
-    """Log usage that was not counted, with everything that is needed to send it again."""
-    event = json.dumps({name: value for name, value in values.items() if value is not None}, default=str)
-    _logger.error("usage was not counted; send it again with its key: %s", event, exc_info=error)

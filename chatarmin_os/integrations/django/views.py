@@ -8,7 +8,9 @@ from functools import partial, wraps
 from typing import Any, ClassVar, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
+from django.views import View
 
 from chatarmin_os._input import at_field, optional_identifier
 from chatarmin_os.errors import InvalidInput
@@ -18,12 +20,12 @@ from chatarmin_os.integrations.django.denials import OnDenied, denied, roll_back
 from chatarmin_os.integrations.django.organisation import Organisation
 from chatarmin_os.web.importing import function_at
 
-View = TypeVar("View", bound=Callable[..., Any])
+V = TypeVar("V", bound=Callable[..., Any])
 
 
 def requires_feature(
     code: str, *, on_denied: OnDenied | None = None, organisation: Organisation | None = None
-) -> Callable[[View], View]:
+) -> Callable[[V], V]:
     """Return a decorator for views that need a feature, sync or async; `method_decorator` makes one for classes.
 
     Inside the view `request.feature` is the `Decision`. A `FeatureDenied` that the view raises becomes a response too,
@@ -59,7 +61,7 @@ def requires_feature(
     at_field("organisation", _checked_organisation)(organisation)
     guard = _Guard(codes, on_denied, organisation)
 
-    def decorate(view: View) -> View:
+    def decorate(view: V) -> V:
         if isinstance(view, type):
             raise InvalidInput(
                 f"expected a function, got the class {view.__name__}",
@@ -76,6 +78,9 @@ class RequiresFeatureMixin:
     Attributes:
         required_feature: The code of the feature, or a list: all of them are needed.
         on_denied: As for `requires_feature`.
+
+    Raises:
+        ImproperlyConfigured: A subclass names it after `View`, whose `dispatch` would never call the one that checks.
 
     Example:
         >>> from django.http import HttpResponse
@@ -95,6 +100,12 @@ class RequiresFeatureMixin:
 
     required_feature: ClassVar[str | Sequence[str]]
     on_denied: ClassVar[OnDenied | None] = None
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        order = cls.__mro__
+        if View in order and order.index(View) < order.index(RequiresFeatureMixin):
+            raise ImproperlyConfigured(f"{cls.__name__}: RequiresFeatureMixin checks nothing; put it before the view")
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Check the features before the method of the view runs.
@@ -116,10 +127,10 @@ class _Guard:
     ) -> None:
         self._codes, self._on_denied, self._organisation = codes, on_denied, organisation
 
-    def wrap(self, view: View) -> View:
+    def wrap(self, view: V) -> V:
         return self._wrap_async(view) if _is_async(view) else self._wrap_sync(view)
 
-    def _wrap_sync(self, view: View) -> View:
+    def _wrap_sync(self, view: V) -> V:
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             response = self._admit(request)
@@ -130,9 +141,9 @@ class _Guard:
             except FeatureDenied as error:
                 return self._deny(request, error)
 
-        return cast("View", guarded)
+        return cast("V", guarded)
 
-    def _wrap_async(self, view: View) -> View:
+    def _wrap_async(self, view: V) -> V:
         @wraps(view)
         async def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             response = await sync_to_async(self._admit)(request)
@@ -144,7 +155,7 @@ class _Guard:
             except FeatureDenied as error:
                 return await sync_to_async(self._deny)(request, error)
 
-        return cast("View", guarded)
+        return cast("V", guarded)
 
     def _admit(self, request: HttpRequest) -> HttpResponseBase | None:
         """Return the response of a denial, None if the view may run."""

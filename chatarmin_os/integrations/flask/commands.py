@@ -8,7 +8,7 @@ import click
 from flask.cli import AppGroup
 
 from chatarmin_os.errors import ChatarminError
-from chatarmin_os.integrations.flask.state import current_state
+from chatarmin_os.integrations.flask.services import current_services
 from chatarmin_os.web import report
 
 group = AppGroup("chatarmin", help="Look at the features of an organisation.")
@@ -18,7 +18,7 @@ group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 @click.argument("org")
 def status(org: str) -> None:
     """Print the features of an organisation."""
-    _print(lambda: report.status_lines(current_state().gate, org))
+    _print(lambda: report.status_lines(current_services().gate, org))
 
 
 @group.command("check", help="Show whether ORG, your id of an organisation, may use FEATURE now, and why.")
@@ -26,7 +26,7 @@ def status(org: str) -> None:
 @click.argument("feature")
 def check(org: str, feature: str) -> None:
     """Print the decision about one feature."""
-    _print(lambda: report.check_lines(current_state().gate, org, feature))
+    _print(lambda: report.check_lines(current_services().gate, org, feature))
 
 
 @group.command(

@@ -9,7 +9,7 @@ from flask import current_app, jsonify, redirect, render_template, request, url_
 from flask.typing import ResponseReturnValue
 
 from chatarmin_os.gate import Decision, FeatureDenied
-from chatarmin_os.integrations.flask.state import current_state
+from chatarmin_os.integrations.flask.services import current_services
 from chatarmin_os.web.denial import TEMPLATE, denial_of
 
 OnDenied: TypeAlias = str | Callable[[Any, Decision], Any]
@@ -21,7 +21,7 @@ The function returns the same as a view; programs that read annotations at run t
 
 def handle_denial(error: FeatureDenied) -> ResponseReturnValue:
     """Respond to a denial: by ON_DENIED, if the app has it; else by the page or JSON."""
-    respond = current_state().denial_function
+    respond = current_services().denial_function
     return _default_response(error.decision) if respond is None else respond_to(error.decision, respond)
 
 

@@ -17,13 +17,14 @@ from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import FeatureDenied, Gate, Metered, UsageEvent
 from chatarmin_os.integrations.flask import commands, denial, usage
-from chatarmin_os.integrations.flask.state import EXTENSION, State, current_state, read_settings
+from chatarmin_os.integrations.flask.features import ClosedFeatures
+from chatarmin_os.integrations.flask.services import EXTENSION, current_services, make_services, read_settings
 from chatarmin_os.web.denial import TEMPLATES
-from chatarmin_os.web.features import ClosedFeatures
 from chatarmin_os.web.importing import function_at
-from chatarmin_os.web.organisation import denied_for_nobody, external_org_id
+from chatarmin_os.web.log import log_lost_usage
+from chatarmin_os.web.organisation import check, denied_for_nobody, external_org_id
 from chatarmin_os.web.settings import NAME
-from chatarmin_os.web.usage import as_json, send_usage
+from chatarmin_os.web.usage import fields_of, send_usage
 
 F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
@@ -87,8 +88,8 @@ class Chatarmin:
         """
         read_settings(app.config).ensure_valid()
         is_new = EXTENSION not in app.extensions
-        app.extensions[EXTENSION] = State(app.config)
-        features = ClosedFeatures(lambda: self.gate, self._organisation, lambda: current_app.logger)
+        app.extensions[EXTENSION] = make_services(app.config)
+        features = ClosedFeatures(lambda: self.gate, self._organisation)
         app.jinja_env.globals.update(features=features, feature=features.__getitem__)
         if is_new:
             app.register_blueprint(Blueprint(EXTENSION, __name__, template_folder=str(TEMPLATES)))
@@ -131,7 +132,7 @@ class Chatarmin:
             InvalidInput: The key is missing, or a setting is invalid.
             RuntimeError: No app is active, or it was not set up.
         """
-        return current_state().client
+        return current_services().client
 
     @property
     def gate(self) -> Gate:
@@ -141,7 +142,7 @@ class Chatarmin:
             InvalidInput: The key is missing, or a setting is invalid.
             RuntimeError: No app is active, or it was not set up.
         """
-        return current_state().gate
+        return current_services().gate
 
     @property
     def outbox(self) -> None:
@@ -150,7 +151,7 @@ class Chatarmin:
         Raises:
             RuntimeError: No app is active, or it was not set up.
         """
-        current_state()
+        current_services()
 
     def requires_feature(
         self,
@@ -321,17 +322,17 @@ class Chatarmin:
             metadata=metadata,
         )
         if organisation is None:
-            current_app.logger.error("usage of a request without an organisation is not counted: %s", as_json(event))
+            values = {**fields_of(event), "external_org_id": None}
+            log_lost_usage(current_app.logger, values, denied_for_nobody(feature_code))
         elif has_request_context():
             usage.send_after_response(event)
         else:
             send_usage(self.gate, event)
 
     def _require(self, feature_code: str, load: Callable[[], Any] | None) -> None:
-        organisation = self._organisation(load)
-        if organisation is None:
-            raise denied_for_nobody(feature_code)
-        self.gate.require(external_org_id=organisation, feature_code=feature_code)
+        decision = check(lambda: self.gate, self._organisation(load), feature_code)
+        if not decision:
+            raise FeatureDenied(decision)
 
     def _organisation(self, load: Callable[[], Any] | None = None) -> str | None:
         """Return the external org id of the current request, None for nobody."""
@@ -339,7 +340,7 @@ class Chatarmin:
             return external_org_id(load(), "organisation")
         if self._load_organisation is not None:
             return external_org_id(self._load_organisation(), "organisation_loader")
-        function = current_state().organisation_function
+        function = current_services().organisation_function
         if function is None:
             raise InvalidInput("is missing", "decorate a function with organisation_loader").at("ORGANISATION").at(NAME)
         return external_org_id(function(request), f"{NAME}.ORGANISATION")

@@ -241,7 +241,7 @@ class Channel:
             phase = Phase.CONNECTING if kind is Kind.TIMED_OUT_UNSENT else Phase.WAITING
         reason = self._redactor.show(str(causes[-1]) or type(causes[-1]).__name__)
         deadline = exchange.deadline
-        after = f" after {deadline.seconds} s" if deadline.has_passed() else ""
+        after = f" after {round(deadline.seconds, 3) or deadline.seconds} s" if deadline.has_passed() else ""
         failure = failure_of(kind, self.host, phase=phase, reason=reason, after=after)
         if hint := self._hint(causes, phase):
             failure.error.args = (f"{failure.error}; {hint}", *failure.error.args[1:])

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from chatarmin_os.trpc.client import Envelope, Transformer
 
 _log = logging.getLogger("chatarmin_os")
-_log.addHandler(logging.NullHandler())
 
 _BAD_REQUEST = 400
 _PROBE = Call("tiers.list", "query", None, safe_to_repeat=True)

@@ -5,7 +5,6 @@ A tag never fails a page: on any error the feature counts as denied, and the err
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from django import template
@@ -15,9 +14,9 @@ from django.template.context import Context
 from chatarmin_os.gate import Decision
 from chatarmin_os.integrations.django.access import check
 from chatarmin_os.integrations.django.organisation import in_sync_context
+from chatarmin_os.web.log import LOGGER, foreign_error, name_for_log
 
 register = template.Library()
-_logger = logging.getLogger("chatarmin_os")
 
 
 @register.tag
@@ -81,13 +80,18 @@ def _decide(expression: FilterExpression, context: Context) -> Decision | None:
         code = expression.resolve(context)
         request = context.get("request") or getattr(context, "request", None)
         if request is None:
-            _logger.error(
+            LOGGER.error(
                 "template tag of feature %r: the context has no request; render with a request, and add "
                 "django.template.context_processors.request to the template engine",
                 code,
             )
             return None
         return in_sync_context(lambda: check(request, code))
-    except Exception:
-        _logger.exception("template tag of feature %r: failed; the feature counts as denied", code)
+    except Exception as error:  # noqa: BLE001 - a page must not fail because of a feature
+        LOGGER.error(
+            "template tag of feature %r: failed; the feature counts as denied: %s",
+            code,
+            name_for_log(error),
+            exc_info=foreign_error(error),
+        )
         return None

@@ -1,24 +1,24 @@
-"""From what is known of an organisation to a decision about a feature."""
+"""Turns the answers about an organisation into a decision about a feature."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 from chatarmin_os.errors import ChatarminError
+from chatarmin_os.gate.answers import Answer, Listing, Unlinked
 from chatarmin_os.gate.clock import Clock
 from chatarmin_os.gate.decision import Decision, Reason, Source, reason_of
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.expected import ExpectedUsage
-from chatarmin_os.gate.failures import bare
+from chatarmin_os.gate.expected_usage import ExpectedUsage
+from chatarmin_os.gate.failures import is_outage, without_traceback
 from chatarmin_os.gate.fences import Key
-from chatarmin_os.gate.known import Answer, Listing, Unlinked
 from chatarmin_os.gate.policy import Freshness, freshness
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.store import Store
 from chatarmin_os.gate.usage import subtract
 
 
-class Judge:
+class Evaluator:
     """Decides; it neither asks nor stores. Its owner has a lock.
 
     Args:
@@ -32,16 +32,16 @@ class Judge:
         self._settings, self._store, self._expected, self._clock = settings, store, expected, clock
 
     def states(self, entry: Entry, now: float) -> set[Freshness]:
-        """Return what is known of all features is good for; `{"gone"}` if nothing is known."""
+        """Return the freshness of the answers about all features; `{"gone"}` if there is none."""
         listing = entry.listing
         if not isinstance(listing, Listing):
             return {self.freshness(listing, "", now)}
-        answers = [(code, one) for code in listing.accesses if (one := listed(listing, code))]
+        answers = [(code, one) for code in listing.accesses if (one := listing.about(code))]
         if not answers:
             found = freshness(
                 now - listing.fetched.seconds, self._settings.default.max_age_of(None), self._settings.max_stale
             )
-            return {"stale" if found == "fresh" and listing.is_old else found}
+            return {"stale" if found == "fresh" and listing.is_invalidated else found}
         return {self.freshness(one, code, now) for code, one in answers}
 
     def features(self, entry: Entry, listing: Listing | Unlinked | None) -> list[str]:
@@ -51,20 +51,20 @@ class Judge:
         return list(dict.fromkeys([*listing.accesses, *entry.answers]))
 
     def freshness(self, known: Answer | Unlinked | None, feature: str, now: float) -> Freshness:
-        """Return what that is good for; that an organisation is not linked is never too old."""
+        """Return the freshness of an answer; that an organisation is not linked is never too old."""
         if known is None:
             return "gone"
         age = now - known.fetched.seconds
         if isinstance(known, Unlinked):
-            return "fresh" if age < self._settings.unlinked_max_age and not known.is_old else "stale"
+            return "fresh" if age < self._settings.unlinked_max_age and not known.is_invalidated else "stale"
         policy = self._settings.policy(feature)
         found = freshness(age, policy.max_age_of(known.access), policy.max_stale)
-        return "stale" if found == "fresh" and known.is_old else found
+        return "stale" if found == "fresh" and known.is_invalidated else found
 
     def decide(
         self, entry: Entry, feature: str, known: Answer | Unlinked, source: Source, now: float
     ) -> tuple[float, Decision]:
-        """Return the decision on what is known, and the instant until which it stays the same and fresh."""
+        """Return the decision on an answer, and the instant until which it stays the same and fresh."""
         seconds, at = known.fetched.seconds, known.fetched.at
         organisation, company = _ids(entry)
         error = _error(entry, feature, since=seconds)
@@ -97,14 +97,20 @@ class Judge:
             clock=self._clock.seconds,
         )
 
-    def by_policy(self, entry: Entry, feature: str, error: ChatarminError) -> Decision | None:
-        """Return the decision if nothing is known; None if the error is to be raised."""
-        on_outage = self._settings.policy(feature).on_outage
+    def by_policy(self, entry: Entry, feature: str, error: ChatarminError) -> Decision | ChatarminError:
+        """Return the decision if nothing is known, or the error to raise: a policy does not cover mistakes."""
+        on_outage = self._settings.policy(feature).on_outage if is_outage(error) else "raise"
         if on_outage == "raise":
-            return None
+            return without_traceback(error)
         organisation, company = _ids(entry)
         return Decision(
-            on_outage == "allow", "outage", "policy", feature, organisation, company, None, bare(error), None
+            on_outage == "allow",
+            "outage",
+            "policy",
+            feature,
+            organisation,
+            company,
+            error=without_traceback(error),
         )
 
     def _usage_keys(self, entry: Entry, feature: str) -> Collection[Key]:
@@ -117,31 +123,10 @@ class Judge:
         )
 
 
-def known(entry: Entry, feature: str, listing: Listing | Unlinked | None = None) -> Answer | Unlinked | None:
-    """Return what is known about a feature: of the listing, else of the question about it alone."""
-    listing = listing or entry.listing
-    if isinstance(listing, Unlinked):
-        return listing
-    return listed(listing, feature) or entry.answers.get(feature)
-
-
-def listed(listing: Listing | Unlinked | None, feature: str) -> Answer | None:
-    """Return what a listing says about a feature; None if it lacks the feature, or whether that can be used."""
-    if not isinstance(listing, Listing):
-        return None
-    access = listing.accesses.get(feature)
-    if access is None or access.can_use is None:
-        return None
-    return Answer(access, listing.fetched, listing.is_old)
-
-
 def _error(entry: Entry, feature: str, since: float) -> ChatarminError | None:
-    """Return what went wrong with the last refresh, if that ended after what is known was asked for."""
-    for target in (feature, None):
-        wait = entry.waits.get(target)
-        if wait is not None and wait.error is not None and wait.failed_at >= since:
-            return bare(wait.error)
-    return None
+    """Return the error of the last refresh, if that ended after the answer was asked for."""
+    errors = (one.error for one in entry.backoffs_of(feature) if one.error is not None and one.failed_at >= since)
+    return next(map(without_traceback, errors), None)
 
 
 def _ids(entry: Entry) -> tuple[str | None, str | None]:

@@ -1,4 +1,4 @@
-"""Knows what the client of a gate changes: rule 8."""
+"""Takes note of the changes of clients, so that no older answer is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chatarmin_os._json import JSON
 from chatarmin_os.errors import InvalidResponse
 from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, text_at, was_not_sent
 from chatarmin_os.gate.fences import EVERYTHING, Key
-from chatarmin_os.gate.shared import Shared
+from chatarmin_os.gate.shared_records import SharedRecords
 from chatarmin_os.gate.state import State
 from chatarmin_os.models.billing import UsageResult
 from chatarmin_os.procedures.billing import TrackUsageInput
@@ -22,25 +22,25 @@ _USAGE = TrackUsageInput(company_id="-", feature_code="-", quantity=1, idempoten
 
 
 class _Change(NamedTuple):
-    """A mutation under way: what it may change, and the keys of its fences."""
+    """A mutation under way: its effect, and the keys of its fences."""
 
     effect: Effect
     keys: list[Key]
 
 
-class Watch:
+class MutationWatcher:
     """Takes note of each mutation of a client.
 
     Args:
-        state: What the threads of the gate share.
+        state: The state that the threads of the gate share.
         shared: The shared cache; None: there is none.
     """
 
-    def __init__(self, state: State, shared: Shared | None) -> None:
+    def __init__(self, state: State, shared: SharedRecords | None) -> None:
         self._state, self._shared = state, shared
 
     def before(self, call: Call) -> _Change | None:
-        """Make what a mutation may change not fresh."""
+        """Invalidate the answers that a mutation may change."""
         effect = effect_of(call.path, call.input)
         if effect.kind != "access":
             return None
@@ -48,11 +48,11 @@ class Watch:
         with state.lock:
             keys = self._keys(effect)
             state.fences.begin(keys)
-            self._make_old(keys)
+            self._invalidate(keys)
         return _Change(effect, keys)
 
     def after(self, token: _Change | None, call: Call, result: JSON | BaseException) -> None:
-        """Drop what it changed, or write down its usage."""
+        """Drop the answers that it changed, or write down its usage."""
         effect = effect_of(call.path, call.input) if token is None else token.effect
         if effect.kind == "usage":
             self._count(effect, call.input, result)
@@ -60,7 +60,7 @@ class Watch:
             self._change(effect, token, result)
 
     def forget(self, keys: Iterable[Key]) -> None:
-        """Drop what is known of keys, here and in the shared cache."""
+        """Drop the answers about keys, here and in the shared cache."""
         at = self._wall()
         with self._state.lock:
             wider = self._with_companies(keys)
@@ -82,36 +82,31 @@ class Watch:
             state.fences.end(begun, at)
             state.fences.put([key for key in keys if key not in begun], at)
             if has_failed:
-                self._make_old(keys)
+                self._invalidate(keys)
             elif effect.is_everything:
                 dropped = self._drop([EVERYTHING])
             else:
                 dropped = self._drop([key for key in keys if key != EVERYTHING])
                 if EVERYTHING in keys and effect.answer_names:  # it found no company: most likely it changed nothing
-                    self._make_old(keys, is_suspect=True)
+                    self._invalidate(keys, is_suspect=True)
                 elif EVERYTHING in keys:  # of what others share, an entry from before the change is not read here
                     self._drop(keys)
         self._unshare(dropped)
 
     def _count(self, effect: Effect, given: JSON, result: JSON | BaseException) -> None:
-        """Write the answer to usage into what is known."""
+        """Write the answer to usage into the known answers."""
+        if isinstance(result, BaseException) and was_not_sent(result):
+            return
         state, at = self._state, self._wall()
         name, feature = text_at(given, "idempotencyKey"), text_at(given, "featureCode")
-        usage: UsageResult | None = None
-        if not isinstance(result, BaseException):
-            try:
-                usage = from_answer(_USAGE, result)
-            except InvalidResponse:
-                usage = None
-        has_failed = isinstance(result, BaseException)
-        if has_failed and was_not_sent(result):
-            return
+        is_sent_again = isinstance(result, BaseException) and not is_final(result)
+        usage = _usage_result(result)
         with state.lock:
-            if name is not None and not (has_failed and not is_final(result)):
+            if name is not None and not is_sent_again:
                 state.expected.remove(name)
             if effect.company is None or feature is None:
                 state.fences.put([EVERYTHING], at)
-                self._make_old([EVERYTHING])
+                self._invalidate([EVERYTHING])
             else:
                 state.fences.touch(("company", effect.company), at)
                 state.note_usage(effect.company, feature, usage)
@@ -120,12 +115,12 @@ class Watch:
         """Subtract usage that is not counted yet."""
         with self._state.lock:
             self._state.expected.add(key, feature, quantity, name, now)
-            self._unready(key)
+            self._discard_ready(key)
 
     # With the lock
 
     def _keys(self, effect: Effect) -> list[Key]:
-        """Return what a mutation concerns; everything, if it names an organisation whose company is not known."""
+        """Return the keys that a mutation concerns; everything, if it names an organisation of an unknown company."""
         if effect.is_everything:
             return [EVERYTHING]
         keys: list[Key] = []
@@ -145,9 +140,9 @@ class Watch:
                 wider |= dict.fromkeys(entry.keys())
         return list(wider)
 
-    def _make_old(self, keys: list[Key], *, is_suspect: bool = False) -> None:
+    def _invalidate(self, keys: list[Key], *, is_suspect: bool = False) -> None:
         for entry in self._state.entries(keys):
-            entry.make_old()
+            entry.invalidate()
             entry.is_suspect = entry.is_suspect or is_suspect
 
     def _drop(self, keys: list[Key]) -> list[Key]:
@@ -157,9 +152,9 @@ class Watch:
             self._state.store.remove(entry)
         return keys if EVERYTHING in keys else list(dict.fromkeys([*keys, *(entry.key for entry in entries)]))
 
-    def _unready(self, key: Key) -> None:
+    def _discard_ready(self, key: Key) -> None:
         for entry in self._state.store.concerned(self._with_companies([key])):
-            entry.unready()
+            entry.discard_ready()
 
     # Without the lock
 
@@ -176,3 +171,13 @@ class Watch:
             return self._state.clock.wall()
         except Exception:  # noqa: BLE001 - a fence must close, also if the clock of a fake fails
             return _clock.now()
+
+
+def _usage_result(result: JSON | BaseException) -> UsageResult | None:
+    """Return the answer to usage; None if there is no usable one."""
+    if isinstance(result, BaseException):
+        return None
+    try:
+        return from_answer(_USAGE, result)
+    except InvalidResponse:
+        return None

@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate.failures import is_outage
-from chatarmin_os.gate.usage import laid_over
+from chatarmin_os.gate.usage import apply_usage
 from chatarmin_os.models.billing import UsageResult
 from chatarmin_os.models.features import FeatureAccess
 
@@ -43,21 +43,30 @@ class Listing:
         company_id: The company.
         accesses: Its access by feature code, in the order of the service.
         fetched: When it was asked for.
-        is_old: Whether a later change may have outdated it.
+        is_invalidated: Whether a later change may have outdated it.
     """
 
     company_id: str
     accesses: dict[str, FeatureAccess]
     fetched: Fetched
-    is_old: bool = False
+    is_invalidated: bool = False
+
+    def about(self, feature: str) -> Answer | None:
+        """Return its answer about a feature; None if it lacks the feature, or whether that can be used."""
+        access = self.accesses.get(feature)
+        if access is None or access.can_use is None:
+            return None
+        return Answer(access, self.fetched, self.is_invalidated)
 
     def after(self, feature: str, result: UsageResult | None) -> Listing:
         """Return the listing after usage, None if its answer is not known; old if the answer is below the listing."""
         access = self.accesses.get(feature)
         if access is None:
-            return self if result else evolve(self, is_old=True)
-        after = laid_over(access, result) if result else None
-        return evolve(self, is_old=True) if after is None else evolve(self, accesses=self.accesses | {feature: after})
+            return self if result else evolve(self, is_invalidated=True)
+        after = apply_usage(access, result) if result else None
+        if after is None:
+            return evolve(self, is_invalidated=True)
+        return evolve(self, accesses=self.accesses | {feature: after})
 
 
 @frozen
@@ -66,12 +75,12 @@ class Answer:
 
     access: FeatureAccess
     fetched: Fetched
-    is_old: bool = False
+    is_invalidated: bool = False
 
     def after(self, result: UsageResult | None) -> Answer:
         """Return the access after usage, as for a listing."""
-        after = laid_over(self.access, result) if result else None
-        return evolve(self, is_old=True) if after is None else evolve(self, access=after)
+        after = apply_usage(self.access, result) if result else None
+        return evolve(self, is_invalidated=True) if after is None else evolve(self, access=after)
 
 
 @frozen
@@ -79,7 +88,11 @@ class Unlinked:
     """The service does not know the organisation or the company."""
 
     fetched: Fetched
-    is_old: bool = False
+    is_invalidated: bool = False
+
+    def about(self, _feature: str) -> Unlinked:
+        """Return its answer about a feature: the same about each."""
+        return self
 
 
 @frozen
