@@ -41,6 +41,8 @@ class Decision:
         >>> decision = Gate(client).check(external_org_id="org_1", feature_code="sso")
         >>> decision.allowed, decision.reason, decision.source
         (False, 'disabled', 'live')
+        >>> print(decision)
+        sso: denied (reason disabled, source live)
     """
 
     allowed: bool
@@ -58,6 +60,11 @@ class Decision:
     def __bool__(self) -> bool:
         """Return `allowed`."""
         return self.allowed
+
+    def __str__(self) -> str:
+        """Return feature, outcome, reason and source, for templates: without an id of the service."""
+        outcome = "allowed" if self.allowed else "denied"
+        return f"{self.feature_code}: {outcome} (reason {self.reason}, source {self.source})"
 
     @property
     def age(self) -> float | None:

@@ -73,6 +73,12 @@ def test_tag_shows_the_access() -> None:
     assert render(ACCESS, organisation="org_9") == ""
 
 
+@pytest.mark.usefixtures("fake")
+def test_printed_decision_has_no_id_of_the_service() -> None:
+    """A template that prints a decision shows what it is, and not the company."""
+    assert render("{{ features.sso }}", features=features_of("org_1")) == "sso: denied (reason disabled, source live)"
+
+
 @pytest.mark.parametrize(
     "text",
     [

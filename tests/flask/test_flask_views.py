@@ -541,6 +541,13 @@ def test_templates_read_features() -> None:
     assert shop.paths == ["features.getAccessByExternalOrgId"]
 
 
+def test_printed_decision_has_no_id_of_the_service() -> None:
+    """A template that prints a decision shows what it is, and not the company."""
+    text = _rendered(Shop(), "{{ feature('sso') }}; {{ features.seats }}", **ACME)
+
+    assert text == "sso: denied (reason disabled, source live); seats: allowed (reason allowed, source cache)"
+
+
 def test_templates_list_features() -> None:
     """A loop over `features` has every feature of the service in its order, and none for a visitor."""
     template = "{% for code in features %}{{ code }} {% endfor %}{{ features|length }}"

@@ -199,6 +199,17 @@ def test_decision_is_frozen(stage: Stage) -> None:
         hash(decision)
 
 
+def test_text_of_a_decision_has_no_id_of_the_service() -> None:
+    """A template may print it."""
+    client = ChatarminOS.in_memory()
+    company_id = client.onboard(external_org_id="org_1", tier_code="free").company_id
+    gate = Gate(client)
+
+    assert str(gate.check(external_org_id="org_1", feature_code="sso")) == "sso: denied (reason disabled, source live)"
+    allowed = gate.check(company_id=company_id, feature_code="seats")
+    assert f"{allowed}" == "seats: allowed (reason allowed, source live)"
+
+
 def test_decision_of_a_test_has_no_clock() -> None:
     """Tests make decisions by hand."""
     decision = Decision(allowed=True, reason="allowed", source="live", feature_code="sso")
