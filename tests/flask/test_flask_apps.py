@@ -223,6 +223,25 @@ def test_import_needs_no_django() -> None:
     assert (done.stdout, done.stderr) == ("False\n[]\n", "")
 
 
+def test_app_runs_where_django_cannot_be_imported() -> None:
+    """Without Django a view is guarded, a page is denied, and usage is counted."""
+    code = (
+        "import sys; sys.modules['django'] = None; sys.path.insert(0, '.')\n"
+        "from flask_apps import ACME, HTML, Shop\n"
+        "shop = Shop()\n"
+        "guard = shop.chatarmin.requires_feature\n"
+        "use = lambda: shop.chatarmin.track_usage('ai_credit') or 'a'\n"
+        "shop.app.add_url_rule('/a', 'a', view_func=guard('ai_credit')(use))\n"
+        "shop.app.add_url_rule('/b', 'b', view_func=guard('sso')(lambda: 'b'))\n"
+        "found = [shop.browser.get(path, headers={**ACME, **HTML}).status_code for path in ('/a', '/b')]\n"
+        "print(found, shop.used(), sorted(name for name in sys.modules if name.startswith('django')))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert (done.stdout, done.stderr) == ("[200, 403] 1 ['django']\n", "")
+
+
 # Commands
 
 
