@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import programs
 import pytest
 import requests
+from browsing import emulated, running_chromium
 
 from chatarmin_os import ChatarminOS, UsageLimitError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -29,16 +28,8 @@ HOSTILE = "<img src=x onerror=\"document.title='owned'\"> & Söhne"
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Run a browser for all tests of the page."""
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs.chromium() or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    with running_chromium() as driver:
+        yield driver
 
 
 class Page:
@@ -97,19 +88,6 @@ class Page:
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
 
 
-@contextmanager
-def _emulated(driver: Any, *, width: int = 1280, height: int = 900, scheme: str = "light") -> Iterator[None]:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-    try:
-        yield
-    finally:
-        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-
-
 @pytest.fixture
 def clock() -> list[datetime]:
     """Return the time of products that the page itself creates, to be changed by a test."""
@@ -124,7 +102,7 @@ def page(chromium: Any, clock: list[datetime]) -> Iterator[Page]:
         page = Page(chromium, url, fake)
         page.client.onboard(external_org_id="org_bolt", hints={"company_name": "Bolt Ltd"}, tier_code="free")
         page.client.onboard(external_org_id="org_acme", hints={"company_name": "Acme GmbH"}, tier_code="pro")
-        with _emulated(chromium):
+        with emulated(chromium):
             page.open()
             page.wait_for_text(".company .name", "Bolt Ltd")
             yield page
@@ -554,7 +532,7 @@ def test_page_fits_the_screen(page: Page, width: int, scheme: str) -> None:
     """Nothing is wider than a phone, a tablet or a laptop, and the dark scheme is dark."""
     with ChatarminOS(KEY, base_url=page.url) as client:
         client.companies.create(name="N" * 200, external_org_id="o" * 200)
-    with _emulated(page.driver, width=width, scheme=scheme):
+    with emulated(page.driver, width=width, scheme=scheme):
         page.wait_for_text(".company .name", "N" * 200)
         for summary in page.driver.find_elements("css selector", "summary"):
             page.driver.execute_script("arguments[0].click()", summary)
