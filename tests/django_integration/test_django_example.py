@@ -11,9 +11,19 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import pytest
+import yaml
+
+from chatarmin_os.server import serve_fake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.slow
 
@@ -52,10 +62,15 @@ def test_migrations_are_complete(folder: Path) -> None:
     assert "no issues" in manage(folder, "check")
 
 
-def test_commands_of_the_readme_start_the_project(folder: Path) -> None:
-    """The second line, after the installation, migrates and serves."""
-    (block, *_) = re.findall(r"^```sh\n(.*?)^```$", (folder / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    _, command = block.splitlines()
+def blocks_of_the_readme(folder: Path) -> list[list[str]]:
+    """Return the commands of the README."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (folder / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [block.splitlines() for block in blocks]
+
+
+@contextmanager
+def running(folder: Path, command: str) -> Iterator[str]:
+    """Run a command that serves the project, on a free port, and yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     command = f"{command} {port} --noreload".replace(".venv/bin/python", sys.executable)
@@ -67,12 +82,72 @@ def test_commands_of_the_readme_start_the_project(folder: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        page = _get(f"http://127.0.0.1:{port}/")
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
 
-    assert "<h1>Sign up</h1>" in page
+
+def test_commands_of_the_readme_start_the_project(folder: Path) -> None:
+    """The second line, after the installation, migrates and serves."""
+    (_, command), _ = blocks_of_the_readme(folder)
+
+    with running(folder, command) as url:
+        assert "<h1>Sign up</h1>" in _get(f"{url}/")
+
+
+def test_commands_of_the_readme_use_the_local_service(folder: Path) -> None:
+    """A customer signs up, and upgrades at the local service, where every checkout is paid at once."""
+    _, (compose, command) = blocks_of_the_readme(folder)
+    manage(folder, "migrate")
+
+    assert compose == "docker compose up --detach --build"
+    with serve_fake() as service:
+        settings = command.replace("http://127.0.0.1:3001/api/v1", service).replace(".venv/bin", "exec .venv/bin")
+        words = settings.split()
+        exported = f"export {' '.join(words[:2])}; {' '.join(words[2:])}"
+        with running(folder, exported) as url:
+            _get(f"{url}/sign-up/")
+            cookies = CookieJar()
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+
+            def post(path: str, **fields: str) -> str:
+                opener.open(f"{url}/sign-up/", timeout=MAX_WAIT_SECONDS).close()
+                [token] = [cookie.value or "" for cookie in cookies if cookie.name == "csrftoken"]
+                body = urlencode({**fields, "csrfmiddlewaretoken": token}).encode()
+                with opener.open(f"{url}{path}", body, timeout=MAX_WAIT_SECONDS) as response:
+                    return str(response.read().decode())
+
+            password = {"password1": "correct horse battery", "password2": "correct horse battery"}
+            signed_up = post("/sign-up/", username="ann", organisation="Acme", email="ann@acme.example", **password)
+            upgraded = post("/upgrade/")
+
+    assert "100 of 100 credits left" in signed_up
+    assert "Your new plan is active" in upgraded
+    assert "10000 of 10000 credits left" in upgraded
+
+
+def test_checkout_at_a_real_service_needs_stripe(folder: Path) -> None:
+    """With a key and without the local service the stand-in for Stripe pays nothing."""
+    code = (
+        "import os; os.environ.update(OS_API_KEY='os_sk_test', DJANGO_SETTINGS_MODULE='shop.settings')\n"
+        "import django; django.setup()\n"
+        "from shop.stripe_stand_in import pay\n"
+        "try: pay(['price_1'])\n"
+        "except NotImplementedError as error: print(error)"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert (done.stdout, done.stderr) == ("let shop/payments.py create a checkout session of Stripe\n", "")
+
+
+def test_compose_file_builds_the_local_service() -> None:
+    """The container is that of the project, and its port is the one of the README, on loopback."""
+    service = yaml.safe_load((EXAMPLE / "docker-compose.yml").read_text())["services"]["chatarmin-os"]
+
+    assert "EXPOSE 3001" in (EXAMPLE / service["build"] / "Dockerfile").read_text()
+    assert service["ports"] == ["127.0.0.1:3001:3001"]
 
 
 def _get(url: str) -> str:

@@ -18,5 +18,4 @@ class OrganisationAdmin(admin.ModelAdmin):
 
     def features(self, organisation: Organisation) -> str:
         """Return a table of the features."""
-        decisions = get_gate().features(external_org_id=organisation.pk)
-        return render_to_string("shop/features.html", {"decisions": decisions})
+        return render_to_string("shop/access.html", {"features": get_gate().features(external_org_id=organisation.pk)})

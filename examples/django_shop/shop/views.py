@@ -46,11 +46,9 @@ def link(request: HttpRequest) -> HttpResponseBase:
 
 
 def _link(request: HttpRequest, organisation: Organisation) -> None:
-    email = organisation.owner.email or None
+    details = {"name": organisation.name, "contact_email": organisation.owner.email or None}
     try:
-        get_client().sign_up(
-            external_org_id=organisation.pk, name=organisation.name, contact_email=email, starting_tier="free"
-        )
+        get_client().sign_up(external_org_id=organisation.pk, starting_tier="free", **details)
     except (RateLimitError, ServerError, TransportError):
         messages.warning(request, "Your plan is not ready yet. Please try again in a moment.")
 
