@@ -334,6 +334,28 @@ def test_record_that_is_none_is_a_miss(stage: Stage, cache: SpiedCache, text: st
     assert _check(other).source == "live"
 
 
+def test_entries_of_another_version_are_a_miss(stage: Stage, cache: SpiedCache) -> None:
+    """The version of the format is a part of each key, and a version leaves the entries of others alone."""
+    stage.check()
+    of_version_2 = {key.replace(":gate:1:", ":gate:2:"): text for key, text in cache.texts.items()}
+    assert not cache.texts.keys() & of_version_2.keys()
+    cache.texts = dict(of_version_2)
+    other = stage.another(shared=cache)
+
+    assert _check(other).source == "live"
+    assert of_version_2.items() <= cache.texts.items()
+
+
+def test_format_of_a_record_is_that_of_version_1(stage: Stage, cache: SpiedCache) -> None:
+    """Another format needs another version in the key, since processes of both versions may share a cache."""
+    stage.check()
+    ((key, record),) = cache.records().items()
+
+    assert ":gate:1:" in key
+    assert set(record) == {"generation", "fetchedAt", "companyId", "features", "answers"}
+    assert all({"featureCode", "isEnabled", "canUse"} <= set(one) for one in record["features"])
+
+
 @pytest.mark.parametrize("act", ["get", "set", "delete"])
 def test_exception_of_the_cache_is_a_miss(
     stage: Stage, cache: SpiedCache, act: str, caplog: pytest.LogCaptureFixture
