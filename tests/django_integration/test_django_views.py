@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from django.views import View
 from django_project.models import Membership
 from django_project.views import AsyncView
 
-from chatarmin_os import InvalidInput
+from chatarmin_os import ChatarminOS, InvalidInput
 from chatarmin_os.django import RequiresFeatureMixin, requires_feature
 from chatarmin_os.django.test import override_service
 from chatarmin_os.transports import FunctionTransport
@@ -162,6 +163,23 @@ def test_page_is_that_of_all_frameworks() -> None:
     page = get_template(TEMPLATE)
 
     assert page.origin.name == str(TEMPLATES / TEMPLATE)  # type: ignore[attr-defined]
+
+
+@both
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_no_denial_has_an_id_of_the_service(accept: str, get: Callable[..., Any], fake: FakeTransport) -> None:
+    """Neither a denial by the service nor one in an outage after which the company is known."""
+    client = ChatarminOS(transport=fake)
+    company_id = client.features.get_access_by_external_org_id("org_1").company_id
+    responses = [get("/function", Accept=accept, **ORGANISATION)]
+    fake.advance(timedelta(hours=1))
+    fake.fail(error="SERVICE_UNAVAILABLE", times=9)
+    responses.append(get("/function", Accept=accept, **ORGANISATION))
+
+    assert [response.status_code for response in responses] == [403, 503]
+    assert all(response["Content-Type"].startswith(accept) for response in responses)
+    assert company_id
+    assert not [one for one in responses if company_id in one.content.decode() or b"injected" in one.content]
 
 
 def test_limit_is_402() -> None:

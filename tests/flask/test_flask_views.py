@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -89,6 +90,30 @@ def test_denied_browser_gets_the_page() -> None:
     assert "Your plan does not include this feature" in response.text
     assert "<dd>sso</dd>" in response.text
     assert shop.company_id not in response.text
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+@pytest.mark.parametrize("template", [None, "{{ decision }} {{ feature }} {{ reason }}"], ids=["default", "own"])
+def test_no_denial_has_an_id_of_the_service(accept: str, template: str | None) -> None:
+    """Whatever the reason, also in an outage after which the company is known, and if a page prints the decision."""
+    shop = Shop()
+    if template:
+        shop.app.jinja_env.loader = _Templates(**{"chatarmin_os/denied.html": template})
+    for code in ("sso", "ai_credit", "api_access"):
+        shop.app.add_url_rule(f"/{code}", code, view_func=shop.chatarmin.requires_feature(code)(lambda: "seen"))
+    shop.client.billing.track_usage(company_id=shop.company_id, feature_code="ai_credit", quantity=100)
+
+    def get(code: str) -> tuple[int, str]:
+        response = shop.browser.get(f"/{code}", headers={**ACME, "Accept": accept})
+        return response.status_code, response.text
+
+    found = [get("sso"), get("ai_credit")]
+    shop.fake.advance(timedelta(hours=1))
+    shop.fake.fail(error="SERVICE_UNAVAILABLE", times=9)
+    found.append(get("api_access"))
+
+    assert [status for status, _ in found] == [403, 402, 503]
+    assert not [text for _, text in found if shop.company_id in text or "injected" in text]
 
 
 def test_limit_reached_is_402() -> None:
