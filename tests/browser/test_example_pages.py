@@ -96,11 +96,16 @@ def _is_up(url: str) -> bool:
         return False
 
 
-def fill(browser: Any, button: str = "main button, body > form button", **fields: str) -> None:
-    """Fill the fields of a form, and send it."""
+def send(browser: Any, form: str, then: str, **fields: str) -> None:
+    """Fill and send a form, and wait until the next page is there with a text."""
+    from selenium.common.exceptions import WebDriverException
+    from selenium.webdriver.support.wait import WebDriverWait
+
     for name, value in fields.items():
         browser.find_element("name", name).send_keys(value)
-    browser.find_element("css selector", button).click()
+    browser.find_element("css selector", f"{form} button").click()
+    wait = WebDriverWait(browser, MAX_WAIT_SECONDS, 0.05, ignored_exceptions=[WebDriverException])
+    wait.until(lambda _: then in browser.find_element("tag name", "body").text)
 
 
 def look_at(browser: Any, url: str, text: str) -> None:
@@ -119,7 +124,7 @@ def test_pages_of_the_flask_app_fit_and_can_be_read(browser: Any) -> None:
     command = ["-m", "flask", "--app", "exporter", "run", "--port", "{port}"]
     with serving(EXAMPLES / "flask_exporter", *command, EXPORTER_TRANSPORT="fake") as url:
         look_at(browser, url, "Sign up")
-        fill(browser, name=LONG, email="ann@acme.example")
+        send(browser, "form", "You are signed in", name=LONG, email="ann@acme.example")
         organisation = browser.find_element("tag name", "code").text
         look_at(browser, url, "100 of 100 summaries are left")
         look_at(browser, f"{url}/orders.csv", "Your plan does not include this feature")
@@ -138,12 +143,11 @@ def test_pages_of_the_django_project_fit_and_can_be_read(browser: Any, tmp_path:
         look_at(browser, url, "Sign up")
         password = "correct horse battery"  # noqa: S105 - of nobody
         form = {"username": "ann", "password1": password, "password2": password, "organisation": LONG}
-        fill(browser, **form, email="ann@acme.example")
+        send(browser, "main form", "100 of 100 credits left", **form, email="ann@acme.example")
         look_at(browser, url, "100 of 100 credits left")
         look_at(browser, f"{url}/reports.csv", "Your plan does not include this feature")
         look_at(browser, f"{url}/single-sign-on/", "sso is a part of Enterprise")
         browser.get(url)
-        fill(browser, "form[action='/reports/'] button", topic=LONG)
-        browser.find_element("css selector", "form[action='/upgrade/'] button").click()
-        assert "Your new plan is active" in browser.find_element("tag name", "main").text
+        send(browser, "form[action='/reports/']", "99 of 100 credits left", topic=LONG)
+        send(browser, "form[action='/upgrade/']", "Your new plan is active")
         look_at(browser, url, "9999 of 10000 credits left")
