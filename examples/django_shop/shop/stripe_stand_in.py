@@ -11,7 +11,7 @@ from chatarmin_os.django import get_client
 from chatarmin_os.fake import FakeTransport
 
 
-def pay(price_ids: list[str]) -> str:
+def pay(price_ids: tuple[str, ...]) -> str:
     """Return the id of a paid checkout session, of the service in memory or of the local service."""
     transport = get_client().transport
     if isinstance(transport, FakeTransport):
@@ -21,7 +21,7 @@ def pay(price_ids: list[str]) -> str:
         raise NotImplementedError("let shop/payments.py create a checkout session of Stripe")
     response = requests.post(
         urljoin(url, "/__fake__/stripe.add_checkout_session"),
-        json={"price_ids": price_ids},
+        json={"price_ids": list(price_ids)},
         headers={"x-api-key": os.environ["OS_API_KEY"]},
         timeout=10,
     )
