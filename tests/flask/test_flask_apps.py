@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import runpy
 import subprocess
 import sys
 import threading
@@ -28,6 +29,14 @@ def _app(**settings: Any) -> Flask:
     app = Flask("shop")
     app.config["CHATARMIN_OS"] = {"TRANSPORT": "fake", **settings}
     return app
+
+
+def test_missing_framework_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without Flask the import fails with the command that installs it."""
+    monkeypatch.setitem(sys.modules, "flask", None)
+
+    with pytest.raises(ImportError, match=r"^chatarmin_os.flask needs Flask: pip install 'chatarmin-os\[flask\]'$"):
+        runpy.run_path(str(ROOT / "chatarmin_os" / "integrations" / "flask" / "__init__.py"))
 
 
 # Settings
