@@ -265,3 +265,15 @@ def private_repr(value: object) -> str:
         "{'invited_by': 'a...@acme.com'}"
     """
     return shorten_addresses(repr(value))
+
+
+def document_of(model: Any) -> Any:
+    """Return a model as JSON: Python names, timestamps as text, `extra` only if the service sent unknown fields."""
+    import attrs  # for command lines only
+
+    if attrs.has(type(model)):
+        fields = {field.name: getattr(model, field.name) for field in attrs.fields(type(model))}
+        return {name: document_of(value) for name, value in fields.items() if name != "extra" or value}
+    if isinstance(model, (list, tuple)):
+        return [document_of(item) for item in model]
+    return model.isoformat() if isinstance(model, datetime) else model

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._messages import printable
@@ -22,18 +21,6 @@ _KEY = re.compile(r"""os_sk_\w(?:[^\s'"]*[^\s'":;,)])?""")
 def print_json(document: JSON) -> None:
     """Print one JSON document, in ASCII, which every terminal and encoding can represent."""
     print(json.dumps(document, indent=2))
-
-
-def document_of(model: Any) -> Any:
-    """Return a model as JSON: Python names, timestamps as text, `extra` only if the service sent unknown fields."""
-    import attrs
-
-    if attrs.has(type(model)):
-        fields = {field.name: getattr(model, field.name) for field in attrs.fields(type(model))}
-        return {name: document_of(value) for name, value in fields.items() if name != "extra" or value}
-    if isinstance(model, (list, tuple)):
-        return [document_of(item) for item in model]
-    return model.isoformat() if isinstance(model, datetime) else model
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], indent: str = "") -> None:

@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from chatarmin_os._json import document_of
 from chatarmin_os.cli._connection import add_options, connect, resend_advice, run_command
-from chatarmin_os.cli._output import complain, document_of, print_json, print_table
+from chatarmin_os.cli._output import complain, print_json, print_table
 from chatarmin_os.cli._parser import add_json, command, did_you_mean
 from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, NotFoundError
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from datetime import datetime
 from typing import Any
 
-import attrs
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from chatarmin_os.errors import ChatarminError
@@ -41,13 +39,3 @@ class ServiceCommand(BaseCommand):
     @abstractmethod
     def document(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return the output for programs."""
-
-
-def document_of(model: Any) -> Any:
-    """Return a model as JSON: Python names, timestamps as text, `extra` only if the service sent unknown fields."""
-    if attrs.has(type(model)):
-        fields = {field.name: getattr(model, field.name) for field in attrs.fields(type(model))}
-        return {name: document_of(value) for name, value in fields.items() if name != "extra" or value}
-    if isinstance(model, (list, tuple)):
-        return [document_of(item) for item in model]
-    return model.isoformat() if isinstance(model, datetime) else model

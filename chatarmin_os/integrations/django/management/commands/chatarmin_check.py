@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from chatarmin_os.integrations.django.command import ServiceCommand, document_of
+from chatarmin_os._json import document_of
+from chatarmin_os.integrations.django.command import ServiceCommand
 from chatarmin_os.integrations.django.services import get_gate
 from chatarmin_os.web.report import check_lines
 

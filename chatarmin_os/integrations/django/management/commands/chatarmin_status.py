@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatarmin_os._json import document_of
 from chatarmin_os.errors import ApiError
-from chatarmin_os.integrations.django.command import ServiceCommand, document_of
+from chatarmin_os.integrations.django.command import ServiceCommand
 from chatarmin_os.integrations.django.services import get_client, get_gate
 from chatarmin_os.web.report import status_lines
 
