@@ -95,7 +95,7 @@ class RedisCache(RestingCache):
 
     Policies:
         - **Time**: nothing is repeated. Looking up the name of a host is the one step without a timeout.
-        - **Failures** are raised. After one that is no answer of Redis the cache is left alone for a second: `get`
+        - **Failures** are raised. If Redis could not be reached, the cache is left alone for a second: `get`
           returns None, `set` does nothing. Keys that were not deleted are deleted as soon as it works again.
         - **Values** that are not UTF-8 are none.
         - **Connections**: as many as threads use it at once, over RESP 2. `max_connections` of the client does not

@@ -103,7 +103,7 @@ _effects: dict[str, Callable[[str, JSON], Effect]] = {
 
 
 def text_at(value: JSON, key: str) -> str | None:
-    """Return the text at a key of JSON; None if there is none."""
+    """Return the text at a key of JSON; None if it has no text."""
     found = value.get(key) if isinstance(value, dict) else None
     return found if isinstance(found, str) and found else None
 

@@ -32,7 +32,7 @@ class Evaluator:
         self._settings, self._store, self._expected, self._clock = settings, store, expected, clock
 
     def states(self, entry: Entry, now: float) -> set[Freshness]:
-        """Return the freshness of the answers about all features; `{"gone"}` if there is none."""
+        """Return the freshness of the answers about all features; `{"gone"}` if nothing is known."""
         listing = entry.listing
         if not isinstance(listing, Listing):
             return {self.freshness(listing, "", now)}

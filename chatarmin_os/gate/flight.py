@@ -28,7 +28,7 @@ class Flight:
         company_id: The company, if that listing named one.
         is_doubted: Whether only the service can say: it does not know the feature, and the shared listing lacks it too.
         owner: The thread that runs it.
-        outcome: Its result; None if there is none: who waited asks again.
+        outcome: Its result; None if it ended without one, and those that waited ask again.
         is_current: Whether the outcome was not outdated by a mutation that ended during the refresh.
     """
 

@@ -1,4 +1,4 @@
-"""How old an answer may be, and the decision if there is none."""
+"""How old an answer may be, and the decision if no answer is known."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class SharedRecords:
         return name if is_done else None
 
     def read(self, key: Key, generation: str) -> Record | None:
-        """Return the record of a key in this generation; None if there is none."""
+        """Return the record of a key in this generation; None if the cache has no such record."""
         name = self._key(*key)
         if name is None or (text := self._try(partial(self._cache.get, name))[1]) is None:
             return None

@@ -39,7 +39,7 @@ class Store:
         yield from self.companies.values()
 
     def get(self, key: Key) -> Entry | None:
-        """Return the entry of a key; None if there is none."""
+        """Return the entry of a key; None if the store has no such entry."""
         return self._by_id(key).get(key[1])
 
     def add(self, key: Key, use: int) -> Entry:

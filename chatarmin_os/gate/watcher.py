@@ -33,7 +33,7 @@ class MutationWatcher:
 
     Args:
         state: The state that the threads of the gate share.
-        shared: The shared cache; None: there is none.
+        shared: The shared cache; None if decisions are not shared.
     """
 
     def __init__(self, state: State, shared: SharedRecords | None) -> None:

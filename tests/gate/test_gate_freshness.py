@@ -111,11 +111,11 @@ def test_one_caller_refreshes_and_others_get_the_old_answer_at_once(service: Fak
     refreshing = Running(stage.check)
     hold.wait()
 
-    meanwhile = [stage.check(), stage.check()]
+    during = [stage.check(), stage.check()]
     hold.release()
     refreshed = refreshing.result()
 
-    assert [(one.source, one.allowed) for one in meanwhile] == [("stale", True)] * 2
+    assert [(one.source, one.allowed) for one in during] == [("stale", True)] * 2
     assert (refreshed.source, refreshed.allowed) == ("live", False)
     assert stage.check().source == "cache"
     assert len(stage.calls()) == 2

@@ -551,7 +551,9 @@ def test_change_during_a_refresh_keeps_its_answer_from_the_cache(stage: Stage, c
     assert cache.records() == {}
 
 
-def test_organisation_that_was_forgotten_meanwhile_is_not_shared(service: FakeTransport, cache: SpiedCache) -> None:
+def test_organisation_that_was_forgotten_during_its_refresh_is_not_shared(
+    service: FakeTransport, cache: SpiedCache
+) -> None:
     """Of one place: the entry that went first is not written."""
     stage = Stage(service, shared=cache, max_organisations=1, timeout=5)
     stage.transport.product = "print0"

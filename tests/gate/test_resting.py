@@ -34,11 +34,11 @@ class Remote(RestingCache):
         self.values: dict[str, object] = {}
         self.error: BaseException | None = None
         self.asked: list[str] = []
-        self.meanwhile: Callable[[], object] = lambda: None
+        self.during: Callable[[], object] = lambda: None
 
     def _ask(self, what: str) -> None:
         self.asked.append(what)
-        self.meanwhile()
+        self.during()
         if self.error:
             raise self.error
 
@@ -154,12 +154,12 @@ def test_one_caller_tries(remote: Remote, clock: Clock) -> None:
     fails(remote, lambda: remote.get("a"))
     clock.seconds += 1
     others: list[str | None] = []
-    remote.meanwhile = lambda: others.append(remote.get("a"))
+    remote.during = lambda: others.append(remote.get("a"))
 
     assert remote.get("a") == "1"
     assert others == [None]
 
-    remote.meanwhile = lambda: None
+    remote.during = lambda: None
     assert remote.get("a") == "1"
     assert remote.asked == ["get a", "get a"]
 
@@ -208,7 +208,7 @@ def test_deletion_is_not_forgotten(remote: Remote, clock: Clock, error: BaseExce
         remote.asked.clear()
     else:
         fails(remote, lambda: remote.delete("a"), error)
-        remote.meanwhile = lambda: None
+        remote.during = lambda: None
         fails(remote, lambda: remote.delete("b"), error) if not isinstance(error, ConnectionError) else remote.delete(
             "b"
         )
@@ -254,10 +254,10 @@ def test_deletion_during_a_deletion_is_kept(remote: Remote, clock: Clock) -> Non
     clock.seconds += 1
 
     def another_thread() -> None:
-        remote.meanwhile = lambda: None
+        remote.during = lambda: None
         remote.delete("b")  # it is resting for all but the first
 
-    remote.meanwhile = another_thread
+    remote.during = another_thread
 
     assert remote.get("a") is None
     assert remote.get("b") is None
@@ -274,7 +274,7 @@ def test_cache_that_is_slow_rests(clock: Clock) -> None:
     """An operation that nothing could end is used, and the next ones are skipped for ten times as long as it took."""
     remote = Unhurried(clock)
     remote.values["key"] = "value"
-    remote.meanwhile = lambda: setattr(clock, "seconds", clock.seconds + 3)
+    remote.during = lambda: setattr(clock, "seconds", clock.seconds + 3)
 
     assert remote.get("key") == "value"
 
@@ -288,7 +288,7 @@ def test_cache_that_is_slow_rests(clock: Clock) -> None:
 def test_cache_that_is_quick_does_not_rest(clock: Clock) -> None:
     """An operation may take as long as a check."""
     remote = Unhurried(clock)
-    remote.meanwhile = lambda: setattr(clock, "seconds", clock.seconds + 0.5)
+    remote.during = lambda: setattr(clock, "seconds", clock.seconds + 0.5)
 
     remote.set("key", "value", 60)
 
@@ -297,7 +297,7 @@ def test_cache_that_is_quick_does_not_rest(clock: Clock) -> None:
 
 def test_cache_with_a_timeout_may_use_it(remote: Remote, clock: Clock) -> None:
     """Its own timeout says when it has failed."""
-    remote.meanwhile = lambda: setattr(clock, "seconds", clock.seconds + 3)
+    remote.during = lambda: setattr(clock, "seconds", clock.seconds + 3)
 
     remote.set("key", "value", 60)
 

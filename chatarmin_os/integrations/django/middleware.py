@@ -18,7 +18,7 @@ from chatarmin_os.web.features import Features
 class FeaturesMiddleware:
     """Sets `request.features`, and makes the response of a view that raises `FeatureDenied`; for MIDDLEWARE.
 
-    A feature is an attribute, or an item where its code is no name of Python. Each is a `Decision`, which is true if
+    A feature is an attribute, or an item if its code is not a valid Python name. Each is a `Decision`, which is true if
     the organisation may use the feature. Nothing is asked before one is read; one call of the service answers for all.
 
     Example:

@@ -30,7 +30,7 @@ def track_usage(
     metadata: Mapping[str, Any] | None = None,
     using: str | None = None,
 ) -> None:
-    """Count usage when the transaction commits; at once if there is none.
+    """Count usage when the transaction commits; at once outside of a transaction.
 
     Nothing is counted if the transaction, or the savepoint of a nested `atomic`, rolls back. It never raises: usage
     that was not counted is logged at ERROR, with everything that is needed to send it again.
