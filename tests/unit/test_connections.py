@@ -184,6 +184,9 @@ def test_calls_share_a_pending_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
         assert names == ["silent.invalid"]
     finally:
         answered.set()
+        for thread in threading.enumerate():
+            if thread.name == "look up silent.invalid":
+                thread.join()
 
 
 @pytest.mark.parametrize("error", [RuntimeError("blocked"), Interrupted()], ids=["runtime-error", "base-exception"])
