@@ -513,13 +513,16 @@ class ChatarminOS:
         if not isinstance(requests, Iterable):
             raise TypeError(f"expected several requests, such as a list of them, got {describe(requests)}")
         ordered = list(requests)
-        calls = [self._wire.to_call(request) for request in ordered]
+        return self._exchange(ordered, [self._wire.to_call(request) for request in ordered])
+
+    def _exchange(self, requests: Sequence[Request[T]], calls: Sequence[Call]) -> list[T | ChatarminError]:
+        """Send *calls*, and return their answers as those of *requests*, in order."""
         watch = self._watchers.watch(calls) if self._watchers else None
         try:
             if watch:
                 watch.begin()
             answers = self.transport.send_many(calls) if calls else []
-            outcomes = self._outcomes(ordered, answers)
+            outcomes = self._outcomes(requests, answers)
             if watch:
                 pairs = zip(outcomes, answers, strict=True)
                 watch.end([one if isinstance(one, ChatarminError) else answer for one, answer in pairs])

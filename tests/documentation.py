@@ -28,6 +28,8 @@ PUBLIC_MODULES = (
     "chatarmin_os.pytest",
     "chatarmin_os.gate",
     "chatarmin_os.gate.caches",
+    "chatarmin_os.outbox",
+    "chatarmin_os.celery",
     "chatarmin_os.django",
     "chatarmin_os.django.rest_framework",
     "chatarmin_os.django.test",

@@ -296,7 +296,9 @@ def _public_base(error: type) -> str:
 def test_options_of_the_documentation_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Each option of `chatarmin-os` and of the plugin that a page names is in a help text."""
     commands = ["serve", "call", "onboard", "check", "track", "status", "quickstart", "completion", "assumptions"]
-    for command in [*map(str.split, commands), *(["recording", name] for name in ("check", "show", "redact"))]:
+    outbox = [["outbox", "usage.db", name] for name in ("status", "drain", "dead", "revive", "discard")]
+    recording = [["recording", name] for name in ("check", "show", "redact")]
+    for command in [*map(str.split, commands), *recording, *outbox]:
         with pytest.raises(SystemExit, match="0"):
             main([*command, "--help"])
     known = capsys.readouterr().out + (ROOT / "chatarmin_os" / "integrations" / "pytest.py").read_text(encoding="utf-8")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EXIT_CODES = """\
-exit codes: 0 success; 1 the service refused or failed; 2 wrong usage; 3 no response; 130 interrupted
+exit codes: 0 success; 1 the service refused or failed; 2 wrong usage; 3 no response; 4 events are dead (outbox);
+  130 interrupted
 `chatarmin-os COMMAND --help` has examples.
 """
 
@@ -68,7 +69,7 @@ def build_parser() -> ArgumentParser:
     from argparse import RawDescriptionHelpFormatter
 
     from chatarmin_os._version import __version__
-    from chatarmin_os.cli import assumptions, completion, quickstart, recording, serve, service
+    from chatarmin_os.cli import assumptions, completion, outbox, quickstart, recording, serve, service
     from chatarmin_os.cli._parser import Parser
 
     parser = Parser(
@@ -83,6 +84,7 @@ def build_parser() -> ArgumentParser:
     service.add_commands(commands)
     serve.add_command(commands)
     recording.add_command(commands)
+    outbox.add_command(commands)
     assumptions.add_command(commands)
     quickstart.add_command(commands)
     completion.add_command(commands)

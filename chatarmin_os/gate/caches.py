@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from chatarmin_os._input import Number, at_field, positive_seconds, text
 from chatarmin_os._json import short_repr
+from chatarmin_os._redis import own_pool
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate.resting import RestingCache, whole
 
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
     import redis
 
 __all__ = ["DjangoCache", "RedisCache"]
-
-# What a pool of redis-py gives its connections, and what must not come along: retries, a cache of its own in the
-# process, and notices of the server that make timeouts longer.
-_NOT_SHARED = ("retry", "cache", "event_dispatcher", "maint", "oss_cluster", "orig_", "himport", "connection_pool")
 
 
 class DjangoCache(RestingCache):
@@ -123,7 +120,12 @@ class RedisCache(RestingCache):
         super().__init__(now)
         self._prefix = at_field("prefix", text)(prefix)
         self._failures = (redis.ConnectionError, redis.TimeoutError, OSError)
-        pool = _own_pool(redis_client, at_field("timeout", positive_seconds)(timeout))
+        pool = own_pool(
+            redis_client,
+            at_field("timeout", positive_seconds)(timeout),
+            field="redis_client",
+            instead="give the client of one server, or an object of your own with the methods of SharedCache",
+        )
         self._client: Any = redis.Redis(connection_pool=pool)
 
     def __repr__(self) -> str:
@@ -144,29 +146,3 @@ class RedisCache(RestingCache):
 
     def _named(self, key: str) -> bytes:
         return f"{self._prefix}{key}".encode()
-
-
-def _own_pool(redis_client: Any, timeout: float) -> redis.ConnectionPool:
-    """Return a pool of connections to the same server that have this timeout and repeat nothing."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-    from redis.sentinel import SentinelConnectionPool
-
-    pool = redis_client.connection_pool if isinstance(redis_client, redis.Redis) else None
-    if not isinstance(pool, redis.ConnectionPool) or isinstance(pool, SentinelConnectionPool):
-        kind = type(redis_client if pool is None else pool)
-        raise InvalidInput(
-            f"expected a redis.Redis of one server, got a {kind.__module__}.{kind.__qualname__}",
-            "give the client of one server, or an object of your own with the methods of SharedCache",
-        ).at("redis_client")
-    settings = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(_NOT_SHARED)}
-    settings |= {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,  # named for Unix sockets, which do not take it from the other one
-        "health_check_interval": 0,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,  # no notices of the server come between the answers
-        "decode_responses": False,
-    }
-    return redis.ConnectionPool(connection_class=pool.connection_class, max_connections=2**31, **settings)

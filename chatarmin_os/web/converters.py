@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,7 @@ from chatarmin_os._json import describe
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import Gate, Policy
+from chatarmin_os.outbox import Outbox
 from chatarmin_os.transports import FunctionTransport, Transport
 from chatarmin_os.transports.http import settings as http
 from chatarmin_os.web.importing import imported
@@ -62,9 +64,30 @@ def key(given: Any) -> str | None:
     return str(given)
 
 
-def no_outbox(given: Any) -> None:
-    """Refuse an outbox."""
-    raise InvalidInput(f"this version has no outbox, got {describe(given)}", "omit it or pass None")
+DJANGO = "django"
+"""The outbox in the database of a Django project."""
+
+
+def outbox(given: Any) -> Outbox | str:
+    """Return an outbox, `"django"`, or the path of a file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> outbox(Path("data") / "usage.db")
+        'data/usage.db'
+        >>> outbox("redis://localhost")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: expected 'django' or a path, got a URL; pass an Outbox, as RedisOutbox(...)
+    """
+    if isinstance(given, Outbox):
+        return given
+    path = os.fspath(given) if isinstance(given, os.PathLike) else given
+    if not isinstance(path, str):
+        raise InvalidInput(f"expected 'django', a path, or an Outbox of chatarmin_os.outbox, got {describe(given)}")
+    if "://" in text(path):  # not shown: it may have a password
+        raise InvalidInput("expected 'django' or a path, got a URL", "pass an Outbox, as RedisOutbox(...)")
+    return path
 
 
 def transport(given: Any) -> Transport | Callable[[], Any] | None:

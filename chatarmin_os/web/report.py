@@ -9,8 +9,6 @@ from chatarmin_os._table import table
 from chatarmin_os.errors import ChatarminError, InvalidInput, TransportError
 from chatarmin_os.gate import Decision, Gate
 
-NO_OUTBOX = "no outbox is configured: the setting OUTBOX of CHATARMIN_OS is None"
-
 
 def status_lines(gate: Gate, external_org_id: str) -> list[str]:
     """Return the company of an organisation, and its features.

@@ -1,4 +1,4 @@
-"""The client and the gate of one project, each created from its settings when it is first needed."""
+"""The client, the gate and the outbox of one project, each created from its settings when it is first needed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.gate import Gate, SharedCache
+from chatarmin_os.outbox import Outbox
 from chatarmin_os.web.settings import Settings
 
 
@@ -20,10 +21,16 @@ class Services:
     Args:
         read: Returns the settings.
         make_cache: Returns the shared cache that the settings name, in the way of the framework.
+        make_outbox: Returns the outbox that the settings name; default: that of `Settings.make_outbox`.
     """
 
-    def __init__(self, read: Callable[[], Settings], make_cache: Callable[[Settings], SharedCache | None]) -> None:
-        self._read, self._make_cache = read, make_cache
+    def __init__(
+        self,
+        read: Callable[[], Settings],
+        make_cache: Callable[[Settings], SharedCache | None],
+        make_outbox: Callable[[Settings], Outbox | None] = Settings.make_outbox,
+    ) -> None:
+        self._read, self._make_cache, self._make_outbox = read, make_cache, make_outbox
 
     @lockless_cached_property
     def settings(self) -> Settings:
@@ -39,7 +46,14 @@ class Services:
     @lockless_cached_property
     def gate(self) -> Gate:
         """The gate of the client."""
-        return self.settings.make_gate(self.client, self._make_cache(self.settings))
+        outbox = None if self.settings.outbox is None else _LateOutbox(self)
+        return self.settings.make_gate(self.client, self._make_cache(self.settings), outbox)
+
+    @lockless_cached_property
+    def outbox(self) -> Outbox | None:
+        """The outbox."""
+        self.settings.ensure_valid()
+        return self._make_outbox(self.settings)
 
     @lockless_cached_property
     def organisation_function(self) -> Callable[[Any], Any] | None:
@@ -52,7 +66,21 @@ class Services:
         return self.settings.denial_function()
 
     def close(self) -> None:
-        """Close the client, if there is one."""
-        client = vars(self).get("client")
-        if client is not None:
-            client.close()
+        """Close the client and the outbox, if they exist."""
+        for name in ("client", "outbox"):
+            service = vars(self).get(name)
+            if service is not None:
+                service.close()
+
+
+class _LateOutbox:
+    """The outbox for the gate, opened at its first event: the gate decides also if the outbox cannot be opened."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def put(self, **values: Any) -> str:
+        """Put an event."""
+        outbox: Any = self._services.outbox
+        key: str = outbox.put(**values)
+        return key

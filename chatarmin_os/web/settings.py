@@ -22,6 +22,7 @@ from chatarmin_os._json import describe
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import Gate, Policy, SharedCache
+from chatarmin_os.outbox import Outbox, SQLiteOutbox
 from chatarmin_os.transports import Transport, options
 from chatarmin_os.transports.http import settings as http
 from chatarmin_os.web import converters
@@ -36,7 +37,7 @@ SETTINGS = (
     *("DEFAULT", "FEATURES", "GATE", "CACHE", "OUTBOX", "ON_DENIED"),
 )
 GATE_OPTIONS = ("timeout", "first_timeout", "max_organisations", "unlinked_max_age")
-FAKE = "fake"
+FAKE, DJANGO = "fake", converters.DJANGO
 TIMEOUT, MAX_RETRIES = 2.0, 1
 _CHECKED_BY_CLIENT = ("api_key", "base_url")
 
@@ -56,6 +57,7 @@ class Settings:
         features: Policies by feature code.
         gate: Further arguments of the gate.
         cache: Where processes share decisions; each framework says which texts it takes.
+        outbox: None, an `Outbox`, `"django"`, or the path of a file.
         on_denied: A function from a request and a decision to a response, or its dotted path.
         problems: The problems of the mapping, as far as nothing has to be imported.
     """
@@ -70,6 +72,7 @@ class Settings:
     features: Mapping[str, Policy] = field(factory=dict)
     gate: Mapping[str, Any] = field(factory=dict)
     cache: Any = None
+    outbox: Outbox | str | None = None
     on_denied: Any = None
     problems: tuple[Problem, ...] = ()
 
@@ -162,9 +165,18 @@ class Settings:
         shared: SharedCache | None = cache
         return shared
 
-    def make_gate(self, client: ChatarminOS, shared: SharedCache | None = None) -> Gate:
+    def make_outbox(self) -> Outbox | None:
+        """Return OUTBOX, which is not `"django"`.
+
+        Raises:
+            OutboxUnavailable: Its file cannot be used.
+        """
+        return SQLiteOutbox(self.outbox) if isinstance(self.outbox, str) else self.outbox
+
+    def make_gate(self, client: ChatarminOS, shared: SharedCache | None = None, outbox: Any = None) -> Gate:
         """Return a new gate of *client* with the policies and options of the settings."""
-        return Gate(client, policies=dict(self.features), default=self.default, shared=shared, **self.gate)
+        policies = dict(self.features)
+        return Gate(client, policies=policies, default=self.default, shared=shared, outbox=outbox, **self.gate)
 
 
 def read(given: object) -> Settings:
@@ -204,9 +216,9 @@ def read(given: object) -> Settings:
             if gate.inside(name).convert(partial(converters.gate_with, name), given)
         },
         cache=known.get("CACHE"),
+        outbox=value("OUTBOX", converters.outbox),
         on_denied=known.get("ON_DENIED"),
     )
-    value("OUTBOX", converters.no_outbox)
     return evolve(settings, problems=tuple(place.problems))
 
 

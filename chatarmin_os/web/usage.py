@@ -1,4 +1,4 @@
-"""Usage that is sent after a response: it never changes the response, and the log has each event that failed."""
+"""Usage that is sent, or put into the outbox, after a response; the log has each event that failed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from chatarmin_os.errors import ApiError, ChatarminError
 from chatarmin_os.gate import Gate, UsageEvent
 from chatarmin_os.models.billing import UsageResult
+from chatarmin_os.outbox import Outbox
 from chatarmin_os.web.log import log_lost_usage
+from chatarmin_os.web.services import Services
 
 
 def send_usage(gate: Gate, event: UsageEvent) -> UsageResult:
@@ -42,13 +44,40 @@ def _company_of(gate: Gate, event: UsageEvent) -> str:
     return company.id
 
 
-def send_or_log(gate: Gate, event: UsageEvent, logger: logging.Logger) -> None:
-    """Send an event; log it completely if that fails, whatever the error is.
+def deliver(services: Services, event: UsageEvent) -> None:
+    """Put an event into the outbox if the settings name one, else send it.
+
+    Raises:
+        OutboxError: The outbox did not store it.
+        ChatarminError: As `send_usage`.
+    """
+    if services.settings.outbox is None:
+        send_usage(services.gate, event)
+    else:
+        outbox: Outbox = services.outbox  # type: ignore[assignment]  # the settings name one
+        outbox.put_many([event])
+        expect(services, event)
+
+
+def expect(services: Services, event: UsageEvent) -> None:
+    """Let the gate subtract an event that the outbox holds; never fail, as it is stored."""
+    with suppress(ChatarminError):
+        services.gate.expect_usage(
+            external_org_id=event.external_org_id,
+            company_id=event.company_id,
+            feature_code=event.feature_code,
+            quantity=event.quantity,
+            idempotency_key=event.idempotency_key,
+        )
+
+
+def deliver_or_log(services: Services, event: UsageEvent, logger: logging.Logger) -> None:
+    """Deliver an event; log it completely if that fails, whatever the error is.
 
     The logger is the framework's, which writes without being configured: nobody else knows of the event.
     """
     try:
-        send_usage(gate, event)
+        deliver(services, event)
     except Exception as error:  # noqa: BLE001 - the response is made, and must not become a 500
         log_lost_usage(logger, fields_of(event), error)
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "check",
     "completion",
     "onboard",
+    "outbox",
     "quickstart",
     "recording",
     "serve",
@@ -77,6 +78,7 @@ def test_commands_are_completed(complete: Callable[..., set[str]]) -> None:
     assert complete("") >= COMMANDS
     assert complete("c") == {"call", "check", "completion"}
     assert complete("recording", "") >= {"check", "show", "redact"}
+    assert complete("outbox", "usage.db", "d") == {"dead", "discard", "drain"}
     assert complete("completion", "") >= {"bash", "zsh", "fish"}
 
 

@@ -114,15 +114,6 @@ def test_invalid_settings_are_named() -> None:
         get_client()
 
 
-def test_outbox_is_refused() -> None:
-    """An outbox that this version does not have is an error, and no usage is lost in silence."""
-    with (
-        override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}),
-        pytest.raises(InvalidInput, match="OUTBOX"),
-    ):
-        get_client()
-
-
 def test_threads_get_the_same() -> None:
     """Threads that come first at the same time get the same client and gate."""
     found: list[Any] = []

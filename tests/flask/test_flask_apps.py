@@ -45,7 +45,7 @@ def test_missing_framework_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_invalid_settings_raise_at_once() -> None:
     """All problems that need no import are in one error, when the app is set up."""
     with pytest.raises(InvalidInput) as raised:
-        Chatarmin(_app(TIMEOUT="soon", FEATURES={"sso": {"max_agee": 1}}, OUTBOX="usage.db"))
+        Chatarmin(_app(TIMEOUT="soon", FEATURES={"sso": {"max_agee": 1}}, OUTBOX=5))
 
     for name in ("CHATARMIN_OS.TIMEOUT", "did you mean max_age?", "OUTBOX"):
         assert name in str(raised.value)
@@ -324,5 +324,5 @@ def test_outbox_is_missing(shop: Shop, arguments: tuple[str, ...]) -> None:
     """Every use of the outbox says that there is none."""
     assert _run(shop, "outbox", *arguments) == (
         2,
-        "no outbox is configured: the setting OUTBOX of CHATARMIN_OS is None\n",
+        "flask chatarmin: no outbox is configured: the setting OUTBOX of CHATARMIN_OS is None\n",
     )

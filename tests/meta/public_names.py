@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MODULES = [
     "chatarmin_os",
+    "chatarmin_os.celery",
     "chatarmin_os.django",
     "chatarmin_os.django.rest_framework",
     "chatarmin_os.django.test",
@@ -24,6 +25,7 @@ MODULES = [
     "chatarmin_os.flask",
     "chatarmin_os.gate",
     "chatarmin_os.gate.caches",
+    "chatarmin_os.outbox",
     "chatarmin_os.pytest",
     "chatarmin_os.resources",
     "chatarmin_os.transports",

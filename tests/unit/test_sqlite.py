@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatarmin_os import _sqlite
+from chatarmin_os._file_lock import FileLock
 from chatarmin_os._sqlite import (
     CorruptFileError,
     DiskFullError,
@@ -28,6 +30,7 @@ from chatarmin_os._sqlite import (
     NoDatabaseError,
     SQLiteFile,
     SQLiteFileError,
+    use_log,
 )
 
 if TYPE_CHECKING:
@@ -476,6 +479,38 @@ def test_processes_take_turns(path: Path) -> None:
     assert sorted(_texts(_open(path))) == sorted(map(str, [*range(20)] * 3))
 
 
+class _Switching:
+    """A connection to a file that others switch to a write-ahead log at the same time."""
+
+    def __init__(self, code: int, times: int) -> None:
+        self.times = times
+        self._error = sqlite3.OperationalError("database is locked")
+        self._error.sqlite_errorcode = code
+
+    def execute(self, statement: str) -> Any:
+        assert statement == "PRAGMA journal_mode = WAL"
+        self.times -= 1
+        if self.times >= 0:
+            raise self._error
+        return self
+
+    def fetchone(self) -> tuple[str]:
+        return ("wal",)
+
+
+def test_switch_to_the_log_is_tried_again() -> None:
+    """SQLite refuses at once if two processes switch to it; other errors, and a lock that stays, are raised."""
+    switching: Any = _Switching(sqlite3.SQLITE_BUSY, 2)
+    use_log(switching, 30)
+    assert switching.times == -1
+
+    for stuck, seconds in [(_Switching(sqlite3.SQLITE_BUSY, 99), 0), (_Switching(sqlite3.SQLITE_IOERR, 99), 30)]:
+        connection: Any = stuck
+        with pytest.raises(sqlite3.OperationalError):
+            use_log(connection, seconds)
+        assert stuck.times == 98
+
+
 def test_threads_take_turns(path: Path) -> None:
     """They share one connection, one transaction at a time."""
     file = _open(path)
@@ -524,3 +559,101 @@ def test_file_is_usable_after_a_fork(path: Path) -> None:
 
     assert [child.exitcode for child in children] == [0] * 3
     assert len(set(_texts(file))) == 60 + written[0]
+
+
+# Files with a lock of their own
+
+
+def test_locked_file_goes_on_with_the_file_in_its_place(path: Path) -> None:
+    """A file that was replaced is noticed at the next use."""
+    file = _open(path, has_lock=True, busy_seconds=1.0)
+    _add(file, "old")
+    other = path.with_name("other.db")
+    _add(_open(other), "new")
+    os.rename(path, path.with_name("moved.db"))  # noqa: PTH104
+    for name in ("notes.db-wal", "notes.db-shm"):
+        path.with_name(name).unlink()
+    os.rename(other, path)  # noqa: PTH104
+
+    assert _texts(file) == ["new"]
+    assert file.execute("INSERT INTO notes (text) VALUES (?)", ("more",)) == 1
+    file.close()
+
+
+def test_statement_that_fails_is_translated(path: Path) -> None:
+    """A single statement has the errors of a transaction."""
+    with closing(_open(path, has_lock=True)) as file, pytest.raises(SQLiteFileError, match="no such table: missing"):
+        file.execute("DELETE FROM missing", ())
+
+
+def test_single_statement_needs_no_lock_of_its_own(path: Path) -> None:
+    """A file without one runs it in the same way."""
+    with closing(_open(path)) as file:
+        assert file.execute("INSERT INTO notes (text) VALUES (?)", ("one",)) == 1
+        assert _texts(file) == ["one"]
+
+
+def test_wait_is_shared_by_all_locks(path: Path) -> None:
+    """The time that was spent waiting for the lock file is not spent again on that of SQLite."""
+    file = _open(path, has_lock=True, busy_seconds=0.2)
+    other = FileLock(f"{path}.lock")
+    assert other.acquire(0)
+    timer = threading.Timer(0.1, other.release)
+    timer.start()
+    with file.turn(0.2) as left:
+        assert left < 0.15
+    timer.join()
+    with file.turn(0.2) as left:
+        assert left == 0.2
+    other.close()
+    file.close()
+
+
+def test_connection_that_cannot_be_closed_is_not_used_after_a_fork(path: Path) -> None:
+    """While another process holds the lock, a fork leaves the connection behind, unused in parent and child."""
+    file = _open(path, has_lock=True)
+    _add(file, "one")
+    other = FileLock(f"{path}.lock")
+    assert other.acquire(0)
+    before = file._connection
+
+    file.close_seconds = 0.0
+    _sqlite._before_fork()
+    _sqlite._lock.release()
+
+    assert before is not None
+    assert file._connection is None
+    other.close()
+    assert _texts(file) == ["one"]
+    file.close()
+
+
+def test_abandoned_connection_is_not_used_again(path: Path) -> None:
+    """A file without a lock of its own opens another connection."""
+    file = _open(path)
+    _add(file, "one")
+    file.abandon()
+
+    assert _texts(file) == ["one"]
+    file.close()
+
+
+def test_locked_file_that_is_not_closed_is_closed_under_its_lock(path: Path) -> None:
+    """A file that nobody refers to any more is closed; if another process holds the lock, it is left as it is."""
+    for is_held in (False, True):
+        file = _open(path, has_lock=True)
+        _add(file, "one")
+        other = FileLock(f"{path}.lock")
+        if is_held:
+            assert other.acquire(0)
+            file.close_seconds = 0.0
+        connection = file._connection
+        assert connection is not None
+        del file
+        if is_held:
+            assert connection.execute("SELECT count(*) FROM notes").fetchone() == (2,)
+            connection.close()
+        else:
+            with pytest.raises(sqlite3.ProgrammingError):
+                connection.execute("SELECT 1")
+        other.close()

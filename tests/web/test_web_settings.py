@@ -87,7 +87,7 @@ def test_all_problems_are_found_at_once() -> None:
             "TIMEOUT": 0,
             "MAX_RETRIES": -1,
             "timeout": 5,
-            "OUTBOX": "django",
+            "OUTBOX": 5,
             "DEFAULT": {"max_agee": 5, "max_stale": -1},
             "FEATURES": {"exports": {"on_outage": "alow"}, "sso": 5, "": {}},
             "GATE": {"timeout": "x", "timout": 1, "max_organisations": 7, "now": None, "first_timeout": None},
@@ -121,7 +121,9 @@ def test_all_problems_are_found_at_once() -> None:
         ("BASE_URL", " ", "BASE_URL: must not be blank"),
         ("TIMEOUT", 0, "TIMEOUT: must be seconds above 0"),
         ("MAX_RETRIES", 1.5, "MAX_RETRIES: must be an int"),
-        ("OUTBOX", "django", "OUTBOX: this version has no outbox"),
+        ("OUTBOX", 5, "OUTBOX: expected 'django', a path, or an Outbox of chatarmin_os.outbox, got int 5"),
+        ("OUTBOX", " ", "OUTBOX: must not be blank"),
+        ("OUTBOX", "redis://localhost", "OUTBOX: expected 'django' or a path, got a URL; pass an Outbox"),
         ("DEFAULT", 5, "DEFAULT: expected a mapping, got int 5"),
         ("DEFAULT", {"on_outage": "alow"}, "DEFAULT.on_outage: expected"),
         ("DEFAULT", {"max_age": 9, "max_stale": 1}, "DEFAULT.max_stale: must be at least max_age"),
@@ -168,7 +170,7 @@ def test_settings_that_are_no_mapping_are_a_problem() -> None:
 def test_error_has_all_problems() -> None:
     """The error that is raised names every problem."""
     with pytest.raises(InvalidInput) as raised:
-        read({"TIMEOUT": 0, "OUTBOX": "x", "TRANSPRT": "fake"}).ensure_valid()
+        read({"TIMEOUT": 0, "OUTBOX": 5, "TRANSPRT": "fake"}).ensure_valid()
 
     for name in ("TIMEOUT", "OUTBOX", "TRANSPRT", "did you mean TRANSPORT?"):
         assert name in str(raised.value)

@@ -18,18 +18,21 @@ from django.apps import AppConfig
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
+from chatarmin_os.integrations.django.outbox import DjangoOutbox
 from chatarmin_os.web.problems import Problem
-from chatarmin_os.web.settings import FAKE, NAME, read
+from chatarmin_os.web.settings import DJANGO, FAKE, NAME, read
 
 _LITERAL_KEY = re.compile(rb"os_sk_[A-Za-z0-9]")
 _IDS = {"no-key": "E001", "unknown": "E003", "invalid": "E003"}
+_NO_DATABASE = "django.db.backends.dummy"
 _VERSION_CONTROLS = (".git", ".hg", ".jj", ".svn")
 
 
 def register_all() -> None:
     """Register the checks under the tag of the application."""
-    for check in (check_settings, check_fake, check_cache, check_keys):
+    for check in (check_settings, check_fake, check_cache, check_outbox, check_keys):
         register(check, "chatarmin_os")
 
 
@@ -78,6 +81,42 @@ def check_cache(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Check
             id="chatarmin_os.W003",
         )
     ]
+
+
+def check_outbox(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001
+    """E004: the outbox cannot be written. Nothing is created, for the user who runs the check would own it."""
+    outbox = read(getattr(conf.settings, NAME, None)).outbox
+    problem = None
+    if isinstance(outbox, DjangoOutbox):
+        problem = _problem_of_database(outbox.using)
+    elif outbox == DJANGO:
+        problem = _problem_of_database(DEFAULT_DB_ALIAS)
+    elif isinstance(outbox, str):
+        problem = _problem_of_file(Path(outbox))
+    return [] if problem is None else [Error(f"{NAME}.OUTBOX: {problem}", id="chatarmin_os.E004")]
+
+
+def _problem_of_database(alias: str) -> str | None:
+    if connections.settings.get(alias, {}).get("ENGINE", _NO_DATABASE) == _NO_DATABASE:
+        return f"the project has no database {alias!r}"
+    if not router.allow_migrate(alias, "chatarmin_os", model_name="outboxevent"):
+        return f"no database router lets the database {alias!r} have the table of the outbox"
+    return None
+
+
+def _problem_of_file(path: Path) -> str | None:
+    if path.is_symlink():
+        return f"{str(path)!r} is a symbolic link; name the file itself"
+    if path.exists() and not path.is_file():
+        return f"{str(path)!r} is not a file"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"{str(path)!r} cannot be written by this user"
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"the folder {str(folder)!r} does not exist"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"no file can be created in {str(folder)!r} by this user"
+    return None
 
 
 def check_keys(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:  # noqa: ARG001

@@ -1,8 +1,6 @@
-"""The client and the gate of this process, created from the settings when they are first needed."""
+"""The client, the gate and the outbox of this process, created from the settings when they are first needed."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from django import conf  # its settings are read late
 from django.core.signals import setting_changed
@@ -10,16 +8,22 @@ from django.core.signals import setting_changed
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.gate import Gate, SharedCache
 from chatarmin_os.gate.caches import DjangoCache
+from chatarmin_os.integrations.django.outbox import DjangoOutbox
+from chatarmin_os.outbox import Outbox
 from chatarmin_os.web.services import Services
-from chatarmin_os.web.settings import NAME, Settings, read
+from chatarmin_os.web.settings import DJANGO, NAME, Settings, read
 
 
 def _make() -> Services:
-    return Services(lambda: read(getattr(conf.settings, NAME, None)), _make_cache)
+    return Services(lambda: read(getattr(conf.settings, NAME, None)), _make_cache, _make_outbox)
 
 
 def _make_cache(settings: Settings) -> SharedCache | None:
     return None if settings.cache is None else DjangoCache(settings.cache)
+
+
+def _make_outbox(settings: Settings) -> Outbox | None:
+    return DjangoOutbox() if settings.outbox == DJANGO else settings.make_outbox()
 
 
 _services = [_make()]
@@ -81,11 +85,29 @@ def get_gate() -> Gate:
     return current().gate
 
 
-def get_outbox() -> Any:
-    """Return the outbox of this process: None, as the setting OUTBOX must be None in this version.
+def get_outbox() -> Outbox | None:
+    """Return the outbox of this process, created from the setting OUTBOX at the first call; None if that is None.
+
+    Raises:
+        InvalidInput: A setting is invalid.
+        OutboxUnavailable: The file of the outbox cannot be used.
 
     Example:
+        >>> from django.test import override_settings
         >>> get_outbox() is None
         True
+        >>> with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}):
+        ...     get_outbox()
+        <DjangoOutbox in 'default'>
     """
-    return None
+    return current().outbox
+
+
+def database_outbox() -> DjangoOutbox | None:
+    """Return the outbox of this process if it is in a database of the project; no other one is opened."""
+    services = current()
+    given = services.settings.outbox
+    if given != DJANGO and not isinstance(given, DjangoOutbox):
+        return None
+    outbox = services.outbox
+    return outbox if isinstance(outbox, DjangoOutbox) else None

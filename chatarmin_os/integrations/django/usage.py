@@ -1,24 +1,25 @@
-"""Usage that is sent when the transaction of a view commits, and not at all when it rolls back."""
+"""Usage that is sent or stored when the transaction of a view commits, and not at all when it rolls back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 
 from chatarmin_os._input import at_field, identifier
 from chatarmin_os._input import idempotency_key as make_key
 from chatarmin_os.gate import Metered, UsageEvent
 from chatarmin_os.integrations.django.organisation import in_sync_context, organisation_of
-from chatarmin_os.integrations.django.services import current
+from chatarmin_os.integrations.django.services import current, database_outbox
+from chatarmin_os.outbox import OutboxError
 from chatarmin_os.web.log import LOGGER, log_lost_usage
 from chatarmin_os.web.organisation import denied_for_nobody
-from chatarmin_os.web.usage import send_usage
+from chatarmin_os.web.usage import deliver, expect
 
 
 def track_usage(
@@ -30,7 +31,10 @@ def track_usage(
     metadata: Mapping[str, Any] | None = None,
     using: str | None = None,
 ) -> None:
-    """Count usage when the transaction commits; at once outside of a transaction.
+    """Count usage when the transaction commits; at once if there is none.
+
+    With the setting OUTBOX the usage is put into the outbox instead, from which a sender takes it: into a file when
+    the transaction commits, into the database as a part of the transaction.
 
     Nothing is counted if the transaction, or the savepoint of a nested `atomic`, rolls back. It never raises: usage
     that was not counted is logged at ERROR, with everything that is needed to send it again.
@@ -61,8 +65,7 @@ def track_usage(
         if organisation is None:
             raise denied_for_nobody(feature_code)
         event = UsageEvent(**values)
-        gate = current().gate  # the one of now: a test may end before the transaction does
-        _on_commit(lambda: send_usage(gate, event), values, using)
+        _deliver(event, values, using)
 
     try:
         in_sync_context(track)
@@ -146,7 +149,7 @@ class MeteredBlock:
         block = self._block
         if kind is not None:
             block.__exit__(kind, error, traceback)
-        else:  # an outbox in the database would take it here, inside of the transaction
+        else:
             values = {**self._arguments, "quantity": self._metered.quantity}
             _on_commit(lambda: block.__exit__(None, None, None), values, self._using)
 
@@ -160,6 +163,19 @@ def _organisation(request_or_external_org_id: Any) -> str | None:
     if _is_request(request_or_external_org_id):
         return organisation_of(request_or_external_org_id)
     return at_field("external_org_id", identifier)(request_or_external_org_id)
+
+
+def _deliver(event: UsageEvent, values: Mapping[str, Any], using: str | None) -> None:
+    """Put usage into an outbox in the same database at once, and deliver other usage when the transaction commits."""
+    services = current()  # those of now: a test may end before the transaction does
+    outbox = database_outbox()
+    if outbox is not None and outbox.using == (using or DEFAULT_DB_ALIAS):
+        # A transaction that can only be rolled back refuses it, and drops what was to be done at its commit.
+        with suppress(OutboxError):
+            outbox.put_many([event])
+            transaction.on_commit(lambda: expect(services, event), using=using, robust=True)
+            return
+    _on_commit(lambda: deliver(services, event), values, using)
 
 
 def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from collections.abc import Callable
 
 import click
@@ -30,13 +31,28 @@ def check(org: str, feature: str) -> None:
 
 
 @group.command(
-    "outbox", help="Show the usage that waits to be sent.", context_settings={"ignore_unknown_options": True}
+    "outbox",
+    short_help="Show the usage that waits, send it, and decide about dead events.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def outbox(arguments: tuple[str, ...]) -> None:  # noqa: ARG001 - there is nothing to do it with
-    """Say that there is no outbox."""
-    click.echo(report.NO_OUTBOX, err=True)
-    raise SystemExit(2)
+def outbox(arguments: tuple[str, ...]) -> None:
+    """Run a command about the outbox; its arguments are those of `chatarmin-os outbox`."""
+    from chatarmin_os.outbox.arguments import CODES  # only this command needs them
+    from chatarmin_os.outbox.commands import exit_code
+    from chatarmin_os.web.outbox import add_commands, run_command
+
+    parser = ArgumentParser("flask chatarmin outbox", epilog=f"Exit codes: {CODES}.")
+    add_commands(parser)
+    options = vars(parser.parse_args(arguments))
+    try:
+        output, code = run_command(current_services(), options)
+    except ChatarminError as error:
+        click.echo(f"flask chatarmin: {error}", err=True)
+        raise SystemExit(exit_code(error)) from None
+    click.echo(output)
+    raise SystemExit(code)
 
 
 def _print(lines: Callable[[], list[str]]) -> None:

@@ -19,12 +19,13 @@ from chatarmin_os.gate import FeatureDenied, Gate, Metered, UsageEvent
 from chatarmin_os.integrations.flask import commands, denial, usage
 from chatarmin_os.integrations.flask.features import ClosedFeatures
 from chatarmin_os.integrations.flask.services import EXTENSION, current_services, make_services, read_settings
+from chatarmin_os.outbox import Outbox
 from chatarmin_os.web.denial import TEMPLATES
 from chatarmin_os.web.importing import function_at
 from chatarmin_os.web.log import log_lost_usage
 from chatarmin_os.web.organisation import check, denied_for_nobody, external_org_id
 from chatarmin_os.web.settings import NAME
-from chatarmin_os.web.usage import fields_of, send_usage
+from chatarmin_os.web.usage import deliver, fields_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 V = TypeVar("V", bound=Callable[..., Any])
@@ -145,13 +146,15 @@ class Chatarmin:
         return current_services().gate
 
     @property
-    def outbox(self) -> None:
-        """The outbox of the current app: None, as this version has none.
+    def outbox(self) -> Outbox | None:
+        """The outbox of the current app, opened when it is first read; None if the setting OUTBOX is.
 
         Raises:
+            InvalidInput: A setting is invalid.
+            OutboxUnavailable: Its file cannot be used.
             RuntimeError: No app is active, or it was not set up.
         """
-        current_services()
+        return current_services().outbox
 
     def requires_feature(
         self,
@@ -286,7 +289,7 @@ class Chatarmin:
         above. The response is delivered once usage was sent, so it is late by up to the setting TIMEOUT while the
         service does not answer. If sending fails, the response stays as it is, and the log of the app has the event
         with its key. While the body of a response is streamed, usage is sent at once. Outside of a request usage is
-        sent at once too, and errors raise.
+        sent at once too, and errors raise. With the setting OUTBOX usage is put into the outbox instead of being sent.
 
         Args:
             feature_code: The feature.
@@ -327,7 +330,7 @@ class Chatarmin:
         elif has_request_context():
             usage.send_after_response(event)
         else:
-            send_usage(self.gate, event)
+            deliver(current_services(), event)
 
     def _require(self, feature_code: str, load: Callable[[], Any] | None) -> None:
         decision = check(lambda: self.gate, self._organisation(load), feature_code)

@@ -1,4 +1,4 @@
-"""The client and the gate of the current app."""
+"""The client, the gate and the outbox of the current app."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from flask import current_app, has_app_context
 
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.web import settings
+from chatarmin_os.web.current import providers
 from chatarmin_os.web.services import Services
 from chatarmin_os.web.settings import Settings
 
@@ -30,7 +31,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     """Return the settings of an app's configuration.
 
     Raises:
-        InvalidInput: CACHE is the alias of a Django cache.
+        InvalidInput: CACHE is the alias of a Django cache, or OUTBOX that of Django.
     """
     found = settings.read(config.get(settings.NAME))
     if isinstance(found.cache, str) and "." not in found.cache:
@@ -40,7 +41,17 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
             .at("CACHE")
             .at(settings.NAME)
         )
+    if found.outbox == settings.DJANGO:
+        problem = f"{settings.DJANGO!r} is the outbox of a Django project"
+        raise InvalidInput(problem, "pass a path").at("OUTBOX").at(settings.NAME)
     return found
+
+
+def _services_in_force() -> Services | None:
+    return current_app.extensions.get(EXTENSION) if has_app_context() else None
+
+
+providers["flask"] = _services_in_force
 
 
 def current_services() -> Services:

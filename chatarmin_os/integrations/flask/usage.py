@@ -1,4 +1,4 @@
-"""Usage that is sent after the response to a request was made, if the request succeeded."""
+"""Usage that is sent, or put into the outbox, after the response to a request was made, if the request succeeded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, request
 
 from chatarmin_os.gate import UsageEvent
 from chatarmin_os.integrations.flask.services import current_services
-from chatarmin_os.web.usage import send_or_log
+from chatarmin_os.web.usage import deliver_or_log
 
 _MIN_ERROR_STATUS = 400
 
@@ -41,7 +41,7 @@ def send_after_response(event: UsageEvent) -> None:
     if not outcome.has_response:
         outcome.events.append(event)
     elif not outcome.has_failed:
-        send_or_log(current_services().gate, event, current_app.logger)
+        deliver_or_log(current_services(), event, current_app.logger)
 
 
 def send_events(response: Response) -> Response:
@@ -52,7 +52,7 @@ def send_events(response: Response) -> Response:
     events, outcome.events = outcome.events, []
     if not outcome.has_failed:
         for event in events:
-            send_or_log(current_services().gate, event, current_app.logger)
+            deliver_or_log(current_services(), event, current_app.logger)
     return response
 
 

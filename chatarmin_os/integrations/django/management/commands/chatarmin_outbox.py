@@ -1,23 +1,35 @@
-"""`manage.py chatarmin_outbox`: the events of an outbox."""
+"""`manage.py chatarmin_outbox COMMAND`: look at the usage that waits, send it, and decide about dead events."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+import sys
+from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from chatarmin_os.web.report import NO_OUTBOX
+from chatarmin_os.errors import ChatarminError
+from chatarmin_os.integrations.django.services import current
+from chatarmin_os.outbox.arguments import CODES
+from chatarmin_os.outbox.commands import exit_code
+from chatarmin_os.web.outbox import add_commands, run_command
 
 
 class Command(BaseCommand):
-    """Says that no outbox is configured."""
+    """Shows and sends the events of the outbox of the settings."""
 
-    help = "Shows and sends the events of the outbox."
+    help = f"Shows the usage that waits in the outbox, sends it, and decides about dead events. Exit codes: {CODES}."
+    requires_system_checks = ()  # the command itself shows what is wrong with the settings
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take any arguments."""
-        parser.add_argument("arguments", nargs="*", help="what to do with the events")
+        """Take a command and its arguments."""
+        add_commands(parser)
 
-    def handle(self, *_: Any, **__: Any) -> NoReturn:
-        """Refuse."""
-        raise CommandError(NO_OUTBOX, returncode=2)
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Run the command, and exit with its code."""
+        try:
+            output, code = run_command(current(), options)
+        except ChatarminError as error:
+            raise CommandError(str(error), returncode=exit_code(error)) from error
+        self.stdout.write(output)
+        if code:
+            sys.exit(code)

@@ -1,0 +1,82 @@
+"""The commands about an outbox: of `chatarmin-os outbox`, `manage.py chatarmin_outbox` and `flask chatarmin outbox`.
+
+A command line adds the commands to its parser, opens its outbox, and prints the answer:
+
+    parts = parser.add_subparsers(dest="command", required=True)
+    for name, purpose in COMMANDS.items():  # of chatarmin_os.outbox.arguments
+        add_arguments(parts.add_parser(name, help=purpose), name)
+    given = parser.parse_args(...)
+    answer = run(given.command, vars(given), outbox, client=lambda: client)
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chatarmin_os.client import ChatarminOS
+from chatarmin_os.errors import ChatarminError, InvalidInput, NotFoundError, TransportError, UnauthorizedError
+from chatarmin_os.outbox import report
+from chatarmin_os.outbox.base import Outbox
+from chatarmin_os.outbox.errors import OutboxError
+from chatarmin_os.outbox.progress import drain_with_progress
+from chatarmin_os.outbox.report import Answer
+from chatarmin_os.outbox.sender import Sender
+
+
+def run(name: str, options: Mapping[str, Any], outbox: Outbox, *, client: Callable[[], ChatarminOS]) -> Answer:
+    """Run a command and return its answer.
+
+    Args:
+        name: The command.
+        options: The values of its arguments.
+        outbox: The outbox.
+        client: Returns the client, for a command that sends.
+
+    Raises:
+        InvalidInput: The value of an argument is invalid.
+        OutboxUnavailable: The outbox cannot be read or written.
+    """
+    if name == "status":
+        return report.of_stats(outbox.stats())
+    if name == "dead":
+        return report.of_dead(outbox.dead(limit=options["limit"]), outbox.stats())
+    if name == "revive":
+        keys = options["keys"]
+        return report.of_revived(outbox.revive(keys or None), keys, outbox.stats())
+    if name == "discard":
+        keys = options["keys"]
+        return report.of_discarded(outbox.discard(keys), keys, outbox.stats())
+    sender = Sender(client(), outbox)
+    if options["follow"]:
+        return _follow(sender, outbox, options["deadline"])
+    terminal = sys.stderr if sys.stderr.isatty() else None
+    return report.of_drain(drain_with_progress(sender, outbox, options["deadline"], terminal), outbox.stats())
+
+
+def exit_code(error: ChatarminError) -> int:
+    """Return the exit code of an error: 1 refused, 2 wrong usage, 3 no response, also of the outbox.
+
+    Example:
+        >>> from chatarmin_os.outbox import OutboxUnavailable
+        >>> exit_code(InvalidInput("must not be blank")), exit_code(OutboxUnavailable("the disk is full"))
+        (2, 3)
+    """
+    return 2 if isinstance(error, InvalidInput) else 3 if isinstance(error, (TransportError, OutboxError)) else 1
+
+
+def _follow(sender: Sender, outbox: Outbox, deadline: float | None) -> Answer:
+    stop = threading.Event()
+    timer = threading.Timer(threading.TIMEOUT_MAX if deadline is None else deadline, stop.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        sender.run(stop=stop)
+    except (UnauthorizedError, NotFoundError) as error:
+        answer = report.of_stats(outbox.stats())
+        return Answer([f"The sender stopped, and all events are kept: {error}", *answer.lines], answer.document, 1)
+    finally:
+        timer.cancel()
+    return report.of_stats(outbox.stats())

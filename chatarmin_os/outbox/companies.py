@@ -1,0 +1,42 @@
+"""Which company an organisation is, asked in batches and remembered for a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from chatarmin_os.client import ChatarminOS
+from chatarmin_os.errors import ChatarminError, NotFoundError
+from chatarmin_os.procedures.companies import GetByProductLinkInput
+
+_SECONDS = 60.0
+_BATCH = 50
+
+
+class Companies:
+    """The companies of organisations. Only those that were found are remembered."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._known: dict[str, tuple[str, float]] = {}
+
+    def known(self, organisation: str) -> str | None:
+        """Return the company of an organisation that was looked up within the last minute."""
+        company, at = self._known.get(organisation, (None, 0.0))
+        return company if 0 <= self._now() - at < _SECONDS else None
+
+    def look_up(self, client: ChatarminOS, organisations: Iterable[str]) -> dict[str, str | ChatarminError | None]:
+        """Ask the service for as many as one request can hold; None stands for one that is not linked."""
+        asked = list(dict.fromkeys(organisations))[:_BATCH]
+        answers = client.batch([GetByProductLinkInput(external_org_id=name) for name in asked])
+        now = self._now()
+        self._known = {name: known for name, known in self._known.items() if 0 <= now - known[1] < _SECONDS}
+        found: dict[str, str | ChatarminError | None] = {}
+        for name, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, NotFoundError) and not answer.is_missing_procedure:
+                found[name] = None
+            elif isinstance(answer, ChatarminError) or answer is None:
+                found[name] = answer
+            else:
+                found[name] = answer.id
+                self._known[name] = answer.id, now
+        return found

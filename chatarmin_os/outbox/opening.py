@@ -1,0 +1,129 @@
+"""Opens the outbox that a text names: the path of a file, or the URL of a Redis."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from chatarmin_os._sqlite import CorruptFileError, DiskFullError, FileInUseError, NewerFormatError, SQLiteFileError
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.outbox import rows
+from chatarmin_os.outbox.base import Outbox
+from chatarmin_os.outbox.errors import OutboxUnavailable
+from chatarmin_os.outbox.sqlite import SQLiteOutbox
+
+_REDIS = ("redis", "rediss", "unix")
+_REDIS_FORM = "redis://HOST:PORT/DB"
+_UNCHANGED = "check the path; the file was left unchanged"
+_UPGRADE = "upgrade chatarmin-os; the file was left unchanged"
+
+_MAGIC = b"SQLite format 3\0"
+_FORMAT, _APPLICATION_ID = slice(60, 64), slice(68, 72)  # of the header of a SQLite file
+
+
+def open_outbox(url: str) -> Outbox:
+    """Open an outbox that exists, for a command; a file is never created.
+
+    For a process that has no other connection to the file: reading its header would end the locks of that connection.
+
+    Args:
+        url: The path of a file, or `redis://HOST:PORT/DB`, with `#NAME` for a stream of another name.
+
+    Raises:
+        InvalidInput: There is no outbox; the error says what to do.
+        OutboxUnavailable: It is busy, or does not answer.
+
+    Example:
+        >>> open_outbox("amqp://localhost")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: url: no outbox has the scheme 'amqp'; pass the path of a file, or \
+redis://HOST:PORT/DB
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        return _open_file(url)
+    if scheme.lower() in _REDIS:
+        return _open_redis(url)
+    raise _refusal(f"no outbox has the scheme {scheme!r}", f"pass the path of a file, or {_REDIS_FORM}")
+
+
+def _refusal(problem: str, hint: str) -> InvalidInput:
+    return InvalidInput(problem, hint).at("url")
+
+
+def _open_file(path: str) -> Outbox:
+    if not path:
+        raise _refusal("it is empty", f"pass the path of a file, or {_REDIS_FORM}")
+    if path == "django":
+        hint = "use `python manage.py chatarmin_outbox`; for a file of that name pass ./django"
+        raise _refusal("the outbox of a Django project is in its database", hint)
+    _check_kind(path)
+    try:
+        with Path(path).open("rb") as file:
+            header = file.read(_APPLICATION_ID.stop)
+    except OSError as error:
+        raise _refusal(f"{path}: {error.strerror}", "run as the user whose application writes it") from None
+    if not header.startswith(_MAGIC):
+        raise _refusal(
+            f"{path}: it is not an outbox, or damaged", f"{_UNCHANGED}; the application repairs a damaged one"
+        )
+    if int.from_bytes(header[_APPLICATION_ID]) != rows.APPLICATION_ID:
+        raise _refusal(f"{path}: it is the database of another application", _UNCHANGED)
+    if int.from_bytes(header[_FORMAT]) > len(rows.MIGRATIONS):
+        raise _refusal(f"{path}: a later version wrote it", _UPGRADE)
+    try:
+        return SQLiteOutbox(path)
+    except OutboxUnavailable as error:
+        cause = error.__cause__
+        if not isinstance(cause, SQLiteFileError) or isinstance(
+            cause, (CorruptFileError, DiskFullError, FileInUseError)
+        ):
+            raise
+        hint = "run as the user whose application writes it, who must be able to write in the folder"
+        if isinstance(cause, NewerFormatError):
+            hint = _UPGRADE
+        raise _refusal(f"{path}: {cause}", hint) from None
+
+
+def _check_kind(path: str) -> None:
+    """Check that there is a regular file, before it is opened."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        if Path(path).parent.is_dir():
+            raise _refusal(f"{path}: there is no such file", "check the path; the application makes the file") from None
+        raise _refusal(f"{path}: its folder does not exist", "check the path; the application makes the file") from None
+    except (OSError, ValueError) as error:  # a null character
+        raise _refusal(f"{path!r}: {getattr(error, 'strerror', None) or error}", "check the path") from None
+    if stat.S_ISLNK(mode):
+        raise _refusal(f"{path}: it is a symbolic link", f"pass the file itself: {Path(path).resolve()}")
+    if stat.S_ISDIR(mode):
+        raise _refusal(f"{path}: it is a folder", "pass the file in it")
+    if not stat.S_ISREG(mode):
+        raise _refusal(f"{path}: it is not a regular file", "check the path")
+
+
+def _open_redis(url: str) -> Outbox:
+    try:
+        from redis import AuthenticationError, Redis, ResponseError
+    except ImportError:
+        hint = 'install the extra: pip install "chatarmin-os[redis]"'
+        raise _refusal("an outbox in Redis needs the library redis", hint) from None
+    address, _, name = url.partition("#")
+    try:
+        redis = Redis.from_url(address)
+    except ValueError:  # its text may have a part of a password
+        raise _refusal("it is not the URL of a Redis", f"pass {_REDIS_FORM}; # in a password is %23") from None
+    from chatarmin_os.outbox.redis_outbox import RedisOutbox
+
+    outbox = RedisOutbox(redis, name=name) if name else RedisOutbox(redis)
+    try:
+        outbox.stats()
+    except OutboxUnavailable as error:
+        cause = error.__cause__
+        if cause is None or isinstance(cause, (AuthenticationError, ResponseError)):  # it is too old, or it refuses
+            raise _refusal(str(error), "pass the URL of a Redis 6.2 or later in which this user may write") from None
+        raise
+    return outbox

@@ -1,0 +1,292 @@
+"""The scripts that Redis runs for an outbox, in Lua: each is one transaction.
+
+The stream has each event that waits, as it was put, and its consumer group has each of these that a sender has had.
+Next to it:
+
+- `keys`: the id of the entry by idempotency key. One that leads to no entry is of an event that somebody removed.
+- `created`: ids by the instant of their creation.
+- `leases`, `waits`: ids by the end of their lease or wait; `begun`: both by their beginning. A new entry is in neither.
+- `owners`: who has an event. `states`: what happened to it, as JSON.
+- `dead`: dead events as JSON by idempotency key; `order`: their keys, the oldest first; `tally`: how many there are of
+  each reason and quantity.
+- `cursor`: where the search for lost entries goes on.
+
+What a sender has is decided by `leases` and `owners`, by one clock. The consumers of the group show the same, for
+people who look: `waiting` has what nobody has now. An entry that the group gave to a consumer of somebody else is in
+none of these, and is taken from it after the time of a lease.
+"""
+
+from __future__ import annotations
+
+PARTS = ("keys", "created", "leases", "waits", "begun", "owners", "states", "dead", "order", "tally", "cursor")
+"""The names after that of the stream, in the order of the scripts."""
+
+_COMMON = """
+local stream, keys, created, leases, waits, begun, owners, states, dead, order, tally, cursor = unpack(KEYS)
+local GROUP, WAITING = 'senders', 'waiting'
+
+local function instant(given)
+  if given ~= '' then return given end
+  local time = redis.call('TIME')
+  return string.format('%d.%06d', time[1], time[2])
+end
+
+-- Return the event of an entry with these fields; nil if it is none of ours.
+local function as_event(fields)
+  local event = {}
+  for i = 1, #fields, 2 do event[fields[i]] = fields[i + 1] end
+  if event.key and event.input and event.company and event.organisation and event.created then return event end
+end
+
+-- Return the event of an entry; nil if it is gone, or is none of ours.
+local function read(id)
+  local found = redis.call('XRANGE', stream, id, id)
+  return found[1] and as_event(found[1][2])
+end
+
+local function add(key, input, company, organisation, at)
+  local id = redis.call('XADD', stream, '*', 'key', key, 'input', input, 'company', company,
+    'organisation', organisation, 'created', at)
+  redis.call('HSET', keys, key, id)
+  redis.call('ZADD', created, at, id)
+  return id
+end
+"""
+
+PUT = (
+    _COMMON
+    + """
+-- ARGV: of each event the key, input, company, organisation and instant. Return those whose key waits; then nothing is
+-- stored. The first write is the one that Redis refuses if its memory is full: the others follow in any case.
+local same = {}
+for i = 1, #ARGV, 5 do
+  local id = redis.call('HGET', keys, ARGV[i])
+  local event = id and read(id)
+  if not event then
+    local record = redis.call('HGET', dead, ARGV[i])
+    event = record and cjson.decode(record)
+  end
+  if event then same[#same + 1] = {ARGV[i], event.input, event.company, event.organisation, event.created} end
+end
+if #same == 0 then
+  for i = 1, #ARGV, 5 do add(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
+end
+return same
+"""
+)
+
+SEND = (
+    _COMMON
+    + """
+-- ARGV: the instant, that of attempts, the owner, the seconds of a lease, how many events to lease, and of each change
+-- seven texts. Return the places of the changes that were made, the events that were leased, and entries without event.
+local now, tried, owner, lease, count = instant(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local at = tonumber(now)
+local made, taken, gone, earlier = {}, {}, {}, {[owner] = true}
+
+-- A full memory refuses the first write of a script if it needs memory: this one does not, and draining frees some.
+redis.call('HDEL', keys, '')
+redis.pcall('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+
+local function is_ours(id)
+  local ends, begins = redis.call('ZSCORE', leases, id), redis.call('ZSCORE', begun, id)
+  return redis.call('HGET', owners, id) == owner and ends and tonumber(ends) > at and tonumber(begins) <= at
+end
+
+local function is_known(id)
+  return redis.call('ZSCORE', leases, id) or redis.call('ZSCORE', waits, id)
+end
+
+local function note(id, book, seconds)
+  redis.call('ZADD', book, string.format('%.17g', at + seconds), id)
+  redis.call('ZADD', begun, now, id)
+end
+
+local function hold(id, consumer, book, other, seconds)
+  redis.call('ZREM', other, id)
+  note(id, book, seconds)
+  redis.call('XCLAIM', stream, GROUP, consumer, 0, id, 'JUSTID')
+end
+
+local function forget(id)
+  for _, book in ipairs({leases, waits, begun, created}) do redis.call('ZREM', book, id) end
+  redis.call('HDEL', owners, id)
+  redis.call('HDEL', states, id)
+  redis.call('XACK', stream, GROUP, id)
+  redis.call('XDEL', stream, id)
+end
+
+local function padded(id)
+  local time, number = string.match(id, '(%d+)-(%d+)')
+  return string.rep('0', 20 - #time) .. time .. '-' .. string.rep('0', 20 - #number) .. number
+end
+
+local function bury(id, event, attempts, reason, message, quantity)
+  local state = redis.call('HGET', states, id)
+  event.found = state and cjson.decode(state)[1] or event.company
+  event.attempts, event.reason, event.error = attempts, reason, message
+  event.member, event.tally = padded(id) .. ' ' .. event.key, quantity
+  redis.call('HSET', dead, event.key, cjson.encode(event))
+  redis.call('ZADD', order, 0, event.member)
+  redis.call('HINCRBY', tally, quantity, 1)
+end
+
+for i = 6, #ARGV, 7 do
+  local kind, id, state = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if is_ours(id) then
+    local is_made = true
+    if state ~= '' then redis.call('HSET', states, id, state) end
+    if kind == 'lease' then
+      hold(id, owner, leases, waits, lease)
+    elseif kind == 'delay' then
+      hold(id, WAITING, waits, leases, tonumber(ARGV[i + 3]))
+    else
+      local event = read(id)
+      if event then
+        redis.call('HDEL', keys, event.key)
+        if kind == 'bury' then bury(id, event, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]) end
+      elseif kind == 'bury' then
+        gone[#gone + 1], is_made = id, false
+      end
+      forget(id)
+    end
+    if is_made then made[#made + 1] = (i - 6) / 7 end
+  end
+end
+
+-- An event with a company counts as tried from now on; what is returned is its state before. The fields are those of a
+-- new entry, which the group has just given to the owner.
+local function take(id, fields)
+  local event = fields and as_event(fields) or read(id)
+  if not event then
+    gone[#gone + 1] = id
+    return forget(id)
+  end
+  local text = redis.call('HGET', states, id)
+  local company, attempts, failures, first, looked_up = event.company, '0', '0', '', ''
+  if text then company, attempts, failures, first, looked_up = unpack(cjson.decode(text)) end
+  if company ~= '' then
+    if first == '' then first = tried end
+    local later = {company, string.format('%d', attempts + 1), failures, first, looked_up}
+    redis.call('HSET', states, id, cjson.encode(later))
+  end
+  if fields then
+    note(id, leases, lease)
+  else
+    local before = redis.call('HGET', owners, id)
+    if before then earlier[before] = true end
+    hold(id, owner, leases, waits, lease)
+  end
+  redis.call('HSET', owners, id, owner)
+  taken[#taken + 1] = {id, event.key, event.input, event.company, event.organisation, event.created, text or ''}
+end
+
+-- Each event that is taken leaves its range, so that this ends.
+local function take_all(book, min, max)
+  while #taken < count do
+    local found = redis.call('ZRANGEBYSCORE', book, min, max, 'LIMIT', 0, count - #taken)
+    if #found == 0 then return end
+    for _, id in ipairs(found) do take(id) end
+  end
+end
+
+take_all(waits, '-inf', now)
+take_all(leases, '-inf', now)
+take_all(begun, '(' .. now, '+inf')
+while #taken < count do
+  local found = redis.call('XREADGROUP', 'GROUP', GROUP, owner, 'COUNT', count - #taken, 'STREAMS', stream, '>')
+  if not found then break end
+  for _, entry in ipairs(found[1][2]) do
+    if is_known(entry[1]) then -- the group was destroyed, and created again
+      redis.call('XCLAIM', stream, GROUP, WAITING, 0, entry[1], 'JUSTID')
+    else
+      take(entry[1], entry[2])
+    end
+  end
+end
+if #taken < count then
+  local start, idle = redis.call('GET', cursor) or '0-0', string.format('%d', lease * 1000)
+  local found = redis.call('XAUTOCLAIM', stream, GROUP, WAITING, idle, start,
+    'COUNT', math.min(100, count - #taken), 'JUSTID')
+  redis.call('SET', cursor, found[1])
+  for _, id in ipairs(found[2]) do
+    if not is_known(id) then take(id) end
+  end
+  for _, id in ipairs(found[3] or {}) do -- Redis 7 takes them out of the group itself
+    gone[#gone + 1] = id
+    forget(id)
+  end
+end
+
+for consumer in pairs(earlier) do
+  if #redis.call('XPENDING', stream, GROUP, '-', '+', 1, consumer) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', stream, GROUP, consumer)
+  end
+end
+return {made, taken, gone}
+"""
+)
+
+STATS = (
+    _COMMON
+    + """
+-- ARGV: the instant. Return it, the number of entries, that of leases, the oldest creation and the tally.
+local now, oldest, leased = instant(ARGV[1]), '', 0
+while true do
+  local first = redis.call('ZRANGE', created, 0, 0, 'WITHSCORES')
+  if not first[1] then break end
+  if read(first[1]) then
+    oldest = first[2]
+    break
+  end
+  redis.call('ZREM', created, first[1]) -- somebody removed the entry
+end
+leased = redis.call('ZCOUNT', leases, '(' .. now, '+inf')
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', begun, '(' .. now, '+inf')) do
+  if redis.call('ZSCORE', leases, id) then leased = leased - 1 end
+end
+return {now, redis.call('XLEN', stream), leased, oldest, redis.call('HGETALL', tally)}
+"""
+)
+
+DEAD = (
+    _COMMON
+    + """
+-- ARGV: how many. Return the dead events, as JSON.
+local records = {}
+for i, member in ipairs(redis.call('ZRANGE', order, 0, ARGV[1] - 1)) do
+  records[i] = redis.call('HGET', dead, string.match(member, '^%S+ (.*)$'))
+end
+return records
+"""
+)
+
+OF_DEAD = (
+    _COMMON
+    + """
+-- ARGV: "revive" or "discard", "all" or "some", and in the second case the keys. Return how many were dead.
+local chosen, count = {}, 0
+if ARGV[2] == 'all' then
+  for i, member in ipairs(redis.call('ZRANGE', order, 0, -1)) do chosen[i] = string.match(member, '^%S+ (.*)$') end
+else
+  for i = 3, #ARGV do chosen[i - 2] = ARGV[i] end
+end
+for _, key in ipairs(chosen) do
+  local record = redis.call('HGET', dead, key)
+  if record then
+    local event = cjson.decode(record)
+    if ARGV[1] == 'revive' then
+      local id = add(key, event.input, event.company, event.organisation, event.created)
+      if event.found ~= event.company then
+        redis.call('HSET', states, id, cjson.encode({event.found, '0', '0', '', ''}))
+      end
+    end
+    redis.call('HDEL', dead, key)
+    redis.call('ZREM', order, event.member)
+    if redis.call('HINCRBY', tally, event.tally, -1) == 0 then redis.call('HDEL', tally, event.tally) end
+    count = count + 1
+  end
+end
+return count
+"""
+)

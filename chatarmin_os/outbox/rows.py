@@ -1,0 +1,167 @@
+"""The table of an outbox in SQLite, and its statements.
+
+A row is *fresh* while nobody has had it: then it is in no index but that of the keys, so that `put` costs little more
+than a bare INSERT. `next_at` is the end of its lease or wait, and `since` the beginning: a beginning in the future
+shows that the clock was set back, and counts as an end. A dead row has a reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from sqlite3 import Connection
+from typing import Any
+
+from chatarmin_os.outbox.changes import Bury, Change, Keep, Remove, Try
+from chatarmin_os.outbox.records import DeadEvent
+from chatarmin_os.outbox.stored import Claimed, Stored, to_dead_event
+
+APPLICATION_ID = 0x436F5342
+
+MIGRATIONS = (
+    (
+        """
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY,
+            key TEXT NOT NULL UNIQUE,
+            input TEXT NOT NULL,
+            company TEXT,
+            organisation TEXT,
+            created REAL NOT NULL,
+            next_at REAL,
+            since REAL,
+            owner TEXT,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            failures INTEGER NOT NULL DEFAULT 0,
+            first_tried REAL,
+            looked_up REAL,
+            reason TEXT,
+            error TEXT,
+            CHECK (company IS NOT NULL OR organisation IS NOT NULL)
+        )
+        """,
+        "CREATE INDEX due ON events (next_at) WHERE next_at IS NOT NULL",
+        "CREATE INDEX dead ON events (reason) WHERE reason IS NOT NULL",
+    ),
+)
+
+COLUMNS = (
+    "id, key, input, company, organisation, created, next_at, since, owner, attempts, failures, first_tried, "
+    "looked_up, reason, error"
+)
+_CLAIMED = "id, key, input, company, organisation, created, attempts, failures, first_tried, looked_up"
+
+PUT = (
+    "INSERT INTO events (key, input, company, organisation, created) VALUES (?, ?, ?, ?, ?) "
+    "ON CONFLICT (key) DO NOTHING"
+)
+COPY = f"INSERT OR IGNORE INTO events ({COLUMNS}) VALUES ({', '.join('?' * 15)})"
+FIND = "SELECT key, input, company, organisation, created FROM events WHERE key = ?"
+WAITING = "SELECT count(*), min(created) FROM events WHERE reason IS NULL"
+COUNT = "SELECT (SELECT count(*) FROM events) - (SELECT count(*) FROM events WHERE reason IS NOT NULL)"
+FIRST = "SELECT created FROM events WHERE reason IS NULL ORDER BY id LIMIT 1"
+LEASED = "SELECT count(*) FROM events WHERE next_at > :now AND since <= :now AND owner IS NOT NULL"
+DEAD_QUANTITIES = "SELECT reason, input FROM events WHERE reason IS NOT NULL"
+DEAD = (
+    "SELECT key, input, company, organisation, created, attempts, reason, error FROM events "
+    "WHERE reason IS NOT NULL ORDER BY id LIMIT ?"
+)
+REVIVE = (
+    "UPDATE events SET reason = NULL, error = NULL, attempts = 0, failures = 0, first_tried = NULL, looked_up = NULL "
+    "WHERE reason IS NOT NULL"
+)
+DISCARD = "DELETE FROM events WHERE reason IS NOT NULL"
+
+_DUE = f"SELECT {_CLAIMED} FROM events WHERE next_at <= ? LIMIT ?"
+_SET_BACK = f"SELECT {_CLAIMED} FROM events WHERE next_at > ?1 AND since > ?1 LIMIT ?2"
+_FRESH = f"SELECT {_CLAIMED} FROM events WHERE next_at IS NULL AND reason IS NULL LIMIT ?"
+_LEASE = (
+    "UPDATE events SET next_at = ?1, since = ?2, owner = ?3, attempts = attempts + (company IS NOT NULL), "
+    "first_tried = CASE WHEN company IS NULL THEN first_tried ELSE coalesce(first_tried, ?2) END WHERE id = ?4"
+)
+
+_IS_OURS = " WHERE id = ? AND owner = ? AND next_at > ? AND since <= ?"
+_TRY = "UPDATE events SET next_at = ?, since = ?, company = ?, first_tried = ?, attempts = ?" + _IS_OURS
+_KEEP = "UPDATE events SET next_at = ?, since = ?" + _IS_OURS
+_REMOVE = "DELETE FROM events" + _IS_OURS
+_BURY = "UPDATE events SET next_at = NULL, since = NULL, owner = NULL, attempts = ?, reason = ?, error = ?" + _IS_OURS
+_DELAY = (
+    "UPDATE events SET next_at = ?, since = ?, owner = NULL, attempts = ?, failures = ?, first_tried = ?, "
+    "looked_up = ?" + _IS_OURS
+)
+
+
+def parameters(event: Stored) -> tuple[str, str, str | None, str | None, float]:
+    """Return the values of a new row."""
+    return event.key, event.input, event.company, event.organisation, event.created
+
+
+def as_put(row: Any) -> Stored:
+    """Return a row of `FIND` as the event that was put: the company of an organisation was found later."""
+    key, given, company, organisation, created = row
+    return Stored(key, given, None if organisation is not None else company, organisation, created)
+
+
+def dead_event(row: Any) -> DeadEvent:
+    """Return a row of `DEAD`."""
+    *stored, attempts, reason, error = row
+    return to_dead_event(Stored(*stored), attempts=attempts, reason=reason, error=error)
+
+
+def claim(connection: Connection, owner: str, count: int, lease: float, now: float) -> list[Claimed]:
+    """Lease rows to *owner*: those that wait no longer, then fresh ones."""
+    found: list[Any] = []
+    for statement, values in ((_DUE, (now,)), (_SET_BACK, (now,)), (_FRESH, ())):
+        if len(found) < count:
+            found += connection.execute(statement, (*values, count - len(found))).fetchall()
+    connection.executemany(_LEASE, [(now + lease, now, owner, row[0]) for row in found])
+    return [Claimed(row[0], Stored(*row[1:6]), *row[6:]) for row in found]
+
+
+def apply(connection: Connection, owner: str, changes: Sequence[Change], lease: float, now: float) -> list[Change]:
+    """Make changes to rows that *owner* has, and return those that were made."""
+    done: list[Change] = []
+    for _, group in groupby(changes, key=type):
+        same = list(group)
+        found = [_statement(change, owner, lease, now) for change in same]
+        connection.execute("SAVEPOINT one_kind")
+        if connection.executemany(found[0][0], [values for _, values in found]).rowcount == len(same):
+            done += same
+        else:
+            connection.execute("ROLLBACK TO one_kind")
+            pairs = zip(same, found, strict=True)
+            done += [change for change, (statement, values) in pairs if connection.execute(statement, values).rowcount]
+        connection.execute("RELEASE one_kind")
+    return done
+
+
+def _statement(change: Change, owner: str, lease: float, now: float) -> tuple[str, tuple[Any, ...]]:
+    ours = (change.claimed.place, owner, now, now)
+    if isinstance(change, Remove):
+        return _REMOVE, ours
+    if isinstance(change, Keep):
+        return _KEEP, (now + lease, now, *ours)
+    if isinstance(change, Bury):
+        return _BURY, (change.attempts, change.reason, change.error, *ours)
+    claimed = change.claimed
+    if isinstance(change, Try):
+        first = change.tried_at if claimed.first_tried is None else claimed.first_tried
+        return _TRY, (now + lease, now, change.company, first, claimed.attempts + 1, *ours)
+    past = claimed.attempts, claimed.failures, claimed.first_tried, claimed.looked_up
+    return _DELAY, (now + change.wait, now, *past, *ours)
+
+
+def is_readable(row: Any) -> bool:
+    """Return whether the values of a row of a damaged file are those of an event.
+
+    Example:
+        >>> text = '{"featureCode": "seats", "quantity": 1, "idempotencyKey": "k"}'
+        >>> is_readable((1, "k", text)), is_readable((1, "other", text)), is_readable((1, "k", text[:9]))
+        (True, False, False)
+    """
+    try:
+        given = json.loads(row[2])
+        return bool(given["idempotencyKey"] == row[1] and given["featureCode"] and given["quantity"] > 0)
+    except (ValueError, TypeError, KeyError):
+        return False

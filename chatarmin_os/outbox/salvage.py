@@ -1,0 +1,123 @@
+"""A damaged file is set aside, and its readable events are copied into a new one.
+
+The new file is complete before the old one is moved, so that the end of the process at any time loses nothing:
+
+    1. NAME.salvaged      is written, with all events that can be read
+    2. NAME.corrupt-TIME  is the old file from now on, with its log
+    3. NAME               is the new file from now on; done at the next opening if the process ended before
+
+All of this happens under the lock of the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from typing import Any
+from urllib.parse import quote
+
+from chatarmin_os._clock import wall
+from chatarmin_os.outbox import rows
+
+_PARTS = ("", "-wal", "-journal", "-shm")
+
+
+def replace(path: str) -> tuple[int, str]:
+    """Put a new file in the place of a damaged one; return how many events it has, and the name of the old file."""
+    new = _new(path)
+    with suppress(FileNotFoundError):
+        os.unlink(new)  # noqa: PTH108 - of a process that ended
+    os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with closing(sqlite3.connect(new, isolation_level=None)) as target:
+        count = _copy(path, target)
+    aside = _aside(path)
+    _move(path, aside)
+    os.rename(new, path)  # noqa: PTH104
+    _sync_folder(path)
+    return count, aside
+
+
+def complete(path: str) -> None:
+    """Finish the work of a process that ended."""
+    new = _new(path)
+    if os.path.lexists(new):
+        if os.path.lexists(path):
+            os.unlink(new)  # noqa: PTH108 - it may be incomplete, and the old file is still there
+        else:
+            _move(path, _aside(path))
+            os.rename(new, path)  # noqa: PTH104
+
+
+def _new(path: str) -> str:
+    return f"{path}.salvaged"
+
+
+def _aside(path: str) -> str:
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(wall()))
+    names = (f"{path}.corrupt-{stamp}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
+    return next(name for name in names if not any(os.path.lexists(name + part) for part in _PARTS))
+
+
+def _move(path: str, aside: str) -> None:
+    for part in _PARTS:  # the file first: without its log it would look whole
+        with suppress(FileNotFoundError):
+            os.rename(path + part, aside + part)  # noqa: PTH104
+
+
+def _sync_folder(path: str) -> None:
+    if hasattr(os, "O_DIRECTORY"):  # pragma: no branch - Windows
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH120
+        os.fsync(folder)
+        os.close(folder)
+
+
+def _copy(path: str, target: sqlite3.Connection) -> int:
+    target.execute("BEGIN")
+    for statements in rows.MIGRATIONS:
+        for statement in statements:
+            target.execute(statement)
+    count = 0
+    for row in filter(rows.is_readable, _rows(path)):
+        with suppress(sqlite3.IntegrityError):  # values that no event has
+            count += target.execute(rows.COPY, row).rowcount
+    target.execute(f"PRAGMA application_id = {rows.APPLICATION_ID:d}")
+    target.execute(f"PRAGMA user_version = {len(rows.MIGRATIONS):d}")
+    target.execute("COMMIT")
+    return count
+
+
+def _rows(path: str) -> Iterator[Any]:
+    """Yield the rows that can be read: in order as far as possible, from both ends, then one by one."""
+    columns, seen, end = rows.COLUMNS, set[int](), 0
+    with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as source:
+        for direction in ("ASC", "DESC"):
+            for row in _read(source, f"SELECT {columns} FROM events NOT INDEXED ORDER BY id {direction}"):
+                end = max(end, row[0])
+                if row[0] in seen:
+                    break
+                seen.add(row[0])
+                yield row
+        for (number,) in _read(source, "SELECT id FROM events ORDER BY key"):
+            end = max(end, number)
+        for number in range(1, end + 1):
+            if number not in seen:
+                yield from _read(source, f"SELECT {columns} FROM events NOT INDEXED WHERE id = ?", number)
+
+
+def _read(source: sqlite3.Connection, query: str, *values: int) -> Iterator[Any]:
+    """Yield the rows of a query until one cannot be read."""
+    try:
+        cursor = source.execute(query, values)
+    except sqlite3.DatabaseError:
+        return
+    while True:
+        try:
+            row = cursor.fetchone()
+        except sqlite3.DatabaseError:
+            return
+        if row is None:
+            return
+        yield row

@@ -1,0 +1,223 @@
+"""The outbox in a file of its own, by sqlite3."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from sqlite3 import Connection
+from typing import Any, Literal, TypeVar
+
+from chatarmin_os import _clock
+from chatarmin_os._input import Number, at_field, number
+from chatarmin_os._json import describe
+from chatarmin_os._sqlite import SQLiteFileError
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.outbox import rows
+from chatarmin_os.outbox.base import Outbox, positive
+from chatarmin_os.outbox.changes import Change
+from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
+from chatarmin_os.outbox.records import DeadEvent, OutboxStats
+from chatarmin_os.outbox.sqlite_file import FileFullError, OutboxFile
+from chatarmin_os.outbox.stored import Claimed, Stored, as_number, is_same, other_values
+
+T = TypeVar("T")
+
+_MIN_BYTES = 64 * 2**10
+
+
+class SQLiteOutbox(Outbox):
+    """An outbox in a file, for any number of threads and processes of one machine.
+
+    Policies:
+        - **Durable**: with `"full"` an event survives a power failure, with `"normal"` the end of the process.
+        - **Files**: PATH for its owner only (0600), PATH-wal, PATH-shm and PATH.lock next to it, on a local disk. A
+          symbolic link is refused.
+        - **Full**: at *max_bytes* `put` raises `OutboxFull`; senders go on.
+        - **Damaged**: a file that SQLite finds corrupt is renamed to `PATH.corrupt-TIME`; the events that can still be
+          read are copied into a new file, and an ERROR is logged.
+        - **Forks**: connections are closed before a fork and opened again at the next use, in parent and child.
+
+    Args:
+        path: The file, which is created if it is missing.
+        max_bytes: The maximum size of the file, at least 64 KiB.
+        synchronous: `"full"` or `"normal"`.
+        put_wait: Seconds for which `put` waits for other writers.
+        now: Returns the seconds since 1970; default: the clock of the machine.
+
+    Raises:
+        InvalidInput: An invalid argument, which the error names.
+        OutboxUnavailable: The file cannot be used.
+
+    Example:
+        >>> from chatarmin_os.outbox import Sender, SQLiteOutbox
+        >>> company = client.onboard(external_org_id="org_1", tier_code="free").company_id
+        >>> outbox = SQLiteOutbox(tmp_path / "usage.db")
+        >>> key = outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5)
+        >>> Sender(client, outbox).drain().counted
+        1
+        >>> client.features.check(company_id=company, feature_code="ai_credit").current_usage
+        5
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = 256 * 2**20,
+        synchronous: Literal["full", "normal"] = "full",
+        put_wait: Number = 0.25,
+        now: Callable[[], float] | None = None,
+    ) -> None:
+        self._clock = _clock.wall if now is None else now
+        try:
+            self._file = OutboxFile(
+                at_field("path", _path)(path),
+                max_bytes=at_field("max_bytes", _max_bytes)(max_bytes),
+                synchronous=at_field("synchronous", _synchronous)(synchronous),
+                put_wait=at_field("put_wait", _seconds)(put_wait),
+            )
+        except SQLiteFileError as error:
+            raise OutboxUnavailable(f"the outbox cannot be opened: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} in {self._file.path!r}>"
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        self._doing(self._file.close)
+
+    def stats(self) -> OutboxStats:
+        """Return the content of the outbox."""
+        now = self._now()
+
+        def read(connection: Connection) -> OutboxStats:
+            waiting, oldest = connection.execute(rows.WAITING).fetchone()
+            [(leased,)] = connection.execute(rows.LEASED, {"now": now})
+            dead: dict[str, Decimal] = {}
+            count = 0
+            for reason, given in connection.execute(rows.DEAD_QUANTITIES):
+                dead[reason] = dead.get(reason, Decimal(0)) + Decimal(repr(json.loads(given)["quantity"]))
+                count += 1
+            return OutboxStats(
+                ready=waiting - leased,
+                leased=leased,
+                dead=count,
+                dead_quantity={reason: as_number(quantity) for reason, quantity in dead.items()},
+                oldest_age=None if oldest is None else max(0.0, now - oldest),
+                bytes=self._file.size(connection),
+            )
+
+        return self._doing(lambda: self._file.change(read))
+
+    def _now(self) -> float:
+        return self._clock()
+
+    def _store(self, events: Sequence[Stored]) -> None:
+        if len(events) == 1:
+            try:
+                if self._file.insert(rows.PUT, rows.parameters(events[0])):
+                    return
+            except SQLiteFileError as error:
+                raise _error_of(error) from error
+        self._store_many(events)
+
+    def _store_many(self, events: Sequence[Stored]) -> None:
+        def store(connection: Connection) -> None:
+            for event in events:
+                if connection.execute(rows.PUT, rows.parameters(event)).rowcount:
+                    continue
+                found = connection.execute(rows.FIND, (event.key,)).fetchone()
+                if not is_same(rows.as_put(found), event):
+                    raise other_values(event.key)
+
+        self._doing(lambda: self._file.change(store, is_put=True))
+
+    def _dead(self, limit: int) -> list[DeadEvent]:
+        def read(connection: Connection) -> list[Any]:
+            return connection.execute(rows.DEAD, (limit,)).fetchall()
+
+        return [rows.dead_event(row) for row in self._doing(lambda: self._file.change(read))]
+
+    def _revive(self, keys: list[str] | None) -> int:
+        return self._of_dead(rows.REVIVE, keys)
+
+    def _discard(self, keys: list[str]) -> int:
+        return self._of_dead(rows.DISCARD, keys)
+
+    def _of_dead(self, statement: str, keys: list[str] | None) -> int:
+        def change(connection: Connection) -> int:
+            if keys is None:
+                return connection.execute(statement).rowcount
+            return sum(connection.execute(f"{statement} AND key = ?", (key,)).rowcount for key in keys)
+
+        return self._doing(lambda: self._file.change(change))
+
+    def _waiting(self) -> tuple[int, float | None]:
+        """Return how many events are ready or leased, and the age of the one that was put first, in seconds."""
+        now = self._now()
+
+        def read(connection: Connection) -> tuple[int, float | None]:
+            [(count,)] = connection.execute(rows.COUNT)
+            first = connection.execute(rows.FIRST).fetchone()
+            return count, None if first is None else max(0.0, now - first[0])
+
+        return self._doing(lambda: self._file.change(read))
+
+    def _claim(
+        self, owner: str, count: int, changes: Sequence[Change], *, lease: float, now: Callable[[], float]
+    ) -> tuple[list[Change], list[Claimed]]:
+        """Make changes, and lease events to *owner*."""
+
+        def make(connection: Connection) -> tuple[list[Change], list[Claimed]]:
+            at = now()
+            done = rows.apply(connection, owner, changes, lease, at)
+            return done, rows.claim(connection, owner, count, lease, at)
+
+        return self._doing(lambda: self._file.change(make))
+
+    def _apply(self, owner: str, changes: Sequence[Change], *, lease: float, now: Callable[[], float]) -> list[Change]:
+        """Make changes to events that *owner* has."""
+        return self._doing(
+            lambda: self._file.change(lambda connection: rows.apply(connection, owner, changes, lease, now()))
+        )
+
+    def _doing(self, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except SQLiteFileError as error:
+            raise _error_of(error) from error
+
+
+def _error_of(error: SQLiteFileError) -> OutboxFull | OutboxUnavailable:
+    if isinstance(error, FileFullError):
+        return OutboxFull(f"the outbox is full: {error}; drain it, or pass max_bytes=")
+    return OutboxUnavailable(f"the outbox is not available: {error}")
+
+
+def _path(value: str | os.PathLike[str]) -> str:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
+        raise InvalidInput(f"expected a path, got {describe(value)}")
+    return os.fsdecode(value)
+
+
+def _max_bytes(value: int) -> int:
+    if positive(value) < _MIN_BYTES:
+        raise InvalidInput(f"expected at least {_MIN_BYTES} bytes, got {describe(value)}")
+    return value
+
+
+def _synchronous(value: str) -> Literal["full", "normal"]:
+    if value == "full":
+        return "full"
+    if value == "normal":
+        return "normal"
+    raise InvalidInput(f"expected 'full' or 'normal', got {describe(value)}")
+
+
+def _seconds(value: Number) -> float:
+    seconds = number(value)
+    if seconds < 0:
+        raise InvalidInput(f"expected seconds of at least 0, got {describe(value)}")
+    return float(seconds)

@@ -1,0 +1,218 @@
+"""The file of an outbox: its maximum size, its checkpoints, and its replacement when it is damaged."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from sqlite3 import Connection, DatabaseError
+from typing import Any, Literal, TypeVar
+
+from chatarmin_os._sqlite import (
+    CorruptFileError,
+    DiskFullError,
+    NoDatabaseError,
+    SQLiteFile,
+    SQLiteFileError,
+    translate_errors,
+)
+from chatarmin_os.outbox import rows, salvage
+
+T = TypeVar("T")
+
+_log = logging.getLogger("chatarmin_os")
+
+_WAIT_SECONDS = 5.0  # of senders and people, for a lock
+_CHANGES_PER_CHECKPOINT = 500
+_SMALL = 2**20  # bytes of a file that is read whole when it is opened
+_MAX_PAGES = 2**32 - 2
+_MIN_RESERVE, _MAX_RESERVE = 2**18, 2**23
+_SCARCE = 2**25  # free bytes of a disk that is looked at after each change
+_CHANGES_PER_LOOK = 16  # at another disk
+
+
+class FileFullError(DiskFullError):
+    """The file has its maximum size."""
+
+
+class OutboxFile(SQLiteFile):
+    """A file with a maximum size for puts, which is replaced when it is damaged.
+
+    Args:
+        path: The file.
+        max_bytes: Its maximum size.
+        synchronous: As of `SQLiteFile`.
+        put_wait: Seconds for which a put waits for a lock.
+
+    Raises:
+        SQLiteFileError: It cannot be used.
+    """
+
+    def __init__(self, path: str, *, max_bytes: int, synchronous: Literal["full", "normal"], put_wait: float) -> None:
+        self.path, self.max_bytes = os.path.abspath(path), max_bytes  # noqa: PTH100 - links are not followed
+        self._put_wait, self._changes, self._page_size = put_wait, 0, 4096
+        self._next_look, self._is_disk_full = _CHANGES_PER_LOOK, False
+        self._damaged: list[Connection] = []
+        super().__init__(
+            path,
+            application_id=rows.APPLICATION_ID,
+            migrations=rows.MIGRATIONS,
+            synchronous=synchronous,
+            busy_seconds=put_wait,
+            has_lock=True,
+        )
+
+    def insert(self, statement: str, parameters: Sequence[Any]) -> bool:
+        """Run one statement that adds a row; return whether it did."""
+        return self._repeated(lambda: self.execute(statement, parameters), is_put=True) > 0
+
+    def change(self, work: Callable[[Connection], T], *, is_put: bool = False) -> T:
+        """Run *work* in a transaction, and return its result.
+
+        Only a put observes the maximum size. A transaction that fails since the file is damaged or the disk is full is
+        repeated once.
+        """
+        return self._repeated(lambda: self._transact(work, is_put=is_put), is_put=is_put)
+
+    def _repeated(self, change: Callable[[], T], *, is_put: bool) -> T:
+        try:
+            if is_put and self._is_disk_full:
+                self._keep_reserve()
+            result = change()
+        except (CorruptFileError, DiskFullError, NoDatabaseError) as error:
+            self._help(error)
+            if is_put and self._is_disk_full:
+                self._keep_reserve()
+            result = change()
+        self._changes += 1
+        if self._changes >= self._next_look:
+            with suppress(SQLiteFileError, OSError), self.turn(self._put_wait), translate_errors():
+                self._look_at_disk()
+        return result
+
+    def size(self, connection: Connection) -> int:
+        """Return the bytes of the pages in use."""
+        [(count,)] = connection.execute("PRAGMA page_count")
+        [(free,)] = connection.execute("PRAGMA freelist_count")
+        return int(count - free) * self._page_size
+
+    def _transact(self, work: Callable[[Connection], T], *, is_put: bool) -> T:
+        with self.turn(self._put_wait if is_put else _WAIT_SECONDS) as left:
+            connection = self._connect()
+            if is_put:
+                with self.transaction(left):
+                    return work(connection)
+            self._limit(connection, _MAX_PAGES)
+            try:
+                with self.transaction(left):
+                    return work(connection)
+            finally:
+                self._limit(connection, self.max_bytes // self._page_size)
+
+    def _limit(self, connection: Connection, pages: int) -> None:
+        with suppress(DatabaseError):  # the file is damaged, which is found out elsewhere
+            connection.execute(f"PRAGMA max_page_count = {pages:d}")
+
+    # The log, and the disk
+
+    def free_bytes(self) -> int:
+        """Return the free bytes of the disk."""
+        return shutil.disk_usage(os.path.dirname(self.path)).free  # noqa: PTH120
+
+    def _look_at_disk(self) -> None:
+        """Move the log into the file from time to time, and before the disk is too full for that."""
+        free, log = self.free_bytes(), os.stat(f"{self.path}-wal").st_size  # noqa: PTH116
+        reserve = self._reserve()
+        if self._changes >= _CHANGES_PER_CHECKPOINT:
+            self._connect().execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._changes = 0
+        elif free < 2 * log + reserve:
+            self.checkpoint()
+            free += log
+        self._is_disk_full = free < reserve
+        self._next_look = self._changes + (1 if free < _SCARCE else _CHANGES_PER_LOOK)
+
+    def _reserve(self) -> int:
+        """Return how many bytes of the disk are left to senders, which write before they remove anything.
+
+        A transaction of theirs writes each page in use at most once, and not more than a few thousand.
+        """
+        return min(max(self.size(self._connect()), _MIN_RESERVE), _MAX_RESERVE)
+
+    def _keep_reserve(self) -> None:
+        with self.turn(self._put_wait), translate_errors():
+            self._is_disk_full = self.free_bytes() < self._reserve()
+        if self._is_disk_full:
+            raise DiskFullError("the disk is full")
+
+    # Full
+
+    def _help(self, error: SQLiteFileError) -> None:
+        """Do something about a failure, so that the same is tried again; raise it if there is nothing to do."""
+        if not isinstance(error, DiskFullError):
+            self._replace()
+        elif self._is_full():
+            raise FileFullError(f"it has its maximum size of {self.max_bytes:,} bytes") from error
+        else:
+            self.checkpoint()  # the log may take the space that the file needs
+
+    def _is_full(self) -> bool:
+        with self.transaction() as connection:
+            return self.size(connection) > self.max_bytes - 4 * self._page_size
+
+    # Damaged
+
+    def _replace(self) -> None:
+        """Put a new file in the place of the damaged one, unless another process did."""
+        with self.turn(_WAIT_SECONDS):
+            if self.is_in_place():
+                self._set_aside()
+            self._connect()
+
+    def _set_aside(self) -> None:
+        with _translate_system_errors(), translate_errors():
+            count, aside = salvage.replace(self.path)
+        self.drop_connection()
+        _log.error(
+            "the outbox is damaged: %d events could be read and are in a new file; the old one is %r", count, aside
+        )
+
+    def _open(self) -> Connection:
+        with _translate_system_errors():
+            salvage.complete(self.path)
+        try:
+            return super()._open()
+        except (CorruptFileError, NoDatabaseError):
+            self._set_aside()
+            return super()._open()
+        finally:
+            while self._damaged:
+                self._damaged.pop().close()
+
+    def _give_up(self, connection: Connection) -> None:
+        self._damaged.append(connection)  # it is closed after its file was moved, or it would write to it
+
+    def _prepare(self, connection: Connection) -> None:
+        super()._prepare(connection)
+        [(self._page_size,)] = connection.execute("PRAGMA page_size")
+        self._limit(connection, self.max_bytes // self._page_size)
+        [(columns,)] = connection.execute("SELECT group_concat(name, ', ') FROM pragma_table_info('events')")
+        if columns != rows.COLUMNS:
+            raise CorruptFileError("its table is damaged")
+        if self._identity != self._checked and os.stat(self.path).st_size <= _SMALL:  # noqa: PTH116
+            [(result,)] = connection.execute("PRAGMA integrity_check(1)")
+            if result != "ok":
+                raise CorruptFileError("it is damaged")
+        self._checked = self._identity
+
+    _checked: tuple[int, int] | None = None
+
+
+@contextmanager
+def _translate_system_errors() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SQLiteFileError(error.strerror or str(error)) from error

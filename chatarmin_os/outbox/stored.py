@@ -1,0 +1,210 @@
+"""The form in which an outbox keeps an event: JSON, and its attempts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any, cast
+
+from attrs import fields, frozen
+
+from chatarmin_os._input import at_field, identifier, items
+from chatarmin_os._json import JSON, describe
+from chatarmin_os._usage_event import UsageEvent, exactly_one
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.outbox.records import DeadEvent
+from chatarmin_os.procedures.billing import TrackUsageInput
+
+_checks = {field.name: field.converter for field in fields(TrackUsageInput)}
+_company, _feature, _quantity, _key, _metadata = (
+    cast("Callable[[Any], Any]", _checks[name])
+    for name in ("company_id", "feature_code", "quantity", "idempotency_key", "metadata")
+)
+_organisation = at_field("external_org_id", identifier)
+
+
+@frozen
+class Stored:
+    """An event as it was put.
+
+    Attributes:
+        key: Its idempotency key.
+        input: The input of the call as JSON text, without the company.
+        company: The company; None if only the organisation is known.
+        organisation: Your id of the organisation; None if the company is known.
+        created: The instant of its creation, in seconds.
+    """
+
+    key: str
+    input: str
+    company: str | None
+    organisation: str | None
+    created: float
+
+    def names(self) -> tuple[str, str]:
+        """Return the key and the feature, which may be logged."""
+        return self.key, json.loads(self.input)["featureCode"]
+
+
+def from_arguments(  # noqa: PLR0917 - by position, for speed
+    now: float,
+    company_id: Any,
+    external_org_id: Any,
+    feature_code: Any,
+    quantity: Any,
+    idempotency_key: Any,
+    metadata: Any,
+) -> Stored:
+    """Return the event with the arguments of `put`, which are checked.
+
+    Raises:
+        InvalidInput: An invalid argument, which the error names.
+    """
+    if (company_id is None) == (external_org_id is None):
+        exactly_one(external_org_id, company_id)
+    return Stored(
+        key := _new_key() if idempotency_key is None else _key(idempotency_key),
+        _input(_feature(feature_code), _quantity(quantity), key, _metadata(metadata)),
+        None if company_id is None else _company(company_id),
+        None if external_org_id is None else _organisation(external_org_id),
+        now,
+    )
+
+
+def _new_key() -> str:
+    """Return a UUID4, in half the time of `str(uuid.uuid4())`."""
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+def _input(feature: str, quantity: float, key: str, metadata: dict[str, Any] | None) -> str:
+    """Return the JSON text of the input, without the company.
+
+    Example:
+        >>> _input("ai_credit", 0.5, "job_1", {"model": "small"})
+        '{"featureCode": "ai_credit", "quantity": 0.5, "idempotencyKey": "job_1", "metadata": {"model": "small"}}'
+    """
+    more = "" if metadata is None else f', "metadata": {json.dumps(metadata)}'
+    return f'{{"featureCode": {_quoted(feature)}, "quantity": {quantity!r}, "idempotencyKey": {_quoted(key)}{more}}}'
+
+
+_events = at_field("events", lambda events: items(events, of="events"))
+
+
+def from_events(now: float, events: Iterable[Any]) -> list[Stored]:
+    """Return the events of `put_many`, an idempotency key once.
+
+    Raises:
+        InvalidInput: One of them is no event, or two have the same key and other values.
+    """
+    found: dict[str, Stored] = {}
+    keys = []
+    for place, event in enumerate(_events(events)):
+        if isinstance(event, TrackUsageInput):
+            organisation, created = None, now
+        elif isinstance(event, UsageEvent):
+            organisation, created = event.external_org_id, event.created_at.timestamp()
+        else:
+            problem = f"expected a TrackUsageInput or UsageEvent, got {describe(event)}"
+            raise InvalidInput(problem).at(f"[{place}]").at("events")
+        text = _input(event.feature_code, event.quantity, event.idempotency_key, event.metadata)
+        stored = Stored(event.idempotency_key, text, event.company_id, organisation, created)
+        same = found.setdefault(stored.key, stored)
+        if not is_same(same, stored):
+            raise other_values(stored.key).at(f"[{place}]").at("events")
+        keys.append(stored.key)
+    return [found[key] for key in keys]
+
+
+def other_values(key: str) -> InvalidInput:
+    """Return the error for a key that waits with other values."""
+    problem = f"the event {key!r} waits with other values"
+    return InvalidInput(problem, "use a key once per event; omit it for a new one").at("idempotency_key")
+
+
+def is_same(one: Stored, other: Stored) -> bool:
+    """Return whether two events have the same values, apart from the instant of their creation.
+
+    Example:
+        >>> one, other = (Stored("k", text, "comp_1", None, 0) for text in ('{"a": 1, "b": 2}', '{"b": 2.0, "a": 1}'))
+        >>> is_same(one, other), is_same(one, Stored("k", '{"a": true, "b": 2}', "comp_1", None, 0))
+        (True, False)
+    """
+    if (one.company, one.organisation) != (other.company, other.organisation):
+        return False
+    return one.input == other.input or _comparable(json.loads(one.input)) == _comparable(json.loads(other.input))
+
+
+def _comparable(value: JSON) -> Any:
+    """Return JSON in a form in which `True` and `1` differ, and `1` and `1.0` do not."""
+    if isinstance(value, dict):
+        return {key: _comparable(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_comparable(inner) for inner in value]
+    return ("bool", value) if isinstance(value, bool) else value
+
+
+def as_number(quantity: Decimal) -> int | float:
+    """Return a sum of quantities."""
+    return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)
+
+
+def to_event(stored: Stored) -> UsageEvent:
+    """Return a stored event as one of the user's."""
+    given = json.loads(stored.input)
+    return UsageEvent(
+        company_id=stored.company if stored.organisation is None else None,
+        external_org_id=stored.organisation,
+        feature_code=given["featureCode"],
+        quantity=given["quantity"],
+        idempotency_key=stored.key,
+        metadata=given.get("metadata"),
+        created_at=datetime.fromtimestamp(stored.created, UTC),
+    )
+
+
+def to_dead_event(stored: Stored, *, attempts: int, reason: str, error: str) -> DeadEvent:
+    """Return a stored event that is dead."""
+    given = json.loads(stored.input)
+    return DeadEvent(
+        key=stored.key,
+        company_id=stored.company,
+        external_org_id=stored.organisation,
+        feature_code=given["featureCode"],
+        quantity=given["quantity"],
+        metadata=given.get("metadata"),
+        created_at=datetime.fromtimestamp(stored.created, UTC),
+        attempts=attempts,
+        reason=reason,
+        error=error,
+    )
+
+
+@frozen
+class Claimed:
+    """An event that a sender has.
+
+    Attributes:
+        place: Its identity in its outbox.
+        event: The event as it was put, with the company that was found since.
+        attempts: How many times it may have reached the service.
+        failures: How many times in a row it was not counted.
+        first_tried: The instant of the first attempt; None if there was none.
+        looked_up: The instant at which the organisation was first found not to be linked; None if it was not.
+    """
+
+    place: Any
+    event: Stored
+    attempts: int = 0
+    failures: int = 0
+    first_tried: float | None = None
+    looked_up: float | None = None
+
+    def call_input(self, company: str) -> JSON:
+        """Return the input of the call."""
+        return {"companyId": company, **json.loads(self.event.input)}

@@ -1,0 +1,55 @@
+"""The commands about the outbox that the settings name, for the command lines of frameworks."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.outbox.arguments import COMMANDS, add_arguments
+from chatarmin_os.outbox.base import Outbox
+from chatarmin_os.outbox.commands import run
+from chatarmin_os.outbox.opening import open_outbox
+from chatarmin_os.web.services import Services
+from chatarmin_os.web.settings import DJANGO, NAME
+
+_PLACE = "OUTBOX"
+
+
+def add_commands(parser: ArgumentParser) -> None:
+    """Add the commands to a parser; the chosen one is `command`, None if there is none."""
+    parts = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, purpose in COMMANDS.items():
+        add_arguments(parts.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}."), name)
+
+
+def run_command(services: Services, options: Mapping[str, Any]) -> tuple[str, int]:
+    """Run a command, and return its output and its exit code.
+
+    Raises:
+        InvalidInput: No outbox is configured, its file is missing, no command was given, or an argument is invalid.
+        OutboxUnavailable: The outbox cannot be read or written.
+        ChatarminError: A setting is invalid.
+    """
+    services.settings.ensure_valid()
+    if services.settings.outbox is None:
+        raise InvalidInput(f"no outbox is configured: the setting {_PLACE} of {NAME} is None")
+    if options["command"] is None:
+        raise InvalidInput("a command is missing", f"pass one of {', '.join(COMMANDS)}")
+    answer = run(options["command"], options, _open(services), client=lambda: services.client)
+    return json.dumps(answer.document, indent=2) if options["json"] else "\n".join(answer.lines), answer.code
+
+
+def _open(services: Services) -> Outbox:
+    """Return the outbox; a file is not created by a command, which often runs as another user."""
+    given = services.settings.outbox
+    if isinstance(given, str) and given != DJANGO and "outbox" not in vars(services):
+        try:
+            vars(services)["outbox"] = open_outbox(given)
+        except InvalidInput as error:
+            raise InvalidInput(error.problem, error.hint).at(_PLACE).at(NAME) from None
+    outbox: Any = services.outbox
+    opened: Outbox = outbox
+    return opened

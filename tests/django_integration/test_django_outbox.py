@@ -1,0 +1,582 @@
+"""The outbox in the database of a project: with its transactions, in its views, and in its checks."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from importlib import import_module
+from io import StringIO
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.db import connection, connections, transaction
+from django.test import RequestFactory, override_settings
+from django.test.utils import CaptureQueriesContext
+from django_project.models import Membership
+from outbox_databases import outbox as empty_outbox
+from outbox_databases import postgres
+
+from chatarmin_os import ApiError, ConnectionFailed, InvalidInput
+from chatarmin_os.django import DjangoOutbox, get_gate, get_outbox, metered, track_usage
+from chatarmin_os.django.test import override_service
+from chatarmin_os.integrations.django.models import OutboxEvent
+from chatarmin_os.integrations.django.outbox import _drop_if_broken
+from chatarmin_os.integrations.django.rows import Rows
+from chatarmin_os.outbox import Outbox, OutboxUnavailable, Sender, SQLiteOutbox, UsageEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from chatarmin_os.fake import FakeTransport
+
+pytest_plugins = ["django_project.fixtures"]
+
+REQUEST = RequestFactory().get("/", headers={"X-Organisation": "org_1"})
+USAGE: dict[str, Any] = {"external_org_id": "org_1", "feature_code": "ai_credit", "quantity": 5}
+TRACK = "billing.trackUsage"
+
+
+class UndoError(Exception):
+    """Ends a transaction."""
+
+
+POSTGRES = pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.needs("postgres")])
+
+
+@pytest.fixture(params=["default", "other", POSTGRES])
+def outbox(request: pytest.FixtureRequest) -> DjangoOutbox:
+    """Return an empty outbox in each database."""
+    return empty_outbox(postgres() if request.param == "postgres" else request.param)
+
+
+def project(outbox: object, fake: FakeTransport) -> Any:
+    """Override the settings by some with an outbox."""
+    options = {"TRANSPORT": fake, "ORGANISATION": "django_project.views.organisation_of", "OUTBOX": outbox}
+    return override_settings(CHATARMIN_OS=options)
+
+
+@pytest.fixture
+def database(fake: FakeTransport) -> Iterator[DjangoOutbox]:
+    """Configure the outbox in the default database."""
+    empty_outbox("default")
+    with project("django", fake):
+        found = get_outbox()
+        assert isinstance(found, DjangoOutbox)
+        yield found
+
+
+@pytest.fixture
+def file(fake: FakeTransport, tmp_path: Path) -> Iterator[Outbox]:
+    """Configure an outbox in a file."""
+    with project(tmp_path / "usage.db", fake):
+        found = get_outbox()
+        assert isinstance(found, SQLiteOutbox)
+        yield found
+
+
+def undo(act: Callable[[], object], using: str | None = None) -> None:
+    """Do something in a transaction that is rolled back."""
+
+    def fail() -> None:
+        with transaction.atomic(using=using):
+            act()
+            raise UndoError
+
+    with pytest.raises(UndoError):
+        fail()
+
+
+def run_out(using: str) -> None:
+    """Make the transaction one that can only be rolled back."""
+    transaction.set_rollback(True, using=using)
+
+
+def tracked(fake: FakeTransport) -> list[Any]:
+    """Return the quantities that the service got."""
+    return [call.input["quantity"] for call in fake.calls if call.path == TRACK]
+
+
+def lost(caplog: pytest.LogCaptureFixture) -> Any:
+    """Return the key of the one event in the log."""
+    _, event = caplog.text.split("with its key: ")
+    return json.loads(event.splitlines()[0])["idempotency_key"]
+
+
+# Transactions
+
+
+def test_put_commits_with_the_transaction(outbox: DjangoOutbox) -> None:
+    """Events of a transaction, and of a savepoint, are there after its commit."""
+    with transaction.atomic(using=outbox.using):
+        outbox.put(**USAGE)
+        with transaction.atomic(using=outbox.using):
+            outbox.put_many([UsageEvent(**USAGE), UsageEvent(**USAGE)])
+
+    assert outbox.stats().ready == 3
+
+
+def test_put_rolls_back_with_the_transaction(outbox: DjangoOutbox) -> None:
+    """Events of a transaction, or of a savepoint, that is rolled back were never there."""
+    undo(lambda: outbox.put(**USAGE), outbox.using)
+    assert outbox.stats().ready == 0
+
+    with transaction.atomic(using=outbox.using):
+        outbox.put(**USAGE, idempotency_key="job-1")
+        undo(lambda: outbox.put(**USAGE), outbox.using)
+    assert list(OutboxEvent.objects.using(outbox.using).values_list("key", flat=True)) == ["job-1"]
+
+
+def test_put_that_fails_does_not_break_the_transaction(outbox: DjangoOutbox) -> None:
+    """A key that waits with other values is refused, and the transaction goes on."""
+    with transaction.atomic(using=outbox.using):
+        outbox.put(**USAGE, idempotency_key="job-1")
+        with pytest.raises(InvalidInput, match="idempotency_key"):
+            outbox.put_many([UsageEvent(**USAGE), UsageEvent(**{**USAGE, "quantity": 6}, idempotency_key="job-1")])
+        outbox.put(**USAGE)
+
+    assert outbox.stats().ready == 2
+
+
+def test_put_in_a_broken_transaction(outbox: DjangoOutbox) -> None:
+    """A transaction that can only be rolled back takes nothing; the error has the event."""
+
+    def put() -> None:
+        run_out(outbox.using)
+        with pytest.raises(OutboxUnavailable, match="TransactionManagementError") as raised:
+            outbox.put(**USAGE, idempotency_key="job-1")
+        assert raised.value.event is not None
+        assert raised.value.event.idempotency_key == "job-1"
+
+    undo(put, outbox.using)
+
+
+def test_sender_needs_transactions_of_its_own(outbox: DjangoOutbox) -> None:
+    """Inside `atomic` a sender is refused: its leases would be seen by nobody, and undone after the requests."""
+    outbox.put(**USAGE)
+    with override_service() as fake:
+        client = get_gate().client
+        with transaction.atomic(using=outbox.using), pytest.raises(RuntimeError, match="durable"):
+            Sender(client, outbox).drain()
+        assert tracked(fake) == []
+        assert Sender(client, outbox).drain().counted == 1
+
+
+def test_database_that_is_missing() -> None:
+    """A database that cannot be opened is not available; the error has advice and no text of the database."""
+    outbox = DjangoOutbox("unreachable")
+
+    with pytest.raises(OutboxUnavailable, match=r"'unreachable' is not available \(OperationalError\).*migrate"):
+        outbox.stats()
+    outbox.close()
+    assert repr(outbox) == "<DjangoOutbox in 'unreachable'>"
+
+
+@pytest.mark.parametrize("is_usable", [True, False])
+@pytest.mark.parametrize("in_atomic_block", [True, False])
+def test_connection_that_ended_is_closed(is_usable: bool, in_atomic_block: bool) -> None:  # noqa: FBT001
+    """After an error a connection that cannot be used is closed, except for that of the caller's transaction."""
+    closed: list[bool] = []
+    connection = SimpleNamespace(
+        connection=object(),
+        in_atomic_block=in_atomic_block,
+        is_usable=lambda: is_usable,
+        close=lambda: closed.append(True),
+    )
+
+    _drop_if_broken(connection)
+
+    assert bool(closed) is (not is_usable and not in_atomic_block)
+
+
+def test_alias_is_text() -> None:
+    """The alias is checked."""
+    with pytest.raises(InvalidInput, match="using: "):
+        DjangoOutbox(5)  # type: ignore[arg-type]
+
+
+# Keys
+
+
+def delete_after_insert(times: int) -> Any:
+    """Let others deliver events between the statements of `put`."""
+
+    def execute(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        nonlocal times
+        result = execute(sql, params, many, context)
+        if sql.startswith("INSERT") and times:
+            times -= 1
+            OutboxEvent.objects.all().delete()
+        return result
+
+    return connection.execute_wrapper(execute)
+
+
+def test_key_that_is_delivered_meanwhile() -> None:
+    """An event whose key was there, and is gone when it is looked at, is put again."""
+    outbox = empty_outbox("default")
+    outbox.put(**USAGE, idempotency_key="job-1")
+
+    with delete_after_insert(1):
+        outbox.put(**USAGE, idempotency_key="job-1")
+
+    assert outbox.stats().ready == 1
+
+
+def test_keys_that_are_always_delivered_meanwhile() -> None:
+    """A put does not try for ever."""
+    outbox = empty_outbox("default")
+
+    with delete_after_insert(100), pytest.raises(OutboxUnavailable, match="put the event again"):
+        outbox.put(**USAGE)
+
+
+def test_keys_differ_by_case_and_may_be_long(outbox: DjangoOutbox) -> None:
+    """A key is compared by its bytes, and has no maximum length."""
+    keys = ["job", "Job", "j" * 10_000, "j" * 10_000 + "ö"]
+
+    assert [outbox.put(**USAGE, idempotency_key=key) for key in keys] == keys
+    assert outbox.stats().ready == 4
+
+
+def test_many_events_at_once(fake: FakeTransport) -> None:
+    """More events than a statement can hold are stored, leased, revived and discarded."""
+    outbox = empty_outbox("default")
+    keys = outbox.put_many([UsageEvent(**{**USAGE, "feature_code": "unknown"}) for _ in range(600)])
+    with override_service():
+        assert Sender(get_gate().client, outbox).drain().refused == 600
+
+    assert outbox.revive(keys) == 600
+    assert fake.calls == []
+
+
+def test_text_of_the_service_is_stored(fake: FakeTransport, outbox: DjangoOutbox) -> None:
+    """A message with characters that a database refuses is stored without them."""
+    fake.fail(TRACK, error=ApiError.from_code("CONFLICT", "a\0b\ud800c"))
+    outbox.put(**USAGE)
+
+    assert Sender(get_gate().client, outbox).drain().refused == 1
+    assert outbox.dead()[0].error == "a\N{REPLACEMENT CHARACTER}b?c"
+
+
+# Views
+
+
+def test_usage_is_written_inside_the_transaction(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """The row is a part of the transaction, nothing is sent, and the gate subtracts it after the commit."""
+    with transaction.atomic():
+        track_usage(REQUEST, "ai_credit", 5, idempotency_key="job-1")
+        assert OutboxEvent.objects.get().key == "job-1"
+
+    assert tracked(fake) == []
+    access = get_gate().check(external_org_id="org_1", feature_code="ai_credit").access
+    assert access is not None
+    assert access.remaining == 9_995
+    assert Sender(get_gate().client, database).drain().counted == 1
+    assert tracked(fake) == [5]
+
+
+def test_usage_rolls_back(database: DjangoOutbox, caplog: pytest.LogCaptureFixture) -> None:
+    """Usage of a transaction that is rolled back is neither stored nor expected nor logged."""
+    undo(lambda: track_usage(REQUEST, "ai_credit", 5))
+
+    assert database.stats().ready == 0
+    access = get_gate().check(external_org_id="org_1", feature_code="ai_credit").access
+    assert access is not None
+    assert access.remaining == 10_000
+    assert caplog.text == ""
+
+
+def test_usage_in_a_broken_transaction(database: DjangoOutbox, caplog: pytest.LogCaptureFixture) -> None:
+    """A transaction that can only be rolled back has no usage, and nothing is wrong."""
+
+    def track() -> None:
+        run_out("default")
+        track_usage(REQUEST, "ai_credit", 5)
+
+    undo(track)
+
+    assert database.stats().ready == 0
+    assert caplog.text == ""
+
+
+@pytest.mark.usefixtures("database")
+def test_usage_that_is_not_stored_is_logged_at_the_commit(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the table is missing, the transaction commits without the event, and the log has it."""
+    monkeypatch.setattr(OutboxEvent._meta, "db_table", "missing")
+    try:
+        with transaction.atomic():
+            Membership.objects.create(token="t", org_id="org_1")  # noqa: S106 - no password
+            track_usage(REQUEST, "ai_credit", 5, idempotency_key="job-1")
+            assert caplog.text == ""
+    finally:
+        monkeypatch.undo()
+
+    assert lost(caplog) == "job-1"
+    assert Membership.objects.all().delete()[0] == 1
+
+
+def test_usage_without_a_transaction_is_stored_at_once(database: DjangoOutbox) -> None:
+    """In autocommit mode the row is there at once."""
+    track_usage("org_1", "ai_credit", 5)
+
+    assert database.stats().ready == 1
+
+
+def test_transaction_of_another_database_decides(database: DjangoOutbox) -> None:
+    """With `using` the row is written when the transaction of that database commits."""
+    with transaction.atomic(using="other"):
+        track_usage("org_1", "ai_credit", 5, using="other")
+        assert database.stats().ready == 0
+    undo(lambda: track_usage("org_1", "ai_credit", 5, using="other"), "other")
+
+    assert database.stats().ready == 1
+
+
+def test_outbox_may_be_in_another_database(fake: FakeTransport) -> None:
+    """An outbox in another database is part of that one's transactions."""
+    with project(empty_outbox("other"), fake):
+        outbox = get_outbox()
+        assert outbox is not None
+        with transaction.atomic(using="other"):
+            track_usage("org_1", "ai_credit", 5, using="other")
+            assert outbox.stats().ready == 1
+
+
+def test_file_takes_usage_on_commit(file: Outbox, fake: FakeTransport) -> None:
+    """An outbox in a file gets the usage after the commit, and none after a rollback."""
+    with transaction.atomic():
+        track_usage(REQUEST, "ai_credit", 5)
+        assert file.stats().ready == 0
+    assert file.stats().ready == 1
+    undo(lambda: track_usage(REQUEST, "ai_credit", 5))
+
+    assert file.stats().ready == 1
+    assert tracked(fake) == []
+
+
+@pytest.mark.usefixtures("rows")
+def test_async_view_stores_in_its_transaction(database: DjangoOutbox) -> None:
+    """Asynchronous code has its usage stored by the thread of its connection."""
+    import asyncio
+
+    async def view() -> None:
+        track_usage("org_1", "ai_credit", 5)
+
+    asyncio.run(view())
+
+    assert database.stats().ready == 1
+    connections.close_all()
+
+
+@pytest.mark.parametrize("kind", ["database", "file"])
+def test_metered_block_ends_well_in_an_outage(kind: str, request: pytest.FixtureRequest, fake: FakeTransport) -> None:
+    """The outbox takes what the service does not count."""
+    outbox = request.getfixturevalue(kind)
+    fake.fail(TRACK, error=ConnectionFailed("lost"))
+
+    with transaction.atomic(), metered(REQUEST, "ai_credit", 5) as use:
+        assert outbox.stats().ready == 0
+
+    assert use.result is None
+    assert outbox.stats().ready == 1
+
+
+# Checks and migrations
+
+
+def ids(outbox: object, **settings: Any) -> list[str]:
+    """Return the ids of the messages about an outbox."""
+    with override_settings(CHATARMIN_OS={"API_KEY": "os_sk_test", "OUTBOX": outbox}, **settings):
+        return [str(message.id) for message in run_checks(tags=["chatarmin_os"])]
+
+
+class Closed:
+    """A router that has no table of the outbox."""
+
+    def allow_migrate(self, db: str, app_label: str, **_: Any) -> bool:
+        """Refuse a table in the database `other`."""
+        return (db, app_label) != ("other", "chatarmin_os")
+
+
+def test_outbox_that_can_be_written(tmp_path: Path) -> None:
+    """A file that is there or can be created, and a database, are fine; nothing is created."""
+    assert ids(str(tmp_path / "usage.db")) == []
+    assert list(tmp_path.iterdir()) == []
+    SQLiteOutbox(tmp_path / "usage.db").close()
+    assert ids(tmp_path / "usage.db") == ids("django") == ids(DjangoOutbox("other")) == []
+
+
+def test_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """E004 says why a file cannot be written."""
+    path = tmp_path / "usage.db"
+    (tmp_path / "link").symlink_to(path)
+    for wrong in (tmp_path, tmp_path / "link", tmp_path / "missing" / "usage.db"):
+        assert ids(str(wrong)) == ["chatarmin_os.E004"]
+
+    monkeypatch.setattr(os, "access", lambda path, _: str(path) != str(tmp_path))
+    assert ids(str(path)) == ["chatarmin_os.E004"]
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda _, __: False)
+    assert ids(str(path)) == ["chatarmin_os.E004"]
+
+
+def test_database_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """E004 names a database that does not exist, and one that gets no table."""
+    assert ids(DjangoOutbox("missing")) == ["chatarmin_os.E004"]
+    assert ids(DjangoOutbox("other"), DATABASE_ROUTERS=[Closed()]) == ["chatarmin_os.E004"]
+    monkeypatch.setitem(connections.settings["other"], "ENGINE", "django.db.backends.dummy")
+    assert ids(DjangoOutbox("other")) == ["chatarmin_os.E004"]
+
+
+@pytest.mark.parametrize("field", ["BigAutoField", "AutoField"])
+def test_migrations_are_complete(field: str) -> None:
+    """No migration is missing, whatever the project's type of primary keys is."""
+    with override_settings(DEFAULT_AUTO_FIELD=f"django.db.models.{field}"):
+        call_command("makemigrations", "chatarmin_os", check=True, dry_run=True, stdout=StringIO())
+
+
+# Senders
+
+
+def test_only_a_database_without_row_locks_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite is locked before a sender reads; a database that locks rows is not."""
+    rows = Rows("default")
+
+    for has_row_locks, count in ((False, 1), (True, 0)):
+        monkeypatch.setattr(
+            rows, "_connection", SimpleNamespace(features=SimpleNamespace(has_select_for_update=has_row_locks))
+        )
+        with CaptureQueriesContext(connection) as queries:
+            rows.lock_out_others()
+        assert len(queries) == count
+
+
+def test_senders_on_several_threads_share_the_events(fake: FakeTransport, outbox: DjangoOutbox) -> None:
+    """Events that several threads send at once are counted once."""
+    outbox.put_many([UsageEvent(**{**USAGE, "quantity": 1}) for _ in range(300)])
+    client = get_gate().client
+    reports = []
+
+    def drain() -> None:
+        try:
+            reports.append(Sender(client, outbox).drain())
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=drain) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sum(report.counted for report in reports) == 300
+    assert len(tracked(fake)) == 300
+
+
+@pytest.mark.slow
+@pytest.mark.needs("postgres")
+def test_sender_skips_the_rows_that_another_locks() -> None:
+    """On PostgreSQL a sender waits for no other one: it leases the events that are left."""
+    outbox = empty_outbox(postgres())
+    outbox.put_many([UsageEvent(**USAGE) for _ in range(5)])
+    found: list[int] = []
+
+    def claim() -> None:
+        try:
+            found.append(len(outbox._claim("other", 5, [], lease=30.0, now=outbox._now)[1]))
+        finally:
+            connections.close_all()
+
+    with outbox._rows(is_sender=True) as rows:
+        assert len(rows.claim("one", 2, 30.0, outbox._now())) == 2
+        thread = threading.Thread(target=claim)
+        thread.start()
+        thread.join()
+        assert found == [3]
+    assert outbox.stats().leased == 5
+
+
+# Commands
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    """Return exit code and output of `manage.py chatarmin_outbox`."""
+    output = StringIO()
+    try:
+        call_command("chatarmin_outbox", *arguments, stdout=output)
+    except SystemExit as ended:
+        return int(ended.code or 0), output.getvalue()
+    except CommandError as error:
+        return error.returncode, str(error)
+    return 0, output.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["database", "file"])
+def test_commands_send_and_show_events(kind: str, request: pytest.FixtureRequest) -> None:
+    """The commands are those of `chatarmin-os outbox`, with its exit codes."""
+    outbox = request.getfixturevalue(kind)
+    outbox.put(**USAGE)
+    outbox.put(**{**USAGE, "feature_code": "unknown"}, idempotency_key="job-1")
+
+    code, text = run("drain", "--json")
+    assert (code, json.loads(text)["counted"], json.loads(text)["refused"]) == (4, 1, 1)
+    code, text = run("dead")
+    assert code == 4
+    assert "job-1" in text
+    assert run("revive", "job-1") == (0, "1 event will be sent again.\n")
+    assert run("drain")[0] == 4
+    assert run("discard", "job-1") == (0, "1 event discarded.\n")
+    assert run("status")[0] == 0
+
+
+@pytest.mark.usefixtures("database")
+def test_drain_has_an_exit_code(fake: FakeTransport) -> None:
+    """A refused key is 1, and an outage 3."""
+    track_usage("org_1", "ai_credit", 5)
+    fake.fail(error=ConnectionFailed("lost"))
+    assert run("drain")[0] == 3
+    OutboxEvent.objects.update(next_at=0.0)
+    fake.fail(error="UNAUTHORIZED")
+    assert run("drain")[0] == 1
+
+
+def test_commands_make_no_file(fake: FakeTransport, tmp_path: Path) -> None:
+    """An outbox that nobody has used yet is wrong usage, as is no command; a database that fails is 3."""
+    with project(tmp_path / "usage.db", fake):
+        code, text = run("status")
+        assert (code, text.partition(": ")[0]) == (2, "CHATARMIN_OS.OUTBOX")
+        assert run() == (2, "a command is missing; pass one of status, drain, dead, revive, discard")
+    assert list(tmp_path.iterdir()) == []
+    with project(DjangoOutbox("unreachable"), fake):
+        assert run("status")[0] == 3
+
+
+# Tasks
+
+
+def test_task_of_django(database: DjangoOutbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Django has tasks, one of them drains the outbox; elsewhere the import says which Django it needs."""
+    names = ("chatarmin_os.integrations.django.background", "chatarmin_os.django.tasks")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "django.tasks", None)
+    with pytest.raises(ImportError, match="needs Django 6"):
+        import_module("chatarmin_os.django.tasks")
+
+    tasks: Any = ModuleType("django.tasks")
+    tasks.task = lambda function: SimpleNamespace(call=function)  # as that of Django does
+    monkeypatch.setitem(sys.modules, "django.tasks", tasks)
+    task = import_module("chatarmin_os.django.tasks").drain_usage
+    database.put(**USAGE)
+
+    assert task.call()["counted"] == 1
+    for name in names:
+        monkeypatch.delitem(sys.modules, name)

@@ -1,0 +1,407 @@
+"""The outbox in a file: who waits for whom, how large it gets, and whose it is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from outbox_world import World, nobody
+
+from chatarmin_os import ChatarminError, InvalidInput
+from chatarmin_os._clock import monotonic
+from chatarmin_os.outbox import (
+    Outbox,
+    OutboxError,
+    OutboxFull,
+    OutboxUnavailable,
+    Sender,
+    SQLiteOutbox,
+    UsageEvent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return the path of a file that does not exist yet."""
+    return tmp_path / "usage.db"
+
+
+@pytest.fixture
+def busy(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hold the write lock of a file, as another program."""
+    SQLiteOutbox(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+def _put(outbox: Outbox, **values: Any) -> str:
+    return outbox.put(**{"company_id": "comp_1", "feature_code": "ai_credit", "quantity": 1, **values})
+
+
+def _keys(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {key for (key,) in connection.execute("SELECT key FROM events")}
+
+
+@pytest.mark.parametrize("synchronous", ["full", "normal"])
+def test_event_is_stored_when_put_returns(path: Path, synchronous: Any) -> None:
+    """Another connection sees the event at once, and another object goes on with it."""
+    with SQLiteOutbox(str(path), synchronous=synchronous) as outbox:
+        key = _put(outbox)
+        assert _keys(path) == {key}
+        assert repr(outbox) == f"<SQLiteOutbox in {str(path)!r}>"
+
+    assert SQLiteOutbox(path).stats().ready == 1
+
+
+def test_closed_outbox_opens_again(path: Path) -> None:
+    """A second close does nothing, and the next use opens the file again."""
+    outbox = SQLiteOutbox(path)
+    outbox.close()
+    outbox.close()
+    _put(outbox)
+    outbox.close()
+
+    assert outbox.stats().ready == 1
+
+
+@pytest.mark.parametrize("synchronous", ["full", "normal"])
+def test_journal_is_a_write_ahead_log(path: Path, synchronous: Any) -> None:
+    """SQLite itself never moves the log into the file, and waits for the disk as it was asked to."""
+    outbox = SQLiteOutbox(path, synchronous=synchronous)
+
+    def settings(connection: sqlite3.Connection) -> list[Any]:
+        return [
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "wal_autocheckpoint", "synchronous")
+        ]
+
+    assert outbox._file.change(settings) == ["wal", 0, {"full": 2, "normal": 1}[synchronous]]
+
+
+def test_log_is_moved_into_the_file(path: Path) -> None:
+    """After many changes the log begins from its start again."""
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    log = path.with_name("usage.db-wal")
+    sizes = []
+    for _ in range(4):
+        for _ in range(500):
+            _put(outbox)
+        sizes.append(log.stat().st_size)
+
+    assert sizes[3] < 1.5 * sizes[0]
+
+
+def test_log_stays_while_another_process_reads(path: Path) -> None:
+    """A program that reads for long does not make a put fail."""
+    outbox = SQLiteOutbox(path, synchronous="normal", put_wait=0)
+    _put(outbox)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM events").fetchall()
+        for _ in range(600):
+            _put(outbox)
+
+    assert outbox.stats().ready == 601
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"path": ""}, "path"),
+        ({"path": 7}, "path"),
+        ({"max_bytes": 2**16 - 1}, "max_bytes"),
+        ({"max_bytes": True}, "max_bytes"),
+        ({"max_bytes": 1e9}, "max_bytes"),
+        ({"synchronous": "off"}, "synchronous"),
+        ({"put_wait": -1}, "put_wait"),
+        ({"put_wait": "1"}, "put_wait"),
+    ],
+)
+def test_settings_are_checked(path: Path, values: dict[str, Any], field: str) -> None:
+    """The error names the argument."""
+    given: dict[str, Any] = {"path": path, **values}
+
+    with pytest.raises(InvalidInput) as caught:
+        SQLiteOutbox(given.pop("path"), **given)
+
+    assert caught.value.field == field
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("text", [str, os.fsencode])
+def test_path_may_be_text_or_bytes(path: Path, text: Any) -> None:
+    """A path is what `open` takes; a relative one is that of the folder at that moment."""
+    if text is str:
+        _put(SQLiteOutbox(text(path)))
+        assert path.exists()
+
+
+# Locks
+
+
+def test_put_waits_for_a_lock(busy: sqlite3.Connection, path: Path) -> None:
+    """While another program writes, `put` waits, and stores the event once the other has ended."""
+    busy.execute("ROLLBACK")
+    outbox = SQLiteOutbox(path, put_wait=60)
+    busy.execute("BEGIN IMMEDIATE")
+    with ThreadPoolExecutor() as pool:
+        key = pool.submit(_put, outbox)
+        busy.execute("ROLLBACK")
+        assert key.result() in _keys(path)
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_put_waits_no_longer_than_put_wait(path: Path, many: bool) -> None:  # noqa: FBT001
+    """A lock that is held for longer makes the outbox unavailable: the error has the event, and nothing is stored."""
+    outbox = SQLiteOutbox(path, put_wait=0.05)
+    events = [UsageEvent(company_id="c", feature_code="f", quantity=1, idempotency_key=key) for key in ("a", "b")]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = monotonic()
+
+        with pytest.raises(OutboxUnavailable, match="in use by another process") as caught:
+            outbox.put_many(events) if many else _put(outbox, idempotency_key="a", metadata={"a": 1})
+
+        assert monotonic() - before >= 0.04
+    event = caught.value.event
+    assert event is not None
+    assert (event.idempotency_key, event.quantity) == ("a", 1)
+    assert isinstance(caught.value, OutboxError)
+    assert isinstance(caught.value, ChatarminError)
+    assert outbox.stats().ready == 0
+    assert outbox.put_many([event]) == ["a"]
+
+
+def test_put_waits_for_the_lock_file(path: Path) -> None:
+    """All writes are made under a lock of their own, for which `put` waits as long."""
+    outbox = SQLiteOutbox(path, put_wait=0.02)
+    with (path.with_name("usage.db.lock")).open("r+b") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(OutboxUnavailable, match="in use by another process"):
+            _put(outbox)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+
+    assert _put(outbox)
+
+
+def test_put_takes_the_lock_file_when_it_is_free(path: Path) -> None:
+    """A lock that another process gives back in time makes nothing fail."""
+    outbox = SQLiteOutbox(path, put_wait=60)
+    with (path.with_name("usage.db.lock")).open("r+b") as lock, ThreadPoolExecutor() as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        key = pool.submit(_put, outbox)
+        with pytest.raises(TimeoutError):
+            key.result(0.02)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert key.result()
+
+
+def test_put_waits_for_other_threads(path: Path) -> None:
+    """A thread that is inside the file for longer makes it unavailable for the others."""
+    outbox = SQLiteOutbox(path, put_wait=0.02)
+    with ThreadPoolExecutor() as pool, outbox._file.turn(1.0):
+        future = pool.submit(_put, outbox)
+        with pytest.raises(OutboxUnavailable, match="in use"):
+            future.result()
+
+    assert _put(outbox)
+
+
+def test_senders_wait_longer_than_puts(path: Path) -> None:
+    """What senders and people do waits for writers, whatever `put_wait` is."""
+    outbox = SQLiteOutbox(path, put_wait=0)
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.05, other.execute, ["ROLLBACK"])
+        timer.start()
+        assert outbox.stats().ready == 0
+        timer.join()
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutboxUnavailable):
+            _put(outbox)
+
+
+def test_threads_share_an_outbox(path: Path) -> None:
+    """Eight threads that put at once lose nothing, and none is refused."""
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(lambda _: _put(outbox), range(400)))
+
+    assert len(keys) == 400
+    assert _keys(path) == keys
+
+
+# Full
+
+
+def test_full_outbox_refuses_puts_and_can_be_drained(tmp_path: Path) -> None:
+    """At its maximum size `put` raises `OutboxFull` with the event; draining works, and makes space for puts."""
+    world = World()
+    world.outbox = outbox = SQLiteOutbox(tmp_path / "usage.db", max_bytes=2**16, synchronous="normal")
+    count = 0
+    with pytest.raises(OutboxFull, match="size of 65,536 bytes; drain it, or pass max_bytes=") as caught:  # noqa: PT012 - as below
+        while count < 10_000:
+            world.put(metadata={"text": "x" * 300})
+            count += 1
+    assert 50 < count < 200
+    assert caught.value.event is not None
+    assert caught.value.event.metadata == {"text": "x" * 300}
+    event = UsageEvent(company_id="c", feature_code="f", quantity=1, metadata={"text": "x" * 30_000})
+    with pytest.raises(OutboxFull):
+        outbox.put_many([event, event])
+    size = outbox.stats().bytes
+    assert size is not None
+    assert size <= 2**16
+    assert (tmp_path / "usage.db").stat().st_size <= 2**16
+
+    assert Sender(nobody(), outbox).drain().stopped == "outage"
+    assert world.outbox.stats().ready == count
+    world.outbox = outbox
+    report = Sender(world.client, outbox).drain()
+    assert report.counted + report.left == count
+    assert world.put()
+
+
+def test_refused_events_fit_into_a_full_outbox(tmp_path: Path) -> None:
+    """Senders may exceed the maximum size: dead events need more bytes than they had."""
+    world = World()
+    world.outbox = SQLiteOutbox(tmp_path / "usage.db", max_bytes=2**16, synchronous="normal")
+    count = 0
+    with pytest.raises(OutboxFull):  # noqa: PT012 - the event that is refused comes late
+        while count < 10_000:
+            world.put(feature_code="unknown")
+            count += 1
+
+    assert world.sender().drain().refused == count
+    with pytest.raises(OutboxFull):
+        world.put(metadata={"text": "x" * 10_000})
+    assert world.outbox.discard([event.key for event in world.outbox.dead(limit=count)]) == count
+    assert world.put()
+
+
+def test_full_disk_is_unavailable(path: Path) -> None:
+    """Without space on the disk the outbox is unavailable and not full; the log is moved into the file first."""
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    _put(outbox)
+    outbox._file._connect().execute("PRAGMA max_page_count = 1")  # SQLite reports it in the same way
+
+    with pytest.raises(OutboxUnavailable, match="the disk is full"):
+        outbox.put_many(
+            UsageEvent(company_id="c", feature_code="f", quantity=1, metadata={"text": "x" * 999}) for _ in range(99)
+        )
+
+    assert path.with_name("usage.db-wal").stat().st_size == 0
+    assert outbox.stats().ready == 1
+    assert _put(outbox)
+
+
+def test_senders_have_a_reserve_of_the_disk(path: Path) -> None:
+    """Before the disk is full puts are refused, so that senders can go on; the log takes no more than it needs."""
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    log, free = path.with_name("usage.db-wal"), [2**30]
+    outbox._file.free_bytes = lambda: free[0]  # type: ignore[method-assign]
+    for _ in range(100):
+        _put(outbox)
+    assert log.stat().st_size > 2**18
+    free[0] = 2**19
+    for _ in range(16):
+        _put(outbox)
+    assert log.stat().st_size < 2**17
+    free[0] = 2**17
+    _put(outbox)
+    for put in (
+        lambda: _put(outbox),
+        lambda: outbox.put_many([UsageEvent(company_id="c", feature_code="f", quantity=1)]),
+    ):
+        with pytest.raises(OutboxUnavailable, match="the disk is full"):
+            put()
+
+    assert len(outbox._claim("one", 100, [], lease=30, now=lambda: 1e9)[1]) == 100
+    free[0] = 2**18
+    assert _put(outbox)
+    free[0] = 2**30
+    assert _put(outbox)
+
+
+# Files
+
+
+def test_file_is_the_owners(path: Path) -> None:
+    """The file, its log and its lock are for their owner only; one with more rights loses them."""
+    before = os.umask(0)
+    try:
+        path.touch(0o666)
+        outbox = SQLiteOutbox(path)
+        _put(outbox)
+    finally:
+        os.umask(before)
+
+    for name in ("usage.db", "usage.db-wal", "usage.db-shm", "usage.db.lock"):
+        assert stat.S_IMODE(path.with_name(name).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", ["usage.db", "usage.db.lock"])
+def test_symbolic_link_is_refused(path: Path, tmp_path: Path, name: str) -> None:
+    """Neither the file nor its lock may be a link, whatever it leads to."""
+    (tmp_path / "other").touch()
+    path.with_name(name).symlink_to(tmp_path / "other")
+
+    with pytest.raises(OutboxUnavailable, match=r"the outbox cannot be opened: "):
+        SQLiteOutbox(path)
+
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_file_of_another_application_is_refused(path: Path) -> None:
+    """A database that is not an outbox stays as it is."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (id)")
+    before = path.read_bytes()
+
+    with pytest.raises(OutboxUnavailable, match="it is the database of another application"):
+        SQLiteOutbox(path)
+
+    assert path.read_bytes() == before
+    assert {found.name for found in path.parent.iterdir()} == {"usage.db", "usage.db.lock"}
+
+
+def test_folder_that_is_missing_is_unavailable(tmp_path: Path) -> None:
+    """The folder is not created."""
+    with pytest.raises(OutboxUnavailable, match="No such file or directory"):
+        SQLiteOutbox(tmp_path / "missing" / "usage.db")
+
+
+def test_file_that_was_removed_is_created_again(path: Path) -> None:
+    """A process goes on with a new file if somebody removed the one that it had open."""
+    outbox = SQLiteOutbox(path)
+    _put(outbox)
+    for name in ("usage.db", "usage.db-wal", "usage.db-shm"):
+        path.with_name(name).unlink()
+
+    key = _put(outbox)
+
+    assert _keys(path) == {key}
+
+
+def test_file_holds_json_only(path: Path) -> None:
+    """The input of an event can be read with any tool; nothing in the file is a pickle."""
+    outbox = SQLiteOutbox(path)
+    _put(outbox, idempotency_key="k", metadata={"a": [1]})
+    outbox.close()
+
+    with closing(sqlite3.connect(path)) as connection:
+        [(text,)] = connection.execute("SELECT input FROM events")
+    assert text == '{"featureCode": "ai_credit", "quantity": 1, "idempotencyKey": "k", "metadata": {"a": [1]}}'
