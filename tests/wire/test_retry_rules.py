@@ -24,10 +24,7 @@ from chatarmin_os.transports.http.retry import (
     retry_after,
 )
 
-
-def _in(seconds: float, zone: timezone = UTC) -> str:
-    """Return a date of HTTP, as many seconds from now."""
-    return format_datetime(datetime.now(zone) + timedelta(seconds=seconds), usegmt=zone is UTC)
+_NOW = datetime(2026, 7, 1, 12, 30, 15, 750_000, UTC)
 
 
 @pytest.mark.parametrize(
@@ -121,20 +118,19 @@ def test_invalid_or_past_wait_is_none(status: int, value: str | None) -> None:
 @pytest.mark.parametrize("seconds", [2, 90, 86_400])
 def test_date_is_the_seconds_until_then(zone: timezone, seconds: float) -> None:
     """A date in the future is the seconds until then, whatever its time zone."""
-    reported = retry_after(503, _in(seconds, zone))
+    moment = _NOW.astimezone(zone) + timedelta(seconds=seconds)
 
-    assert reported is not None
-    assert 0 <= seconds - reported < 60  # a date has whole seconds, and the machine may be slow
+    reported = retry_after(503, format_datetime(moment, usegmt=zone is UTC), _NOW.timestamp)
+
+    assert reported == pytest.approx(seconds - 0.75)  # a date of HTTP has whole seconds
 
 
 def test_date_without_a_zone_is_in_utc() -> None:
     """The old form of C's `asctime`, and a zone that says nothing, are UTC."""
-    moment = datetime.now(UTC) + timedelta(days=1)
+    moment = _NOW + timedelta(days=1)
 
     for text in (moment.strftime("%a %b %e %H:%M:%S %Y"), moment.strftime("%a, %d %b %Y %H:%M:%S -0000")):
-        reported = retry_after(429, text)
-        assert reported is not None
-        assert 86_300 < reported <= 86_400
+        assert retry_after(429, text, _NOW.timestamp) == pytest.approx(86_399.25)
 
 
 @pytest.mark.parametrize("zone", ["GMT", "-1200", "+1400"])
