@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
+from ports import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +35,7 @@ class RedisServer:
     def __init__(self, folder: Path, *options: str) -> None:
         """Start it with these options of its command line."""
         self.path = str(folder / "redis.sock")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self._command = [
             shutil.which("redis-server") or "redis-server",
             *("--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", self.path, "--dir", str(folder)),

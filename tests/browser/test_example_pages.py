@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from browsing import emulated, running_chromium
+from ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,8 +67,7 @@ def browser() -> Iterator[Any]:
 @contextmanager
 def serving(folder: Path, *command: str, **variables: str) -> Iterator[str]:
     """Run an application on a free port, and yield its address."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "DJANGO_"))}
     process = subprocess.Popen(  # noqa: S603 - our own examples
         [sys.executable, *(word.format(port=port) for word in command)],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from browsing import emulated, running_chromium
+from ports import free_port
 
 from chatarmin_os import ChatarminOS, UsageLimitError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -313,8 +314,8 @@ def test_product_can_be_forgotten(chromium: Any) -> None:
 
 def test_dialog_closes_if_its_product_is_missing(chromium: Any) -> None:
     """If another service without that product responds, no other product is reset."""
-    with serve_fake() as url:
-        port = int(url.split(":")[2].split("/")[0])
+    port = free_port()
+    with serve_fake(port=port) as url:
         page = Page(chromium, url, FakeTransport())
         with ChatarminOS(KEY, base_url=url) as client:
             client.onboard(external_org_id="org_1")
@@ -547,8 +548,8 @@ def test_page_continues_when_the_service_is_back(chromium: Any) -> None:
     """It says that nothing responds, and shows the new service without a reload."""
     from threading import Thread
 
-    with serve_fake() as url:
-        port = int(url.split(":")[2].split("/")[0])
+    port = free_port()
+    with serve_fake(port=port) as url:
         page = Page(chromium, url, FakeTransport())
         with ChatarminOS(KEY, base_url=url) as client:
             client.tiers.list()

@@ -19,6 +19,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ports import free_port
 
 from chatarmin_os import ChatarminOS
 
@@ -38,13 +39,6 @@ SERVERS = {
     "gevent-first": f"{GUNICORN} --worker-class gevent --config {TESTS}/django_project/gevent_first.py",
     "uvicorn": "uvicorn --fd {fd} --log-level warning django_project.served:asgi",
 }
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port
 
 
 class Service:

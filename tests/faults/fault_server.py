@@ -565,13 +565,6 @@ def age(client: ChatarminOS, seconds: float) -> None:
         connection.idle_since -= seconds
 
 
-def dead_port() -> int:
-    """Return a port of loopback where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
 class Backlog:
     """An address of loopback that takes no connection any more, for nobody accepts those that wait."""
 

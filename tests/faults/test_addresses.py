@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fault_server import Backlog, FaultServer, client_of, dead_port
+from fault_server import Backlog, FaultServer, client_of
+from ports import dead_port
 
 from chatarmin_os import ConnectionFailed, TimedOut
 from chatarmin_os.transports.http import happy_eyeballs

@@ -35,7 +35,6 @@ from fault_server import (
     closed,
     closed_before_executing,
     cut,
-    dead_port,
     dripped,
     endless,
     envelope,
@@ -56,6 +55,7 @@ from fault_server import (
     stalled_before_reading,
     stalled_in_body,
 )
+from ports import dead_port
 from samples import request_of
 
 from chatarmin_os import (

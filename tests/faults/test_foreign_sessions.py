@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from fault_server import KEY, FaultServer, answered, closed, cut, dead_port, envelope, in_chunks, raw
+from fault_server import KEY, FaultServer, answered, closed, cut, envelope, in_chunks, raw
+from ports import dead_port
 from requests.adapters import HTTPAdapter
 from samples import request_of
 from urllib3.util import Retry

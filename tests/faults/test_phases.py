@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from fault_server import Backlog, FaultServer, answered, client_of, stall_at_accept, stalled, stalled_in_body
+from ports import dead_port
 
 from chatarmin_os import ConnectionFailed, InvalidResponse, NotFoundError, TimedOut
 
@@ -71,11 +72,9 @@ def test_timeout_names_the_handshake(server: FaultServer, tmp_path: Path) -> Non
 
 def test_refused_connection_on_this_machine_suggests_the_local_service() -> None:
     """A service of another host gets no such hint."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # and does not listen
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}/api/v1"
-        with client_of(url, max_retries=0) as client, pytest.raises(ConnectionFailed) as raised:
-            client.tiers.list()
+    url = f"http://127.0.0.1:{dead_port()}/api/v1"
+    with client_of(url, max_retries=0) as client, pytest.raises(ConnectionFailed) as raised:
+        client.tiers.list()
 
     assert str(raised.value).endswith("Connection refused; is chatarmin-os serve running there?")
 

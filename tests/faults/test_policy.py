@@ -18,7 +18,6 @@ from fault_server import (
     closed,
     closed_before_executing,
     cut,
-    dead_port,
     fine,
     refused,
     reset_after,
@@ -28,6 +27,7 @@ from fault_server import (
     reset_before_executing,
     stall_at_accept,
 )
+from ports import dead_port
 from samples import ANSWERS, is_right, request_of
 
 from chatarmin_os import (

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
+from ports import free_port
 
 from chatarmin_os.server import serve_fake
 
@@ -48,9 +48,7 @@ def _get(port: int, path: str = "/") -> str:
 @pytest.fixture
 def port() -> int:
     """Return a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        number: int = listening.getsockname()[1]
-        return number
+    return free_port()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_port
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -66,8 +67,7 @@ class App:
 )
 def service_port(request: pytest.FixtureRequest) -> tuple[str, int]:
     """Return options of gunicorn, and a free port for the service."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return request.param, listening.getsockname()[1]
+    return request.param, free_port()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from ports import free_port
 from steering import PATIENCE, Running
 
 from chatarmin_os import ChatarminOS, TransportError
@@ -67,7 +68,7 @@ def test_outage_over_http_is_answered_from_what_is_known_until_the_service_is_ba
     """Ten thousand checks of eight threads: all stale, an attempt for each wait; then the next one is live."""
     fake = FakeTransport(demo_catalogue())
     ChatarminOS(transport=fake).onboard(external_org_id="org_1", tier_code="pro")
-    with serve_fake({KEY: fake}) as url:
+    with serve_fake({KEY: fake}, port=free_port()) as url:
         client = ChatarminOS(KEY, base_url=url)
         gate = Gate(client, default=Policy(max_age=0))
         assert _checks(gate, 1)[0].source == "live"

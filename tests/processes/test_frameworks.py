@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from echoing import needed
 from flask import Flask, jsonify
+from ports import dead_port
 
 from chatarmin_os import ChatarminOS, FeatureCheckInput, TransportError, UnauthorizedError, UsageLimitError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -121,9 +121,7 @@ def test_view_is_refused_with_a_wrong_key(app: Callable[..., Any], fake_server: 
 @frameworks
 def test_view_gets_the_failed_connection(app: Callable[..., Any]) -> None:
     """Where nobody listens the view learns that nothing was sent, so that it can say to come again."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    with ChatarminOS("os_sk_test", base_url=f"http://127.0.0.1:{port}/api/v1") as client:
+    with ChatarminOS("os_sk_test", base_url=f"http://127.0.0.1:{dead_port()}/api/v1") as client:
         assert app(client)() == (503, {"error": "ConnectionFailed", "outcome": "not_sent"})
 
 
