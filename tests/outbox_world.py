@@ -12,7 +12,7 @@ from redis_server import RedisServer
 
 from chatarmin_os import ApiError, ChatarminError, ChatarminOS, ConnectionFailed
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.outbox import Outbox, RedisOutbox, Sender, SQLiteOutbox
+from chatarmin_os.outbox import Outbox, RedisOutbox, Sender, SQLiteOutbox, UsageEvent
 from chatarmin_os.transports import FunctionTransport, Transport
 
 if TYPE_CHECKING:
@@ -108,7 +108,10 @@ class World:
         given = {"company_id": self.company, "feature_code": "ai_credit", "quantity": 1, **values}
         if "external_org_id" in given:
             del given["company_id"]
-        return [self.outbox.put(**given) for _ in range(count)]
+        if count == 1:
+            return [self.outbox.put(**given)]
+        created_at = datetime.fromtimestamp(self.outbox._now(), UTC)
+        return self.outbox.put_many(UsageEvent(**given, created_at=created_at) for _ in range(count))
 
     def usage(self) -> float:
         """Return the usage that the service has counted."""
