@@ -5,24 +5,27 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socketserver
 import sqlite3
 import subprocess
 import sys
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from redis_server import RedisServer
+from rights import without_rights_of_root
 from terminal import Terminal
+from waiting import until
 
 from chatarmin_os import ChatarminOS, ConnectionFailed
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox
+from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox, UsageEvent
 from chatarmin_os.server import serve_fake
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def put(path: Path, count: int = 1, **values: Any) -> list[str]:
     """Put events into a file, and close it."""
     given = {"external_org_id": "org_1", "feature_code": "ai_credit", "quantity": 5, **values}
     with SQLiteOutbox(path) as outbox:
-        return [outbox.put(**given) for _ in range(count)]
+        return outbox.put_many(UsageEvent(**given) for _ in range(count))
 
 
 def let_die(path: Path, fake: FakeTransport, *keys: str) -> None:
@@ -218,13 +221,28 @@ def test_drain_draws_a_bar_without_a_deadline(run: Callable[..., Output], monkey
 
 
 def test_follow_ends_at_the_deadline(run: Callable[..., Output], path: Path) -> None:
-    """It sends what waits, and prints the content of the outbox when it ends."""
-    output = run("drain", "--follow", "--deadline", "0.2", "--json")
+    """It prints the content of the outbox when it ends."""
+    output = run("drain", "--follow", "--deadline", "0.01", "--json")
+
+    assert output.code == 0
+    with SQLiteOutbox(path) as outbox:
+        assert json.loads(output.out)["ready"] == outbox.stats().ready
+
+
+def test_follow_sends_what_waits_until_sigterm(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """The request under way ends, and its usage is counted."""
+
+    def terminate() -> None:
+        until(lambda: any(call.path == USAGE for call in fake.calls.copy()))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=terminate)
+    thread.start()
+    output = run("drain", "--follow", "--deadline", "60", "--json")
+    thread.join()
 
     assert output.code == 0
     assert json.loads(output.out)["ready"] == 0
-    with SQLiteOutbox(path) as outbox:
-        assert outbox.stats().ready == 0
 
 
 @pytest.mark.slow
@@ -236,8 +254,7 @@ def test_follow_sends_usage_as_it_comes_until_sigterm(fake: FakeTransport, path:
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
             with SQLiteOutbox(path, put_wait=5) as outbox:
                 for _ in range(2):
-                    while outbox.stats().ready:
-                        pass
+                    until(lambda: outbox.stats().ready == 0)
                     put(path)
             process.terminate()
             out, _ = process.communicate(timeout=30)
@@ -435,17 +452,6 @@ def test_missing_extra_is_named(run: Callable[..., Output], monkeypatch: pytest.
     assert output.err.endswith('install the extra: pip install "chatarmin-os[redis]"\n')
 
 
-@contextmanager
-def _without_rights_of_root() -> Iterator[None]:
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(12345)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 @pytest.mark.parametrize("is_readable", [True, False], ids=["read-only-folder", "unreadable-file"])
 def test_place_without_rights_exits_2(run: Callable[..., Output], *, is_readable: bool) -> None:
     """The line names the user who can run the command."""
@@ -455,7 +461,7 @@ def test_place_without_rights_exits_2(run: Callable[..., Output], *, is_readable
         path.with_name("usage.db.lock").unlink()
         path.chmod(0o666 if is_readable else 0o600)
         path.parent.chmod(0o555)
-        with _without_rights_of_root():
+        with without_rights_of_root():
             if os.geteuid() == path.stat().st_uid and not is_readable:  # pragma: no cover - not run by root
                 path.chmod(0)
             output = run("status", url=path)

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from contextlib import closing, contextmanager, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,6 +18,7 @@ from uuid import UUID
 
 import pytest
 from terminal import Terminal
+from waiting import until
 
 from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, NotFoundError, ServerError, TrackUsageInput
 from chatarmin_os._table import display_width
@@ -880,12 +880,12 @@ def test_interrupted_event_keeps_its_key(
     assert [call.path for call in fake.calls].count("billing.trackUsage") == 2
 
 
-@pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
 def _is_asleep(pid: int) -> bool:
     """Return whether a process waits, as for a response."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "S"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="this system has no signal of Ctrl-C for one process")
 def test_interrupted_process_has_no_traceback() -> None:
     """SIGINT during a request exits with 130 and two lines, of which one has the key of the event."""
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # pytest may ignore it
@@ -898,8 +898,7 @@ def test_interrupted_process_has_no_traceback() -> None:
             connection, _ = service.accept()
             with connection:
                 connection.recv(1)
-                while not _is_asleep(process.pid):  # Python 3.13.0 reports a file of a socket that is half made
-                    time.sleep(0.01)
+                until(lambda: _is_asleep(process.pid))  # Python 3.13.0 reports a file of a socket that is half made
                 process.send_signal(signal.SIGINT)
                 _, err = process.communicate()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from waiting import PATIENCE
+
 from chatarmin_os import ChatarminError, ChatarminOS
 from chatarmin_os.gate import Gate
 from chatarmin_os.transports import Transport
@@ -20,8 +22,6 @@ T = TypeVar("T")
 
 LISTING = "features.getAccessByExternalOrgId"
 SINGLE = "features.checkByExternalOrgId"
-PATIENCE = 20.0
-"""Seconds after which a test that hangs fails."""
 
 
 class Hold:
@@ -140,13 +140,13 @@ class Stage:
         self.company = self.client.onboard(external_org_id="org_1", tier_code="pro").company_id
         self.transport.calls.clear()
         self.transport.rounds.clear()
-        self.gate = Gate(self.client, **settings)
+        self.gate = Gate(self.client, **{"timeout": PATIENCE, **settings})
 
     def another(self, **settings: Any) -> Gate:
         """Return the gate of another process on the same service: its client shares nothing with the first."""
         transport = Steered(self.fake)
         transport.product = self.transport.product
-        return Gate(ChatarminOS(transport=transport), **settings)
+        return Gate(ChatarminOS(transport=transport), **{"timeout": PATIENCE, **settings})
 
     def check(self, feature: str = "api_access", organisation: str = "org_1") -> Any:
         """Return the gate's decision."""
@@ -196,13 +196,3 @@ class Running:
         if self._error is not None:
             raise self._error
         return self._result
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    """Wait until another thread has got somewhere."""
-    waited = threading.Event()
-    for _ in range(int(PATIENCE / 0.002)):
-        if is_true():
-            return
-        waited.wait(0.002)
-    raise AssertionError("it never happened")

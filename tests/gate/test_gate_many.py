@@ -8,7 +8,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steering import LISTING, SINGLE, Clock, Running, Stage, until
+from steering import LISTING, SINGLE, Clock, Running, Stage
+from waiting import until
 
 from chatarmin_os import (
     ChatarminOS,

@@ -9,7 +9,8 @@ from random import uniform
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steering import LISTING, SINGLE, Clock, Running, Stage, until
+from steering import LISTING, SINGLE, Clock, Running, Stage
+from waiting import until
 
 from chatarmin_os import (
     ApiError,

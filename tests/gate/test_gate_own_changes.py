@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steering import LISTING, SINGLE, Running, Stage, until
+from steering import LISTING, SINGLE, Running, Stage
+from waiting import until
 
 from chatarmin_os import (
     ApplyTierInput,

@@ -10,7 +10,8 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from steering import LISTING, PATIENCE, Running, Stage, until
+from steering import LISTING, Running, Stage
+from waiting import PATIENCE, until
 
 from chatarmin_os import ChatarminError, ChatarminOS, TimedOut
 from chatarmin_os.fake import FakeTransport, demo_catalogue

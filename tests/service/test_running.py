@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from requesting import KEY, mutate, query, send_over_socket
+from waiting import until
 
 from chatarmin_os import ChatarminOS, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -34,11 +35,12 @@ MAX_WAIT_SECONDS = 30
 @pytest.fixture(autouse=True)
 def _leave_nothing(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Check that a test leaves no thread, no open file and no warning in the log."""
+    gc.collect()  # of what earlier tests have left
     threads, files = set(threading.enumerate()), _open_files()
     yield
     gc.collect()
-    assert set(threading.enumerate()) == threads
-    assert _open_files() == files
+    assert set(threading.enumerate()) <= threads  # a thread of an earlier test may have ended, and closed its files
+    assert _open_files() <= files
     assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.WARNING] == []
 
 
@@ -465,8 +467,7 @@ def test_client_that_does_not_read_does_not_keep_others_out(caplog: pytest.LogCa
         slow.settimeout(MAX_WAIT_SECONDS)
         received = len(slow.recv(1_000))
         _opened(server.url, 5, b"", stack)
-        while not caplog.records:  # the warning of a connection that was ended
-            time.sleep(0.01)
+        until(lambda: bool(caplog.records))  # the warning of a connection that was ended
         with suppress(ConnectionError):
             while content := slow.recv(1_000_000):
                 received += len(content)
@@ -550,8 +551,7 @@ def test_limit_of_open_files_is_respected(tmp_path: Path) -> None:
         assert process.stdout
         url = process.stdout.readline().strip()
         _opened(url, 260, b"", stack)
-        while "limit of open files" not in log.read_text(encoding="utf-8"):
-            time.sleep(0.01)
+        until(lambda: "limit of open files" in log.read_text(encoding="utf-8"))
         files = len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
         started, used = time.monotonic(), _cpu_seconds(process.pid)
         time.sleep(0.5)  # a server that spins uses most of it

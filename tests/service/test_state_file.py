@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import until
 
 from chatarmin_os import ApiError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -58,11 +59,6 @@ def _changed() -> Products:
     products = Products()
     _create(_product(products))
     return products
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.001)
 
 
 def _companies(products: Products, api_key: str = KEY) -> list[str]:
@@ -141,7 +137,7 @@ def test_state_file_is_saved_while_it_is_open(path: Path) -> None:
     with StateFile(path, products, interval_seconds=0.001):
         for number in range(1, 4):
             _create(_product(products), number)
-            _wait(lambda number=number: b'"org_%d"' % number in path.read_bytes())  # type: ignore[misc]
+            until(lambda number=number: b'"org_%d"' % number in path.read_bytes())  # type: ignore[misc]
 
 
 def test_state_file_alone_is_complete_after_a_saving(path: Path) -> None:
@@ -206,7 +202,7 @@ def test_fake_that_was_passed_in_is_saved(path: Path) -> None:
     products = Products({KEY: fake})
     with StateFile(path, products, interval_seconds=0.001) as file:
         fake.add_company("Acme")
-        _wait(lambda: b"Acme" in path.read_bytes())
+        until(lambda: b"Acme" in path.read_bytes())
         file.save()
         before = path.read_bytes()
         file.save()
@@ -400,9 +396,9 @@ def test_failed_saving_is_retried(path: Path) -> None:
         before = path.read_bytes()
         with _no_space():
             _create(_product(products))
-            _wait(lambda: bool(messages))
+            until(lambda: bool(messages))
             assert (file.problem, path.read_bytes()) == (message, before)
-        _wait(lambda: len(messages) == 2)
+        until(lambda: len(messages) == 2)
         assert file.problem is None
         assert b"org_1" in path.read_bytes()
     assert messages == [message, f"{path} is written again"]
@@ -496,10 +492,7 @@ def test_processes_that_start_at_once_do_not_share_a_file(path: Path) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603 - our own script
         for _ in range(4)
     ]
-    refused = 0
-    while refused < 3:
-        refused = sum(process.poll() is not None for process in processes)
-        time.sleep(0.01)
+    until(lambda: sum(process.poll() is not None for process in processes) == 3)
     (running,) = [process for process in processes if process.poll() is None]
     assert running.stdout
     assert running.stdout.readline()
@@ -561,7 +554,7 @@ def test_another_server_is_reported_without_a_change(path: Path) -> None:
         StateFile(path, Products(), notify=messages.append, interval_seconds=0.001),
     ):
         other.replace(path)
-        _wait(lambda: bool(messages))
+        until(lambda: bool(messages))
     assert messages == [str(caught.value)] == [f"{path} is in use by another server{OTHER_FILE}"]
     assert _in_file(path) == ["Company 1"]
 

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rights import without_rights_of_root
 
 from chatarmin_os import _sqlite
 from chatarmin_os._file_lock import FileLock
@@ -254,17 +255,6 @@ def test_place_without_a_file_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-@contextmanager
-def _without_rights_of_root() -> Iterator[None]:
-    before = os.geteuid()
-    if before == 0:
-        os.seteuid(12345)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 @pytest.mark.parametrize("is_folder", [True, False], ids=["folder", "file"])
 def test_read_only_place_is_refused(*, is_folder: bool) -> None:
     """Neither a file nor a folder without the right to write is any use."""
@@ -273,7 +263,7 @@ def test_read_only_place_is_refused(*, is_folder: bool) -> None:
         _open(path).close()
         path.chmod(0o666 if is_folder else 0o444)
         path.parent.chmod(0o555 if is_folder else 0o777)
-        with _without_rights_of_root(), pytest.raises(SQLiteFileError) as caught:
+        with without_rights_of_root(), pytest.raises(SQLiteFileError) as caught:
             _open(path)
         path.parent.chmod(0o777)
 
@@ -595,16 +585,24 @@ def test_single_statement_needs_no_lock_of_its_own(path: Path) -> None:
 
 def test_wait_is_shared_by_all_locks(path: Path) -> None:
     """The time that was spent waiting for the lock file is not spent again on that of SQLite."""
-    file = _open(path, has_lock=True, busy_seconds=0.2)
+    file = _open(path, has_lock=True)
+    assert file.lock is not None
     other = FileLock(f"{path}.lock")
     assert other.acquire(0)
-    timer = threading.Timer(0.1, other.release)
-    timer.start()
-    with file.turn(0.2) as left:
-        assert left < 0.15
-    timer.join()
-    with file.turn(0.2) as left:
-        assert left == 0.2
+    wait = file.lock._wait
+
+    def wait_for_long(seconds: float) -> bool:
+        timer = threading.Timer(0.2, other.release)
+        timer.start()
+        got = wait(seconds)
+        timer.join()
+        return got
+
+    file.lock._wait = wait_for_long  # type: ignore[method-assign]
+    with file.turn(1.0) as left:
+        assert left <= 0.8
+    with file.turn(1.0) as left:
+        assert left == 1.0
     other.close()
     file.close()
 
