@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 DEADLINE = 0.6
 MAX_SECONDS = DEADLINE * 1.05
-TRIES = 3  # a machine that is busy with other things may be late, but not each time
+TRIES = 10  # a machine that is busy with other things may be late, but not each time
 
 
 class Surroundings(NamedTuple):

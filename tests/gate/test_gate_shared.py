@@ -240,7 +240,7 @@ def test_record_that_is_fresh_for_other_features_only_is_not_enough(stage: Stage
 def test_answer_of_the_cache_is_no_first_refresh(stage: Stage, cache: SpiedCache) -> None:
     """The first request to the service still has the time for name and TLS."""
     stage.check()
-    other = stage.another(shared=cache, timeout=0.5, first_timeout=5)
+    other = stage.another(shared=cache, timeout=10, first_timeout=60)
     _check(other)
     seconds: list[float] = []
     transport: Any = other.client.transport
@@ -248,8 +248,8 @@ def test_answer_of_the_cache_is_no_first_refresh(stage: Stage, cache: SpiedCache
     _check(other, "sso", "org_2")
     _check(other, "sso", "org_3")
 
-    assert seconds[0] > 4
-    assert seconds[1] <= 0.5
+    assert seconds[0] > 30
+    assert seconds[1] <= 10
 
 
 def test_slow_cache_that_knows_answers(stage: Stage, cache: SpiedCache) -> None:
@@ -395,9 +395,9 @@ def test_interrupt_of_the_cache_passes(stage: Stage, cache: SpiedCache) -> None:
 
 def test_cache_that_takes_the_whole_time_leaves_none_to_ask(service: FakeTransport, cache: SpiedCache) -> None:
     """The cache and the questions of a check share its timeout; the key does not wait for it."""
-    stage = Stage(service, shared=cache, timeout=0.01, first_timeout=0.01)
+    stage = Stage(service, shared=cache, timeout=0.25, first_timeout=0.25)
     stage.transport.product = "print0"
-    cache.on["get"] = lambda: threading.Event().wait(0.02)
+    cache.on["get"] = lambda: threading.Event().wait(0.26)
     decision = stage.check()
 
     assert (decision.source, type(decision.error)) == ("policy", TimedOut)
