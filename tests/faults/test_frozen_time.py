@@ -55,7 +55,7 @@ def test_deadline_spans_retries_in_frozen_time(freeze: Callable[[], Any]) -> Non
     """Waits and repeats end when the timeout is over, however many repeats are left."""
     with FaultServer() as server, client_of(server, timeout=0.5, max_retries=1000, backoff=None) as client:
         server.behaviour = refused("SERVICE_UNAVAILABLE", 503)
-        with freeze(), pytest.raises(chatarmin_os.ServerError):
+        with freeze(), pytest.raises((chatarmin_os.ServerError, TimedOut)):  # the time may be up in a last request
             client.tiers.list()
 
         assert 1 < len(server.requests) < 100
@@ -138,7 +138,7 @@ with freezegun.freeze_time("2001-02-03"):
     from chatarmin_os import ChatarminOS, TimedOut
     silent = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-    client = ChatarminOS("os_sk_test", base_url=url, timeout=0.3, max_retries=0)
+    client = ChatarminOS("os_sk_test", base_url=url, timeout=2, max_retries=0)  # it is imported in that time
     try:
         client.tiers.list()
     except TimedOut as error:

@@ -99,11 +99,12 @@ def test_each_client_has_its_own_retries(server: FaultServer) -> None:
 
 def test_each_client_has_its_own_deadline(server: FaultServer) -> None:
     """The derived client gives up when its own time is over, the original waits on."""
-    server.will(stalled)
+    server.behaviour = stalled
 
     with client_of(server) as client:
         with pytest.raises(TimedOut):
             client.with_options(timeout=0.1, max_retries=0).links.reset()
+        server.behaviour = fine
         assert client.links.reset().links_deleted == 1
 
 

@@ -431,9 +431,10 @@ def test_usage_keeps_its_key_over_attempts_and_errors(server: FaultServer) -> No
 
 def test_timed_out_handshake_leaves_a_clean_client(server: FaultServer) -> None:
     """After a handshake that never comes about the same client works as soon as the service does."""
-    server.will_accept(stall_at_accept)
+    server.accepting = stall_at_accept
     with client_of(server, timeout=0.1) as client:
         with pytest.raises(TransportError):
             client.tiers.list()
+        server.accepting = None
         client.transport._timeout = 30.0  # type: ignore[attr-defined]
         assert [tier.code for tier in client.tiers.list()] == ["free", "pro"]

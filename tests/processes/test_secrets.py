@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 import requests
 from echoing import Certificate
+from ports import dead_port
 from rude_service import RudeService, answer
 
 from chatarmin_os import (
@@ -223,9 +224,7 @@ def test_timeout_does_not_show_the_key() -> None:
 
 def test_refused_connection_does_not_show_the_key() -> None:
     """Where nobody listens the error says so, without the key."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    with clients(f"http://127.0.0.1:{port}") as both:
+    with clients(f"http://127.0.0.1:{dead_port()}") as both:
         for client in both:
             check_failures(client, ConnectionFailed)
 
