@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socketserver
 import subprocess
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import redis
 from ports import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _STARTS_WITHIN = 30.0  # seconds
+OLD_VERSION = "5.0.14"
 
 
 class RedisServer:
@@ -85,3 +90,28 @@ class RedisServer:
         self.client.close()
         if self._process.returncode is None:
             self.kill()
+
+
+class _OldAnswers(socketserver.StreamRequestHandler):
+    """Answers OK, and to INFO with a version that is too old for the outbox, until the client closes the connection."""
+
+    def handle(self) -> None:
+        """Answer each command."""
+        while count := self.rfile.readline():
+            words = [self.rfile.read(int(self.rfile.readline()[1:]) + 2)[:-2] for _ in range(int(count[1:]))]
+            text = f"redis_version:{OLD_VERSION}\r\n".encode()
+            self.wfile.write(b"$%d\r\n%s\r\n" % (len(text), text) if words[0].upper() == b"INFO" else b"+OK\r\n")
+
+
+@contextmanager
+def old_redis() -> Iterator[int]:
+    """Run a server that says it is a Redis of `OLD_VERSION`, and yield its port."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _OldAnswers) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import signal
-import socketserver
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from redis_server import RedisServer
+from redis_server import OLD_VERSION, RedisServer, old_redis
 from rights import without_rights_of_root
 from terminal import Terminal
 from waiting import until
@@ -489,28 +488,14 @@ def test_busy_outbox_exits_3(run: Callable[..., Output], path: Path, monkeypatch
 # Redis
 
 
-class OldRedis(socketserver.BaseRequestHandler):
-    """Answers OK, and to INFO that it is too old for streams with all their commands."""
-
-    def handle(self) -> None:
-        """Answer until the client has closed the connection."""
-        while received := self.request.recv(65_536):
-            for _ in range(received.count(b"*")):
-                self.request.sendall(b"$20\r\nredis_version:4.0.14\r\n" if b"INFO" in received.upper() else b"+OK\r\n")
-
-
 def test_redis_without_streams_exits_2(run: Callable[..., Output]) -> None:
     """The line names its version, and the one that is needed."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OldRedis) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        output = run("status", url=f"redis://127.0.0.1:{server.server_address[1]}/0")
-        server.shutdown()
-        thread.join()
+    with old_redis() as port:
+        output = run("status", url=f"redis://127.0.0.1:{port}/0")
 
+    problem = f"the outbox needs Redis 6.2 or later, and this one is {OLD_VERSION}; pass"
     assert (output.code, output.out) == (2, "")
-    assert output.err.startswith("chatarmin-os: URL: the outbox needs Redis 6.2 or later, and this one is 4.0.14; pass")
+    assert output.err.startswith(f"chatarmin-os: URL: {problem}")
 
 
 def test_redis_that_does_not_answer_exits_3(run: Callable[..., Output]) -> None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import socket
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -20,7 +18,7 @@ from outbox_world import USAGE as TRACK
 from outbox_world import Batches, World, lose, refuse
 from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
-from redis_server import RedisServer
+from redis_server import OLD_VERSION, RedisServer, old_redis
 
 from chatarmin_os import ChatarminOS, InvalidInput
 from chatarmin_os.outbox import OutboxFull, OutboxUnavailable, RedisOutbox, UsageEvent
@@ -256,43 +254,16 @@ def test_policy_that_evicts_is_logged(own_world: RedisWorld, caplog: pytest.LogC
     ]
 
 
-class OldRedis:
-    """Says OK to everything, and to INFO that it is old.
-
-    Attributes:
-        port: Its port on loopback.
-    """
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection, connection.makefile("rwb") as stream:
-            while count := stream.readline():
-                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(count[1:]))]
-                text = b"redis_version:5.0.14\r\n"
-                stream.write(b"$%d\r\n%s\r\n" % (len(text), text) if words[0] == b"INFO" else b"+OK\r\n")
-                stream.flush()
-
-    def close(self) -> None:
-        """Wait for the end of the connection."""
-        self._thread.join()
-        self._listener.close()
-
-
 def test_old_redis_is_refused() -> None:
     """A Redis without the commands that are needed is named, with its version."""
-    server = OldRedis()
     with (
-        RedisOutbox(redis.Redis(port=server.port)) as outbox,
-        pytest.raises(OutboxUnavailable, match=r"^the outbox needs Redis 6.2 or later, and this one is 5.0.14$"),
+        old_redis() as port,
+        RedisOutbox(redis.Redis(port=port)) as outbox,
+        pytest.raises(
+            OutboxUnavailable, match=rf"^the outbox needs Redis 6.2 or later, and this one is {OLD_VERSION}$"
+        ),
     ):
         outbox.put(**USAGE)
-    server.close()
 
 
 # The stream
