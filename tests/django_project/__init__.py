@@ -47,7 +47,12 @@ def _set_up() -> None:
     folder = tempfile.mkdtemp(prefix="chatarmin-os-django-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     databases = {
-        alias: {"ENGINE": "django.db.backends.sqlite3", "NAME": str(Path(folder) / f"{alias}.sqlite3")}
+        alias: {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(Path(folder) / f"{alias}.sqlite3"),
+            # They end with this process, so nothing has to reach the disk; a busy machine may let a writer wait.
+            "OPTIONS": {"init_command": "PRAGMA synchronous = OFF", "timeout": 60},
+        }
         for alias in ("default", "other")
     }
     unreachable = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(Path(folder) / "missing" / "database")}
