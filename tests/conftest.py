@@ -14,6 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from hypothesis import HealthCheck, settings
 from ids import words
 from programs import missing
 from serving import FakeServer, TrpcServer
@@ -50,11 +51,14 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the tests independent of the network settings of the machine."""
+    """Make the tests independent of the network settings of the machine, and of its speed."""
     config.stash[_left_out] = Counter()
     for name in FOREIGN_SETTINGS:
         os.environ.pop(name, None)
         os.environ.pop(name.lower(), None)
+    # A machine that is busy with other things is no failure.
+    settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -103,9 +107,6 @@ def _lacks_program(item: pytest.Item) -> bool:
 
 def pytest_collection_finish() -> None:
     """Exempt the collected tests from garbage collection, which would visit all of them again and again."""
-    # At its import it looks for referrers of generators of random numbers, and cannot see those that are exempt.
-    import hypothesis  # noqa: F401
-
     gc.collect()
     gc.freeze()
 

@@ -908,6 +908,9 @@ def test_interrupted_process_has_no_traceback() -> None:
     assert "--key 'job 1':" in advice
 
 
+OTHER_SIGNALS = ("SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT", "SIGPIPE", "SIGALRM")
+
+
 @contextmanager
 def _tracking(*arguments: str, **streams: Any) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
     """Run `track` with a new key against a socket; yield the process, and the connection once it has sent bytes."""
@@ -935,7 +938,7 @@ def _printed_key(err: str) -> str:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="this system has no such signals")
-@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP", "SIGINT", "SIGKILL", "SIGQUIT", "SIGPIPE", "SIGALRM"])
+@pytest.mark.parametrize("number", ["SIGKILL", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHER_SIGNALS)])
 def test_event_of_a_killed_process_keeps_its_key(number: str) -> None:
     """The key is printed before the request is sent, so that no signal can lose it."""
     with _tracking() as (process, _):

@@ -431,6 +431,7 @@ def test_place_that_is_taken_later_is_reported(path: Path, create: Callable[[Pat
     assert (file.problem, b"org_1" in path.read_bytes()) == (None, True)
 
 
+@pytest.mark.slow
 def test_killed_server_leaves_its_last_saved_state(path: Path) -> None:
     """SIGKILL comes at random moments, mostly during a write; no other file is left after the next start."""
     moments = random.Random(11)  # noqa: S311 - nothing secret
@@ -797,6 +798,7 @@ def test_json_of_version_0_1_is_converted(path: Path) -> None:
         assert _files(path.parent) == [path.name]
 
 
+@pytest.mark.slow
 def test_conversion_that_is_killed_leaves_the_old_file_or_the_new_one(path: Path) -> None:
     """SIGKILL comes at random moments; whichever file is there has all products."""
     moments = random.Random(13)  # noqa: S311 - nothing secret

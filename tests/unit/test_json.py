@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ids import words
 
@@ -87,8 +87,6 @@ class Rude:
         raise ZeroDivisionError
 
 
-unhurried = settings(deadline=None)  # a slow machine is not a failure
-
 SCALARS = st.none() | st.booleans() | st.integers(-MAX_SAFE_INTEGER, MAX_SAFE_INTEGER) | st.text()
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(SCALARS | NUMBERS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -115,7 +113,6 @@ def _containers(value: Any) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("copy", [partial(to_json, is_stored=False), copy_json], ids=["to-json", "copy-json"])
-@unhurried
 @given(value=JSON)
 def test_copy_of_json_is_equal(copy: Any, value: Any) -> None:
     """A copy of JSON is equal, writes the same text, and shares no list and no object."""
@@ -464,7 +461,6 @@ def test_failing_repr_breaks_no_message(value: Any) -> None:
     assert short_repr(value) == "(its repr fails)"
 
 
-@unhurried
 @given(value=JSON)
 def test_message_is_short_for_any_value(value: Any) -> None:
     """The text of a large value is short."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import attrs
 import pytest
 from cases import check_each
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ids import words
 
@@ -779,7 +779,6 @@ def test_other_text_is_not_a_number(text: str) -> None:
 
 
 @given(number=st.integers() | st.floats(allow_nan=False, allow_infinity=False))
-@settings(deadline=None)
 def test_text_of_a_number_is_read_as_the_number(number: float) -> None:
     """Every JSON number in quotes is the same number."""
     text = json.dumps(number)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, get_type_hints
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ids import words
 
@@ -867,7 +867,6 @@ def _model_of(kind: Any) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", PROCEDURES.values(), ids=lambda kind: kind.__name__)
-@settings(deadline=None)
 @given(data=st.data())
 def test_request_survives_json(kind: Any, data: st.DataObject) -> None:
     """Any request is equal after JSON: its instants, null and UNSET, its key, and each call that it makes."""

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ids import words
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from chatarmin_os.fake.rows import Amount
 
 HUGE, TINY = 1.7976931348623157e308, 5e-324
-unhurried = settings(deadline=None)  # a slow machine is not a failure
 
 QUANTITIES = st.integers(1, 2**53 - 1) | st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 
@@ -49,7 +48,6 @@ def _sum(quantities: Iterable[float]) -> Amount:
 # Usage
 
 
-@unhurried
 @given(quantities=st.lists(QUANTITIES, max_size=8))
 def test_a_sum_is_exact_in_any_order(quantities: list[float]) -> None:
     """Quantities add up to the sum of the written decimals, in any order."""
@@ -108,7 +106,6 @@ def test_the_remaining_quantity_is_exact() -> None:
     assert (left.billable, left.is_at_limit) == (0, False)
 
 
-@unhurried
 @given(used=st.lists(QUANTITIES, max_size=4), limit=QUANTITIES | st.just(0), included=QUANTITIES | st.just(0))
 def test_remaining_and_billable_quantities_follow_from_the_sum(
     used: list[float], limit: float, included: float
@@ -304,7 +301,6 @@ def test_an_ambiguous_url_links_nobody(hint: str) -> None:
     assert [company["domain"] for company in snapshot["companies"]] == ["acme.com"]
 
 
-@unhurried
 @given(text=st.text() | st.from_regex(r"(xn--)?[a-zß-ÿ\u0600-\u06ff.-]{1,12}\.[a-zä.]{1,4}", fullmatch=True))
 def test_any_text_is_a_plain_domain_or_none(text: str) -> None:
     """No text fails; a domain is lower-case ASCII with a dot and no empty label."""
@@ -469,7 +465,6 @@ def test_a_legal_form_alone_is_a_name(form: str) -> None:
 WORDS = st.lists(st.sampled_from(["Acme", "ACME", "é", "& Co.", "GmbH", "K.G.", "'", "İ", "ß", "ﬁ", "日本", "-", "1²"]))
 
 
-@unhurried
 @given(name=st.text() | WORDS.map(" ".join) | WORDS.map("".join))
 def test_a_normalised_name_is_normalised(name: str) -> None:
     """Normalising again changes nothing, and leaves single spaces between words that are not empty."""
@@ -480,7 +475,6 @@ def test_a_normalised_name_is_normalised(name: str) -> None:
     assert once == once.casefold()
 
 
-@unhurried
 @given(name=st.text() | WORDS.map(" ".join))
 def test_a_short_id_is_plain(name: str) -> None:
     """A slug is made of ASCII letters, digits and single hyphens between them, and is its own slug."""
@@ -510,7 +504,6 @@ def test_a_short_id_follows_from_the_name(name: str, expected: str) -> None:
     assert expected == slug(name)
 
 
-@unhurried
 @given(one=st.text(min_size=1, max_size=8), other=st.text(min_size=1, max_size=8))
 def test_similarity_is_symmetric(one: str, other: str) -> None:
     """Two names are as similar from either side, never as much as equal ones, never below zero."""
@@ -523,7 +516,6 @@ def test_similarity_is_symmetric(one: str, other: str) -> None:
         assert 0 <= confidence <= 79
 
 
-@unhurried
 @given(name=st.text(alphabet="ab ", max_size=12))
 def test_trigrams_are_those_of_the_padded_words(name: str) -> None:
     """Each word gives one trigram more than it has letters, of three characters each; equal ones count once."""
@@ -583,7 +575,6 @@ CANDIDATES = st.lists(
 )
 
 
-@unhurried
 @given(evidence=CANDIDATES, minimum=st.integers(0, 100), linkable=st.sets(st.integers(0, 6)))
 def test_a_decision_does_not_depend_on_the_order_of_evidence(
     evidence: list[Candidate], minimum: int, linkable: set[int]
@@ -635,7 +626,6 @@ def _with_grams(names: Iterable[str]) -> list[tuple[str, frozenset[str]]]:
 NAMES = st.text(alphabet="ab ", min_size=1, max_size=10).map(normalised).filter(bool)
 
 
-@unhurried
 @given(
     names=st.lists(NAMES, max_size=30),
     name=NAMES | st.just(""),
@@ -650,7 +640,6 @@ def test_the_index_finds_the_same_names_as_a_full_search(names: list[str], name:
     assert [owner for owner, other in enumerate(names) if other == name][:count] == index.equal(name, count=count)
 
 
-@unhurried
 @given(names=st.lists(NAMES, min_size=2, max_size=2, unique=True))
 def test_the_index_is_symmetric(names: list[str]) -> None:
     """Two names find each other with the same confidence."""
