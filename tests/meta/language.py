@@ -8,14 +8,11 @@ Lists each place, then, for docstrings and comments together, how often "what", 
 from __future__ import annotations
 
 import ast
-import io
 import re
 import subprocess
 import sys
-import tokenize
 from functools import cache
 from pathlib import Path
-from tokenize import COMMENT
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -69,6 +66,9 @@ FOREIGN_NAMES = {"connection_made"}
 
 _PROSE = re.compile("|".join(rf"(?P<w{place}>\b(?:{words})\b)" for place, words in enumerate(WORDS)), re.IGNORECASE)
 _CODE = re.compile(r"``.*?``|`[^`]*`|^ *(?:>>>|\.\.\.) .*$|https?://\S+", re.MULTILINE)
+_STRING_OR_COMMENT = re.compile(
+    r'''("""|\'\'\').*?(?<!\\)(?:\\\\)*\1|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|(?P<comment>\#[^\n]*)''', re.DOTALL
+)
 _WORD = re.compile(r"[A-Za-z][A-Za-z']*")
 _NAME_PARTS = re.compile(r"[a-z0-9]+|[A-Z]+(?![a-z])|[A-Z][a-z0-9]*")
 
@@ -114,8 +114,7 @@ def read(path: Path) -> Text:
     content = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
         return Text([Prose(1, content, is_documentation=False)], [])
-    tokens = tokenize.generate_tokens(io.StringIO(content).readline)
-    prose = [Prose(token.start[0], token.string, is_documentation=True) for token in tokens if token.type == COMMENT]
+    prose = list(_comments(content))
     names: list[tuple[int, str]] = []
     docstrings = set()  # the walk visits a statement before the constant in it
     for node in ast.walk(ast.parse(content)):
@@ -130,6 +129,14 @@ def read(path: Path) -> Text:
             case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
                 names.append((node.lineno, name))
     return Text(prose, names)
+
+
+def _comments(content: str) -> Iterator[Prose]:
+    """Yield the comments of a module; the tokenizer of Python takes ten times as long."""
+    for found in _STRING_OR_COMMENT.finditer(content):
+        if found["comment"]:
+            line = 1 + content.count("\n", 0, found.start())
+            yield Prose(line, found["comment"], is_documentation=True)
 
 
 def places(path: Path) -> Iterator[Place]:
