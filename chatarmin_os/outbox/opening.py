@@ -95,8 +95,10 @@ def _check_kind(path: str) -> None:
         if Path(path).parent.is_dir():
             raise _refusal(f"{path}: there is no such file", "check the path; the application makes the file") from None
         raise _refusal(f"{path}: its folder does not exist", "check the path; the application makes the file") from None
-    except (OSError, ValueError) as error:  # a null character
-        raise _refusal(f"{path!r}: {getattr(error, 'strerror', None) or error}", "check the path") from None
+    except OSError as error:
+        raise _refusal(f"{path!r}: {error.strerror}", "check the path") from None
+    except ValueError:  # the text of Python's error differs between its versions
+        raise _refusal(f"{path!r}: it has a null character", "check the path") from None
     if stat.S_ISLNK(mode):
         raise _refusal(f"{path}: it is a symbolic link", f"pass the file itself: {Path(path).resolve()}")
     if stat.S_ISDIR(mode):

@@ -418,7 +418,7 @@ def test_newer_format_in_the_log_exits_2(run: Callable[..., Output], path: Path)
 
 URLS = {
     "empty": ("", "URL: it is empty; pass the path of a file, or redis://HOST:PORT/DB"),
-    "null-character": ("a\0b", "URL: 'a\\x00b': embedded null byte; check the path"),
+    "null-character": ("a\0b", "URL: 'a\\x00b': it has a null character; check the path"),
     "long-name": ("x" * 300, f"URL: '{'x' * 300}': File name too long; check the path"),
     "missing-folder": ("/no/such/usage.db", "URL: /no/such/usage.db: its folder does not exist; check the path"),
     "django": ("django", "URL: the outbox of a Django project is in its database; use `python manage.py chatarmin_out"),
