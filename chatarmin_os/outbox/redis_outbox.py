@@ -126,13 +126,13 @@ class RedisOutbox(Outbox):
 
     def _figures(self, tally: str) -> Sequence[Any]:
         """Return the instant, the number of entries, that of leases, the oldest creation and, if wanted, the tally."""
-        figures: list[Any]
-        while True:
+        figures: list[Any] = []
+        has_more = 1
+        while has_more:
             *figures, lost, has_more = self._run(self._read, [self._instant(), tally])
             if lost:
                 _log.error("%d events of %s are lost: somebody removed their entries", lost, self._name)
-            if not has_more:
-                return figures
+        return figures
 
     def _size(self) -> int | None:
         """Return the memory of all keys, as Redis estimates it; None if it does not say."""
@@ -291,7 +291,7 @@ def _text(value: bytes) -> str:
 
 
 def _age(now: bytes, oldest: bytes) -> float | None:
-    return max(0.0, float(now) - float(oldest)) if oldest else None
+    return max(0.0, int(now) / 1e6 - float(oldest)) if oldest else None
 
 
 def _stored(row: Sequence[bytes]) -> Stored:
@@ -336,7 +336,7 @@ def _state(claimed: Claimed, company: str | None, attempts: int, first_tried: fl
 
 
 def _as_texts(change: Change) -> tuple[str, ...]:
-    """Return a change as seven texts: the kind, the id, the new state, and four values."""
+    """Return a change as eight texts: the kind, the id, the new state, the key, and four values."""
     claimed, kind, state, values = change.claimed, "lease", "", ("", "", "", "")
     if isinstance(change, Remove):
         kind = "remove"
@@ -349,4 +349,4 @@ def _as_texts(change: Change) -> tuple[str, ...]:
     elif isinstance(change, Bury):
         quantity = json.dumps([change.reason, repr(json.loads(claimed.event.input)["quantity"])])
         kind, values = "bury", (str(change.attempts), change.reason, change.error, quantity)
-    return kind, _text(claimed.place), state, *values
+    return kind, _text(claimed.place), state, claimed.event.key, *values

@@ -29,10 +29,11 @@ local stream, keys, created, leases, waits, begun, owners, states, dead, order, 
 local GROUP, WAITING = 'senders', 'waiting'
 local MAX = 200 -- events without entry, or the other way round, that one script removes
 
+-- Return microseconds as an integer: Redis would parse other scores at each comparison.
 local function instant(given)
-  if given ~= '' then return given end
+  if given ~= '' then return string.format('%.0f', given * 1e6) end
   local time = redis.call('TIME')
-  return string.format('%d.%06d', time[1], time[2])
+  return string.format('%d%06d', time[1], time[2])
 end
 
 -- Return the event of an entry with these fields; nil if it is none of ours.
@@ -132,23 +133,25 @@ SEND = (
     _COMMON
     + """
 -- ARGV: the instant, that of attempts, the owner, the seconds of a lease, how many events to lease, and of each change
--- seven texts. Return the places of the changes that were made, the events that were leased, entries without event, and
+-- eight texts. Return the places of the changes that were made, the events that were leased, entries without event, and
 -- whether there may be more of these.
 local now, tried, owner, lease, count = instant(ARGV[1]), ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local at = tonumber(now)
 local made, taken, gone, earlier, left = {}, {}, {}, {[owner] = true}, MAX
+local ended, has_ended = {}, {} -- removed together, which is faster; no more than a sender leases
 
 -- A full memory refuses the first write of a script if it needs memory: this one does not, and draining frees some.
 redis.call('HDEL', keys, '')
 if redis.pcall('XPENDING', stream, GROUP).err then redis.call('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM') end
 
 local function is_ours(id)
+  if has_ended[id] then return false end
   local ends, begins = redis.call('ZSCORE', leases, id), redis.call('ZSCORE', begun, id)
   return redis.call('HGET', owners, id) == owner and ends and tonumber(ends) > at and tonumber(begins) <= at
 end
 
 local function note(id, book, seconds)
-  redis.call('ZADD', book, string.format('%.17g', at + seconds), id)
+  redis.call('ZADD', book, string.format('%.0f', at + seconds * 1e6), id)
   redis.call('ZADD', begun, now, id)
 end
 
@@ -158,12 +161,12 @@ local function hold(id, consumer, book, other, seconds)
   redis.call('XCLAIM', stream, GROUP, consumer, 0, id, 'JUSTID')
 end
 
-local function forget(id)
-  for _, book in ipairs({leases, waits, begun, created}) do redis.call('ZREM', book, id) end
-  redis.call('HDEL', owners, id)
-  redis.call('HDEL', states, id)
-  redis.call('XACK', stream, GROUP, id)
-  redis.call('XDEL', stream, id)
+local function forget(...)
+  for _, book in ipairs({leases, waits, begun, created}) do redis.call('ZREM', book, ...) end
+  redis.call('HDEL', owners, ...)
+  redis.call('HDEL', states, ...)
+  redis.call('XACK', stream, GROUP, ...)
+  redis.call('XDEL', stream, ...)
 end
 
 local function padded(id)
@@ -181,7 +184,7 @@ local function bury(id, event, attempts, reason, message, quantity)
   redis.call('HINCRBY', tally, quantity, 1)
 end
 
-for i = 6, #ARGV, 7 do
+for i = 6, #ARGV, 8 do
   local kind, id, state = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if is_ours(id) then
     local is_made = true
@@ -189,20 +192,22 @@ for i = 6, #ARGV, 7 do
     if kind == 'lease' then
       hold(id, owner, leases, waits, lease)
     elseif kind == 'delay' then
-      hold(id, WAITING, waits, leases, tonumber(ARGV[i + 3]))
+      hold(id, WAITING, waits, leases, tonumber(ARGV[i + 4]))
     else
-      local event = read(id)
+      local event = kind == 'bury' and read(id)
       if event then
-        redis.call('HDEL', keys, event.key)
-        if kind == 'bury' then bury(id, event, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]) end
+        bury(id, event, ARGV[i + 4], ARGV[i + 5], ARGV[i + 6], ARGV[i + 7])
       elseif kind == 'bury' then
         gone[#gone + 1], is_made = id, false
       end
-      forget(id)
+      if redis.call('HGET', keys, ARGV[i + 3]) == id then redis.call('HDEL', keys, ARGV[i + 3]) end
+      ended[#ended + 1], has_ended[id] = id, true
     end
-    if is_made then made[#made + 1] = (i - 6) / 7 end
+    if is_made then made[#made + 1] = (i - 6) / 8 end
   end
 end
+
+if #ended > 0 then forget(unpack(ended)) end
 
 -- An event with a company counts as tried from now on; what is returned is its state before. The fields are those of a
 -- new entry, which the group has just given to the owner.
