@@ -127,9 +127,12 @@ class RedisOutbox(Outbox):
     def _figures(self, tally: str) -> Sequence[Any]:
         """Return the instant, the number of entries, that of leases, the oldest creation and, if wanted, the tally."""
         figures: list[Any] = []
-        has_more = 1
-        while has_more:
-            *figures, lost, has_more = self._run(self._read, [self._instant(), tally])
+        lost, has_more = 0, 1
+        try:
+            while has_more:
+                *figures, count, has_more = self._run(self._read, [self._instant(), tally])
+                lost += count
+        finally:  # also if the connection ends after the first ones
             if lost:
                 _log.error("%d events of %s are lost: somebody removed their entries", lost, self._name)
         return figures

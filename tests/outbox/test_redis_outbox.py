@@ -501,6 +501,7 @@ def test_many_entries_without_fields(world: RedisWorld, caplog: pytest.LogCaptur
         assert isinstance(record.args, tuple)
         counts["lost" if "lost" in record.getMessage() else "removed"] += int(str(record.args[0]))
     assert counts == {"lost": 160, "removed": 400}
+    assert sum("lost" in message for message in caplog.messages) == 1
     assert any(message.endswith(", …") for message in caplog.messages)
 
 
