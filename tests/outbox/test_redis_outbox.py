@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import socket
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -18,14 +20,14 @@ from outbox_world import USAGE as TRACK
 from outbox_world import Batches, World, lose, refuse
 from redis.cluster import RedisCluster
 from redis.sentinel import Sentinel
-from redis_server import OLD_VERSION, RedisServer, old_redis
+from redis_server import RedisServer
 
 from chatarmin_os import ChatarminOS, InvalidInput
-from chatarmin_os.outbox import OutboxFull, OutboxUnavailable, RedisOutbox, UsageEvent
+from chatarmin_os.outbox import OutboxFull, OutboxUnavailable, RedisOutbox, UsageEvent, redis_outbox
 from chatarmin_os.outbox.changes import Bury, Keep, Remove
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from chatarmin_os.outbox.changes import Change
@@ -71,6 +73,11 @@ class RedisWorld(World):
         """Return how many entries the group has given to somebody."""
         count: int = self.server.client.xpending(self.name, GROUP)["pending"]
         return count
+
+    def content(self) -> dict[bytes, bytes]:
+        """Return all keys, as bytes."""
+        client = self.server.client
+        return {key: client.dump(key) for key in client.scan_iter(f"*{self.name}*")}
 
     def consumers(self) -> set[str]:
         """Return the consumers of the group."""
@@ -157,6 +164,19 @@ def test_keys_have_one_slot(world: RedisWorld) -> None:
     assert repr(outbox) == f"<RedisOutbox '{world.name}'>"
 
 
+def test_names_do_not_mix(world: RedisWorld) -> None:
+    """Outboxes of different names on one Redis have nothing in common."""
+    other = RedisWorld(world.server)
+    world.put(idempotency_key="job_1")
+    other.put(2)
+    other.put(idempotency_key="job_1", quantity=7)
+
+    assert len(other.claim()) == 3
+    assert (world.outbox.stats().ready, world.outbox.stats().leased) == (1, 0)
+    assert world.sender().drain().counted == 1
+    assert (world.outbox.stats().ready, other.outbox.stats().leased) == (0, 3)
+
+
 # Failures
 
 
@@ -214,13 +234,41 @@ def test_full_memory(own_world: RedisWorld) -> None:
     assert own_world.outbox.stats().ready == 1
 
 
-def test_key_of_another_type(world: RedisWorld) -> None:
-    """A name that is in use for something else is an error that says so."""
+@pytest.mark.parametrize("part", ["", "keys", "created", "states", "order", "cursor"])
+def test_key_of_another_type(world: RedisWorld, part: str) -> None:
+    """A key that is in use for something else is named before anything is changed."""
+    if part == "cursor":
+        world.put()
+    key = f"{{{world.name}}}:{part}" if part else world.name
+    world.server.client.rpush(key, "mine")
+    before = world.content()
+
+    use = world.claim if part in {"states", "order", "cursor"} else world.put
+    with pytest.raises(OutboxUnavailable, match=rf"not available: {key} belongs to another application; pass another"):
+        use()
+    assert world.content() == before
+
+
+def test_stream_of_another_application(world: RedisWorld) -> None:
+    """A stream that has none of our events is left as it is."""
+    world.server.client.xadd(world.name, {"order": "17"})
+    before = world.content()
+
+    for use in (world.put, world.claim, lambda: world.outbox.revive(["a"])):
+        with pytest.raises(OutboxUnavailable, match="belongs to another application"):
+            use()
+    assert world.content() == before
+
+
+def test_key_of_another_type_that_comes_later(world: RedisWorld) -> None:
+    """An error in a script is one line, without the place in it."""
+    world.put()
+    world.server.client.delete(world.name)
     world.server.client.set(world.name, "mine")
 
-    with pytest.raises(OutboxUnavailable, match=r"Redis refused: .*WRONGTYPE"):
+    text = "the outbox is not available: Redis refused: .*Operation against a key holding the wrong kind of value"
+    with pytest.raises(OutboxUnavailable, match=rf"^{text}$"):
         world.put()
-    assert world.server.client.get(world.name) == b"mine"
 
 
 def test_scripts_are_loaded_again(world: RedisWorld) -> None:
@@ -243,6 +291,71 @@ def test_restricted_user(own_world: RedisWorld) -> None:
         assert (outbox.stats().ready, outbox.stats().bytes) == (1, None)
 
 
+def _limit_user(server: RedisServer, *commands: str, keys: Sequence[str] = ("*",)) -> None:
+    server.client.acl_setuser("shop", enabled=True, reset=True, passwords=["+secret"], keys=keys, commands=commands)
+
+
+SHOP: dict[str, Any] = {"username": "shop", "password": "secret"}
+
+
+@pytest.mark.parametrize("missing", ["xrange", "hdel", "hset", "zadd", "xadd"])
+def test_user_who_may_not_put(own_world: RedisWorld, missing: str) -> None:
+    """A user without a right stores nothing: a script that fails in its middle would leave half of an event."""
+    _limit_user(own_world.server, "+@all", f"-{missing}")
+
+    with (
+        own_world.outbox_of(**SHOP) as outbox,
+        pytest.raises(OutboxUnavailable, match=rf"not available: its user may not run {missing.upper()} on .*usage"),
+    ):
+        outbox.put(**USAGE)
+    assert own_world.content() == {}
+
+
+SEND = ("zrem", "zrangebyscore", "hincrby", "get", "set", "xdel", "xack", "xpending", "xgroup", "xclaim", "xautoclaim")
+
+
+@pytest.mark.parametrize("missing", [*SEND, "xreadgroup"])
+def test_user_who_may_not_send(own_world: RedisWorld, missing: str) -> None:
+    """A user without a right for sending changes nothing, and may put."""
+    _limit_user(own_world.server, "+@all", f"-{missing}")
+    with own_world.outbox_of(**SHOP) as own_world.outbox:
+        own_world.put()
+        before = own_world.content()
+
+        with pytest.raises(OutboxUnavailable, match=rf"may not run {missing.upper()} on "):
+            own_world.sender().drain()
+        with pytest.raises(OutboxUnavailable, match=rf"may not run {missing.upper()} on "):
+            own_world.outbox.revive(["job_1"])
+        assert own_world.content() == before
+
+
+def test_user_with_the_rights_of_the_documentation(own_world: RedisWorld) -> None:
+    """The rights that the docstring names are enough for everything."""
+    [line] = [line for line in (RedisOutbox.__doc__ or "").splitlines() if "+@read" in line]
+    commands = line.split("`")[1].split()
+    _limit_user(own_world.server, *commands, keys=[own_world.name, f"{{{own_world.name}}}:*"])
+
+    with own_world.outbox_of(**SHOP) as own_world.outbox:
+        own_world.put(2)
+        dead = own_world.put(company_id="comp_unknown")
+        assert own_world.sender().drain().counted == 2
+        assert [event.key for event in own_world.outbox.dead()] == dead
+        assert own_world.outbox.revive() == own_world.outbox.stats().ready == 1
+        assert own_world.sender().drain().refused == own_world.outbox.discard(dead) == 1
+        assert isinstance(own_world.outbox.stats().bytes, int)
+
+
+def test_wrong_password(own_world: RedisWorld) -> None:
+    """A wrong password stores nothing, and the error does not say that it may have."""
+    with (
+        own_world.outbox_of(username="shop", password="geheim") as outbox,  # noqa: S106 - a test
+        pytest.raises(OutboxUnavailable, match="Redis refused: invalid username-password pair") as caught,
+    ):
+        outbox.put(**USAGE)
+    assert "may be stored" not in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
 def test_policy_that_evicts_is_logged(own_world: RedisWorld, caplog: pytest.LogCaptureFixture) -> None:
     """A Redis that removes keys when its memory is full is no place for usage: that is logged once."""
     own_world.server.client.config_set("maxmemory-policy", "allkeys-lru")
@@ -254,16 +367,72 @@ def test_policy_that_evicts_is_logged(own_world: RedisWorld, caplog: pytest.LogC
     ]
 
 
-def test_old_redis_is_refused() -> None:
-    """A Redis without the commands that are needed is named, with its version."""
+def test_policy_that_evicts_what_expires_is_not_logged(own_world: RedisWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of the outbox expires, so that such a policy removes nothing of it."""
+    own_world.server.client.config_set("maxmemory-policy", "volatile-lru")
+
+    own_world.put()
+
+    assert caplog.messages == []
+    client = own_world.server.client
+    assert {client.ttl(key) for key in client.scan_iter("*")} == {-1}
+
+
+class OtherServer:
+    """Says the same to everything, and something else to INFO.
+
+    Attributes:
+        port: Its port on loopback.
+    """
+
+    def __init__(self, answer: bytes, info: bytes) -> None:
+        self._answer, self._info = answer, info
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with connection, connection.makefile("rwb") as stream:
+            while count := stream.readline():
+                words = [stream.read(int(stream.readline()[1:]) + 2)[:-2] for _ in range(int(count[1:]))]
+                stream.write(self._info if words[0] == b"INFO" else self._answer)
+                stream.flush()
+
+    def close(self) -> None:
+        """Wait for the end of the connection."""
+        self._thread.join()
+        self._listener.close()
+
+
+SERVERS = {
+    "old": (
+        (b"+OK\r\n", b"$22\r\nredis_version:5.0.14\r\n\r\n"),
+        "^the outbox needs Redis 6.2 or later, and this one is 5.0.14$",
+    ),
+    "without-scripts": (
+        (b"-ERR unknown command\r\n", b"-ERR unknown command\r\n"),
+        "^the outbox is not available: Redis refused: unknown command$",
+    ),
+    "without-scripts-and-number": (
+        (b"-ERR unknown command\r\n", b"$22\r\nredis_version:newest\r\n\r\n"),
+        "^the outbox is not available: Redis refused: unknown command$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_other_servers_are_refused(name: str) -> None:
+    """A server without the commands that are needed is an error of one line, with its version if it is too old."""
+    answers, message = SERVERS[name]
+    server = OtherServer(*answers)
     with (
-        old_redis() as port,
-        RedisOutbox(redis.Redis(port=port)) as outbox,
-        pytest.raises(
-            OutboxUnavailable, match=rf"^the outbox needs Redis 6.2 or later, and this one is {OLD_VERSION}$"
-        ),
+        RedisOutbox(redis.Redis(port=server.port)) as outbox,
+        pytest.raises(OutboxUnavailable, match=message),
     ):
         outbox.put(**USAGE)
+    server.close()
 
 
 # The stream
@@ -312,9 +481,29 @@ def test_entry_without_fields_is_no_event(world: RedisWorld, caplog: pytest.LogC
     assert world.outbox.stats().oldest_age is None
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     text = f"1 entries of {world.name} have no event any more, and were removed: {removed.decode()}"
-    assert errors == ([text] if wait else [])
+    lost = f"1 events of {world.name} are lost: somebody removed their entries"
+    assert errors == [text if wait else lost]
     assert world.put(idempotency_key=key) == [key]
     assert world.sender().drain().requests == 1
+
+
+def test_many_entries_without_fields(world: RedisWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """However many entries somebody removed, one drain gets over all of them, and each is logged once."""
+    world.put_many(560)
+    assert [len(world.claim("killed", 200)) for _ in range(2)] == [200, 200]
+    world.server.client.xtrim(world.name, maxlen=0, approximate=False)
+    world.at += 30
+    world.put()
+
+    assert world.outbox.stats().ready == 1
+    assert world.sender().drain().counted == 1
+    counts = {"lost": 0, "removed": 0}
+    for record in caplog.records:
+        assert isinstance(record.args, tuple)
+        counts["lost" if "lost" in record.getMessage() else "removed"] += int(str(record.args[0]))
+    assert counts == {"lost": 160, "removed": 400}
+    assert sum("lost" in message for message in caplog.messages) == 1
+    assert any(message.endswith(", …") for message in caplog.messages)
 
 
 def test_dead_event_without_fields_is_no_event(world: RedisWorld) -> None:
@@ -351,6 +540,15 @@ def test_entries_of_another_consumer_are_taken(world: RedisWorld, caplog: pytest
 
     assert len(world.claim("two", lease=0.05)) == 1
     assert "1 entries of" in caplog.text
+
+
+def test_group_of_many_events_that_was_destroyed(world: RedisWorld) -> None:
+    """A sender gets over all events that others have, however many they are."""
+    world.put_many(500)
+    assert [len(world.claim("one", 200)) for _ in range(2)] == [200, 200]
+    world.server.client.xgroup_destroy(world.name, GROUP)
+
+    assert len(world.claim("two", 200)) == 100
 
 
 def test_lost_entry_among_many(world: RedisWorld) -> None:
@@ -433,6 +631,28 @@ def test_order_of_dead_events(world: RedisWorld) -> None:
     assert [event.key for event in world.outbox.dead(limit=4)] == [*keys[:3], keys[5]]
 
 
+def test_many_dead_events(world: RedisWorld) -> None:
+    """Hundreds of dead events are listed, revived and discarded in parts, each a script."""
+    events = [UsageEvent(**USAGE) for _ in range(401)]
+    keys = world.outbox.put_many(events)
+
+    def bury() -> None:
+        while taken := world.claim():
+            changes = [Bury(claimed, 1, "CONFLICT", "") for claimed in taken]
+            assert world.outbox._apply("one", changes, lease=30.0, now=world.now) == changes
+
+    bury()
+    for limit in (1, 200, 201, 500):
+        assert [event.key for event in world.outbox.dead(limit=limit)] == keys[:limit]
+    assert world.outbox.revive() == len(keys)
+    assert (world.outbox.revive(), world.outbox.dead(), world.outbox.stats().ready) == (0, [], len(keys))
+    bury()
+    assert world.outbox.revive(keys[1:]) == len(keys) - 1
+    bury()
+    assert world.outbox.discard(keys) == len(keys)
+    assert world.outbox.stats().dead == 0
+
+
 def test_revived_event_keeps_its_company(world: RedisWorld) -> None:
     """The company that was found is not looked up again after an event was revived."""
     world.put(external_org_id="org_1")
@@ -455,6 +675,16 @@ def test_many_events_at_once(world: RedisWorld) -> None:
     assert stats.ready == 1000
     assert stats.bytes is not None
     assert stats.bytes > 1000 * len(json.dumps(USAGE))
+
+
+def test_too_many_events_at_once(world: RedisWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More events than Redis should store without a pause are refused, all of them."""
+    monkeypatch.setattr(redis_outbox, "_MAX_PUT", 3)
+
+    with pytest.raises(InvalidInput, match=r"^events: expected at most 3 events at once, got 4; put them in parts"):
+        world.put_many(4)
+    world.put_many(3)
+    assert world.outbox.stats().ready == 3
 
 
 def test_clock_of_redis(world: RedisWorld) -> None:

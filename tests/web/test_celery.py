@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 from celery.beat import Scheduler
 from celery.contrib.testing.worker import start_worker
+from celery.signals import setup_logging
 from django.test import override_settings
 from flask import Flask
 
@@ -143,7 +144,20 @@ def test_module_needs_celery(monkeypatch: pytest.MonkeyPatch) -> None:
         import_module("chatarmin_os.integrations.celery")
 
 
+@pytest.fixture
+def _logging_of_the_tests() -> Iterator[None]:
+    """Let a worker leave logging as it is: with a receiver of this signal, Celery does not set it up."""
+
+    def keep(**_: object) -> None:
+        """Set up nothing."""
+
+    setup_logging.connect(keep)
+    yield
+    setup_logging.disconnect(keep)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_logging_of_the_tests")
 def test_worker_runs_the_task(world: World, app: Celery) -> None:
     """A worker takes the task from its broker."""
     with override_settings(CHATARMIN_OS=world.settings), start_worker(app, perform_ping_check=False, loglevel="ERROR"):
