@@ -74,11 +74,11 @@ REVIVE = (
 DISCARD = "DELETE FROM events WHERE reason IS NOT NULL"
 
 _DUE = f"SELECT {_CLAIMED} FROM events WHERE next_at <= ? LIMIT ?"
-_SET_BACK = f"SELECT {_CLAIMED} FROM events WHERE next_at > ?1 AND since > ?1 LIMIT ?2"
+_SET_BACK = f"SELECT {_CLAIMED} FROM events WHERE next_at > ? AND since > ? LIMIT ?"
 _FRESH = f"SELECT {_CLAIMED} FROM events WHERE next_at IS NULL AND reason IS NULL LIMIT ?"
 _LEASE = (
-    "UPDATE events SET next_at = ?1, since = ?2, owner = ?3, attempts = attempts + (company IS NOT NULL), "
-    "first_tried = CASE WHEN company IS NULL THEN first_tried ELSE coalesce(first_tried, ?2) END WHERE id = ?4"
+    "UPDATE events SET next_at = ?, since = ?, owner = ?, attempts = attempts + (company IS NOT NULL), "
+    "first_tried = CASE WHEN company IS NULL THEN first_tried ELSE coalesce(first_tried, ?) END WHERE id = ?"
 )
 
 _IS_OURS = " WHERE id = ? AND owner = ? AND next_at > ? AND since <= ?"
@@ -112,10 +112,10 @@ def dead_event(row: Any) -> DeadEvent:
 def claim(connection: Connection, owner: str, count: int, lease: float, now: float) -> list[Claimed]:
     """Lease rows to *owner*: those that wait no longer, then fresh ones."""
     found: list[Any] = []
-    for statement, values in ((_DUE, (now,)), (_SET_BACK, (now,)), (_FRESH, ())):
+    for statement, values in ((_DUE, (now,)), (_SET_BACK, (now, now)), (_FRESH, ())):
         if len(found) < count:
             found += connection.execute(statement, (*values, count - len(found))).fetchall()
-    connection.executemany(_LEASE, [(now + lease, now, owner, row[0]) for row in found])
+    connection.executemany(_LEASE, [(now + lease, now, owner, now, row[0]) for row in found])
     return [Claimed(row[0], Stored(*row[1:6]), *row[6:]) for row in found]
 
 
