@@ -94,8 +94,6 @@ class Sender:
             raise TypeError(f"outbox: expected an Outbox, got {describe(outbox)}")
         if gate is not None and not callable(getattr(gate, "watch", None)):
             raise TypeError(f"gate: expected a chatarmin_os.gate.Gate, got {describe(gate)}")
-        if gate is not None:
-            gate.watch(client)
         now = _clock.wall if now is None else now
         self._outbox = outbox
         self._settings = Settings(
@@ -107,6 +105,8 @@ class Sender:
             random=SystemRandom().random if random is None else random,
         )
         self._learned = Learned(Sizes(min(at_field("batch", positive)(batch), _MAX_BATCH)), Companies(now))
+        if gate is not None:
+            gate.watch(client)
         self._is_old = False
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()

@@ -12,8 +12,7 @@ from outbox_world import World
 from chatarmin_os import ChatarminOS
 from chatarmin_os._clock import monotonic
 from chatarmin_os.outbox import Sender, SQLiteOutbox
-from chatarmin_os.recording import RecordingTransport
-from chatarmin_os.transports import FunctionTransport, HTTPTransport, Transport
+from chatarmin_os.transports import FunctionTransport, HTTPTransport, RecordingTransport, Transport
 
 if TYPE_CHECKING:
     from pathlib import Path

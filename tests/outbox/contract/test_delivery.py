@@ -213,6 +213,33 @@ def test_gate_of_another_client_learns_the_answers(world: World) -> None:
     assert before.current_usage == 0
 
 
+@pytest.mark.parametrize(("answer", "kept"), [(unsent, 5), (lose, 5), (refuse("CONFLICT"), 0)])
+def test_expected_usage_is_subtracted_until_its_answer(
+    world: World, answer: Callable[[Sequence[Call]], Any], kept: int
+) -> None:
+    """A failure is no answer; a minute later the service is asked, whatever waits."""
+    gate = Gate(ChatarminOS(transport=world.fake))
+    usage: dict[str, Any] = {"company_id": world.company, "feature_code": "ai_credit"}
+    world.client.features.set_access(**usage, is_enabled=True, quantity_limit=100)
+    [key] = world.put(quantity=5)
+    before = _remaining(gate, usage)
+    gate.expect_usage(**usage, quantity=5, idempotency_key=key)
+    assert _remaining(gate, usage) == before - 5
+
+    world.drain(answer, gate=gate)
+
+    assert _remaining(gate, usage) == before - kept
+    world.advance(60)
+    assert _remaining(gate, usage) == before
+
+
+def _remaining(gate: Gate, usage: dict[str, Any]) -> float:
+    access = gate.check(**usage).access
+    assert access is not None
+    assert access.remaining is not None
+    return access.remaining
+
+
 def test_gate_of_the_same_client_learns_the_answers(world: World) -> None:
     """Usage that `metered` gave to the outbox is counted by a sender, through the same client, and known then."""
     gate = Gate(world.client, outbox=world.outbox)
