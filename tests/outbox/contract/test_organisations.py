@@ -167,7 +167,7 @@ def test_look_up_that_is_answered_is_no_outage(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "most", "again"),
+    ("answer", "max_size", "again"),
     [
         (refuse("BAD_REQUEST", "Batching is not enabled on the server"), 1, 40),
         (refuse("BAD_REQUEST", "Batch call exceeds maximum size"), 7, 7),
@@ -175,14 +175,14 @@ def test_look_up_that_is_answered_is_no_outage(world: World) -> None:
     ],
 )
 def test_look_up_that_is_refused_whole_is_halved(
-    world: World, answer: Callable[[Sequence[Call]], Any], most: int, again: int
+    world: World, answer: Callable[[Sequence[Call]], Any], max_size: int, again: int
 ) -> None:
     """A look-up that is too large for the service kills no event; its size is remembered."""
     sizes: list[int] = []
 
     def look_up(calls: Sequence[Call]) -> Any:
         sizes.append(len(calls))
-        return answer(calls) if len(calls) > most else None
+        return answer(calls) if len(calls) > max_size else None
 
     for number in range(40):
         world.client.onboard(external_org_id=f"customer_{number}", tier_code="enterprise")
@@ -195,7 +195,7 @@ def test_look_up_that_is_refused_whole_is_halved(
     for number in range(40):
         world.put(external_org_id=f"customer_{number}")
     assert sender.drain().counted == 40
-    assert max(sizes) <= most
+    assert max(sizes) <= max_size
     assert len(sizes) <= max(again, 40)
 
 
