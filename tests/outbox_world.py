@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chatarmin_os._json import JSON
+    from chatarmin_os.outbox import DrainReport
     from chatarmin_os.transports import Call
 
 START = 1_700_000_000.0
@@ -102,6 +103,15 @@ class World:
         """Return a sender on the clock of the test."""
         given = {"now": self.now, "random": lambda: self.waits, **settings}
         return Sender(client or self.client, self.outbox, **given)
+
+    def through(self, answer: Callable[[Sequence[Call]], Any] = lambda _: None) -> tuple[ChatarminOS, Batches]:
+        """Return a client, and its transport that passes the rounds of usage through a function."""
+        transport = Batches(self.fake, answer)
+        return ChatarminOS(transport=transport), transport
+
+    def drain(self, answer: Callable[[Sequence[Call]], Any], **settings: Any) -> DrainReport:
+        """Drain, with a function that may answer instead of the service."""
+        return self.sender(self.through(answer)[0], **settings).drain()
 
     def put(self, count: int = 1, **values: Any) -> list[str]:
         """Put events of one credit each, and return their keys."""

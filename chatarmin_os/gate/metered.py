@@ -13,6 +13,7 @@ from chatarmin_os._json import describe
 from chatarmin_os._usage_event import UsageEvent
 from chatarmin_os.errors import ChatarminError, InvalidInput, NotFoundError
 from chatarmin_os.gate.decision import Decision, FeatureDenied
+from chatarmin_os.gate.service import company_of
 from chatarmin_os.gate.usage import remaining_of
 from chatarmin_os.procedures.billing import TrackUsageInput
 
@@ -106,7 +107,8 @@ class Metered:
             event = _of_company(event, self.decision.company_id)
         failure: ChatarminError | None = None
         try:
-            event = self._with_company(event)
+            if event.external_org_id is not None:
+                event = _of_company(event, company_of(self._client, event.external_org_id))
             self.result = self._client.send(_request(event))
         except ChatarminError as raised:
             if not raised.is_temporary and event.company_id is not None:
@@ -114,15 +116,6 @@ class Metered:
             failure = raised
         if failure is not None:
             self._keep(event, failure)
-
-    def _with_company(self, event: UsageEvent) -> UsageEvent:
-        """Look the company up, if it is not known."""
-        if event.external_org_id is None:
-            return event
-        company = self._client.companies.get_by_product_link(external_org_id=event.external_org_id)
-        if company is None:
-            raise NotFoundError("the organisation is not linked; its usage was not counted", code="NOT_FOUND")
-        return _of_company(event, company.id)
 
     def _keep(self, event: UsageEvent, failure: ChatarminError) -> None:
         """Put usage that failed into the outbox, or raise the failure."""

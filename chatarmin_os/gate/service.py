@@ -7,7 +7,7 @@ from typing import Any
 
 from chatarmin_os._request import Request
 from chatarmin_os.client import ChatarminOS
-from chatarmin_os.errors import ChatarminError, TimedOut
+from chatarmin_os.errors import ApiError, ChatarminError, TimedOut
 from chatarmin_os.gate.answers import Answer, Failed, Fetched, Listing, Missing, Outcome, Unlinked
 from chatarmin_os.gate.failures import is_unknown, without_traceback
 from chatarmin_os.gate.flight import Flight
@@ -47,6 +47,18 @@ def ask(client: ChatarminOS, flights: Sequence[Flight], seconds: float) -> list[
         return [quick.send(request_of(flights[0]))]
     except ChatarminError as error:
         return [error]
+
+
+def company_of(client: ChatarminOS, organisation: str) -> str:
+    """Return the company of an organisation.
+
+    Raises:
+        NotFoundError: It is not linked.
+    """
+    company = client.companies.get_by_product_link(external_org_id=organisation)
+    if company is None:
+        raise ApiError.from_code("NOT_FOUND", "the organisation is not linked to a company; its usage was not counted")
+    return company.id
 
 
 def late() -> TimedOut:

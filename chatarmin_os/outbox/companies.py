@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, NotFoundError
+from chatarmin_os.outbox.delivery import refused_whole
 from chatarmin_os.procedures.companies import GetByProductLinkInput
 
 _SECONDS = 60.0
@@ -18,6 +19,7 @@ class Companies:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._known: dict[str, tuple[str, float]] = {}
+        self._size = self._max_size = _BATCH
 
     def known(self, organisation: str) -> str | None:
         """Return the company of an organisation that was looked up within the last minute."""
@@ -25,9 +27,18 @@ class Companies:
         return company if 0 <= self._now() - at < _SECONDS else None
 
     def look_up(self, client: ChatarminOS, organisations: Iterable[str]) -> dict[str, str | ChatarminError | None]:
-        """Ask the service for as many as one request can hold; None stands for one that is not linked."""
-        asked = list(dict.fromkeys(organisations))[:_BATCH]
+        """Ask the service for as many as one request can hold; None stands for one that is not linked.
+
+        The result is empty if the request was refused as a whole: the next one is half as large.
+        """
+        asked = list(dict.fromkeys(organisations))[: self._size]
         answers = client.batch([GetByProductLinkInput(external_org_id=name) for name in asked])
+        cause = refused_whole(answers)
+        if cause is not None:
+            self._size = len(asked) // 2
+            self._max_size = self._max_size if cause == "content" else self._size
+            return {}
+        self._size = min(2 * self._size, self._max_size)
         now = self._now()
         self._known = {name: known for name, known in self._known.items() if 0 <= now - known[1] < _SECONDS}
         found: dict[str, str | ChatarminError | None] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -27,10 +27,10 @@ class Outcome:
     """The consequence of an answer for one event.
 
     Attributes:
-        kind: `"counted"`: it is done. `"dead"`: it will not be sent again. `"retry"`: it is sent again later. `"stop"`:
-            nothing can be sent with this key, or to this URL; it stays as it is.
+        kind: `"counted"`: it is done. `"dead"`: it will not be sent again. `"retry"`: the service gave no answer of its
+            own, and it is sent again later. `"stop"`: nothing can be sent with this key, or to this URL; it stays as
+            it is.
         is_attempt: Whether it may have reached the part of the service that counts.
-        has_answer: Whether the service answered at all.
         reason: Of a dead event: the code of the refusal.
         error: Of a dead event: its message.
         wait: Seconds that the service asks to wait.
@@ -38,7 +38,6 @@ class Outcome:
 
     kind: Literal["counted", "dead", "retry", "stop"]
     is_attempt: bool = True
-    has_answer: bool = True
     reason: str = ""
     error: str = ""
     wait: float = 0.0
@@ -64,6 +63,8 @@ def outcome_of(answer: object) -> Outcome:
         [False, True]
         >>> outcome_of(InvalidResponse("<html>", http_status=413)).reason
         'PAYLOAD_TOO_LARGE'
+        >>> [outcome_of(InvalidResponse("<html>", http_status=status)).kind for status in (200, 401, 404, 502)]
+        ['retry', 'stop', 'retry', 'retry']
     """
     if not isinstance(answer, ChatarminError):
         return Outcome("counted")
@@ -73,10 +74,12 @@ def outcome_of(answer: object) -> Outcome:
     if isinstance(answer, InvalidResponse):
         if answer.http_status in _REFUSED_SIZES:
             return Outcome("dead", reason="PAYLOAD_TOO_LARGE", error=str(answer))
+        if answer.http_status == _UNAUTHORIZED:
+            return Outcome("stop", is_attempt=False)
         if answer.http_status == _TOO_MANY_REQUESTS:
             return Outcome("retry", is_attempt=False, wait=wait)
     was_sent = not isinstance(answer, TransportError) or answer.outcome != "not_sent"
-    return Outcome("retry", is_attempt=was_sent, has_answer=False, wait=wait)
+    return Outcome("retry", is_attempt=was_sent, wait=wait)
 
 
 def _of_refusal(error: ApiError) -> Outcome:
@@ -96,6 +99,26 @@ def _of_refusal(error: ApiError) -> Outcome:
 def _retry_after(error: ChatarminError) -> float:
     """Return the seconds that the service asks to wait, at most a day: nothing may wait for ever."""
     return min(float(getattr(error, "retry_after", None) or 0.0), _DAY_SECONDS)
+
+
+def has_answer(answers: Iterable[object]) -> bool:
+    """Return whether the service answered a request itself: not with a failure only.
+
+    No response, 5xx, 408, 429, 499 and a page that is not the service's are failures, of a look-up and of usage. A
+    drain without any other answer is an outage.
+
+    Example:
+        >>> from chatarmin_os import ApiError, ConnectionFailed, InvalidResponse
+        >>> failures = [ConnectionFailed(""), InvalidResponse("<html>", http_status=200)]
+        >>> for code in ("SERVICE_UNAVAILABLE", "TIMEOUT", "TOO_MANY_REQUESTS", "CLIENT_CLOSED_REQUEST"):
+        ...     failures.append(ApiError.from_code(code))
+        >>> has_answer(failures)
+        False
+        >>> answers = {"id": "comp_1"}, None, ApiError.from_code("NOT_FOUND"), ApiError.from_code("UNAUTHORIZED")
+        >>> [has_answer([*failures, answer]) for answer in answers]
+        [True, True, True, True]
+    """
+    return any(outcome_of(answer).kind != "retry" for answer in answers)
 
 
 Cause = Literal["bytes", "calls", "content"]

@@ -12,7 +12,7 @@ from attrs import define, evolve, frozen
 from chatarmin_os._call import Call
 from chatarmin_os._clock import monotonic
 from chatarmin_os.client import ChatarminOS
-from chatarmin_os.errors import ChatarminError
+from chatarmin_os.errors import ApiError, ChatarminError
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.changes import Bury, Change, Delay, Keep, Remove, Try
 from chatarmin_os.outbox.companies import Companies
@@ -20,6 +20,7 @@ from chatarmin_os.outbox.delivery import (
     Outcome,
     Sizes,
     halves,
+    has_answer,
     is_too_old,
     is_unlinked_too_long,
     outcome_of,
@@ -28,7 +29,7 @@ from chatarmin_os.outbox.delivery import (
     wait_after,
 )
 from chatarmin_os.outbox.records import DrainReport
-from chatarmin_os.outbox.stored import Claimed
+from chatarmin_os.outbox.stored import Claimed, call_inputs
 from chatarmin_os.procedures.billing import TrackUsageInput
 
 _log = logging.getLogger("chatarmin_os")
@@ -88,7 +89,7 @@ class Drain:
         self._changes: list[Change] = []  # to be made with the next ones
         self._counted, self._refused, self._retried, self._requests = 0, 0, 0, 0
         self._tried_at = 0.0
-        self._unanswered, self._is_answered, self._has_asked = 0, False, False
+        self._unanswered, self._is_answered = 0, False
         self.refusal: ChatarminError | None = None
         self.oldest_age: float | None = None
 
@@ -117,10 +118,11 @@ class Drain:
             if self._is_stopped() or (self._end is not None and monotonic() >= self._end):
                 return "deadline"
             if not self._parts and not self._waiting:
-                if self._left is not None and self._left <= 0:
-                    return "limit"
-                if not self._claim():
-                    return "outage" if self._has_asked and not self._is_answered else "empty"
+                is_limit = self._left is not None and self._left <= 0
+                if is_limit or not self._claim():
+                    if self._unanswered and not self._is_answered:
+                        return "outage"
+                    return "limit" if is_limit else "empty"
             self._renew()
             if not self._parts and self._look_up():
                 continue
@@ -138,10 +140,10 @@ class Drain:
         if self._left is not None:
             count = min(count, self._left)
         self._leased_at = self._tried_at = settings.now()
-        changes, self._changes = self._changes, []
         done, self._waiting = settings.outbox._claim(
-            self._owner, count, changes, lease=settings.lease, now=settings.now
+            self._owner, count, self._changes, lease=settings.lease, now=settings.now
         )
+        self._changes = []
         self._note_changes(done)
         self._is_located = False
         if self._left is not None:
@@ -162,9 +164,9 @@ class Drain:
 
     def _make(self, changes: Sequence[Change] = ()) -> list[Change]:
         """Make the changes that wait, and *changes*; return those of *changes* that were made."""
-        waiting, self._changes = self._changes, []
         settings = self._settings
-        done = settings.outbox._apply(self._owner, [*waiting, *changes], lease=settings.lease, now=settings.now)
+        done = settings.outbox._apply(self._owner, [*self._changes, *changes], lease=settings.lease, now=settings.now)
+        self._changes = []
         self._note_changes(done)
         return [change for change in done if isinstance(change, (Try, Keep))]
 
@@ -202,7 +204,7 @@ class Drain:
         found = self._learned.companies.look_up(self._client(), unknown)
         errors = {name: answer for name, answer in found.items() if isinstance(answer, ChatarminError)}
         outcomes = {name: outcome_of(error) for name, error in errors.items()}
-        self._note(list(outcomes.values()), len(found))
+        self._note(not found or has_answer(found.values()))
         waiting, self._waiting = self._waiting, []
         for claimed in waiting:
             name = claimed.event.organisation
@@ -256,30 +258,22 @@ class Drain:
         return young
 
     def _send(self, batch: list[Claimed]) -> None:
-        calls = [
-            Call(_USAGE.path, _USAGE.kind, claimed.call_input(claimed.event.company or ""), safe_to_repeat=True)
-            for claimed in batch
-        ]
+        calls = [Call(_USAGE.path, _USAGE.kind, given, safe_to_repeat=True) for given in call_inputs(batch)]
         self._requests += 1
         answers = self._client()._exchange([_USAGE] * len(calls), calls)
         cause = refused_whole(answers)
         if cause is not None:
             self._learned.sizes = self._learned.sizes.after_refusal(batch, cause)
             self._parts += halves(batch)
-            self._has_asked, self._is_answered, self._unanswered = True, True, 0
-            return
-        outcomes = [outcome_of(answer) for answer in answers]
-        for claimed, answer, outcome in zip(batch, answers, outcomes, strict=True):
-            self._conclude(claimed, answer, outcome, is_sent=True)
-        self._note(outcomes, len(batch))
+        else:
+            for claimed, answer in zip(batch, answers, strict=True):
+                self._conclude(claimed, answer, outcome_of(answer), is_sent=True)
+        self._note(cause is not None or has_answer(answers))
 
-    def _note(self, outcomes: Sequence[Outcome], count: int) -> None:
-        """Take note of whether the service answered one of so many calls."""
-        self._has_asked = True
-        retried = [outcome for outcome in outcomes if outcome.kind == "retry"]
-        self._unanswered = self._unanswered + 1 if len(retried) == count else 0
-        if len(outcomes) < count or any(outcome.has_answer for outcome in outcomes):
-            self._is_answered = True
+    def _note(self, is_answered: bool) -> None:  # noqa: FBT001
+        """Take note of whether the service answered a request."""
+        self._unanswered = 0 if is_answered else self._unanswered + 1
+        self._is_answered = self._is_answered or is_answered
 
     def _conclude(self, claimed: Claimed, answer: object, outcome: Outcome, *, is_sent: bool = False) -> None:
         """Decide what becomes of an event."""
@@ -293,7 +287,8 @@ class Drain:
             first = self._tried_at if is_attempt and claimed.first_tried is None else claimed.first_tried
             self._changes.append(self._later(evolve(claimed, attempts=attempts, first_tried=first), outcome.wait))
         else:
-            self.refusal = answer if isinstance(answer, ChatarminError) else None
+            self.refusal = answer if isinstance(answer, ApiError) else ApiError.from_code("UNAUTHORIZED", str(answer))
+            self.refusal.request = None  # the request of no event
             self._changes.append(Delay(claimed, 0.0))
 
     def _later(self, claimed: Claimed, min_wait: float = 0.0) -> Delay:
@@ -303,7 +298,7 @@ class Drain:
     def _client(self) -> ChatarminOS:
         """Return the client; near the deadline, with a timeout that ends there."""
         client = self._settings.client
-        usual: float = getattr(client.transport, "_timeout", _USUAL_TIMEOUT_SECONDS)
+        usual = client.transport._max_seconds() or _USUAL_TIMEOUT_SECONDS
         if self._end is None or (left := self._end - monotonic()) >= usual:
             return client
         return client.with_options(timeout=max(_MIN_TIMEOUT_SECONDS, left))

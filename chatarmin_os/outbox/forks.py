@@ -38,7 +38,8 @@ def _after_in_child() -> None:
 
 
 def _restart(outbox: Outbox) -> None:
-    outbox._restart_senders = None
+    if vars(outbox).pop("_restart_senders", None) is None:  # another thread was first
+        return
     for sender, reference in list(_started.items()):
         if reference() is outbox:
             sender.restart()

@@ -90,7 +90,8 @@ class DrainReport:
         left: Events that are in the outbox, ready and leased.
         requests: Requests of usage that were sent.
         stopped: Why it ended: `"empty"` (nothing can be sent now), `"deadline"`, `"limit"`, `"unauthorized"` (the key
-            was refused, or the service has no such procedure), or `"outage"` (it does not answer).
+            was refused, or the service has no such procedure), or `"outage"` (no response, or nothing but 5xx, 408,
+            429 and 499).
 
     Example:
         >>> from chatarmin_os.outbox import Sender, SQLiteOutbox

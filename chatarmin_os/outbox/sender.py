@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -56,7 +57,8 @@ class Sender:
         outbox: The outbox.
         batch: How many events a request has at most; more than 50 count as 50.
         lease: Seconds for which an event is leased.
-        window: How long the service remembers idempotency keys. An assumption: its documentation does not say.
+        window: How long the service remembers idempotency keys, more than an hour. An assumption: its documentation
+            does not say.
         gate: A gate that learns the answers, if it has another client than this one.
         now: Returns the seconds since 1970; default: the clock of the machine.
         random: Returns a number from 0 to 1, for waits.
@@ -92,8 +94,6 @@ class Sender:
             raise TypeError(f"outbox: expected an Outbox, got {describe(outbox)}")
         if gate is not None and not callable(getattr(gate, "watch", None)):
             raise TypeError(f"gate: expected a chatarmin_os.gate.Gate, got {describe(gate)}")
-        if gate is not None:
-            gate.watch(client)
         now = _clock.wall if now is None else now
         self._outbox = outbox
         self._settings = Settings(
@@ -105,6 +105,8 @@ class Sender:
             random=SystemRandom().random if random is None else random,
         )
         self._learned = Learned(Sizes(min(at_field("batch", positive)(batch), _MAX_BATCH)), Companies(now))
+        if gate is not None:
+            gate.watch(client)
         self._is_old = False
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -158,8 +160,8 @@ class Sender:
         """
         seconds = at_field("poll", _seconds)(poll)
         event = threading.Event() if stop is None else stop
-        with _stopped_by_sigterm(event):
-            self._run(seconds, event)
+        with _stopped_by_sigterm(event) as is_stopped:
+            self._run(seconds, event, is_stopped)
 
     def start(self, *, poll: Number = 1.0) -> None:
         """Deliver in a thread of this process, until `stop`; a second call does nothing.
@@ -180,7 +182,7 @@ class Sender:
             >>> sender.stop()
         """
         self._poll = at_field("poll", _seconds)(poll)
-        if self._thread is None or not self._thread.is_alive():
+        if self._thread is None or not self._thread.is_alive() or self._stop.is_set():
             self._stop = threading.Event()
             self._thread = threading.Thread(
                 target=self._run_in_thread, args=(self._stop,), name="chatarmin_os-outbox", daemon=True
@@ -227,11 +229,11 @@ class Sender:
                 "usage waits in the outbox for more than an hour; if its billing period ends, the next one includes it"
             )
 
-    def _run(self, poll: float, stop: threading.Event) -> None:
-        while not stop.is_set():
+    def _run(self, poll: float, stop: threading.Event, is_stopped: Callable[[], bool]) -> None:
+        while not is_stopped():
             refusal = None
             try:
-                _, refusal = self._drain(stop.is_set)
+                _, refusal = self._drain(is_stopped)
             except OutboxError as error:
                 _log.error("%s", error)
             if refusal is not None:
@@ -241,7 +243,7 @@ class Sender:
     def _run_in_thread(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                self._run(self._poll, stop)
+                self._run(self._poll, stop, stop.is_set)
             except ChatarminError as error:
                 _log.error("the sender of the outbox ends: %s", error)
                 return
@@ -251,20 +253,27 @@ class Sender:
 
 
 @contextmanager
-def _stopped_by_sigterm(stop: threading.Event) -> Generator[None]:
+def _stopped_by_sigterm(stop: threading.Event) -> Generator[Callable[[], bool]]:
+    """Set *stop* at SIGTERM, in the main thread; the value of the block returns whether there is a reason to stop."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stop.is_set
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    received: list[int] = []
+
+    def receive(number: int, _: object) -> None:
+        received.append(number)
+        start_new_thread(stop.set, ())  # this thread may be in `stop.wait`, and hold the lock that `stop.set` takes
+
+    before = signal.signal(signal.SIGTERM, receive)
     try:
-        yield
+        yield lambda: bool(received) or stop.is_set()
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: it was not set by Python
 
 
 def _duration(value: Number) -> float:
     seconds = number(value)
-    if seconds < 0:
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
         raise InvalidInput(f"expected seconds of at least 0, got {describe(value)}")
     return float(seconds)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from json.encoder import encode_basestring_ascii as _quoted
@@ -205,6 +205,13 @@ class Claimed:
     first_tried: float | None = None
     looked_up: float | None = None
 
-    def call_input(self, company: str) -> JSON:
-        """Return the input of the call."""
-        return {"companyId": company, **json.loads(self.event.input)}
+
+def call_inputs(batch: Sequence[Claimed]) -> list[JSON]:
+    """Return the inputs of the calls for events with a company.
+
+    Example:
+        >>> call_inputs([Claimed(None, Stored("k", '{"quantity": 1.0}', "comp_1", None, 0.0))])
+        [{'companyId': 'comp_1', 'quantity': 1.0}]
+    """
+    inputs = json.loads(f"[{','.join(claimed.event.input for claimed in batch)}]")
+    return [{"companyId": claimed.event.company, **given} for claimed, given in zip(batch, inputs, strict=True)]

@@ -141,6 +141,9 @@ class RecordingTransport(Transport):
         """
         return sharing(self, inner=self.inner.with_options(timeout=timeout, max_retries=max_retries))
 
+    def _max_seconds(self) -> float | None:
+        return self.inner._max_seconds()  # noqa: SLF001 - a wrapper passes it on
+
     def fingerprint(self) -> str | None:
         """Return the fingerprint of the inner transport."""
         return self.inner.fingerprint()

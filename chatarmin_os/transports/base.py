@@ -116,6 +116,10 @@ class Transport(ABC):
         options.check(timeout, max_retries)
         return self
 
+    def _max_seconds(self) -> float | None:
+        """Return the seconds that a whole call may take; None, the default, if unknown or unlimited."""
+        return None
+
     def fingerprint(self) -> str | None:
         """Return a text that identifies the product at its service; None, the default, if unknown.
 

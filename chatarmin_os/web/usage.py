@@ -6,8 +6,9 @@ import logging
 from contextlib import suppress
 from typing import Any
 
-from chatarmin_os.errors import ApiError, ChatarminError
+from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate import Gate, UsageEvent
+from chatarmin_os.gate.service import company_of
 from chatarmin_os.models.billing import UsageResult
 from chatarmin_os.outbox import Outbox
 from chatarmin_os.web.log import log_lost_usage
@@ -38,10 +39,7 @@ def _company_of(gate: Gate, event: UsageEvent) -> str:
         company_id = gate.check(external_org_id=organisation, feature_code=event.feature_code).company_id
         if company_id is not None:
             return company_id
-    company = gate.client.companies.get_by_product_link(external_org_id=organisation)
-    if company is None:
-        raise ApiError.from_code("NOT_FOUND", "the organisation is not linked to a company")
-    return company.id
+    return company_of(gate.client, organisation)
 
 
 def deliver(services: Services, event: UsageEvent) -> None:

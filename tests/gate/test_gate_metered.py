@@ -9,6 +9,7 @@ from steering import LISTING, Stage
 
 from chatarmin_os import ConnectionFailed, InvalidInput, NotFoundError, TimedOut, UsageLimitError
 from chatarmin_os.gate import FeatureDenied, Policy, UsageEvent
+from chatarmin_os.outbox import OutboxFull, OutboxUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -300,9 +301,9 @@ def test_outbox_takes_usage_without_a_company(stage: Stage, organisation: str) -
     assert [(one["external_org_id"], one["company_id"]) for one in outbox.usage] == [(organisation, None)]
 
 
-def test_failure_of_the_outbox_is_the_cause_of_the_usages_failure(stage: Stage) -> None:
+@pytest.mark.parametrize("full", [OutboxFull("full"), OutboxUnavailable("busy"), OSError("full")], ids=repr)
+def test_failure_of_the_outbox_is_the_cause_of_the_usages_failure(stage: Stage, full: Exception) -> None:
     """The error still has the request and the event."""
-    full = OSError("full")
     stage = Stage(stage.fake, outbox=ListOutbox(full))
     stage.transport.answers[TRACK] = lambda _call, _answer: TimedOut("slow")
     with (

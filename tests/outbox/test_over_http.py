@@ -6,12 +6,13 @@ import socket
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import pytest
 from outbox_world import World
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os._clock import monotonic
 from chatarmin_os.outbox import Sender, SQLiteOutbox
-from chatarmin_os.transports import FunctionTransport
+from chatarmin_os.transports import FunctionTransport, HTTPTransport, RecordingTransport, Transport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,16 +61,27 @@ def test_sender_repeats_no_request_itself(tmp_path: Path) -> None:
     assert [options["max_retries"] for options in asked if isinstance(options, dict)] == [0]
 
 
-def test_deadline_bounds_a_request_that_hangs(tmp_path: Path) -> None:
-    """A service that accepts and never answers holds a drain until its deadline, and not for the client's timeout."""
+@pytest.mark.parametrize(("timeout", "deadline", "stopped"), [(60, 0.1, "deadline"), (0.1, 60, "outage")])
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_request_that_hangs_is_bounded(
+    tmp_path: Path,
+    timeout: float,
+    deadline: float,
+    stopped: str,
+    is_recorded: bool,  # noqa: FBT001
+) -> None:
+    """A service that never answers holds a drain for the shorter one of its deadline and the client's timeout."""
     world = World()
     world.outbox = SQLiteOutbox(tmp_path / "usage.db", synchronous="normal")
-    world.put(100)
+    world.put(3)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/api/v1"
-        with ChatarminOS(api_key="os_sk_test", base_url=url, timeout=60) as client:
+        transport: Transport = HTTPTransport("os_sk_test", url, timeout=timeout)
+        if is_recorded:
+            transport = RecordingTransport(transport, tmp_path / "calls.jsonl")
+        with ChatarminOS(transport=transport) as client:
             started = monotonic()
-            report = Sender(client, world.outbox).drain(deadline=0.1)
+            report = Sender(client, world.outbox).drain(deadline=deadline)
 
-    assert (report.stopped, report.counted, report.left) == ("deadline", 0, 100)
+    assert (report.stopped, report.counted, report.left) == (stopped, 0, 3)
     assert monotonic() - started < 30

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from outbox_world import Batches, World, nobody, refuse
 
-from chatarmin_os import ChatarminOS, InvalidInput, NotFoundError, UnauthorizedError
+from chatarmin_os import ApiError, ChatarminOS, InvalidInput, InvalidResponse, NotFoundError, UnauthorizedError
 from chatarmin_os.outbox import OutboxUnavailable, Sender, SQLiteOutbox, UsageEvent, forks
 
 if TYPE_CHECKING:
@@ -28,6 +28,19 @@ def world(tmp_path: Path) -> Iterator[World]:
     world = World()
     with SQLiteOutbox(tmp_path / "usage.db", synchronous="normal") as world.outbox:
         yield world
+
+
+SECONDS = 30.0
+
+
+def _wait(event: threading.Event) -> None:
+    assert event.wait(SECONDS), "it was not set"
+
+
+def _join(thread: threading.Thread | None) -> None:
+    assert thread is not None
+    thread.join(SECONDS)
+    assert not thread.is_alive(), "the thread did not end"
 
 
 def _until(condition: Callable[[], bool]) -> None:
@@ -48,7 +61,7 @@ def test_run_delivers_until_it_is_stopped(world: World) -> None:
     world.put()
     _until(lambda: world.usage() == 2)
     stop.set()
-    thread.join()
+    _join(thread)
 
 
 def test_run_ends_at_sigterm(world: World) -> None:
@@ -66,20 +79,55 @@ def test_run_ends_at_sigterm(world: World) -> None:
     assert world.usage() == 50
 
 
+def test_run_ends_at_sigterm_while_it_waits(world: World) -> None:
+    """The handler of SIGTERM takes no lock that the interrupted thread may hold: that would be a deadlock."""
+    setters = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().wait(timeout)
+
+        def set(self) -> None:
+            setters.append(threading.get_ident())
+            super().set()
+
+    stop = Stop()
+    Sender(world.client, world.outbox).run(poll=SECONDS, stop=stop)
+
+    assert stop.is_set()
+    assert threading.get_ident() not in setters
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL, lambda *_: None])
+def test_run_restores_any_handler(world: World, handler: Any) -> None:
+    """The handler of SIGTERM is that of the application again, also after an error."""
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        world.put()
+        with pytest.raises(UnauthorizedError):
+            Sender(ChatarminOS(transport=Batches(world.fake, refuse("UNAUTHORIZED"))), world.outbox).run()
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
         (refuse("UNAUTHORIZED"), UnauthorizedError),
+        (lambda calls: [InvalidResponse("a page", http_status=401) for _ in calls], UnauthorizedError),
         (refuse("NOT_FOUND", 'No procedure found on path "billing.trackUsage"'), NotFoundError),
     ],
 )
-def test_run_raises_if_the_key_is_refused(world: World, answer: Any, error: type[Exception]) -> None:
+def test_run_raises_if_the_key_is_refused(world: World, answer: Any, error: type[ApiError]) -> None:
     """A wrong key ends it with the service's error, and nothing is lost."""
     world.put(3)
 
-    with pytest.raises(error):
+    with pytest.raises(error) as caught:
         Sender(ChatarminOS(transport=Batches(world.fake, answer)), world.outbox).run()
 
+    assert caught.value.request is None  # the key is wrong, whatever the request is
     assert world.outbox.stats().ready == 3
 
 
@@ -131,19 +179,40 @@ def test_stop_waits_for_the_request_under_way(world: World) -> None:
 
     def wait(_: Sequence[Call]) -> None:
         begun.set()
-        end.wait()
+        _wait(end)
 
     world.put(60)
     sender = Sender(ChatarminOS(transport=Batches(world.fake, wait)), world.outbox)
     sender.start(poll=0.01)
-    begun.wait()
+    _wait(begun)
     sender.stop(deadline=0.01)
     assert sender._thread is not None
     assert sender._thread.is_alive()
     end.set()
-    sender._thread.join()
+    _join(sender._thread)
 
     assert (world.usage(), world.outbox.stats().ready, world.outbox.stats().leased) == (50, 10, 0)
+
+
+def test_start_after_stop_starts_another_thread(world: World) -> None:
+    """A sender that is started while the last request of its former thread is under way delivers again."""
+    begun, end = threading.Event(), threading.Event()
+
+    def wait(_: Sequence[Call]) -> None:
+        begun.set()
+        _wait(end)
+
+    world.put(60)
+    sender = Sender(ChatarminOS(transport=Batches(world.fake, wait)), world.outbox)
+    sender.start(poll=0.01)
+    _wait(begun)
+    former = sender._thread
+    sender.stop(deadline=0)
+    sender.start(poll=0.01)
+    end.set()
+    _join(former)
+    _until(lambda: world.usage() == 60)
+    sender.stop()
 
 
 def test_no_thread_starts_by_itself(world: World) -> None:
@@ -162,8 +231,7 @@ def test_thread_ends_if_its_key_is_refused(world: World, caplog: pytest.LogCaptu
     world.put()
     sender = Sender(ChatarminOS(transport=Batches(world.fake, refuse("UNAUTHORIZED", "no such key"))), world.outbox)
     sender.start()
-    assert sender._thread is not None
-    sender._thread.join()
+    _join(sender._thread)
 
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.ERROR, "the sender of the outbox ends: UNAUTHORIZED: no such key [billing.trackUsage]")
@@ -199,6 +267,7 @@ def _forked() -> Iterator[bool]:
         assert status == 0
         return
     code = 1
+    signal.alarm(int(SECONDS))  # ends a child that hangs
     try:
         yield True
         code = 0
@@ -243,8 +312,7 @@ def test_first_put_of_a_child_starts_the_senders_of_its_outbox(world: World, tmp
     for each in (sender, others, gone):
         each.start(poll=0.01)
         each._stop.set()  # as in a child, which has none of its parent's threads
-        assert each._thread is not None
-        each._thread.join()
+        _join(each._thread)
     gone.stop()
     gone._outbox = other
     forks._after_in_child()
@@ -254,8 +322,11 @@ def test_first_put_of_a_child_starts_the_senders_of_its_outbox(world: World, tmp
     else:
         world.put()
 
-    assert sender._thread is not None
-    assert sender._thread.is_alive()
+    thread = sender._thread
+    assert thread is not None
+    assert thread.is_alive()
+    forks._restart(world.outbox)  # another thread that put at the same time comes second
+    assert sender._thread is thread
     assert not others._thread.is_alive()  # type: ignore[union-attr]
     _until(lambda: world.usage() == 1)
     for each in (sender, others):
@@ -313,6 +384,8 @@ def test_arguments_of_a_sender_are_checked(world: World) -> None:
         (lambda: sender.run(poll=0), "poll"),
         (lambda: sender.start(poll=-1), "poll"),
         (lambda: sender.stop(deadline=-1), "deadline"),
+        (lambda: sender.stop(deadline=1e300), "deadline"),
+        (lambda: sender.start(poll=1e300), "poll"),
     ]
     for call, field in calls:
         with pytest.raises(InvalidInput) as caught:

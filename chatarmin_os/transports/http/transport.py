@@ -184,6 +184,9 @@ class HTTPTransport(Transport):
             _max_retries=self._max_retries if max_retries is None else options.max_retries(max_retries),
         )
 
+    def _max_seconds(self) -> float | None:
+        return self._timeout
+
     def send(self, call: Call) -> JSON:
         """Return the service's answer.
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from outbox_world import DAY, HOUR, USAGE, Batches, lose, nobody, refuse, unsent
+from outbox_world import DAY, HOUR, USAGE, lose, nobody, refuse, unsent
 
-from chatarmin_os import ApiError, ChatarminOS, InvalidResponse, TimedOut
+from chatarmin_os import ApiError, ChatarminOS, InvalidResponse, TimedOut, TrackUsageInput
+from chatarmin_os.errors import CODES
 from chatarmin_os.gate import Gate
+from chatarmin_os.outbox import OutboxUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from outbox_world import World
 
-    from chatarmin_os.outbox import DrainReport
     from chatarmin_os.transports import Call
-
-
-def _through(world: World, answer: Callable[[Sequence[Call]], Any] = lambda _: None) -> tuple[ChatarminOS, Batches]:
-    transport = Batches(world.fake, answer)
-    return ChatarminOS(transport=transport), transport
-
-
-def _drain(world: World, answer: Callable[[Sequence[Call]], Any], **settings: Any) -> DrainReport:
-    return world.sender(_through(world, answer)[0], **settings).drain()
 
 
 def test_events_go_in_batches(world: World) -> None:
     """A drain sends batches of at most 50, and each event once."""
     world.put(130)
-    client, transport = _through(world)
+    client, transport = world.through()
 
     report = world.sender(client).drain()
 
@@ -47,7 +39,7 @@ def test_events_go_in_batches(world: World) -> None:
 def test_batch_bounds_a_request(world: World, batch: int, sizes: list[int]) -> None:
     """`batch` bounds the events of a request; a request never has more than 50."""
     world.put(3)
-    client, transport = _through(world)
+    client, transport = world.through()
 
     world.sender(client, batch=batch).drain()
 
@@ -62,7 +54,7 @@ def test_refusal_is_final(world: World, code: str, caplog: pytest.LogCaptureFixt
     """An event that the service refuses is dead at once, with the code as its reason; its message is not logged."""
     [key] = world.put(quantity=2.5, metadata={"a": "private"})
 
-    report = _drain(world, refuse(code, "the secret message"))
+    report = world.drain(refuse(code, "the secret message"))
 
     assert (report.refused, report.counted, report.left) == (1, 0, 0)
     [event] = world.outbox.dead()
@@ -96,7 +88,7 @@ def test_refusal_is_final(world: World, code: str, caplog: pytest.LogCaptureFixt
 def test_failure_is_retried(world: World, answer: Callable[[Sequence[Call]], Any], attempts: int) -> None:
     """After no answer, 5xx, 408, 429 and 499 an event waits, and is sent again with the same input."""
     world.put()
-    client, transport = _through(world, answer)
+    client, transport = world.through(answer)
 
     report = world.sender(client).drain()
 
@@ -104,7 +96,7 @@ def test_failure_is_retried(world: World, answer: Callable[[Sequence[Call]], Any
     world.advance(0.9)
     assert world.sender(client).drain().requests == 0
     world.advance(0.2)
-    assert world.sender(_through(world, refuse("CONFLICT"))[0]).drain().requests == 1
+    assert world.sender(world.through(refuse("CONFLICT"))[0]).drain().requests == 1
     assert [event.attempts for event in world.outbox.dead()] == [attempts + 1]
     assert len(transport.rounds) == 1
 
@@ -116,7 +108,7 @@ def test_waits_double_up_to_five_minutes(world: World, fraction: float, waits: l
     """An event waits a random 0.5 to 1 second, twice as long after each failure, and at most 5 minutes."""
     world.put()
     world.waits = fraction
-    sender = world.sender(_through(world, lose)[0])
+    sender = world.sender(world.through(lose)[0])
 
     for wait in waits:
         assert sender.drain().requests == 1
@@ -129,7 +121,7 @@ def test_waits_double_up_to_five_minutes(world: World, fraction: float, waits: l
 def test_retry_after_bounds_the_wait(world: World, code: str) -> None:
     """An event is not sent again before Retry-After."""
     world.put()
-    _drain(world, refuse(code, retry_after=3600))
+    world.drain(refuse(code, retry_after=3600))
 
     world.advance(3599)
     assert world.sender().drain().requests == 0
@@ -140,7 +132,7 @@ def test_retry_after_bounds_the_wait(world: World, code: str) -> None:
 def test_retry_after_of_years_is_a_day(world: World) -> None:
     """No event waits for ever."""
     world.put()
-    _drain(world, refuse("TOO_MANY_REQUESTS", retry_after=1e300))
+    world.drain(refuse("TOO_MANY_REQUESTS", retry_after=1e300))
 
     world.advance(DAY)
     assert world.sender().drain().counted == 1
@@ -157,7 +149,7 @@ def test_one_refusal_hides_no_other_answer(world: World) -> None:
         keys = [call.input["idempotencyKey"] for call in calls]
         return [TimedOut("slow") if key == flaky else found for key, found in zip(keys, answers, strict=True)]
 
-    report = _drain(world, answer)
+    report = world.drain(answer)
 
     assert (report.counted, report.refused, report.retried, report.left) == (2, 1, 1, 1)
     assert report.stopped == "empty"
@@ -168,6 +160,7 @@ def test_one_refusal_hides_no_other_answer(world: World) -> None:
     [
         refuse("UNAUTHORIZED"),
         refuse("NEW_CODE", http_status=401),
+        lambda calls: [InvalidResponse("a page", http_status=401) for _ in calls],
         refuse("NOT_FOUND", f'No procedure found on path "{USAGE}"'),
     ],
 )
@@ -175,92 +168,12 @@ def test_wrong_key_keeps_everything(world: World, answer: Callable[[Sequence[Cal
     """A refused key or a missing procedure stops the drain at its first request; no event is dead, none was tried."""
     world.put(120)
 
-    report = _drain(world, answer)
+    report = world.drain(answer)
 
     assert (report.stopped, report.requests, report.left, report.refused) == ("unauthorized", 1, 120, 0)
     assert (report.retried, world.outbox.stats().leased) == (0, 0)
     world.advance(30 * DAY)
     assert world.sender().drain().counted == 120
-
-
-@pytest.mark.parametrize(("count", "requests"), [(1, 1), (50, 1), (500, 2)])
-def test_outage_stops_a_drain(world: World, count: int, requests: int) -> None:
-    """Without an answer a drain ends after one or two requests; what it has not sent stays as it was."""
-    world.put(count)
-
-    report = _drain(world, unsent)
-
-    assert (report.stopped, report.requests, report.left) == ("outage", requests, count)
-    assert (world.outbox.stats().ready, world.outbox.stats().leased) == (count, 0)
-
-
-def test_single_failures_are_no_outage(world: World) -> None:
-    """A request that is lost among others does not stop a drain."""
-    world.put(200)
-    turns = iter([False, True] * 9)
-
-    report = _drain(world, lambda calls: lose(calls) if next(turns) else None)
-
-    assert (report.counted, report.retried, report.requests, report.stopped) == (100, 100, 4, "empty")
-
-
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (refuse("PAYLOAD_TOO_LARGE", "too large"), "PAYLOAD_TOO_LARGE"),
-        (refuse("BAD_REQUEST", "unreadable"), "BAD_REQUEST"),
-        (lambda calls: [InvalidResponse("a page", http_status=413) for _ in calls], "PAYLOAD_TOO_LARGE"),
-    ],
-)
-def test_whole_refusal_is_halved(world: World, answer: Callable[[Sequence[Call]], Any], reason: str) -> None:
-    """A request that is refused as a whole is halved until the event that is the cause is alone: only that one dies."""
-    [cause] = world.put(metadata={"text": "x" * 500})
-    world.put(15)
-
-    def refuse_cause(calls: Sequence[Call]) -> Any:
-        keys = {call.input["idempotencyKey"] for call in calls}
-        return answer(calls) if cause in keys else None
-
-    report = _drain(world, refuse_cause)
-
-    assert (report.counted, report.refused, report.requests) == (15, 1, 9)
-    [event] = world.outbox.dead()
-    assert (event.key, event.reason, event.attempts) == (cause, reason, 1)
-
-
-def test_refused_size_is_remembered(world: World) -> None:
-    """After a request that was too large a sender sends smaller ones, also in its next drain."""
-    client, transport = _through(world, lambda calls: refuse("PAYLOAD_TOO_LARGE")(calls) if len(calls) > 20 else None)
-    sender = world.sender(client)
-    world.put(100)
-    assert sender.drain().counted == 100
-    assert len([inputs for inputs in transport.rounds if len(inputs) > 20]) <= 4
-    transport.rounds.clear()
-    world.put(100)
-
-    assert sender.drain().counted == 100
-    assert max(len(inputs) for inputs in transport.rounds) <= 20
-
-
-def test_number_of_calls_is_remembered(world: World) -> None:
-    """A service that names its maximum number of calls gets no more than half of a request that was refused."""
-    too_many = refuse("BAD_REQUEST", "Batch call exceeds maximum size")
-    client, transport = _through(world, lambda calls: too_many(calls) if len(calls) > 20 else None)
-    world.put(200)
-
-    assert world.sender(client).drain().counted == 200
-    assert len([inputs for inputs in transport.rounds if len(inputs) > 20]) == 3
-
-
-def test_other_sizes_stay_after_a_bad_event(world: World) -> None:
-    """An event that the service cannot read makes no smaller requests afterwards."""
-    client, transport = _through(
-        world, lambda calls: refuse("BAD_REQUEST")(calls) if len(transport.rounds) == 1 else None
-    )
-    world.put(100)
-    world.sender(client).drain()
-
-    assert [len(inputs) for inputs in transport.rounds] == [50, 25, 25, 50]
 
 
 def test_deadline_ends_a_drain(world: World) -> None:
@@ -300,6 +213,33 @@ def test_gate_of_another_client_learns_the_answers(world: World) -> None:
     assert before.current_usage == 0
 
 
+@pytest.mark.parametrize(("answer", "kept"), [(unsent, 5), (lose, 5), (refuse("CONFLICT"), 0)])
+def test_expected_usage_is_subtracted_until_its_answer(
+    world: World, answer: Callable[[Sequence[Call]], Any], kept: int
+) -> None:
+    """A failure is no answer; a minute later the service is asked, whatever waits."""
+    gate = Gate(ChatarminOS(transport=world.fake))
+    usage: dict[str, Any] = {"company_id": world.company, "feature_code": "ai_credit"}
+    world.client.features.set_access(**usage, is_enabled=True, quantity_limit=100)
+    [key] = world.put(quantity=5)
+    before = _remaining(gate, usage)
+    gate.expect_usage(**usage, quantity=5, idempotency_key=key)
+    assert _remaining(gate, usage) == before - 5
+
+    world.drain(answer, gate=gate)
+
+    assert _remaining(gate, usage) == before - kept
+    world.advance(60)
+    assert _remaining(gate, usage) == before
+
+
+def _remaining(gate: Gate, usage: dict[str, Any]) -> float:
+    access = gate.check(**usage).access
+    assert access is not None
+    assert access.remaining is not None
+    return access.remaining
+
+
 def test_gate_of_the_same_client_learns_the_answers(world: World) -> None:
     """Usage that `metered` gave to the outbox is counted by a sender, through the same client, and known then."""
     gate = Gate(world.client, outbox=world.outbox)
@@ -318,106 +258,81 @@ def test_gate_of_the_same_client_learns_the_answers(world: World) -> None:
     assert after.access.current_usage == 5
 
 
-# Twice
-
-
-def test_key_outlives_an_answer_that_was_lost(world: World) -> None:
-    """An event that was counted, and whose answer was lost, is sent again with its key and counts once."""
+@pytest.mark.parametrize("method", ["_claim", "_apply"])
+def test_outbox_that_fails_after_a_request_gets_the_outcomes_again(
+    world: World, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy outbox ends a drain with its error; nothing is sent again in it, and what was counted is written down."""
     world.put(3)
+    client, transport = world.through()
+    plain = getattr(world.outbox, method)
 
-    def lose_answer(calls: Sequence[Call]) -> Any:
-        world.fake.send_many(calls)
-        return lose(calls)
+    def fail_once(*arguments: Any, **named: Any) -> Any:
+        if transport.rounds:
+            monkeypatch.undo()
+            raise OutboxUnavailable("busy")
+        return plain(*arguments, **named)
 
-    _drain(world, lose_answer)
-    world.advance(60)
+    monkeypatch.setattr(world.outbox, method, fail_once)
+    limit = 1 if method == "_apply" else None  # then no other lease makes the changes
+    with pytest.raises(OutboxUnavailable):
+        world.sender(client).drain(limit=limit)
 
-    assert world.sender().drain().counted == 3
+    assert len(transport.rounds) == 1
+    world.advance(DAY)
+    assert world.sender(client).drain().refused == (1 if method == "_apply" else 0)
     assert world.usage() == 3
 
 
-@pytest.mark.parametrize(("age", "is_dead"), [(23 * HOUR, False), (23 * HOUR + 1, True), (30 * DAY, True)])
-def test_tried_event_dies_at_the_end_of_the_window(world: World, age: float, is_dead: bool) -> None:  # noqa: FBT001
-    """An event whose first attempt is older than the window less an hour might count twice: it is dead instead."""
-    world.put()
-    _drain(world, lose)
-    first = world.at
-    for at in (first + 10, first + HOUR):
-        world.at = at
-        _drain(world, lose)
-    world.at = first + age
+def test_each_code_has_an_outcome(world: World) -> None:
+    """All codes of tRPC, and codes that nobody knows: each is final, retried, or stops the sender."""
+    codes: dict[str, tuple[int | None, str]] = {code: (known.http_status, "") for code, known in CODES.items()}
+    codes |= {"TEAPOT": (418, "dead"), "ODD": (None, "retry"), "FULL": (507, "retry"), "-32099": (None, "retry")}
+    for code, (status, expected) in codes.items():
+        [key] = world.put()
+        kind = expected or ("retry" if status in {408, 429, 499} or (status or 0) >= 500 else "dead")
 
-    report = world.sender().drain()
+        report = world.drain(refuse(code, http_status=status))
 
-    assert (report.refused, report.counted) == ((1, 0) if is_dead else (0, 1))
-    assert world.reasons() == (["window_expired"] if is_dead else [])
-
-
-@pytest.mark.parametrize("answer", [unsent, refuse("TOO_MANY_REQUESTS"), refuse("UNAUTHORIZED")])
-def test_event_that_was_never_tried_has_no_age(world: World, answer: Callable[[Sequence[Call]], Any]) -> None:
-    """An event that certainly did not reach the service is sent at any age."""
-    world.put()
-    _drain(world, answer)
-    world.advance(400 * DAY)
-
-    assert world.sender().drain().counted == 1
+        if status == 401:
+            assert (report.stopped, report.left) == ("unauthorized", 1), code
+        elif kind == "dead":
+            assert (report.refused, report.left, report.stopped) == (1, 0, "empty"), code
+            assert [(event.key, event.reason) for event in world.outbox.dead()] == [(key, code)]
+            world.outbox.discard([key])
+        else:
+            assert (report.retried, report.left, report.stopped) == (1, 1, "outage"), code
+        world.advance(2)
+        if report.left:
+            assert world.sender().drain().counted == 1
 
 
-def test_window_is_the_senders(world: World) -> None:
-    """A service with a longer memory of keys gets a longer window."""
-    world.put()
-    _drain(world, lose)
-    world.at += 40 * HOUR
+def test_repeated_request_has_the_same_bytes(world: World) -> None:
+    """An event is sent with the same JSON text each time: keys in the same order, numbers as they were written."""
+    metadata = {"z": 1.0, "a": [1, 1e22, -0.0, True, None], "é": "\u2028😀", "10": {"b": 1, "a": 2}, "9": 0}
+    world.put(quantity=2.0, idempotency_key="job_1", metadata=metadata)
+    world.put(quantity=3, idempotency_key="job_2", external_org_id="org_1")
+    texts: list[list[str]] = []
+    turns: list[Callable[[Sequence[Call]], Any]] = [lose, refuse("INTERNAL_SERVER_ERROR"), lambda _: None]
 
-    assert world.sender(window=timedelta(hours=48)).drain().counted == 1
+    def take_turns(calls: Sequence[Call]) -> Any:
+        return turns[0](calls) if calls[0].path == USAGE else None
 
+    while turns:
+        client, transport = world.through(take_turns)
+        world.sender(client).drain()
+        del turns[0]
+        texts.append(sorted(json.dumps(given) for inputs in transport.rounds for given in inputs))
+        world.advance(5)
+    direct = TrackUsageInput(
+        company_id=world.company, feature_code="ai_credit", quantity=2.0, idempotency_key="job_1", metadata=metadata
+    )
+    client, transport = world.through()
+    client.batch([direct])
 
-@pytest.mark.parametrize("jump", [DAY, -DAY])
-def test_jumping_clock_loses_nothing(world: World, jump: float) -> None:
-    """A clock that jumps makes tried events dead, and never missing; those that were not tried are sent."""
-    [tried] = world.put()
-    _drain(world, lose)
-    world.put()
-    world.at += jump
-
-    report = world.sender().drain()
-
-    assert (report.counted, report.refused, report.left) == (1, 1, 0)
-    assert [(event.key, event.reason) for event in world.outbox.dead()] == [(tried, "window_expired")]
-
-
-def test_attempt_is_written_down_before_the_request(world: World) -> None:
-    """A sender that ends during a request leaves an event that was tried."""
-    world.put()
-
-    def die(_: Sequence[Call]) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _drain(world, die)
-    assert world.outbox.stats().leased == 1
-    world.at += DAY
-
-    assert world.sender().drain().refused == 1
-    assert world.reasons() == ["window_expired"]
-
-
-def test_interrupt_gives_back_the_other_events(world: World) -> None:
-    """A sender that ends during a request gives back the events that it had not sent, and they were not tried."""
-    world.put(200)
-    turns = iter(range(9))
-
-    def die(_: Sequence[Call]) -> None:
-        if next(turns):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        _drain(world, die)
-    assert (world.outbox.stats().leased, world.outbox.stats().ready) == (50, 100)
-    world.at += DAY
-
-    report = world.sender().drain()
-    assert (report.counted, report.refused) == (100, 50)
+    assert texts[0] == texts[1] == texts[2]
+    assert len(texts[0]) == 2
+    assert json.dumps(transport.rounds[0][0]) in texts[0]
 
 
 # Age
@@ -441,4 +356,4 @@ def test_api_error_without_a_status_is_retried(world: World) -> None:
     """A code that only the service knows, without a status, ends nothing."""
     world.put()
 
-    assert _drain(world, lambda calls: [ApiError("odd", code="ODD") for _ in calls]).retried == 1
+    assert world.drain(lambda calls: [ApiError("odd", code="ODD") for _ in calls]).retried == 1

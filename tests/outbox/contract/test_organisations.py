@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from outbox_world import DAY, Batches, lose, refuse, unsent
 
-from chatarmin_os import ApiError, ChatarminOS
+from chatarmin_os import ApiError, ChatarminOS, InvalidResponse
 from chatarmin_os.outbox import UsageEvent
 
 if TYPE_CHECKING:
@@ -134,6 +135,136 @@ def test_look_ups_without_an_answer_are_an_outage(world: World) -> None:
     assert (report.stopped, report.requests, report.left) == ("outage", 0, 130)
 
     assert world.sender(_client(world, lambda calls: [None for _ in calls])[0]).drain().stopped == "empty"
+
+
+@pytest.mark.parametrize(
+    "code", ["SERVICE_UNAVAILABLE", "TIMEOUT", "TOO_MANY_REQUESTS", "CLIENT_CLOSED_REQUEST", "NEW_CODE"]
+)
+def test_look_ups_with_failures_only_are_an_outage(world: World, code: str) -> None:
+    """A failure of the service is no answer, in a look-up as in usage."""
+    world.put(external_org_id="org_1")
+
+    report = world.sender(_client(world, refuse(code))[0]).drain()
+
+    assert (report.stopped, report.requests, report.retried, report.left) == ("outage", 0, 1, 1)
+
+
+def test_look_up_that_is_answered_is_no_outage(world: World) -> None:
+    """One organisation that was found is an answer, whatever becomes of the others."""
+    world.put(external_org_id="org_1")
+    world.put(external_org_id="org_odd")
+
+    def fail_odd(calls: Sequence[Call]) -> list[JSON | ApiError]:
+        answers = world.fake.send_many(calls)
+        return [
+            ApiError.from_code("BAD_GATEWAY") if call.input == {"externalOrgId": "org_odd"} else found
+            for call, found in zip(calls, answers, strict=True)
+        ]
+
+    report = world.sender(_client(world, fail_odd)[0]).drain()
+
+    assert (report.counted, report.retried, report.stopped) == (1, 1, "empty")
+
+
+@pytest.mark.parametrize(
+    ("answer", "max_size", "again"),
+    [
+        (refuse("BAD_REQUEST", "Batching is not enabled on the server"), 1, 40),
+        (refuse("BAD_REQUEST", "Batch call exceeds maximum size"), 7, 7),
+        (lambda calls: [InvalidResponse("a page", http_status=413) for _ in calls], 7, 7),
+    ],
+)
+def test_look_up_that_is_refused_whole_is_halved(
+    world: World, answer: Callable[[Sequence[Call]], Any], max_size: int, again: int
+) -> None:
+    """A look-up that is too large for the service kills no event; its size is remembered."""
+    sizes: list[int] = []
+
+    def look_up(calls: Sequence[Call]) -> Any:
+        sizes.append(len(calls))
+        return answer(calls) if len(calls) > max_size else None
+
+    for number in range(40):
+        world.client.onboard(external_org_id=f"customer_{number}", tier_code="enterprise")
+        world.put(external_org_id=f"customer_{number}")
+    sender = world.sender(_client(world, look_up)[0])
+
+    assert (sender.drain().counted, world.reasons()) == (40, [])
+    sizes.clear()
+    world.at += 60
+    for number in range(40):
+        world.put(external_org_id=f"customer_{number}")
+    assert sender.drain().counted == 40
+    assert max(sizes) <= max_size
+    assert len(sizes) <= max(again, 40)
+
+
+def test_organisation_that_the_service_cannot_read_is_alone_refused(world: World) -> None:
+    """A look-up is halved until the organisation that is the cause is alone; later ones are large again."""
+    sizes: list[int] = []
+
+    def look_up(calls: Sequence[Call]) -> Any:
+        sizes.append(len(calls))
+        return (
+            refuse("BAD_REQUEST", "unreadable")(calls)
+            if {"externalOrgId": "customer_5"} in map(_input, calls)
+            else None
+        )
+
+    for number in range(80):
+        world.client.onboard(external_org_id=f"customer_{number}", tier_code="enterprise")
+        world.put(external_org_id=f"customer_{number}")
+
+    report = world.sender(_client(world, look_up)[0]).drain()
+
+    assert (report.counted, report.refused, report.stopped) == (79, 1, "empty")
+    [event] = world.outbox.dead()
+    assert (event.external_org_id, event.reason, event.attempts) == ("customer_5", "BAD_REQUEST", 0)
+    assert len(sizes) < 20
+
+
+def _input(call: Call) -> JSON:
+    return call.input
+
+
+def test_stop_during_a_look_up_sends_nothing(world: World) -> None:
+    """A sender that is stopped during a look-up gives its events back; none was tried."""
+    stop = threading.Event()
+    world.put(external_org_id="org_1")
+    client, transport = _client(world, lambda _: stop.set())
+
+    world.sender(client).run(stop=stop)
+
+    assert (transport.rounds, world.outbox.stats().ready, world.outbox.stats().leased) == ([], 1, 0)
+    world.advance(400 * DAY)
+    assert world.sender().drain().counted == 1
+
+
+def test_hundred_organisations_have_outcomes_of_their_own(world: World) -> None:
+    """Organisations that are not linked, are refused or fail hold no other one up, and are counted when they can be."""
+    for number in range(0, 100, 2):
+        world.client.onboard(external_org_id=f"customer_{number}", tier_code="enterprise")
+    for number in range(100):
+        world.put(external_org_id=f"customer_{number}")
+
+    def look_up(calls: Sequence[Call]) -> Any:
+        answers = world.fake.send_many(calls)
+        codes = {"customer_4": "CONFLICT", "customer_8": "INTERNAL_SERVER_ERROR"}
+        names = [call.input["externalOrgId"] for call in calls]
+        return [
+            ApiError.from_code(codes[name]) if name in codes else found
+            for name, found in zip(names, answers, strict=True)
+        ]
+
+    report = world.sender(_client(world, look_up)[0]).drain()
+    assert (report.counted, report.refused, report.retried, report.left) == (48, 1, 51, 51)
+    assert world.reasons() == ["CONFLICT"]
+    for number in range(1, 100, 2):
+        world.client.onboard(external_org_id=f"customer_{number}", tier_code="enterprise")
+    world.advance(1)
+
+    report = world.sender().drain()
+    assert (report.counted, report.left) == (51, 0)
 
 
 def test_refused_key_of_a_look_up_keeps_everything(world: World) -> None:
