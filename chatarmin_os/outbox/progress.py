@@ -1,40 +1,79 @@
-"""A drain with a progress bar."""
+"""The drains of a command, one or many, with a progress bar on a terminal."""
 
 from __future__ import annotations
 
+import logging
+import threading
 from typing import TextIO
 
 from attrs import evolve
 
 from chatarmin_os._clock import monotonic
+from chatarmin_os.errors import ChatarminError
 from chatarmin_os.outbox.base import Outbox
+from chatarmin_os.outbox.errors import OutboxError
 from chatarmin_os.outbox.records import DrainReport
 from chatarmin_os.outbox.sender import Sender
 
-_EVENTS_PER_STEP = 500
+_log = logging.getLogger("chatarmin_os")
+
+_EVENTS_PER_STEP = 500  # between two drawings of the bar
+_POLL_SECONDS = 1.0
 _WIDTH = 30
+_ERASE_LINE = "\x1b[K"
 
 
-def drain_with_progress(
-    sender: Sender, outbox: Outbox, deadline: float | None = None, terminal: TextIO | None = None
-) -> DrainReport:
-    """Deliver what can be sent now, as `Sender.drain` does, and draw a bar on a terminal."""
-    if terminal is None:
-        return sender.drain(deadline=deadline)
-    stats = outbox.stats()
-    total = stats.ready + stats.leased
-    start, report = monotonic(), DrainReport(left=total)
+def deliver(
+    sender: Sender,
+    outbox: Outbox,
+    stop: threading.Event,
+    *,
+    follow: bool = False,
+    deadline: float | None = None,
+    terminal: TextIO | None = None,
+) -> tuple[DrainReport, ChatarminError | None]:
+    """Drain, or with *follow* again and again, until *stop* is set or the deadline has passed.
+
+    Args:
+        sender: The sender.
+        outbox: Its outbox.
+        stop: Ends it, after the request under way; as the deadline does.
+        follow: Whether to go on once nothing more can be sent; only a refused key ends it then.
+        deadline: Seconds from now after which nothing more is sent.
+        terminal: Where to draw a bar.
+
+    Returns:
+        The sum of all drains, and the error with which the service refused the key.
+
+    Raises:
+        OutboxUnavailable: The outbox cannot be read or written; with *follow* it is logged.
+    """
+    end = None if deadline is None else monotonic() + deadline
+    report, is_outage = DrainReport(left=outbox._waiting()[0]), False
+    limit = None if terminal is None else _EVENTS_PER_STEP
     try:
         while True:
-            _draw(terminal, report, total)
-            left = None if deadline is None else max(0.0, deadline - (monotonic() - start))
-            step = sender.drain(deadline=left, limit=_EVENTS_PER_STEP)
+            _draw(terminal, report)
+            left = None if end is None else max(0.0, end - monotonic())
+            try:
+                step, refusal = sender._drain(stop.is_set, deadline=left, limit=limit)
+            except OutboxError as error:
+                if not follow:
+                    raise
+                _log.error("%s", error)
+                step, refusal = DrainReport(left=report.left), None
             report = _sum(report, step)
-            if step.stopped != "limit":
-                return report
+            if step.stopped == "limit":
+                continue
+            if not follow or step.stopped in {"deadline", "unauthorized"}:
+                return report, refusal
+            was_outage, is_outage = is_outage, step.stopped == "outage"
+            if is_outage and not was_outage:
+                _log.warning("the service does not answer; the outbox keeps all events, and the sender goes on")
+            _draw(terminal, report)
+            stop.wait(_POLL_SECONDS if end is None else max(0.0, min(_POLL_SECONDS, end - monotonic())))
     finally:
-        _draw(terminal, report, total)
-        terminal.write("\n")
+        _draw(terminal, report, end="\n")
 
 
 def _sum(one: DrainReport, next_one: DrainReport) -> DrainReport:
@@ -47,19 +86,26 @@ def _sum(one: DrainReport, next_one: DrainReport) -> DrainReport:
     )
 
 
-def _draw(terminal: TextIO, report: DrainReport, total: int) -> None:
-    terminal.write(f"\r{bar(report.counted + report.refused, report.counted + report.refused + report.left or total)}")
-    terminal.flush()
+def _draw(terminal: TextIO | None, report: DrainReport, end: str = "\r") -> None:
+    """Draw the bar, and leave the cursor at its start: a line of the log replaces it."""
+    if terminal is not None:
+        terminal.write(f"{_ERASE_LINE}{bar(report)}{end}")
+        terminal.flush()
 
 
-def bar(done: int, total: int) -> str:
+def bar(report: DrainReport) -> str:
     """Return a progress bar.
 
     Example:
-        >>> bar(250, 1_000)
+        >>> bar(DrainReport(counted=240, refused=10, left=750))
         '[#######                       ] 250 of 1,000'
-        >>> bar(0, 0)
+        >>> bar(DrainReport())
         '[##############################] 0 of 0'
+        >>> bar(DrainReport(left=3, stopped="outage"))
+        '[                              ] 0 of 3, the service does not answer'
     """
+    done = report.counted + report.refused
+    total = done + report.left
     filled = _WIDTH * done // total if total else _WIDTH
-    return f"[{'#' * filled}{' ' * (_WIDTH - filled)}] {done:,} of {total:,}"
+    state = ", the service does not answer" if report.stopped == "outage" else ""
+    return f"[{'#' * filled}{' ' * (_WIDTH - filled)}] {done:,} of {total:,}{state}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from random import SystemRandom
 from typing import Any
@@ -23,6 +22,7 @@ from chatarmin_os.outbox.delivery import Sizes
 from chatarmin_os.outbox.drain import Drain, Learned, Settings
 from chatarmin_os.outbox.errors import OutboxError
 from chatarmin_os.outbox.records import DrainReport
+from chatarmin_os.outbox.signals import stopped_by
 
 _log = logging.getLogger("chatarmin_os")
 
@@ -158,7 +158,7 @@ class Sender:
         """
         seconds = at_field("poll", _seconds)(poll)
         event = threading.Event() if stop is None else stop
-        with _stopped_by_sigterm(event):
+        with stopped_by(event, signal.SIGTERM):
             self._run(seconds, event)
 
     def start(self, *, poll: Number = 1.0) -> None:
@@ -248,18 +248,6 @@ class Sender:
             except Exception:  # noqa: BLE001 - a defect must not end the delivery
                 _log.exception("the sender of the outbox failed; it goes on")
                 stop.wait(self._poll)
-
-
-@contextmanager
-def _stopped_by_sigterm(stop: threading.Event) -> Generator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: it was not set by Python
 
 
 def _duration(value: Number) -> float:
