@@ -18,7 +18,6 @@ from chatarmin_os.outbox.sender import Sender
 _log = logging.getLogger("chatarmin_os")
 
 _EVENTS_PER_STEP = 500  # between two drawings of the bar
-_POLL_SECONDS = 1.0
 _WIDTH = 30
 _ERASE_LINE = "\x1b[K"
 
@@ -30,6 +29,7 @@ def deliver(
     *,
     follow: bool = False,
     deadline: float | None = None,
+    poll: float = 1.0,
     terminal: TextIO | None = None,
 ) -> tuple[DrainReport, ChatarminError | None]:
     """Drain, or with *follow* again and again, until *stop* is set or the deadline has passed.
@@ -40,6 +40,7 @@ def deliver(
         stop: Ends it, after the request under way; as the deadline does.
         follow: Whether to go on once nothing more can be sent; only a refused key ends it then.
         deadline: Seconds from now after which nothing more is sent.
+        poll: Seconds to wait when nothing can be sent.
         terminal: Where to draw a bar.
 
     Returns:
@@ -71,7 +72,7 @@ def deliver(
             if is_outage and not was_outage:
                 _log.warning("the service does not answer; the outbox keeps all events, and the sender goes on")
             _draw(terminal, report)
-            stop.wait(_POLL_SECONDS if end is None else max(0.0, min(_POLL_SECONDS, end - monotonic())))
+            stop.wait(poll if end is None else max(0.0, min(poll, end - monotonic())))
     finally:
         _draw(terminal, report, end="\n")
 

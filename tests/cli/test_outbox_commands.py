@@ -23,7 +23,7 @@ from terminal import Terminal
 from chatarmin_os import ChatarminOS, ConnectionFailed
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.outbox import OutboxUnavailable, RedisOutbox, Sender, SQLiteOutbox, commands
+from chatarmin_os.outbox import OutboxUnavailable, RedisOutbox, Sender, SQLiteOutbox, UsageEvent, commands
 from chatarmin_os.outbox.progress import deliver
 from chatarmin_os.outbox.signals import stopped_by
 from chatarmin_os.server import serve_fake
@@ -77,7 +77,7 @@ def put(path: Path, count: int = 1, **values: Any) -> list[str]:
     """Put events into a file, and close it."""
     given = {"external_org_id": "org_1", "feature_code": "ai_credit", "quantity": 5, **values}
     with SQLiteOutbox(path) as outbox:
-        return [outbox.put(**given) for _ in range(count)]
+        return outbox.put_many([UsageEvent(**given) for _ in range(count)])
 
 
 def let_die(path: Path, fake: FakeTransport, *keys: str) -> None:
@@ -265,7 +265,7 @@ def test_follow_goes_on_in_an_outage(path: Path, fake: FakeTransport, caplog: py
 
     with SQLiteOutbox(path) as outbox:
         sender = Sender(ChatarminOS(transport=fake), outbox, random=lambda: 0.0)
-        report, refusal = deliver(sender, outbox, terminal.stop, follow=True, terminal=terminal)
+        report, refusal = deliver(sender, outbox, terminal.stop, follow=True, poll=0.01, terminal=terminal)
 
     assert (report.counted, report.left, report.stopped, refusal) == (3, 0, "deadline", None)
     assert "] 0 of 3, the service does not answer\r" in terminal.getvalue()
@@ -289,7 +289,7 @@ def test_follow_goes_on_after_an_error_of_the_outbox(
     terminal = Watched("] 3 of 3")
     with Broken(path) as outbox:
         sender = Sender(ChatarminOS(transport=fake), outbox)
-        report, _ = deliver(sender, outbox, terminal.stop, follow=True, terminal=terminal)
+        report, _ = deliver(sender, outbox, terminal.stop, follow=True, poll=0.01, terminal=terminal)
 
     assert report.counted == 3
     errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
@@ -303,7 +303,7 @@ def test_signal_ends_a_drain_after_the_request_under_way(
 ) -> None:
     """The events of that request are counted, and the others wait."""
     put(path, 97)
-    handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
 
     def interrupt(call: Call) -> JSON:
         if call.path == USAGE and not is_sent:
@@ -322,7 +322,7 @@ def test_signal_ends_a_drain_after_the_request_under_way(
     assert answer.lines[-1] == f"Stopped: by {number.name}."
     assert 0 < counted <= 50
     assert counted + answer.document["left"] == 100
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == handlers
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_signal_does_not_set_the_event_in_the_interrupted_thread() -> None:
@@ -352,7 +352,7 @@ def test_second_ctrl_c_interrupts() -> None:
 
 
 def test_other_threads_leave_signals_alone() -> None:
-    """Python handles signals in the main thread only."""
+    """Python runs functions for signals in the main thread only."""
     received: list[list[int]] = []
 
     def act() -> None:
@@ -468,6 +468,29 @@ def test_discard_removes_dead_events(run: Callable[..., Output], path: Path, fak
     assert (one.code, json.loads(one.out)) == (4, {"discarded": 1})
     assert last == (0, "1 event discarded.\n", "")
     assert run("discard").code == 2
+
+
+def test_keys_of_any_text_are_shown_and_named(
+    run: Callable[..., Output], path: Path, fake: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key with spaces, or one like an option, works; a control character reaches neither the terminal nor the log."""
+    let_die(path, fake, "job 17", "--json", "\x1b[31mred")
+    assert "\x1b" not in caplog.text
+
+    shown = run("dead").out
+
+    assert "\x1b" not in shown
+    assert [line.split("  ")[0] for line in shown.splitlines()[2:]] == ["job 17", "--json", " [31mred"]
+    assert run("discard", "job 17", "\x1b[31mred").out == "2 events discarded.\n"
+    assert run("revive", "--", "--json") == (0, "1 event will be sent again.\n", "")
+
+
+def test_key_that_is_not_dead_changes_nothing(run: Callable[..., Output]) -> None:
+    """Neither command counts it; as it is no error, the exit code is 0."""
+    missing = "1 event not found among the dead ones; `dead` lists these.\n"
+
+    assert run("revive", "job-9") == (0, f"0 events will be sent again.\n{missing}", "")
+    assert run("discard", "job-9") == (0, f"0 events discarded.\n{missing}", "")
 
 
 def test_invalid_key_is_named(run: Callable[..., Output]) -> None:
@@ -672,6 +695,9 @@ def test_outbox_in_redis(run: Callable[..., Output], tmp_path: Path) -> None:
         outputs = [run("drain", "--json", url=url), run("drain", "--json", url=f"{url}#jobs")]
         other = run("status", url=f"{url}#mine")
 
+        loud = run("status", url=f"REDIS://127.0.0.1:{server.port}/0")
+
+    assert loud.code == 0
     assert [output.code for output in outputs] == [0, 4]
     assert [json.loads(output.out)["counted"] for output in outputs] == [1, 0]
     assert other.code == 2
