@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from typing import TextIO
 
 from attrs import evolve
@@ -52,9 +53,10 @@ def deliver(
     end = None if deadline is None else monotonic() + deadline
     report, is_outage = DrainReport(left=outbox._waiting()[0]), False
     limit = None if terminal is None else _EVENTS_PER_STEP
+    draw = partial(_draw, terminal)
+    draw(report)
     try:
         while True:
-            _draw(terminal, report)
             left = None if end is None else max(0.0, end - monotonic())
             try:
                 step, refusal = sender._drain(stop.is_set, deadline=left, limit=limit)
@@ -62,19 +64,21 @@ def deliver(
                 if not follow:
                     raise
                 _log.error("%s", error)
-                step, refusal = DrainReport(left=report.left), None
+                is_over = stop.is_set() or left == 0
+                step, refusal = DrainReport(left=report.left, stopped="deadline" if is_over else "empty"), None
             report = _sum(report, step)
+            if step.stopped == "outage" and follow and not is_outage:
+                _log.warning("the service does not answer; the outbox keeps all events, and the sender goes on")
+            # A drain that finds nothing to send yet asks nothing: only an answer ends an outage.
+            is_outage = step.stopped == "outage" or (is_outage and not step.counted + step.refused)
+            draw(report, is_outage=is_outage)
             if step.stopped == "limit":
                 continue
             if not follow or step.stopped in {"deadline", "unauthorized"}:
                 return report, refusal
-            was_outage, is_outage = is_outage, step.stopped == "outage"
-            if is_outage and not was_outage:
-                _log.warning("the service does not answer; the outbox keeps all events, and the sender goes on")
-            _draw(terminal, report)
             stop.wait(poll if end is None else max(0.0, min(poll, end - monotonic())))
     finally:
-        _draw(terminal, report, end="\n")
+        draw(report, is_outage=is_outage, end="\n")
 
 
 def _sum(one: DrainReport, next_one: DrainReport) -> DrainReport:
@@ -87,14 +91,14 @@ def _sum(one: DrainReport, next_one: DrainReport) -> DrainReport:
     )
 
 
-def _draw(terminal: TextIO | None, report: DrainReport, end: str = "\r") -> None:
+def _draw(terminal: TextIO | None, report: DrainReport, *, is_outage: bool = False, end: str = "\r") -> None:
     """Draw the bar, and leave the cursor at its start: a line of the log replaces it."""
     if terminal is not None:
-        terminal.write(f"{_ERASE_LINE}{bar(report)}{end}")
+        terminal.write(f"{_ERASE_LINE}{bar(report, is_outage=is_outage)}{end}")
         terminal.flush()
 
 
-def bar(report: DrainReport) -> str:
+def bar(report: DrainReport, *, is_outage: bool = False) -> str:
     """Return a progress bar.
 
     Example:
@@ -102,11 +106,11 @@ def bar(report: DrainReport) -> str:
         '[#######                       ] 250 of 1,000'
         >>> bar(DrainReport())
         '[##############################] 0 of 0'
-        >>> bar(DrainReport(left=3, stopped="outage"))
+        >>> bar(DrainReport(left=3), is_outage=True)
         '[                              ] 0 of 3, the service does not answer'
     """
     done = report.counted + report.refused
     total = done + report.left
     filled = _WIDTH * done // total if total else _WIDTH
-    state = ", the service does not answer" if report.stopped == "outage" else ""
+    state = ", the service does not answer" if is_outage else ""
     return f"[{'#' * filled}{' ' * (_WIDTH - filled)}] {done:,} of {total:,}{state}"

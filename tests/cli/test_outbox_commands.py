@@ -296,6 +296,21 @@ def test_follow_goes_on_after_an_error_of_the_outbox(
     assert errors == ["the database is restarting"]
 
 
+def test_follow_can_be_stopped_while_the_outbox_fails(path: Path, fake: FakeTransport) -> None:
+    """A database that does not come back keeps no process alive."""
+    stop = threading.Event()
+
+    class Broken(SQLiteOutbox):
+        def _claim(self, *_: Any, **__: Any) -> Any:
+            stop.set()
+            raise OutboxUnavailable("the database is gone")
+
+    with Broken(path) as outbox:
+        report, _ = deliver(Sender(ChatarminOS(transport=fake), outbox), outbox, stop, follow=True)
+
+    assert (report.left, report.stopped) == (3, "deadline")
+
+
 @pytest.mark.parametrize("follow", [False, True], ids=["once", "follow"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
 def test_signal_ends_a_drain_after_the_request_under_way(
