@@ -172,7 +172,7 @@ def _each(action: Callable[[], object]) -> float:
 
 
 def drains(new_path: Callable[[], Path], others: list[Server]) -> Iterator[Row]:
-    """Drain with one sender on one core, against the local service on another one."""
+    """Drain with one sender on one core, against the local service on another one; the outboxes are empty before."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     if len(cores) < 2:
         return
@@ -195,9 +195,6 @@ def drains(new_path: Callable[[], Path], others: list[Server]) -> Iterator[Row]:
 
 def _drain(outbox: Outbox, client: ChatarminOS, company: str) -> tuple[float, float]:
     """Return the seconds and the seconds of processor time for an event: the medians of some drains."""
-    while outbox.stats().ready:  # of the puts before
-        Sender(client, outbox).drain()
-        outbox.discard([event.key for event in outbox.dead(limit=10_000)] or ["-"])
     samples = []
     for _ in range(_ROUNDS):
         events = [TrackUsageInput(company_id=company, feature_code=_FEATURE, quantity=1) for _ in range(_EVENTS)]

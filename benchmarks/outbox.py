@@ -46,10 +46,10 @@ def run() -> Part:
         rows += _queues_in_outage(partial(next, names))
         rows += sizes(partial(next, names))
         with servers() as (running, absent):
+            rows += drains(partial(next, names), running)
             rows += [puts(server) for server in running]
             openings = {"SQLiteOutbox": opening_of(next(names)), **{one.name: one.opening for one in running}}
             rows += [writers(name, opening) for name, opening in openings.items()]
-            rows += drains(partial(next, names), running)
     note = (
         f"`put` and an INSERT of the same row by sqlite3, both with a write-ahead log; {_PUTS} each in turns. Drains "
         f"of {_EVENTS:,} events, and a loop of `client.batch` with {_BATCH} each, by the clock. "
