@@ -297,7 +297,7 @@ def test_follow_goes_on_after_an_error_of_the_outbox(
 
 
 def test_follow_can_be_stopped_while_the_outbox_fails(path: Path, fake: FakeTransport) -> None:
-    """A database that does not come back keeps no process alive."""
+    """A database that does not come back keeps no process alive; a single drain fails with it."""
     stop = threading.Event()
 
     class Broken(SQLiteOutbox):
@@ -306,7 +306,10 @@ def test_follow_can_be_stopped_while_the_outbox_fails(path: Path, fake: FakeTran
             raise OutboxUnavailable("the database is gone")
 
     with Broken(path) as outbox:
-        report, _ = deliver(Sender(ChatarminOS(transport=fake), outbox), outbox, stop, follow=True)
+        sender = Sender(ChatarminOS(transport=fake), outbox)
+        with pytest.raises(OutboxUnavailable, match="the database is gone"):
+            deliver(sender, outbox, threading.Event())
+        report, _ = deliver(sender, outbox, stop, follow=True)
 
     assert (report.left, report.stopped) == (3, "deadline")
 
