@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from itertools import count
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
+from benchmarks._local_service import local_service
 from benchmarks._measure import Part, Row, interleaved, micro, number, within_limit
-from benchmarks._outbox_sizes import sizes
+from benchmarks._outbox_servers import drains, puts, servers
+from benchmarks._outbox_sizes import opening_of, sizes, writers
 from benchmarks._queues import ANSWERS, Queue, queues
 from benchmarks._server import answered, serving
 from chatarmin_os import ChatarminOS, TrackUsageInput
 from chatarmin_os.outbox import Sender, SQLiteOutbox
-from chatarmin_os.server import serve_fake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
-    from multiprocessing.connection import Connection
+    from collections.abc import Callable, Iterator, Mapping
 
 _MAX_RATIOS: Mapping[Literal["normal", "full"], float] = {"normal": 1.5, "full": 1.3}
 _MIN_SHARE, _MIN_FASTER = 0.8, 8
@@ -39,19 +38,27 @@ def run() -> Part:
     with TemporaryDirectory() as folder:
         names = (Path(folder) / f"{number}.db" for number in count())
         rows = [row for synchronous in _MAX_RATIOS for row in _puts(partial(next, names), synchronous)]
-        with _service() as url, ChatarminOS(api_key="os_sk_benchmark", base_url=url) as client:
+        with local_service() as url, ChatarminOS(api_key="os_sk_benchmark", base_url=url) as client:
             rows += _drains(partial(next, names), client)
         with serving(ANSWERS) as url:
             others, missing = queues(url)
             rows += _queues(partial(next, names), url, others)
         rows += _queues_in_outage(partial(next, names))
         rows += sizes(partial(next, names))
+        with servers() as (running, absent):
+            rows += drains(partial(next, names), running)
+            rows += [puts(server) for server in running]
+            openings = {"SQLiteOutbox": opening_of(next(names)), **{one.name: one.opening for one in running}}
+            rows += [writers(name, opening) for name, opening in openings.items()]
     note = (
         f"`put` and an INSERT of the same row by sqlite3, both with a write-ahead log; {_PUTS} each in turns. Drains "
         f"of {_EVENTS:,} events, and a loop of `client.batch` with {_BATCH} each, by the clock. "
         "The queues in memory lose what waits when the process is killed; they send to a server on loopback, in an "
-        "outage to a port that refuses connections."
+        "outage to a port that refuses connections. Redis writes with `appendfsync always`, PostgreSQL with `fsync`, "
+        "both on this machine. One sender on one core drains to the local service on another core; its processor time "
+        "is its own, the clock includes the service and the server of the outbox."
     )
+    missing += absent
     return Part("Outbox", f"{note} Not installed, hence left out: {', '.join(missing)}." if missing else note, rows)
 
 
@@ -181,22 +188,3 @@ def _singles(client: ChatarminOS, events: list[TrackUsageInput]) -> float:
     for event in events:
         client.send(event)
     return (perf_counter() - start) / len(events)
-
-
-@contextmanager
-def _service() -> Generator[str]:
-    spawn = get_context("spawn")
-    here, there = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(there,), daemon=True)
-    process.start()
-    try:
-        yield here.recv()
-    finally:
-        here.send(None)
-        process.join()
-
-
-def _serve(pipe: Connection) -> None:
-    with serve_fake() as url:
-        pipe.send(url)
-        pipe.recv()

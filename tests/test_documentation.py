@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from documentation import DOCS, ROOT, Block, Example, blocks, examples, pages, p
 
 import chatarmin_os
 from chatarmin_os import ChatarminOS
-from chatarmin_os.cli import main
+from chatarmin_os.cli import build_parser, main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.gate import FeatureDenied
 
@@ -121,7 +122,7 @@ def test_the_view_of_the_readme_counts_a_job_once() -> None:
 
 def test_the_application_of_flask_starts(tmp_path: Path) -> None:
     """`flask --app wsgi` finds the application, which needs nothing but a key."""
-    (example,) = (e for e in examples() if e.page == "flask")
+    (example,) = (e for e in examples() if e.page == "flask" and "wsgi.py" in e.files)
     _write(example.files, tmp_path)
 
     routes = _run(
@@ -211,7 +212,7 @@ def test_the_catalogue_file_is_served(tmp_path: Path) -> None:
 
 def test_the_compose_file_names_options_that_exist() -> None:
     """The YAML of the page is valid, and `serve` knows its options."""
-    (block,) = (block for block in blocks() if block.language == "yaml")
+    (block,) = (block for block in blocks() if block.language == "yaml" and block.page != "outbox")
     services = importlib.import_module("yaml").safe_load(block.code)["services"]
     options = [word for word in services["fake"]["command"] if word.startswith("--")]
 
@@ -220,6 +221,23 @@ def test_the_compose_file_names_options_that_exist() -> None:
     assert options
     assert all(option in known for option in options)
     assert set(services["app"]["environment"]) == {"OS_API_KEY", "OS_BASE_URL", "OS_ALLOW_HTTP"}
+
+
+def test_the_deployments_of_senders_are_valid() -> None:
+    """The command line knows each command that drains, and the manifest is a Deployment whose labels match."""
+    texts = [block for block in blocks() if block.page == "outbox" and block.language in {"text", "yaml"}]
+    lines = [line for block in texts for line in block.code.splitlines() if "drain" in line]
+    commands = [shlex.split(line[line.index("chatarmin-os") :]) for line in lines if '"' not in line]
+    (manifest,) = (block for block in texts if block.language == "yaml")
+    deployment = importlib.import_module("yaml").safe_load(manifest.code)
+    template = deployment["spec"]["template"]
+    commands += [container["command"] for container in template["spec"]["containers"]]
+
+    given = [build_parser().parse_args(command[1:]) for command in commands]
+
+    assert [(one.follow, one.deadline) for one in given] == [(True, None), (True, None), (False, 50.0), (True, None)]
+    assert deployment["kind"] == "Deployment"
+    assert deployment["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
 
 
 def test_every_block_has_a_language_that_is_checked() -> None:

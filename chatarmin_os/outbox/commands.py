@@ -11,19 +11,21 @@ A command line adds the commands to its parser, opens its outbox, and prints the
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatarmin_os.client import ChatarminOS
-from chatarmin_os.errors import ChatarminError, InvalidInput, NotFoundError, TransportError, UnauthorizedError
+from chatarmin_os.errors import ChatarminError, InvalidInput, TransportError
 from chatarmin_os.outbox import report
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.errors import OutboxError
-from chatarmin_os.outbox.progress import drain_with_progress
+from chatarmin_os.outbox.progress import deliver
 from chatarmin_os.outbox.report import Answer
 from chatarmin_os.outbox.sender import Sender
+from chatarmin_os.outbox.signals import stopped_by
 
 
 def run(name: str, options: Mapping[str, Any], outbox: Outbox, *, client: Callable[[], ChatarminOS]) -> Answer:
@@ -49,11 +51,7 @@ def run(name: str, options: Mapping[str, Any], outbox: Outbox, *, client: Callab
     if name == "discard":
         keys = options["keys"]
         return report.of_discarded(outbox.discard(keys), keys, outbox.stats())
-    sender = Sender(client(), outbox)
-    if options["follow"]:
-        return _follow(sender, outbox, options["deadline"])
-    terminal = sys.stderr if sys.stderr.isatty() else None
-    return report.of_drain(drain_with_progress(sender, outbox, options["deadline"], terminal), outbox.stats())
+    return _drain(Sender(client(), outbox), outbox, follow=options["follow"], deadline=options["deadline"])
 
 
 def exit_code(error: ChatarminError) -> int:
@@ -67,16 +65,8 @@ def exit_code(error: ChatarminError) -> int:
     return 2 if isinstance(error, InvalidInput) else 3 if isinstance(error, (TransportError, OutboxError)) else 1
 
 
-def _follow(sender: Sender, outbox: Outbox, deadline: float | None) -> Answer:
-    stop = threading.Event()
-    timer = threading.Timer(threading.TIMEOUT_MAX if deadline is None else deadline, stop.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        sender.run(stop=stop)
-    except (UnauthorizedError, NotFoundError) as error:
-        answer = report.of_stats(outbox.stats())
-        return Answer([f"The sender stopped, and all events are kept: {error}", *answer.lines], answer.document, 1)
-    finally:
-        timer.cancel()
-    return report.of_stats(outbox.stats())
+def _drain(sender: Sender, outbox: Outbox, *, follow: bool, deadline: float | None) -> Answer:
+    with stopped_by(threading.Event(), signal.SIGTERM, signal.SIGINT) as stop:
+        terminal = sys.stderr if sys.stderr.isatty() else None
+        result, refusal = deliver(sender, outbox, stop, follow=follow, deadline=deadline, terminal=terminal)
+    return report.of_drain(result, outbox.stats(), refusal, stop.received[0] if stop.received else None)

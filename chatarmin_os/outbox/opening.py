@@ -41,11 +41,11 @@ def open_outbox(url: str) -> Outbox:
         chatarmin_os.errors.InvalidInput: url: no outbox has the scheme 'amqp'; pass the path of a file, or \
 redis://HOST:PORT/DB
     """
-    scheme, separator, _ = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     if not separator:
         return _open_file(url)
     if scheme.lower() in _REDIS:
-        return _open_redis(url)
+        return _open_redis(f"{scheme.lower()}://{rest}")
     raise _refusal(f"no outbox has the scheme {scheme!r}", f"pass the path of a file, or {_REDIS_FORM}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -9,16 +10,17 @@ from typing import Any, NamedTuple
 import attrs
 
 from chatarmin_os._table import table
+from chatarmin_os.errors import ChatarminError
 from chatarmin_os.outbox.records import DeadEvent, DrainReport, OutboxStats
 
-_REFUSED, _OUTAGE, _DEAD = 1, 3, 4
+_REFUSED, _OUTAGE, _DEAD, _INTERRUPTED = 1, 3, 4, 130
 _OLD_SECONDS = 3600.0
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 _STOPPED = {
     "empty": "nothing more can be sent now",
     "deadline": "the deadline has passed",
     "limit": "the limit is reached",
-    "unauthorized": "the service refused the API key, or has no such procedure; all events are kept",
+    "unauthorized": "all events are kept, because the service refused the key or has no such procedure",
     "outage": "the service does not answer; all events are kept, drain again later",
 }
 
@@ -74,8 +76,16 @@ def of_dead(events: Sequence[DeadEvent], stats: OutboxStats) -> Answer:
     return Answer(lines, {"dead": [_document(event) for event in events]}, exit_code(stats))
 
 
-def of_drain(report: DrainReport, stats: OutboxStats) -> Answer:
+def of_drain(
+    report: DrainReport, stats: OutboxStats, refusal: ChatarminError | None = None, received: int | None = None
+) -> Answer:
     r"""Return the result of a drain; the code is 1 if the key was refused, 3 in an outage, 4 if events are dead.
+
+    Args:
+        report: The result.
+        stats: The content of the outbox.
+        refusal: The error with which the service refused the key.
+        received: The signal that ended it; after Ctrl-C the code is 130.
 
     Example:
         >>> stats = OutboxStats(ready=0, leased=0, dead=0, dead_quantity={}, oldest_age=None, bytes=None)
@@ -87,10 +97,14 @@ def of_drain(report: DrainReport, stats: OutboxStats) -> Answer:
     """
     document = _document(report)
     row = {name: value for name, value in document.items() if name != "stopped"}
-    lines = [*table([row]), f"Stopped: {_STOPPED[report.stopped]}."]
+    reason = _STOPPED[report.stopped]
+    if received is not None and report.stopped == "deadline":
+        reason = f"by {signal.Signals(received).name}"
+    lines = [*table([row]), f"Stopped: {reason}{f': {refusal}' if refusal else '.'}"]
     if report.refused:
         lines.append("`dead` lists the refused events.")
-    return Answer(lines, document, exit_code(stats, report.stopped))
+    code = _INTERRUPTED if received == signal.SIGINT else exit_code(stats, report.stopped)
+    return Answer(lines, document, code)
 
 
 def of_revived(count: int, keys: Sequence[str], stats: OutboxStats) -> Answer:
@@ -105,7 +119,7 @@ def of_discarded(count: int, keys: Sequence[str], stats: OutboxStats) -> Answer:
 
 
 def exit_code(stats: OutboxStats, stopped: str = "") -> int:
-    """Return the exit code of a command that was done: 1 unauthorized, 3 outage, 4 events are dead, else 0."""
+    """Return the first exit code that applies: 1 unauthorized, 3 outage, 4 events are dead, 0."""
     return {"unauthorized": _REFUSED, "outage": _OUTAGE}.get(stopped, _DEAD if stats.dead else 0)
 
 

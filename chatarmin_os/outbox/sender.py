@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from _thread import start_new_thread
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from random import SystemRandom
 from typing import Any
@@ -24,6 +22,7 @@ from chatarmin_os.outbox.delivery import Sizes
 from chatarmin_os.outbox.drain import Drain, Learned, Settings
 from chatarmin_os.outbox.errors import OutboxError
 from chatarmin_os.outbox.records import DrainReport
+from chatarmin_os.outbox.signals import Stop, stopped_by
 
 _log = logging.getLogger("chatarmin_os")
 
@@ -160,8 +159,8 @@ class Sender:
         """
         seconds = at_field("poll", _seconds)(poll)
         event = threading.Event() if stop is None else stop
-        with _stopped_by_sigterm(event) as is_stopped:
-            self._run(seconds, event, is_stopped)
+        with stopped_by(event, signal.SIGTERM) as stopped:
+            self._run(seconds, stopped)
 
     def start(self, *, poll: Number = 1.0) -> None:
         """Deliver in a thread of this process, until `stop`; a second call does nothing.
@@ -229,11 +228,11 @@ class Sender:
                 "usage waits in the outbox for more than an hour; if its billing period ends, the next one includes it"
             )
 
-    def _run(self, poll: float, stop: threading.Event, is_stopped: Callable[[], bool]) -> None:
-        while not is_stopped():
+    def _run(self, poll: float, stop: threading.Event | Stop) -> None:
+        while not stop.is_set():
             refusal = None
             try:
-                _, refusal = self._drain(is_stopped)
+                _, refusal = self._drain(stop.is_set)
             except OutboxError as error:
                 _log.error("%s", error)
             if refusal is not None:
@@ -243,32 +242,13 @@ class Sender:
     def _run_in_thread(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
-                self._run(self._poll, stop, stop.is_set)
+                self._run(self._poll, stop)
             except ChatarminError as error:
                 _log.error("the sender of the outbox ends: %s", error)
                 return
             except Exception:  # noqa: BLE001 - a defect must not end the delivery
                 _log.exception("the sender of the outbox failed; it goes on")
                 stop.wait(self._poll)
-
-
-@contextmanager
-def _stopped_by_sigterm(stop: threading.Event) -> Generator[Callable[[], bool]]:
-    """Set *stop* at SIGTERM, in the main thread; the value of the block returns whether there is a reason to stop."""
-    if threading.current_thread() is not threading.main_thread():
-        yield stop.is_set
-        return
-    received: list[int] = []
-
-    def receive(number: int, _: object) -> None:
-        received.append(number)
-        start_new_thread(stop.set, ())  # this thread may be in `stop.wait`, and hold the lock that `stop.set` takes
-
-    before = signal.signal(signal.SIGTERM, receive)
-    try:
-        yield lambda: bool(received) or stop.is_set()
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)  # None: it was not set by Python
 
 
 def _duration(value: Number) -> float:

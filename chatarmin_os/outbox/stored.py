@@ -14,6 +14,7 @@ from attrs import fields, frozen
 
 from chatarmin_os._input import at_field, identifier, items
 from chatarmin_os._json import JSON, describe
+from chatarmin_os._messages import printable
 from chatarmin_os._usage_event import UsageEvent, exactly_one
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.outbox.records import DeadEvent
@@ -46,8 +47,8 @@ class Stored:
     created: float
 
     def names(self) -> tuple[str, str]:
-        """Return the key and the feature, which may be logged."""
-        return self.key, json.loads(self.input)["featureCode"]
+        """Return the key and the feature as they may be logged: on one line each."""
+        return printable(self.key), printable(json.loads(self.input)["featureCode"])
 
 
 def from_arguments(  # noqa: PLR0917 - by position, for speed

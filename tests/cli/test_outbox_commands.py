@@ -24,11 +24,17 @@ from waiting import until
 from chatarmin_os import ChatarminOS, ConnectionFailed
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox, UsageEvent
+from chatarmin_os.outbox import OutboxUnavailable, RedisOutbox, Sender, SQLiteOutbox, UsageEvent, commands
+from chatarmin_os.outbox.progress import deliver
+from chatarmin_os.outbox.signals import stopped_by
 from chatarmin_os.server import serve_fake
+from chatarmin_os.transports import FunctionTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.transports import Call
 
 KEY = "os_sk_outbox_secret"
 USAGE = "billing.trackUsage"
@@ -204,8 +210,8 @@ def test_drain_draws_a_bar_on_a_terminal(
     output = run("drain", "--json", "--deadline", "60")
 
     drawn = terminal.getvalue().split("\r")
-    assert drawn[1].endswith("] 0 of 1,003")
-    assert drawn[2].endswith("] 500 of 1,003")
+    assert drawn[0].endswith("] 0 of 1,003")
+    assert drawn[1].endswith("] 500 of 1,003")
     assert drawn[-1].endswith("] 1,003 of 1,003\n")
     assert json.loads(output.out)["counted"] == 1_003
 
@@ -219,47 +225,177 @@ def test_drain_draws_a_bar_without_a_deadline(run: Callable[..., Output], monkey
     assert terminal.getvalue().endswith("[##############################] 3 of 3\n")
 
 
-def test_follow_ends_at_the_deadline(run: Callable[..., Output], path: Path) -> None:
-    """It prints the content of the outbox when it ends."""
-    output = run("drain", "--follow", "--deadline", "0.01", "--json")
+def test_follow_ends_at_the_deadline(run: Callable[..., Output]) -> None:
+    """It sends what waits, and prints the report of all drains when it ends."""
+    output = run("drain", "--follow", "--deadline", "0.2", "--json")
 
+    document = json.loads(output.out)
     assert output.code == 0
+    assert (document["counted"], document["left"], document["stopped"]) == (3, 0, "deadline")
+
+
+class Watched(Terminal):
+    """A terminal that ends a delivery once it shows a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.stop = threading.Event()
+        self._text = text
+
+    def write(self, text: str) -> int:
+        """Look for the text."""
+        if self._text in text:
+            self.stop.set()
+        return super().write(text)
+
+
+def test_follow_goes_on_in_an_outage(path: Path, fake: FakeTransport, caplog: pytest.LogCaptureFixture) -> None:
+    """One warning says so, and so does the bar."""
+    fake.fail(error=ConnectionFailed("connection reset"), times=2)
+    terminal = Watched("] 3 of 3")
+
     with SQLiteOutbox(path) as outbox:
-        assert json.loads(output.out)["ready"] == outbox.stats().ready
+        sender = Sender(ChatarminOS(transport=fake), outbox, random=lambda: 0.0)
+        report, refusal = deliver(sender, outbox, terminal.stop, follow=True, poll=0.01, terminal=terminal)
+
+    assert (report.counted, report.left, report.stopped, refusal) == (3, 0, "deadline", None)
+    assert "] 0 of 3, the service does not answer\r" in terminal.getvalue()
+    assert [record.levelname for record in caplog.records if "does not answer" in record.message] == ["WARNING"]
 
 
-def test_follow_sends_what_waits_until_sigterm(run: Callable[..., Output], fake: FakeTransport) -> None:
-    """The request under way ends, and its usage is counted."""
+def test_follow_goes_on_after_an_error_of_the_outbox(
+    path: Path, fake: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database that is down for a moment is logged, and does not end the sender."""
 
-    def terminate() -> None:
-        until(lambda: any(call.path == USAGE for call in fake.calls.copy()))
+    class Broken(SQLiteOutbox):
+        failures = 0
+
+        def _claim(self, *arguments: Any, **options: Any) -> Any:
+            self.failures += 1
+            if self.failures == 1:
+                raise OutboxUnavailable("the database is restarting")
+            return super()._claim(*arguments, **options)
+
+    terminal = Watched("] 3 of 3")
+    with Broken(path) as outbox:
+        sender = Sender(ChatarminOS(transport=fake), outbox)
+        report, _ = deliver(sender, outbox, terminal.stop, follow=True, poll=0.01, terminal=terminal)
+
+    assert report.counted == 3
+    errors = [record.message for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["the database is restarting"]
+
+
+def test_follow_can_be_stopped_while_the_outbox_fails(path: Path, fake: FakeTransport) -> None:
+    """A database that does not come back keeps no process alive; a single drain fails with it."""
+    stop = threading.Event()
+
+    class Broken(SQLiteOutbox):
+        def _claim(self, *_: Any, **__: Any) -> Any:
+            stop.set()
+            raise OutboxUnavailable("the database is gone")
+
+    with Broken(path) as outbox:
+        sender = Sender(ChatarminOS(transport=fake), outbox)
+        with pytest.raises(OutboxUnavailable, match="the database is gone"):
+            deliver(sender, outbox, threading.Event())
+        report, _ = deliver(sender, outbox, stop, follow=True)
+
+    assert (report.left, report.stopped) == (3, "deadline")
+
+
+@pytest.mark.parametrize("follow", [False, True], ids=["once", "follow"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
+def test_signal_ends_a_drain_after_the_request_under_way(
+    path: Path, fake: FakeTransport, number: signal.Signals, code: int, *, follow: bool
+) -> None:
+    """The events of that request are counted, and the others wait."""
+    put(path, 97)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+
+    def interrupt(call: Call) -> JSON:
+        if call.path == USAGE and not is_sent:
+            is_sent.append(True)
+            os.kill(os.getpid(), number)
+        return fake.send(call)
+
+    is_sent: list[bool] = []
+    client = ChatarminOS(transport=FunctionTransport(interrupt))
+    with SQLiteOutbox(path) as outbox:
+        answer = commands.run("drain", {"follow": follow, "deadline": None}, outbox, client=lambda: client)
+
+    counted = answer.document["counted"]
+    assert (answer.code, answer.document["stopped"]) == (code, "deadline")
+    assert answer.lines[-1] == f"Stopped: by {number.name}."
+    assert 0 < counted <= 50
+    assert counted + answer.document["left"] == 100
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_signal_does_not_set_the_event_in_the_interrupted_thread() -> None:
+    """That thread may hold the lock of the event, and would wait for itself for ever."""
+
+    class Noting(threading.Event):
+        thread: int | None = None
+
+        def set(self) -> None:
+            self.thread = threading.get_ident()
+            super().set()
+
+    event = Noting()
+    with stopped_by(event, signal.SIGTERM) as stop:
         os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.is_set()
+        assert event.wait(30)
 
-    thread = threading.Thread(target=terminate)
+    assert stop.received == [signal.SIGTERM]
+    assert event.thread not in {None, threading.get_ident()}
+
+
+def test_second_ctrl_c_interrupts() -> None:
+    """Who cannot wait for the request under way need not."""
+    with pytest.raises(KeyboardInterrupt), stopped_by(threading.Event(), signal.SIGINT):  # noqa: PT012 - both
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    """Python runs functions for signals in the main thread only."""
+    received: list[list[int]] = []
+
+    def act() -> None:
+        with stopped_by(threading.Event(), signal.SIGTERM) as stop:
+            received.append(stop.received)
+
+    thread = threading.Thread(target=act)
     thread.start()
-    output = run("drain", "--follow", "--deadline", "60", "--json")
-    thread.join()
-
-    assert output.code == 0
-    assert json.loads(output.out)["ready"] == 0
+    thread.join(30)
+    assert received == [[]]
 
 
 @pytest.mark.slow
-def test_follow_sends_usage_as_it_comes_until_sigterm(fake: FakeTransport, path: Path) -> None:
-    """A process that is terminated ends with the exit code of its outbox."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["sigterm", "ctrl-c"])
+def test_follow_sends_usage_as_it_comes_until_a_signal(
+    fake: FakeTransport, path: Path, number: signal.Signals, code: int
+) -> None:
+    """A process that is terminated prints its report, without a traceback; Ctrl-C counts as an interruption."""
     with serve_fake({KEY: fake}) as url:
         environment = {**os.environ, "OS_API_KEY": KEY, "OS_BASE_URL": url}
         command = [sys.executable, "-m", "chatarmin_os", "outbox", str(path), "drain", "--follow"]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ours
+        with subprocess.Popen(  # noqa: S603 - ours
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
             with SQLiteOutbox(path, put_wait=5) as outbox:
                 for _ in range(2):
-                    until(lambda: outbox.stats().ready == 0)
+                    until(lambda: outbox.stats().ready + outbox.stats().leased == 0)
                     put(path)
-            process.terminate()
-            out, _ = process.communicate(timeout=30)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
 
-    assert process.returncode == 0
-    assert out.startswith("ready")
+    assert (process.returncode, err) == (code, "")
+    assert out.startswith("counted")
+    assert out.endswith(f"Stopped: by {number.name}.\n")
 
 
 def test_drain_without_a_key_exits_2(run: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +477,29 @@ def test_discard_removes_dead_events(run: Callable[..., Output], path: Path, fak
     assert (one.code, json.loads(one.out)) == (4, {"discarded": 1})
     assert last == (0, "1 event discarded.\n", "")
     assert run("discard").code == 2
+
+
+def test_keys_of_any_text_are_shown_and_named(
+    run: Callable[..., Output], path: Path, fake: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A key with spaces, or one like an option, works; a control character reaches neither the terminal nor the log."""
+    let_die(path, fake, "job 17", "--json", "\x1b[31mred")
+    assert "\x1b" not in caplog.text
+
+    shown = run("dead").out
+
+    assert "\x1b" not in shown
+    assert [line.split("  ")[0] for line in shown.splitlines()[2:]] == ["job 17", "--json", " [31mred"]
+    assert run("discard", "job 17", "\x1b[31mred").out == "2 events discarded.\n"
+    assert run("revive", "--", "--json") == (0, "1 event will be sent again.\n", "")
+
+
+def test_key_that_is_not_dead_changes_nothing(run: Callable[..., Output]) -> None:
+    """Neither command counts it; as it is no error, the exit code is 0."""
+    missing = "1 event not found among the dead ones; `dead` lists these.\n"
+
+    assert run("revive", "job-9") == (0, f"0 events will be sent again.\n{missing}", "")
+    assert run("discard", "job-9") == (0, f"0 events discarded.\n{missing}", "")
 
 
 def test_invalid_key_is_named(run: Callable[..., Output]) -> None:
@@ -520,6 +679,9 @@ def test_outbox_in_redis(run: Callable[..., Output], tmp_path: Path) -> None:
         outputs = [run("drain", "--json", url=url), run("drain", "--json", url=f"{url}#jobs")]
         other = run("status", url=f"{url}#mine")
 
+        loud = run("status", url=f"REDIS://127.0.0.1:{server.port}/0")
+
+    assert loud.code == 0
     assert [output.code for output in outputs] == [0, 4]
     assert [json.loads(output.out)["counted"] for output in outputs] == [1, 0]
     assert other.code == 2

@@ -104,6 +104,20 @@ def test_usage_that_is_not_stored_is_logged(tmp_path: Path, caplog: pytest.LogCa
     assert json.loads(event.splitlines()[0])["idempotency_key"] == "job-1"
 
 
+def test_each_app_has_its_own_outbox(shop: Shop, tmp_path: Path) -> None:
+    """Two apps of one process store their usage apart."""
+    other = Shop(OUTBOX=SQLiteOutbox(tmp_path / "other.db"))
+
+    for one in (shop, shop, other):
+        with one.app.app_context():
+            one.chatarmin.track_usage("ai_credit", 5, external_org_id="org_1")
+
+    assert [_waiting(shop), _waiting(other)] == [2, 1]
+    with other.app.app_context():
+        assert other.chatarmin.outbox is not None
+        other.chatarmin.outbox.close()
+
+
 def test_outbox_of_django_is_refused() -> None:
     """Flask has no database of Django."""
     app = Flask("shop")
