@@ -30,27 +30,22 @@ class FileLock:
     def __init__(self, path: str) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self._depth = 0
 
     def acquire(self, seconds: float) -> bool:
-        """Take the lock, again if this process has it; return False if another has it for that long.
+        """Take the lock; return False if another process has it for that long.
 
         Raises:
             OSError: The file cannot be opened or locked.
         """
-        if self._depth or self._try() or self._wait(seconds):
-            self._depth += 1
-            return True
-        return False
+        return self._try() or self._wait(seconds)
 
     def release(self) -> None:
         """Give it back."""
-        self._depth -= 1
-        if not self._depth and fcntl is not None and self._descriptor is not None:
+        if fcntl is not None and self._descriptor is not None:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, which gives the lock back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

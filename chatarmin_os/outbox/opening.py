@@ -6,7 +6,13 @@ import os
 import stat
 from pathlib import Path
 
-from chatarmin_os._sqlite import CorruptFileError, DiskFullError, FileInUseError, NewerFormatError, SQLiteFileError
+from chatarmin_os._sqlite_errors import (
+    CorruptFileError,
+    DiskFullError,
+    FileInUseError,
+    NewerFormatError,
+    SQLiteFileError,
+)
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.outbox import rows
 from chatarmin_os.outbox.base import Outbox

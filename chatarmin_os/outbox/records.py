@@ -48,12 +48,12 @@ class DeadEvent:
         key: Its idempotency key.
         company_id: The company; None if the organisation was never found to be linked.
         external_org_id: Your id of the organisation; None if the company was given.
-        feature_code: The feature.
-        quantity: The quantity.
+        feature_code: The feature; empty if the stored event is damaged.
+        quantity: The quantity; 0 if the stored event is damaged.
         metadata: Your details.
         created_at: When it was created, in UTC.
         attempts: How many times it may have reached the service.
-        reason: The code of the refusal, `"window_expired"` or `"not_linked"`.
+        reason: The code of the refusal, `"window_expired"`, `"not_linked"`, or `"damaged"`.
         error: The message of the refusal; it may have data of yours, and is not logged.
 
     Example:

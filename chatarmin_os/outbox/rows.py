@@ -8,14 +8,24 @@ shows that the clock was set back, and counts as an end. A dead row has a reason
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
+from decimal import Decimal
 from itertools import groupby
 from sqlite3 import Connection
 from typing import Any
 
+from attrs import evolve
+
 from chatarmin_os.outbox.changes import Bury, Change, Keep, Remove, Try
 from chatarmin_os.outbox.records import DeadEvent
 from chatarmin_os.outbox.stored import Claimed, Stored, to_dead_event
+
+_log = logging.getLogger("chatarmin_os")
+
+_DAMAGES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+_NOTHING = '{"featureCode": "", "quantity": 0}'
+_MAX_INSTANT = 2**37  # of the year 6325
 
 APPLICATION_ID = 0x436F5342
 
@@ -45,6 +55,9 @@ MIGRATIONS = (
         "CREATE INDEX dead ON events (reason) WHERE reason IS NOT NULL",
     ),
 )
+
+TRACES = (MIGRATIONS[0][0].strip().encode()[:80], b'{"featureCode": "')
+"""Bytes of every file, and of every row."""
 
 COLUMNS = (
     "id, key, input, company, organisation, created, next_at, since, owner, attempts, failures, first_tried, "
@@ -82,6 +95,11 @@ _LEASE = (
     "first_tried = CASE WHEN company IS NULL THEN first_tried ELSE coalesce(first_tried, ?) END"
 )
 
+_DIE_DAMAGED = (
+    "UPDATE events SET next_at = NULL, since = NULL, owner = NULL, reason = 'damaged', "
+    "error = 'its row is damaged; its text is in the file' WHERE id = ?"
+)
+
 _IS_OURS = " WHERE id = ? AND owner = ? AND next_at > ? AND since <= ?"
 _TRY = "UPDATE events SET next_at = ?, since = ?, company = ?, first_tried = ?, attempts = ?" + _IS_OURS
 _KEEP = "UPDATE events SET next_at = ?, since = ?" + _IS_OURS
@@ -106,19 +124,43 @@ def as_put(row: Any) -> Stored:
 
 
 def dead_event(row: Any) -> DeadEvent:
-    """Return a row of `DEAD`."""
+    """Return a row of `DEAD`; one that is damaged has no feature and the quantity 0."""
     *stored, attempts, reason, error = row
-    return to_dead_event(Stored(*stored), attempts=attempts, reason=reason, error=error)
+    event = Stored(*stored)
+    if not is_readable((0, *stored)):
+        event = evolve(event, input=_NOTHING, created=0.0)
+    return to_dead_event(event, attempts=attempts, reason=reason, error=error)
+
+
+def dead_quantity(text: Any) -> Decimal:
+    """Return the quantity of a dead event, 0 if its text is damaged.
+
+    Example:
+        >>> dead_quantity('{"quantity": 0.1}'), dead_quantity('{"quantity"')
+        (Decimal('0.1'), Decimal('0'))
+    """
+    try:
+        return Decimal(repr(json.loads(text)["quantity"]))
+    except _DAMAGES:
+        return Decimal(0)
 
 
 def claim(connection: Connection, owner: str, count: int, lease: float, now: float) -> list[Claimed]:
-    """Lease rows to *owner*: those that wait no longer, then fresh ones."""
-    found: list[Any] = []
+    """Lease rows to *owner*: those that wait no longer, then fresh ones. Damaged ones are dead."""
+    claimed: list[Claimed] = []
     for statement, values in ((_DUE, (now,)), (_SET_BACK, (now, now)), (_FRESH, ())):
-        if len(found) < count:
-            found += connection.execute(statement, (*values, count - len(found))).fetchall()
-    _of_rows(connection, f"{_LEASE} WHERE", (now + lease, now, owner, now), [row[0] for row in found])
-    return [Claimed(row[0], Stored(*row[1:6]), *row[6:]) for row in found]
+        while len(claimed) < count:
+            found = connection.execute(statement, (*values, count - len(claimed))).fetchall()
+            damaged = [row for row in found if not is_readable(row)]
+            good = [row for row in found if row not in damaged] if damaged else found
+            _of_rows(connection, f"{_LEASE} WHERE", (now + lease, now, owner, now), [row[0] for row in good])
+            claimed += [Claimed(row[0], Stored(*row[1:6]), *row[6:]) for row in good]
+            if not damaged:
+                break
+            connection.executemany(_DIE_DAMAGED, [(row[0],) for row in damaged])
+            for row in damaged:
+                _log.error("usage %r is dead: its row is damaged", row[1])
+    return claimed
 
 
 def apply(connection: Connection, owner: str, changes: Sequence[Change], lease: float, now: float) -> list[Change]:
@@ -170,15 +212,31 @@ def _statement(change: Change, owner: str, lease: float, now: float) -> tuple[st
 
 
 def is_readable(row: Any) -> bool:
-    """Return whether the values of a row of a damaged file are those of an event.
+    """Return whether the first values of a row are those of an event; bits of a file may flip without SQLite noticing.
 
     Example:
         >>> text = '{"featureCode": "seats", "quantity": 1, "idempotencyKey": "k"}'
-        >>> is_readable((1, "k", text)), is_readable((1, "other", text)), is_readable((1, "k", text[:9]))
-        (True, False, False)
+        >>> is_readable((1, "k", text, None, "org", 0.5)), is_readable((1, "other", text, None, "org", 0.5))
+        (True, False)
+        >>> is_readable((1, "k", text[:9], None, "org", 0.5)), is_readable((1, "k", text, None, b"org", 0.5))
+        (False, False)
     """
+    _, key, text, company, organisation, created, *_ = row
     try:
-        given = json.loads(row[2])
-        return bool(given["idempotencyKey"] == row[1] and given["featureCode"] and given["quantity"] > 0)
-    except (ValueError, TypeError, KeyError):
+        given = json.loads(text)
+        for name in (company, organisation):
+            if name is not None:
+                name.encode("utf-8")
+        return (
+            isinstance(text, str)
+            and text.isascii()
+            and given["idempotencyKey"] == key
+            and isinstance(given["featureCode"], str)
+            and given["quantity"] > 0
+            and isinstance(given.get("metadata"), dict | None)
+            and isinstance(created, float)
+            and abs(created) < _MAX_INSTANT
+            and (company or organisation) is not None
+        )
+    except _DAMAGES:
         return False

@@ -12,17 +12,37 @@ All of this happens under the lock of the file.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from glob import escape, glob
 from typing import Any
 from urllib.parse import quote
 
 from chatarmin_os._clock import wall
+from chatarmin_os._locked_sqlite import LOCK, decode
 from chatarmin_os.outbox import rows
 
 _PARTS = ("", "-wal", "-journal", "-shm")
+_COPY = ".damaged"
+_CHUNK, _MIN_PAGE_SIZE = 2**20, 512
+_VERSIONS, _CHANGES = slice(18, 20), slice(24, 28)  # of the header of a file
+
+
+def was_outbox(path: str) -> bool:
+    """Return whether a file that cannot be read was an outbox: its lock is next to it, or it has traces of one."""
+    return os.path.lexists(path + LOCK) or _has_traces(path) or _has_traces(f"{path}-wal")
+
+
+def _has_traces(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - nobody has locked it, so closing it releases nothing
+            parts = iter(lambda: file.read(_CHUNK), b"")
+            return any(trace in part for part in parts for trace in rows.TRACES)
+    except OSError:
+        return False
 
 
 def replace(path: str) -> tuple[int, str]:
@@ -31,8 +51,12 @@ def replace(path: str) -> tuple[int, str]:
     with suppress(FileNotFoundError):
         os.unlink(new)  # noqa: PTH108 - of a process that ended
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(new, isolation_level=None)) as target:
-        count = _copy(path, target)
+    try:
+        with closing(sqlite3.connect(new, isolation_level=None)) as target:
+            count = _copy(path, target)
+    except BaseException:
+        os.unlink(new)  # noqa: PTH108 - the disk may be full
+        raise
     aside = _aside(path)
     _move(path, aside)
     os.rename(new, path)  # noqa: PTH104
@@ -47,8 +71,15 @@ def complete(path: str) -> None:
         if os.path.lexists(path):
             os.unlink(new)  # noqa: PTH108 - it may be incomplete, and the old file is still there
         else:
-            _move(path, _aside(path))
+            _move(path, _last_aside(path) or _aside(path))
             os.rename(new, path)  # noqa: PTH104
+
+
+def _last_aside(path: str) -> str | None:
+    """Return the name to which the old file was moved last."""
+    names = glob(f"{escape(path)}.corrupt-*")  # noqa: PTH207 - names
+    found = (name for name in names if not name.endswith(_PARTS[1:]))
+    return max(found, key=os.path.getctime, default=None)
 
 
 def _new(path: str) -> str:
@@ -75,6 +106,7 @@ def _sync_folder(path: str) -> None:
 
 
 def _copy(path: str, target: sqlite3.Connection) -> int:
+    target.execute("PRAGMA journal_mode = OFF")  # an incomplete file is not used
     target.execute("BEGIN")
     for statements in rows.MIGRATIONS:
         for statement in statements:
@@ -92,7 +124,7 @@ def _copy(path: str, target: sqlite3.Connection) -> int:
 def _rows(path: str) -> Iterator[Any]:
     """Yield the rows that can be read: in order as far as possible, from both ends, then one by one."""
     columns, seen, end = rows.COLUMNS, set[int](), 0
-    with closing(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True)) as source:
+    with _source(path) as source:
         for direction in ("ASC", "DESC"):
             for row in _read(source, f"SELECT {columns} FROM events NOT INDEXED ORDER BY id {direction}"):
                 end = max(end, row[0])
@@ -105,6 +137,57 @@ def _rows(path: str) -> Iterator[Any]:
         for number in range(1, end + 1):
             if number not in seen:
                 yield from _read(source, f"SELECT {columns} FROM events NOT INDEXED WHERE id = ?", number)
+
+
+@contextmanager
+def _source(path: str) -> Iterator[sqlite3.Connection]:
+    """Open a damaged file for reading, or a copy of it whose first page is that of a new file: it has the schema."""
+    if _has_schema(path):
+        with closing(_open(path)) as source:
+            yield source
+        return
+    copy = f"{path}{_COPY}"
+    try:
+        for part in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(path + part, copy + part)
+        with open(copy, "r+b") as file:  # noqa: PTH123
+            file.write(_first_page())
+        with closing(_open(copy, "rw")) as source:
+            yield source
+    finally:
+        for part in _PARTS:
+            with suppress(FileNotFoundError):
+                os.unlink(copy + part)  # noqa: PTH108
+
+
+def _has_schema(path: str) -> bool:
+    if os.stat(path).st_size < _MIN_PAGE_SIZE:  # noqa: PTH116 - SQLite would remove its log
+        return False
+    with closing(_open(path)) as source:
+        try:
+            source.execute(f"SELECT {rows.COLUMNS} FROM events LIMIT 0")
+        except sqlite3.DatabaseError:
+            return False
+        return True
+
+
+def _open(path: str, mode: str = "ro") -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(path)}?mode={mode}", uri=True)
+    connection.text_factory = decode
+    return connection
+
+
+def _first_page() -> bytes:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statements in rows.MIGRATIONS:
+            for statement in statements:
+                connection.execute(statement)
+        [(page_size,)] = connection.execute("PRAGMA page_size")
+        page = bytearray(connection.serialize()[:page_size])
+    page[_VERSIONS] = b"\2\2"  # it has a log
+    page[_CHANGES] = b"\0\0\0\1"  # others than those of which the number of pages is known, which is then measured
+    return bytes(page)
 
 
 def _read(source: sqlite3.Connection, query: str, *values: int) -> Iterator[Any]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from sqlite3 import Connection
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from chatarmin_os import _clock
 from chatarmin_os._input import Number, at_field, number
 from chatarmin_os._json import describe
-from chatarmin_os._sqlite import SQLiteFileError
+from chatarmin_os._sqlite_errors import (
+    FileInUseError,
+    ForeignFileError,
+    NewerFormatError,
+    SQLiteFileError,
+)
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.outbox import rows
 from chatarmin_os.outbox.base import Outbox, positive
@@ -36,7 +40,10 @@ class SQLiteOutbox(Outbox):
           symbolic link is refused.
         - **Full**: at *max_bytes* `put` raises `OutboxFull`; senders go on.
         - **Damaged**: a file that SQLite finds corrupt is renamed to `PATH.corrupt-TIME`; the events that can still be
-          read are copied into a new file, and an ERROR is logged.
+          read are copied into a new file, and an ERROR is logged. A single event that is damaged is dead (`damaged`).
+        - **Refused**: a file of another application or of a later version stays as it is, with nothing new next to it.
+        - **Locks**: `put` and senders take turns; `stats` and `dead` wait for nobody, and nobody for them. A `put` in a
+          signal handler that interrupted another one is refused.
         - **Forks**: connections are closed before a fork and opened again at the next use, in parent and child.
 
     Args:
@@ -79,10 +86,13 @@ class SQLiteOutbox(Outbox):
                 put_wait=at_field("put_wait", _seconds)(put_wait),
             )
         except SQLiteFileError as error:
-            raise OutboxUnavailable(f"the outbox cannot be opened: {error}") from error
+            raise OutboxUnavailable(f"the outbox cannot be opened: {error}{_advice(error, path)}") from error
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} in {self._file.path!r}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an outbox cannot be copied or pickled; open the same path in the other process")
 
     def close(self) -> None:
         """Close the file; the next use opens it again."""
@@ -98,7 +108,7 @@ class SQLiteOutbox(Outbox):
             dead: dict[str, Decimal] = {}
             count = 0
             for reason, given in connection.execute(rows.DEAD_QUANTITIES):
-                dead[reason] = dead.get(reason, Decimal(0)) + Decimal(repr(json.loads(given)["quantity"]))
+                dead[reason] = dead.get(reason, Decimal(0)) + rows.dead_quantity(given)
                 count += 1
             return OutboxStats(
                 ready=waiting - leased,
@@ -109,7 +119,7 @@ class SQLiteOutbox(Outbox):
                 bytes=self._file.size(connection),
             )
 
-        return self._doing(lambda: self._file.change(read))
+        return self._doing(lambda: self._file.read(read))
 
     def _now(self) -> float:
         return self._clock()
@@ -132,13 +142,13 @@ class SQLiteOutbox(Outbox):
                 if not is_same(rows.as_put(found), event):
                     raise other_values(event.key)
 
-        self._doing(lambda: self._file.change(store, is_put=True))
+        self._doing(lambda: self._file.put(store))
 
     def _dead(self, limit: int) -> list[DeadEvent]:
         def read(connection: Connection) -> list[Any]:
             return connection.execute(rows.DEAD, (limit,)).fetchall()
 
-        return [rows.dead_event(row) for row in self._doing(lambda: self._file.change(read))]
+        return [rows.dead_event(row) for row in self._doing(lambda: self._file.read(read))]
 
     def _revive(self, keys: list[str] | None) -> int:
         return self._of_dead(rows.REVIVE, keys)
@@ -163,7 +173,7 @@ class SQLiteOutbox(Outbox):
             first = connection.execute(rows.FIRST).fetchone()
             return count, None if first is None else max(0.0, now - first[0])
 
-        return self._doing(lambda: self._file.change(read))
+        return self._doing(lambda: self._file.read(read))
 
     def _claim(
         self, owner: str, count: int, changes: Sequence[Change], *, lease: float, now: Callable[[], float]
@@ -194,6 +204,16 @@ def _error_of(error: SQLiteFileError) -> OutboxFull | OutboxUnavailable:
     if isinstance(error, FileFullError):
         return OutboxFull(f"the outbox is full: {error}; drain it, or pass max_bytes=")
     return OutboxUnavailable(f"the outbox is not available: {error}")
+
+
+def _advice(error: SQLiteFileError, path: str | os.PathLike[str]) -> str:
+    if isinstance(error, FileInUseError):
+        return ""
+    if isinstance(error, NewerFormatError):
+        return f"; upgrade chatarmin-os; {os.fspath(path)!r} was left unchanged"
+    if isinstance(error, ForeignFileError):
+        return f"; pass the path of an outbox or of a new file; {os.fspath(path)!r} was left unchanged"
+    return f"; pass the path of a file in a folder that exists and can be written, instead of {os.fspath(path)!r}"
 
 
 def _path(value: str | os.PathLike[str]) -> str:

@@ -7,14 +7,15 @@ import os
 import shutil
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from sqlite3 import Connection, DatabaseError
 from typing import Any, Literal, TypeVar
 
-from chatarmin_os._sqlite import (
+from chatarmin_os._locked_sqlite import LockedFile
+from chatarmin_os._sqlite_errors import (
     CorruptFileError,
     DiskFullError,
     NoDatabaseError,
-    SQLiteFile,
     SQLiteFileError,
     translate_errors,
 )
@@ -37,7 +38,7 @@ class FileFullError(DiskFullError):
     """The file has its maximum size."""
 
 
-class OutboxFile(SQLiteFile):
+class OutboxFile(LockedFile):
     """A file with a maximum size for puts, which is replaced when it is damaged.
 
     Args:
@@ -61,36 +62,65 @@ class OutboxFile(SQLiteFile):
             migrations=rows.MIGRATIONS,
             synchronous=synchronous,
             busy_seconds=put_wait,
-            has_lock=True,
         )
 
     def insert(self, statement: str, parameters: Sequence[Any]) -> bool:
-        """Run one statement that adds a row; return whether it did."""
-        return self._repeated(lambda: self.execute(statement, parameters), is_put=True) > 0
+        """Run one statement that adds a row, as fast as possible; return whether it did."""
+        if not self._is_disk_full:
+            try:
+                count = self.execute(statement, parameters)
+            except (CorruptFileError, DiskFullError, NoDatabaseError):
+                pass
+            else:
+                self._count_change()
+                return count > 0
+        return self.put(lambda connection: connection.execute(statement, parameters).rowcount) > 0
 
-    def change(self, work: Callable[[Connection], T], *, is_put: bool = False) -> T:
+    def put(self, work: Callable[[Connection], T]) -> T:
+        """Run *work* in a transaction that observes the maximum size, and return its result."""
+        return self._repeated(lambda: self._put(work), work)
+
+    def change(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction, and return its result.
 
-        Only a put observes the maximum size. A transaction that fails since the file is damaged or the disk is full is
-        repeated once.
+        A transaction that fails since the file is damaged or the disk is full is repeated once.
         """
-        return self._repeated(lambda: self._transact(work, is_put=is_put), is_put=is_put)
+        return self._repeated(lambda: self._change(work, _WAIT_SECONDS))
 
-    def _repeated(self, change: Callable[[], T], *, is_put: bool) -> T:
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run *work*, which only reads, and return its result; writers need not wait for it."""
         try:
-            if is_put and self._is_disk_full:
+            return self._read(work)
+        except (CorruptFileError, NoDatabaseError):
+            self._replace()
+            return self._read(work)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self.reading(_WAIT_SECONDS) as connection:
+            return work(connection)
+
+    def _repeated(self, change: Callable[[], T], put: Callable[[Connection], T] | None = None) -> T:
+        """Make a change, and once more after something was done about a failure; *put* is the work of a put."""
+        try:
+            if put and self._is_disk_full:
                 self._keep_reserve()
             result = change()
-        except (CorruptFileError, DiskFullError, NoDatabaseError) as error:
-            self._help(error)
-            if is_put and self._is_disk_full:
-                self._keep_reserve()
+        except (CorruptFileError, NoDatabaseError):
+            self._replace()
             result = change()
+        except DiskFullError:
+            if put and self._is_disk_full:
+                self._keep_reserve()
+            self.checkpoint()  # the log may take the space that the file needs
+            result = self._change(partial(self._fitting, put), self._put_wait) if put else change()
+        self._count_change()
+        return result
+
+    def _count_change(self) -> None:
         self._changes += 1
         if self._changes >= self._next_look:
             with suppress(SQLiteFileError, OSError), self.turn(self._put_wait), translate_errors():
                 self._look_at_disk()
-        return result
 
     def size(self, connection: Connection) -> int:
         """Return the bytes of the pages in use."""
@@ -98,18 +128,26 @@ class OutboxFile(SQLiteFile):
         [(free,)] = connection.execute("PRAGMA freelist_count")
         return int(count - free) * self._page_size
 
-    def _transact(self, work: Callable[[Connection], T], *, is_put: bool) -> T:
-        with self.turn(self._put_wait if is_put else _WAIT_SECONDS) as left:
+    def _put(self, work: Callable[[Connection], T]) -> T:
+        with self.transaction() as connection:
+            return work(connection)
+
+    def _change(self, work: Callable[[Connection], T], seconds: float) -> T:
+        with self.turn(seconds) as left:
             connection = self._connect()
-            if is_put:
-                with self.transaction(left):
-                    return work(connection)
             self._limit(connection, _MAX_PAGES)
             try:
-                with self.transaction(left):
+                with self._changing(left):
                     return work(connection)
             finally:
                 self._limit(connection, self.max_bytes // self._page_size)
+
+    def _fitting(self, put: Callable[[Connection], T], connection: Connection) -> T:
+        """Do the work of a put: SQLite has one error for the maximum size and a full disk, so measure."""
+        result = put(connection)
+        if self.size(connection) > self.max_bytes:
+            raise FileFullError(f"it has its maximum size of {self.max_bytes:,} bytes")
+        return result
 
     def _limit(self, connection: Connection, pages: int) -> None:
         with suppress(DatabaseError):  # the file is damaged, which is found out elsewhere
@@ -124,12 +162,12 @@ class OutboxFile(SQLiteFile):
     def _look_at_disk(self) -> None:
         """Move the log into the file from time to time, and before the disk is too full for that."""
         free, log = self.free_bytes(), os.stat(f"{self.path}-wal").st_size  # noqa: PTH116
-        reserve = self._reserve()
+        reserve = self._reserve() if free < 2 * log + _MAX_RESERVE else 0
         if self._changes >= _CHANGES_PER_CHECKPOINT:
             self._connect().execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._changes = 0
         elif free < 2 * log + reserve:
-            self.checkpoint()
+            self._checkpoint()
             free += log
         self._is_disk_full = free < reserve
         self._next_look = self._changes + (1 if free < _SCARCE else _CHANGES_PER_LOOK)
@@ -147,21 +185,6 @@ class OutboxFile(SQLiteFile):
         if self._is_disk_full:
             raise DiskFullError("the disk is full")
 
-    # Full
-
-    def _help(self, error: SQLiteFileError) -> None:
-        """Do something about a failure, so that the same is tried again; raise it if there is nothing to do."""
-        if not isinstance(error, DiskFullError):
-            self._replace()
-        elif self._is_full():
-            raise FileFullError(f"it has its maximum size of {self.max_bytes:,} bytes") from error
-        else:
-            self.checkpoint()  # the log may take the space that the file needs
-
-    def _is_full(self) -> bool:
-        with self.transaction() as connection:
-            return self.size(connection) > self.max_bytes - 4 * self._page_size
-
     # Damaged
 
     def _replace(self) -> None:
@@ -178,6 +201,13 @@ class OutboxFile(SQLiteFile):
         _log.error(
             "the outbox is damaged: %d events could be read and are in a new file; the old one is %r", count, aside
         )
+
+    def _look(self) -> None:
+        try:
+            super()._look()
+        except (CorruptFileError, NoDatabaseError) as error:
+            if not salvage.was_outbox(self.path):
+                raise NoDatabaseError("it is not an outbox") from error
 
     def _open(self) -> Connection:
         with _translate_system_errors():

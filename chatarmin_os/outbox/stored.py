@@ -138,7 +138,10 @@ def is_same(one: Stored, other: Stored) -> bool:
     """
     if (one.company, one.organisation) != (other.company, other.organisation):
         return False
-    return one.input == other.input or _comparable(json.loads(one.input)) == _comparable(json.loads(other.input))
+    try:
+        return one.input == other.input or _comparable(json.loads(one.input)) == _comparable(json.loads(other.input))
+    except (ValueError, TypeError):  # the stored one is damaged
+        return False
 
 
 def _comparable(value: JSON) -> Any:

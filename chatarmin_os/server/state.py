@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 
 from chatarmin_os._bounded_file import read_bounded
 from chatarmin_os._clock import monotonic
-from chatarmin_os._sqlite import FileInUseError, ForeignFileError, NoDatabaseError, SQLiteFile, SQLiteFileError
+from chatarmin_os._sqlite import SQLiteFile
+from chatarmin_os._sqlite_errors import FileInUseError, ForeignFileError, NoDatabaseError, SQLiteFileError
 from chatarmin_os.server import state_rows
 from chatarmin_os.server.products import Products
 

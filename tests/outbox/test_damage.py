@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import shutil
 import signal
@@ -11,7 +12,9 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from outbox_world import World
 
+from chatarmin_os import InvalidInput
 from chatarmin_os.outbox import Outbox, OutboxUnavailable, SQLiteOutbox, UsageEvent, salvage
 
 if TYPE_CHECKING:
@@ -72,6 +75,7 @@ def _page_of(path: Path, name: str, number: int = 0) -> int:
 
 def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Something else in the place of the file stays as evidence, and a new file is begun; an ERROR says so."""
+    SQLiteOutbox(path).close()
     path.write_bytes(b"not a database" * 999)
 
     outbox = SQLiteOutbox(path)
@@ -148,6 +152,18 @@ def test_damage_found_by_a_sender_loses_nothing(path: Path) -> None:
     assert [name for name in _aside(path) if name.endswith("-wal")]
 
 
+def test_damage_found_by_a_reader_loses_nothing(path: Path) -> None:
+    """A reader goes on with the new file, too."""
+    _filled(path)
+    outbox = SQLiteOutbox(path)
+    _overwrite(path, _page_of(path, "events", number=2))
+
+    ready = outbox.stats().ready
+
+    assert ready == len(_keys(path)) > 200
+    assert _aside(path)
+
+
 def test_log_goes_with_the_file(path: Path) -> None:
     """Rows that are in the log only are copied, and the log is evidence next to its file."""
     outbox = SQLiteOutbox(path, synchronous="normal")
@@ -165,11 +181,9 @@ def test_log_goes_with_the_file(path: Path) -> None:
 
     SQLiteOutbox(copy, synchronous="normal").close()
 
-    found = _keys(copy)
-    assert found in ([], keys)
-    if found == []:  # the header was needed
-        [name] = [name for name in _aside(copy) if name.endswith("-wal")]
-        assert (folder / name).read_bytes() == log
+    assert _keys(copy) == keys
+    [name] = [name for name in _aside(copy) if name.endswith("-wal")]
+    assert (folder / name).read_bytes() == log
 
 
 def test_all_files_of_the_old_one_go_with_it(path: Path) -> None:
@@ -215,6 +229,7 @@ def test_file_is_replaced_once(path: Path) -> None:
 
 def test_names_of_the_same_second_differ(path: Path) -> None:
     """Files that are set aside within a second get names of their own."""
+    SQLiteOutbox(path).close()
     for content in (b"one" * 99, b"two" * 99, b"three" * 99):
         path.write_bytes(content)
         SQLiteOutbox(path).close()
@@ -222,6 +237,122 @@ def test_names_of_the_same_second_differ(path: Path) -> None:
 
     assert len(_aside(path)) == 3
     assert {path.with_name(name).read_bytes()[:3] for name in _aside(path)} == {b"one", b"two", b"thr"}
+
+
+@pytest.mark.parametrize("size", [0, 1, 99, PAGE])
+@pytest.mark.parametrize("is_open", [True, False], ids=["open", "killed"])
+def test_truncated_file_keeps_the_rows_of_its_log(path: Path, size: int, *, is_open: bool) -> None:
+    """SQLite would remove the log of an empty file, and go on with the log of an open one."""
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    keys = _put(outbox, 20)
+    if not is_open:
+        log = path.with_name("usage.db-wal")
+        content = log.read_bytes()
+        outbox.close()
+        log.write_bytes(content)
+    os.truncate(path, size)
+
+    if not is_open:
+        outbox = SQLiteOutbox(path, synchronous="normal")
+    key = _put(outbox)
+
+    assert set(_keys(path)) == {*keys, *key}
+    assert outbox.stats().ready == 21
+
+
+def test_log_whose_file_is_missing_is_read(path: Path) -> None:
+    """A file that was removed or moved away by hand while it was open leaves its log, with events that only it has."""
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    keys = _put(outbox, 20)
+    path.rename(path.with_name("moved.db"))
+
+    key = _put(outbox)
+
+    assert set(_keys(path)) == {*keys, *key}
+    assert [name for name in _aside(path) if name.endswith("-wal")]
+
+
+@pytest.mark.parametrize("log", [b"", b"not a log", b"\0" * 99])
+def test_empty_file_with_a_damaged_log_is_set_aside(path: Path, log: bytes) -> None:
+    """Whatever the log has, it stays as evidence."""
+    SQLiteOutbox(path).close()
+    path.write_bytes(b"")
+    path.with_name("usage.db-wal").write_bytes(log)
+
+    assert _put(SQLiteOutbox(path)) == _keys(path)
+    found = [path.with_name(name) for name in _aside(path) if name.endswith("-wal")]
+    assert [file.read_bytes() for file in found] == ([log] if log else [])
+
+
+@pytest.mark.parametrize("damaged", [slice(0, 100), slice(0, PAGE)])
+def test_damaged_file_without_its_lock_is_recognised(path: Path, damaged: slice) -> None:
+    """A copy of a damaged outbox is repaired, too: it has traces of one."""
+    keys = _filled(path, 30)
+    path.with_name("usage.db.lock").unlink()
+    content = bytearray(path.read_bytes())
+    content[damaged] = b"\xff" * damaged.stop
+    path.write_bytes(content)
+
+    outbox = SQLiteOutbox(path)
+
+    assert _keys(path) == keys
+    assert outbox.stats().ready == 30
+    assert [path.with_name(name).read_bytes() for name in _aside(path)] == [content]
+
+
+# Rows that are damaged in a file that is not
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "input = substr(input, 1, 30)",
+        "input = '[]'",
+        'input = replace(input, \'"quantity": 1\', \'"quantity": "1"\')',
+        "input = replace(input, 'ai_credit', 'ai_cr' || CAST(x'ff' AS TEXT))",
+        "input = CAST(input AS BLOB)",
+        "key = key || 'x'",
+        "key = key || CAST(x'ff' AS TEXT)",
+        "company = CAST(x'ff' AS TEXT)",
+        "company = x'ff'",
+        "created = 'long ago'",
+        "created = 1e300",
+    ],
+)
+def test_damaged_row_is_dead(path: Path, change: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A row of which SQLite finds no fault is not sent, and keeps no other from being sent; it stays as evidence."""
+    world = World()
+    world.outbox = outbox = SQLiteOutbox(path, synchronous="normal", now=world.now)
+    world.put(3)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"UPDATE events SET {change} WHERE id = 2")  # noqa: S608 - our own text
+        connection.commit()
+        before = connection.execute("SELECT CAST(input AS BLOB) FROM events WHERE id = 2").fetchall()
+    assert outbox.stats().ready == 3
+
+    assert world.sender().drain().counted == 2
+
+    assert outbox.stats().dead_quantity == {"damaged": pytest.approx(0, abs=1)}
+    [event] = outbox.dead()
+    assert (event.feature_code, event.quantity, event.reason, event.attempts) == ("", 0, "damaged", 0)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT CAST(input AS BLOB) FROM events").fetchall() == before
+    assert outbox.revive() == 1
+    assert world.sender().drain().counted == 0
+    assert outbox.stats().dead == 1
+
+
+def test_key_of_a_damaged_row_is_refused(path: Path) -> None:
+    """It cannot be known whether the event is the same."""
+    outbox = SQLiteOutbox(path)
+    _put(outbox, idempotency_key="k")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE events SET input = '{'")
+        connection.commit()
+
+    with pytest.raises(InvalidInput, match="the event 'k' waits with other values"):
+        _put(outbox, idempotency_key="k")
 
 
 # The end of a process on the way
@@ -248,6 +379,47 @@ def test_end_of_the_process_loses_nothing(path: Path, step: str) -> None:
     assert not path.with_name("usage.db.salvaged").exists()
     if step == "moved":
         assert any(name.endswith("-wal") for name in _aside(path))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_kill_at_each_step_loses_nothing(path: Path) -> None:
+    """SIGKILL before each change of a name: the next opening has every event, and the log is next to its old file."""
+    keys = _filled(path, 200)
+    _overwrite(path, _page_of(path, "sqlite_autoindex_events_1"))
+    path.with_name("usage.db-journal").write_bytes(bytes(99))
+    content, steps = path.read_bytes(), 0
+    for kill_at in range(9):
+        child = os.fork()
+        if not child:
+            _kill_at_rename(kill_at)
+            salvage.replace(str(path))
+            os._exit(0)
+        if os.waitpid(child, 0)[1] == 0:
+            break
+        steps += 1
+        with SQLiteOutbox(path) as outbox:
+            assert outbox.stats().ready == 200
+        assert set(_keys(path)) == set(keys)
+        assert not path.with_name("usage.db.salvaged").exists()
+        old = [name for name in _aside(path) if not name.endswith(("-wal", "-shm", "-journal"))]
+        assert [path.with_name(name).read_bytes() for name in old] == [content]
+        assert f"{old[0]}-journal" in _aside(path)
+        for name in _aside(path):
+            path.with_name(name).unlink()
+        path.write_bytes(content)
+        path.with_name("usage.db-journal").write_bytes(bytes(99))
+    assert steps == 5
+
+
+def _kill_at_rename(count: int) -> None:
+    rename, calls = os.rename, iter(range(99))
+
+    def rename_or_die(*names: str) -> None:
+        if next(calls) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rename(*names)
+
+    os.rename = rename_or_die  # type: ignore[assignment]
 
 
 def test_incomplete_file_is_not_used(path: Path) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
+import pickle
+import re
+import signal
 import sqlite3
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -234,6 +239,62 @@ def test_senders_wait_longer_than_puts(path: Path) -> None:
             _put(outbox)
 
 
+def test_reads_wait_for_nobody(path: Path) -> None:
+    """Another process may hold the lock and a transaction; a put waits for no reader."""
+    outbox = SQLiteOutbox(path, put_wait=0)
+    key = _put(outbox)
+    assert outbox.stats().ready == 1
+    with path.with_name("usage.db.lock").open("r+b") as lock, closing(_database(path, "BEGIN IMMEDIATE")):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert (outbox.stats().ready, outbox._waiting()[0], outbox.dead()) == (1, 1, [])
+    with outbox._file.reading(0) as connection:
+        assert connection.execute("SELECT key FROM events").fetchall() == [(key,)]
+        assert _put(outbox)
+
+
+def test_put_in_a_signal_handler_is_refused_during_a_put(path: Path) -> None:
+    """It neither waits for its own thread nor takes part in the transaction that it interrupts."""
+    outbox = SQLiteOutbox(path, put_wait=60)
+    caught = []
+
+    def handle(*_: object) -> None:
+        for put in (
+            lambda: _put(outbox),
+            lambda: outbox.put_many([UsageEvent(company_id="c", feature_code="f", quantity=1)]),
+        ):
+            with pytest.raises(OutboxUnavailable, match="do not use it in a signal handler") as error:
+                put()
+            caught.append(error.value.event)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with pytest.raises(ZeroDivisionError), outbox._file.transaction():  # noqa: PT012 - the block is the subject
+            signal.raise_signal(signal.SIGUSR1)
+            raise ZeroDivisionError
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert [event is not None for event in caught] == [True, True]
+    assert outbox.stats().ready == 0
+    assert _put(outbox)
+
+
+def test_wait_may_be_as_long_as_any(path: Path) -> None:
+    """Neither a lock nor SQLite takes so large a number for none."""
+    outbox = SQLiteOutbox(path, put_wait=1e15)
+    assert _put(outbox)
+    with outbox._file.turn(1e15), ThreadPoolExecutor() as pool:
+        key = pool.submit(_put, outbox)
+        with pytest.raises(TimeoutError):
+            key.result(0.01)
+        outbox._file._leave()
+        assert key.result()
+        outbox._file._enter(1)
+
+    [(milliseconds,)] = outbox._file.change(lambda connection: connection.execute("PRAGMA busy_timeout").fetchall())
+    assert milliseconds > 0
+
+
 def test_threads_share_an_outbox(path: Path) -> None:
     """Eight threads that put at once lose nothing, and none is refused."""
     outbox = SQLiteOutbox(path, synchronous="normal", put_wait=30)  # a busy machine may stop one that has the lock
@@ -292,11 +353,36 @@ def test_refused_events_fit_into_a_full_outbox(tmp_path: Path) -> None:
     assert world.put()
 
 
+def test_events_that_fit_into_no_outbox_are_refused(path: Path) -> None:
+    """More than the maximum size at once is a full outbox, and no full disk, also while it is empty."""
+    outbox = SQLiteOutbox(path, max_bytes=2**16)
+    event = UsageEvent(company_id="c", feature_code="f", quantity=1, metadata={"text": "x" * 70_000})
+
+    with pytest.raises(OutboxFull, match="size of 65,536 bytes"):
+        outbox.put_many([event])
+    with pytest.raises(OutboxFull, match="size of 65,536 bytes"):
+        _put(outbox, metadata=event.metadata)
+
+    assert outbox.stats().ready == 0
+    assert _put(outbox)
+
+
+def test_space_that_is_found_is_used(path: Path) -> None:
+    """Moving the log into the file makes space on a full disk: the put succeeds."""
+    outbox = SQLiteOutbox(path)
+    [(pages,)] = outbox._file.change(lambda connection: connection.execute("PRAGMA page_count").fetchall())
+    outbox._file._connect().execute(f"PRAGMA max_page_count = {pages}")  # as SQLite reports a full disk
+
+    assert _put(outbox, metadata={"text": "x" * 9_999})
+    assert outbox.stats().ready == 1
+
+
 def test_full_disk_is_unavailable(path: Path) -> None:
     """Without space on the disk the outbox is unavailable and not full; the log is moved into the file first."""
     outbox = SQLiteOutbox(path, synchronous="normal")
     _put(outbox)
     outbox._file._connect().execute("PRAGMA max_page_count = 1")  # SQLite reports it in the same way
+    outbox._file._limit = lambda *_: None  # type: ignore[method-assign]
 
     with pytest.raises(OutboxUnavailable, match="the disk is full"):
         outbox.put_many(
@@ -365,23 +451,135 @@ def test_symbolic_link_is_refused(path: Path, tmp_path: Path, name: str) -> None
     assert (tmp_path / "other").read_bytes() == b""
 
 
-def test_file_of_another_application_is_refused(path: Path) -> None:
-    """A database that is not an outbox stays as it is."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE mine (id)")
-    before = path.read_bytes()
+def _database(path: Path, *statements: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    return connection
 
-    with pytest.raises(OutboxUnavailable, match="it is the database of another application"):
+
+def _text(path: Path) -> None:
+    path.write_text("a file of the user\n" * 99)
+
+
+def _one_byte(path: Path) -> None:
+    path.write_text("\n")
+
+
+def _folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    _database(path.with_name("real"), "CREATE TABLE mine (id)").close()
+    path.symlink_to("real")
+
+
+def _dangling_link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def _log_alone(path: Path) -> None:
+    path.with_name(f"{path.name}-wal").write_bytes(b"log of another application" * 99)
+
+
+def _foreign(path: Path) -> None:
+    _database(path, "CREATE TABLE mine (id)").close()
+
+
+def _foreign_in_use(path: Path) -> sqlite3.Connection:
+    return _database(path, "PRAGMA journal_mode = WAL", "CREATE TABLE mine (id)")
+
+
+def _newer(path: Path) -> None:
+    SQLiteOutbox(path).close()
+    _database(path, "PRAGMA user_version = 99").close()
+    path.with_name(f"{path.name}.lock").unlink()
+
+
+def _content(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    found = {}
+    for path in folder.iterdir():
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        found[path.name] = status.st_mode, status.st_mtime_ns, content
+    return found
+
+
+_OTHER = r"; pass the path of an outbox or of a new file; '.*/usage.db' was left unchanged"
+_PLACE = r"; pass the path of a file in a folder that exists and can be written, instead of '.*/usage.db'"
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (_text, f"it is not an outbox{_OTHER}"),
+        (_one_byte, f"it is not an outbox{_OTHER}"),
+        (_folder, f"it is not a regular file{_PLACE}"),
+        (_pipe, f"it is not a regular file{_PLACE}"),
+        (_link, f"it is a symbolic link{_PLACE}"),
+        (_dangling_link, f"it is a symbolic link{_PLACE}"),
+        (_log_alone, f"it is not an outbox{_OTHER}"),
+        (_foreign, f"it is the database of another application{_OTHER}"),
+        (_foreign_in_use, f"it is the database of another application{_OTHER}"),
+        (_newer, r"it has format 99, .* up to 1; upgrade chatarmin-os; '.*' was left unchanged"),
+    ],
+    ids=lambda value: value.__name__.strip("_").replace("_", "-") if callable(value) else "",
+)
+def test_file_that_cannot_be_used_stays_as_it_is(path: Path, make: Any, problem: str) -> None:
+    """Nothing is changed in it, in its rights, or next to it; the error says what to do."""
+    connection = make(path)
+    if not path.is_symlink() and path.exists():
+        path.chmod(0o664)
+    before = _content(path.parent)
+
+    with pytest.raises(OutboxUnavailable) as caught:
         SQLiteOutbox(path)
 
-    assert path.read_bytes() == before
-    assert {found.name for found in path.parent.iterdir()} == {"usage.db", "usage.db.lock"}
+    assert re.fullmatch(f"the outbox cannot be opened: {problem}", str(caught.value))
+    assert _content(path.parent) == before
+    if connection is not None:
+        connection.close()
 
 
-def test_folder_that_is_missing_is_unavailable(tmp_path: Path) -> None:
-    """The folder is not created."""
-    with pytest.raises(OutboxUnavailable, match="No such file or directory"):
-        SQLiteOutbox(tmp_path / "missing" / "usage.db")
+@pytest.mark.parametrize("name", ["missing/usage.db", "usage.db/usage.db", "x" * 250, "null\0"])
+def test_path_that_cannot_be_created_is_unavailable(path: Path, name: str) -> None:
+    """Nothing is created: no folder, and no lock."""
+    path.touch()
+    with pytest.raises(OutboxUnavailable, match=r"cannot be opened: .*; pass the path of a file in a folder"):
+        SQLiteOutbox(path.parent / name)
+
+    assert [found.name for found in path.parent.iterdir()] == ["usage.db"]
+
+
+def test_outbox_refuses_copies() -> None:
+    """Copies would share a connection; the error says what to do."""
+    with TemporaryDirectory() as folder, SQLiteOutbox(f"{folder}/usage.db") as outbox:
+        for act in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match="cannot be copied or pickled; open the same path in the other process"):
+                act(outbox)
+
+
+def _keys_by_uri(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path.as_uri(), uri=True)) as connection:
+        return {key for (key,) in connection.execute("SELECT key FROM events")}
+
+
+def test_path_is_taken_literally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Characters of URLs mean nothing in it, and a relative path is that of the folder at the start."""
+    monkeypatch.chdir(tmp_path)
+    outbox = SQLiteOutbox("ü ?mode=memory&x#y%20.db")
+    outbox.close()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    key = _put(outbox)
+    outbox.close()
+
+    assert _keys_by_uri(tmp_path / "ü ?mode=memory&x#y%20.db") == {key}
 
 
 def test_file_that_was_removed_is_created_again(path: Path) -> None:
