@@ -149,6 +149,20 @@ def _comparable(value: JSON) -> Any:
     return ("bool", value) if isinstance(value, bool) else value
 
 
+def sum_by_reason(dead: Iterable[tuple[str, str]]) -> tuple[int, dict[str, int | float]]:
+    """Return how many dead events there are, and their quantity by reason, of the reason and the input of each.
+
+    Example:
+        >>> sum_by_reason([("CONFLICT", '{"quantity": 0.1}'), ("FORBIDDEN", '{"quantity": 5}')] * 3)
+        (6, {'CONFLICT': 0.3, 'FORBIDDEN': 15})
+    """
+    count, sums = 0, dict[str, Decimal]()
+    for reason, given in dead:
+        count += 1
+        sums[reason] = sums.get(reason, Decimal(0)) + Decimal(repr(json.loads(given)["quantity"]))
+    return count, {reason: as_number(quantity) for reason, quantity in sums.items()}
+
+
 def as_number(quantity: Decimal) -> int | float:
     """Return a sum of quantities."""
     return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)
