@@ -50,17 +50,25 @@ def _in_postgres(_: pytest.FixtureRequest, now: Callable[[], float]) -> Outbox:
     return outbox_databases.outbox(outbox_databases.postgres(), now)
 
 
+def _in_mariadb(_: pytest.FixtureRequest, now: Callable[[], float]) -> Outbox:
+    import outbox_databases
+
+    return outbox_databases.outbox(outbox_databases.mariadb(), now)
+
+
 KINDS: dict[str, Callable[[pytest.FixtureRequest, Callable[[], float]], Outbox]] = {
     "sqlite": _in_a_file,
     "redis": _in_redis,
     "django": _in_django,
     "django-postgres": _in_postgres,
+    "django-mariadb": _in_mariadb,
 }
 """Each kind of outbox, made for a test and with a clock; the contract runs on all of them."""
 
 NEEDS = {
     "redis": [pytest.mark.needs("redis-server")],
     "django-postgres": [pytest.mark.slow, pytest.mark.needs("postgres")],
+    "django-mariadb": [pytest.mark.slow, pytest.mark.needs("mariadb")],
 }
 
 

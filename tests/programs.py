@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mariadb_server
 import postgres_server
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def missing_postgres() -> str | None:
 
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "chromium": missing_chromium,
+    "mariadb": lambda: None if mariadb_server.is_installed() else "install mariadb-server and, by pip, mysqlclient",
     "postgres": missing_postgres,
     "redis-server": lambda: None if shutil.which("redis-server") else "install redis-server",
     "trpc_client": lambda: missing_node(HERE / "trpc_client"),

@@ -69,7 +69,8 @@ def test_examples_with_tests_pass(example: Example, pytester: pytest.Pytester, m
     if example.page == "django":
         _write(_DJANGO, folder)
         _run((sys.executable, "-W", "error", "-m", "django", "test"), folder)
-        _run((sys.executable, "-W", "error", "-m", "pytest", "-p", "set_up_django"), folder)
+        if any(file.startswith("test_") for file in example.files):
+            _run((sys.executable, "-W", "error", "-m", "pytest", "-p", "set_up_django"), folder)
     elif "pytest" in example.commands:
         _run(("bash", "-euc", example.commands), folder)
     else:

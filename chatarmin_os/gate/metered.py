@@ -100,22 +100,32 @@ class Metered:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is not None or not self._quantity:
+        event = None if kind is not None else self._usage()
+        if event is None:
             return
-        event = evolve(self._event, quantity=self._quantity)
-        if event.company_id is None and self.decision.company_id is not None:
-            event = _of_company(event, self.decision.company_id)
         failure: ChatarminError | None = None
         try:
             if event.external_org_id is not None:
                 event = _of_company(event, company_of(self._client, event.external_org_id))
-            self.result = self._client.send(_request(event))
+            self._send(event)
         except ChatarminError as raised:
             if not raised.is_temporary and event.company_id is not None:
                 raise
             failure = raised
         if failure is not None:
             self._keep(event, failure)
+
+    def _usage(self) -> UsageEvent | None:
+        """Return the usage of the block, with the company if that is known; None if there was none."""
+        if not self._quantity:
+            return None
+        event = evolve(self._event, quantity=self._quantity)
+        if event.company_id is None and self.decision.company_id is not None:
+            return _of_company(event, self.decision.company_id)
+        return event
+
+    def _send(self, event: UsageEvent) -> None:
+        self.result = self._client.send(_request(event))
 
     def _keep(self, event: UsageEvent, failure: ChatarminError) -> None:
         """Put usage that failed into the outbox, or raise the failure."""

@@ -221,6 +221,9 @@ class Outbox(ABC):
 
     # For senders
 
+    def _end_thread(self) -> None:  # noqa: B027 - most have nothing to do
+        """Close what the thread of a started sender has for itself, at its end."""
+
     @abstractmethod
     def _waiting(self) -> tuple[int, float | None]:
         """Return how many events are ready or leased, and the age of the one that was put first, in seconds.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from decimal import Decimal
 from itertools import groupby
 from sqlite3 import Connection
 from typing import Any
@@ -19,11 +18,10 @@ from attrs import evolve
 
 from chatarmin_os.outbox.changes import Bury, Change, Keep, Remove, Try
 from chatarmin_os.outbox.records import DeadEvent
-from chatarmin_os.outbox.stored import Claimed, Stored, to_dead_event
+from chatarmin_os.outbox.stored import DAMAGES, Claimed, Stored, to_dead_event
 
 _log = logging.getLogger("chatarmin_os")
 
-_DAMAGES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 _NOTHING = '{"featureCode": "", "quantity": 0}'
 _MAX_INSTANT = 2**37  # of the year 6325
 
@@ -132,19 +130,6 @@ def dead_event(row: Any) -> DeadEvent:
     return to_dead_event(event, attempts=attempts, reason=reason, error=error)
 
 
-def dead_quantity(text: Any) -> Decimal:
-    """Return the quantity of a dead event, 0 if its text is damaged.
-
-    Example:
-        >>> dead_quantity('{"quantity": 0.1}'), dead_quantity('{"quantity"')
-        (Decimal('0.1'), Decimal('0'))
-    """
-    try:
-        return Decimal(repr(json.loads(text)["quantity"]))
-    except _DAMAGES:
-        return Decimal(0)
-
-
 def claim(connection: Connection, owner: str, count: int, lease: float, now: float) -> list[Claimed]:
     """Lease rows to *owner*: those that wait no longer, then fresh ones. Damaged ones are dead."""
     claimed: list[Claimed] = []
@@ -238,5 +223,5 @@ def is_readable(row: Any) -> bool:
             and abs(created) < _MAX_INSTANT
             and (company or organisation) is not None
         )
-    except _DAMAGES:
+    except DAMAGES:
         return False

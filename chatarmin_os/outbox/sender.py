@@ -240,6 +240,12 @@ class Sender:
             stop.wait(poll)
 
     def _run_in_thread(self, stop: threading.Event) -> None:
+        try:
+            self._run_on(stop)
+        finally:
+            self._outbox._end_thread()
+
+    def _run_on(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 self._run(self._poll, stop)

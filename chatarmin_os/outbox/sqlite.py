@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from decimal import Decimal
 from sqlite3 import Connection
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -24,7 +23,7 @@ from chatarmin_os.outbox.changes import Change
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
 from chatarmin_os.outbox.sqlite_file import FileFullError, OutboxFile
-from chatarmin_os.outbox.stored import Claimed, Stored, as_number, is_same, other_values
+from chatarmin_os.outbox.stored import Claimed, Stored, is_same, other_values, sum_by_reason
 
 T = TypeVar("T")
 
@@ -105,16 +104,12 @@ class SQLiteOutbox(Outbox):
         def read(connection: Connection) -> OutboxStats:
             waiting, oldest = connection.execute(rows.WAITING).fetchone()
             [(leased,)] = connection.execute(rows.LEASED, {"now": now})
-            dead: dict[str, Decimal] = {}
-            count = 0
-            for reason, given in connection.execute(rows.DEAD_QUANTITIES):
-                dead[reason] = dead.get(reason, Decimal(0)) + rows.dead_quantity(given)
-                count += 1
+            dead, dead_quantity = sum_by_reason(connection.execute(rows.DEAD_QUANTITIES))
             return OutboxStats(
                 ready=waiting - leased,
                 leased=leased,
-                dead=count,
-                dead_quantity={reason: as_number(quantity) for reason, quantity in dead.items()},
+                dead=dead,
+                dead_quantity=dead_quantity,
                 oldest_age=None if oldest is None else max(0.0, now - oldest),
                 bytes=self._file.size(connection),
             )

@@ -27,6 +27,9 @@ _company, _feature, _quantity, _key, _metadata = (
 )
 _organisation = at_field("external_org_id", identifier)
 
+DAMAGES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""The errors with which a damaged text or row cannot be read."""
+
 
 @frozen
 class Stored:
@@ -151,6 +154,31 @@ def _comparable(value: JSON) -> Any:
     if isinstance(value, list):
         return [_comparable(inner) for inner in value]
     return ("bool", value) if isinstance(value, bool) else value
+
+
+def sum_by_reason(dead: Iterable[tuple[str, str]]) -> tuple[int, dict[str, int | float]]:
+    """Return how many dead events there are, and their quantity by reason, of the reason and the input of each.
+
+    A damaged input counts as 0.
+
+    Example:
+        >>> sum_by_reason([("CONFLICT", '{"quantity": 0.1}'), ("FORBIDDEN", '{"quantity": 5}')] * 3)
+        (6, {'CONFLICT': 0.3, 'FORBIDDEN': 15})
+        >>> sum_by_reason([("damaged", '{"quantity"')])
+        (1, {'damaged': 0})
+    """
+    count, sums = 0, dict[str, Decimal]()
+    for reason, given in dead:
+        count += 1
+        sums[reason] = sums.get(reason, Decimal(0)) + _quantity_in(given)
+    return count, {reason: as_number(quantity) for reason, quantity in sums.items()}
+
+
+def _quantity_in(text: str) -> Decimal:
+    try:
+        return Decimal(repr(json.loads(text)["quantity"]))
+    except DAMAGES:
+        return Decimal(0)
 
 
 def as_number(quantity: Decimal) -> int | float:

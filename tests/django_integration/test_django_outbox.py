@@ -14,26 +14,30 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.db.backends.signals import connection_created
 from django.test import RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
 from django_project.models import Membership
+from outbox_databases import mariadb, postgres
 from outbox_databases import outbox as empty_outbox
-from outbox_databases import postgres
 
-from chatarmin_os import ApiError, ConnectionFailed, InvalidInput
+from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, InvalidInput
 from chatarmin_os.django import DjangoOutbox, get_gate, get_outbox, metered, track_usage
 from chatarmin_os.django.test import override_service
 from chatarmin_os.integrations.django.models import OutboxEvent
-from chatarmin_os.integrations.django.outbox import _drop_if_broken
+from chatarmin_os.integrations.django.outbox import _close_if_broken
 from chatarmin_os.integrations.django.rows import Rows
 from chatarmin_os.outbox import Outbox, OutboxUnavailable, Sender, SQLiteOutbox, UsageEvent
+from chatarmin_os.transports import FunctionTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from chatarmin_os.fake import FakeTransport
+    from chatarmin_os.gate import Metered
+    from chatarmin_os.transports import Call, Transport
 
 pytest_plugins = ["django_project.fixtures"]
 
@@ -46,16 +50,17 @@ class UndoError(Exception):
     """Ends a transaction."""
 
 
-POSTGRES = pytest.param("postgres", marks=[pytest.mark.slow, pytest.mark.needs("postgres")])
+SERVERS = {"postgres": postgres, "mariadb": mariadb}
+ON_SERVERS = [pytest.param(name, marks=[pytest.mark.slow, pytest.mark.needs(name)]) for name in SERVERS]
 
 
-@pytest.fixture(params=["default", "other", POSTGRES])
+@pytest.fixture(params=["default", "other", *ON_SERVERS])
 def outbox(request: pytest.FixtureRequest) -> DjangoOutbox:
     """Return an empty outbox in each database."""
-    return empty_outbox(postgres() if request.param == "postgres" else request.param)
+    return empty_outbox(SERVERS[request.param]() if request.param in SERVERS else request.param)
 
 
-def project(outbox: object, fake: FakeTransport) -> Any:
+def project(outbox: object, fake: Transport) -> Any:
     """Override the settings by some with an outbox."""
     options = {"TRANSPORT": fake, "ORGANISATION": "django_project.views.organisation_of", "OUTBOX": outbox}
     return override_settings(CHATARMIN_OS=options)
@@ -167,11 +172,85 @@ def test_sender_needs_transactions_of_its_own(outbox: DjangoOutbox) -> None:
         assert Sender(client, outbox).drain().counted == 1
 
 
+def test_sender_needs_autocommit() -> None:
+    """Where the user commits by hand a sender is refused: its leases would not be committed before its requests."""
+    outbox = empty_outbox("default")
+    outbox.put(**USAGE)
+    with override_service() as fake:
+        sender = Sender(get_gate().client, outbox)
+        transaction.set_autocommit(False)
+        try:
+            with pytest.raises(RuntimeError, match="autocommit"):
+                sender.drain()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+        assert tracked(fake) == []
+        assert sender.drain().counted == 1
+
+
+class Conflict:
+    """Ends the transactions of some statements as a database does that has to choose between two of them."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        """Fail, or execute an INSERT or an UPDATE."""
+        if self.times and sql.startswith(("INSERT", "UPDATE")):
+            self.times -= 1
+            error = OperationalError()
+            error.__cause__ = Exception(1213, "Deadlock found when trying to get lock")
+            raise error
+        return execute(sql, params, many, context)
+
+
+def test_deadlock_is_tried_again(fake: FakeTransport) -> None:
+    """A transaction of the outbox that the database ended in favour of another one is done again."""
+    outbox = empty_outbox("default")
+
+    with connection.execute_wrapper(Conflict(2)):
+        outbox.put(**USAGE)
+    with connection.execute_wrapper(Conflict(2)):
+        assert Sender(get_gate().client, outbox).drain().counted == 1
+
+    assert tracked(fake) == [5]
+
+
+def test_deadlock_of_the_users_transaction_is_not_tried_again() -> None:
+    """The database has ended all of it, and only the user can do it again."""
+    outbox, conflict = empty_outbox("default"), Conflict(1)
+
+    with transaction.atomic(), connection.execute_wrapper(conflict), pytest.raises(OutboxUnavailable):
+        outbox.put(**USAGE)
+
+    assert conflict.times == 0
+    assert outbox.stats().ready == 0
+
+
+def test_deadlocks_end() -> None:
+    """It is not tried for ever."""
+    outbox = empty_outbox("default")
+
+    with connection.execute_wrapper(Conflict(100)), pytest.raises(OutboxUnavailable) as raised:
+        outbox.put(**USAGE)
+
+    assert raised.value.event is not None
+
+
+def test_alias_that_does_not_exist() -> None:
+    """A database that the project does not have is a mistake, and no outage."""
+    with pytest.raises(InvalidInput, match="using: the project has no database 'missing'"):
+        DjangoOutbox("missing").put(**USAGE)
+
+
 def test_database_that_is_missing() -> None:
     """A database that cannot be opened is not available; the error has advice and no text of the database."""
     outbox = DjangoOutbox("unreachable")
 
-    with pytest.raises(OutboxUnavailable, match=r"'unreachable' is not available \(OperationalError\).*migrate"):
+    with pytest.raises(
+        OutboxUnavailable, match=r"'unreachable' is not available \(OperationalError\).*migrate --database unreachable"
+    ):
         outbox.stats()
     outbox.close()
     assert repr(outbox) == "<DjangoOutbox in 'unreachable'>"
@@ -189,7 +268,7 @@ def test_connection_that_ended_is_closed(is_usable: bool, in_atomic_block: bool)
         close=lambda: closed.append(True),
     )
 
-    _drop_if_broken(connection)
+    _close_if_broken(connection)
 
     assert bool(closed) is (not is_usable and not in_atomic_block)
 
@@ -256,12 +335,12 @@ def test_many_events_at_once(fake: FakeTransport) -> None:
 
 
 def test_text_of_the_service_is_stored(fake: FakeTransport, outbox: DjangoOutbox) -> None:
-    """A message with characters that a database refuses is stored without them."""
+    """A message may have characters that a database refuses."""
     fake.fail(TRACK, error=ApiError.from_code("CONFLICT", "a\0b\ud800c"))
     outbox.put(**USAGE)
 
     assert Sender(get_gate().client, outbox).drain().refused == 1
-    assert outbox.dead()[0].error == "a\N{REPLACEMENT CHARACTER}b?c"
+    assert outbox.dead()[0].error == "a\0b\ud800c"
 
 
 # Views
@@ -328,6 +407,181 @@ def test_usage_without_a_transaction_is_stored_at_once(database: DjangoOutbox) -
     track_usage("org_1", "ai_credit", 5)
 
     assert database.stats().ready == 1
+
+
+# Blocks
+
+
+def metered_block(**values: Any) -> Metered:
+    """Use five credits in a block."""
+    with metered(REQUEST, "ai_credit", 5, "job-1", **values) as block:
+        pass
+    return block
+
+
+def remaining() -> Any:
+    """Return the credits that are left as far as the gate knows."""
+    access = get_gate().check(external_org_id="org_1", feature_code="ai_credit").access
+    assert access is not None
+    return access.remaining
+
+
+def test_block_is_stored_in_the_transaction_and_sent_at_its_commit(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """The event is a part of the transaction, so that a process that ends at the commit loses none."""
+    with transaction.atomic():
+        block = metered_block()
+        assert (tracked(fake), database.stats().leased) == ([], 1)
+
+    assert tracked(fake) == [5]
+    assert block.result is not None
+    assert block.result.remaining == remaining() == 9_995
+    assert not OutboxEvent.objects.exists()
+
+
+def test_block_without_a_transaction_is_sent_at_once(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """In autocommit mode the event is in the outbox while it is sent."""
+    seen: list[int] = []
+
+    def answer(call: Call) -> Any:
+        if call.path == TRACK:
+            seen.append(database.stats().leased)
+        return fake.send(call)
+
+    with project("django", FunctionTransport(answer)):
+        assert metered_block().result is not None
+
+    assert seen == [1]
+    assert not OutboxEvent.objects.exists()
+
+
+def test_block_rolls_back(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """Usage of a transaction that is rolled back is neither stored nor sent."""
+    undo(metered_block)
+
+    assert (tracked(fake), database.stats().ready, database.stats().leased) == ([], 0, 0)
+    assert remaining() == 10_000
+
+
+def test_block_that_used_nothing_is_not_stored(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """A quantity of 0 is no event."""
+    with metered(REQUEST, "ai_credit") as block:
+        block.quantity = 0
+
+    assert (tracked(fake), database.stats().ready) == ([], 0)
+
+
+@pytest.mark.parametrize(("outcome", "attempts"), [("unknown", 1), ("not_sent", 0)])
+def test_block_waits_for_a_sender_in_an_outage(
+    outcome: Any, attempts: int, database: DjangoOutbox, fake: FakeTransport
+) -> None:
+    """A sender delivers it; it counts as tried if it may have reached the service. The gate subtracts it until then."""
+    with transaction.atomic():
+        block = metered_block()
+        fake.fail(TRACK, error=ConnectionFailed("lost", outcome=outcome))
+
+    event = OutboxEvent.objects.get()
+    assert (event.attempts, event.first_tried is not None) == (attempts, bool(attempts))
+    assert (block.result, database.stats().ready, remaining()) == (None, 1, 9_995)
+    assert Sender(get_gate().client, database).drain().counted == 1
+    assert remaining() == 9_995
+
+
+def test_block_with_a_refused_key_waits(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """A wrong API key loses no usage."""
+    with transaction.atomic():
+        metered_block()
+        fake.fail(TRACK, error="UNAUTHORIZED")
+
+    assert (database.stats().ready, OutboxEvent.objects.get().attempts) == (1, 0)
+
+
+def test_block_that_the_service_refuses_is_dead(
+    database: DjangoOutbox, fake: FakeTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its event can be seen, revived and discarded; the log has no details of it."""
+    with transaction.atomic():
+        metered_block(metadata={"model": "small"})
+        fake.fail(TRACK, error=ApiError.from_code("CONFLICT", "of the service"))
+
+    [dead] = database.dead()
+    assert (dead.key, dead.reason, dead.error, dead.attempts) == ("job-1", "CONFLICT", "of the service", 1)
+    assert caplog.messages == ["usage job-1 of ai_credit is dead: CONFLICT"]
+
+
+def test_block_of_a_process_that_ends_is_sent_by_a_sender(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """A process that ends after the commit leaves the event; it counts as tried, for the service may have it."""
+
+    def end(call: Call) -> Any:
+        if call.path == TRACK:
+            raise SystemExit(1)
+        return fake.send(call)
+
+    with project("django", FunctionTransport(end)), pytest.raises(SystemExit), transaction.atomic():
+        metered_block()
+
+    event = OutboxEvent.objects.get()
+    assert (event.attempts, event.first_tried, database.stats().leased) == (1, event.since, 1)
+    OutboxEvent.objects.update(next_at=0.0)  # its lease has ended
+    assert Sender(get_gate().client, database).drain().counted == 1
+
+
+def test_block_of_an_unknown_company_waits_for_a_sender(fake: FakeTransport) -> None:
+    """If an outage hides the company, the sender looks it up."""
+    features = {"ai_credit": {"on_outage": "allow"}}
+    options = {"TRANSPORT": fake, "ORGANISATION": "django_project.views.organisation_of", "FEATURES": features}
+    outbox = empty_outbox("default")
+    with override_settings(CHATARMIN_OS={**options, "OUTBOX": "django"}):
+        fake.fail(error="lost")
+        block = metered_block()
+
+    assert (block.result, outbox.stats().ready) == (None, 1)
+    assert OutboxEvent.objects.get().organisation == "org_1"
+
+
+def test_block_whose_key_waits_already(database: DjangoOutbox, fake: FakeTransport) -> None:
+    """The same event is sent by a sender, once; one with other values is sent, so that the service says no."""
+    with project("django", fake):
+        company = get_gate().check(external_org_id="org_1", feature_code="ai_credit").company_id
+        database.put(company_id=company, feature_code="ai_credit", quantity=5, idempotency_key="job-1")
+        OutboxEvent.objects.update(owner="a sender", next_at=database._now() + 30, since=database._now())
+        assert metered_block().result is None
+        assert (tracked(fake), database.stats().leased) == ([], 1)
+
+        with metered(REQUEST, "ai_credit", 6, "job-1"):
+            pass
+        assert tracked(fake) == [6]
+
+
+def test_block_is_sent_if_it_cannot_be_stored(
+    database: DjangoOutbox, fake: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the table is missing, the usage is sent at the commit; if it is missing then only, it was sent before."""
+    with monkeypatch.context() as patch, transaction.atomic():
+        patch.setattr(OutboxEvent._meta, "db_table", "missing")
+        metered_block()
+    assert tracked(fake) == [5]
+
+    with transaction.atomic():
+        with metered(REQUEST, "ai_credit", 6):
+            pass
+        monkeypatch.setattr(OutboxEvent._meta, "db_table", "missing")
+    monkeypatch.undo()
+    assert tracked(fake) == [5, 6]
+    assert database.stats().leased == 1  # its lease ends, and its key lets it count once
+
+
+@pytest.mark.usefixtures("database")
+def test_usage_where_the_user_commits(caplog: pytest.LogCaptureFixture) -> None:
+    """Where the user commits by hand the row is a part of his transaction, and nothing is wrong."""
+    transaction.set_autocommit(False)
+    try:
+        track_usage(REQUEST, "ai_credit", 5)
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+
+    assert OutboxEvent.objects.count() == 1
+    assert caplog.text == ""
 
 
 def test_transaction_of_another_database_decides(database: DjangoOutbox) -> None:
@@ -481,6 +735,34 @@ def test_senders_on_several_threads_share_the_events(fake: FakeTransport, outbox
     assert len(tracked(fake)) == 300
 
 
+def test_thread_of_a_sender_closes_its_connection(fake: FakeTransport) -> None:
+    """Django closes the connections of requests only; one that stays open would hold the database."""
+    outbox = empty_outbox("default")
+    outbox.put(**USAGE)
+    opened: list[Any] = []
+    counted = threading.Event()
+
+    def note(connection: Any, **_: Any) -> None:
+        opened.append(connection)
+
+    def answer(call: Call) -> Any:
+        if call.path == TRACK:
+            counted.set()
+        return fake.send(call)
+
+    sender = Sender(ChatarminOS(transport=FunctionTransport(answer)), outbox)
+    connection_created.connect(note)
+    try:
+        sender.start()
+        assert counted.wait(60)
+        sender.stop(60)
+    finally:
+        connection_created.disconnect(note)
+
+    assert [found.connection for found in opened] == [None]
+    assert outbox.stats().ready == 0
+
+
 @pytest.mark.slow
 @pytest.mark.needs("postgres")
 def test_sender_skips_the_rows_that_another_locks() -> None:
@@ -495,7 +777,8 @@ def test_sender_skips_the_rows_that_another_locks() -> None:
         finally:
             connections.close_all()
 
-    with outbox._rows(is_sender=True) as rows:
+    with transaction.atomic(using=outbox.using):
+        rows = Rows(outbox.using)
         assert len(rows.claim("one", 2, 30.0, outbox._now())) == 2
         thread = threading.Thread(target=claim)
         thread.start()

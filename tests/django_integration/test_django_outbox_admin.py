@@ -59,8 +59,7 @@ def outbox(request: pytest.FixtureRequest, fake: FakeTransport) -> Iterator[Djan
         outbox.put_many([_event(key, "unknown") for key in ("dead-1", "dead-2")])
         assert Sender(get_gate().client, outbox).drain().refused == 2
         outbox.put_many([_event("ready-1", "ai_credit")])
-        with outbox._rows(is_sender=True) as rows:
-            assert len(rows.claim("somebody", 1, 60.0, outbox._now())) == 1
+        assert len(outbox._claim("somebody", 1, [], lease=60.0, now=outbox._now)[1]) == 1
         outbox.put_many([_event("ready-2", "ai_credit")])
         yield outbox
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from chatarmin_os._clock import wall
-from chatarmin_os.integrations.django.models import OutboxEvent
+from chatarmin_os.integrations.django.models import DEAD, OutboxEvent, leased
 from chatarmin_os.integrations.django.outbox import DjangoOutbox
 from chatarmin_os.integrations.django.services import database_outbox
 
@@ -27,12 +27,25 @@ class StateFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:  # noqa: ARG002
         """Return the events in the chosen state."""
-        dead, leased = queryset.filter(next_at=None), queryset.filter(next_at__gt=wall()).exclude(owner="")
-        if self.value() == "dead":
-            return dead
-        if self.value() == "leased":
-            return leased
-        return queryset.exclude(next_at=None).exclude(pk__in=leased.values("pk")) if self.value() else queryset
+        held = leased(wall())
+        conditions = {"ready": ~DEAD & ~held, "leased": held, "dead": DEAD}
+        return queryset.filter(conditions.get(self.value() or "", Q()))
+
+
+class ReasonFilter(admin.SimpleListFilter):
+    """Chooses dead events by their reason; only these are read for it."""
+
+    title = "reason"
+    parameter_name = "reason"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the reasons that there are."""
+        reasons = model_admin.get_queryset(request).filter(DEAD).order_by("reason").values_list("reason", flat=True)
+        return [(reason, reason) for reason in reasons.distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[OutboxEvent]) -> QuerySet[OutboxEvent]:  # noqa: ARG002
+        """Return the events with the chosen reason."""
+        return queryset.filter(DEAD, reason=self.value()) if self.value() else queryset
 
 
 @admin.register(OutboxEvent)
@@ -40,9 +53,9 @@ class OutboxEventAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic f
     """Shows events; only their states can be changed, by the actions on those that are dead."""
 
     list_display = ("key", "feature", "quantity", "organisation", "company", "when", "state", "attempts", "reason")
-    list_filter = (StateFilter, "reason")
+    list_filter = (StateFilter, ReasonFilter)
     search_fields = ("key", "organisation", "company")
-    fields = (*list_display, "error", "metadata")
+    fields = (*list_display, "message", "metadata")
     readonly_fields = fields
     actions = ("revive", "discard")
     show_full_result_count = False

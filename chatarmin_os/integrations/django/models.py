@@ -2,7 +2,8 @@
 
 `next_at` is the end of a lease or wait, None of a dead event, 0 of one that nobody has had. `since` is the beginning
 of the lease or wait: a beginning in the future shows that the clock was set back. Times are seconds since 1970, as the
-senders of all kinds of outboxes count them.
+senders of all kinds of outboxes count them. `error` is JSON: a message of the service may have characters that a
+database refuses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,14 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from django.db import models
+from django.db.models import Q
+
+DEAD = Q(next_at=None)
+
+
+def leased(now: float) -> Q:
+    """Return the condition that a sender has an event."""
+    return Q(next_at__gt=now, since__lte=now) & ~Q(owner="")
 
 
 class OutboxEvent(models.Model):
@@ -50,6 +59,11 @@ class OutboxEvent(models.Model):
         """The input of the call."""
         found: dict[str, Any] = json.loads(self.input)
         return found
+
+    @property
+    def message(self) -> str:
+        """The error of a dead event."""
+        return str(json.loads(self.error)) if self.error else ""
 
     @property
     def created_at(self) -> datetime:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
-from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
+from attrs import evolve, frozen
+from django.db import DEFAULT_DB_ALIAS, Error, OperationalError, connections, transaction
+from django.utils.connection import ConnectionDoesNotExist
 
 from chatarmin_os import _clock
 from chatarmin_os._input import at_field, text
+from chatarmin_os._usage_event import UsageEvent
+from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.outbox.base import Outbox
-from chatarmin_os.outbox.changes import Change
+from chatarmin_os.outbox.changes import Bury, Change, Delay, Remove
+from chatarmin_os.outbox.delivery import outcome_of
 from chatarmin_os.outbox.errors import OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
-from chatarmin_os.outbox.stored import Claimed, Stored, is_same, other_values
+from chatarmin_os.outbox.stored import Claimed, Stored, from_events, sum_by_reason
 
 if TYPE_CHECKING:
     from chatarmin_os.integrations.django.rows import Rows
 
-_MAX_TRIES = 3
+T = TypeVar("T")
+
+_log = logging.getLogger("chatarmin_os")
+
+_MAX_TRIES = 5
+_LEASE_SECONDS = 30.0
+_MYSQL_DEADLOCK = 1213
+_CONFLICTS = frozenset({"40001", "40P01"})  # of PostgreSQL: a failure to serialize, and a deadlock
 
 
 class DjangoOutbox(Outbox):
@@ -92,93 +105,167 @@ class DjangoOutbox(Outbox):
             None
         """
         now = self._now()
-        with self._rows() as rows:
+
+        def read(rows: Rows) -> OutboxStats:
             waiting, oldest = rows.waiting()
             leased = rows.leased(now)
-            dead: dict[str, Decimal] = {}
-            count = 0
-            for reason, quantity in rows.dead_quantities():
-                dead[reason] = dead.get(reason, Decimal(0)) + Decimal(repr(quantity))
-                count += 1
-        return OutboxStats(
-            ready=waiting - leased,
-            leased=leased,
-            dead=count,
-            dead_quantity={reason: _number(quantity) for reason, quantity in dead.items()},
-            oldest_age=None if oldest is None else max(0.0, now - oldest),
-            bytes=None,
-        )
+            dead, dead_quantity = sum_by_reason(rows.dead_inputs())
+            return OutboxStats(
+                ready=waiting - leased,
+                leased=leased,
+                dead=dead,
+                dead_quantity=dead_quantity,
+                oldest_age=None if oldest is None else max(0.0, now - oldest),
+                bytes=None,
+            )
+
+        return self._transact(read)
 
     def _now(self) -> float:
         return self._clock()
 
     def _store(self, events: Sequence[Stored]) -> None:
-        with self._rows() as rows:
-            missing = list(events)
-            for attempt in range(_MAX_TRIES):
-                rows.insert(missing)
-                # A snapshot of the transaction may hide a row that another one has inserted, unless it is locked.
-                found = rows.find([event.key for event in missing], is_locking=attempt > 0)
-                for event in missing:
-                    if event.key in found and not is_same(found[event.key], event):
-                        raise other_values(event.key)
-                missing = [event for event in missing if event.key not in found]  # delivered in between
-                if not missing:
-                    return
-        raise OutboxUnavailable("the outbox is busy: other senders delivered the same keys; put the event again")
+        self._transact(lambda rows: rows.put(events))
 
     def _dead(self, limit: int) -> list[DeadEvent]:
-        with self._rows() as rows:
-            return rows.dead(limit)
+        return self._transact(lambda rows: rows.dead(limit))
 
     def _revive(self, keys: list[str] | None) -> int:
-        with self._rows() as rows:
-            return rows.revive(keys)
+        return self._transact(lambda rows: rows.revive(keys))
 
     def _discard(self, keys: list[str]) -> int:
-        with self._rows() as rows:
-            return rows.discard(keys)
+        return self._transact(lambda rows: rows.discard(keys))
 
     def _waiting(self) -> tuple[int, float | None]:
         now = self._now()
-        with self._rows() as rows:
-            count, first = rows.count()
+        count, first = self._transact(lambda rows: rows.count())
         return count, None if first is None else max(0.0, now - first)
 
     def _claim(
         self, owner: str, count: int, changes: Sequence[Change], *, lease: float, now: Callable[[], float]
     ) -> tuple[list[Change], list[Claimed]]:
-        with self._rows(is_sender=True) as rows:
+        def claim(rows: Rows) -> tuple[list[Change], list[Claimed]]:
             at = now()
             done = rows.apply(owner, changes, lease, at)
             return done, rows.claim(owner, count, lease, at)
 
-    def _apply(self, owner: str, changes: Sequence[Change], *, lease: float, now: Callable[[], float]) -> list[Change]:
-        with self._rows(is_sender=True) as rows:
-            return rows.apply(owner, changes, lease, now())
+        return self._transact(claim, is_sender=True)
 
-    @contextmanager
-    def _rows(self, *, is_sender: bool = False) -> Generator[Rows]:
-        """Yield the table, in a transaction; a savepoint inside of that of the caller, who is not a sender."""
+    def _apply(self, owner: str, changes: Sequence[Change], *, lease: float, now: Callable[[], float]) -> list[Change]:
+        return self._transact(lambda rows: rows.apply(owner, changes, lease, now()), is_sender=True)
+
+    def _end_thread(self) -> None:
+        connections[self._using].close()  # Django does so in the threads of requests
+
+    def _hold(self, event: UsageEvent) -> Held | None:
+        """Put an event into the caller's transaction, who sends it himself when that commits.
+
+        It is leased, and counts as tried: if the process ends, a sender sends it when the lease has ended. Return None
+        if only a sender shall send it: it was there already, or its company is not known.
+        """
+        [stored] = from_events(self._now(), [event])
+        owner, at = str(uuid4()), self._now()
+
+        def hold(rows: Rows) -> Claimed | None:
+            rows.put([stored])
+            return None if stored.company is None else rows.hold(stored, owner, _LEASE_SECONDS, at)
+
+        claimed = self._transact(hold)
+        return None if claimed is None else Held(self, owner, claimed, at)
+
+    def _transact(self, action: Callable[[Rows], T], *, is_sender: bool = False) -> T:
+        """Return the result of an action in a transaction; a savepoint inside of that of the caller, who is no sender.
+
+        Outside of one it is done again after a deadlock, or with a new connection if the database has ended this one.
+        """
         from chatarmin_os.integrations.django.rows import Rows  # models need the applications to be ready
 
         try:
-            with transaction.atomic(using=self._using, durable=is_sender):
-                rows = Rows(self._using)
+            connection = connections[self._using]
+        except ConnectionDoesNotExist as error:
+            raise InvalidInput(f"the project has no database {self._using!r}").at("using") from error
+        tries = 1 if connection.in_atomic_block else _MAX_TRIES
+        while True:
+            tries -= 1
+            before = connection.connection
+            try:
                 if is_sender:
-                    rows.lock_out_others()
-                yield rows
-        except Error as error:
-            _drop_if_broken(connections[self._using])
-            problem = f"the outbox in the database {self._using!r} is not available ({type(error).__name__})"
-            raise OutboxUnavailable(f"{problem}; does the database answer, and was `manage.py migrate` run?") from error
+                    _ensure_commits(connection)
+                with transaction.atomic(using=self._using, durable=is_sender):
+                    rows = Rows(self._using)
+                    if is_sender:
+                        rows.lock_out_others()
+                    return action(rows)
+            except Error as error:
+                _close_if_broken(connection)
+                is_replaced = before is not None and connection.connection is not before  # `atomic` may have done so
+                if not tries or not (is_replaced or _is_conflict(error)):
+                    raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Error) -> OutboxUnavailable:
+        option = "" if self._using == DEFAULT_DB_ALIAS else f" --database {self._using}"
+        return OutboxUnavailable(
+            f"the outbox in the database {self._using!r} is not available ({type(error).__name__}); "
+            f"does the database answer, and was `manage.py migrate{option}` run?"
+        )
 
 
-def _drop_if_broken(connection: Any) -> None:
+@frozen
+class Held:
+    """An event that was put by a process that sends it itself.
+
+    Attributes:
+        outbox: Where it is.
+        owner: Who leased it.
+        claimed: The event.
+        at: The instant at which it was leased, in seconds.
+    """
+
+    outbox: DjangoOutbox
+    owner: str
+    claimed: Claimed
+    at: float
+
+    def settle(self, failure: ChatarminError | None) -> bool:
+        """Remove the event, or keep it with its failure; return whether it still waits for a sender."""
+        outcome, claimed = outcome_of(failure), self.claimed
+        change: Change = Remove(claimed)
+        if outcome.kind == "dead":
+            change = Bury(claimed, 1, outcome.reason, outcome.error)
+            _log.warning("usage %s of %s is dead: %s", *claimed.event.names(), outcome.reason)
+        elif outcome.kind != "counted":
+            tried = evolve(claimed, attempts=1, first_tried=self.at)
+            change = Delay(tried if outcome.is_attempt else claimed, outcome.wait)
+        with suppress(OutboxUnavailable):  # its lease will end, and a sender will send it
+            self.outbox._apply(self.owner, [change], lease=_LEASE_SECONDS, now=self.outbox._now)
+        return isinstance(change, Delay)
+
+
+def _ensure_commits(connection: Any) -> None:
+    """Refuse a sender whose leases would not be committed before its requests; `atomic` refuses to be nested itself."""
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        raise RuntimeError("a sender needs autocommit: its leases must be committed before it sends")
+
+
+def _close_if_broken(connection: Any) -> None:
     """Close a connection that the database has ended: Django does so after each request only."""
     if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
         connection.close()
 
 
-def _number(quantity: Decimal) -> int | float:
-    return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)
+def _is_conflict(error: Error) -> bool:
+    """Return whether the database ended a transaction in favour of another one, so that it can be done again.
+
+    Example:
+        >>> from django.db import OperationalError
+        >>> error = OperationalError()
+        >>> _is_conflict(error)
+        False
+        >>> error.__cause__ = Exception(1213, "Deadlock found")  # of MySQL
+        >>> _is_conflict(error)
+        True
+    """
+    cause = error.__cause__
+    states = getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None)  # of psycopg and psycopg2
+    number = cause.args[0] if cause is not None and cause.args else None
+    return isinstance(error, OperationalError) and (number == _MYSQL_DEADLOCK or not _CONFLICTS.isdisjoint(states))

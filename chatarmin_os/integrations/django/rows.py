@@ -11,12 +11,13 @@ from django.db import connections
 from django.db.models import Case, Count, F, Min, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce
 
-from chatarmin_os.integrations.django.models import OutboxEvent
+from chatarmin_os.integrations.django.models import DEAD, OutboxEvent, leased
 from chatarmin_os.outbox.changes import Bury, Change, Delay, Keep, Remove, Try
+from chatarmin_os.outbox.errors import OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent
-from chatarmin_os.outbox.stored import Claimed, Stored, to_dead_event
+from chatarmin_os.outbox.stored import Claimed, Stored, is_same, other_values, to_dead_event
 
-_DEAD = Q(next_at=None)
+_MAX_TRIES = 3
 _ROWS_PER_STATEMENT = 200
 _KEYS_PER_STATEMENT = 500
 
@@ -30,11 +31,36 @@ class Rows:
 
     # For put
 
-    def insert(self, events: Sequence[Stored]) -> None:
-        """Add rows, except for keys that are there."""
-        self._events.bulk_create([_row(event) for event in events], _ROWS_PER_STATEMENT, ignore_conflicts=True)
+    def put(self, events: Sequence[Stored]) -> None:
+        """Add rows, except for keys that are there.
 
-    def find(self, keys: Sequence[str], *, is_locking: bool) -> dict[str, Stored]:
+        Raises:
+            InvalidInput: A key is there with other values.
+            OutboxUnavailable: Others deliver the same keys again and again.
+        """
+        missing = list(events)
+        for attempt in range(_MAX_TRIES):
+            rows = [_row(event) for event in missing]
+            self._events.bulk_create(rows, _ROWS_PER_STATEMENT, ignore_conflicts=True)
+            # A snapshot of the transaction may hide a row that another one has inserted, unless it is locked.
+            found = self._find([event.key for event in missing], is_locking=attempt > 0)
+            for event in missing:
+                if event.key in found and not is_same(found[event.key], event):
+                    raise other_values(event.key)
+            missing = [event for event in missing if event.key not in found]  # delivered in between
+            if not missing:
+                return
+        raise OutboxUnavailable("the outbox is busy: other senders delivered the same keys; put the event again")
+
+    def hold(self, event: Stored, owner: str, lease: float, now: float) -> Claimed | None:
+        """Lease an event that was put just now, as one that is tried; return None if it was there before."""
+        fresh = self._events.filter(key_hash=_hash(event.key), next_at=0.0, since=0.0, owner="")
+        place = fresh.values_list("pk", flat=True).first()
+        lease_of = {"next_at": now + lease, "since": now, "owner": owner, "attempts": 1, "first_tried": now}
+        is_held = place is not None and fresh.filter(pk=place).update(**lease_of)
+        return Claimed(place, event) if is_held else None
+
+    def _find(self, keys: Sequence[str], *, is_locking: bool) -> dict[str, Stored]:
         """Return the events with these keys as they were put: the company of an organisation was found later."""
         events = self._events.select_for_update() if is_locking else self._events
         return {
@@ -47,28 +73,27 @@ class Rows:
 
     def waiting(self) -> tuple[int, float | None]:
         """Return how many events are not dead, and the first instant of their creation."""
-        found = self._events.exclude(_DEAD).aggregate(count=Count("id"), oldest=Min("created"))
+        found = self._events.exclude(DEAD).aggregate(count=Count("id"), oldest=Min("created"))
         return found["count"], found["oldest"]
 
     def count(self) -> tuple[int, float | None]:
         """Return how many events are not dead, and the instant of the creation of the one that was put first."""
-        events = self._events.exclude(_DEAD)
+        events = self._events.exclude(DEAD)
         return events.count(), events.order_by("id").values_list("created", flat=True).first()
 
     def leased(self, now: float) -> int:
         """Return how many events senders have."""
-        return self._events.filter(next_at__gt=now, since__lte=now).exclude(owner="").count()
+        return self._events.filter(leased(now)).count()
 
-    def dead_quantities(self) -> Iterator[tuple[str, float]]:
-        """Yield the reason and the quantity of each dead event."""
-        for reason, given in self._events.filter(_DEAD).values_list("reason", "input").iterator():
-            yield reason, json.loads(given)["quantity"]
+    def dead_inputs(self) -> Iterator[tuple[str, str]]:
+        """Yield the reason and the input of each dead event."""
+        yield from self._events.filter(DEAD).values_list("reason", "input").iterator()
 
     def dead(self, limit: int) -> list[DeadEvent]:
         """Return dead events."""
         return [
-            to_dead_event(_stored(row), attempts=row.attempts, reason=row.reason, error=row.error)
-            for row in self._events.filter(_DEAD).order_by("id")[:limit]
+            to_dead_event(_stored(row), attempts=row.attempts, reason=row.reason, error=row.message)
+            for row in self._events.filter(DEAD).order_by("id")[:limit]
         ]
 
     def revive(self, keys: list[str] | None) -> int:
@@ -85,7 +110,7 @@ class Rows:
         return sum(events.delete()[0] for events in self._dead_with(keys))
 
     def _dead_with(self, keys: list[str] | None) -> list[QuerySet[OutboxEvent]]:
-        dead = self._events.filter(_DEAD)
+        dead = self._events.filter(DEAD)
         return [dead] if keys is None else [dead.filter(key_hash__in=part) for part in _parts(keys)]
 
     # For senders
@@ -152,7 +177,7 @@ def _changed(change: Change, lease: float, now: float) -> OutboxEvent:
         row.first_tried = change.tried_at if claimed.first_tried is None else claimed.first_tried
     elif isinstance(change, Bury):
         row.next_at, row.attempts = None, change.attempts
-        row.reason, row.error = _storable(change.reason), _storable(change.error)
+        row.reason, row.error = _ascii(change.reason), json.dumps(change.error)
     elif isinstance(change, Delay):
         row.next_at = now + change.wait
     return row
@@ -183,6 +208,11 @@ def _parts(keys: Sequence[str]) -> Iterator[list[str]]:
         yield [_hash(key) for key in keys[start : start + _KEYS_PER_STATEMENT]]
 
 
-def _storable(message: str) -> str:
-    """Return a text of the service without characters that a database refuses."""
-    return message.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+def _ascii(code: str) -> str:
+    r"""Return a code of the service as text that each database takes.
+
+    Example:
+        >>> _ascii("CONFLICT"), _ascii("\0\ud800")
+        ('CONFLICT', '\\x00\\ud800')
+    """
+    return code.encode("ascii", "backslashreplace").decode().replace("\0", r"\x00")

@@ -10,11 +10,14 @@ from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.transaction import TransactionManagementError
 
 from chatarmin_os._input import at_field, identifier
 from chatarmin_os._input import idempotency_key as make_key
+from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import Metered, UsageEvent
 from chatarmin_os.integrations.django.organisation import in_sync_context, organisation_of
+from chatarmin_os.integrations.django.outbox import DjangoOutbox, Held
 from chatarmin_os.integrations.django.services import current, database_outbox
 from chatarmin_os.outbox import OutboxError
 from chatarmin_os.web.log import LOGGER, log_lost_usage
@@ -33,8 +36,8 @@ def track_usage(
 ) -> None:
     """Count usage when the transaction commits; at once if there is none.
 
-    With the setting OUTBOX the usage is put into the outbox instead, from which a sender takes it: into a file when
-    the transaction commits, into the database as a part of the transaction.
+    With the setting OUTBOX the usage is put into the outbox instead, from which a sender takes it: when the transaction
+    commits, or with `"django"` as a part of the transaction.
 
     Nothing is counted if the transaction, or the savepoint of a nested `atomic`, rolls back. It never raises: usage
     that was not counted is logged at ERROR, with everything that is needed to send it again.
@@ -86,6 +89,10 @@ def metered(
 
     It is `gate.metered` for the organisation of the request: `with` in a view, `async with` in an async one. Usage that
     was not counted is logged at ERROR, with everything that is needed to send it again.
+
+    With the setting OUTBOX usage that the service did not confirm is put into the outbox. With `"django"` all usage is
+    stored as a part of the transaction, and removed when the service has counted it at the commit: it is not lost if
+    the process ends in between.
 
     Args:
         request: The request, or your id of the organisation.
@@ -149,7 +156,7 @@ class MeteredBlock:
         block = self._block
         if kind is not None:
             block.__exit__(kind, error, traceback)
-        else:
+        elif not _hold(self._metered, self._using):
             values = {**self._arguments, "quantity": self._metered.quantity}
             _on_commit(lambda: block.__exit__(None, None, None), values, self._using)
 
@@ -168,14 +175,48 @@ def _organisation(request_or_external_org_id: Any) -> str | None:
 def _deliver(event: UsageEvent, values: Mapping[str, Any], using: str | None) -> None:
     """Put usage into an outbox in the same database at once, and deliver other usage when the transaction commits."""
     services = current()  # those of now: a test may end before the transaction does
-    outbox = database_outbox()
-    if outbox is not None and outbox.using == (using or DEFAULT_DB_ALIAS):
+    outbox = _outbox_in(using)
+    if outbox is not None:
         # A transaction that can only be rolled back refuses it, and drops what was to be done at its commit.
         with suppress(OutboxError):
             outbox.put_many([event])
-            transaction.on_commit(lambda: expect(services, event), using=using, robust=True)
+            with suppress(TransactionManagementError):  # the user commits by hand, and Django cannot say when
+                transaction.on_commit(lambda: expect(services, event), using=using, robust=True)
             return
     _on_commit(lambda: deliver(services, event), values, using)
+
+
+def _outbox_in(using: str | None) -> DjangoOutbox | None:
+    """Return the outbox if it is in the database whose transaction decides."""
+    outbox = database_outbox()
+    return outbox if outbox is not None and outbox.using == (using or DEFAULT_DB_ALIAS) else None
+
+
+def _hold(metered: Metered, using: str | None) -> bool:
+    """Put the usage of a block into an outbox in the same database, and send it when the transaction commits.
+
+    If the process ends in between, a sender finds it in the outbox. Return False if it was not stored.
+    """
+    services, outbox, event = current(), _outbox_in(using), metered._usage()
+    if outbox is None or event is None:
+        return False
+    held: Held | None = None
+
+    def send() -> None:
+        failure = None
+        if held is not None:
+            try:
+                metered._send(event)
+            except ChatarminError as error:
+                failure = error
+        if held is None or held.settle(failure):
+            expect(services, event)
+
+    with suppress(OutboxError, InvalidInput):  # a key that waits with other values is a conflict for the service too
+        held = outbox._hold(event)
+        transaction.on_commit(send, using=using, robust=True)
+        return True
+    return False
 
 
 def _on_commit(send: Callable[[], Any], values: Mapping[str, Any], using: str | None) -> None:
