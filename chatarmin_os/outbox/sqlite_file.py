@@ -53,7 +53,7 @@ class OutboxFile(SQLiteFile):
     def __init__(self, path: str, *, max_bytes: int, synchronous: Literal["full", "normal"], put_wait: float) -> None:
         self.path, self.max_bytes = os.path.abspath(path), max_bytes  # noqa: PTH100 - links are not followed
         self._put_wait, self._changes, self._page_size = put_wait, 0, 4096
-        self._next_look, self._is_disk_full = _CHANGES_PER_LOOK, False
+        self._next_look, self._is_disk_full = 0, False
         self._damaged: list[Connection] = []
         super().__init__(
             path,
@@ -78,19 +78,23 @@ class OutboxFile(SQLiteFile):
 
     def _repeated(self, change: Callable[[], T], *, is_put: bool) -> T:
         try:
-            if is_put and self._is_disk_full:
-                self._keep_reserve()
-            result = change()
+            result = self._after_look(change, is_put=is_put)
         except (CorruptFileError, DiskFullError, NoDatabaseError) as error:
             self._help(error)
-            if is_put and self._is_disk_full:
-                self._keep_reserve()
-            result = change()
+            result = self._after_look(change, is_put=is_put)
         self._changes += 1
-        if self._changes >= self._next_look:
-            with suppress(SQLiteFileError, OSError), self.turn(self._put_wait), translate_errors():
-                self._look_at_disk()
         return result
+
+    def _after_look(self, change: Callable[[], T], *, is_put: bool) -> T:
+        """Look at the disk before the first change and before some others: a process may be killed after each one."""
+        if self._changes < self._next_look and not (is_put and self._is_disk_full):
+            return change()
+        with self.turn(self._put_wait if is_put else _WAIT_SECONDS):
+            with suppress(SQLiteFileError, OSError), translate_errors():
+                self._look_at_disk()
+            if is_put and self._is_disk_full:
+                raise DiskFullError("the disk is full")
+            return change()
 
     def size(self, connection: Connection) -> int:
         """Return the bytes of the pages in use."""
@@ -137,15 +141,10 @@ class OutboxFile(SQLiteFile):
     def _reserve(self) -> int:
         """Return how many bytes of the disk are left to senders, which write before they remove anything.
 
-        A transaction of theirs writes each page in use at most once, and not more than a few thousand.
+        A transaction of theirs writes each page in use at most once, and not more than a few thousand. An eighth is
+        for the heads of these pages in the log, and for the puts of others that began before the reserve was touched.
         """
-        return min(max(self.size(self._connect()), _MIN_RESERVE), _MAX_RESERVE)
-
-    def _keep_reserve(self) -> None:
-        with self.turn(self._put_wait), translate_errors():
-            self._is_disk_full = self.free_bytes() < self._reserve()
-        if self._is_disk_full:
-            raise DiskFullError("the disk is full")
+        return min(max(self.size(self._connect()) * 9 // 8, _MIN_RESERVE), _MAX_RESERVE)
 
     # Full
 
