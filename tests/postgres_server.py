@@ -36,9 +36,9 @@ class PostgresServer:
         options = f"-c listen_addresses='' -c unix_socket_directories='{self.folder}' -c fsync=off"
         self._run("pg_ctl", "-D", str(self._data), "-o", options, "-l", str(self.folder / "log"), "-w", "start")
 
-    def stop(self) -> None:
-        """Stop the server at once, whatever its clients do."""
-        self._run("pg_ctl", "-D", str(self._data), "-m", "immediate", "-w", "stop")
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop the server whatever its clients do: at once, or with a last checkpoint if *mode* is `"fast"`."""
+        self._run("pg_ctl", "-D", str(self._data), "-m", mode, "-w", "stop")
 
     def settings(self) -> dict[str, Any]:
         """Return the entry for DATABASES of Django."""

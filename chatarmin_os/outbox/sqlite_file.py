@@ -15,6 +15,7 @@ from chatarmin_os._locked_sqlite import LockedFile
 from chatarmin_os._sqlite_errors import (
     CorruptFileError,
     DiskFullError,
+    FileInUseError,
     NoDatabaseError,
     SQLiteFileError,
     translate_errors,
@@ -54,7 +55,7 @@ class OutboxFile(LockedFile):
     def __init__(self, path: str, *, max_bytes: int, synchronous: Literal["full", "normal"], put_wait: float) -> None:
         self.path, self.max_bytes = os.path.abspath(path), max_bytes  # noqa: PTH100 - links are not followed
         self._put_wait, self._changes, self._page_size = put_wait, 0, 4096
-        self._next_look, self._is_disk_full = _CHANGES_PER_LOOK, False
+        self._next_look, self._is_disk_full = 0, False
         self._damaged: list[Connection] = []
         super().__init__(
             path,
@@ -66,26 +67,38 @@ class OutboxFile(LockedFile):
 
     def insert(self, statement: str, parameters: Sequence[Any]) -> bool:
         """Run one statement that adds a row, as fast as possible; return whether it did."""
-        if not self._is_disk_full:
+        if self._changes < self._next_look and not self._is_disk_full:
             try:
                 count = self.execute(statement, parameters)
             except (CorruptFileError, DiskFullError, NoDatabaseError):
                 pass
             else:
-                self._count_change()
+                self._changes += 1
                 return count > 0
         return self.put(lambda connection: connection.execute(statement, parameters).rowcount) > 0
 
     def put(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction that observes the maximum size, and return its result."""
-        return self._repeated(lambda: self._put(work), work)
+
+        def put() -> T:
+            with self.transaction() as connection:
+                return work(connection)
+
+        def put_measured() -> T:
+            return self._change(partial(self._fitting, work), self._put_wait)
+
+        return self._repeated(put, put_measured, is_put=True)
 
     def change(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction, and return its result.
 
         A transaction that fails since the file is damaged or the disk is full is repeated once.
         """
-        return self._repeated(lambda: self._change(work, _WAIT_SECONDS))
+
+        def change() -> T:
+            return self._change(work, _WAIT_SECONDS)
+
+        return self._repeated(change, change, is_put=False)
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run *work*, which only reads, and return its result; writers need not wait for it."""
@@ -99,38 +112,35 @@ class OutboxFile(LockedFile):
         with self.reading(_WAIT_SECONDS) as connection:
             return work(connection)
 
-    def _repeated(self, change: Callable[[], T], put: Callable[[Connection], T] | None = None) -> T:
-        """Make a change, and once more after something was done about a failure; *put* is the work of a put."""
+    def _repeated(self, change: Callable[[], T], change_without_space: Callable[[], T], *, is_put: bool) -> T:
+        """Make a change, and once more after something was done about a failure."""
         try:
-            if put and self._is_disk_full:
-                self._keep_reserve()
-            result = change()
+            result = self._after_look(change, is_put=is_put)
         except (CorruptFileError, NoDatabaseError):
             self._replace()
-            result = change()
+            result = self._after_look(change, is_put=is_put)
         except DiskFullError:
-            if put and self._is_disk_full:
-                self._keep_reserve()
             self.checkpoint()  # the log may take the space that the file needs
-            result = self._change(partial(self._fitting, put), self._put_wait) if put else change()
-        self._count_change()
+            result = self._after_look(change_without_space, is_put=is_put)
+        self._changes += 1
         return result
 
-    def _count_change(self) -> None:
-        self._changes += 1
-        if self._changes >= self._next_look:
-            with suppress(SQLiteFileError, OSError), self.turn(self._put_wait), translate_errors():
-                self._look_at_disk()
+    def _after_look(self, change: Callable[[], T], *, is_put: bool) -> T:
+        """Look at the disk before the first change and before some others: a process may be killed after each one."""
+        if is_put and self._is_disk_full:
+            self._look_at_disk(self._put_wait)
+        elif self._changes >= self._next_look:
+            with suppress(FileInUseError):  # the next change looks
+                self._look_at_disk(0.0)
+        if is_put and self._is_disk_full:
+            raise DiskFullError("the disk is full")
+        return change()
 
     def size(self, connection: Connection) -> int:
         """Return the bytes of the pages in use."""
         [(count,)] = connection.execute("PRAGMA page_count")
         [(free,)] = connection.execute("PRAGMA freelist_count")
         return int(count - free) * self._page_size
-
-    def _put(self, work: Callable[[Connection], T]) -> T:
-        with self.transaction() as connection:
-            return work(connection)
 
     def _change(self, work: Callable[[Connection], T], seconds: float) -> T:
         with self.turn(seconds) as left:
@@ -159,8 +169,12 @@ class OutboxFile(LockedFile):
         """Return the free bytes of the disk."""
         return shutil.disk_usage(os.path.dirname(self.path)).free  # noqa: PTH120
 
-    def _look_at_disk(self) -> None:
+    def _look_at_disk(self, seconds: float) -> None:
         """Move the log into the file from time to time, and before the disk is too full for that."""
+        with self.turn(seconds), suppress(SQLiteFileError, OSError), translate_errors():
+            self._move_log()
+
+    def _move_log(self) -> None:
         free, log = self.free_bytes(), os.stat(f"{self.path}-wal").st_size  # noqa: PTH116
         reserve = self._reserve() if free < 2 * log + _MAX_RESERVE else 0
         if self._changes >= _CHANGES_PER_CHECKPOINT:
@@ -175,15 +189,10 @@ class OutboxFile(LockedFile):
     def _reserve(self) -> int:
         """Return how many bytes of the disk are left to senders, which write before they remove anything.
 
-        A transaction of theirs writes each page in use at most once, and not more than a few thousand.
+        A transaction of theirs writes each page in use at most once, and not more than a few thousand. An eighth is
+        for the heads of these pages in the log, and for the puts of others that began before the reserve was touched.
         """
-        return min(max(self.size(self._connect()), _MIN_RESERVE), _MAX_RESERVE)
-
-    def _keep_reserve(self) -> None:
-        with self.turn(self._put_wait), translate_errors():
-            self._is_disk_full = self.free_bytes() < self._reserve()
-        if self._is_disk_full:
-            raise DiskFullError("the disk is full")
+        return min(max(self.size(self._connect()) * 9 // 8, _MIN_RESERVE), _MAX_RESERVE)
 
     # Damaged
 

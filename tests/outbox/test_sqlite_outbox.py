@@ -407,7 +407,6 @@ def test_senders_have_a_reserve_of_the_disk(path: Path) -> None:
         _put(outbox)
     assert log.stat().st_size < 2**17
     free[0] = 2**17
-    _put(outbox)
     for put in (
         lambda: _put(outbox),
         lambda: outbox.put_many([UsageEvent(company_id="c", feature_code="f", quantity=1)]),
@@ -420,6 +419,22 @@ def test_senders_have_a_reserve_of_the_disk(path: Path) -> None:
     assert _put(outbox)
     free[0] = 2**30
     assert _put(outbox)
+
+
+def test_processes_of_one_change_look_at_the_disk_too(path: Path) -> None:
+    """A process that ends after its first put has moved the log before a scarce disk is full of it."""
+    log, holder = path.with_name("usage.db-wal"), SQLiteOutbox(path, synchronous="normal")
+    for _ in range(200):
+        with SQLiteOutbox(path, synchronous="normal") as outbox:
+            outbox._file.free_bytes = lambda: 2**19  # type: ignore[method-assign]
+            _put(outbox)
+
+    assert log.stat().st_size < 2**18
+    with SQLiteOutbox(path, synchronous="normal") as outbox:
+        outbox._file.free_bytes = lambda: 2**17  # type: ignore[method-assign]
+        with pytest.raises(OutboxUnavailable, match="the disk is full"):
+            _put(outbox)
+    assert holder.stats().ready == 200
 
 
 # Files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import requests
@@ -12,10 +13,14 @@ import chatarmin_os
 
 PACKAGE = Path(chatarmin_os.__file__).parent
 ONLY = PACKAGE / "transports" / "http" / "connections.py"
+_IMPORT = re.compile(r"^\s*(?:from|import) (?:requests|urllib3)\b", re.MULTILINE)
+
 USERS = sorted(
-    path for path in PACKAGE.rglob("*.py") if {"requests", "urllib3"} & {*path.read_text(encoding="utf-8").split()}
+    path
+    for path in PACKAGE.rglob("*.py")
+    if path.is_relative_to(ONLY.parent) or _IMPORT.search(path.read_text(encoding="utf-8"))
 )
-"""The modules that name one of the two libraries as a word, as an import does."""
+"""The modules that import one of the two libraries, and their neighbours."""
 
 
 def _is_private(name: str) -> bool:
