@@ -18,10 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatarmin_os.client import ChatarminOS
-from chatarmin_os.errors import ChatarminError, InvalidInput, TransportError
 from chatarmin_os.outbox import report
 from chatarmin_os.outbox.base import Outbox
-from chatarmin_os.outbox.errors import OutboxError
 from chatarmin_os.outbox.progress import deliver
 from chatarmin_os.outbox.report import Answer
 from chatarmin_os.outbox.sender import Sender
@@ -52,17 +50,6 @@ def run(name: str, options: Mapping[str, Any], outbox: Outbox, *, client: Callab
         keys = options["keys"]
         return report.of_discarded(outbox.discard(keys), keys, outbox.stats())
     return _drain(Sender(client(), outbox), outbox, follow=options["follow"], deadline=options["deadline"])
-
-
-def exit_code(error: ChatarminError) -> int:
-    """Return the exit code of an error: 1 refused, 2 wrong usage, 3 no response, also of the outbox.
-
-    Example:
-        >>> from chatarmin_os.outbox import OutboxUnavailable
-        >>> exit_code(InvalidInput("must not be blank")), exit_code(OutboxUnavailable("the disk is full"))
-        (2, 3)
-    """
-    return 2 if isinstance(error, InvalidInput) else 3 if isinstance(error, (TransportError, OutboxError)) else 1
 
 
 def _drain(sender: Sender, outbox: Outbox, *, follow: bool, deadline: float | None) -> Answer:

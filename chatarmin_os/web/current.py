@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chatarmin_os.errors import InvalidInput
 from chatarmin_os.outbox import DrainReport, Sender
 from chatarmin_os.web.log import LOGGER
 from chatarmin_os.web.services import Services
@@ -23,9 +22,7 @@ def drain(services: Services, deadline: float = DEADLINE_SECONDS) -> DrainReport
         InvalidInput: No outbox is configured, or a setting is invalid.
         OutboxUnavailable: It cannot be read or written.
     """
-    outbox = services.outbox
-    if outbox is None:
-        raise InvalidInput("no outbox is configured: the setting OUTBOX of CHATARMIN_OS is None")
+    outbox = services.require_outbox()
     report = Sender(services.client, outbox).drain(deadline=deadline)
     if report.stopped == "unauthorized":
         LOGGER.error("the service refused the API key, or has no such procedure; the outbox keeps all events")

@@ -12,10 +12,8 @@ from chatarmin_os.outbox.arguments import COMMANDS, add_arguments
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.commands import run
 from chatarmin_os.outbox.opening import open_outbox
-from chatarmin_os.web.services import Services
+from chatarmin_os.web.services import Services, no_outbox
 from chatarmin_os.web.settings import DJANGO, NAME
-
-_PLACE = "OUTBOX"
 
 
 def add_commands(parser: ArgumentParser) -> None:
@@ -35,7 +33,7 @@ def run_command(services: Services, options: Mapping[str, Any]) -> tuple[str, in
     """
     services.settings.ensure_valid()
     if services.settings.outbox is None:
-        raise InvalidInput(f"no outbox is configured: the setting {_PLACE} of {NAME} is None")
+        raise no_outbox()
     if options["command"] is None:
         raise InvalidInput("a command is missing", f"pass one of {', '.join(COMMANDS)}")
     answer = run(options["command"], options, _open(services), client=lambda: services.client)
@@ -49,7 +47,5 @@ def _open(services: Services) -> Outbox:
         try:
             vars(services)["outbox"] = open_outbox(given)
         except InvalidInput as error:
-            raise InvalidInput(error.problem, error.hint).at(_PLACE).at(NAME) from None
-    outbox: Any = services.outbox
-    opened: Outbox = outbox
-    return opened
+            raise InvalidInput(error.problem, error.hint).at("OUTBOX").at(NAME) from None
+    return services.require_outbox()

@@ -8,6 +8,7 @@ from typing import Any
 from chatarmin_os._table import table
 from chatarmin_os.errors import ChatarminError, InvalidInput, TransportError
 from chatarmin_os.gate import Decision, Gate
+from chatarmin_os.outbox import OutboxError
 
 
 def status_lines(gate: Gate, external_org_id: str) -> list[str]:
@@ -33,8 +34,14 @@ def check_lines(gate: Gate, external_org_id: str, feature_code: str) -> list[str
 
 
 def exit_code(error: ChatarminError) -> int:
-    """Return the exit code of a command: 1 refused, 2 wrong usage or settings, 3 no response."""
-    return 2 if isinstance(error, InvalidInput) else 3 if isinstance(error, TransportError) else 1
+    """Return the exit code of an error: 1 refused, 2 wrong usage or settings, 3 no response, also of the outbox.
+
+    Example:
+        >>> from chatarmin_os.outbox import OutboxUnavailable
+        >>> exit_code(InvalidInput("must not be blank")), exit_code(OutboxUnavailable("the disk is full"))
+        (2, 3)
+    """
+    return 2 if isinstance(error, InvalidInput) else 3 if isinstance(error, (TransportError, OutboxError)) else 1
 
 
 def _table(decisions: Iterable[Decision]) -> list[str]:

@@ -7,9 +7,10 @@ from typing import Any
 
 from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os.client import ChatarminOS
+from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import Gate, SharedCache
 from chatarmin_os.outbox import Outbox
-from chatarmin_os.web.settings import Settings
+from chatarmin_os.web.settings import NAME, Settings
 
 
 class Services:
@@ -55,6 +56,18 @@ class Services:
         self.settings.ensure_valid()
         return self._make_outbox(self.settings)
 
+    def require_outbox(self) -> Outbox:
+        """Return the outbox.
+
+        Raises:
+            InvalidInput: No outbox is configured, or a setting is invalid.
+            OutboxUnavailable: The outbox cannot be opened.
+        """
+        outbox = self.outbox
+        if outbox is None:
+            raise no_outbox()
+        return outbox
+
     @lockless_cached_property
     def organisation_function(self) -> Callable[[Any], Any] | None:
         """The function of the setting ORGANISATION."""
@@ -81,6 +94,9 @@ class _LateOutbox:
 
     def put(self, **values: Any) -> str:
         """Put an event."""
-        outbox: Any = self._services.outbox
-        key: str = outbox.put(**values)
-        return key
+        return self._services.require_outbox().put(**values)
+
+
+def no_outbox() -> InvalidInput:
+    """Return the error of settings that name no outbox."""
+    return InvalidInput(f"no outbox is configured: the setting OUTBOX of {NAME} is None")

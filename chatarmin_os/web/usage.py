@@ -10,7 +10,6 @@ from chatarmin_os.errors import ChatarminError
 from chatarmin_os.gate import Gate, UsageEvent
 from chatarmin_os.gate.service import company_of
 from chatarmin_os.models.billing import UsageResult
-from chatarmin_os.outbox import Outbox
 from chatarmin_os.web.log import log_lost_usage
 from chatarmin_os.web.services import Services
 
@@ -52,8 +51,7 @@ def deliver(services: Services, event: UsageEvent) -> None:
     if services.settings.outbox is None:
         send_usage(services.gate, event)
     else:
-        outbox: Outbox = services.outbox  # type: ignore[assignment]  # the settings name one
-        outbox.put_many([event])
+        services.require_outbox().put_many([event])
         expect(services, event)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable
+from typing import TypeVar
 
 import click
 from flask.cli import AppGroup
@@ -12,6 +13,8 @@ from chatarmin_os.errors import ChatarminError
 from chatarmin_os.integrations.flask.services import current_services
 from chatarmin_os.web import report
 
+T = TypeVar("T")
+
 group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 
 
@@ -19,7 +22,8 @@ group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 @click.argument("org")
 def status(org: str) -> None:
     """Print the features of an organisation."""
-    _print(lambda: report.status_lines(current_services().gate, org))
+    lines = _result_of(lambda: report.status_lines(current_services().gate, org))
+    click.echo("\n".join(lines))
 
 
 @group.command("check", help="Show whether ORG, your id of an organisation, may use FEATURE now, and why.")
@@ -27,7 +31,8 @@ def status(org: str) -> None:
 @click.argument("feature")
 def check(org: str, feature: str) -> None:
     """Print the decision about one feature."""
-    _print(lambda: report.check_lines(current_services().gate, org, feature))
+    lines = _result_of(lambda: report.check_lines(current_services().gate, org, feature))
+    click.echo("\n".join(lines))
 
 
 @group.command(
@@ -40,25 +45,20 @@ def check(org: str, feature: str) -> None:
 def outbox(arguments: tuple[str, ...]) -> None:
     """Run a command about the outbox; its arguments are those of `chatarmin-os outbox`."""
     from chatarmin_os.outbox.arguments import CODES  # only this command needs them
-    from chatarmin_os.outbox.commands import exit_code
     from chatarmin_os.web.outbox import add_commands, run_command
 
     parser = ArgumentParser("flask chatarmin outbox", epilog=f"Exit codes: {CODES}.")
     add_commands(parser)
     options = vars(parser.parse_args(arguments))
-    try:
-        output, code = run_command(current_services(), options)
-    except ChatarminError as error:
-        click.echo(f"flask chatarmin: {error}", err=True)
-        raise SystemExit(exit_code(error)) from None
+    output, code = _result_of(lambda: run_command(current_services(), options))
     click.echo(output)
     raise SystemExit(code)
 
 
-def _print(lines: Callable[[], list[str]]) -> None:
-    """Print lines, or the error of the service on one line."""
+def _result_of(action: Callable[[], T]) -> T:
+    """Return the result of an action, or print its error on one line and exit."""
     try:
-        click.echo("\n".join(lines()))
+        return action()
     except ChatarminError as error:
         click.echo(f"flask chatarmin: {error}", err=True)
         raise SystemExit(report.exit_code(error)) from None

@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.integrations.django.services import current
 from chatarmin_os.outbox.arguments import CODES
-from chatarmin_os.outbox.commands import exit_code
 from chatarmin_os.web.outbox import add_commands, run_command
+from chatarmin_os.web.report import exit_code
 
 
 class Command(BaseCommand):
