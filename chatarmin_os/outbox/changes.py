@@ -14,12 +14,22 @@ class Try:
     """It is about to be sent, to this company; its lease is renewed.
 
     Attributes:
-        tried_at: The instant; of its first attempt, if it had none before.
+        tried_at: The instant of this attempt.
     """
 
     claimed: Claimed
     company: str
     tried_at: float
+
+    @property
+    def attempts(self) -> int:
+        """How many times it may have reached the service, with this attempt."""
+        return self.claimed.attempts + 1
+
+    @property
+    def first_tried(self) -> float:
+        """The instant of its first attempt."""
+        return self.tried_at if self.claimed.first_tried is None else self.claimed.first_tried
 
 
 @frozen

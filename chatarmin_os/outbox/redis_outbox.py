@@ -344,8 +344,7 @@ def _as_texts(change: Change) -> tuple[str, ...]:
     if isinstance(change, Remove):
         kind = "remove"
     elif isinstance(change, Try):
-        first = change.tried_at if claimed.first_tried is None else claimed.first_tried
-        state = _state(claimed, change.company, claimed.attempts + 1, first)
+        state = _state(claimed, change.company, change.attempts, change.first_tried)
     elif isinstance(change, Delay):
         kind, values = "delay", (repr(change.wait), "", "", "")
         state = _state(claimed, claimed.event.company, claimed.attempts, claimed.first_tried)

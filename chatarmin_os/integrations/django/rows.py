@@ -173,8 +173,7 @@ def _changed(change: Change, lease: float, now: float) -> OutboxEvent:
     row = OutboxEvent(pk=claimed.place, next_at=now + lease, since=now, owner="", attempts=claimed.attempts)
     row.first_tried, row.failures, row.looked_up = claimed.first_tried, claimed.failures, claimed.looked_up
     if isinstance(change, Try):
-        row.company, row.attempts = change.company, claimed.attempts + 1
-        row.first_tried = change.tried_at if claimed.first_tried is None else claimed.first_tried
+        row.company, row.attempts, row.first_tried = change.company, change.attempts, change.first_tried
     elif isinstance(change, Bury):
         row.next_at, row.attempts = None, change.attempts
         row.reason, row.error = _ascii(change.reason), json.dumps(change.error)
