@@ -6,9 +6,7 @@ from typing import Any
 
 import attrs
 
-from chatarmin_os._input import Number, at_field, number
-from chatarmin_os._json import describe
-from chatarmin_os.errors import InvalidInput
+from chatarmin_os._input import Number, at_field, positive_seconds
 from chatarmin_os.web.current import DEADLINE_SECONDS, drain, services_in_force
 
 try:
@@ -66,12 +64,5 @@ def beat_schedule(seconds: Number = 10) -> dict[str, dict[str, Any]]:
         >>> app.conf.beat_schedule
         {'chatarmin_os.drain_usage': {'task': 'chatarmin_os.drain_usage', 'schedule': 5.0, 'options': {'expires': 5.0}}}
     """
-    interval = float(at_field("seconds", _above_zero)(seconds))
+    interval = at_field("seconds", positive_seconds)(seconds)
     return {_NAME: {"task": _NAME, "schedule": interval, "options": {"expires": interval}}}
-
-
-def _above_zero(value: Number) -> Number:
-    seconds = number(value)
-    if seconds <= 0:
-        raise InvalidInput(f"expected seconds above 0, got {describe(value)}")
-    return seconds

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Sender(Protocol):
     """A sender that can be started."""
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """Start a thread in a child of the process in which it was started."""
 
 
@@ -42,7 +42,7 @@ def _restart(outbox: Outbox) -> None:
         return
     for sender, reference in list(_started.items()):
         if reference() is outbox:
-            sender.restart()
+            sender._restart()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks

@@ -10,6 +10,9 @@ from attrs import field, frozen
 
 from chatarmin_os.models._base import Quantity
 
+OLD_SECONDS = 3600.0
+"""The age of the oldest waiting event from which people are warned."""
+
 
 @frozen(kw_only=True)
 class OutboxStats:

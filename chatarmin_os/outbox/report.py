@@ -11,10 +11,9 @@ import attrs
 
 from chatarmin_os._table import table
 from chatarmin_os.errors import ChatarminError
-from chatarmin_os.outbox.records import DeadEvent, DrainReport, OutboxStats
+from chatarmin_os.outbox.records import OLD_SECONDS, DeadEvent, DrainReport, OutboxStats
 
 _REFUSED, _OUTAGE, _DEAD, _INTERRUPTED = 1, 3, 4, 130
-_OLD_SECONDS = 3600.0
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
 _STOPPED = {
     "empty": "nothing more can be sent now",
@@ -63,7 +62,7 @@ def of_stats(stats: OutboxStats) -> Answer:
         reasons = [{"reason of death": reason, "quantity": count} for reason, count in stats.dead_quantity.items()]
         lines += ["", *table(reasons)]
         lines += ["", "`dead` lists the dead events; `revive` sends them again, `discard` removes them."]
-    if stats.oldest_age is not None and stats.oldest_age > _OLD_SECONDS:
+    if stats.oldest_age is not None and stats.oldest_age > OLD_SECONDS:
         lines += ["", "Usage waits for more than an hour: check that a sender runs, and that the service answers."]
     return Answer(lines, _document(stats), exit_code(stats))
 

@@ -11,7 +11,7 @@ from random import SystemRandom
 from typing import Any
 
 from chatarmin_os import _clock
-from chatarmin_os._input import Number, at_field, number
+from chatarmin_os._input import Number, at_field, positive_seconds, seconds
 from chatarmin_os._json import describe
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, InvalidInput
@@ -21,13 +21,12 @@ from chatarmin_os.outbox.companies import Companies
 from chatarmin_os.outbox.delivery import Sizes
 from chatarmin_os.outbox.drain import Drain, Learned, Settings
 from chatarmin_os.outbox.errors import OutboxError
-from chatarmin_os.outbox.records import DrainReport
+from chatarmin_os.outbox.records import OLD_SECONDS, DrainReport
 from chatarmin_os.outbox.signals import Stop, stopped_by
 
 _log = logging.getLogger("chatarmin_os")
 
 _MAX_BATCH = 50  # the largest request of the client
-_OLD_SECONDS = 3600.0
 
 
 class Sender:
@@ -98,7 +97,7 @@ class Sender:
         self._settings = Settings(
             client=client.with_options(max_retries=0),
             outbox=outbox,
-            lease=at_field("lease", _seconds)(lease),
+            lease=at_field("lease", _interval)(lease),
             window=at_field("window", _window)(window),
             now=now,
             random=SystemRandom().random if random is None else random,
@@ -134,9 +133,9 @@ class Sender:
             >>> report.retried, report.left, report.stopped
             (1, 1, 'outage')
         """
-        seconds = None if deadline is None else at_field("deadline", _duration)(deadline)
+        left = None if deadline is None else at_field("deadline", _wait)(deadline)
         count = None if limit is None else at_field("limit", positive)(limit)
-        return self._drain(lambda: False, deadline=seconds, limit=count)[0]
+        return self._drain(lambda: False, deadline=left, limit=count)[0]
 
     def run(self, *, poll: Number = 1.0, stop: threading.Event | None = None) -> None:
         """Deliver events as they come, until *stop* is set or SIGTERM is received.
@@ -157,10 +156,10 @@ class Sender:
             >>> stop.set()
             >>> Sender(client, SQLiteOutbox(tmp_path / "usage.db")).run(stop=stop)
         """
-        seconds = at_field("poll", _seconds)(poll)
+        interval = at_field("poll", _interval)(poll)
         event = threading.Event() if stop is None else stop
         with stopped_by(event, signal.SIGTERM) as stopped:
-            self._run(seconds, stopped)
+            self._run(interval, stopped)
 
     def start(self, *, poll: Number = 1.0) -> None:
         """Deliver in a thread of this process, until `stop`; a second call does nothing.
@@ -180,7 +179,7 @@ class Sender:
             >>> sender.start()
             >>> sender.stop()
         """
-        self._poll = at_field("poll", _seconds)(poll)
+        self._poll = at_field("poll", _interval)(poll)
         if self._thread is None or not self._thread.is_alive() or self._stop.is_set():
             self._stop = threading.Event()
             self._thread = threading.Thread(
@@ -202,13 +201,13 @@ class Sender:
             >>> from chatarmin_os.outbox import Sender, SQLiteOutbox
             >>> Sender(client, SQLiteOutbox(tmp_path / "usage.db")).stop()
         """
-        seconds = at_field("deadline", _duration)(deadline)
+        left = at_field("deadline", _wait)(deadline)
         forks.forget(self)
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(seconds)
+            self._thread.join(left)
 
-    def restart(self) -> None:
+    def _restart(self) -> None:
         """Start a thread, in a child of the process in which it was started."""
         self._thread = None
         self.start(poll=self._poll)
@@ -222,7 +221,7 @@ class Sender:
         return report, drain.refusal
 
     def _warn_of_age(self, age: float | None) -> None:
-        was_old, self._is_old = self._is_old, age is not None and age > _OLD_SECONDS
+        was_old, self._is_old = self._is_old, age is not None and age > OLD_SECONDS
         if self._is_old and not was_old:
             _log.warning(
                 "usage waits in the outbox for more than an hour; if its billing period ends, the next one includes it"
@@ -257,18 +256,16 @@ class Sender:
                 stop.wait(self._poll)
 
 
-def _duration(value: Number) -> float:
-    seconds = number(value)
-    if not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise InvalidInput(f"expected seconds of at least 0, got {describe(value)}")
-    return float(seconds)
+def _wait(value: Number) -> float:
+    """Return seconds of at least 0 for which a thread can wait."""
+    if seconds(value) > threading.TIMEOUT_MAX:
+        raise InvalidInput(f"must be at most {threading.TIMEOUT_MAX:.0f} seconds, got {describe(value)}")
+    return float(value)
 
 
-def _seconds(value: Number) -> float:
-    seconds = _duration(value)
-    if not seconds:
-        raise InvalidInput(f"expected seconds above 0, got {describe(value)}")
-    return seconds
+def _interval(value: Number) -> float:
+    """Return seconds above 0 for which a thread can wait."""
+    return _wait(positive_seconds(value))
 
 
 def _window(value: timedelta) -> timedelta:
