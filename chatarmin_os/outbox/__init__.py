@@ -7,9 +7,19 @@
     >>> Sender(client, outbox).drain().counted  # elsewhere
     1
 
-Where to look: `base` is the interface, for views and senders; `sqlite`, `sqlite_file`, `rows` and `salvage` are the
-outbox in a file, `redis_outbox` and `redis_scripts` the one in Redis. `sender` has the methods and the thread, `drain`
-delivers, and `delivery` decides, by pure functions.
+Where to look:
+
+- **The interface**: `base` has the methods for views and those for senders; `stored` checks an event, and has the forms
+  in which an outbox keeps and leases it; `records` and `errors` are what users get.
+- **A file**: `sqlite` is the outbox, `sqlite_file` its file with bounds and checkpoints, `rows` the table and all SQL.
+  `salvage` replaces a damaged file.
+- **Redis**: `redis_outbox`; `redis_scripts` has the transactions, in Lua. The outbox in a database is in
+  `integrations/django/`.
+- **Deliver**: `sender` has the methods and the thread; `drain` is one pass over the events, `companies` looks
+  organisations up, and `changes` are written into the outbox. `delivery` decides, by pure functions.
+- **Processes**: `forks` starts threads in children, `signals` end a delivery.
+- **Commands**: `arguments`, `commands` and `opening` for all command lines; `progress` drains with a bar, and `report`
+  is the output.
 """
 
 from __future__ import annotations

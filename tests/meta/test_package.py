@@ -19,6 +19,8 @@ import pytest
 import chatarmin_os
 import chatarmin_os.drift
 import chatarmin_os.fake
+import chatarmin_os.gate
+import chatarmin_os.outbox
 import chatarmin_os.transports
 from chatarmin_os import PROCEDURES, UNSET, ApiError, ChatarminError, ChatarminOS, NotFoundError
 from chatarmin_os._converter import wire_name
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "chatarmin_os").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
-PACKAGES = [chatarmin_os, chatarmin_os.transports, chatarmin_os.fake]
-LAZY = [chatarmin_os, chatarmin_os.transports]
+PACKAGES = [chatarmin_os, chatarmin_os.transports, chatarmin_os.fake, chatarmin_os.gate, chatarmin_os.outbox]
+LAZY = [chatarmin_os, chatarmin_os.transports, chatarmin_os.gate, chatarmin_os.outbox]
 
 # The documented methods: arguments, their order, kinds and defaults, and the result.
 SIGNATURES = """
@@ -316,7 +318,8 @@ def test_constructor_takes_documented_arguments() -> None:
 def _functions() -> Iterator[Any]:
     """Yield the public functions, and the methods that public classes define first."""
     yield from map(_method, METHODS)
-    for exported in (getattr(package, name) for package in [*PACKAGES, chatarmin_os.drift] for name in package.__all__):
+    packages = chatarmin_os, chatarmin_os.transports, chatarmin_os.fake, chatarmin_os.outbox, chatarmin_os.drift
+    for exported in (getattr(package, name) for package in packages for name in package.__all__):
         if inspect.isfunction(exported):
             yield exported
         for name, member in vars(exported).items() if inspect.isclass(exported) else ():
@@ -363,6 +366,13 @@ def test_everything_public_has_a_docstring() -> None:
     ]
 
     assert undocumented == []
+
+
+def test_map_of_the_outbox_names_its_modules() -> None:
+    """The docstring of the package says where to look, and leaves no module out."""
+    named = set(re.findall(r"`(\w+)`", chatarmin_os.outbox.__doc__ or ""))
+
+    assert {module.name for module in pkgutil.iter_modules(chatarmin_os.outbox.__path__)} - named == set()
 
 
 def test_every_test_states_a_behaviour() -> None:
