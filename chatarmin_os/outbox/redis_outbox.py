@@ -19,7 +19,7 @@ from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.changes import Bury, Change, Delay, Remove, Try
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
-from chatarmin_os.outbox.stored import Claimed, Stored, as_number, is_same, other_values, to_dead_event
+from chatarmin_os.outbox.stored import Claimed, Stored, is_same, other_values, sum_quantities, to_dead_event
 
 if TYPE_CHECKING:
     import redis as _redis
@@ -104,17 +104,13 @@ class RedisOutbox(Outbox):
     def stats(self) -> OutboxStats:
         """Return the content of the outbox."""
         now, waiting, leased, oldest, tally = self._figures("tally")
-        dead: dict[str, Decimal] = {}
-        count = 0
-        for name, number in zip(tally[::2], map(int, tally[1::2]), strict=True):
-            reason, quantity = json.loads(_text(name))
-            dead[reason] = dead.get(reason, Decimal(0)) + Decimal(quantity) * number
-            count += number
+        groups = ((*json.loads(_text(name)), int(number)) for name, number in zip(tally[::2], tally[1::2], strict=True))
+        dead, dead_quantity = sum_quantities((reason, Decimal(quantity), number) for reason, quantity, number in groups)
         return OutboxStats(
             ready=waiting - leased,
             leased=leased,
-            dead=count,
-            dead_quantity={reason: as_number(quantity) for reason, quantity in dead.items()},
+            dead=dead,
+            dead_quantity=dead_quantity,
             oldest_age=_age(now, oldest),
             bytes=self._doing(self._size),
         )

@@ -167,11 +167,24 @@ def sum_by_reason(dead: Iterable[tuple[str, str]]) -> tuple[int, dict[str, int |
         >>> sum_by_reason([("damaged", '{"quantity"')])
         (1, {'damaged': 0})
     """
+    return sum_quantities((reason, _quantity_in(given), 1) for reason, given in dead)
+
+
+def sum_quantities(dead: Iterable[tuple[str, Decimal, int]]) -> tuple[int, dict[str, int | float]]:
+    """Return how many dead events there are, and their quantity by reason, of groups of equal ones.
+
+    Args:
+        dead: Of each group the reason, the quantity of one event, and the number of events.
+
+    Example:
+        >>> sum_quantities([("CONFLICT", Decimal("0.1"), 3), ("CONFLICT", Decimal("5"), 1)])
+        (4, {'CONFLICT': 5.3})
+    """
     count, sums = 0, dict[str, Decimal]()
-    for reason, given in dead:
-        count += 1
-        sums[reason] = sums.get(reason, Decimal(0)) + _quantity_in(given)
-    return count, {reason: as_number(quantity) for reason, quantity in sums.items()}
+    for reason, quantity, number in dead:
+        count += number
+        sums[reason] = sums.get(reason, Decimal(0)) + quantity * number
+    return count, {reason: _as_number(quantity) for reason, quantity in sums.items()}
 
 
 def _quantity_in(text: str) -> Decimal:
@@ -181,8 +194,7 @@ def _quantity_in(text: str) -> Decimal:
         return Decimal(0)
 
 
-def as_number(quantity: Decimal) -> int | float:
-    """Return a sum of quantities."""
+def _as_number(quantity: Decimal) -> int | float:
     return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)
 
 
