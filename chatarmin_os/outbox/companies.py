@@ -9,8 +9,8 @@ from chatarmin_os.errors import ChatarminError, NotFoundError
 from chatarmin_os.outbox.delivery import refused_whole
 from chatarmin_os.procedures.companies import GetByProductLinkInput
 
-_SECONDS = 60.0
-_BATCH = 50
+_MAX_AGE_SECONDS = 60.0
+_MAX_BATCH = 50
 
 
 class Companies:
@@ -19,12 +19,12 @@ class Companies:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._known: dict[str, tuple[str, float]] = {}
-        self._size = self._max_size = _BATCH
+        self._size = self._max_size = _MAX_BATCH
 
     def known(self, organisation: str) -> str | None:
         """Return the company of an organisation that was looked up within the last minute."""
         company, at = self._known.get(organisation, (None, 0.0))
-        return company if 0 <= self._now() - at < _SECONDS else None
+        return company if 0 <= self._now() - at < _MAX_AGE_SECONDS else None
 
     def look_up(self, client: ChatarminOS, organisations: Iterable[str]) -> dict[str, str | ChatarminError | None]:
         """Ask the service for as many as one request can hold; None stands for one that is not linked.
@@ -40,7 +40,7 @@ class Companies:
             return {}
         self._size = min(2 * self._size, self._max_size)
         now = self._now()
-        self._known = {name: known for name, known in self._known.items() if 0 <= now - known[1] < _SECONDS}
+        self._known = {name: known for name, known in self._known.items() if 0 <= now - known[1] < _MAX_AGE_SECONDS}
         found: dict[str, str | ChatarminError | None] = {}
         for name, answer in zip(asked, answers, strict=True):
             if isinstance(answer, NotFoundError) and not answer.is_missing_procedure:

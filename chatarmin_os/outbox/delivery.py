@@ -136,10 +136,10 @@ def refused_whole(answers: Sequence[object]) -> Cause | None:
         >>> refused_whole([ApiError.from_code("BAD_REQUEST", text) for text in "ab"]), refused_whole([None, None])
         (None, None)
     """
-    signs = {_sign(answer) for answer in answers}
-    if len(answers) < 2 or len(signs) > 1:  # noqa: PLR2004 - several
+    signatures = {_signature(answer) for answer in answers}
+    if len(answers) < 2 or len(signatures) > 1:  # noqa: PLR2004 - several
         return None
-    [(code, status, message)] = signs
+    [(code, status, message)] = signatures
     if status in _REFUSED_SIZES or code == "PAYLOAD_TOO_LARGE":
         return "bytes"
     if any(text in message for text in _TOO_MANY_CALLS):
@@ -147,7 +147,8 @@ def refused_whole(answers: Sequence[object]) -> Cause | None:
     return "content" if code in _UNREADABLE or (code == "" and status == _MIN_CLIENT_ERROR) else None
 
 
-def _sign(answer: object) -> tuple[str | None, int | None, str]:
+def _signature(answer: object) -> tuple[str | None, int | None, str]:
+    """Return what all answers to a request that was refused as a whole have in common."""
     if isinstance(answer, ApiError):
         return answer.code, answer.http_status, answer.message
     if isinstance(answer, InvalidResponse):
@@ -225,13 +226,13 @@ class Sizes:
         return self
 
 
-def take_batch(waiting: Sequence[Claimed], sizes: Sizes) -> int:
+def batch_size(waiting: Sequence[Claimed], sizes: Sizes) -> int:
     """Return how many of the *waiting* events go into the next request; at least one.
 
     Example:
         >>> from chatarmin_os.outbox.stored import Stored
         >>> waiting = [Claimed(None, Stored("k", "{}" * 50, "comp_1", None, 0.0))] * 4
-        >>> [take_batch(waiting, sizes) for sizes in (Sizes(50), Sizes(3), Sizes(50, 250), Sizes(50, 9))]
+        >>> [batch_size(waiting, sizes) for sizes in (Sizes(50), Sizes(3), Sizes(50, 250), Sizes(50, 9))]
         [4, 3, 2, 1]
     """
     count, size = 0, 0

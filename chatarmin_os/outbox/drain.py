@@ -19,13 +19,13 @@ from chatarmin_os.outbox.companies import Companies
 from chatarmin_os.outbox.delivery import (
     Outcome,
     Sizes,
+    batch_size,
     halves,
     has_answer,
     is_too_old,
     is_unlinked_too_long,
     outcome_of,
     refused_whole,
-    take_batch,
     wait_after,
 )
 from chatarmin_os.outbox.records import DrainReport
@@ -126,7 +126,7 @@ class Drain:
             self._renew()
             if not self._parts and self._look_up():
                 continue
-            batch = self._young(self._parts.pop() if self._parts else self._take())
+            batch = self._without_expired(self._parts.pop() if self._parts else self._next_batch())
             if batch:
                 self._send(batch)
 
@@ -155,12 +155,15 @@ class Drain:
         settings = self._settings
         if 0 <= settings.now() - self._leased_at < settings.lease / 2:
             return
-        held = [*self._waiting, *(claimed for part in self._parts for claimed in part)]
         self._leased_at = settings.now()
-        kept = {change.claimed.place for change in self._make([Keep(claimed) for claimed in held])}
+        kept = {change.claimed.place for change in self._make([Keep(claimed) for claimed in self._held()])}
         self._waiting = [claimed for claimed in self._waiting if claimed.place in kept]
         parts = ([claimed for claimed in part if claimed.place in kept] for part in self._parts)
         self._parts = [part for part in parts if part]
+
+    def _held(self) -> list[Claimed]:
+        """Return the leased events that are not in a request."""
+        return [*self._waiting, *(claimed for part in self._parts for claimed in part)]
 
     def _make(self, changes: Sequence[Change] = ()) -> list[Change]:
         """Make the changes that wait, and *changes*; return those of *changes* that were made."""
@@ -181,9 +184,8 @@ class Drain:
                 _log.warning("usage %s of %s is dead: %s", *change.claimed.event.names(), change.reason)
 
     def _give_back(self) -> None:
-        held = (*self._waiting, *(claimed for part in self._parts for claimed in part))
+        self._changes += [Delay(claimed, 0.0) for claimed in self._held()]
         self._waiting, self._parts = [], []
-        self._changes += [Delay(claimed, 0.0) for claimed in held]
         if self._changes:
             self._make()
 
@@ -242,20 +244,22 @@ class Drain:
 
     # Requests
 
-    def _take(self) -> list[Claimed]:
-        count = take_batch(self._waiting, self._learned.sizes)
+    def _next_batch(self) -> list[Claimed]:
+        count = batch_size(self._waiting, self._learned.sizes)
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
-    def _young(self, batch: list[Claimed]) -> list[Claimed]:
+    def _without_expired(self, batch: list[Claimed]) -> list[Claimed]:
         """Return the events whose keys the service certainly remembers; the others are dead."""
         now, window = self._settings.now(), self._settings.window
-        young = [claimed for claimed in batch if not is_too_old(claimed.first_tried, now, window)]
-        if len(young) < len(batch):
-            error = "the service may have forgotten its key: sent again, it might count twice"
-            old = (claimed for claimed in batch if is_too_old(claimed.first_tried, now, window))
-            self._changes += [Bury(claimed, claimed.attempts, "window_expired", error) for claimed in old]
-        return young
+        error = "the service may have forgotten its key: sent again, it might count twice"
+        remembered = []
+        for claimed in batch:
+            if is_too_old(claimed.first_tried, now, window):
+                self._changes.append(Bury(claimed, claimed.attempts, "window_expired", error))
+            else:
+                remembered.append(claimed)
+        return remembered
 
     def _send(self, batch: list[Claimed]) -> None:
         calls = [Call(_USAGE.path, _USAGE.kind, given, safe_to_repeat=True) for given in call_inputs(batch)]
