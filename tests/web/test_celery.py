@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from celery.contrib.testing.worker import start_worker
 from celery.signals import setup_logging
 from django.test import override_settings
 from flask import Flask
+from waiting import until
 
 from chatarmin_os import ApiError, ChatarminOS, InvalidInput
 from chatarmin_os.celery import beat_schedule, drain_usage
@@ -162,9 +162,4 @@ def test_worker_runs_the_task(world: World, app: Celery) -> None:
     """A worker takes the task from its broker."""
     with override_settings(CHATARMIN_OS=world.settings), start_worker(app, perform_ping_check=False, loglevel="ERROR"):
         app.tasks[drain_usage.name].apply_async()
-        for _ in range(200):
-            if not world.ready():
-                break
-            threading.Event().wait(0.05)
-
-    assert world.ready() == 0
+        until(lambda: world.ready() == 0)
