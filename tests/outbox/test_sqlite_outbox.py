@@ -13,6 +13,7 @@ import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,6 @@ from chatarmin_os.outbox import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -127,6 +127,7 @@ def test_log_stays_while_another_process_reads(path: Path) -> None:
     [
         ({"path": ""}, "path"),
         ({"path": 7}, "path"),
+        ({"path": b"usage.db"}, "path"),
         ({"max_bytes": 2**16 - 1}, "max_bytes"),
         ({"max_bytes": True}, "max_bytes"),
         ({"max_bytes": 1e9}, "max_bytes"),
@@ -146,12 +147,16 @@ def test_settings_are_checked(path: Path, values: dict[str, Any], field: str) ->
     assert not path.exists()
 
 
-@pytest.mark.parametrize("text", [str, os.fsencode])
-def test_path_may_be_text_or_bytes(path: Path, text: Any) -> None:
-    """A path is what `open` takes; a relative one is that of the folder at that moment."""
-    if text is str:
-        _put(SQLiteOutbox(text(path)))
-        assert path.exists()
+@pytest.mark.parametrize("convert", [str, Path])
+def test_relative_path_stays_the_same(path: Path, convert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path, or its text, is relative to the working directory at the construction, and not to a later one."""
+    monkeypatch.chdir(path.parent)
+    outbox = SQLiteOutbox(convert(path.name))
+    outbox.close()
+    monkeypatch.chdir("/")
+
+    assert _keys(path) == set()
+    assert {_put(outbox)} == _keys(path)
 
 
 # Locks
