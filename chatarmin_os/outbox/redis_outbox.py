@@ -19,7 +19,7 @@ from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.changes import Bury, Change, Delay, Remove, Try
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
-from chatarmin_os.outbox.stored import Claimed, Stored, is_same, other_values, sum_quantities, to_dead_event
+from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values, sum_quantities, to_dead_event
 
 if TYPE_CHECKING:
     import redis as _redis
@@ -290,7 +290,7 @@ def _text(value: bytes) -> str:
 
 
 def _age(now: bytes, oldest: bytes) -> float | None:
-    return max(0.0, int(now) / 1e6 - float(oldest)) if oldest else None
+    return age_of(float(oldest) if oldest else None, int(now) / 1e6)
 
 
 def _stored(row: Sequence[bytes]) -> Stored:

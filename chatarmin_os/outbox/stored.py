@@ -156,6 +156,16 @@ def _comparable(value: JSON) -> Any:
     return ("bool", value) if isinstance(value, bool) else value
 
 
+def age_of(created: float | None, now: float) -> float | None:
+    """Return the seconds since an event was created, never less than 0; None if there is no event.
+
+    Example:
+        >>> age_of(100.0, 160.0), age_of(100.0, 90.0), age_of(None, 90.0)
+        (60.0, 0.0, None)
+    """
+    return None if created is None else max(0.0, now - created)
+
+
 def sum_by_reason(dead: Iterable[tuple[str, str]]) -> tuple[int, dict[str, int | float]]:
     """Return how many dead events there are, and their quantity by reason, of the reason and the input of each.
 

@@ -21,7 +21,7 @@ from chatarmin_os.outbox.changes import Bury, Change, Delay, Remove
 from chatarmin_os.outbox.delivery import outcome_of
 from chatarmin_os.outbox.errors import OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
-from chatarmin_os.outbox.stored import Claimed, Stored, from_events, sum_by_reason
+from chatarmin_os.outbox.stored import Claimed, Stored, age_of, from_events, sum_by_reason
 
 if TYPE_CHECKING:
     from chatarmin_os.integrations.django.rows import Rows
@@ -115,7 +115,7 @@ class DjangoOutbox(Outbox):
                 leased=leased,
                 dead=dead,
                 dead_quantity=dead_quantity,
-                oldest_age=None if oldest is None else max(0.0, now - oldest),
+                oldest_age=age_of(oldest, now),
                 bytes=None,
             )
 
@@ -139,7 +139,7 @@ class DjangoOutbox(Outbox):
     def _waiting(self) -> tuple[int, float | None]:
         now = self._now()
         count, first = self._transact(lambda rows: rows.count())
-        return count, None if first is None else max(0.0, now - first)
+        return count, age_of(first, now)
 
     def _claim(
         self, owner: str, count: int, changes: Sequence[Change], *, lease: float, now: Callable[[], float]
