@@ -64,7 +64,7 @@ def of_stats(stats: OutboxStats) -> Answer:
         lines += ["", "`dead` lists the dead events; `revive` sends them again, `discard` removes them."]
     if stats.oldest_age is not None and stats.oldest_age > OLD_SECONDS:
         lines += ["", "Usage waits for more than an hour: check that a sender runs, and that the service answers."]
-    return Answer(lines, _document(stats), _exit_code(stats))
+    return Answer(lines, _document(stats), exit_code(stats))
 
 
 def of_dead(events: Sequence[DeadEvent], stats: OutboxStats) -> Answer:
@@ -72,7 +72,7 @@ def of_dead(events: Sequence[DeadEvent], stats: OutboxStats) -> Answer:
     lines = table([_row(event) for event in events]) if events else ["No events are dead."]
     if len(events) < stats.dead:
         lines.append(f"{stats.dead - len(events):,} more; pass --limit {stats.dead}.")
-    return Answer(lines, {"dead": [_document(event) for event in events]}, _exit_code(stats))
+    return Answer(lines, {"dead": [_document(event) for event in events]}, exit_code(stats))
 
 
 def of_drain(
@@ -102,22 +102,22 @@ def of_drain(
     lines = [*table([row]), f"Stopped: {reason}{f': {refusal}' if refusal else '.'}"]
     if report.refused:
         lines.append("`dead` lists the refused events.")
-    code = _INTERRUPTED if received == signal.SIGINT else _exit_code(stats, report.stopped)
+    code = _INTERRUPTED if received == signal.SIGINT else exit_code(stats, report.stopped)
     return Answer(lines, document, code)
 
 
 def of_revived(count: int, keys: Sequence[str], stats: OutboxStats) -> Answer:
     """Return how many events were revived."""
     lines = [f"{_events(count)} will be sent again.", *_missing(count, keys)]
-    return Answer(lines, {"revived": count}, _exit_code(stats))
+    return Answer(lines, {"revived": count}, exit_code(stats))
 
 
 def of_discarded(count: int, keys: Sequence[str], stats: OutboxStats) -> Answer:
     """Return how many events were discarded."""
-    return Answer([f"{_events(count)} discarded.", *_missing(count, keys)], {"discarded": count}, _exit_code(stats))
+    return Answer([f"{_events(count)} discarded.", *_missing(count, keys)], {"discarded": count}, exit_code(stats))
 
 
-def _exit_code(stats: OutboxStats, stopped: str = "") -> int:
+def exit_code(stats: OutboxStats, stopped: str = "") -> int:
     """Return the first exit code that applies: 1 unauthorized, 3 outage, 4 events are dead, 0."""
     return {"unauthorized": _REFUSED, "outage": _OUTAGE}.get(stopped, _DEAD if stats.dead else 0)
 

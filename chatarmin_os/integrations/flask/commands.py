@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import TypeVar
 
 import click
 from flask.cli import AppGroup
@@ -13,8 +12,6 @@ from chatarmin_os.errors import ChatarminError
 from chatarmin_os.integrations.flask.services import current_services
 from chatarmin_os.web import report
 
-T = TypeVar("T")
-
 group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 
 
@@ -22,8 +19,7 @@ group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 @click.argument("org")
 def status(org: str) -> None:
     """Print the features of an organisation."""
-    lines = _result_of(lambda: report.status_lines(current_services().gate, org))
-    click.echo("\n".join(lines))
+    _print(lambda: report.status_lines(current_services().gate, org))
 
 
 @group.command("check", help="Show whether ORG, your id of an organisation, may use FEATURE now, and why.")
@@ -31,8 +27,7 @@ def status(org: str) -> None:
 @click.argument("feature")
 def check(org: str, feature: str) -> None:
     """Print the decision about one feature."""
-    lines = _result_of(lambda: report.check_lines(current_services().gate, org, feature))
-    click.echo("\n".join(lines))
+    _print(lambda: report.check_lines(current_services().gate, org, feature))
 
 
 @group.command(
@@ -46,19 +41,24 @@ def outbox(arguments: tuple[str, ...]) -> None:
     """Run a command about the outbox; its arguments are those of `chatarmin-os outbox`."""
     from chatarmin_os.outbox.arguments import CODES  # only this command needs them
     from chatarmin_os.web.outbox import add_commands, run_command
+    from chatarmin_os.web.report import exit_code
 
     parser = ArgumentParser("flask chatarmin outbox", epilog=f"Exit codes: {CODES}.")
     add_commands(parser)
     options = vars(parser.parse_args(arguments))
-    output, code = _result_of(lambda: run_command(current_services(), options))
+    try:
+        output, code = run_command(current_services(), options)
+    except ChatarminError as error:
+        click.echo(f"flask chatarmin: {error}", err=True)
+        raise SystemExit(exit_code(error)) from None
     click.echo(output)
     raise SystemExit(code)
 
 
-def _result_of(action: Callable[[], T]) -> T:
-    """Return the result of an action, or print its error on one line and exit."""
+def _print(lines: Callable[[], list[str]]) -> None:
+    """Print lines, or the error of the service on one line."""
     try:
-        return action()
+        click.echo("\n".join(lines()))
     except ChatarminError as error:
         click.echo(f"flask chatarmin: {error}", err=True)
         raise SystemExit(report.exit_code(error)) from None
