@@ -75,13 +75,7 @@ class Outbox(ABC):
         stored = from_arguments(
             self._now(), company_id, external_org_id, feature_code, quantity, idempotency_key, metadata
         )
-        if self._restart_senders is not None:
-            self._restart_senders(self)
-        try:
-            self._store([stored])
-        except OutboxError as error:
-            error.event = to_event(stored)
-            raise
+        self._put_all([stored])
         return stored.key
 
     def put_many(self, events: Iterable[TrackUsageInput | UsageEvent]) -> list[str]:
@@ -102,16 +96,18 @@ class Outbox(ABC):
             ['job_1']
         """
         stored = from_events(self._now(), events)
-        if not stored:
-            return []
+        if stored:
+            self._put_all(list({event.key: event for event in stored}.values()))
+        return [event.key for event in stored]
+
+    def _put_all(self, events: Sequence[Stored]) -> None:
         if self._restart_senders is not None:
             self._restart_senders(self)
         try:
-            self._store(list({event.key: event for event in stored}.values()))
+            self._store(events)
         except OutboxError as error:
-            error.event = to_event(stored[0])
+            error.event = to_event(events[0])
             raise
-        return [event.key for event in stored]
 
     @abstractmethod
     def stats(self) -> OutboxStats:
