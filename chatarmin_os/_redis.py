@@ -9,8 +9,8 @@ from chatarmin_os.errors import InvalidInput
 if TYPE_CHECKING:
     import redis
 
-# What a pool of redis-py gives its connections, and what must not come along: retries, a cache of its own in the
-# process, and notices of the server that make timeouts longer.
+# The beginnings of the settings that our connections must not take over: retries, a cache in the process, and notices
+# of the server that make timeouts longer.
 _NOT_SHARED = ("retry", "cache", "event_dispatcher", "maint", "oss_cluster", "orig_", "himport", "connection_pool")
 _TIMEOUT_SECONDS = 5.0
 

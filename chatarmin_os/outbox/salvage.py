@@ -186,7 +186,8 @@ def _first_page() -> bytes:
         [(page_size,)] = connection.execute("PRAGMA page_size")
         page = bytearray(connection.serialize()[:page_size])
     page[_VERSIONS] = b"\2\2"  # it has a log
-    page[_CHANGES] = b"\0\0\0\1"  # others than those of which the number of pages is known, which is then measured
+    # SQLite trusts the number of pages in the header only if it was written at this change, and else measures the file.
+    page[_CHANGES] = b"\0\0\0\1"
     return bytes(page)
 
 
