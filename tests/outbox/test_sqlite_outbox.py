@@ -125,9 +125,9 @@ def test_log_stays_while_another_process_reads(path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "field"),
     [
+        ({"path": b"usage.db"}, "path"),
         ({"path": ""}, "path"),
         ({"path": 7}, "path"),
-        ({"path": b"usage.db"}, "path"),
         ({"max_bytes": 2**16 - 1}, "max_bytes"),
         ({"max_bytes": True}, "max_bytes"),
         ({"max_bytes": 1e9}, "max_bytes"),
