@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from importlib import import_module
@@ -26,7 +27,7 @@ from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, InvalidInput
 from chatarmin_os.django import DjangoOutbox, get_gate, get_outbox, metered, track_usage
 from chatarmin_os.django.test import override_service
 from chatarmin_os.integrations.django.models import OutboxEvent
-from chatarmin_os.integrations.django.outbox import _close_if_broken
+from chatarmin_os.integrations.django.outbox import _after_in_child, _close_if_broken
 from chatarmin_os.integrations.django.rows import Rows
 from chatarmin_os.outbox import Outbox, OutboxUnavailable, Sender, SQLiteOutbox, UsageEvent
 from chatarmin_os.transports import FunctionTransport
@@ -761,6 +762,57 @@ def test_thread_of_a_sender_closes_its_connection(fake: FakeTransport) -> None:
 
     assert [found.connection for found in opened] == [None]
     assert outbox.stats().ready == 0
+
+
+def put_in_a_child(outbox: DjangoOutbox) -> None:
+    """Fork, put 20 events in the child, and as many in the parent at the same time."""
+    child = os.fork()
+    code = 1
+    try:
+        if not child:
+            signal.alarm(60)  # ends a child that hangs
+        for _ in range(20):
+            outbox.put(**USAGE)
+        code = 0
+    finally:
+        if not child:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.needs("postgres")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 warns of threads
+def test_forked_child_has_a_connection_of_its_own() -> None:
+    """A put before a fork leaves a connection open, whose answers parent and child would take from each other."""
+    outbox = empty_outbox(postgres())
+    outbox.put(**USAGE)
+    raw = connections[outbox.using].connection
+
+    put_in_a_child(outbox)
+
+    assert outbox.stats().ready == 41
+    assert connections[outbox.using].connection is raw
+
+
+def test_child_leaves_the_connection_of_its_parent() -> None:
+    """What a child does, in this process: it opens another connection, unless the caller's transaction is open."""
+    outbox = empty_outbox("default")
+    outbox.put(**USAGE)
+    raw = connection.connection
+    assert raw is not None
+
+    with transaction.atomic():
+        _after_in_child()
+        assert connection.connection is raw
+    _after_in_child()
+    assert outbox.stats().ready == 1
+    assert connection.connection is not raw
+    raw.close()  # in this process it is the only user
+    _after_in_child()  # it is connected to no database
+    connection.close()
+    _after_in_child()
+    assert connection.connection is None
 
 
 @pytest.mark.slow
