@@ -152,6 +152,48 @@ def test_run_survives_an_outbox_that_is_unavailable(world: World, caplog: pytest
     ]
 
 
+def test_outbox_that_stays_unavailable_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A sender that polls each second logs the first failure, and the next one only after the outbox worked again."""
+    stop = threading.Event()
+    turns = iter([False, False, False, True, False, False])
+
+    class Busy(SQLiteOutbox):
+        def _waiting(self) -> tuple[int, float | None]:
+            works = next(turns, None)
+            if works is None:
+                stop.set()
+            elif not works:
+                raise OutboxUnavailable("the outbox is busy")
+            return super()._waiting()
+
+    Sender(world.client, Busy(world.outbox._file.path)).run(poll=0.001, stop=stop)  # type: ignore[attr-defined]
+
+    assert caplog.messages == ["the outbox is busy"] * 2
+
+
+def test_defect_that_stays_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A thread that fails at each poll logs another kind of error, and the same one only after a success."""
+    stop = threading.Event()
+    errors: list[Exception | None] = [ZeroDivisionError(), ZeroDivisionError(), OutboxUnavailable("busy")]
+    turns = iter([*errors, ZeroDivisionError(), None, ZeroDivisionError()])
+
+    class Defective(SQLiteOutbox):
+        def _waiting(self) -> tuple[int, float | None]:
+            error = next(turns, stop)
+            if isinstance(error, Exception):
+                raise error
+            if error is stop:
+                stop.set()
+            return super()._waiting()
+
+    sender = Sender(world.client, Defective(world.outbox._file.path))  # type: ignore[attr-defined]
+    sender._poll = 0.001
+    sender._run_on(stop)
+
+    defect = "the sender of the outbox failed; it goes on"
+    assert caplog.messages == [defect, "busy", defect, defect]
+
+
 def test_thread_delivers_until_it_is_stopped(world: World) -> None:
     """A started sender delivers; stopping it twice, or starting it twice, does nothing more."""
     sender = Sender(world.client, world.outbox)
@@ -331,6 +373,32 @@ def test_first_put_of_a_child_starts_the_senders_of_its_outbox(world: World, tmp
     _until(lambda: world.usage() == 1)
     for each in (sender, others):
         each.stop()
+
+
+def test_thread_that_ended_is_started_in_a_child(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether the service accepts the key may have changed, so that each child finds it out itself, once."""
+    answers = iter([refuse("UNAUTHORIZED"), refuse("UNAUTHORIZED")])
+
+    def answer(calls: Sequence[Call]) -> Any:
+        refusal = next(answers, None)
+        return refusal and refusal(calls)
+
+    sender = Sender(ChatarminOS(transport=Batches(world.fake, answer)), world.outbox)
+    world.put()
+    sender.start(poll=0.01)
+    _join(sender._thread)
+
+    forks._after_in_child()
+    world.put()
+    _join(sender._thread)
+    world.put()  # starts none: this is the same process
+    assert world.usage() == 0
+    forks._after_in_child()
+    world.put()
+    _until(lambda: world.usage() == 4)
+    sender.stop()
+
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
 
 
 def test_outbox_that_is_gone_has_no_senders(world: World) -> None:
