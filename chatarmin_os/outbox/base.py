@@ -206,6 +206,9 @@ class Outbox(ABC):
     def _store(self, events: Sequence[Stored]) -> None:
         """Store events with different keys, all or none.
 
+        One that is tried has one attempt, at its creation, or one more if its key waits; a sender that has it then
+        loses it until its lease would have ended.
+
         Raises:
             InvalidInput: A key waits with other values.
         """
