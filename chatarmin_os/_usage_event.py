@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from attrs import asdict, field, frozen
@@ -25,7 +25,7 @@ _NOT_COUNTED = {401, 429}  # the service refused before it counted: an invalid k
 
 
 def _created_at(value: datetime | str | None) -> datetime:
-    return _clock.now().astimezone(UTC) if value is None else timestamp(value)
+    return timestamp(_clock.now() if value is None else value)
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors, unsafe_hash=False)  # it holds a mapping
