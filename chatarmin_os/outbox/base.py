@@ -88,7 +88,8 @@ class Outbox(ABC):
         """Store many events, all or none of them, and return their keys in order.
 
         Args:
-            events: Requests, such as the `.request` of an error, or events.
+            events: Requests, such as the `.request` of an error, or events. They count as never sent: put those that
+                failed at once, as the service remembers their keys for about a day.
 
         Raises:
             InvalidInput: As `put`; the place in *events* is named.
