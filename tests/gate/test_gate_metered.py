@@ -293,6 +293,17 @@ def test_outbox_takes_usage_that_failed(stage: Stage) -> None:
     assert stage.check("ai_credit").access.remaining == 9_995
 
 
+def test_usage_that_ran_is_subtracted_twice_until_it_is_known(stage: Stage) -> None:
+    """The service has counted it, and the gate cannot know that the outbox has the same usage: the safe side."""
+    stage = Stage(stage.fake, outbox=ListOutbox(), default=Policy(max_age=900))
+    stage.fake.fail(TRACK, error="lost", after=True)
+    with stage.gate.metered(external_org_id="org_1", feature_code="ai_credit", quantity=5):
+        pass
+
+    assert _usage(stage) == 5
+    assert stage.check("ai_credit").access.remaining == 9_990
+
+
 @pytest.mark.parametrize("organisation", ["org_1", "org_9"], ids=["look-up-fails", "not-linked"])
 def test_outbox_takes_usage_without_a_company(stage: Stage, organisation: str) -> None:
     """It looks the company up later."""
@@ -334,7 +345,7 @@ def test_outbox_of_a_user_gets_usage_that_may_be_counted(stage: Stage, tmp_path:
     with Noting(tmp_path / "usage.db") as outbox:
         stage = Stage(stage.fake, outbox=outbox)
         stage.fake.fail(TRACK, error="lost", times=2)
-        use = {"external_org_id": "org_1", "feature_code": "ai_credit"}
+        use: dict[str, Any] = {"external_org_id": "org_1", "feature_code": "ai_credit"}
         with stage.gate.metered(**use, idempotency_key="job_1"):
             pass
         with pytest.raises(ConnectionFailed) as caught, stage.gate.metered(**use, idempotency_key="job_2"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -62,6 +64,55 @@ def test_run_delivers_until_it_is_stopped(world: World) -> None:
     _until(lambda: world.usage() == 2)
     stop.set()
     _join(thread)
+
+
+def test_several_batches_share_a_lease_and_a_commit(world: World, tmp_path: Path) -> None:
+    """What became of the events of a lease is written down with the next lease."""
+    transactions: list[str] = []
+
+    class Noting(SQLiteOutbox):
+        def _claim(self, *arguments: Any, **options: Any) -> Any:
+            transactions.append("claim")
+            return super()._claim(*arguments, **options)
+
+        def _apply(self, *arguments: Any, **options: Any) -> Any:
+            transactions.append("apply")
+            return super()._apply(*arguments, **options)
+
+    with Noting(tmp_path / "noting.db", synchronous="normal") as world.outbox:
+        world.put(1000)
+        report = Sender(world.client, world.outbox).drain()
+
+    assert (report.counted, report.requests) == (1000, 20)
+    assert transactions == ["claim"] * 5  # of 100, 200, 400, 300 and no events
+
+
+_PROGRAM = """
+import socket, sys, threading
+from chatarmin_os import ChatarminOS
+from chatarmin_os.outbox import Sender, SQLiteOutbox
+
+listener = socket.create_server(("127.0.0.1", 0))
+outbox = SQLiteOutbox(sys.argv[1])
+outbox.put(company_id="comp_1", feature_code="ai_credit", quantity=1)
+client = ChatarminOS("os_sk_test", base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=600)
+Sender(client, outbox).start()
+connection, _ = listener.accept()
+connection.recv(1)
+print("the request is under way")
+"""
+
+
+@pytest.mark.slow
+def test_started_sender_keeps_no_process_alive(tmp_path: Path) -> None:
+    """A process ends while a request is under way that nobody answers; the event stays."""
+    command = [sys.executable, "-c", _PROGRAM, str(tmp_path / "usage.db")]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our program
+
+    assert (done.stdout, done.stderr) == ("the request is under way\n", "")
+    with SQLiteOutbox(tmp_path / "usage.db") as outbox:
+        assert outbox.stats().leased == 1
 
 
 def test_run_ends_at_sigterm(world: World) -> None:

@@ -64,6 +64,33 @@ def test_event_that_was_never_tried_has_no_age(world: World, answer: Callable[[S
     assert world.sender().drain().counted == 1
 
 
+def test_attempt_is_written_down_before_its_request(world: World) -> None:
+    """An event whose sender ends during the request counts as tried, whether its company was known or looked up."""
+
+    def end(calls: Sequence[Call]) -> Any:
+        if calls[0].path == USAGE:
+            raise KeyboardInterrupt
+
+    world.put()
+    world.put(external_org_id="org_1")
+    with pytest.raises(KeyboardInterrupt):
+        world.drain(end)
+    world.advance(DAY)
+
+    assert world.sender().drain().refused == 2
+    assert [(event.reason, event.attempts) for event in world.outbox.dead()] == [("window_expired", 1)] * 2
+
+
+def test_attempts_have_no_maximum(world: World) -> None:
+    """Within the window an event is sent again and again, until it is counted."""
+    world.put()
+    for _ in range(60):
+        assert world.drain(lose).retried == 1
+        world.advance(301)
+
+    assert world.sender().drain().counted == 1
+
+
 def test_window_is_the_senders(world: World) -> None:
     """A service with a longer memory of keys gets a longer window."""
     world.put()
