@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from chatarmin_os import _clock
 from chatarmin_os._input import (
@@ -19,11 +19,13 @@ from chatarmin_os._input import (
     timestamp,
 )
 from chatarmin_os._pickling import AcrossVersions
-from chatarmin_os.errors import InvalidInput
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, InvalidResponse, NotFoundError, TransportError
+
+_NOT_COUNTED = {401, 429}  # the service refused before it counted: an invalid key, too many requests
 
 
 def _created_at(value: datetime | str | None) -> datetime:
-    return _clock.now().astimezone(UTC) if value is None else timestamp(value)
+    return timestamp(_clock.now() if value is None else value)
 
 
 @frozen(kw_only=True, field_transformer=name_fields_in_errors, unsafe_hash=False)  # it holds a mapping
@@ -59,6 +61,46 @@ class UsageEvent(AcrossVersions):
 
     def __attrs_post_init__(self) -> None:
         exactly_one(self.external_org_id, self.company_id)
+
+
+class TriedEvent(UsageEvent):
+    """Usage that was sent when the event was created, and that the service may have counted."""
+
+    __slots__ = ()
+
+
+def after(failure: ChatarminError, event: UsageEvent) -> UsageEvent:
+    """Return an event that was sent and failed: as one that was tried, if the service may have counted it.
+
+    Example:
+        >>> from chatarmin_os import ConnectionFailed
+        >>> event = UsageEvent(company_id="comp_1", feature_code="seats", quantity=1)
+        >>> [type(after(ConnectionFailed("", outcome=outcome), event)).__name__ for outcome in ("not_sent", "unknown")]
+        ['UsageEvent', 'TriedEvent']
+    """
+    return TriedEvent(**asdict(event, recurse=False)) if may_be_counted(failure) else event
+
+
+def may_be_counted(failure: ChatarminError) -> bool:
+    """Return whether a call that failed may have reached the part of the service that counts.
+
+    Example:
+        >>> from chatarmin_os import ConnectionFailed
+        >>> codes = "UNAUTHORIZED", "TOO_MANY_REQUESTS", "INTERNAL_SERVER_ERROR", "NEW"
+        >>> [may_be_counted(ApiError.from_code(code)) for code in codes]
+        [False, False, True, True]
+        >>> [may_be_counted(InvalidResponse("<html>", http_status=status)) for status in (200, 401, 429, 502)]
+        [True, False, False, True]
+        >>> may_be_counted(NotFoundError('No procedure found on path "a"', code="NOT_FOUND"))
+        False
+        >>> [may_be_counted(ConnectionFailed("", outcome=outcome)) for outcome in ("not_sent", "unknown")]
+        [False, True]
+    """
+    if isinstance(failure, (ApiError, InvalidResponse)) and failure.http_status in _NOT_COUNTED:
+        return False
+    if isinstance(failure, NotFoundError):
+        return not failure.is_missing_procedure
+    return not isinstance(failure, TransportError) or failure.outcome != "not_sent"
 
 
 def exactly_one(external_org_id: str | None, company_id: str | None) -> None:

@@ -193,14 +193,21 @@ class ApiError(ChatarminError):
         return kind(message or code, code=code, http_status=status, **same)
 
     def __str__(self) -> str:
+        return self._text(self._reason() + self._advice())
+
+    def _text(self, reason: str) -> str:
         request_id = self.request_id and f"request {self.request_id}"
         where = [part for part in (self.path, request_id, self.request_size) if part]
-        reason = without_query(self._reason()[:MAX_TEXT_LENGTH])
+        reason = without_query(reason[:MAX_TEXT_LENGTH])
         return printable(f"{self.code}: {reason}") + printable(f" [{', '.join(where)}]" if where else "", 200)
 
     def _reason(self) -> str:
         """Return the message as the text of the error shows it."""
         return self.message
+
+    def _advice(self) -> str:
+        """Return what to do, in the names of Python's arguments."""
+        return ""
 
 
 class UnauthorizedError(ApiError):
@@ -250,8 +257,10 @@ class NotFoundError(ApiError):
         missing = _NO_PROCEDURE.match(self.message)
         if missing is None:
             return self.message
-        problem = self.message if missing["path"] is None else f"the service has no procedure '{missing['path']}'"
-        return f"{problem}; check base_url, which ends in /api/v1, or pass paths="
+        return self.message if missing["path"] is None else f"the service has no procedure '{missing['path']}'"
+
+    def _advice(self) -> str:
+        return "; check base_url, which ends in /api/v1, or pass paths=" if self.is_missing_procedure else ""
 
 
 class BadRequestError(ApiError):

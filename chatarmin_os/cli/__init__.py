@@ -5,9 +5,7 @@ It uses argparse, because the plain install must not need another library for it
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from io import StringIO, TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
@@ -42,26 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()  # --help, too, which ends with SystemExit
     except OSError as error:
-        return _exit_unwritable(error)
+        from chatarmin_os._unwritable import exit_code
+
+        return exit_code(error, "chatarmin-os")
     except KeyboardInterrupt:
         return 130
     return code
-
-
-def _exit_unwritable(error: OSError) -> int:
-    """Return the exit code if standard output or standard error cannot be written."""
-    from chatarmin_os.cli._output import complain
-
-    for stream in (sys.stdout, sys.stderr):  # buffered text must not fail once more when Python exits
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if isinstance(error, BrokenPipeError):  # the reader has read enough
-        return 0
-    with suppress(OSError):
-        complain(f"could not write the output: {error.strerror}; the command may have had its effect")
-    return 3
 
 
 def build_parser() -> ArgumentParser:

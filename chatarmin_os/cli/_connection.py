@@ -92,10 +92,10 @@ def run_command(act: Callable[[Namespace], int], given: Namespace) -> int:
         complain(_usage_error(error, given))
         return 2
     except ApiError as error:
-        complain(str(error), *_advice(error, given))
+        complain(str(error), *advice_about(error, given))
         return 1
     except TransportError as error:
-        complain(_failure(error, given), *_advice(error, given))
+        complain(_failure(error, given), *advice_about(error, given))
         return 3
 
 
@@ -177,7 +177,7 @@ def _names(given: Namespace) -> dict[str, str]:
     return {**_NAMES, **getattr(given, "names", {})}
 
 
-def _advice(error: ChatarminError, given: Namespace) -> list[str]:
+def advice_about(error: ChatarminError, given: Namespace) -> list[str]:
     """Return lines of advice about an error."""
     advice = []
     option = _names(given)["base_url"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chatarmin_os.cli._connection import add_options, connect, run_command
+from chatarmin_os.cli._connection import add_options, advice_about, connect, run_command
 from chatarmin_os.cli._output import complain, print_json
 from chatarmin_os.cli._parser import command
 
@@ -65,5 +65,6 @@ def _run(name: str, given: Namespace) -> int:
     if given.json:
         print_json(answer.document)
     else:
-        print("\n".join(answer.lines))
+        advice = [] if answer.refusal is None else advice_about(answer.refusal, given)
+        print("\n".join([*answer.lines, *advice]))
     return answer.code

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from chatarmin_os._input import Number, at_field, number
 from chatarmin_os._json import describe
-from chatarmin_os._usage_event import UsageEvent
+from chatarmin_os._usage_event import TriedEvent, UsageEvent, after
 from chatarmin_os.errors import ChatarminError, InvalidInput, NotFoundError
 from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.service import company_of
@@ -119,7 +119,7 @@ class Metered:
         """Return the usage of the block, with the company if that is known; None if there was none."""
         if not self._quantity:
             return None
-        event = evolve(self._event, quantity=self._quantity)
+        event = evolve(self._event, quantity=self._quantity, created_at=None)  # now
         if event.company_id is None and self.decision.company_id is not None:
             return _of_company(event, self.decision.company_id)
         return event
@@ -131,21 +131,30 @@ class Metered:
         """Put usage that failed into the outbox, or raise the failure."""
         if event.company_id is None:
             failure.event = event  # type: ignore[attr-defined]
+        else:
+            event = after(failure, event)
         if self._outbox is None or not (failure.is_temporary or isinstance(failure, NotFoundError)):
             raise failure
         try:
-            self._outbox.put(
-                company_id=event.company_id,
-                external_org_id=event.external_org_id,
-                feature_code=event.feature_code,
-                quantity=event.quantity,
-                idempotency_key=event.idempotency_key,
-                metadata=event.metadata,
-            )
+            _put(self._outbox, event)
         except Exception as error:
             failure.event = event  # type: ignore[attr-defined]
             raise failure from error
         self._expect(event)
+
+
+def _put(outbox: Any, event: UsageEvent) -> None:
+    if isinstance(event, TriedEvent) and hasattr(outbox, "put_many"):  # an object with `put` only sends it at any age
+        outbox.put_many([event])
+        return
+    outbox.put(
+        company_id=event.company_id,
+        external_org_id=event.external_org_id,
+        feature_code=event.feature_code,
+        quantity=event.quantity,
+        idempotency_key=event.idempotency_key,
+        metadata=event.metadata,
+    )
 
 
 def _of_company(event: UsageEvent, company_id: str) -> UsageEvent:

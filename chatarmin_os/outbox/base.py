@@ -82,7 +82,8 @@ class Outbox(ABC):
         """Store many events, all or none of them, and return their keys in order.
 
         Args:
-            events: Requests, such as the `.request` of an error, or events.
+            events: Requests, such as the `.request` of an error, or events. They count as never sent: put those that
+                failed at once, as the service remembers their keys for about a day.
 
         Raises:
             InvalidInput: As `put`; the place in *events* is named.
@@ -201,6 +202,9 @@ class Outbox(ABC):
     @abstractmethod
     def _store(self, events: Sequence[Stored]) -> None:
         """Store events with different keys, all or none.
+
+        One that is tried has one attempt, at its creation, or one more if its key waits; a sender that has it then
+        loses it until its lease would have ended.
 
         Raises:
             InvalidInput: A key waits with other values.

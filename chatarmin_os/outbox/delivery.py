@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, NotFoundError, RateLimitError, TransportError
+from chatarmin_os._usage_event import may_be_counted
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidResponse, NotFoundError
 from chatarmin_os.outbox.stored import Claimed
 
 _MIN_CLIENT_ERROR, _MIN_SERVER_ERROR = 400, 500
-_UNAUTHORIZED, _TOO_MANY_REQUESTS = 401, 429
-_TEMPORARY = frozenset({408, _TOO_MANY_REQUESTS, 499})
+_UNAUTHORIZED = 401
+_TEMPORARY = frozenset({408, 429, 499})
 _REFUSED_SIZES = frozenset({413, 414, 431})
 _MAX_WAIT_SECONDS = 300.0
 _MARGIN_SECONDS = 3600.0  # of the service's memory of keys; clocks may be set by as much
@@ -70,16 +71,12 @@ def outcome_of(answer: object) -> Outcome:
         return Outcome("counted")
     if isinstance(answer, ApiError):
         return _of_refusal(answer)
-    wait = _retry_after(answer)
     if isinstance(answer, InvalidResponse):
         if answer.http_status in _REFUSED_SIZES:
             return Outcome("dead", reason="PAYLOAD_TOO_LARGE", error=str(answer))
         if answer.http_status == _UNAUTHORIZED:
             return Outcome("stop", is_attempt=False)
-        if answer.http_status == _TOO_MANY_REQUESTS:
-            return Outcome("retry", is_attempt=False, wait=wait)
-    was_sent = not isinstance(answer, TransportError) or answer.outcome != "not_sent"
-    return Outcome("retry", is_attempt=was_sent, wait=wait)
+    return Outcome("retry", is_attempt=may_be_counted(answer), wait=_retry_after(answer))
 
 
 def _of_refusal(error: ApiError) -> Outcome:
@@ -88,12 +85,9 @@ def _of_refusal(error: ApiError) -> Outcome:
         return Outcome("stop", is_attempt=False)
     if isinstance(error, NotFoundError) and error.is_missing_procedure:
         return Outcome("stop", is_attempt=False)
-    wait = _retry_after(error)
-    if isinstance(error, RateLimitError) or status == _TOO_MANY_REQUESTS:
-        return Outcome("retry", is_attempt=False, wait=wait)
     if _MIN_CLIENT_ERROR <= status < _MIN_SERVER_ERROR and status not in _TEMPORARY:
         return Outcome("dead", reason=error.code, error=error.message)
-    return Outcome("retry", wait=wait)
+    return Outcome("retry", is_attempt=may_be_counted(error), wait=_retry_after(error))
 
 
 def _retry_after(error: ChatarminError) -> float:

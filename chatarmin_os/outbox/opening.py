@@ -14,7 +14,7 @@ from chatarmin_os._sqlite_errors import (
     SQLiteFileError,
 )
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.outbox import rows
+from chatarmin_os.outbox import rows, salvage
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.errors import OutboxUnavailable
 from chatarmin_os.outbox.sqlite import SQLiteOutbox
@@ -67,18 +67,17 @@ def _open_file(path: str) -> Outbox:
         raise _refusal("the outbox of a Django project is in its database", hint)
     _check_kind(path)
     try:
-        with Path(path).open("rb") as file:
-            header = file.read(_APPLICATION_ID.stop)
+        header = _header(path)
     except OSError as error:
         raise _refusal(f"{path}: {error.strerror}", "run as the user whose application writes it") from None
     if not header.startswith(_MAGIC):
         raise _refusal(
             f"{path}: it is not an outbox, or damaged", f"{_UNCHANGED}; the application repairs a damaged one"
         )
-    if int.from_bytes(header[_APPLICATION_ID]) != rows.APPLICATION_ID:
-        raise _refusal(f"{path}: it is the database of another application", _UNCHANGED)
-    if int.from_bytes(header[_FORMAT]) > len(rows.MIGRATIONS):
-        raise _refusal(f"{path}: a later version wrote it", _UPGRADE)
+    found = _problem_in(header)
+    if found is not None:
+        problem, hint = found
+        raise _refusal(f"{path}: {problem}", hint)
     try:
         return SQLiteOutbox(path)
     except OutboxUnavailable as error:
@@ -91,6 +90,32 @@ def _open_file(path: str) -> Outbox:
         if isinstance(cause, NewerFormatError):
             hint = _UPGRADE
         raise _refusal(f"{path}: {cause}", hint) from None
+
+
+def problem_of(path: str) -> str | None:
+    """Return why no outbox can be in a file that is there and can be read; None if one is, or can be.
+
+    A damaged outbox is one, which the application repairs. For a process as that of `open_outbox`.
+    """
+    header = _header(path)
+    if header.startswith(_MAGIC):
+        found = _problem_in(header)
+        return None if found is None else "; ".join(found)
+    return f"it is not an outbox; {_UNCHANGED}" if header and not salvage.was_outbox(path) else None
+
+
+def _header(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(_APPLICATION_ID.stop)
+
+
+def _problem_in(header: bytes) -> tuple[str, str] | None:
+    """Return the problem of a SQLite file that is another one's, and a hint."""
+    if int.from_bytes(header[_APPLICATION_ID]) != rows.APPLICATION_ID:
+        return "it is the database of another application", _UNCHANGED
+    if int.from_bytes(header[_FORMAT]) > len(rows.MIGRATIONS):
+        return "a later version wrote it", _UPGRADE
+    return None
 
 
 def _check_kind(path: str) -> None:

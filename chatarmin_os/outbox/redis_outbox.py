@@ -92,7 +92,8 @@ class RedisOutbox(Outbox):
         self._keys = [name.encode(), *(f"{prefix}:{part}".encode() for part in redis_scripts.PARTS)]
         scripts = redis_scripts.CHECK, redis_scripts.PUT, redis_scripts.SEND, redis_scripts.STATS, redis_scripts.OF_DEAD
         self._try, self._put, self._send, self._read, self._of_dead = map(self._client.register_script, scripts)
-        self._rights = {self._put: "put", self._send: "send", self._of_dead: "send"}
+        self._set_tried = self._client.register_script(redis_scripts.SET_TRIED)
+        self._rights = {self._put: "put", self._set_tried: "send", self._send: "send", self._of_dead: "send"}
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>"
@@ -155,14 +156,18 @@ class RedisOutbox(Outbox):
                     event.company or "",
                     event.organisation or "",
                     repr(event.created),
+                    _state(Claimed(None, event), event.company, 1, event.created) if event.is_tried else "",
                 )
             ]
             found = [_stored(row) for row in self._run(self._put, values)]
             if not found:
                 return
             for same in found:
-                if not is_same(same, left.pop(same.key)):
+                event = left.pop(same.key)
+                if not is_same(same, event):
                     raise other_values(same.key)
+                if event.is_tried:
+                    self._run(self._set_tried, [_bytes(event.key), repr(event.created)])
 
     def _dead(self, limit: int) -> list[DeadEvent]:
         found: list[DeadEvent] = []

@@ -53,12 +53,26 @@ local function is_known(id)
   return redis.call('ZSCORE', leases, id) or redis.call('ZSCORE', waits, id)
 end
 
-local function add(key, input, company, organisation, at)
+local function add(key, input, company, organisation, at, state)
   local id = redis.call('XADD', stream, '*', 'key', key, 'input', input, 'company', company,
     'organisation', organisation, 'created', at)
   redis.call('HSET', keys, key, id)
   redis.call('ZADD', created, at, id)
+  if state ~= '' then redis.call('HSET', states, id, state) end
   return id
+end
+
+-- Return the company, attempts, failures, the first attempt and the first look-up of an event.
+local function past(id, event)
+  local text = redis.call('HGET', states, id)
+  if text then return unpack(cjson.decode(text)) end
+  return event.company, '0', '0', '', ''
+end
+
+local function note_try(id, company, attempts, failures, first, looked_up, at)
+  if first == '' then first = at end
+  local state = {company, string.format('%d', attempts + 1), failures, first, looked_up}
+  redis.call('HSET', states, id, cjson.encode(state))
 end
 """
 
@@ -80,10 +94,10 @@ if found[1] and not as_event(found[1][2]) and redis.call('EXISTS', keys, cursor)
 -- The first one runs also if the memory is full, and all others after it.
 local commands = {
   {keys, 'HDEL', keys, ''}, {keys, 'HSET', keys, '', ''}, {keys, 'HDEL', keys, ''},
-  {created, 'ZADD', created, 'XX', 0, ''}, {stream, 'XADD', stream, '0-0', '', ''},
+  {created, 'ZADD', created, 'XX', 0, ''}, {states, 'HDEL', states, ''}, {stream, 'XADD', stream, '0-0', '', ''},
 }
 if ARGV[1] == 'send' then
-  for _, key in ipairs({owners, states, dead, tally}) do commands[#commands + 1] = {key, 'HDEL', key, ''} end
+  for _, key in ipairs({owners, dead, tally}) do commands[#commands + 1] = {key, 'HDEL', key, ''} end
   for _, key in ipairs({leases, waits, begun, order}) do
     commands[#commands + 1] = {key, 'ZADD', key, 'XX', 0, ''}
     commands[#commands + 1] = {key, 'ZREM', key, ''}
@@ -110,10 +124,11 @@ end
 PUT = (
     _COMMON
     + """
--- ARGV: of each event the key, input, company, organisation and instant. Return those whose key waits; then nothing is
--- stored. The first write is the one that Redis refuses if its memory is full: the others follow in any case.
+-- ARGV: of each event the key, input, company, organisation, instant and state. Return those whose key waits; then
+-- nothing is stored. The first write is the one that Redis refuses if its memory is full: the others follow in any
+-- case.
 local same = {}
-for i = 1, #ARGV, 5 do
+for i = 1, #ARGV, 6 do
   local id = redis.call('HGET', keys, ARGV[i])
   local event = id and read(id)
   if not event then
@@ -123,9 +138,28 @@ for i = 1, #ARGV, 5 do
   if event then same[#same + 1] = {ARGV[i], event.input, event.company, event.organisation, event.created} end
 end
 if #same == 0 then
-  for i = 1, #ARGV, 5 do add(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) end
+  for i = 1, #ARGV, 6 do add(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]) end
 end
 return same
+"""
+)
+
+SET_TRIED = (
+    _COMMON
+    + """
+-- ARGV: the key of an event that waits, and the instant of an attempt. A sender that has it loses it, and others wait
+-- for the end of the lease.
+local id = redis.call('HGET', keys, ARGV[1])
+local event = id and read(id)
+if event then
+  local company, attempts, failures, first, looked_up = past(id, event)
+  note_try(id, company, attempts, failures, first, looked_up, ARGV[2])
+  local ends = redis.call('ZSCORE', leases, id)
+  if ends then
+    redis.call('ZADD', waits, ends, id)
+    redis.call('ZREM', leases, id)
+  end
+end
 """
 )
 
@@ -218,13 +252,8 @@ local function take(id, fields)
     return forget(id)
   end
   local text = redis.call('HGET', states, id)
-  local company, attempts, failures, first, looked_up = event.company, '0', '0', '', ''
-  if text then company, attempts, failures, first, looked_up = unpack(cjson.decode(text)) end
-  if company ~= '' then
-    if first == '' then first = tried end
-    local later = {company, string.format('%d', attempts + 1), failures, first, looked_up}
-    redis.call('HSET', states, id, cjson.encode(later))
-  end
+  local company, attempts, failures, first, looked_up = past(id, event)
+  if company ~= '' then note_try(id, company, attempts, failures, first, looked_up, tried) end
   if fields then
     note(id, leases, lease)
   else
@@ -323,10 +352,8 @@ for i = 2, #ARGV do
   if record then
     local event = cjson.decode(record)
     if ARGV[1] == 'revive' then
-      local id = add(key, event.input, event.company, event.organisation, event.created)
-      if event.found ~= event.company then
-        redis.call('HSET', states, id, cjson.encode({event.found, '0', '0', '', ''}))
-      end
+      local state = event.found ~= event.company and cjson.encode({event.found, '0', '0', '', ''}) or ''
+      add(key, event.input, event.company, event.organisation, event.created, state)
     end
     redis.call('HDEL', dead, key)
     redis.call('ZREM', order, event.member)

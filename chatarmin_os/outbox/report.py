@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from chatarmin_os._table import table
-from chatarmin_os.errors import ChatarminError
+from chatarmin_os.errors import ApiError, ChatarminError
 from chatarmin_os.outbox.records import OLD_SECONDS, DeadEvent, DrainReport, OutboxStats
 
 _REFUSED, _OUTAGE, _DEAD, _INTERRUPTED = 1, 3, 4, 130
@@ -31,11 +31,13 @@ class Answer(NamedTuple):
         lines: The output for people.
         document: The output for programs.
         code: The exit code.
+        refusal: The error that ended a drain, about which a command line may have advice.
     """
 
     lines: list[str]
     document: dict[str, Any]
     code: int
+    refusal: ChatarminError | None = None
 
 
 def of_stats(stats: OutboxStats) -> Answer:
@@ -99,11 +101,23 @@ def of_drain(
     reason = _STOPPED[report.stopped]
     if received is not None and report.stopped == "deadline":
         reason = f"by {signal.Signals(received).name}"
-    lines = [*table([row]), f"Stopped: {reason}{f': {refusal}' if refusal else '.'}"]
+    lines = [*table([row]), f"Stopped: {reason}{f': {_without_advice(refusal)}' if refusal else '.'}"]
     if report.refused:
         lines.append("`dead` lists the refused events.")
     code = _INTERRUPTED if received == signal.SIGINT else exit_code(stats, report.stopped)
-    return Answer(lines, document, code)
+    return Answer(lines, document, code, refusal)
+
+
+def _without_advice(error: ChatarminError) -> str:
+    """Return the text of an error without the names of Python's arguments: a command line has its own.
+
+    Example:
+        >>> _without_advice(ApiError.from_code("NOT_FOUND", 'No procedure found on path "a.b"'))
+        "NOT_FOUND: the service has no procedure 'a.b'"
+        >>> _without_advice(ChatarminError("the key was refused"))
+        'the key was refused'
+    """
+    return error._text(error._reason()) if isinstance(error, ApiError) else str(error)  # noqa: SLF001 - our error
 
 
 def of_revived(count: int, keys: Sequence[str], stats: OutboxStats) -> Answer:

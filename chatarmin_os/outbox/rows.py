@@ -69,6 +69,10 @@ PUT = (
     "ON CONFLICT (key) DO NOTHING"
 )
 COPY = f"INSERT OR IGNORE INTO events ({COLUMNS}) VALUES ({', '.join('?' * 15)})"
+SET_TRIED = (
+    "UPDATE events SET owner = NULL, attempts = attempts + 1, first_tried = coalesce(first_tried, ?) "
+    "WHERE key = ? AND reason IS NULL"
+)
 FIND = "SELECT key, input, company, organisation, created FROM events WHERE key = ?"
 WAITING = "SELECT count(*), min(created) FROM events WHERE reason IS NULL"
 COUNT = "SELECT (SELECT count(*) FROM events) - (SELECT count(*) FROM events WHERE reason IS NOT NULL)"

@@ -106,6 +106,7 @@ class Sender:
         if gate is not None:
             gate.watch(client)
         self._is_old = False
+        self._failure: type[Exception] | None = None  # that was logged last
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._poll = 1.0
@@ -217,8 +218,25 @@ class Sender:
     ) -> tuple[DrainReport, ChatarminError | None]:
         drain = Drain(self._settings, self._learned, deadline=deadline, limit=limit, is_stopped=is_stopped)
         report = drain.run()
+        self._failure = None
         self._warn_of_age(drain.oldest_age)
         return report, drain.refusal
+
+    def _drain_or_log(
+        self, is_stopped: Callable[[], bool], *, deadline: float | None = None, limit: int | None = None
+    ) -> tuple[DrainReport, ChatarminError | None] | None:
+        """Drain, or log the error of the outbox: once, until it works again."""
+        try:
+            return self._drain(is_stopped, deadline=deadline, limit=limit)
+        except OutboxError as error:
+            if self._is_news(error):
+                _log.error("%s", error)
+            return None
+
+    def _is_news(self, error: Exception) -> bool:
+        """Return whether an error differs from the one before, with no success in between."""
+        before, self._failure = self._failure, type(error)
+        return before is not self._failure
 
     def _warn_of_age(self, age: float | None) -> None:
         was_old, self._is_old = self._is_old, age is not None and age > OLD_SECONDS
@@ -229,13 +247,9 @@ class Sender:
 
     def _run(self, poll: float, stop: threading.Event | Stop) -> None:
         while not stop.is_set():
-            refusal = None
-            try:
-                _, refusal = self._drain(stop.is_set)
-            except OutboxError as error:
-                _log.error("%s", error)
-            if refusal is not None:
-                raise refusal
+            done = self._drain_or_log(stop.is_set)
+            if done is not None and done[1] is not None:
+                raise done[1]
             stop.wait(poll)
 
     def _run_in_thread(self, stop: threading.Event) -> None:
@@ -251,8 +265,9 @@ class Sender:
             except ChatarminError as error:
                 _log.error("the sender of the outbox ends: %s", error)
                 return
-            except Exception:  # noqa: BLE001 - a defect must not end the delivery
-                _log.exception("the sender of the outbox failed; it goes on")
+            except Exception as error:  # noqa: BLE001 - a defect must not end the delivery
+                if self._is_news(error):
+                    _log.exception("the sender of the outbox failed; it goes on")
                 stop.wait(self._poll)
 
 

@@ -120,7 +120,7 @@ class SQLiteOutbox(Outbox):
         return self._clock()
 
     def _store(self, events: Sequence[Stored]) -> None:
-        if len(events) == 1:
+        if len(events) == 1 and not events[0].is_tried:
             try:
                 if self._file.insert(rows.PUT, rows.parameters(events[0])):
                     return
@@ -131,11 +131,12 @@ class SQLiteOutbox(Outbox):
     def _store_many(self, events: Sequence[Stored]) -> None:
         def store(connection: Connection) -> None:
             for event in events:
-                if connection.execute(rows.PUT, rows.parameters(event)).rowcount:
-                    continue
-                found = connection.execute(rows.FIND, (event.key,)).fetchone()
-                if not is_same(rows.as_put(found), event):
-                    raise other_values(event.key)
+                if not connection.execute(rows.PUT, rows.parameters(event)).rowcount:
+                    found = connection.execute(rows.FIND, (event.key,)).fetchone()
+                    if not is_same(rows.as_put(found), event):
+                        raise other_values(event.key)
+                if event.is_tried:
+                    connection.execute(rows.SET_TRIED, (event.created, event.key))
 
         self._doing(lambda: self._file.put(store))
 

@@ -15,7 +15,7 @@ from attrs import fields, frozen
 from chatarmin_os._input import at_field, identifier, items
 from chatarmin_os._json import JSON, describe
 from chatarmin_os._messages import printable
-from chatarmin_os._usage_event import UsageEvent, exactly_one
+from chatarmin_os._usage_event import TriedEvent, UsageEvent, exactly_one
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.outbox.records import DeadEvent
 from chatarmin_os.procedures.billing import TrackUsageInput
@@ -41,6 +41,7 @@ class Stored:
         company: The company; None if only the organisation is known.
         organisation: Your id of the organisation; None if the company is known.
         created: The instant of its creation, in seconds.
+        is_tried: Whether it was sent at that instant, and the service may have counted it.
     """
 
     key: str
@@ -48,6 +49,7 @@ class Stored:
     company: str | None
     organisation: str | None
     created: float
+    is_tried: bool = False
 
     def names(self) -> tuple[str, str]:
         """Return the key and the feature as they may be logged: on one line each."""
@@ -117,7 +119,10 @@ def from_events(now: float, events: Iterable[Any]) -> list[Stored]:
             problem = f"expected a TrackUsageInput or UsageEvent, got {describe(event)}"
             raise InvalidInput(problem).at(f"[{place}]").at("events")
         text = _input(event.feature_code, event.quantity, event.idempotency_key, event.metadata)
-        stored = Stored(event.idempotency_key, text, event.company_id, organisation, created)
+        is_tried = isinstance(event, TriedEvent)
+        if is_tried:
+            created = min(created, now)  # an attempt in the future would be none of this clock
+        stored = Stored(event.idempotency_key, text, event.company_id, organisation, created, is_tried)
         same = found.setdefault(stored.key, stored)
         if not is_same(same, stored):
             raise other_values(stored.key).at(f"[{place}]").at("events")
@@ -211,7 +216,8 @@ def _as_number(quantity: Decimal) -> int | float:
 def to_event(stored: Stored) -> UsageEvent:
     """Return a stored event as one of the user's."""
     given = json.loads(stored.input)
-    return UsageEvent(
+    kind = TriedEvent if stored.is_tried else UsageEvent
+    return kind(
         company_id=stored.company if stored.organisation is None else None,
         external_org_id=stored.organisation,
         feature_code=given["featureCode"],

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from chatarmin_os.errors import InvalidInput
+from chatarmin_os.errors import InvalidInput, NotFoundError
 from chatarmin_os.outbox.arguments import COMMANDS, add_arguments
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.commands import run
@@ -37,7 +37,10 @@ def run_command(services: Services, options: Mapping[str, Any]) -> tuple[str, in
     if options["command"] is None:
         raise InvalidInput("a command is missing", f"pass one of {', '.join(COMMANDS)}")
     answer = run(options["command"], options, _open(services), client=lambda: services.client)
-    return json.dumps(answer.document, indent=2) if options["json"] else "\n".join(answer.lines), answer.code
+    lines = answer.lines
+    if isinstance(answer.refusal, NotFoundError):  # the only one is of a procedure
+        lines = [*lines, f"check BASE_URL of {NAME}, which ends in /api/v1"]
+    return json.dumps(answer.document, indent=2) if options["json"] else "\n".join(lines), answer.code
 
 
 def _open(services: Services) -> Outbox:

@@ -21,7 +21,7 @@ from rights import without_rights_of_root
 from terminal import Terminal
 from waiting import until
 
-from chatarmin_os import ChatarminOS, ConnectionFailed
+from chatarmin_os import ChatarminOS, ConnectionFailed, NotFoundError
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.outbox import OutboxUnavailable, RedisOutbox, Sender, SQLiteOutbox, UsageEvent, commands
@@ -187,6 +187,19 @@ def test_drain_with_a_refused_key_exits_1(
     assert output.code == 1
     assert "all events are kept" in output.out
     assert "os_sk" not in output.out + output.err
+
+
+def test_drain_without_the_procedure_names_the_option(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """A wrong base URL is corrected by an option here, and not by an argument of Python."""
+    fake.fail(error=NotFoundError('No procedure found on path "a.b"', code="NOT_FOUND"), times=100)
+
+    output = run("drain")
+
+    assert output.code == 1
+    assert "NOT_FOUND: the service has no procedure 'a.b'" in output.out
+    assert output.out.endswith(f"check --base-url: {os.environ['OS_BASE_URL']} was called\n")
+    assert "base_url" not in output.out
+    assert "paths=" not in output.out
 
 
 def test_drain_in_an_outage_exits_3(run: Callable[..., Output], fake: FakeTransport) -> None:

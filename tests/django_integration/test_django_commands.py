@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
+from unwritable import UNWRITABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
     from chatarmin_os.fake import FakeTransport
 
 pytest_plugins = ["django_project.fixtures"]
@@ -109,3 +114,25 @@ def test_there_is_no_outbox(arguments: list[str]) -> None:
         run("chatarmin_outbox", *arguments)
 
     assert failed.value.returncode == 2
+
+
+@pytest.mark.parametrize(("make", "code", "problem"), UNWRITABLE)
+@pytest.mark.parametrize("arguments", [["chatarmin_outbox", "status"], ["chatarmin_check", "org_1", "ai_credit"]])
+def test_output_that_cannot_be_written(  # noqa: PLR0917 - the parameters of the test
+    fake: FakeTransport,
+    make: Callable[[], TextIO],
+    code: int,
+    problem: str,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A pipe whose reader is gone is no error, and a full disk is one: as of `chatarmin-os`."""
+    with override_settings(CHATARMIN_OS={"TRANSPORT": fake, "OUTBOX": "django"}), make() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            call_command(*arguments)
+        monkeypatch.undo()
+
+    assert ended.value.code == code
+    assert capsys.readouterr().err == (f"manage.py: {problem}" if problem else "")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import sys
 import threading
+from contextlib import closing
 from importlib import import_module
 from io import StringIO
 from types import ModuleType, SimpleNamespace
@@ -26,9 +29,9 @@ from chatarmin_os import ApiError, ChatarminOS, ConnectionFailed, InvalidInput
 from chatarmin_os.django import DjangoOutbox, get_gate, get_outbox, metered, track_usage
 from chatarmin_os.django.test import override_service
 from chatarmin_os.integrations.django.models import OutboxEvent
-from chatarmin_os.integrations.django.outbox import _close_if_broken
+from chatarmin_os.integrations.django.outbox import _after_in_child, _close_if_broken
 from chatarmin_os.integrations.django.rows import Rows
-from chatarmin_os.outbox import Outbox, OutboxUnavailable, Sender, SQLiteOutbox, UsageEvent
+from chatarmin_os.outbox import Outbox, OutboxUnavailable, Sender, SQLiteOutbox, UsageEvent, opening
 from chatarmin_os.transports import FunctionTransport
 
 if TYPE_CHECKING:
@@ -678,8 +681,62 @@ def test_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "access", lambda path, _: str(path) != str(tmp_path))
     assert ids(str(path)) == ["chatarmin_os.E004"]
     path.touch()
+    assert ids(str(path)) == ["chatarmin_os.E004"]  # SQLite writes a log next to it
     monkeypatch.setattr(os, "access", lambda _, __: False)
     assert ids(str(path)) == ["chatarmin_os.E004"]
+
+
+def foreign(path: Path) -> None:
+    """Make the database of another application."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE notes (text)")
+
+
+def newer(path: Path) -> None:
+    """Make an outbox of a later version."""
+    SQLiteOutbox(path).close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+
+def damaged(path: Path) -> None:
+    """Make an outbox that cannot be read, but is repaired when it is opened."""
+    SQLiteOutbox(path).close()
+    path.write_bytes(b"damaged" * 999)
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (foreign, "it is the database of another application; check the path; the file was left unchanged"),
+        (newer, "a later version wrote it; upgrade chatarmin-os; the file was left unchanged"),
+        (lambda path: path.write_text("a text"), "it is not an outbox; check the path; the file was left unchanged"),
+        (damaged, None),
+        (lambda path: path.touch(), None),
+    ],
+    ids=["foreign", "newer", "text", "damaged", "empty"],
+)
+def test_file_of_something_else_is_no_outbox(tmp_path: Path, make: Callable[[Path], Any], problem: str | None) -> None:
+    """E004 says so before the first put does; the file is not touched."""
+    path = tmp_path / "usage.db"
+    make(path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    with override_settings(CHATARMIN_OS={"API_KEY": "os_sk_test", "OUTBOX": str(path)}):
+        messages = run_checks(tags=["chatarmin_os"])
+
+    expected = [] if problem is None else [f"CHATARMIN_OS.OUTBOX: {str(path)!r}: {problem}"]
+    assert [message.msg for message in messages] == expected
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_file_that_is_open_is_not_read(file: Outbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing it would end the locks that SQLite has on it in this process."""
+    file.put(**USAGE)
+    monkeypatch.setattr(opening, "_header", None)
+
+    assert run_checks(tags=["chatarmin_os"]) == []
+    assert (tmp_path / "usage.db").is_file()
 
 
 def test_database_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -761,6 +818,57 @@ def test_thread_of_a_sender_closes_its_connection(fake: FakeTransport) -> None:
 
     assert [found.connection for found in opened] == [None]
     assert outbox.stats().ready == 0
+
+
+def put_in_a_child(outbox: DjangoOutbox) -> None:
+    """Fork, put 20 events in the child, and as many in the parent at the same time."""
+    child = os.fork()
+    code = 1
+    try:
+        if not child:
+            signal.alarm(60)  # ends a child that hangs
+        for _ in range(20):
+            outbox.put(**USAGE)
+        code = 0
+    finally:
+        if not child:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.needs("postgres")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12 warns of threads
+def test_forked_child_has_a_connection_of_its_own() -> None:
+    """A put before a fork leaves a connection open, whose answers parent and child would take from each other."""
+    outbox = empty_outbox(postgres())
+    outbox.put(**USAGE)
+    raw = connections[outbox.using].connection
+
+    put_in_a_child(outbox)
+
+    assert outbox.stats().ready == 41
+    assert connections[outbox.using].connection is raw
+
+
+def test_child_leaves_the_connection_of_its_parent() -> None:
+    """What a child does, in this process: it opens another connection, unless the caller's transaction is open."""
+    outbox = empty_outbox("default")
+    outbox.put(**USAGE)
+    raw = connection.connection
+    assert raw is not None
+
+    with transaction.atomic():
+        _after_in_child()
+        assert connection.connection is raw
+    _after_in_child()
+    assert outbox.stats().ready == 1
+    assert connection.connection is not raw
+    raw.close()  # in this process it is the only user
+    _after_in_child()  # it is connected to no database
+    connection.close()
+    _after_in_child()
+    assert connection.connection is None
 
 
 @pytest.mark.slow

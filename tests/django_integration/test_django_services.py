@@ -48,6 +48,39 @@ def test_overridden_settings_make_new_ones_and_restore() -> None:
     assert len({*map(id, [*before, *outer, *inner])}) == 6
 
 
+def test_there_is_one_outbox_of_the_settings_in_force() -> None:
+    """Each call returns the same one; an override has its own, and what was there before comes back."""
+    with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}):
+        outer = get_outbox()
+        assert outer is get_outbox()
+        with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": "django"}):
+            assert get_outbox() is not outer
+        assert get_outbox() is outer
+    assert get_outbox() is None
+
+
+def test_forked_child_has_the_outbox(tmp_path: Path) -> None:
+    """A child that is forked while its parent has an outbox in a file puts into the same one."""
+    usage: dict[str, Any] = {"external_org_id": "org_1", "feature_code": "seats", "quantity": 1}
+    with override_settings(CHATARMIN_OS={"TRANSPORT": "fake", "OUTBOX": tmp_path / "usage.db"}):
+        outbox = get_outbox()
+        assert outbox is not None
+        outbox.put(**usage)
+        child = os.fork()
+        if child == 0:
+            try:
+                assert get_outbox() is outbox
+                outbox.put(**usage)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert outbox.stats().ready == 2
+        outbox.close()
+
+
 def test_other_settings_change_nothing() -> None:
     """Only CHATARMIN_OS has an effect."""
     before = get_client()

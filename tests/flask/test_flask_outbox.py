@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
 from flask_apps import ACME, Shop
+from unwritable import UNWRITABLE
 
 from chatarmin_os import ConnectionFailed, InvalidInput
 from chatarmin_os.flask import Chatarmin
+from chatarmin_os.integrations.flask.commands import group
 from chatarmin_os.outbox import Sender, SQLiteOutbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import TextIO
 
 TRACK = "billing.trackUsage"
 
@@ -182,3 +186,26 @@ def test_commands_open_a_file_that_is_there(shop: Shop, tmp_path: Path) -> None:
     with other.app.app_context():
         assert other.chatarmin.outbox is not None
         other.chatarmin.outbox.close()
+
+
+@pytest.mark.parametrize(("make", "code", "problem"), UNWRITABLE)
+@pytest.mark.parametrize("arguments", [["outbox", "status"], ["outbox", "--help"], ["check", "org_1", "ai_credit"]])
+def test_output_that_cannot_be_written(  # noqa: PLR0917 - the parameters of the test
+    shop: Shop,
+    make: Callable[[], TextIO],
+    code: int,
+    problem: str,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A pipe whose reader is gone is no error, and a full disk is one: as of `chatarmin-os`."""
+    with shop.app.app_context(), make() as stream:
+        assert shop.chatarmin.outbox is not None
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            group.main(arguments, standalone_mode=False)
+        monkeypatch.undo()
+
+    assert ended.value.code == code
+    assert capsys.readouterr().err == (f"flask chatarmin: {problem}" if problem else "")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import evolve
 from steering import LISTING, Stage
 
 from chatarmin_os import ConnectionFailed, InvalidInput, NotFoundError, TimedOut, UsageLimitError
+from chatarmin_os._usage_event import TriedEvent
 from chatarmin_os.gate import FeatureDenied, Policy, UsageEvent
-from chatarmin_os.outbox import OutboxFull, OutboxUnavailable
+from chatarmin_os.outbox import OutboxFull, OutboxUnavailable, SQLiteOutbox
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
+    from pathlib import Path
 
     from chatarmin_os.fake import FakeTransport
 
@@ -289,6 +293,17 @@ def test_outbox_takes_usage_that_failed(stage: Stage) -> None:
     assert stage.check("ai_credit").access.remaining == 9_995
 
 
+def test_usage_that_ran_is_subtracted_twice_until_it_is_known(stage: Stage) -> None:
+    """The service has counted it, and the gate cannot know that the outbox has the same usage: the safe side."""
+    stage = Stage(stage.fake, outbox=ListOutbox(), default=Policy(max_age=900))
+    stage.fake.fail(TRACK, error="lost", after=True)
+    with stage.gate.metered(external_org_id="org_1", feature_code="ai_credit", quantity=5):
+        pass
+
+    assert _usage(stage) == 5
+    assert stage.check("ai_credit").access.remaining == 9_990
+
+
 @pytest.mark.parametrize("organisation", ["org_1", "org_9"], ids=["look-up-fails", "not-linked"])
 def test_outbox_takes_usage_without_a_company(stage: Stage, organisation: str) -> None:
     """It looks the company up later."""
@@ -314,3 +329,44 @@ def test_failure_of_the_outbox_is_the_cause_of_the_usages_failure(stage: Stage, 
     assert caught.value.__cause__ is full
     assert caught.value.request is not None
     assert caught.value.event.idempotency_key == "job"  # type: ignore[attr-defined]
+
+
+def test_outbox_of_a_user_gets_usage_that_may_be_counted(stage: Stage, tmp_path: Path) -> None:
+    """A subclass sees it in `put_many`; if it fails, its error has the event, which is still one that was tried."""
+    seen: list[Any] = []
+
+    class Noting(SQLiteOutbox):
+        def put_many(self, events: Iterable[Any]) -> list[str]:
+            seen.extend(events)
+            if len(seen) > 1:
+                raise OutboxUnavailable("busy")
+            return super().put_many(seen)
+
+    with Noting(tmp_path / "usage.db") as outbox:
+        stage = Stage(stage.fake, outbox=outbox)
+        stage.fake.fail(TRACK, error="lost", times=2)
+        use: dict[str, Any] = {"external_org_id": "org_1", "feature_code": "ai_credit"}
+        with stage.gate.metered(**use, idempotency_key="job_1"):
+            pass
+        with pytest.raises(ConnectionFailed) as caught, stage.gate.metered(**use, idempotency_key="job_2"):
+            pass
+        event: Any = caught.value.event  # type: ignore[attr-defined]
+        SQLiteOutbox.put_many(outbox, [event])
+
+        assert seen[1] is event
+        assert outbox.stats().ready == 2
+    assert isinstance(event, UsageEvent)
+    copies = pickle.loads(pickle.dumps(event)), evolve(event)  # noqa: S301 - our own
+    assert [type(copy) for copy in copies] == [TriedEvent, TriedEvent]
+    assert copies == (event, event)
+
+
+def test_outbox_error_has_the_event_as_it_was_put(tmp_path: Path) -> None:
+    """An event that was tried is one in the error of a full outbox, too."""
+    given: dict[str, Any] = {"company_id": "c", "feature_code": "f", "quantity": 1, "metadata": {"a": "b" * 70_000}}
+    with SQLiteOutbox(tmp_path / "usage.db", max_bytes=2**16) as outbox:
+        for kind in (UsageEvent, TriedEvent):
+            event = kind(**given)
+            with pytest.raises(OutboxFull) as caught:
+                outbox.put_many([event])
+            assert caught.value.event == event

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -52,6 +54,55 @@ def test_run_delivers_until_it_is_stopped(world: World) -> None:
     until(lambda: world.usage() == 2)
     stop.set()
     _join(thread)
+
+
+def test_several_batches_share_a_lease_and_a_commit(world: World, tmp_path: Path) -> None:
+    """What became of the events of a lease is written down with the next lease."""
+    transactions: list[str] = []
+
+    class Noting(SQLiteOutbox):
+        def _claim(self, *arguments: Any, **options: Any) -> Any:
+            transactions.append("claim")
+            return super()._claim(*arguments, **options)
+
+        def _apply(self, *arguments: Any, **options: Any) -> Any:
+            transactions.append("apply")
+            return super()._apply(*arguments, **options)
+
+    with Noting(tmp_path / "noting.db", synchronous="normal") as world.outbox:
+        world.put(1000)
+        report = Sender(world.client, world.outbox).drain()
+
+    assert (report.counted, report.requests) == (1000, 20)
+    assert transactions == ["claim"] * 5  # of 100, 200, 400, 300 and no events
+
+
+_PROGRAM = """
+import socket, sys, threading
+from chatarmin_os import ChatarminOS
+from chatarmin_os.outbox import Sender, SQLiteOutbox
+
+listener = socket.create_server(("127.0.0.1", 0))
+outbox = SQLiteOutbox(sys.argv[1])
+outbox.put(company_id="comp_1", feature_code="ai_credit", quantity=1)
+client = ChatarminOS("os_sk_test", base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=600)
+Sender(client, outbox).start()
+connection, _ = listener.accept()
+connection.recv(1)
+print("the request is under way")
+"""
+
+
+@pytest.mark.slow
+def test_started_sender_keeps_no_process_alive(tmp_path: Path) -> None:
+    """A process ends while a request is under way that nobody answers; the event stays."""
+    command = [sys.executable, "-c", _PROGRAM, str(tmp_path / "usage.db")]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)  # noqa: S603 - our program
+
+    assert (done.stdout, done.stderr) == ("the request is under way\n", "")
+    with SQLiteOutbox(tmp_path / "usage.db") as outbox:
+        assert outbox.stats().leased == 1
 
 
 def test_run_ends_at_sigterm(world: World) -> None:
@@ -140,6 +191,48 @@ def test_run_survives_an_outbox_that_is_unavailable(world: World, caplog: pytest
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.ERROR, "the outbox is busy")
     ]
+
+
+def test_outbox_that_stays_unavailable_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A sender that polls each second logs the first failure, and the next one only after the outbox worked again."""
+    stop = threading.Event()
+    turns = iter([False, False, False, True, False, False])
+
+    class Busy(SQLiteOutbox):
+        def _waiting(self) -> tuple[int, float | None]:
+            works = next(turns, None)
+            if works is None:
+                stop.set()
+            elif not works:
+                raise OutboxUnavailable("the outbox is busy")
+            return super()._waiting()
+
+    Sender(world.client, Busy(world.outbox._file.path)).run(poll=0.001, stop=stop)  # type: ignore[attr-defined]
+
+    assert caplog.messages == ["the outbox is busy"] * 2
+
+
+def test_defect_that_stays_is_logged_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """A thread that fails at each poll logs another kind of error, and the same one only after a success."""
+    stop = threading.Event()
+    errors: list[Exception | None] = [ZeroDivisionError(), ZeroDivisionError(), OutboxUnavailable("busy")]
+    turns = iter([*errors, ZeroDivisionError(), None, ZeroDivisionError()])
+
+    class Defective(SQLiteOutbox):
+        def _waiting(self) -> tuple[int, float | None]:
+            error = next(turns, stop)
+            if isinstance(error, Exception):
+                raise error
+            if error is stop:
+                stop.set()
+            return super()._waiting()
+
+    sender = Sender(world.client, Defective(world.outbox._file.path))  # type: ignore[attr-defined]
+    sender._poll = 0.001
+    sender._run_on(stop)
+
+    defect = "the sender of the outbox failed; it goes on"
+    assert caplog.messages == [defect, "busy", defect, defect]
 
 
 def test_thread_delivers_until_it_is_stopped(world: World) -> None:
@@ -318,6 +411,32 @@ def test_first_put_of_a_child_starts_the_senders_of_its_outbox(world: World, tmp
     until(lambda: world.usage() == 1)
     for each in (sender, others):
         each.stop()
+
+
+def test_thread_that_ended_is_started_in_a_child(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Whether the service accepts the key may have changed, so that each child finds it out itself, once."""
+    answers = iter([refuse("UNAUTHORIZED"), refuse("UNAUTHORIZED")])
+
+    def answer(calls: Sequence[Call]) -> Any:
+        refusal = next(answers, None)
+        return refusal and refusal(calls)
+
+    sender = Sender(ChatarminOS(transport=Batches(world.fake, answer)), world.outbox)
+    world.put()
+    sender.start(poll=0.01)
+    _join(sender._thread)
+
+    forks._after_in_child()
+    world.put()
+    _join(sender._thread)
+    world.put()  # starts none: this is the same process
+    assert world.usage() == 0
+    forks._after_in_child()
+    world.put()
+    until(lambda: world.usage() == 4)
+    sender.stop()
+
+    assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 2
 
 
 def test_outbox_that_is_gone_has_no_senders(world: World) -> None:

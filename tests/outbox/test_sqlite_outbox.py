@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from outbox_world import World, nobody
+from rights import without_rights_of_root
 
 from chatarmin_os import ChatarminError, InvalidInput
 from chatarmin_os._clock import monotonic
@@ -574,6 +575,29 @@ def test_path_that_cannot_be_created_is_unavailable(path: Path, name: str) -> No
         SQLiteOutbox(path.parent / name)
 
     assert [found.name for found in path.parent.iterdir()] == ["usage.db"]
+
+
+def test_read_only_place_is_unavailable() -> None:
+    """A folder in which nothing can be created, or a file that cannot be written, is one line with what to do."""
+    with TemporaryDirectory() as name:  # in a folder that others may enter, unlike that of pytest
+        folder = Path(name)
+        folder.chmod(0o555)
+        file = folder / "usage.db"
+        with without_rights_of_root(), pytest.raises(OutboxUnavailable) as new:
+            SQLiteOutbox(file)
+        file.touch()
+        file.chmod(0o444)
+        with without_rights_of_root(), pytest.raises(OutboxUnavailable) as read_only:
+            SQLiteOutbox(file)
+        folder.chmod(0o755)
+
+    for caught in (new, read_only):
+        text = str(caught.value)
+        assert text.startswith("the outbox cannot be opened: ")
+        assert text.endswith(
+            f"; pass the path of a file in a folder that exists and can be written, instead of '{file}'"
+        )
+        assert "\n" not in text
 
 
 def test_outbox_refuses_copies() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput
+from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidInput, NotFoundError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.gate import UsageEvent
 from chatarmin_os.outbox import OutboxUnavailable, Sender, SQLiteOutbox
+from chatarmin_os.web.outbox import run_command
 from chatarmin_os.web.services import Services
 from chatarmin_os.web.settings import Settings, read
 from chatarmin_os.web.usage import deliver, deliver_or_log
@@ -128,6 +130,22 @@ def test_gate_decides_without_its_outbox(tmp_path: Path) -> None:
     assert world.remaining() == 100
     with pytest.raises(OutboxUnavailable):
         _ = world.outbox
+
+
+def test_drain_without_the_procedure_names_the_setting(tmp_path: Path) -> None:
+    """A wrong base URL is corrected in the settings, and not by an argument of Python."""
+    world = World(tmp_path / "usage.db")
+    world.outbox.put(**CREDITS, quantity=5)
+    world.fake.fail(error=NotFoundError('No procedure found on path "a.b"', code="NOT_FOUND"), times=100)
+    options = {"command": "drain", "follow": False, "deadline": None, "json": False}
+
+    output, code = run_command(world.services, options)
+
+    assert code == 1
+    assert "no procedure 'a.b'" in output
+    assert output.endswith("\ncheck BASE_URL of CHATARMIN_OS, which ends in /api/v1")
+    assert json.loads(run_command(world.services, {**options, "json": True})[0])["stopped"] == "unauthorized"
+    world.services.close()
 
 
 def test_metered_block_ends_well_in_an_outage(tmp_path: Path) -> None:

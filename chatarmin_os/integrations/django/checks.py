@@ -21,6 +21,8 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from chatarmin_os.integrations.django.outbox import DjangoOutbox
+from chatarmin_os.integrations.django.services import current
+from chatarmin_os.outbox import opening
 from chatarmin_os.web.problems import Problem
 from chatarmin_os.web.settings import DJANGO, FAKE, NAME, read
 
@@ -111,7 +113,14 @@ def _problem_of_file(path: Path) -> str | None:
         return f"{str(path)!r} is not a file"
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         return f"{str(path)!r} cannot be written by this user"
-    folder = path.absolute().parent
+    if path.exists() and "outbox" not in vars(current()):  # reading it would end the locks of one that is open
+        problem = opening.problem_of(str(path))
+        if problem is not None:
+            return f"{str(path)!r}: {problem}"
+    return _problem_of_folder(path.absolute().parent)
+
+
+def _problem_of_folder(folder: Path) -> str | None:
     if not folder.is_dir():
         return f"the folder {str(folder)!r} does not exist"
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from chatarmin_os._unwritable import ending_if_unwritable
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.web.report import exit_code
 
@@ -24,13 +25,14 @@ class ServiceCommand(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Print the lines, or the JSON document, or the error."""
-        try:
-            if options["json"]:
-                self.stdout.write(json.dumps(self.document(options), indent=2))
-            else:
-                self.stdout.write("\n".join(self.lines(options)))
-        except ChatarminError as error:
-            raise CommandError(str(error), returncode=exit_code(error)) from error
+        with ending_if_unwritable("manage.py"):
+            try:
+                if options["json"]:
+                    self.stdout.write(json.dumps(self.document(options), indent=2))
+                else:
+                    self.stdout.write("\n".join(self.lines(options)))
+            except ChatarminError as error:
+                raise CommandError(str(error), returncode=exit_code(error)) from error
 
     @abstractmethod
     def lines(self, options: dict[str, Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +37,24 @@ _MYSQL_DEADLOCK = 1213
 _CONFLICTS = frozenset({"40001", "40P01"})  # of PostgreSQL: a failure to serialize, and a deadlock
 
 
+_used: set[str] = set()
+_abandoned: list[Any] = []  # never closed: that would end the session of the parent
+
+
+def _after_in_child() -> None:
+    """Let a child connect to the databases itself: on a connection of its parent it reads the answers of that one."""
+    for alias in _used:
+        connection = connections[alias]
+        is_in_memory = getattr(connection, "is_in_memory_db", lambda: False)()
+        if connection.connection is not None and not connection.in_atomic_block and not is_in_memory:
+            _abandoned.append(connection.connection)
+            connection.connection = None
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no forks
+    os.register_at_fork(after_in_child=_after_in_child)
+
+
 class DjangoOutbox(Outbox):
     """An outbox in a table of the project's database: `put` is part of the caller's transaction.
 
@@ -46,6 +65,7 @@ class DjangoOutbox(Outbox):
           that have it. They must not run inside `atomic`.
         - **Databases**: PostgreSQL, MySQL 8 and SQLite. Run `manage.py migrate`, with `--database` for another one
           than the default.
+        - **Forks**: a forked child opens a connection of its own, unless it was forked inside `atomic`.
         - **Size**: it has no maximum, so it never raises `OutboxFull`.
 
     Args:
@@ -184,6 +204,7 @@ class DjangoOutbox(Outbox):
             connection = connections[self._using]
         except ConnectionDoesNotExist as error:
             raise InvalidInput(f"the project has no database {self._using!r}").at("using") from error
+        _used.add(self._using)
         tries = 1 if connection.in_atomic_block else _MAX_TRIES
         while True:
             tries -= 1

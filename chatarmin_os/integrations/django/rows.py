@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from itertools import groupby
 
@@ -49,8 +49,15 @@ class Rows:
                     raise other_values(event.key)
             missing = [event for event in missing if event.key not in found]  # delivered in between
             if not missing:
+                self._set_tried(event for event in events if event.is_tried)
                 return
         raise OutboxUnavailable("the outbox is busy: other senders delivered the same keys; put the event again")
+
+    def _set_tried(self, events: Iterable[Stored]) -> None:
+        for event in events:
+            self._events.filter(key_hash=_hash(event.key)).exclude(DEAD).update(
+                owner="", attempts=F("attempts") + 1, first_tried=Coalesce("first_tried", Value(event.created))
+            )
 
     def hold(self, event: Stored, owner: str, lease: float, now: float) -> Claimed | None:
         """Lease an event that was put just now, as one that is tried; return None if it was there before."""

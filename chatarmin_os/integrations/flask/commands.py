@@ -8,9 +8,12 @@ from collections.abc import Callable
 import click
 from flask.cli import AppGroup
 
+from chatarmin_os._unwritable import ending_if_unwritable
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.integrations.flask.services import current_services
 from chatarmin_os.web import report
+
+_NAME = "flask chatarmin"
 
 group = AppGroup("chatarmin", help="Look at the features of an organisation.")
 
@@ -43,22 +46,24 @@ def outbox(arguments: tuple[str, ...]) -> None:
     from chatarmin_os.web.outbox import add_commands, run_command
     from chatarmin_os.web.report import exit_code
 
-    parser = ArgumentParser("flask chatarmin outbox", epilog=f"Exit codes: {CODES}.")
-    add_commands(parser)
-    options = vars(parser.parse_args(arguments))
-    try:
-        output, code = run_command(current_services(), options)
-    except ChatarminError as error:
-        click.echo(f"flask chatarmin: {error}", err=True)
-        raise SystemExit(exit_code(error)) from None
-    click.echo(output)
-    raise SystemExit(code)
+    with ending_if_unwritable(_NAME):
+        parser = ArgumentParser("flask chatarmin outbox", epilog=f"Exit codes: {CODES}.")
+        add_commands(parser)
+        options = vars(parser.parse_args(arguments))
+        try:
+            output, code = run_command(current_services(), options)
+        except ChatarminError as error:
+            click.echo(f"{_NAME}: {error}", err=True)
+            raise SystemExit(exit_code(error)) from None
+        click.echo(output)
+        raise SystemExit(code)
 
 
 def _print(lines: Callable[[], list[str]]) -> None:
     """Print lines, or the error of the service on one line."""
-    try:
-        click.echo("\n".join(lines()))
-    except ChatarminError as error:
-        click.echo(f"flask chatarmin: {error}", err=True)
-        raise SystemExit(report.exit_code(error)) from None
+    with ending_if_unwritable(_NAME):
+        try:
+            click.echo("\n".join(lines()))
+        except ChatarminError as error:
+            click.echo(f"{_NAME}: {error}", err=True)
+            raise SystemExit(report.exit_code(error)) from None

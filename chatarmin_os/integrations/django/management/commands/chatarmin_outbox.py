@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from chatarmin_os._unwritable import ending_if_unwritable
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.integrations.django.services import current
 from chatarmin_os.outbox.arguments import CODES
@@ -26,10 +27,11 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the command, and exit with its code."""
-        try:
-            output, code = run_command(current(), options)
-        except ChatarminError as error:
-            raise CommandError(str(error), returncode=exit_code(error)) from error
-        self.stdout.write(output)
+        with ending_if_unwritable("manage.py"):
+            try:
+                output, code = run_command(current(), options)
+            except ChatarminError as error:
+                raise CommandError(str(error), returncode=exit_code(error)) from error
+            self.stdout.write(output)
         if code:
             sys.exit(code)
