@@ -12,7 +12,6 @@ from attrs import evolve
 from chatarmin_os._clock import monotonic
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.outbox.base import Outbox
-from chatarmin_os.outbox.errors import OutboxError
 from chatarmin_os.outbox.records import DrainReport
 from chatarmin_os.outbox.sender import Sender
 from chatarmin_os.outbox.signals import Stop
@@ -59,14 +58,12 @@ def deliver(
     try:
         while True:
             left = None if end is None else max(0.0, end - monotonic())
-            try:
-                step, refusal = sender._drain(stop.is_set, deadline=left, limit=limit)
-            except OutboxError as error:
-                if not follow:
-                    raise
-                _log.error("%s", error)
+            drain = sender._drain_or_log if follow else sender._drain
+            done = drain(stop.is_set, deadline=left, limit=limit)
+            if done is None:
                 is_over = stop.is_set() or left == 0
-                step, refusal = DrainReport(left=report.left, stopped="deadline" if is_over else "empty"), None
+                done = DrainReport(left=report.left, stopped="deadline" if is_over else "empty"), None
+            step, refusal = done
             report = _sum(report, step)
             if step.stopped == "outage" and follow and not is_outage:
                 _log.warning("the service does not answer; the outbox keeps all events, and the sender goes on")

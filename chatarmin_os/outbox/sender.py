@@ -106,7 +106,7 @@ class Sender:
         self._learned = Learned(Sizes(min(at_field("batch", positive)(batch), _MAX_BATCH)), Companies(now))
         if gate is not None:
             gate.watch(client)
-        self._is_old = False
+        self._is_old = self._is_unavailable = False
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._poll = 1.0
@@ -221,6 +221,20 @@ class Sender:
         self._warn_of_age(drain.oldest_age)
         return report, drain.refusal
 
+    def _drain_or_log(
+        self, is_stopped: Callable[[], bool], *, deadline: float | None = None, limit: int | None = None
+    ) -> tuple[DrainReport, ChatarminError | None] | None:
+        """Drain, or return None while the outbox is not available, which the log says once."""
+        try:
+            done = self._drain(is_stopped, deadline=deadline, limit=limit)
+        except OutboxError as error:
+            if not self._is_unavailable:
+                _log.error("%s", error)
+            self._is_unavailable = True
+            return None
+        self._is_unavailable = False
+        return done
+
     def _warn_of_age(self, age: float | None) -> None:
         was_old, self._is_old = self._is_old, age is not None and age > _OLD_SECONDS
         if self._is_old and not was_old:
@@ -230,13 +244,9 @@ class Sender:
 
     def _run(self, poll: float, stop: threading.Event | Stop) -> None:
         while not stop.is_set():
-            refusal = None
-            try:
-                _, refusal = self._drain(stop.is_set)
-            except OutboxError as error:
-                _log.error("%s", error)
-            if refusal is not None:
-                raise refusal
+            done = self._drain_or_log(stop.is_set)
+            if done is not None and done[1] is not None:
+                raise done[1]
             stop.wait(poll)
 
     def _run_in_thread(self, stop: threading.Event) -> None:
