@@ -12,8 +12,9 @@ from chatarmin_os.outbox.arguments import COMMANDS, add_arguments
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.commands import run
 from chatarmin_os.outbox.opening import open_outbox
+from chatarmin_os.web.log import LOGGER
 from chatarmin_os.web.services import Services
-from chatarmin_os.web.settings import DJANGO, NAME
+from chatarmin_os.web.settings import DJANGO, FAKE, NAME
 
 _PLACE = "OUTBOX"
 
@@ -38,6 +39,8 @@ def run_command(services: Services, options: Mapping[str, Any]) -> tuple[str, in
         raise InvalidInput(f"no outbox is configured: the setting {_PLACE} of {NAME} is None")
     if options["command"] is None:
         raise InvalidInput("a command is missing", f"pass one of {', '.join(COMMANDS)}")
+    if options["command"] == "drain" and services.settings.transport == FAKE:
+        LOGGER.warning("%s.TRANSPORT is %r: usage goes to a service in the memory of this process", NAME, FAKE)
     answer = run(options["command"], options, _open(services), client=lambda: services.client)
     return json.dumps(answer.document, indent=2) if options["json"] else "\n".join(answer.lines), answer.code
 
