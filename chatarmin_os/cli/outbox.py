@@ -30,7 +30,8 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
     """Add the command and its subcommands to the command line."""
     from chatarmin_os.outbox.arguments import CODES, COMMANDS, add_arguments
 
-    parser = commands.add_parser("outbox", help=_PURPOSE, description=f"{_PURPOSE[0].upper()}{_PURPOSE[1:]}.")
+    examples = [examples[0] for examples in _EXAMPLES.values()]
+    parser = command(commands, "outbox", _PURPOSE, *examples, codes=CODES)
     parser.add_argument("url", metavar="URL", help=_URL)
     parts = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, purpose in COMMANDS.items():

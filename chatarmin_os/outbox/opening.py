@@ -21,6 +21,7 @@ from chatarmin_os.outbox.sqlite import SQLiteOutbox
 
 _REDIS = ("redis", "rediss", "unix")
 _REDIS_FORM = "redis://HOST:PORT/DB"
+_NO_FILE_YET = "check the path; the application makes the file at its first put"
 _UNCHANGED = "check the path; the file was left unchanged"
 _UPGRADE = "upgrade chatarmin-os; the file was left unchanged"
 
@@ -124,8 +125,8 @@ def _check_kind(path: str) -> None:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         if Path(path).parent.is_dir():
-            raise _refusal(f"{path}: there is no such file", "check the path; the application makes the file") from None
-        raise _refusal(f"{path}: its folder does not exist", "check the path; the application makes the file") from None
+            raise _refusal(f"{path}: there is no such file", _NO_FILE_YET) from None
+        raise _refusal(f"{path}: its folder does not exist", _NO_FILE_YET) from None
     except OSError as error:
         raise _refusal(f"{path!r}: {error.strerror}", "check the path") from None
     except ValueError:  # the text of Python's error differs between its versions

@@ -83,7 +83,11 @@ class RedisOutbox(Outbox):
             raise ImportError("RedisOutbox needs redis-py: pip install 'chatarmin-os[redis]'") from missing
         self._name = at_field("name", text)(name)
         self._clock = now
-        pool = own_pool(redis, field="redis", instead="give the client of the one server that has the stream")
+        pool = own_pool(
+            redis,
+            field="redis",
+            instead="pass redis.Redis(...) or redis.Redis.from_url(...) of the server that has the stream",
+        )
         self._client: Any = Redis(connection_pool=pool)
         self._failures = (RedisError, OSError)
         self._refusals = (ResponseError, AuthenticationError, BusyLoadingError)
@@ -248,7 +252,7 @@ class RedisOutbox(Outbox):
                 self._check_rights(rights)
             return action()
         except self._failures as error:
-            raise self._error_of(error) from error
+            raise self._error_of(error, is_put=rights == "put") from error
 
     def _check_server(self) -> None:
         """Look once at the version and the settings of the server."""
@@ -276,10 +280,12 @@ class RedisOutbox(Outbox):
             raise OutboxUnavailable(f"the outbox is not available: {problem}")
         self._checked.add(rights)
 
-    def _error_of(self, error: Exception) -> OutboxFull | OutboxUnavailable:
+    def _error_of(self, error: Exception, *, is_put: bool) -> OutboxFull | OutboxUnavailable:
         problem = _PLACE_IN_SCRIPT.sub("", str(error)).rstrip(".")
         if not isinstance(error, self._refusals):
-            hint = "an event may be stored: put it again with its key, and it counts once"
+            hint = "check that Redis runs and can be reached"
+            if is_put:
+                hint = "an event may be stored: put it again with its key, and it counts once"
             return OutboxUnavailable(f"the outbox is not available: {problem}; {hint}")
         if "used memory > 'maxmemory'" in problem:
             return OutboxFull("the outbox is full: Redis has its maxmemory; drain it, or raise maxmemory")

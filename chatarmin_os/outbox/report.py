@@ -24,6 +24,9 @@ _STOPPED = {
 }
 
 
+_LATER = "after a failure, until the organisation is linked, or while another sender has them"
+
+
 class Answer(NamedTuple):
     """The answer of a command.
 
@@ -104,6 +107,8 @@ def of_drain(
     lines = [*table([row]), f"Stopped: {reason}{f': {_without_advice(refusal)}' if refusal else '.'}"]
     if report.refused:
         lines.append("`dead` lists the refused events.")
+    if report.left and report.stopped == "empty":
+        lines.append(f"{_events(report.left)} left for later, {_LATER}.")
     code = _INTERRUPTED if received == signal.SIGINT else exit_code(stats, report.stopped)
     return Answer(lines, document, code, refusal)
 

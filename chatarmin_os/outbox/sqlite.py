@@ -215,6 +215,10 @@ def _advice(error: SQLiteFileError, path: str | os.PathLike[str]) -> str:
 def _path(value: str | os.PathLike[str]) -> str:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise InvalidInput(f"expected a path, got {describe(value)}")
+    if value == ":memory:":
+        raise InvalidInput(
+            "an outbox is a file, and not in memory", "pass the path of a file, in a test below tmp_path"
+        )
     return os.fsdecode(value)
 
 

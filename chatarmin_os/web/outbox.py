@@ -12,8 +12,9 @@ from chatarmin_os.outbox.arguments import COMMANDS, add_arguments
 from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.commands import run
 from chatarmin_os.outbox.opening import open_outbox
+from chatarmin_os.web.log import LOGGER
 from chatarmin_os.web.services import Services, no_outbox
-from chatarmin_os.web.settings import DJANGO, NAME
+from chatarmin_os.web.settings import DJANGO, FAKE, NAME
 
 
 def add_commands(parser: ArgumentParser) -> None:
@@ -36,6 +37,8 @@ def run_command(services: Services, options: Mapping[str, Any]) -> tuple[str, in
         raise no_outbox()
     if options["command"] is None:
         raise InvalidInput("a command is missing", f"pass one of {', '.join(COMMANDS)}")
+    if options["command"] == "drain" and services.settings.transport == FAKE:
+        LOGGER.warning("%s.TRANSPORT is %r: usage goes to a service in the memory of this process", NAME, FAKE)
     answer = run(options["command"], options, _open(services), client=lambda: services.client)
     lines = answer.lines
     if isinstance(answer.refusal, NotFoundError):  # the only one is of a procedure

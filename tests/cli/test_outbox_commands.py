@@ -25,6 +25,7 @@ from chatarmin_os import ChatarminOS, ConnectionFailed, NotFoundError
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.outbox import OutboxUnavailable, RedisOutbox, Sender, SQLiteOutbox, UsageEvent, commands
+from chatarmin_os.outbox.arguments import COMMANDS
 from chatarmin_os.outbox.progress import deliver
 from chatarmin_os.outbox.signals import stopped_by
 from chatarmin_os.server import serve_fake
@@ -98,6 +99,19 @@ def run(
         yield run
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_has_examples_and_exit_codes(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """--help of all commands, and of each, prints command lines to paste, and the meaning of each exit code."""
+    with pytest.raises(SystemExit):
+        main(["outbox", *(["usage.db", command] if command else []), "--help"])
+
+    examples, codes = capsys.readouterr().out.split("examples:\n")[1].split("\n\nexit codes: ")
+    shown = [line.split() for line in examples.splitlines()]
+    assert all(words[:2] == ["chatarmin-os", "outbox"] for words in shown)
+    assert {words[3] for words in shown} == ({command} if command else set(COMMANDS))
+    assert [part.split()[0] for part in codes.split(";")] == ["0", "1", "2", "3", "4"]
+
+
 # What waits
 
 
@@ -148,6 +162,16 @@ def test_drain_sends_what_waits(run: Callable[..., Output], fake: FakeTransport)
     assert company is not None
     access = ChatarminOS(transport=fake).features.check(company_id=company.id, feature_code="ai_credit")
     assert access.current_usage == 15
+
+
+def test_drain_says_why_events_are_left(run: Callable[..., Output], path: Path) -> None:
+    """An organisation that is not linked yet is no failure, and its events are not forgotten."""
+    put(path, external_org_id="org_2")
+
+    output = run("drain")
+
+    assert (output.code, output.err) == (0, "")
+    assert output.out.splitlines()[-1].startswith("1 event left for later, after a failure, until the organisation is")
 
 
 def test_drain_prints_its_report_as_json(run: Callable[..., Output]) -> None:
@@ -543,7 +567,10 @@ def _link(path: Path) -> None:
 
 
 UNUSABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing-file": (lambda _: None, "there is no such file; check the path; the application makes the file"),
+    "missing-file": (
+        lambda _: None,
+        "there is no such file; check the path; the application makes the file at its first put",
+    ),
     "folder": (Path.mkdir, "it is a folder; pass the file in it"),
     "link": (_link, "it is a symbolic link; pass the file itself: "),
     "dangling-link": (lambda path: path.symlink_to("nowhere"), "it is a symbolic link; pass the file itself: "),

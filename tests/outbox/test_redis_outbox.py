@@ -23,7 +23,7 @@ from redis.sentinel import Sentinel
 from redis_server import RedisServer
 
 from chatarmin_os import ChatarminOS, InvalidInput
-from chatarmin_os.outbox import OutboxFull, OutboxUnavailable, RedisOutbox, UsageEvent, redis_outbox
+from chatarmin_os.outbox import OutboxFull, OutboxUnavailable, RedisOutbox, Sender, UsageEvent, redis_outbox
 from chatarmin_os.outbox.changes import Bury, Keep, Remove
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ OTHERS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_clients_are_refused(name: str) -> None:
     """What is not the client of one server is refused, with its type and an advice."""
-    with pytest.raises(InvalidInput, match=rf"^redis: .* got a {name}; give the client of the one server"):
+    with pytest.raises(InvalidInput, match=rf"^redis: .* got a {name}; pass redis\.Redis\(\.\.\.\)"):
         RedisOutbox(OTHERS[name]())
 
 
@@ -187,8 +187,9 @@ def test_no_connection(tmp_path: Path) -> None:
 
     with pytest.raises(OutboxUnavailable, match="put it again with its key, and it counts once") as caught:
         outbox.put(**USAGE)
-    with pytest.raises(OutboxUnavailable):
-        outbox.stats()
+    for look in outbox.stats, outbox.dead, outbox.revive, Sender(ChatarminOS.in_memory(), outbox).drain:
+        with pytest.raises(OutboxUnavailable, match=r"; check that Redis runs and can be reached$"):
+            look()
     event = caught.value.event
     assert event is not None
     with RedisServer(tmp_path), outbox:

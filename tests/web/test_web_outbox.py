@@ -159,3 +159,22 @@ def test_metered_block_ends_well_in_an_outage(tmp_path: Path) -> None:
     assert use.result is None
     assert world.outbox.stats().ready == 1
     world.services.close()
+
+
+@pytest.mark.parametrize(("command", "expected"), [("drain", 1), ("status", 0)])
+def test_drain_into_the_fake_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, command: str, expected: int
+) -> None:
+    """A sender without a key would deliver to a service that ends with its process."""
+    SQLiteOutbox(tmp_path / "usage.db").close()
+    services = Services(lambda: read({"TRANSPORT": "fake", "OUTBOX": tmp_path / "usage.db"}), Settings.make_cache)
+    options = {"command": command, "json": False, "follow": False, "deadline": None}
+
+    _, code = run_command(services, options)
+
+    assert code == 0
+    assert (
+        caplog.messages
+        == ["CHATARMIN_OS.TRANSPORT is 'fake': usage goes to a service in the memory of this process"] * expected
+    )
+    services.close()
