@@ -27,7 +27,7 @@ T = TypeVar("T")
 _log = logging.getLogger("chatarmin_os")
 
 _WAIT_SECONDS = 5.0  # of senders and people, for a lock
-_CHANGES_PER_CHECKPOINT = 500
+_CHANGES_PER_CHECKPOINT = 1_000  # each lets the others wait for the disk
 _SMALL = 2**20  # bytes of a file that is read whole when it is opened
 _MAX_PAGES = 2**32 - 2
 _MIN_RESERVE, _MAX_RESERVE = 2**18, 2**23
