@@ -24,7 +24,7 @@ from chatarmin_os.outbox import Outbox, RedisOutbox, Sender, SQLiteOutbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-_ROUNDS, _PUTS, _EVENTS = 7, 200, 2_000
+_ROUNDS, _PUTS, _EVENTS = 5, 200, 2_000
 _FEATURE = "ai_credit"
 _INPUT = '{"featureCode": "ai_credit", "quantity": 5, "idempotencyKey": "aedf92e5-e459-46ea-9d79-1c49ba6372f8"}'
 _ROLE = "postgres"

@@ -81,9 +81,12 @@ def sizes(new_path: Callable[[], Path]) -> Iterator[Row]:
 def _fill(path: Path, count: int) -> None:
     with SQLiteOutbox(path, synchronous="normal", max_bytes=_MAX_BYTES) as outbox:
         for start in range(0, count, _AT_ONCE):
-            events = range(min(_AT_ONCE, count - start))
+            keys = (f"{place:036}" for place in range(start, min(start + _AT_ONCE, count)))  # they grow, as new ones do
             outbox.put_many(
-                [TrackUsageInput(company_id="comp_1", feature_code="ai_credit", quantity=5) for _ in events]
+                [
+                    TrackUsageInput(company_id="comp_1", feature_code="ai_credit", quantity=5, idempotency_key=key)
+                    for key in keys
+                ]
             )
 
 

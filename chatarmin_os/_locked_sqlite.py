@@ -152,18 +152,20 @@ class LockedFile(SQLiteFile):
             self._turns.end()
 
     def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            try:
-                found = os.lstat(self._path)
-            except OSError:
-                found = None
-            if found is None or self._identity != (found.st_dev, found.st_ino):
-                self._leave_replaced_file()
-            elif found.st_size < self._size:  # truncated; SQLite would go on with its cache and its log
-                raise CorruptFileError(DAMAGED)
-            else:
-                self._size = found.st_size
-        return super()._connect()
+        connection = self._connection
+        if connection is None:
+            return super()._connect()
+        try:
+            found = os.lstat(self._path)
+        except OSError:
+            found = None
+        if found is None or self._identity != (found.st_dev, found.st_ino):
+            self._leave_replaced_file()
+            return super()._connect()
+        if found.st_size < self._size:  # truncated; SQLite would go on with its cache and its log
+            raise CorruptFileError(DAMAGED)
+        self._size = found.st_size
+        return connection
 
     def _leave_replaced_file(self) -> None:
         self.drop_connection()

@@ -44,6 +44,9 @@ class Outcome:
     wait: float = 0.0
 
 
+_COUNTED = Outcome("counted")
+
+
 def outcome_of(answer: object) -> Outcome:
     """Return the consequence of the result or error of one event.
 
@@ -68,7 +71,7 @@ def outcome_of(answer: object) -> Outcome:
         ['retry', 'stop', 'retry', 'retry']
     """
     if not isinstance(answer, ChatarminError):
-        return Outcome("counted")
+        return _COUNTED
     if isinstance(answer, ApiError):
         return _of_refusal(answer)
     if isinstance(answer, InvalidResponse):

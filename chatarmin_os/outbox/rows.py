@@ -140,7 +140,7 @@ def claim(connection: Connection, owner: str, count: int, lease: float, now: flo
     for statement, values in ((_DUE, (now,)), (_SET_BACK, (now, now)), (_FRESH, ())):
         while len(claimed) < count:
             found = connection.execute(statement, (*values, count - len(claimed))).fetchall()
-            damaged = [row for row in found if not is_readable(row)]
+            damaged = _damaged(found)
             good = [row for row in found if row not in damaged] if damaged else found
             _of_rows(connection, f"{_LEASE} WHERE", (now + lease, now, owner, now), [row[0] for row in good])
             claimed += [Claimed(row[0], Stored(*row[1:6]), *row[6:]) for row in good]
@@ -210,22 +210,38 @@ def is_readable(row: Any) -> bool:
         >>> is_readable((1, "k", text[:9], None, "org", 0.5)), is_readable((1, "k", text, None, b"org", 0.5))
         (False, False)
     """
-    _, key, text, company, organisation, created, *_ = row
     try:
-        given = json.loads(text)
-        for name in (company, organisation):
-            if name is not None:
-                name.encode("utf-8")
-        return (
-            isinstance(text, str)
-            and text.isascii()
-            and given["idempotencyKey"] == key
-            and isinstance(given["featureCode"], str)
-            and given["quantity"] > 0
-            and isinstance(given.get("metadata"), dict | None)
-            and isinstance(created, float)
-            and abs(created) < _MAX_INSTANT
-            and (company or organisation) is not None
-        )
+        return _is_event(row, json.loads(row[2]))
     except DAMAGES:
         return False
+
+
+def _damaged(found: Sequence[Any]) -> list[Any]:
+    """Return the rows that are damaged."""
+    try:
+        inputs = json.loads(f"[{','.join(row[2] for row in found)}]")  # in a third of the time of one after another
+        if len(inputs) == len(found) and all(map(_is_event, found, inputs)):
+            return []
+    except DAMAGES:
+        pass
+    return [row for row in found if not is_readable(row)]
+
+
+def _is_event(row: Any, given: Any) -> bool:
+    _, key, text, company, organisation, created, *_ = row
+    for name in (company, organisation):
+        if name is not None:
+            name.encode("utf-8")
+    metadata = given.get("metadata")
+    return (
+        isinstance(text, str)
+        and text.isascii()
+        and text[0] + text[-1] == "{}"
+        and given["idempotencyKey"] == key
+        and isinstance(given["featureCode"], str)
+        and given["quantity"] > 0
+        and (metadata is None or isinstance(metadata, dict))
+        and isinstance(created, float)
+        and abs(created) < _MAX_INSTANT
+        and (company or organisation) is not None
+    )

@@ -27,7 +27,7 @@ T = TypeVar("T")
 _log = logging.getLogger("chatarmin_os")
 
 _WAIT_SECONDS = 5.0  # of senders and people, for a lock
-_CHANGES_PER_CHECKPOINT = 500
+_CHANGES_PER_CHECKPOINT = 1_000  # each lets the others wait for the disk
 _SMALL = 2**20  # bytes of a file that is read whole when it is opened
 _MAX_PAGES = 2**32 - 2
 _MIN_RESERVE, _MAX_RESERVE = 2**18, 2**23
@@ -67,15 +67,14 @@ class OutboxFile(LockedFile):
 
     def insert(self, statement: str, parameters: Sequence[Any]) -> bool:
         """Run one statement that adds a row, as fast as possible; return whether it did."""
-        if self._changes < self._next_look and not self._is_disk_full:
-            try:
-                count = self.execute(statement, parameters)
-            except (CorruptFileError, DiskFullError, NoDatabaseError):
-                pass
-            else:
-                self._changes += 1
-                return count > 0
-        return self.put(lambda connection: connection.execute(statement, parameters).rowcount) > 0
+        try:
+            if self._is_disk_full or self._changes >= self._next_look:
+                self._look_if_due(is_put=True)
+            count = self.execute(statement, parameters)
+        except (CorruptFileError, DiskFullError, NoDatabaseError):
+            return self.put(lambda connection: connection.execute(statement, parameters).rowcount) > 0
+        self._changes += 1
+        return count > 0
 
     def put(self, work: Callable[[Connection], T]) -> T:
         """Run *work* in a transaction that observes the maximum size, and return its result."""
@@ -115,18 +114,25 @@ class OutboxFile(LockedFile):
     def _repeated(self, change: Callable[[], T], change_without_space: Callable[[], T], *, is_put: bool) -> T:
         """Make a change, and once more after something was done about a failure."""
         try:
-            result = self._after_look(change, is_put=is_put)
+            self._look_if_due(is_put=is_put)
+            result = change()
         except (CorruptFileError, NoDatabaseError):
             self._replace()
-            result = self._after_look(change, is_put=is_put)
+            self._look_if_due(is_put=is_put)
+            result = change()
         except DiskFullError:
             self.checkpoint()  # the log may take the space that the file needs
-            result = self._after_look(change_without_space, is_put=is_put)
+            self._look_if_due(is_put=is_put)
+            result = change_without_space()
         self._changes += 1
         return result
 
-    def _after_look(self, change: Callable[[], T], *, is_put: bool) -> T:
-        """Look at the disk before the first change and before some others: a process may be killed after each one."""
+    def _look_if_due(self, *, is_put: bool) -> None:
+        """Look at the disk before the first change and before some others: a process may be killed after each one.
+
+        Raises:
+            DiskFullError: A put would take what is left to senders.
+        """
         if is_put and self._is_disk_full:
             self._look_at_disk(self._put_wait)
         elif self._changes >= self._next_look:
@@ -134,7 +140,6 @@ class OutboxFile(LockedFile):
                 self._look_at_disk(0.0)
         if is_put and self._is_disk_full:
             raise DiskFullError("the disk is full")
-        return change()
 
     def size(self, connection: Connection) -> int:
         """Return the bytes of the pages in use."""
@@ -171,11 +176,25 @@ class OutboxFile(LockedFile):
 
     def _look_at_disk(self, seconds: float) -> None:
         """Move the log into the file from time to time, and before the disk is too full for that."""
-        with self.turn(seconds), suppress(SQLiteFileError, OSError), translate_errors():
-            self._move_log()
+        if self._changes < _CHANGES_PER_CHECKPOINT and self._has_space():
+            self._is_disk_full = False
+            self._next_look = self._changes + _CHANGES_PER_LOOK
+        else:
+            with self.turn(seconds), suppress(SQLiteFileError, OSError), translate_errors():
+                self._move_log()
+
+    def _has_space(self) -> bool:
+        """Return whether the disk has certainly enough space for the log, and for senders."""
+        try:
+            return self.free_bytes() >= max(2 * self._log_bytes() + _MAX_RESERVE, _SCARCE)
+        except OSError:
+            return False
+
+    def _log_bytes(self) -> int:
+        return os.stat(f"{self.path}-wal").st_size  # noqa: PTH116
 
     def _move_log(self) -> None:
-        free, log = self.free_bytes(), os.stat(f"{self.path}-wal").st_size  # noqa: PTH116
+        free, log = self.free_bytes(), self._log_bytes()
         reserve = self._reserve() if free < 2 * log + _MAX_RESERVE else 0
         if self._changes >= _CHANGES_PER_CHECKPOINT:
             self._connect().execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -27,6 +27,8 @@ _company, _feature, _quantity, _key, _metadata = (
 )
 _organisation = at_field("external_org_id", identifier)
 
+_MAX_MILLISECONDS = 2**48 - 1
+
 DAMAGES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """The errors with which a damaged text or row cannot be read."""
 
@@ -73,7 +75,7 @@ def from_arguments(  # noqa: PLR0917 - by position, for speed
     if (company_id is None) == (external_org_id is None):
         exactly_one(external_org_id, company_id)
     return Stored(
-        key := _new_key() if idempotency_key is None else _key(idempotency_key),
+        key := _new_key(now) if idempotency_key is None else _key(idempotency_key),
         _input(_feature(feature_code), _quantity(quantity), key, _metadata(metadata)),
         None if company_id is None else _company(company_id),
         None if external_org_id is None else _organisation(external_org_id),
@@ -81,11 +83,20 @@ def from_arguments(  # noqa: PLR0917 - by position, for speed
     )
 
 
-def _new_key() -> str:
-    """Return a UUID4, in half the time of `str(uuid.uuid4())`."""
-    digits = os.urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+def _new_key(now: float) -> str:
+    """Return a UUID4 that begins with the milliseconds of now, and has 74 random bits.
+
+    Keys that grow are next to each other in an index: those of 500 events are in ten pages of it instead of 500, which
+    each have to be written.
+
+    Example:
+        >>> from uuid import UUID
+        >>> UUID(_new_key(1_700_000_000.0)).version, _new_key(1_700_000_000.0) < _new_key(1_700_000_000.001)
+        (4, True)
+    """
+    begin, digits = f"{int(now * 1000) & _MAX_MILLISECONDS:012x}", os.urandom(10).hex()
+    variant = "89ab"[int(digits[4], 16) & 3]
+    return f"{begin[:8]}-{begin[8:]}-4{digits[1:4]}-{variant}{digits[5:8]}-{digits[8:]}"
 
 
 def _input(feature: str, quantity: float, key: str, metadata: dict[str, Any] | None) -> str:

@@ -103,7 +103,7 @@ def test_log_is_moved_into_the_file(path: Path) -> None:
     log = path.with_name("usage.db-wal")
     sizes = []
     for _ in range(4):
-        for _ in range(500):
+        for _ in range(1_000):
             _put(outbox)
         sizes.append(log.stat().st_size)
 
@@ -117,10 +117,10 @@ def test_log_stays_while_another_process_reads(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM events").fetchall()
-        for _ in range(600):
+        for _ in range(1_100):
             _put(outbox)
 
-    assert outbox.stats().ready == 601
+    assert outbox.stats().ready == 1_101
 
 
 @pytest.mark.parametrize(

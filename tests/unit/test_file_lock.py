@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -64,3 +65,37 @@ def test_file_is_the_owners(path: str) -> None:
     Path(f"{path}.link").symlink_to(path)
     with closing(FileLock(f"{path}.link")) as link, pytest.raises(OSError, match="symbolic"):
         link.acquire(0)
+
+
+def test_process_that_has_waited_for_long_is_let_in(path: str) -> None:
+    """Who takes the lock again and again steps back once when another one has lost its patience."""
+    with closing(FileLock(path)) as one, closing(FileLock(path, patience=0.0)) as other:
+        assert one.acquire(0)
+        got = []
+        waiting = threading.Thread(target=lambda: got.append(other.acquire(60)))
+        waiting.start()
+        while not Path(path).stat().st_size:
+            assert waiting.is_alive()
+        for _ in range(1_000):
+            one.release()
+            if not one.acquire(0.01):
+                break
+        one.release()
+        waiting.join(60)
+        assert got == [True]
+        assert Path(path).stat().st_size == 0
+
+
+def test_request_of_a_process_that_was_killed_is_removed(path: str) -> None:
+    """Its request lets another one step back once; who does not wait at all does not step back."""
+    with closing(FileLock(path)) as one, closing(FileLock(path, patience=0.0)) as other:
+        assert one.acquire(0)
+        assert not other.acquire(0.005)
+        assert Path(path).stat().st_size == 1
+        one.release()
+        assert one.acquire(0)
+        assert Path(path).stat().st_size == 1
+        one.release()
+        assert one.acquire(60)
+        assert Path(path).stat().st_size == 0
+        assert not other.acquire(0)
