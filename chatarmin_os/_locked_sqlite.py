@@ -96,7 +96,7 @@ class LockedFile(SQLiteFile):
             raise CorruptFileError("it is empty, and its log is not")
 
     def _inspect_content(self) -> None:
-        # An immutable file is read without its log, and without locks: of the latter, no others are released.
+        # SQLite takes no locks on an immutable file, so closing it releases none of ours.
         try:
             with (
                 translate_errors(),

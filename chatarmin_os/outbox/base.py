@@ -53,7 +53,7 @@ class Outbox(ABC):
             external_org_id: Your id of the organisation, instead of the company: the sender looks the company up.
             feature_code: The feature.
             quantity: The quantity, above 0.
-            idempotency_key: The text that names the event; default: a new UUID4. The key of an event that waits
+            idempotency_key: The text that names the event; default: a new UUID. The key of an event that waits
                 already stores nothing.
             metadata: Details to keep with the event, as JSON.
 

@@ -192,10 +192,9 @@ def _statement(change: Change, owner: str, lease: float, now: float) -> tuple[st
         return _KEEP, (now + lease, now, *ours)
     if isinstance(change, Bury):
         return _BURY, (change.attempts, change.reason, change.error, *ours)
-    claimed = change.claimed
     if isinstance(change, Try):
-        first = change.tried_at if claimed.first_tried is None else claimed.first_tried
-        return _TRY, (now + lease, now, change.company, first, claimed.attempts + 1, *ours)
+        return _TRY, (now + lease, now, change.company, change.first_tried, change.attempts, *ours)
+    claimed = change.claimed
     past = claimed.attempts, claimed.failures, claimed.first_tried, claimed.looked_up
     return _DELAY, (now + change.wait, now, *past, *ours)
 

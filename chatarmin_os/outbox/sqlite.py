@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from typing import Any, Literal, NoReturn, TypeVar
 
 from chatarmin_os import _clock
-from chatarmin_os._input import Number, at_field, number
+from chatarmin_os._input import Number, at_field, seconds
 from chatarmin_os._json import describe
 from chatarmin_os._sqlite_errors import (
     FileInUseError,
@@ -23,7 +23,7 @@ from chatarmin_os.outbox.changes import Change
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
 from chatarmin_os.outbox.sqlite_file import FileFullError, OutboxFile
-from chatarmin_os.outbox.stored import Claimed, Stored, is_same, other_values, sum_by_reason
+from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values, sum_by_reason
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class SQLiteOutbox(Outbox):
                 at_field("path", _path)(path),
                 max_bytes=at_field("max_bytes", _max_bytes)(max_bytes),
                 synchronous=at_field("synchronous", _synchronous)(synchronous),
-                put_wait=at_field("put_wait", _seconds)(put_wait),
+                put_wait=at_field("put_wait", seconds)(put_wait),
             )
         except SQLiteFileError as error:
             raise OutboxUnavailable(f"the outbox cannot be opened: {error}{_advice(error, path)}") from error
@@ -110,7 +110,7 @@ class SQLiteOutbox(Outbox):
                 leased=leased,
                 dead=dead,
                 dead_quantity=dead_quantity,
-                oldest_age=None if oldest is None else max(0.0, now - oldest),
+                oldest_age=age_of(oldest, now),
                 bytes=self._file.size(connection),
             )
 
@@ -167,7 +167,7 @@ class SQLiteOutbox(Outbox):
         def read(connection: Connection) -> tuple[int, float | None]:
             [(count,)] = connection.execute(rows.COUNT)
             first = connection.execute(rows.FIRST).fetchone()
-            return count, None if first is None else max(0.0, now - first[0])
+            return count, age_of(first and first[0], now)
 
         return self._doing(lambda: self._file.read(read))
 
@@ -219,7 +219,10 @@ def _path(value: str | os.PathLike[str]) -> str:
         raise InvalidInput(
             "an outbox is a file, and not in memory", "pass the path of a file, in a test below tmp_path"
         )
-    return os.fsdecode(value)
+    path = os.fsdecode(value)
+    if "://" in path:  # which may have a password
+        raise InvalidInput("expected the path of a file, got a URL", "a RedisOutbox takes the client of a Redis")
+    return path
 
 
 def _max_bytes(value: int) -> int:
@@ -234,10 +237,3 @@ def _synchronous(value: str) -> Literal["full", "normal"]:
     if value == "normal":
         return "normal"
     raise InvalidInput(f"expected 'full' or 'normal', got {describe(value)}")
-
-
-def _seconds(value: Number) -> float:
-    seconds = number(value)
-    if seconds < 0:
-        raise InvalidInput(f"expected seconds of at least 0, got {describe(value)}")
-    return float(seconds)

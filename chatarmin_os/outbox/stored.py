@@ -84,7 +84,7 @@ def from_arguments(  # noqa: PLR0917 - by position, for speed
 
 
 def _new_key(now: float) -> str:
-    """Return a UUID4 that begins with the milliseconds of now, and has 74 random bits.
+    """Return a UUID in the form of version 4 that begins with the milliseconds of now, and has 74 random bits.
 
     Keys that grow are next to each other in an index: those of 500 events are in ten pages of it instead of 500, which
     each have to be written.

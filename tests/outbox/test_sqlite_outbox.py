@@ -130,6 +130,7 @@ def test_log_stays_while_another_process_reads(path: Path) -> None:
         ({"path": ""}, "path"),
         ({"path": 7}, "path"),
         ({"path": ":memory:"}, "path"),
+        ({"path": "redis://:secret@localhost/0"}, "path"),
         ({"max_bytes": 2**16 - 1}, "max_bytes"),
         ({"max_bytes": True}, "max_bytes"),
         ({"max_bytes": 1e9}, "max_bytes"),
