@@ -73,6 +73,25 @@ def _page_of(path: Path, name: str, number: int = 0) -> int:
     return leaves[number - 1]
 
 
+@pytest.mark.parametrize("pages", [1, 2, 5, 12])
+def test_file_of_a_process_killed_amid_a_checkpoint_is_whole(path: Path, pages: int) -> None:
+    """A checkpoint writes the first pages first: without its log, the file then has fewer pages than it says."""
+    _filled(path, 20)
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    _put(outbox, 200)
+    copy = path.with_name("copy.db")
+    for part in ("", "-wal"):
+        shutil.copyfile(f"{path}{part}", f"{copy}{part}")
+    outbox.close()  # moves the log into the file
+    first = path.read_bytes()[: pages * PAGE]
+    assert len(first) < path.stat().st_size
+    with copy.open("r+b") as file:
+        file.write(first)
+    with SQLiteOutbox(copy) as found:
+        assert found.stats().ready == 220
+    assert _aside(copy) == []
+
+
 def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Something else in the place of the file stays as evidence, and a new file is begun; an ERROR says so."""
     SQLiteOutbox(path).close()
