@@ -94,7 +94,7 @@ _LEASE = (
 )
 
 _DIE_DAMAGED = (
-    "UPDATE events SET next_at = NULL, since = NULL, owner = NULL, reason = 'damaged', "
+    "UPDATE events SET next_at = NULL, since = NULL, owner = NULL, attempts = 0, failures = 0, reason = 'damaged', "
     "error = 'its row is damaged; its text is in the file' WHERE id = ?"
 )
 
@@ -108,6 +108,12 @@ _DELAY = (
     "UPDATE events SET next_at = ?, since = ?, owner = NULL, attempts = ?, failures = ?, first_tried = ?, "
     "looked_up = ?" + _IS_OURS
 )
+
+
+def is_schema_of(connection: Connection) -> bool:
+    """Return whether a file has the table of an outbox, whatever its header says."""
+    sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'events'").fetchone()
+    return sql is not None and sql[0] == MIGRATIONS[0][0].strip()
 
 
 def parameters(event: Stored) -> tuple[str, str, str | None, str | None, float]:
@@ -136,7 +142,9 @@ def claim(connection: Connection, owner: str, count: int, lease: float, now: flo
     for statement, values in ((_DUE, (now,)), (_SET_BACK, (now, now)), (_FRESH, ())):
         while len(claimed) < count:
             found = connection.execute(statement, (*values, count - len(claimed))).fetchall()
-            damaged = [row for row in found if not is_readable(row)]
+            damaged = [
+                row for row in found if not (is_readable(row) and _are_counts(*row[6:8]) and _are_times(*row[8:]))
+            ]
             good = [row for row in found if row not in damaged] if damaged else found
             _of_rows(connection, f"{_LEASE} WHERE", (now + lease, now, owner, now), [row[0] for row in good])
             claimed += [Claimed(row[0], Stored(*row[1:6]), *row[6:]) for row in good]
@@ -194,6 +202,39 @@ def _statement(change: Change, owner: str, lease: float, now: float) -> tuple[st
         return _TRY, (now + lease, now, change.company, first, claimed.attempts + 1, *ours)
     past = claimed.attempts, claimed.failures, claimed.first_tried, claimed.looked_up
     return _DELAY, (now + change.wait, now, *past, *ours)
+
+
+def with_valid_state(row: Any) -> Any:
+    """Return a row of `COLUMNS` that can be stored; it is dead if the history of its event is damaged.
+
+    Nobody knows then whether the service has counted the event.
+
+    Example:
+        >>> event = (1, "k", "{}", "comp_1", None, 0.5)
+        >>> fresh = (*event, None, None, None, 0, 0, None, None, None, None)
+        >>> with_valid_state(fresh) == fresh, with_valid_state((*fresh[:9], b"", *fresh[10:]))[13]
+        (True, 'damaged')
+    """
+    next_at, since, owner, attempts, failures, first_tried, looked_up, reason, error = row[6:]
+    is_valid = (
+        _are_counts(attempts, failures)
+        and _are_times(next_at, since, first_tried, looked_up)
+        and (next_at is None) == (since is None)
+        and all(text is None or (isinstance(text, str) and _is_storable(text)) for text in (owner, reason, error))
+    )
+    return row if is_valid else (*row[:6], None, None, None, 0, 0, None, None, "damaged", "its history is damaged")
+
+
+def _are_counts(*values: object) -> bool:
+    return all(isinstance(value, int) and value >= 0 for value in values)
+
+
+def _are_times(*values: object) -> bool:
+    return all(value is None or isinstance(value, float) for value in values)
+
+
+def _is_storable(text: str) -> bool:
+    return text == text.encode(errors="replace").decode()
 
 
 def is_readable(row: Any) -> bool:

@@ -112,9 +112,9 @@ def _copy(path: str, target: sqlite3.Connection) -> int:
         for statement in statements:
             target.execute(statement)
     count = 0
-    for row in filter(rows.is_readable, _rows(path)):
-        with suppress(sqlite3.IntegrityError):  # values that no event has
-            count += target.execute(rows.COPY, row).rowcount
+    for row in map(rows.with_valid_state, filter(rows.is_readable, _rows(path))):
+        is_added = target.execute(rows.COPY, row).rowcount
+        count += is_added or target.execute(rows.COPY, (None, *row[1:])).rowcount  # another event may have its number
     target.execute(f"PRAGMA application_id = {rows.APPLICATION_ID:d}")
     target.execute(f"PRAGMA user_version = {len(rows.MIGRATIONS):d}")
     target.execute("COMMIT")
@@ -128,7 +128,7 @@ def _rows(path: str) -> Iterator[Any]:
         for direction in ("ASC", "DESC"):
             for row in _read(source, f"SELECT {columns} FROM events NOT INDEXED ORDER BY id {direction}"):
                 end = max(end, row[0])
-                if row[0] in seen:
+                if direction == "DESC" and row[0] in seen:
                     break
                 seen.add(row[0])
                 yield row
