@@ -61,6 +61,7 @@ COLUMNS = (
     "id, key, input, company, organisation, created, next_at, since, owner, attempts, failures, first_tried, "
     "looked_up, reason, error"
 )
+WITHOUT_STATE = "id, key, input, company, organisation, created, NULL, NULL, NULL, -1, -1, NULL, NULL, NULL, NULL"
 _MAX_PLACES = 500  # SQLite may bind no more than 999 values
 _CLAIMED = "id, key, input, company, organisation, created, attempts, failures, first_tried, looked_up"
 

@@ -558,3 +558,32 @@ def test_damaged_identity_of_a_file_is_repaired(path: Path, offset: int, bits: i
     with SQLiteOutbox(path):
         assert len(_aside(path)) > 0
     assert _keys(path) == keys
+
+
+def test_damaged_number_of_a_row_does_not_make_the_copy_endless(path: Path) -> None:
+    """Not every number below the largest one is looked for: a damaged one may be anything."""
+    keys = _filled(path, 5)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE events SET id = ? WHERE id = 3", (2**62,))
+        connection.commit()
+    _overwrite(path, _page_of(path, "due"))
+
+    with SQLiteOutbox(path) as outbox:
+        assert outbox.stats().ready == 5
+    assert sorted(_keys(path)) == sorted(keys)
+
+
+def test_event_of_which_only_the_state_is_damaged_is_dead(path: Path) -> None:
+    """An event whose row cannot be read to its end is kept: nobody knows whether the service has counted it."""
+    with SQLiteOutbox(path) as outbox:
+        outbox.put(company_id="comp_1", feature_code="seats", quantity=1, idempotency_key="key_1")
+        _put(outbox, 2)
+    _flip(path, b"key_1", -1, 0x7F)  # the type of `error`: a text longer than the row
+
+    with SQLiteOutbox(path) as outbox:
+        outbox.stats()
+        _overwrite(path, _page_of(path, "due"))
+    with SQLiteOutbox(path) as outbox:
+        assert outbox.stats().ready == 2
+        [event] = outbox.dead()
+        assert (event.key, event.reason) == ("key_1", "damaged")
