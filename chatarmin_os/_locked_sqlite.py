@@ -102,6 +102,8 @@ class LockedFile(SQLiteFile):
                 translate_errors(),
                 closing(sqlite3.connect(self._address("mode=ro&immutable=1"), uri=True)) as connection,
             ):
+                # A process that was killed while it moved the log left fewer pages than the first one says.
+                connection.execute("PRAGMA writable_schema = ON")
                 if not self._checked_version(connection) and _size(f"{self._path}-wal"):
                     raise ForeignFileError(FOREIGN)  # all that it has is in its log
         except (CorruptFileError, NoDatabaseError):

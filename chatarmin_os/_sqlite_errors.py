@@ -56,6 +56,7 @@ _ERRORS: dict[int, tuple[type[SQLiteFileError], str]] = {
     sqlite3.SQLITE_IOERR_LOCK: (SQLiteFileError, NO_LOCKS),
     sqlite3.SQLITE_IOERR_RDLOCK: (SQLiteFileError, NO_LOCKS),
 }
+_UNKNOWN_FORMAT = "unsupported file format"
 _PRIMARY_CODE = 0xFF  # the rest of a code is detail
 
 
@@ -74,6 +75,8 @@ def translate_errors() -> Iterator[None]:
 
 def translated(error: sqlite3.DatabaseError) -> SQLiteFileError:
     """Return the error of this module for one of sqlite3."""
+    if str(error) == _UNKNOWN_FORMAT:  # a damaged header; SQLite has no code for it
+        return CorruptFileError(DAMAGED)
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     other = _ERRORS.get(code & _PRIMARY_CODE, (SQLiteFileError, str(error)))
     kind, reason = _ERRORS.get(code, other)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, NotFoundError
-from chatarmin_os.outbox.delivery import refused_whole
+from chatarmin_os.outbox.delivery import answers_to, refused_whole
 from chatarmin_os.procedures.companies import GetByProductLinkInput
 
 _MAX_AGE_SECONDS = 60.0
@@ -32,7 +32,8 @@ class Companies:
         The result is empty if the request was refused as a whole: the next one is half as large.
         """
         asked = list(dict.fromkeys(organisations))[: self._size]
-        answers = client.batch([GetByProductLinkInput(external_org_id=name) for name in asked])
+        questions = [GetByProductLinkInput(external_org_id=name) for name in asked]
+        answers = answers_to(len(asked), lambda: client.batch(questions))
         cause = refused_whole(answers)
         if cause is not None:
             self._size = len(asked) // 2

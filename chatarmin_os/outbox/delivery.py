@@ -98,6 +98,22 @@ def _retry_after(error: ChatarminError) -> float:
     return min(float(getattr(error, "retry_after", None) or 0.0), _DAY_SECONDS)
 
 
+def answers_to(count: int, send: Callable[[], list[Any]]) -> list[Any]:
+    """Send a request of *count* calls; an error that the transport raises is the answer to each of them.
+
+    Example:
+        >>> from chatarmin_os import TimedOut
+        >>> def send():
+        ...     raise TimedOut("lost")
+        >>> answers_to(2, send)
+        [TimedOut('lost'), TimedOut('lost')]
+    """
+    try:
+        return send()
+    except ChatarminError as error:  # of a transport that does not answer call by call
+        return [error] * count
+
+
 def has_answer(answers: Iterable[object]) -> bool:
     """Return whether the service answered a request itself: not with a failure only.
 

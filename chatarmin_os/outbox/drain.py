@@ -19,6 +19,7 @@ from chatarmin_os.outbox.companies import Companies
 from chatarmin_os.outbox.delivery import (
     Outcome,
     Sizes,
+    answers_to,
     batch_size,
     halves,
     has_answer,
@@ -264,7 +265,8 @@ class Drain:
     def _send(self, batch: list[Claimed]) -> None:
         calls = [Call(_USAGE.path, _USAGE.kind, given, safe_to_repeat=True) for given in call_inputs(batch)]
         self._requests += 1
-        answers = self._client()._exchange([_USAGE] * len(calls), calls)
+        client = self._client()
+        answers = answers_to(len(calls), lambda: client._exchange([_USAGE] * len(calls), calls))
         cause = refused_whole(answers)
         if cause is not None:
             self._learned.sizes = self._learned.sizes.after_refusal(batch, cause)

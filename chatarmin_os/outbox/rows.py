@@ -61,6 +61,7 @@ COLUMNS = (
     "id, key, input, company, organisation, created, next_at, since, owner, attempts, failures, first_tried, "
     "looked_up, reason, error"
 )
+WITHOUT_STATE = "id, key, input, company, organisation, created, NULL, NULL, NULL, -1, -1, NULL, NULL, NULL, NULL"
 _MAX_PLACES = 500  # SQLite may bind no more than 999 values
 _CLAIMED = "id, key, input, company, organisation, created, attempts, failures, first_tried, looked_up"
 
@@ -98,7 +99,7 @@ _LEASE = (
 )
 
 _DIE_DAMAGED = (
-    "UPDATE events SET next_at = NULL, since = NULL, owner = NULL, reason = 'damaged', "
+    "UPDATE events SET next_at = NULL, since = NULL, owner = NULL, attempts = 0, failures = 0, reason = 'damaged', "
     "error = 'its row is damaged; its text is in the file' WHERE id = ?"
 )
 
@@ -112,6 +113,12 @@ _DELAY = (
     "UPDATE events SET next_at = ?, since = ?, owner = NULL, attempts = ?, failures = ?, first_tried = ?, "
     "looked_up = ?" + _IS_OURS
 )
+
+
+def is_schema_of(connection: Connection) -> bool:
+    """Return whether a file has the table of an outbox, whatever its header says."""
+    sql = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'events'").fetchone()
+    return sql is not None and sql[0] == MIGRATIONS[0][0].strip()
 
 
 def parameters(event: Stored) -> tuple[str, str, str | None, str | None, float]:
@@ -199,6 +206,39 @@ def _statement(change: Change, owner: str, lease: float, now: float) -> tuple[st
     return _DELAY, (now + change.wait, now, *past, *ours)
 
 
+def with_valid_state(row: Any) -> Any:
+    """Return a row of `COLUMNS` that can be stored; it is dead if the history of its event is damaged.
+
+    Nobody knows then whether the service has counted the event.
+
+    Example:
+        >>> event = (1, "k", "{}", "comp_1", None, 0.5)
+        >>> fresh = (*event, None, None, None, 0, 0, None, None, None, None)
+        >>> with_valid_state(fresh) == fresh, with_valid_state((*fresh[:9], b"", *fresh[10:]))[13]
+        (True, 'damaged')
+    """
+    next_at, since, owner, attempts, failures, first_tried, looked_up, reason, error = row[6:]
+    is_valid = (
+        _are_counts(attempts, failures)
+        and _are_times(next_at, since, first_tried, looked_up)
+        and (next_at is None) == (since is None)
+        and all(text is None or (isinstance(text, str) and _is_storable(text)) for text in (owner, reason, error))
+    )
+    return row if is_valid else (*row[:6], None, None, None, 0, 0, None, None, "damaged", "its history is damaged")
+
+
+def _are_counts(*values: object) -> bool:
+    return all(isinstance(value, int) and value >= 0 for value in values)
+
+
+def _are_times(*values: object) -> bool:
+    return all(value is None or isinstance(value, float) for value in values)
+
+
+def _is_storable(text: str) -> bool:
+    return text == text.encode(errors="replace").decode()
+
+
 def is_readable(row: Any) -> bool:
     """Return whether the first values of a row are those of an event; bits of a file may flip without SQLite noticing.
 
@@ -219,11 +259,15 @@ def _damaged(found: Sequence[Any]) -> list[Any]:
     """Return the rows that are damaged."""
     try:
         inputs = json.loads(f"[{','.join(row[2] for row in found)}]")  # in a third of the time of one after another
-        if len(inputs) == len(found) and all(map(_is_event, found, inputs)):
+        if len(inputs) == len(found) and all(map(_is_event, found, inputs)) and all(map(_is_state, found)):
             return []
     except DAMAGES:
         pass
-    return [row for row in found if not is_readable(row)]
+    return [row for row in found if not (is_readable(row) and _is_state(row))]
+
+
+def _is_state(row: Any) -> bool:
+    return _are_counts(*row[6:8]) and _are_times(*row[8:])
 
 
 def _is_event(row: Any, given: Any) -> bool:

@@ -27,6 +27,7 @@ from chatarmin_os.outbox import rows
 
 _PARTS = ("", "-wal", "-journal", "-shm")
 _COPY = ".damaged"
+_MAX_NUMBER, _FEW = 2**22, 2**12  # of rows that are looked for one by one
 _CHUNK, _MIN_PAGE_SIZE = 2**20, 512
 _VERSIONS, _CHANGES = slice(18, 20), slice(24, 28)  # of the header of a file
 
@@ -112,9 +113,9 @@ def _copy(path: str, target: sqlite3.Connection) -> int:
         for statement in statements:
             target.execute(statement)
     count = 0
-    for row in filter(rows.is_readable, _rows(path)):
-        with suppress(sqlite3.IntegrityError):  # values that no event has
-            count += target.execute(rows.COPY, row).rowcount
+    for row in map(rows.with_valid_state, filter(rows.is_readable, _rows(path))):
+        is_added = target.execute(rows.COPY, row).rowcount
+        count += is_added or target.execute(rows.COPY, (None, *row[1:])).rowcount  # another event may have its number
     target.execute(f"PRAGMA application_id = {rows.APPLICATION_ID:d}")
     target.execute(f"PRAGMA user_version = {len(rows.MIGRATIONS):d}")
     target.execute("COMMIT")
@@ -128,15 +129,16 @@ def _rows(path: str) -> Iterator[Any]:
         for direction in ("ASC", "DESC"):
             for row in _read(source, f"SELECT {columns} FROM events NOT INDEXED ORDER BY id {direction}"):
                 end = max(end, row[0])
-                if row[0] in seen:
+                if direction == "DESC" and row[0] in seen:
                     break
                 seen.add(row[0])
                 yield row
-        for (number,) in _read(source, "SELECT id FROM events ORDER BY key"):
-            end = max(end, number)
-        for number in range(1, end + 1):
-            if number not in seen:
-                yield from _read(source, f"SELECT {columns} FROM events NOT INDEXED WHERE id = ?", number)
+        numbers = {number for (number,) in _read(source, "SELECT id FROM events ORDER BY key")}
+        end = max(end, max(numbers, default=0))
+        end = end if end <= _MAX_NUMBER else _FEW  # a damaged number may be any
+        for number in sorted(numbers.union(range(1, end + 1)) - seen):
+            for some in (columns, rows.WITHOUT_STATE):  # the end of a row may be damaged
+                yield from _read(source, f"SELECT {some} FROM events NOT INDEXED WHERE id = ?", number)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from chatarmin_os._sqlite_errors import (
     CorruptFileError,
     DiskFullError,
     FileInUseError,
+    ForeignFileError,
     NoDatabaseError,
     SQLiteFileError,
     translate_errors,
@@ -248,6 +249,17 @@ class OutboxFile(LockedFile):
         finally:
             while self._damaged:
                 self._damaged.pop().close()
+
+    def _checked_version(self, connection: Connection) -> int:
+        try:
+            version = super()._checked_version(connection)
+        except ForeignFileError as error:
+            if not rows.is_schema_of(connection):
+                raise
+            raise CorruptFileError("its header is damaged") from error
+        if version < len(rows.MIGRATIONS) and rows.is_schema_of(connection):
+            raise CorruptFileError("its header is damaged")
+        return version
 
     def _give_up(self, connection: Connection) -> None:
         self._damaged.append(connection)  # it is closed after its file was moved, or it would write to it

@@ -73,6 +73,25 @@ def _page_of(path: Path, name: str, number: int = 0) -> int:
     return leaves[number - 1]
 
 
+@pytest.mark.parametrize("pages", [1, 2, 5, 12])
+def test_file_of_a_process_killed_amid_a_checkpoint_is_whole(path: Path, pages: int) -> None:
+    """A checkpoint writes the first pages first: without its log, the file then has fewer pages than it says."""
+    _filled(path, 20)
+    outbox = SQLiteOutbox(path, synchronous="normal")
+    _put(outbox, 200)
+    copy = path.with_name("copy.db")
+    for part in ("", "-wal"):
+        shutil.copyfile(f"{path}{part}", f"{copy}{part}")
+    outbox.close()  # moves the log into the file
+    first = path.read_bytes()[: pages * PAGE]
+    assert len(first) < path.stat().st_size
+    with copy.open("r+b") as file:
+        file.write(first)
+    with SQLiteOutbox(copy) as found:
+        assert found.stats().ready == 220
+    assert _aside(copy) == []
+
+
 def test_file_that_is_no_database_is_set_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Something else in the place of the file stays as evidence, and a new file is begun; an ERROR says so."""
     SQLiteOutbox(path).close()
@@ -492,3 +511,79 @@ def test_file_that_stays_damaged_is_unavailable(path: Path) -> None:
 
     assert caught.value.event is not None
     assert caught.value.event.idempotency_key == "k"
+
+
+def _flip(path: Path, after: bytes, offset: int, bits: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(after) + offset] ^= bits
+    path.write_bytes(content)
+
+
+def test_damaged_count_of_an_event_does_not_stop_others(path: Path) -> None:
+    """SQLite does not notice a flipped type of a value: the event is dead, and the others are delivered."""
+    with SQLiteOutbox(path) as outbox:
+        outbox.put(company_id="comp_1", feature_code="seats", quantity=1, idempotency_key="key_1")
+        _put(outbox, 2)
+    _flip(path, b"key_1", -6, 4)  # the type of `attempts`: bytes instead of 0
+    world = World()
+    world.outbox = SQLiteOutbox(path)
+
+    with world.outbox:
+        assert world.drain(lambda calls: [{"currentUsage": 1} for _ in calls]).counted == 2
+        [event] = world.outbox.dead()
+        assert (event.key, event.reason, event.attempts) == ("key_1", "damaged", 0)
+
+
+def test_text_of_a_dead_event_that_is_damaged_does_not_stop_the_copy(path: Path) -> None:
+    """A damaged file is copied, too, if the reason of an event cannot be encoded any more."""
+    world = World()
+    world.outbox = SQLiteOutbox(path)
+    with world.outbox as outbox:
+        keys = _put(outbox, 3, company_id="comp_1", feature_code="no-such")
+        assert world.sender().drain().refused == 3
+    _flip(path, b"NOT_FOUND", 0, 0x80)
+    _overwrite(path, _page_of(path, "due"))
+
+    with SQLiteOutbox(path) as outbox:
+        assert {event.key for event in outbox.dead()} == set(keys)
+        assert outbox.stats().dead_quantity == {"NOT_FOUND": 2, "damaged": 1}
+
+
+@pytest.mark.parametrize(("offset", "bits"), [(68, 1), (63, 1), (47, 8)])
+def test_damaged_identity_of_a_file_is_repaired(path: Path, offset: int, bits: int) -> None:
+    """A header with another application, format or version of SQLite before the table of an outbox is damaged."""
+    keys = _filled(path, 5)
+    _flip(path, b"SQLite format 3", offset, bits)
+
+    with SQLiteOutbox(path):
+        assert len(_aside(path)) > 0
+    assert _keys(path) == keys
+
+
+def test_damaged_number_of_a_row_does_not_make_the_copy_endless(path: Path) -> None:
+    """Not every number below the largest one is looked for: a damaged one may be anything."""
+    keys = _filled(path, 5)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE events SET id = ? WHERE id = 3", (2**62,))
+        connection.commit()
+    _overwrite(path, _page_of(path, "due"))
+
+    with SQLiteOutbox(path) as outbox:
+        assert outbox.stats().ready == 5
+    assert sorted(_keys(path)) == sorted(keys)
+
+
+def test_event_of_which_only_the_state_is_damaged_is_dead(path: Path) -> None:
+    """An event whose row cannot be read to its end is kept: nobody knows whether the service has counted it."""
+    with SQLiteOutbox(path) as outbox:
+        outbox.put(company_id="comp_1", feature_code="seats", quantity=1, idempotency_key="key_1")
+        _put(outbox, 2)
+    _flip(path, b"key_1", -1, 0x7F)  # the type of `error`: a text longer than the row
+
+    with SQLiteOutbox(path) as outbox:
+        outbox.stats()
+        _overwrite(path, _page_of(path, "due"))
+    with SQLiteOutbox(path) as outbox:
+        assert outbox.stats().ready == 2
+        [event] = outbox.dead()
+        assert (event.key, event.reason) == ("key_1", "damaged")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from outbox_world import lose, refuse, unsent
 
-from chatarmin_os import InvalidResponse
+from chatarmin_os import ApiError, InvalidResponse, TimedOut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +37,34 @@ def test_failures_only_are_an_outage(world: World, answer: Callable[[Sequence[Ca
     report = world.sender(world.through(answer)[0]).drain(limit=limit)
 
     assert (report.stopped, report.requests, report.left) == ("outage", 1, 3)
+
+
+def _raise(error: Exception) -> Callable[[Sequence[Call]], Any]:
+    def answer(_: Sequence[Call]) -> Any:
+        raise error
+
+    return answer
+
+
+def test_error_that_a_transport_raises_answers_each_call(world: World) -> None:
+    """A transport may raise instead of answering call by call: the sender goes on, as after the same answers."""
+    world.put(3)
+
+    report = world.drain(_raise(TimedOut("lost")))
+
+    assert (report.stopped, report.retried, report.left) == ("outage", 3, 3)
+    world.advance(5)
+    assert world.drain(_raise(ApiError.from_code("UNAUTHORIZED"))).stopped == "unauthorized"
+    assert world.drain(_raise(ApiError.from_code("CONFLICT"))).refused == 3
+
+
+def test_error_that_a_transport_raises_answers_each_look_up(world: World) -> None:
+    """A look-up that raises is one without an answer."""
+    world.put(external_org_id="org_1")
+
+    report = world.drain(_raise(TimedOut("lost")))
+
+    assert (report.stopped, report.retried, report.requests) == ("outage", 1, 0)
 
 
 def test_one_answer_is_no_outage(world: World) -> None:
