@@ -49,7 +49,7 @@ _MYPY = """\
 [mypy]
 strict = True
 
-[mypy-django.*]
+[mypy-django.*,celery.*]
 ignore_missing_imports = True
 
 [mypy-shop.*]
