@@ -25,7 +25,7 @@ def own_pool(client: Any, timeout: float | None = None, *, field: str, instead: 
         instead: What to do if it is no such client.
 
     Raises:
-        InvalidInput: It is no client of one server.
+        InvalidInput: It is not a client of one server.
     """
     import redis
     from redis.backoff import NoBackoff

@@ -19,7 +19,16 @@ from chatarmin_os.outbox.base import Outbox
 from chatarmin_os.outbox.changes import Bury, Change, Delay, Remove, Try
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
-from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values, sum_quantities, to_dead_event
+from chatarmin_os.outbox.stored import (
+    Claimed,
+    Stored,
+    age_of,
+    is_same,
+    other_values,
+    stats_of,
+    sum_quantities,
+    to_dead_event,
+)
 
 if TYPE_CHECKING:
     import redis as _redis
@@ -110,15 +119,8 @@ class RedisOutbox(Outbox):
         """Return the content of the outbox."""
         now, waiting, leased, oldest, tally = self._figures("tally")
         groups = ((*json.loads(_text(name)), int(number)) for name, number in zip(tally[::2], tally[1::2], strict=True))
-        dead, dead_quantity = sum_quantities((reason, Decimal(quantity), number) for reason, quantity, number in groups)
-        return OutboxStats(
-            ready=waiting - leased,
-            leased=leased,
-            dead=dead,
-            dead_quantity=dead_quantity,
-            oldest_age=_age(now, oldest),
-            bytes=self._doing(self._size),
-        )
+        dead = sum_quantities((reason, Decimal(quantity), number) for reason, quantity, number in groups)
+        return stats_of(waiting, leased, dead, age=_age(now, oldest), size=self._doing(self._size))
 
     def _waiting(self) -> tuple[int, float | None]:
         """Return how many events are ready or leased, and the age of the oldest one, in seconds."""

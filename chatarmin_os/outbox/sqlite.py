@@ -23,7 +23,7 @@ from chatarmin_os.outbox.changes import Change
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
 from chatarmin_os.outbox.sqlite_file import FileFullError, OutboxFile
-from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values, sum_by_reason
+from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values, stats_of, sum_by_reason
 
 T = TypeVar("T")
 
@@ -104,15 +104,8 @@ class SQLiteOutbox(Outbox):
         def read(connection: Connection) -> OutboxStats:
             waiting, oldest = connection.execute(rows.WAITING).fetchone()
             [(leased,)] = connection.execute(rows.LEASED, {"now": now})
-            dead, dead_quantity = sum_by_reason(connection.execute(rows.DEAD_QUANTITIES))
-            return OutboxStats(
-                ready=waiting - leased,
-                leased=leased,
-                dead=dead,
-                dead_quantity=dead_quantity,
-                oldest_age=age_of(oldest, now),
-                bytes=self._file.size(connection),
-            )
+            dead = sum_by_reason(connection.execute(rows.DEAD_QUANTITIES))
+            return stats_of(waiting, leased, dead, age=age_of(oldest, now), size=self._file.size(connection))
 
         return self._doing(lambda: self._file.read(read))
 

@@ -17,7 +17,7 @@ from chatarmin_os._json import JSON, describe
 from chatarmin_os._messages import printable
 from chatarmin_os._usage_event import TriedEvent, UsageEvent, exactly_one
 from chatarmin_os.errors import InvalidInput
-from chatarmin_os.outbox.records import DeadEvent
+from chatarmin_os.outbox.records import DeadEvent, OutboxStats
 from chatarmin_os.procedures.billing import TrackUsageInput
 
 _checks = {field.name: field.converter for field in fields(TrackUsageInput)}
@@ -222,6 +222,21 @@ def _quantity_in(text: str) -> Decimal:
 
 def _as_number(quantity: Decimal) -> int | float:
     return int(quantity) if quantity == quantity.to_integral_value() else float(quantity)
+
+
+def stats_of(
+    waiting: int, leased: int, dead: tuple[int, dict[str, int | float]], *, age: float | None, size: int | None
+) -> OutboxStats:
+    """Return the content of an outbox; *waiting* includes the leased events, *dead* is a count and its quantities.
+
+    Example:
+        >>> stats_of(5, 2, (1, {"CONFLICT": 3}), age=0.5, size=None).ready
+        3
+    """
+    count, quantities = dead
+    return OutboxStats(
+        ready=waiting - leased, leased=leased, dead=count, dead_quantity=quantities, oldest_age=age, bytes=size
+    )
 
 
 def to_event(stored: Stored) -> UsageEvent:

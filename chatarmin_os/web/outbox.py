@@ -18,7 +18,7 @@ from chatarmin_os.web.settings import DJANGO, FAKE, NAME
 
 
 def add_commands(parser: ArgumentParser) -> None:
-    """Add the commands to a parser; the chosen one is `command`, None if there is none."""
+    """Add the commands to a parser; the chosen one is `command`, or None if it is missing."""
     parts = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, purpose in COMMANDS.items():
         add_arguments(parts.add_parser(name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}."), name)

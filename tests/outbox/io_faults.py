@@ -24,7 +24,7 @@ PAGE = 4096
 
 
 def compiler() -> str | None:
-    """Return the C compiler of this machine, None if there is none."""
+    """Return the C compiler of this machine, or None if it is missing."""
     return shutil.which("cc") or shutil.which("gcc")
 
 

@@ -69,7 +69,7 @@ def test_outbox_may_be_given(tmp_path: Path) -> None:
 
 
 def test_there_may_be_no_outbox() -> None:
-    """Without the setting there is none, and usage is sent."""
+    """Without the setting no outbox is made, and usage is sent."""
     world = World(None)
 
     deliver(world.services, UsageEvent(**CREDITS, quantity=5))

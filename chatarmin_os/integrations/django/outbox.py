@@ -22,7 +22,7 @@ from chatarmin_os.outbox.changes import Bury, Change, Delay, Remove
 from chatarmin_os.outbox.delivery import outcome_of
 from chatarmin_os.outbox.errors import OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
-from chatarmin_os.outbox.stored import Claimed, Stored, age_of, from_events, sum_by_reason
+from chatarmin_os.outbox.stored import Claimed, Stored, age_of, from_events, stats_of, sum_by_reason
 
 if TYPE_CHECKING:
     from chatarmin_os.integrations.django.rows import Rows
@@ -129,15 +129,8 @@ class DjangoOutbox(Outbox):
         def read(rows: Rows) -> OutboxStats:
             waiting, oldest = rows.waiting()
             leased = rows.leased(now)
-            dead, dead_quantity = sum_by_reason(rows.dead_inputs())
-            return OutboxStats(
-                ready=waiting - leased,
-                leased=leased,
-                dead=dead,
-                dead_quantity=dead_quantity,
-                oldest_age=age_of(oldest, now),
-                bytes=None,
-            )
+            dead = sum_by_reason(rows.dead_inputs())
+            return stats_of(waiting, leased, dead, age=age_of(oldest, now), size=None)
 
         return self._transact(read)
 

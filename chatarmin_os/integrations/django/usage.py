@@ -34,7 +34,7 @@ def track_usage(
     metadata: Mapping[str, Any] | None = None,
     using: str | None = None,
 ) -> None:
-    """Count usage when the transaction commits; at once if there is none.
+    """Count usage when the transaction commits, or at once outside of a transaction.
 
     With the setting OUTBOX the usage is put into the outbox instead, from which a sender takes it: when the transaction
     commits, or with `"django"` as a part of the transaction.

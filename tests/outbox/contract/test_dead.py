@@ -95,7 +95,7 @@ def test_discarded_events_are_gone(world: World) -> None:
 
 
 def test_keys_are_a_list_of_texts(world: World) -> None:
-    """A single key is no list of keys."""
+    """A single key is not a list of keys."""
     with pytest.raises(InvalidInput, match="keys: expected a list of keys, got one"):
         world.outbox.discard("job_1")
     with pytest.raises(InvalidInput) as caught:

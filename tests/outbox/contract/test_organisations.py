@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from outbox_world import World
 
     from chatarmin_os._json import JSON
+    from chatarmin_os.outbox import DrainReport
     from chatarmin_os.transports import Call
 
 LOOK_UP = "companies.getByProductLink"
@@ -149,19 +150,24 @@ def test_look_ups_with_failures_only_are_an_outage(world: World, code: str) -> N
     assert (report.stopped, report.requests, report.retried, report.left) == ("outage", 0, 1, 1)
 
 
-def test_look_up_that_is_answered_is_no_outage(world: World) -> None:
-    """One organisation that was found is an answer, whatever becomes of the others."""
+def _drain_with_one_error(world: World, code: str) -> DrainReport:
+    """Put usage of two organisations, and drain while the look-up of one of them is an error."""
     world.put(external_org_id="org_1")
     world.put(external_org_id="org_odd")
 
     def fail_odd(calls: Sequence[Call]) -> list[JSON | ApiError]:
         answers = world.fake.send_many(calls)
         return [
-            ApiError.from_code("BAD_GATEWAY") if call.input == {"externalOrgId": "org_odd"} else found
+            ApiError.from_code(code) if call.input == {"externalOrgId": "org_odd"} else found
             for call, found in zip(calls, answers, strict=True)
         ]
 
-    report = world.sender(_client(world, fail_odd)[0]).drain()
+    return world.sender(_client(world, fail_odd)[0]).drain()
+
+
+def test_look_up_that_is_answered_is_no_outage(world: World) -> None:
+    """One organisation that was found is an answer, whatever becomes of the others."""
+    report = _drain_with_one_error(world, "BAD_GATEWAY")
 
     assert (report.counted, report.retried, report.stopped) == (1, 1, "empty")
 
@@ -279,17 +285,7 @@ def test_refused_key_of_a_look_up_keeps_everything(world: World) -> None:
 
 def test_refused_look_up_is_final(world: World) -> None:
     """An organisation that the service refuses makes its events dead, with the code; others are delivered."""
-    world.put(external_org_id="org_1")
-    world.put(external_org_id="org_odd")
-
-    def refuse_odd(calls: Sequence[Call]) -> list[JSON | ApiError]:
-        answers = world.fake.send_many(calls)
-        return [
-            ApiError.from_code("BAD_REQUEST") if call.input == {"externalOrgId": "org_odd"} else found
-            for call, found in zip(calls, answers, strict=True)
-        ]
-
-    report = world.sender(_client(world, refuse_odd)[0]).drain()
+    report = _drain_with_one_error(world, "BAD_REQUEST")
 
     assert (report.counted, report.refused, world.reasons()) == (1, 1, ["BAD_REQUEST"])
 
