@@ -438,6 +438,7 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
             are shortened.
         problem: The reason, such as "must not be blank".
         hint: Advice on how to correct it, such as "omit it or pass None"; None without advice.
+        line: The line of a file of `chatarmin_os.backfill.read_rows`, from 1; None for an argument.
 
     Example:
         >>> client.features.check(company_id="", feature_code="ai_credit")
@@ -448,7 +449,8 @@ class InvalidInput(ChatarminError, ValueError):  # noqa: N818 - a public name
 
     field: str | None = None
     hint: str | None = None
-    _in_args = ("field", "hint")
+    line: int | None = None
+    _in_args: ClassVar[tuple[str, ...]] = ("field", "hint")
 
     def __init__(self, message: str, hint: str | Mapping[str, Any] | None = None, *, field: str | None = None) -> None:
         super().__init__(message)

@@ -30,6 +30,7 @@ PUBLIC_MODULES = (
     "chatarmin_os.gate.caches",
     "chatarmin_os.outbox",
     "chatarmin_os.celery",
+    "chatarmin_os.backfill",
     "chatarmin_os.django",
     "chatarmin_os.django.rest_framework",
     "chatarmin_os.django.test",

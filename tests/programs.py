@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def missing_postgres() -> str | None:
 
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "chromium": missing_chromium,
+    "dask": lambda: None if find_spec("distributed") else "install, by pip, --group dask",
     "mariadb": lambda: None if mariadb_server.is_installed() else "install mariadb-server and, by pip, mysqlclient",
     "postgres": missing_postgres,
     "redis-server": lambda: None if shutil.which("redis-server") else "install redis-server",

@@ -50,10 +50,18 @@ def _is_test(example: Example) -> bool:
     return "\ndef test_" in "".join(example.files.values()) or "shop/tests.py" in example.files
 
 
-@pytest.mark.parametrize("example", [e for e in examples() if not _is_test(e)], ids=_id)
-def test_examples_run(example: Example, capsys: pytest.CaptureFixture[str]) -> None:
+def _marked(example: Example) -> Any:
+    needs_dask = "from distributed import" in "".join(example.files.values())
+    return pytest.param(example, marks=[pytest.mark.slow, pytest.mark.needs("dask")] if needs_dask else [])
+
+
+@pytest.mark.parametrize("example", [_marked(e) for e in examples() if not _is_test(e)], ids=_id)
+def test_examples_run(
+    example: Example, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The code of each section can be pasted into one module."""
     assert [*example.files] == ["example.py"]
+    monkeypatch.chdir(tmp_path)  # some write files
 
     exec(compile(example.files["example.py"], example.name, "exec"), {"__name__": "example"})  # noqa: S102 - our own pages
 
@@ -314,7 +322,18 @@ def _public_base(error: type) -> str:
 
 def test_options_of_the_documentation_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """Each option of `chatarmin-os` and of the plugin that a page names is in a help text."""
-    commands = ["serve", "call", "onboard", "check", "track", "status", "quickstart", "completion", "assumptions"]
+    commands = [
+        "serve",
+        "call",
+        "onboard",
+        "check",
+        "track",
+        "status",
+        "quickstart",
+        "completion",
+        "assumptions",
+        "backfill",
+    ]
     outbox = [["outbox", "usage.db", name] for name in ("status", "drain", "dead", "revive", "discard")]
     recording = [["recording", name] for name in ("check", "show", "redact")]
     for command in [*map(str.split, commands), *recording, *outbox]:

@@ -53,7 +53,7 @@ def build_parser() -> ArgumentParser:
     from argparse import RawDescriptionHelpFormatter
 
     from chatarmin_os._version import __version__
-    from chatarmin_os.cli import assumptions, completion, outbox, quickstart, recording, serve, service
+    from chatarmin_os.cli import assumptions, backfill, completion, outbox, quickstart, recording, serve, service
     from chatarmin_os.cli._parser import Parser
 
     parser = Parser(
@@ -66,6 +66,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatarmin-os {__version__}")
     commands: _SubParsersAction[Any] = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     service.add_commands(commands)
+    backfill.add_command(commands)
     serve.add_command(commands)
     recording.add_command(commands)
     outbox.add_command(commands)

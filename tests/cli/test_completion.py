@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "assumptions",
+    "backfill",
     "call",
     "check",
     "completion",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MODULES = [
     "chatarmin_os",
     "chatarmin_os.celery",
+    "chatarmin_os.backfill",
     "chatarmin_os.django",
     "chatarmin_os.django.rest_framework",
     "chatarmin_os.django.test",

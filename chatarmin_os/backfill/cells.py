@@ -1,0 +1,147 @@
+"""Values of cells and of JSON, as arguments of `Row`."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from chatarmin_os._json import JSON
+from chatarmin_os.backfill.encoding import refuse_invalid_byte
+from chatarmin_os.backfill.moments import epoch_moment, moment_of
+from chatarmin_os.backfill.problems import value_problem
+
+_PLACEHOLDERS = frozenset(
+    [r"\N", "NULL", "NaN", "None", "#N/A", "#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"]
+)
+"""How programs write a missing value, or a failed formula: never the name of a customer."""
+
+_TOTALS = frozenset(
+    ["total", "totals", "total:", "grand total", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt"]
+)
+_ROUNDED_NUMBER = re.compile(r"\d[.,]\d+E\+\d+|\d+[.,]0+", re.ASCII | re.IGNORECASE)
+_BETWEEN_ADDRESSES = re.compile(r"[\s,;]+")
+_ADDRESS = re.compile(r"[^\s,;@<>()\[\]{}\"]+@[^\s,;@<>()\[\]{}\"]+")
+
+
+def value_of_cell(field: str, cell: str, *, is_utc: bool = False) -> Any:
+    """Return the value of a cell of a table, without surrounding white space; None if it is empty.
+
+    Raises:
+        InvalidInput: The cell has no value of this field.
+
+    Example:
+        >>> value_of_cell("name", " Acme Inc "), value_of_cell("domain", " ")
+        ('Acme Inc', None)
+        >>> value_of_cell("contacts", "ann@acme.com; bob@acme.com")
+        ['ann@acme.com', 'bob@acme.com']
+        >>> value_of_cell("external_org_id", "Total")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: a total, not an id, got str 'Total'; remove the row
+    """
+    text = cell.strip()
+    if not text:
+        return None
+    _refuse_text(text)
+    if field == "contacts":
+        return addresses(text)
+    return _read_text(field, text, is_utc=is_utc)
+
+
+def value_of_json(field: str, value: JSON, *, is_utc: bool = False) -> Any:
+    """Return a value of JSON as an argument of `Row`; None if it is null or blank text.
+
+    Raises:
+        InvalidInput: The value is text without a value of this field.
+
+    Example:
+        >>> value_of_json("external_org_id", 42), value_of_json("domain", "")
+        ('42', None)
+        >>> value_of_json("created_at", 1705314600).isoformat()
+        '2024-01-15T10:30:00+00:00'
+    """
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        _refuse_text(value)
+        return _read_text(field, value, is_utc=is_utc)
+    if type(value) is int:
+        if field == "created_at":
+            return epoch_moment(value)
+        if field == "external_org_id":
+            return str(value)
+    return value
+
+
+def addresses(text: str) -> list[Any]:
+    """Return the contacts of a cell: addresses between spaces, commas or semicolons, a JSON list or a PostgreSQL array.
+
+    Raises:
+        InvalidInput: The cell has none of these forms.
+
+    Example:
+        >>> addresses("ann@acme.com, bob@acme.com"), addresses('[{"email": "ann@acme.com", "role": "CEO"}]')
+        (['ann@acme.com', 'bob@acme.com'], [{'email': 'ann@acme.com', 'role': 'CEO'}])
+        >>> addresses("{ann@acme.com,bob@acme.com}")
+        ['ann@acme.com', 'bob@acme.com']
+        >>> addresses("Ann Smith <ann@acme.com>")
+        Traceback (most recent call last):
+        ...
+        chatarmin_os.errors.InvalidInput: not an e-mail address, got str 'Ann'; write addresses between spaces, ...
+    """
+    if text.startswith("["):
+        return _json_list(text)
+    if text.startswith("{") and text.endswith("}"):
+        text = text[1:-1]
+    found = [part for part in _BETWEEN_ADDRESSES.split(text) if part]
+    for part in found:
+        _check_address(part, "write addresses between spaces, commas or semicolons, or a JSON list")
+    return found
+
+
+def _check_address(text: str, hint: str = "write one address, without a name") -> None:
+    if not _ADDRESS.fullmatch(text):
+        raise value_problem("not an e-mail address", text, hint)
+
+
+def _json_list(text: str) -> list[Any]:
+    try:
+        found: list[Any] = json.loads(text)
+    except (ValueError, RecursionError):
+        raise value_problem(
+            "not a JSON list", text, "write addresses, or a JSON list of addresses or objects"
+        ) from None
+    return found
+
+
+def _read_text(field: str, text: str, *, is_utc: bool) -> Any:
+    """Return the value of a field that is text in all formats."""
+    if field == "created_at":
+        return moment_of(text, is_utc=is_utc)
+    if field == "contact_email":
+        _check_address(text.strip())
+    elif field == "external_org_id":
+        _check_id(text)
+    return text
+
+
+def _refuse_text(text: str) -> None:
+    if text.isascii() and text not in _PLACEHOLDERS and text[0] not in "='":  # the most frequent case
+        return
+    refuse_invalid_byte(text)
+    if text in _PLACEHOLDERS:
+        raise value_problem("a placeholder, not a value", text, "write an empty cell, or null in JSON")
+    if text.startswith('="'):
+        raise value_problem("a formula, not a value", text, "export values")
+    if text[0] == text[-1] == "'" and len(text) > 1:
+        raise value_problem("a value between apostrophes", text, 'quote cells with "')
+
+
+def _check_id(text: str) -> None:
+    if text.lower() in _TOTALS:
+        raise value_problem("a total, not an id", text, "remove the row")
+    if _ROUNDED_NUMBER.fullmatch(text):
+        raise value_problem(
+            "a number that a program rounded or made a decimal, not an id", text, "export the column as text"
+        )

@@ -1,0 +1,232 @@
+"""`chatarmin-os backfill`: bring the customers of a file in."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentTypeError
+from contextlib import contextmanager
+from functools import partial
+from importlib import import_module
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, frozen
+
+from chatarmin_os._messages import printable
+from chatarmin_os.cli._connection import add_options, connect, run_command
+from chatarmin_os.cli._output import complain, print_json
+from chatarmin_os.cli._parser import add_json, command
+from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, TransportError
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+    from chatarmin_os import ChatarminOS
+    from chatarmin_os.backfill import BackfillReport
+
+_MAX_SHOWN, _MAX_LISTED = 10, 1_000  # failures for people, and for programs
+_CONNECT_SECONDS = 10
+_STEPS = {
+    "create": "companies would be created",
+    "onboard": "organisations would be matched, or become companies",
+    "subscription": "subscriptions would be linked",
+    "tier": "companies would get their tier",
+    "label": "links would get their label",
+    "contacts": "companies would get their contacts",
+}
+_GO_ON = "run the same command again: rows that are done are skipped"
+
+
+def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = command(
+        commands,
+        "backfill",
+        "bring your customers in, from a CSV, TSV, JSON or JSON Lines file; go on where the last run ended",
+        "chatarmin-os backfill customers.csv --checkpoint customers.checkpoint --dry-run",
+        "chatarmin-os backfill customers.csv --checkpoint customers.checkpoint --failed failed.csv",
+        'chatarmin-os backfill hubspot.csv --checkpoint hubspot.checkpoint --map "Record ID=external_org_id"',
+        codes="0 success; 1 rows failed, or the service refused the key; 2 wrong usage, or the file cannot be used;\n"
+        "  3 no response, or the workers failed; 130 interrupted: the same command goes on",
+        run=partial(run_command, _run),
+        names=_NAMES,
+    )
+    parser.add_argument("file", metavar="FILE", help="the file, - for standard input; also with gzip, bzip2 or xz")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", required=True, help="notes which rows are done; it is created if it is missing"
+    )
+    parser.add_argument(
+        "--map",
+        metavar="COLUMN=FIELD",
+        dest="mapping",
+        action="append",
+        default=[],
+        type=_column,
+        help="the field of a column; COLUMN= to ignore it; can be repeated",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("create", "onboard"),
+        default="create",
+        help="create: an organisation without a link becomes a new company; onboard: match it by domain and name first",
+    )
+    parser.add_argument(
+        "--apply-tier", action="store_true", help="replace the tier of companies that have features already, too"
+    )
+    parser.add_argument("--workers", metavar="COUNT", type=int, default=16, help="how many work at once; default: 16")
+    parser.add_argument("--rate", metavar="ROWS", type=float, help="rows a second at most, of all workers together")
+    parser.add_argument(
+        "--dask", metavar="ADDRESS", help="work on a cluster of Dask; its workers read OS_API_KEY in their environment"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check all rows, send no change, and say what would happen"
+    )
+    parser.add_argument("--failed", metavar="FILE", help="write the rows that failed here, with a column error")
+    parser.add_argument(
+        "--base-url", metavar="URL", help="the URL of the service; default: OS_BASE_URL, or the public one"
+    )
+    add_options(parser)
+    add_json(parser)
+
+
+_NAMES = {
+    "path": "FILE",
+    "mapping": "--map",
+    "checkpoint": "--checkpoint",
+    "workers": "--workers",
+    "rate": "--rate",
+    "executor": "--dask",
+    "make_client": "--dask",
+}
+
+
+@frozen
+class ClientOfWorker:
+    """Makes the client of a worker, whose key is in the worker's own environment."""
+
+    base_url: str | None
+    timeout: float | None
+    allow_http: bool
+
+    def __call__(self) -> ChatarminOS:
+        """Return a client."""
+        from chatarmin_os import ChatarminOS
+
+        settings: dict[str, Any] = {
+            "base_url": self.base_url,
+            "timeout": self.timeout,
+            "allow_http": self.allow_http or None,
+        }
+        return ChatarminOS(**{name: value for name, value in settings.items() if value is not None})
+
+
+def _run(given: Namespace) -> int:
+    from chatarmin_os.backfill import Backfill, read_rows
+    from chatarmin_os.backfill.problems import FileProblem
+
+    _check_files(given)
+    rows = read_rows(given.file, mapping=dict(given.mapping))
+    try:
+        with _workers(given) as (make_client, executor):
+            report = Backfill(
+                make_client,
+                checkpoint=given.checkpoint,
+                executor=executor,
+                workers=given.workers,
+                rate=given.rate,
+                mode=given.mode,
+                apply_tier=given.apply_tier,
+            ).run(rows, progress=True, dry_run=given.dry_run)
+    except KeyboardInterrupt:
+        complain("interrupted; the rows in flight have ended", _GO_ON)
+        return 130
+    except FileProblem as error:
+        complain(str(error))
+        return 2
+    except (ApiError, TransportError, InvalidInput):
+        raise
+    except ChatarminError as error:
+        complain(str(error), _GO_ON)
+        return 3
+    if given.failed is not None:
+        report.write_failed(given.failed)
+    if given.json:
+        print_json(_document(report, given))
+    else:
+        print("\n".join(_lines(report, given)))
+    return 1 if report.failed else 0
+
+
+@contextmanager
+def _workers(given: Namespace) -> Iterator[tuple[Callable[[], ChatarminOS], Executor | None]]:
+    """Return what makes a client, and the executor if it is a cluster of Dask.
+
+    Raises:
+        ChatarminError: There is no cluster at the address.
+        InvalidInput: Dask is not installed, or the key is missing.
+    """
+    if given.dask is None:
+        with connect(given) as client:
+            yield lambda: client, None
+        return
+    try:
+        dask: Any = import_module("distributed")  # it has no annotations
+    except ImportError:
+        raise InvalidInput("Dask is not installed", "pip install 'chatarmin-os[dask]'", field="executor") from None
+    try:
+        cluster = dask.Client(given.dask, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ChatarminError(f"--dask {given.dask}: {error}") from None
+    with cluster, cluster.get_executor() as executor:
+        yield ClientOfWorker(given.base_url or os.environ.get("OS_BASE_URL"), given.timeout, given.allow_http), executor
+
+
+def _check_files(given: Namespace) -> None:
+    """Refuse to write where the rows are read from.
+
+    Raises:
+        InvalidInput: Two of the files are the same.
+    """
+    files = {"FILE": given.file, "--checkpoint": given.checkpoint, "--failed": given.failed}
+    seen: dict[str, str] = {}
+    for name, path in files.items():
+        if path not in {None, "-"} and seen.setdefault(os.path.realpath(path), name) != name:
+            raise InvalidInput(f"{name} {path}: it is {seen[os.path.realpath(path)]}, too; pass another file")
+
+
+def _document(report: BackfillReport, given: Namespace) -> dict[str, Any]:
+    document = {
+        "total": report.total,
+        "done": report.done,
+        "skipped": report.skipped,
+        "failed": report.failed,
+        "seconds": round(report.seconds, 3),
+        "dry_run": given.dry_run,
+        "failures": [asdict(row) for row in islice(report.failures, _MAX_LISTED)],
+    }
+    return {**document, "plan": report.plan} if given.dry_run else document
+
+
+def _lines(report: BackfillReport, given: Namespace) -> Iterator[str]:
+    would = "would be " if given.dry_run else ""
+    yield f"{report.total:,} rows in {report.seconds:,.1f} seconds:"
+    yield f"  {report.done:,} {would}done"
+    yield f"  {report.skipped:,} were done before"
+    yield f"  {report.failed:,} {'would fail' if given.dry_run else 'failed'}"
+    if given.dry_run:
+        yield from (f"{count:,} {_STEPS[step]}" for step, count in report.plan.items())
+    for row in islice(report.failures, _MAX_SHOWN):
+        yield printable(f"line {row.line}: {row.step}: {row.code}: {row.message}")
+    if report.failed > _MAX_SHOWN:
+        yield f"and {report.failed - _MAX_SHOWN:,} more"
+    if report.failed and given.failed is None:
+        yield "--failed FILE writes the rows that failed, to be corrected"
+
+
+def _column(text: str) -> tuple[str, str | None]:
+    column, separator, field = text.rpartition("=")
+    if not separator or not column:
+        raise ArgumentTypeError(f"expected COLUMN=FIELD, got {text!r}")
+    return column, field or None

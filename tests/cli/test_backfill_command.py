@@ -1,0 +1,234 @@
+"""`chatarmin-os backfill`: a file, a dry run, a report, the rows that failed, and exit codes."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from chatarmin_os.cli import main
+from chatarmin_os.cli.backfill import ClientOfWorker
+from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.server import serve_fake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+KEY = "os_sk_backfill_secret"
+ROWS = "id,Company,tier_code\norg_1,Acme Inc,free\norg_2,,free\norg_3,Bolt Ltd,gold\n"
+MAP = ("--map", "id=external_org_id")
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[tuple[FakeTransport, str]]:
+    """Serve a fake for all tests of this file; each one starts with an empty product."""
+    fake = FakeTransport(demo_catalogue())
+    with serve_fake({KEY: fake}) as url:
+        yield fake, url
+
+
+@pytest.fixture
+def fake(service: tuple[FakeTransport, str]) -> FakeTransport:
+    """Return the empty fake."""
+    service[0].reset()
+    service[0].calls.clear()
+    return service[0]
+
+
+@pytest.fixture
+def run(
+    service: tuple[FakeTransport, str],
+    fake: FakeTransport,  # noqa: ARG001 - it is empty now
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs the command in a folder with `customers.csv`: its code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OS_API_KEY", KEY)
+    monkeypatch.setenv("OS_BASE_URL", service[1])
+    (tmp_path / "customers.csv").write_text(ROWS)
+
+    def run(*arguments: str, file: str = "customers.csv", checkpoint: str = "checkpoint") -> tuple[int, str, str]:
+        code = main(["backfill", file, "--checkpoint", checkpoint, *arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_file_is_brought_in(run: Any, fake: FakeTransport, tmp_path: Path) -> None:
+    """The report has counts and failures; the rows that failed are written; the same command goes on."""
+    code, output, errors = run(*MAP, "--failed", "failed.csv")
+
+    assert (code, errors) == (1, "")
+    assert output.splitlines()[1:5] == [
+        "  1 done",
+        "  0 were done before",
+        "  2 failed",
+        "line 3: read: INVALID: customers.csv, line 3, column 'Company' (name): must not be empty",
+    ]
+    assert output.splitlines()[5].startswith("line 4: tier: NOT_FOUND: tier_code: no tier 'gold' in this product; its")
+    assert (tmp_path / "failed.csv").read_text().splitlines()[0] == "id,Company,tier_code,error"
+    assert [company["name"] for company in fake.snapshot()["companies"]] == ["Acme Inc"]
+
+    (tmp_path / "customers.csv").write_text(ROWS.replace(",,", ",C,").replace("gold", "pro"))
+    code, output, _ = run(*MAP, "--json")
+    document = json.loads(output)
+    assert code == 0
+    assert document.pop("seconds") >= 0
+    assert document == {"total": 3, "done": 2, "skipped": 1, "failed": 0, "dry_run": False, "failures": []}
+
+
+def test_dry_run_reports_a_plan(run: Any, fake: FakeTransport, tmp_path: Path) -> None:
+    """Nothing changes: neither the service nor the folder."""
+    code, output, _ = run(*MAP, "--dry-run", "--mode", "onboard")
+
+    assert code == 1
+    assert "  1 would be done\n" in output
+    assert "  2 would fail\n" in output
+    assert "1 organisations would be matched, or become companies\n1 companies would get their tier\n" in output
+    assert "--failed FILE writes the rows that failed" in output
+    assert fake.snapshot()["companies"] == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "customers.csv"]
+    assert json.loads(run(*MAP, "--dry-run", "--json")[1])["plan"] == {"create": 1, "tier": 1}
+
+
+def test_only_the_first_failures_are_shown(run: Any, tmp_path: Path) -> None:
+    """The others are counted."""
+    (tmp_path / "customers.csv").write_text("external_org_id,name\n" + "org,\n" * 15)
+    code, output, _ = run()
+    assert code == 1
+    assert output.count("must not be empty") == 10
+    assert "and 5 more\n" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ((), "customers.csv, line 1: no column is certain to be external_org_id; map one"),
+        ((*MAP, "--rate", "0"), "--rate: expected a number above 0"),
+        ((*MAP, "--workers", "0"), "--workers: expected an int from 1 to 1,000"),
+        (("--map", "id=org"), "--map.id: no such field"),
+        ((*MAP, "--failed", "customers.csv"), "--failed customers.csv: it is FILE, too"),
+    ],
+)
+def test_wrong_usage_is_one_line(run: Any, arguments: tuple[str, ...], problem: str, fake: FakeTransport) -> None:
+    """The exit code is 2, and nothing is sent."""
+    code, output, errors = run(*arguments)
+    assert (code, output) == (2, "")
+    assert problem in errors
+    assert errors.count("\n") == 1
+    assert fake.calls == []
+
+
+def test_mapping_has_two_sides(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """`COLUMN=` ignores a column, and a text without = is refused."""
+    assert run(*MAP, "--map", "tier_code=")[1].splitlines()[1] == "  2 done"
+    with pytest.raises(SystemExit):
+        run("--map", "id")
+    assert "expected COLUMN=FIELD, got 'id'" in capsys.readouterr().err
+
+
+def test_refused_key_and_outage_have_codes(run: Any, fake: FakeTransport) -> None:
+    """1: the service refused the key; 3: a dry run got no response."""
+    fake.fail("tiers.list", error="UNAUTHORIZED")
+    code, _, errors = run(*MAP)
+    assert code == 1
+    assert "UNAUTHORIZED" in errors
+    assert KEY not in errors
+
+    code, _, errors = run(*MAP, "--dry-run", "--base-url", "http://127.0.0.1:9/api/v1", checkpoint="other")
+    assert code == 3
+    assert "could not reach the service" in errors
+
+
+def test_ctrl_c_says_how_to_go_on(run: Any, fake: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code is 130, and the same command ends the rest."""
+    from chatarmin_os.backfill.checkpoint import Checkpoint
+
+    note = Checkpoint.note
+
+    def press(*arguments: Any) -> None:
+        monkeypatch.setattr(Checkpoint, "note", note)
+        note(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "note", press)
+    code, _, errors = run(*MAP)
+    assert code == 130
+    assert "run the same command again: rows that are done are skipped" in errors
+
+    assert run(*MAP)[1].splitlines()[1] == "  1 done"
+    assert len(fake.snapshot()["companies"]) == 1
+
+
+def test_failing_checkpoint_is_one_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk ends the run, and the message says how to go on."""
+    from chatarmin_os._sqlite_errors import DiskFullError
+
+    def fail(*_: Any) -> None:
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr("chatarmin_os.backfill.checkpoint._set_fact", fail)
+    code, _, errors = run(*MAP)
+    assert code == 3
+    assert errors.splitlines() == [
+        "chatarmin-os: checkpoint: the disk is full",
+        "  run the same command again: rows that are done are skipped",
+    ]
+
+
+def test_dask_may_be_missing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the extra."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    code, _, errors = run(*MAP, "--dask", "tcp://127.0.0.1:9")
+    assert code == 2
+    assert errors == "chatarmin-os: --dask: Dask is not installed; pip install 'chatarmin-os[dask]'\n"
+
+
+def test_client_of_a_worker_takes_the_url_along_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pickle has the base URL; the worker reads the key in its environment."""
+    monkeypatch.setenv("OS_API_KEY", KEY)
+    sent = pickle.dumps(ClientOfWorker("http://127.0.0.1:9/api/v1", 5.0, allow_http=False))
+    assert KEY.encode() not in sent
+    client = pickle.loads(sent)()  # noqa: S301 - our own
+    assert "http://127.0.0.1:9/api/v1" in repr(client.transport)
+    client.close()
+
+
+class Cluster(ThreadPoolExecutor):
+    """As much of a client of Dask as the command uses, without a cluster."""
+
+    def __init__(self, address: str, *, timeout: float) -> None:
+        if "nobody" in address:
+            raise OSError(f"Timed out after {timeout:g} s")
+        super().__init__(1)
+
+    def get_executor(self) -> Cluster:
+        """Return the executor."""
+        return self
+
+
+def test_cluster_of_dask_does_the_work(run: Any, fake: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The address of a scheduler is all that is needed; one that is not there is one line."""
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Cluster))
+    code, output, _ = run(*MAP, "--dask", "tcp://cluster:8786")
+    assert code == 1
+    assert "  1 done\n" in output
+    assert len(fake.snapshot()["companies"]) == 1
+
+    monkeypatch.delenv("OS_API_KEY")  # the workers have none
+    code, _, errors = run(*MAP, "--dask", "tcp://cluster:8786")
+    assert code == 2
+    assert errors.startswith("chatarmin-os: --dask: InvalidInput: ")
+
+    code, _, errors = run(*MAP, "--dask", "tcp://nobody:8786")
+    assert code == 3
+    assert errors.startswith("chatarmin-os: --dask tcp://nobody:8786: Timed out after 10 s\n")
