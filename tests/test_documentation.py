@@ -193,6 +193,22 @@ def test_commands_run_against_the_local_service(block: Block, base_url: str, tmp
     _run(("bash", "-O", "expand_aliases", "-euc", script), tmp_path, CURL_HOME=str(tmp_path))
 
 
+def test_the_rehearsal_of_a_backfill_prints_what_the_page_shows(base_url: str, tmp_path: Path) -> None:
+    """The dry run reports as on the page, and the corrected file is brought in."""
+    page = [block for block in blocks() if block.page == "backfill" and block.section == "Rehearse it"]
+    (customers,) = (block.code for block in page if block.title)
+    (expected,) = (block.code for block in page if block.language == "text" and not block.title)
+    (commands,) = (block.code for block in page if "backfill" in block.code and block.language == "sh")
+    script = commands.replace("http://127.0.0.1:3001/api/v1", base_url)
+    _write({"customers.csv": customers}, tmp_path)
+
+    output = _run(("bash", "-uc", f"{script.strip()} || true"), tmp_path)
+
+    assert re.sub(r"in \d+\.\d seconds", "in 0.5 seconds", output) == expected
+    _write({"customers.csv": customers.replace("gold", "pro")}, tmp_path)
+    assert "  3 done\n" in _run(("bash", "-euc", script.replace(" --dry-run", "")), tmp_path)
+
+
 @pytest.mark.needs("trpc_client")
 def test_the_example_in_typescript_runs(base_url: str, tmp_path: Path) -> None:
     """The client of tRPC makes the call of the page; the block has no types, so Node runs it unchanged."""

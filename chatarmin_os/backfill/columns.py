@@ -92,7 +92,7 @@ def check_mapping(mapping: object) -> dict[str, str | None]:
         if not isinstance(column, str):
             raise InvalidInput(f"columns must be text, got {describe(column)}").at("mapping")
         if field is not None and field not in FIELDS:
-            hint = f"allowed: {', '.join(FIELDS)}, or None to ignore the column"
+            hint = f"allowed: {', '.join(FIELDS)}"
             raise InvalidInput(f"no such field, got {describe(field)}", hint).at(column).at("mapping")
         if field is not None and field in mapped.values():
             raise InvalidInput(f"{field} is mapped already", "map one column to each field").at(column).at("mapping")

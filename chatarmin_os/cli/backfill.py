@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 _MAX_SHOWN, _MAX_LISTED = 10, 1_000  # failures for people, and for programs
 _CONNECT_SECONDS = 10
 _STEPS = {
-    "create": "companies would be created",
-    "onboard": "organisations would be matched, or become companies",
-    "subscription": "subscriptions would be linked",
-    "tier": "companies would get their tier",
-    "label": "links would get their label",
-    "contacts": "companies would get their contacts",
+    "create": "companies to create",
+    "onboard": "organisations to match, or to create a company for",
+    "subscription": "subscriptions to link",
+    "tier": "tiers to apply",
+    "label": "labels to set",
+    "contacts": "companies to bring contacts to",
 }
 _GO_ON = "run the same command again: rows that are done are skipped"
 
@@ -49,11 +49,13 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         "chatarmin-os backfill customers.csv --checkpoint customers.checkpoint --failed failed.csv",
         'chatarmin-os backfill hubspot.csv --checkpoint hubspot.checkpoint --map "Record ID=external_org_id"',
         codes="0 success; 1 rows failed, or the service refused the key; 2 wrong usage, or the file cannot be used;\n"
-        "  3 no response, or the workers failed; 130 interrupted: the same command goes on",
+        "  3 the workers failed, or a dry run got no response; 130 interrupted: the same command goes on",
         run=partial(run_command, _run),
         names=_NAMES,
     )
-    parser.add_argument("file", metavar="FILE", help="the file, - for standard input; also with gzip, bzip2 or xz")
+    parser.add_argument(
+        "file", metavar="FILE", help="the customers, - for standard input; also compressed with gzip, bzip2 or xz"
+    )
     parser.add_argument(
         "--checkpoint", metavar="FILE", required=True, help="notes which rows are done; it is created if it is missing"
     )
@@ -64,26 +66,31 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         action="append",
         default=[],
         type=_column,
-        help="the field of a column; COLUMN= to ignore it; can be repeated",
+        help="the field that a column holds; COLUMN= ignores the column; can be repeated",
     )
     parser.add_argument(
         "--mode",
         choices=("create", "onboard"),
         default="create",
-        help="create: an organisation without a link becomes a new company; onboard: match it by domain and name first",
+        help="create (default): an organisation without a link becomes a new company; onboard: it is linked to the company "
+        "that has its domain or name, if there is one",
     )
     parser.add_argument(
-        "--apply-tier", action="store_true", help="replace the tier of companies that have features already, too"
+        "--apply-tier", action="store_true", help="replace the tier also of companies that have features already"
     )
-    parser.add_argument("--workers", metavar="COUNT", type=int, default=16, help="how many work at once; default: 16")
-    parser.add_argument("--rate", metavar="ROWS", type=float, help="rows a second at most, of all workers together")
+    parser.add_argument(
+        "--workers", metavar="COUNT", type=int, default=16, help="requests at the same time; default: 16"
+    )
+    parser.add_argument("--rate", metavar="ROWS", type=float, help="the maximum of rows a second, over all workers")
     parser.add_argument(
         "--dask", metavar="ADDRESS", help="work on a cluster of Dask; its workers read OS_API_KEY in their environment"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="check all rows, send no change, and say what would happen"
     )
-    parser.add_argument("--failed", metavar="FILE", help="write the rows that failed here, with a column error")
+    parser.add_argument(
+        "--failed", metavar="FILE", help="replace this file by the rows that failed, with a column error"
+    )
     parser.add_argument(
         "--base-url", metavar="URL", help="the URL of the service; default: OS_BASE_URL, or the public one"
     )
@@ -216,7 +223,7 @@ def _lines(report: BackfillReport, given: Namespace) -> Iterator[str]:
     yield f"  {report.skipped:,} were done before"
     yield f"  {report.failed:,} {'would fail' if given.dry_run else 'failed'}"
     if given.dry_run:
-        yield from (f"{count:,} {_STEPS[step]}" for step, count in report.plan.items())
+        yield from (f"{text}: {report.plan[step]:,}" for step, text in _STEPS.items() if step in report.plan)
     for row in islice(report.failures, _MAX_SHOWN):
         yield printable(f"line {row.line}: {row.step}: {row.code}: {row.message}")
     if report.failed > _MAX_SHOWN:

@@ -93,7 +93,7 @@ def test_dry_run_reports_a_plan(run: Any, fake: FakeTransport, tmp_path: Path) -
     assert code == 1
     assert "  1 would be done\n" in output
     assert "  2 would fail\n" in output
-    assert "1 organisations would be matched, or become companies\n1 companies would get their tier\n" in output
+    assert "organisations to match, or to create a company for: 1\ntiers to apply: 1\n" in output
     assert "--failed FILE writes the rows that failed" in output
     assert fake.snapshot()["companies"] == []
     assert list(tmp_path.iterdir()) == [tmp_path / "customers.csv"]
@@ -115,7 +115,7 @@ def test_only_the_first_failures_are_shown(run: Any, tmp_path: Path) -> None:
         ((), "customers.csv, line 1: no column is certain to be external_org_id; map one"),
         ((*MAP, "--rate", "0"), "--rate: expected a number above 0"),
         ((*MAP, "--workers", "0"), "--workers: expected an int from 1 to 1,000"),
-        (("--map", "id=org"), "--map.id: no such field"),
+        (("--map", "id=org"), "--map.id: no such field, got str 'org'; allowed: external_org_id, name, domain,"),
         ((*MAP, "--failed", "customers.csv"), "--failed customers.csv: it is FILE, too"),
     ],
 )
