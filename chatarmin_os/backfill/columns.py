@@ -15,6 +15,7 @@ from attrs import frozen
 from chatarmin_os._json import describe
 from chatarmin_os._messages import closest, printable
 from chatarmin_os.backfill.digests import digest_of
+from chatarmin_os.backfill.failed import ERROR
 from chatarmin_os.backfill.row import FIELDS, REQUIRED
 from chatarmin_os.errors import InvalidInput
 
@@ -56,6 +57,7 @@ class Columns:
     """The columns of a table, or the keys of an object.
 
     Attributes:
+        ignored: Columns that are not read, except for those mapped to None, and `error` of a file of failed rows.
         is_table: Whether the values are the text of cells.
         place_of_id: The place of `external_org_id`.
         digest: Of all that decides how values are read.
@@ -180,10 +182,11 @@ def understand(names: Sequence[str], mapping: Mapped, *, is_table: bool = True) 
         for place, name in enumerate(names)
         if name in used
     )
+    on_purpose = {*used, *mapping, ERROR}
     return Columns(
         tuple(names),
         read,
-        tuple(name for name in names if name and name not in used),
+        tuple(name for name in names if name and name not in on_purpose),
         is_table,
         place_of_id=next(column.place for column in read if column.field == REQUIRED[0]),
         digest=digest_of([is_table, *map(tuple, read)]) or b"",

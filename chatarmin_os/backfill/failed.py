@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from chatarmin_os._json import JSON
 
-_ERROR = "error"
+ERROR = "error"
 
 
 def lines_of_failures(failures: Iterable[tuple[JSON, str]]) -> Iterator[bytes]:
@@ -34,7 +34,7 @@ def lines_of_failures(failures: Iterable[tuple[JSON, str]]) -> Iterator[bytes]:
         if is_table is None:
             is_table = "columns" in source
             if is_table:
-                yield _csv_line([*_without_error(source["columns"], source["columns"]), _ERROR])
+                yield _csv_line([*_without_error(source["columns"], source["columns"]), ERROR])
         yield _csv_line([*_cells(source), error]) if is_table else _json_line(source, error)
 
 
@@ -51,7 +51,7 @@ def _cells(source: JSON) -> list[str]:
 
 def _without_error(cells: list[str], columns: list[str]) -> list[str]:
     """Return cells without that of the column `error`: the file may be one of rows that failed before."""
-    is_error = [name == _ERROR for name in columns] + [False] * len(cells)
+    is_error = [name == ERROR for name in columns] + [False] * len(cells)
     return [cell for cell, is_old in zip(cells, is_error, strict=False) if not is_old]
 
 
@@ -65,7 +65,7 @@ def _json_line(source: JSON, error: str) -> bytes:
     document = source.get("object")
     if not isinstance(document, dict):
         document = source
-    return _encoded(json.dumps({**document, _ERROR: error}, ensure_ascii=False) + "\n")
+    return _encoded(json.dumps({**document, ERROR: error}, ensure_ascii=False) + "\n")
 
 
 def _encoded(text: str) -> bytes:

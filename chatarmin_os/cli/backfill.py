@@ -72,8 +72,8 @@ def add_command(commands: _SubParsersAction[ArgumentParser]) -> None:
         "--mode",
         choices=("create", "onboard"),
         default="create",
-        help="create (default): an organisation without a link becomes a new company; onboard: it is linked to the company "
-        "that has its domain or name, if there is one",
+        help="create (default): an organisation without a link becomes a new company; onboard: it is linked to the "
+        "company that has its domain or name, if there is one",
     )
     parser.add_argument(
         "--apply-tier", action="store_true", help="replace the tier also of companies that have features already"

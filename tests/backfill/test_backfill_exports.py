@@ -252,6 +252,16 @@ def test_ignored_columns_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFix
     ]
 
 
+def test_columns_that_are_ignored_on_purpose_are_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A warning would be noise for a column that is mapped to None, and for the errors of a file of failed rows."""
+    path = tmp_path / "failed.csv"
+    path.write_text("external_org_id,name,Notes,error,errors\norg_1,Acme,x,NOT_FOUND: no such tier,y\n")
+
+    assert list(read_rows(path, mapping={"Notes": None})) == [Row("org_1", "Acme")]
+
+    assert _messages(caplog) == [f"{path}: columns that are not read: 'errors'"]
+
+
 def _messages(caplog: pytest.LogCaptureFixture) -> list[str]:
     records: list[logging.LogRecord] = caplog.records
     return [record.getMessage() for record in records]
