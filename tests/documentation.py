@@ -45,10 +45,11 @@ _PARTS = re.compile(
 
 
 # Django has no types: its test case is a subclass of Any for mypy, its decorators are untyped, and pyright guesses the
-# types of its responses.
+# types of its responses. Dask's client has no types either.
 _MYPY = """\
 [mypy]
 strict = True
+untyped_calls_exclude = distributed
 
 [mypy-django.*,celery.*]
 ignore_missing_imports = True
