@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
@@ -107,6 +108,8 @@ class Rows(Iterator[Row]):
         self._suffix = _suffix(path)
         self._mapping = mapping
         self._line: int | None = None
+        self._mapped_keys: set[str] = set()
+        self._value_of: Callable[..., Any] = value_of_json
         self.records = self._read()
 
     def __next__(self) -> Row:
@@ -142,6 +145,7 @@ class Rows(Iterator[Row]):
             dialect = detect(sample[skipped:], self._mapping, separators)
         except InvalidInput as error:
             self._end(error.problem, error.hint)
+        self._value_of = partial(value_of_cell, is_escaped=dialect.may_have_escapes(sample))
         found = records(chain(sample[skipped:], numbered), dialect, skipped)
         header = next(found, None)
         if header is None or header.problem:
@@ -166,11 +170,15 @@ class Rows(Iterator[Row]):
             hint = "quote cells that contain the separator or a line break; remove titles and totals"
             problem = f"expected {len(names)} cells, got {len(cells)}"
             return self._problem(InvalidInput(problem, hint), Unread(line, columns, cells).origin)
+        if cells[columns.place_of_id].strip(" \ufeff") == names[columns.place_of_id]:
+            error = InvalidInput("the header is repeated, as in files that were joined", "remove the line")
+            return self._problem(error, Unread(line, columns, cells).origin)
         return Unread(line, columns, cells)
 
     def _objects(self, file: OpenFile) -> Iterator[Unread | FileProblem]:
         text = file.text(newline=None)
         kinds: dict[tuple[str, ...], Columns] = {}
+        self._mapped_keys = {name for name, field in self._mapping.items() if field is not None}
         try:
             for value in _json_values(text, file.first_letter, self._suffix):
                 self._line = value.line
@@ -178,11 +186,13 @@ class Rows(Iterator[Row]):
         except BrokenJson as error:
             self._line = error.line
             self._end(str(error), "the rows in front of it were read" if kinds else None)
+        if kinds and self._mapped_keys:
+            missing = ", ".join(map(repr, sorted(self._mapped_keys)))
+            self._end(printable(f"no object has the mapped key {missing}"), "the rows were read without it")
 
     def _check_value(self, value: Value, kinds: dict[tuple[str, ...], Columns]) -> Unread | FileProblem:
-        line, document, problem, text = value
+        line, document, problem, text, hint = value
         if problem:
-            hint = "write one JSON object on each line"
             return self._problem(InvalidInput(problem, hint), Origin(line, {"text": text}))
         if not isinstance(document, dict):
             error = InvalidInput(f"expected an object, got {describe(document)}", "write one object for each customer")
@@ -197,6 +207,7 @@ class Rows(Iterator[Row]):
                     self._end(error.problem, error.hint)
                 return self._problem(error, Origin(line, {"object": document}))
             self._report_ignored(columns.ignored)
+            self._mapped_keys.difference_update(keys)
             if len(kinds) < _MAX_KINDS_OF_OBJECTS:
                 kinds[keys] = columns
         return Unread(line, columns, list(document.values()))
@@ -208,12 +219,11 @@ class Rows(Iterator[Row]):
             FileProblem: A value is invalid.
         """
         _, columns, values = record
-        read = value_of_cell if columns.is_table else value_of_json
         arguments = {}
         for column in columns.read:
             place, _, field, is_utc = column
             try:
-                value = read(field, values[place], is_utc=is_utc)
+                value = self._value_of(field, values[place], is_utc=is_utc)
                 if value is None and field in REQUIRED:
                     raise InvalidInput("must not be empty")  # noqa: TRY301 - as the errors of the other cells
             except InvalidInput as error:
@@ -275,7 +285,7 @@ def _json_values(text: io.TextIOWrapper, first_letter: str, suffix: str) -> Iter
         return values_of_text(text)
     numbered = lines(text)
     start = [next(numbered)]
-    while start[-1].isspace():  # not to the end: the file has a first letter
+    while not start[-1].strip(" \t\r\n"):  # not to the end: the file has a first letter
         start.append(next(numbered))
     if suffix in _JSON_LINES or _is_json(start[-1]):
         return values_of_lines(chain(start, numbered))

@@ -113,7 +113,7 @@ def test_any_of_many_files_ends_in_rows_or_invalid_input(tmp_path: Path, content
 
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12)
-CELLS = WORDS.map(str.strip).filter(lambda text: text and text[0] not in "='#" and text not in {"NULL", "NaN", "None"})
+CELLS = WORDS.map(lambda text: f"{text} A".strip())  # the end makes no name a placeholder
 
 
 def _csv(rows: list[list[str]], **dialect: Any) -> str:
@@ -138,6 +138,8 @@ def test_table_of_any_dialect_reads_back_equal(  # noqa: PLR0917 - given by name
     rows = [[f"org_{number}", name, notes] for number, name in enumerate(names)]
     # Older versions of Python leave a carriage return unquoted if it does not end lines.
     rows = [[re.sub("[\r\n]+", line_end, cell) for cell in row] for row in rows]
+    if separator == "\t":  # without quotes, a backslash is refused: it may be an escape
+        rows = [[cell.replace("\\", "/") for cell in row] for row in rows]
     text = _csv(rows, delimiter=separator, quoting=quoting, lineterminator=line_end)
 
     found = read_text(tmp_path, text.encode(encoding))
