@@ -32,9 +32,6 @@ _TOTALS = re.compile(
 )
 _ROUNDED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.ASCII | re.IGNORECASE)
 _GROUPED_NUMBER = re.compile(r"\d{1,3}(?:[, \u00a0\u202f]\d{3})+", re.ASCII)
-_ESCAPE = re.compile(r"\\(?:[\\abfnrtv0']|$)")
-"""A line break, a tab or a backslash, as programs write them in files without quotes."""
-
 _CODES = frozenset(["external_org_id", "domain", "tier_code", "contact_email", "stripe_subscription_id"])
 """Fields whose values are compared with others."""
 
@@ -42,14 +39,8 @@ _BETWEEN_ADDRESSES = re.compile(r"[\s,;]+")
 _ADDRESS = re.compile(r"[^\s,;@<>()\[\]{}\"]+@[^\s,;@<>()\[\]{}\"]+")
 
 
-def value_of_cell(field: str, cell: str, *, is_utc: bool = False, is_escaped: bool = False) -> Any:
+def value_of_cell(field: str, cell: str, *, is_utc: bool = False) -> Any:
     """Return the value of a cell of a table, without surrounding white space; None if it is empty.
-
-    Args:
-        field: The field of `Row`.
-        cell: The text of the cell.
-        is_utc: Whether the column is in UTC.
-        is_escaped: Whether a backslash may be an escape, as in `COPY` in the text format.
 
     Raises:
         InvalidInput: The cell has no value of this field.
@@ -68,8 +59,6 @@ def value_of_cell(field: str, cell: str, *, is_utc: bool = False, is_escaped: bo
     if not text:
         return None
     _refuse_text(text)
-    if is_escaped and "\\" in text and _ESCAPE.search(text):
-        raise value_problem("a backslash escape, which may mean another letter", text, "export CSV with quotes")
     if field == "contacts":
         return addresses(text)
     return _read_text(field, text, is_utc=is_utc)

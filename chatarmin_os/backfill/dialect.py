@@ -15,6 +15,9 @@ from chatarmin_os.errors import InvalidInput
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
+_ESCAPE = re.compile(r"\\(?:[\\abfnrtv0']|$)")
+
+
 class Dialect(NamedTuple):
     """How a table is written.
 
@@ -72,6 +75,16 @@ class Dialect(NamedTuple):
         if self.escape is None or self.escape not in text:
             return text
         return _backslashes(self.separator, self.quote).sub(lambda found: found[1] or r"\\", text)
+
+
+def has_escape(cell: str) -> bool:
+    r"""Return whether a cell has a line break, a tab or a backslash as a table without quotes has it.
+
+    Example:
+        >>> [has_escape(cell) for cell in (r"Bolt\nLtd", r"A\\B", "A\\", r"A\B", r"\N")]
+        [True, True, True, False, False]
+    """
+    return "\\" in cell and _ESCAPE.search(cell) is not None
 
 
 @cache

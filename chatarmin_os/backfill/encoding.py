@@ -80,10 +80,25 @@ def open_file(path: str) -> Iterator[OpenFile]:
     except (OSError, ValueError) as error:  # ValueError: a path with U+0000
         raise UnreadableFile(f"could not be opened: {getattr(error, 'strerror', None) or error}") from None
     try:
+        if file and Path(path).is_file():
+            _verify(path)
         yield _detect(file or _standard_input())
     finally:
         if file:
             file.close()
+
+
+def _verify(path: str) -> None:
+    """Decompress a file once if it is compressed: a checksum at its end decides whether its rows are right.
+
+    Raises:
+        UnreadableFile: It is damaged or cut off.
+    """
+    with Path(path).open("rb") as file:
+        if file.peek(_HEAD_SIZE).startswith(tuple(_COMPRESSIONS)):
+            stream = _detect(file).stream
+            while stream.read(_BUFFER_SIZE):
+                pass
 
 
 def _standard_input() -> BinaryIO:

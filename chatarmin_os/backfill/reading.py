@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
@@ -15,10 +14,10 @@ from chatarmin_os._json import describe
 from chatarmin_os._messages import printable
 from chatarmin_os.backfill.cells import value_of_cell, value_of_json
 from chatarmin_os.backfill.columns import Column, Columns, Mapped, check_mapping, understand
-from chatarmin_os.backfill.dialect import SEPARATORS, detect, is_blank
+from chatarmin_os.backfill.dialect import SEPARATORS, detect, has_escape, is_blank
 from chatarmin_os.backfill.encoding import OpenFile, UnreadableFile, open_file
 from chatarmin_os.backfill.json_values import BrokenJson, Value, values_of_lines, values_of_text
-from chatarmin_os.backfill.problems import FileProblem
+from chatarmin_os.backfill.problems import FileProblem, value_problem
 from chatarmin_os.backfill.row import REQUIRED, Origin, Row, with_origin
 from chatarmin_os.backfill.tables import Record, lines, records
 from chatarmin_os.errors import InvalidInput
@@ -109,7 +108,7 @@ class Rows(Iterator[Row]):
         self._mapping = mapping
         self._line: int | None = None
         self._mapped_keys: set[str] = set()
-        self._value_of: Callable[..., Any] = value_of_json
+        self._may_have_escapes = False
         self.records = self._read()
 
     def __next__(self) -> Row:
@@ -145,7 +144,7 @@ class Rows(Iterator[Row]):
             dialect = detect(sample[skipped:], self._mapping, separators)
         except InvalidInput as error:
             self._end(error.problem, error.hint)
-        self._value_of = partial(value_of_cell, is_escaped=dialect.may_have_escapes(sample))
+        self._may_have_escapes = dialect.may_have_escapes(sample)
         found = records(chain(sample[skipped:], numbered), dialect, skipped)
         header = next(found, None)
         if header is None or header.problem:
@@ -173,7 +172,16 @@ class Rows(Iterator[Row]):
         if cells[columns.place_of_id].strip(" \ufeff") == names[columns.place_of_id]:
             error = InvalidInput("the header is repeated, as in files that were joined", "remove the line")
             return self._problem(error, Unread(line, columns, cells).origin)
-        return Unread(line, columns, cells)
+        return (self._may_have_escapes and self._escape_problem(line, columns, cells)) or Unread(line, columns, cells)
+
+    def _escape_problem(self, line: int, columns: Columns, cells: list[str]) -> FileProblem | None:
+        column = next((column for column in columns.read if has_escape(cells[column.place])), None)
+        if column is None:
+            return None
+        hint = "export CSV with quotes"
+        error = value_problem("a backslash escape, which may mean another letter", cells[column.place], hint)
+        # As cells of a table with commas, they would be read.
+        return self._problem(error, Origin(line, {"columns": columns.names, "text": "\t".join(cells)}), column)
 
     def _objects(self, file: OpenFile) -> Iterator[Unread | FileProblem]:
         text = file.text(newline=None)
@@ -219,11 +227,12 @@ class Rows(Iterator[Row]):
             FileProblem: A value is invalid.
         """
         _, columns, values = record
+        read = value_of_cell if columns.is_table else value_of_json
         arguments = {}
         for column in columns.read:
             place, _, field, is_utc = column
             try:
-                value = self._value_of(field, values[place], is_utc=is_utc)
+                value = read(field, values[place], is_utc=is_utc)
                 if value is None and field in REQUIRED:
                     raise InvalidInput("must not be empty")  # noqa: TRY301 - as the errors of the other cells
             except InvalidInput as error:

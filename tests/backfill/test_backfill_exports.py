@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from cases import check_each
-from customer_files import HEADER, error_of, read_text
+from customer_files import HEADER, error_of, read, read_text
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.backfill import Row, read_rows
@@ -579,10 +580,26 @@ def test_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes, proble
     assert "customers.csv" in str(error)
 
 
-def test_damage_further_on_ends_the_run_behind_the_rows_in_front_of_it(tmp_path: Path) -> None:
-    """The error has the line as far as the file was read."""
+@pytest.mark.parametrize("compression", [gzip, bz2, lzma], ids=["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("damage", ["cut", "flipped-bit"])
+def test_damaged_file_is_refused_before_its_first_row(tmp_path: Path, compression: Any, damage: str) -> None:
+    """With one bit flipped, gzip yields wrong names, and fails at the end of the file only."""
+    rows = "".join(f"org_{n},Company {n * 7919}\n" for n in range(20_000))
+    content = bytearray(compression.compress((HEADER + rows).encode()))
+    middle = len(content) // 2
+    if damage == "cut":
+        del content[middle:]
+    else:
+        content[middle] ^= 1
+
+    assert "the file is damaged or cut off" in error_of(tmp_path, bytes(content)).problem
+
+
+def test_damage_of_standard_input_ends_the_run_behind_the_rows_in_front_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the line as far as the file was read: a stream cannot be read twice."""
     content = gzip.compress((HEADER + "".join(f"org_{n},Company {n * 7919}\n" for n in range(20_000))).encode())
-    *rows, error = read_text(tmp_path, content[: len(content) // 2], name="customers.csv.gz")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content[: len(content) // 2])))
+    *rows, error = read("-")
 
     assert 1_000 < len(rows) < 19_000
     assert isinstance(error, InvalidInput)
