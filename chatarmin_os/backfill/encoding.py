@@ -15,6 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 from chatarmin_os._json import describe
 from chatarmin_os.errors import InvalidInput
 
+SPACE = " \t\r\n"
+"""White space of JSON."""
+
 _HEAD_SIZE = 4_096
 _BUFFER_SIZE = 65_536
 
@@ -126,7 +129,7 @@ def _detect(binary: BinaryIO) -> OpenFile:
         raise UnreadableFile("has the byte 0 at its beginning, as UTF-16 without a byte order mark; save it as UTF-8")
     stream.skip(len(_UTF_8_MARK) if head.startswith(_UTF_8_MARK) else 0)
     letters = head.removeprefix(_UTF_8_MARK).decode(encoding, "replace")
-    return OpenFile(io.BufferedReader(stream, _BUFFER_SIZE), encoding, letters.lstrip(" \t\r\n")[:1])
+    return OpenFile(io.BufferedReader(stream, _BUFFER_SIZE), encoding, letters.lstrip(SPACE)[:1])
 
 
 class _Stream(io.RawIOBase):

@@ -10,13 +10,14 @@ from json import JSONDecodeError, JSONDecoder
 from typing import NamedTuple
 
 from chatarmin_os._json import JSON, describe
+from chatarmin_os.backfill.encoding import SPACE
 from chatarmin_os.backfill.tables import MAX_RECORD_LENGTH
 
 _CHUNK_LENGTH = 65_536
 _MAX_TOKEN_LENGTH = 20
 """Characters of what the decoder reads at once, apart from strings: `-Infinity`, or two escapes of a surrogate pair."""
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = re.compile(f"[{SPACE}]*")
 _ERRORS = (ValueError, RecursionError)  # ValueError: also an integer of more than 4,300 digits
 
 
@@ -78,7 +79,7 @@ def values_of_lines(lines: Iterator[str]) -> Iterator[Value]:
     """
     decoder = _Decoder()
     for number, line in enumerate(lines, 1):
-        text = line.strip()
+        text = line.strip(SPACE)
         if len(line) >= MAX_RECORD_LENGTH:
             yield Value(number, None, f"the line has more than {MAX_RECORD_LENGTH:,} characters", line)
         elif text:

@@ -15,7 +15,7 @@ from chatarmin_os._messages import printable
 from chatarmin_os.backfill.cells import value_of_cell, value_of_json
 from chatarmin_os.backfill.columns import Column, Columns, Mapped, check_mapping, understand
 from chatarmin_os.backfill.dialect import SEPARATORS, detect, has_escape, is_blank
-from chatarmin_os.backfill.encoding import OpenFile, UnreadableFile, open_file
+from chatarmin_os.backfill.encoding import SPACE, OpenFile, UnreadableFile, open_file
 from chatarmin_os.backfill.json_values import BrokenJson, Value, values_of_lines, values_of_text
 from chatarmin_os.backfill.problems import FileProblem, value_problem
 from chatarmin_os.backfill.row import REQUIRED, Origin, Row, with_origin
@@ -48,7 +48,8 @@ def read_rows(path: str | os.PathLike[str], *, mapping: Mapping[str, str | None]
     Returns:
         An iterator of rows. A row that cannot be read raises `InvalidInput`; the iterator goes on with the next row
         if it is asked again. A problem of the whole file is raised before the first row, and ends the iterator; so
-        does a file that is damaged further on. The names of the ignored columns are logged.
+        does JSON that is broken further on, and a mapped key that no object has. The names of the ignored columns are
+        logged.
 
     Raises:
         InvalidInput: An invalid argument. While iterating, a problem of the file: its text names the file, the line
@@ -294,7 +295,7 @@ def _json_values(text: io.TextIOWrapper, first_letter: str, suffix: str) -> Iter
         return values_of_text(text)
     numbered = lines(text)
     start = [next(numbered)]
-    while not start[-1].strip(" \t\r\n"):  # not to the end: the file has a first letter
+    while not start[-1].strip(SPACE):  # not to the end: the file has a first letter
         start.append(next(numbered))
     if suffix in _JSON_LINES or _is_json(start[-1]):
         return values_of_lines(chain(start, numbered))

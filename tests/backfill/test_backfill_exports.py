@@ -37,6 +37,12 @@ class Export(NamedTuple):
     name: str = "export.csv"
 
 
+# The columns and the time zones of the programs:
+# Stripe: https://docs.cello.so/guides/attribution/stripe-reports (`id`, `Created (UTC)`, columns of metadata)
+# HubSpot: https://legacydocs.hubspot.com/docs/faq/how-should-timestamps-be-formatted-for-hubspots-apis (milliseconds in
+#   the API, and the time zone of the user elsewhere)
+# Chargebee: https://www.chargebee.com/docs/billing/2.0/kb/billing/
+#   what-is-the-impact-of-changing-site-timezone-on-subscriptions-next-billing-dates (of the site, or UTC)
 EXPORTS = {
     "stripe-customers": Export(
         "id,Description,Email,Name,Created (UTC),Delinquent,Total Spend,external_org_id (metadata)\n"
@@ -738,6 +744,18 @@ def test_mapped_key_is_optional(tmp_path: Path) -> None:
         Row("1", "A", created_at=NOON),
         Row("2", "B"),
     ]
+
+
+@pytest.mark.parametrize("name", ["customers.json", "customers.jsonl"])
+@pytest.mark.parametrize(
+    "letter", ["\x1e", "\u00a0", "\u2028"], ids=["record-separator", "no-break-space", "line-separator"]
+)
+def test_letter_that_is_no_space_of_json_is_refused(tmp_path: Path, name: str, letter: str) -> None:
+    """Python takes it for white space; jq --seq writes U+001E in front of each value."""
+    error, *_ = read_text(tmp_path, f'{letter}\n{{"external_org_id": "1", "name": "A"}}\n', name=name)
+
+    assert isinstance(error, InvalidInput)
+    assert (error.line, error.problem) == (1, "the JSON is not valid at character 1: Expecting value")
 
 
 @pytest.mark.parametrize("name", ["customers.json", "customers.jsonl"])
