@@ -35,6 +35,10 @@ _GROUPED_NUMBER = re.compile(r"\d{1,3}(?:[, \u00a0\u202f]\d{3})+", re.ASCII)
 _CODES = frozenset(["external_org_id", "domain", "tier_code", "contact_email", "stripe_subscription_id"])
 """Fields whose values are compared with others."""
 
+_NAMES = frozenset(["name", "contact_name", "label"])
+_MAX_LINE_BREAKS = 10
+"""Of a name: the next quote in the file, such as one for inches, may be what closes an open one, rows further on."""
+
 _BETWEEN_ADDRESSES = re.compile(r"[\s,;]+")
 _ADDRESS = re.compile(r"[^\s,;@<>()\[\]{}\"]+@[^\s,;@<>()\[\]{}\"]+")
 
@@ -59,6 +63,10 @@ def value_of_cell(field: str, cell: str, *, is_utc: bool = False) -> Any:
     if not text:
         return None
     _refuse_text(text)
+    if field in _NAMES and max(text.count("\n"), text.count("\r")) > _MAX_LINE_BREAKS:
+        raise value_problem(
+            f"more than {_MAX_LINE_BREAKS} line breaks: is a quote not closed?", text, "close each quote"
+        )
     if field == "contacts":
         return addresses(text)
     return _read_text(field, text, is_utc=is_utc)

@@ -430,6 +430,17 @@ def test_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
     assert (error.line, error.problem, rows) == (2, "a quote is not closed", [Row("org_2", "Bolt")])
 
 
+def test_rows_between_two_stray_quotes_are_not_a_name(tmp_path: Path) -> None:
+    """The second quote, for inches, closes the first one: the cells are as many as the header has."""
+    rows = "".join(f"org_{number},Bolt,\n" for number in range(2, 20))
+    content = f'external_org_id,name,label\norg_1,"Acme,\n{rows}org_20,Pipes 5",\norg_21,Cone,\n'
+    error, row = read_text(tmp_path, content)
+
+    assert isinstance(error, InvalidInput)
+    assert "line 2, column 'name': more than 10 line breaks: is a quote not closed?" in str(error)
+    assert row == Row("org_21", "Cone")
+
+
 def test_record_of_many_cells_is_bounded(tmp_path: Path) -> None:
     """A line of more than a mebibyte is one refused row, and is not held whole."""
     content = f"{HEADER}org_1,{'x,' * 2_000_000}\norg_2,Bolt\n"
