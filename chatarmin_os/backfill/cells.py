@@ -12,14 +12,33 @@ from chatarmin_os.backfill.moments import epoch_moment, moment_of
 from chatarmin_os.backfill.problems import value_problem
 
 _PLACEHOLDERS = frozenset(
-    [r"\N", "NULL", "NaN", "None", "#N/A", "#NAME?", "#REF!", "#VALUE!", "#DIV/0!", "#NUM!", "#NULL!"]
+    [
+        *("null", "(null)", "<null>", "[null]", "nil", "none", "(none)", "undefined", "(blank)", "(empty)", r"\n"),
+        *("na", "<na>", "n/a", "n.a.", "nan", "nat", "#n/a", "#nv"),
+        *(f"err:{code}" for code in range(501, 541)),
+    ]
 )
-"""How programs write a missing value, or a failed formula: never the name of a customer."""
+"""How programs write a missing value, or a failed formula (`Err:502` is LibreOffice's), in lower case.
 
-_TOTALS = frozenset(
-    ["total", "totals", "total:", "grand total", "subtotal", "sum", "summe", "gesamt", "gesamtsumme", "insgesamt"]
+None of them is used as a value: a company with the domain "n/a" would be linked to all others that have none.
+"""
+
+_MARKS_ONLY = re.compile(r"[-\u2010-\u2015_.?*/\\:=~ ]+|#+|#\S+[!?]")
+"""A dash or the like for a missing value, a number that was too wide for its column, a failed formula (`#REF!`)."""
+
+_TOTALS = re.compile(
+    r"(?:grand |sub ?)?totals?\b(?: \(.*\)| g[eé]n[eé]ral)?:?|count|average|sum|summe|gesamt|(?:gesamt|zwischen)summe"
+    r"|insgesamt|somme|suma|totale|totaal|totalt|razem|итого|合計|合计|总计"
 )
-_ROUNDED_NUMBER = re.compile(r"\d[.,]\d+E\+\d+|\d+[.,]0+", re.ASCII | re.IGNORECASE)
+_ROUNDED_NUMBER = re.compile(r"\d(?:[.,]\d+)?E\+\d+|\d+[.,]0+", re.ASCII | re.IGNORECASE)
+_GROUPED_NUMBER = re.compile(r"\d{1,3}(?:[, \u00a0\u202f]\d{3})+", re.ASCII)
+_CODES = frozenset(["external_org_id", "domain", "tier_code", "contact_email", "stripe_subscription_id"])
+"""Fields whose values are compared with others."""
+
+_NAMES = frozenset(["name", "contact_name", "label"])
+_MAX_LINE_BREAKS = 10
+"""Of a name: the next quote in the file, such as one for inches, may be what closes an open one, rows further on."""
+
 _BETWEEN_ADDRESSES = re.compile(r"[\s,;]+")
 _ADDRESS = re.compile(r"[^\s,;@<>()\[\]{}\"]+@[^\s,;@<>()\[\]{}\"]+")
 
@@ -44,6 +63,10 @@ def value_of_cell(field: str, cell: str, *, is_utc: bool = False) -> Any:
     if not text:
         return None
     _refuse_text(text)
+    if field in _NAMES and max(text.count("\n"), text.count("\r")) > _MAX_LINE_BREAKS:
+        raise value_problem(
+            f"more than {_MAX_LINE_BREAKS} line breaks: is a quote not closed?", text, "close each quote"
+        )
     if field == "contacts":
         return addresses(text)
     return _read_text(field, text, is_utc=is_utc)
@@ -119,6 +142,9 @@ def _read_text(field: str, text: str, *, is_utc: bool) -> Any:
     """Return the value of a field that is text in all formats."""
     if field == "created_at":
         return moment_of(text, is_utc=is_utc)
+    if field in _CODES and not text.isprintable():
+        letter = next(letter for letter in text if not letter.isprintable())
+        raise value_problem(f"the invisible character U+{ord(letter):04X}", text, "remove it")
     if field == "contact_email":
         _check_address(text.strip())
     elif field == "external_org_id":
@@ -127,10 +153,11 @@ def _read_text(field: str, text: str, *, is_utc: bool) -> Any:
 
 
 def _refuse_text(text: str) -> None:
-    if text.isascii() and text not in _PLACEHOLDERS and text[0] not in "='":  # the most frequent case
+    is_placeholder = text.strip().lower() in _PLACEHOLDERS
+    if text.isascii() and text[0].isalnum() and not is_placeholder:  # the most frequent case
         return
     refuse_invalid_byte(text)
-    if text in _PLACEHOLDERS:
+    if is_placeholder or _MARKS_ONLY.fullmatch(text):
         raise value_problem("a placeholder, not a value", text, "write an empty cell, or null in JSON")
     if text.startswith('="'):
         raise value_problem("a formula, not a value", text, "export values")
@@ -139,8 +166,12 @@ def _refuse_text(text: str) -> None:
 
 
 def _check_id(text: str) -> None:
-    if text.lower() in _TOTALS:
+    if _TOTALS.fullmatch(text.lower()):
         raise value_problem("a total, not an id", text, "remove the row")
+    if text[0] == "'":
+        raise value_problem("an apostrophe in front, with which spreadsheets mark text", text, "remove it")
+    if _GROUPED_NUMBER.fullmatch(text):
+        raise value_problem("a number with separators, not an id", text, "export the column as text")
     if _ROUNDED_NUMBER.fullmatch(text):
         raise value_problem(
             "a number that a program rounded or made a decimal, not an id", text, "export the column as text"

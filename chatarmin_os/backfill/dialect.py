@@ -15,6 +15,9 @@ from chatarmin_os.errors import InvalidInput
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
 
+_ESCAPE = re.compile(r"\\(?:[\\abfnrtv0']|$)")
+
+
 class Dialect(NamedTuple):
     """How a table is written.
 
@@ -50,6 +53,43 @@ class Dialect(NamedTuple):
             (True, False)
         """
         return _escaped_record(self.separator, self.quote).fullmatch(text) is not None
+
+    def may_have_escapes(self, sample: Sequence[str]) -> bool:
+        r"""Return whether a backslash may stand for another letter: PostgreSQL, MySQL and jq write such tables.
+
+        They separate cells by tabs and have no quotes.
+
+        Example:
+            >>> Dialect("\t").may_have_escapes(["id\tname\n"]), Dialect("\t").may_have_escapes(['"id"\t"name"\n'])
+            (True, False)
+        """
+        return self.separator == "\t" and not any(re.search(rf"(?:^|\t){self.quote}", line) for line in sample)
+
+    def line(self, text: str) -> str:
+        r"""Return a line for `csv`, which takes any letter behind a backslash for itself: PostgreSQL and MySQL do not.
+
+        Example:
+            >>> print(Dialect(",", escape="\\").line(r'"\"A\"",\N,C:\x'))
+            "\"A\"",\\N,C:\\x
+        """
+        if self.escape is None or self.escape not in text:
+            return text
+        return _backslashes(self.separator, self.quote).sub(lambda found: found[1] or r"\\", text)
+
+
+def has_escape(cell: str) -> bool:
+    r"""Return whether a cell has a line break, a tab or a backslash as a table without quotes has it.
+
+    Example:
+        >>> [has_escape(cell) for cell in (r"Bolt\nLtd", r"A\\B", "A\\", r"A\B", r"\N")]
+        [True, True, True, False, False]
+    """
+    return "\\" in cell and _ESCAPE.search(cell) is not None
+
+
+@cache
+def _backslashes(separator: str, quote: str) -> re.Pattern[str]:
+    return re.compile(rf"(\\[\\\r\n{quote}{re.escape(separator)}])|\\")
 
 
 @cache
@@ -116,7 +156,7 @@ def _fitting_rows(sample: Sequence[str], dialect: Dialect) -> int:
 
 def _records(lines: Sequence[str], dialect: Dialect) -> Iterator[list[str]]:
     """Yield the records that can be read and are not blank."""
-    reader = csv.reader(lines, **dialect.options())
+    reader = csv.reader(map(dialect.line, lines), **dialect.options())
     while True:
         try:
             cells = next(reader)

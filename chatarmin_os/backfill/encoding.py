@@ -15,6 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 from chatarmin_os._json import describe
 from chatarmin_os.errors import InvalidInput
 
+SPACE = " \t\r\n"
+"""White space of JSON."""
+
 _HEAD_SIZE = 4_096
 _BUFFER_SIZE = 65_536
 
@@ -80,10 +83,25 @@ def open_file(path: str) -> Iterator[OpenFile]:
     except (OSError, ValueError) as error:  # ValueError: a path with U+0000
         raise UnreadableFile(f"could not be opened: {getattr(error, 'strerror', None) or error}") from None
     try:
+        if file and Path(path).is_file():
+            _verify(path)
         yield _detect(file or _standard_input())
     finally:
         if file:
             file.close()
+
+
+def _verify(path: str) -> None:
+    """Decompress a file once if it is compressed: a checksum at its end decides whether its rows are right.
+
+    Raises:
+        UnreadableFile: It is damaged or cut off.
+    """
+    with Path(path).open("rb") as file:
+        if file.peek(_HEAD_SIZE).startswith(tuple(_COMPRESSIONS)):
+            stream = _detect(file).stream
+            while stream.read(_BUFFER_SIZE):
+                pass
 
 
 def _standard_input() -> BinaryIO:
@@ -111,7 +129,7 @@ def _detect(binary: BinaryIO) -> OpenFile:
         raise UnreadableFile("has the byte 0 at its beginning, as UTF-16 without a byte order mark; save it as UTF-8")
     stream.skip(len(_UTF_8_MARK) if head.startswith(_UTF_8_MARK) else 0)
     letters = head.removeprefix(_UTF_8_MARK).decode(encoding, "replace")
-    return OpenFile(io.BufferedReader(stream, _BUFFER_SIZE), encoding, letters.lstrip()[:1])
+    return OpenFile(io.BufferedReader(stream, _BUFFER_SIZE), encoding, letters.lstrip(SPACE)[:1])
 
 
 class _Stream(io.RawIOBase):

@@ -11,8 +11,11 @@ import json
 from collections.abc import Iterable, Iterator
 
 from chatarmin_os._json import JSON
+from chatarmin_os.backfill.dialect import is_blank
 
 ERROR = "error"
+_LINE_END = "\r\n"
+"""Both letters: Python 3.12 and older leave a carriage return without quotes if it does not end lines."""
 
 
 def lines_of_failures(failures: Iterable[tuple[JSON, str]]) -> Iterator[bytes]:
@@ -41,24 +44,27 @@ def lines_of_failures(failures: Iterable[tuple[JSON, str]]) -> Iterator[bytes]:
 def _cells(source: JSON) -> list[str]:
     """Return the cells of a row.
 
-    A row with too few cells is not filled up, and one that cannot be read is one cell: unless they are corrected,
-    `read_rows` must refuse them again.
+    A row with another number of cells than the header is neither filled up nor cut, and one that cannot be read is one
+    cell: unless they are corrected, `read_rows` must refuse them again.
     """
-    if "cells" in source:
-        return _without_error(source["cells"], source["columns"])
-    return [source["text"] if "text" in source else json.dumps(source["object"])]
+    if "cells" not in source:
+        return [source["text"] if "text" in source else json.dumps(source["object"])]
+    cells, columns = source["cells"], source["columns"]
+    if len(cells) >= len(columns) and is_blank(cells[len(columns) :]):
+        return _without_error(cells, columns)
+    # Which of the cells is an old error is not certain. With the new one, the row must not fit the header.
+    return [*cells, ""] if len(cells) == len(_without_error(columns, columns)) else cells
 
 
 def _without_error(cells: list[str], columns: list[str]) -> list[str]:
-    """Return cells without that of the column `error`: the file may be one of rows that failed before."""
-    is_error = [name == ERROR for name in columns] + [False] * len(cells)
-    return [cell for cell, is_old in zip(cells, is_error, strict=False) if not is_old]
+    """Return the cells of the columns, but not of `error`: the file may be one of rows that failed before."""
+    return [cell for cell, name in zip(cells, columns, strict=False) if name != ERROR]
 
 
 def _csv_line(cells: list[str]) -> bytes:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return _encoded(text.getvalue())
+    csv.writer(text, lineterminator=_LINE_END).writerow(cells)
+    return _encoded(text.getvalue().removesuffix(_LINE_END) + "\n")
 
 
 def _json_line(source: JSON, error: str) -> bytes:

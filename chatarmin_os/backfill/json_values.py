@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from json import JSONDecodeError, JSONDecoder
 from typing import NamedTuple
 
-from chatarmin_os._json import JSON
+from chatarmin_os._json import JSON, describe
+from chatarmin_os.backfill.encoding import SPACE
 from chatarmin_os.backfill.tables import MAX_RECORD_LENGTH
 
 _CHUNK_LENGTH = 65_536
 _MAX_TOKEN_LENGTH = 20
 """Characters of what the decoder reads at once, apart from strings: `-Infinity`, or two escapes of a surrogate pair."""
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+_SPACE = re.compile(f"[{SPACE}]*")
 _ERRORS = (ValueError, RecursionError)  # ValueError: also an integer of more than 4,300 digits
 
 
@@ -34,6 +36,36 @@ class Value(NamedTuple):
     value: JSON
     problem: str = ""
     text: str = ""
+    hint: str = "write one JSON object on each line"
+
+
+class _Decoder:
+    """Decodes JSON, and detects keys that an object has twice: which of their values is meant is not certain."""
+
+    def __init__(self) -> None:
+        self._decoder = JSONDecoder(object_pairs_hook=self._object)
+        self._repeated: str | None = None
+
+    def value(self, text: str, place: int, line: int) -> tuple[Value, int]:
+        """Return the value at a place of a text, and its end.
+
+        Raises:
+            ValueError: It is invalid.
+            RecursionError: It is nested too deep.
+        """
+        self._repeated = None
+        value, end = self._decoder.raw_decode(text, place)
+        if self._repeated is None:
+            return Value(line, value), end
+        problem = f"the key {describe(self._repeated)} is repeated"
+        return Value(line, None, problem, text[place:end], "write each key once"), end
+
+    def _object(self, pairs: list[tuple[str, JSON]]) -> JSON:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            keys = [key for key, _ in pairs]
+            self._repeated = next(key for key in keys if keys.count(key) > 1)
+        return found
 
 
 def values_of_lines(lines: Iterator[str]) -> Iterator[Value]:
@@ -45,20 +77,20 @@ def values_of_lines(lines: Iterator[str]) -> Iterator[Value]:
         1 {'a': 1}
         3 None the JSON is not valid at character 6: Expecting value
     """
-    decoder = JSONDecoder()
+    decoder = _Decoder()
     for number, line in enumerate(lines, 1):
-        text = line.strip()
+        text = line.strip(SPACE)
         if len(line) >= MAX_RECORD_LENGTH:
             yield Value(number, None, f"the line has more than {MAX_RECORD_LENGTH:,} characters", line)
         elif text:
             try:
-                value, end = decoder.raw_decode(text)
+                value, end = decoder.value(text, 0, number)
                 if end < len(text):
-                    decoder.decode(text)  # fails with the right error
+                    json.loads(text)  # fails with the right error
             except _ERRORS as error:
                 yield Value(number, None, _reason(error), line)
             else:
-                yield Value(number, value)
+                yield value
 
 
 def values_of_text(text: io.TextIOBase, start: str = "") -> Iterator[Value]:
@@ -110,7 +142,7 @@ class _Window:
         self._buffer = start
         self._place = 0
         self._is_at_end = False
-        self._decoder = JSONDecoder()
+        self._decoder = _Decoder()
 
     def letter(self) -> str:
         """Skip white space, and return the next letter; empty at the end."""
@@ -131,14 +163,13 @@ class _Window:
         while True:
             error: Exception | None = None
             try:
-                value, end = self._decoder.raw_decode(self._buffer, self._place)
+                value, end = self._decoder.value(self._buffer, self._place, self.line)
             except _ERRORS as broken:
-                value, end, error = None, self._place, broken
+                value, end, error = Value(self.line, None), self._place, broken
             # A number may continue in the next chunk.
             if error is None and (end < len(self._buffer) or self._is_at_end):
-                line = self.line
                 self._go_to(end)
-                return Value(line, value)
+                return value
             if error is not None and (self._is_at_end or not self._may_be_cut(error)):
                 raise BrokenJson(self._reason(error), self._line_of(error))
             if len(self._buffer) - self._place >= MAX_RECORD_LENGTH:

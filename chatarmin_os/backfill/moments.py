@@ -13,9 +13,13 @@ ALLOWED = (
     "if all times of the column are in UTC, add (UTC) to its name"
 )
 _START = datetime(1970, 1, 1, tzinfo=UTC)
+_PLACEHOLDER_YEARS = {1, 1899, 1900, 9999}
+"""The first and last date of Go and .NET, and the zero of spreadsheets; `_START` is the zero of most others."""
+
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10, 13
 """Digits of a time since 1970, from 2001 to 2286."""
 
+_SPACE_BEFORE_OFFSET = re.compile(r" (?=(?:Z|[+-]\d\d(?::?\d\d)?)$)", re.ASCII)
 _ZONE_NAME = re.compile(r" ?(?:UTC|GMT)$", re.IGNORECASE)
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
 _MONTH_NAME = re.compile(r"(\d{1,2})-([A-Z][a-z]{2})-(\d{4})((?: \d\d:\d\d(?::\d\d)?)?)", re.ASCII)
@@ -45,13 +49,15 @@ def moment_of(text: str, *, is_utc: bool = False) -> datetime:
     """
     if text.isascii() and text.isdigit() and len(text) in {_EPOCH_SECONDS, _EPOCH_MILLISECONDS}:
         return epoch_moment(int(text))
-    local = _ZONE_NAME.sub("", text)
-    is_utc = is_utc or local != text
+    local = _ZONE_NAME.sub("", _SPACE_BEFORE_OFFSET.sub("", text))
+    is_utc = is_utc or _ZONE_NAME.search(text) is not None
     iso = _with_numeric_month(local) if is_utc else local
     if is_utc and _ISO.fullmatch(iso):
         iso += "T00:00Z" if len(iso) == len("2024-01-15") else "Z"
     moment = instant_of(iso)
     if moment is not None:
+        if moment.year in _PLACEHOLDER_YEARS or moment == _START:
+            raise value_problem("a date that stands for a missing one", text, "write an empty cell, or null in JSON")
         return moment
     raise value_problem(_reason(text, iso), text, ALLOWED)
 

@@ -14,10 +14,10 @@ from chatarmin_os._json import describe
 from chatarmin_os._messages import printable
 from chatarmin_os.backfill.cells import value_of_cell, value_of_json
 from chatarmin_os.backfill.columns import Column, Columns, Mapped, check_mapping, understand
-from chatarmin_os.backfill.dialect import SEPARATORS, detect, is_blank
-from chatarmin_os.backfill.encoding import OpenFile, UnreadableFile, open_file
+from chatarmin_os.backfill.dialect import SEPARATORS, detect, has_escape, is_blank
+from chatarmin_os.backfill.encoding import SPACE, OpenFile, UnreadableFile, open_file
 from chatarmin_os.backfill.json_values import BrokenJson, Value, values_of_lines, values_of_text
-from chatarmin_os.backfill.problems import FileProblem
+from chatarmin_os.backfill.problems import FileProblem, value_problem
 from chatarmin_os.backfill.row import REQUIRED, Origin, Row, with_origin
 from chatarmin_os.backfill.tables import Record, lines, records
 from chatarmin_os.errors import InvalidInput
@@ -48,7 +48,8 @@ def read_rows(path: str | os.PathLike[str], *, mapping: Mapping[str, str | None]
     Returns:
         An iterator of rows. A row that cannot be read raises `InvalidInput`; the iterator goes on with the next row
         if it is asked again. A problem of the whole file is raised before the first row, and ends the iterator; so
-        does a file that is damaged further on. The names of the ignored columns are logged.
+        does JSON that is broken further on, and a mapped key that no object has. The names of the ignored columns are
+        logged.
 
     Raises:
         InvalidInput: An invalid argument. While iterating, a problem of the file: its text names the file, the line
@@ -107,6 +108,8 @@ class Rows(Iterator[Row]):
         self._suffix = _suffix(path)
         self._mapping = mapping
         self._line: int | None = None
+        self._mapped_keys: set[str] = set()
+        self._may_have_escapes = False
         self.records = self._read()
 
     def __next__(self) -> Row:
@@ -142,6 +145,7 @@ class Rows(Iterator[Row]):
             dialect = detect(sample[skipped:], self._mapping, separators)
         except InvalidInput as error:
             self._end(error.problem, error.hint)
+        self._may_have_escapes = dialect.may_have_escapes(sample)
         found = records(chain(sample[skipped:], numbered), dialect, skipped)
         header = next(found, None)
         if header is None or header.problem:
@@ -166,11 +170,24 @@ class Rows(Iterator[Row]):
             hint = "quote cells that contain the separator or a line break; remove titles and totals"
             problem = f"expected {len(names)} cells, got {len(cells)}"
             return self._problem(InvalidInput(problem, hint), Unread(line, columns, cells).origin)
-        return Unread(line, columns, cells)
+        if cells[columns.place_of_id].strip(" \ufeff") == names[columns.place_of_id]:
+            error = InvalidInput("the header is repeated, as in files that were joined", "remove the line")
+            return self._problem(error, Unread(line, columns, cells).origin)
+        return (self._may_have_escapes and self._escape_problem(line, columns, cells)) or Unread(line, columns, cells)
+
+    def _escape_problem(self, line: int, columns: Columns, cells: list[str]) -> FileProblem | None:
+        column = next((column for column in columns.read if has_escape(cells[column.place])), None)
+        if column is None:
+            return None
+        hint = "export CSV with quotes"
+        error = value_problem("a backslash escape, which may mean another letter", cells[column.place], hint)
+        # As cells of a table with commas, they would be read.
+        return self._problem(error, Origin(line, {"columns": columns.names, "text": "\t".join(cells)}), column)
 
     def _objects(self, file: OpenFile) -> Iterator[Unread | FileProblem]:
         text = file.text(newline=None)
         kinds: dict[tuple[str, ...], Columns] = {}
+        self._mapped_keys = {name for name, field in self._mapping.items() if field is not None}
         try:
             for value in _json_values(text, file.first_letter, self._suffix):
                 self._line = value.line
@@ -178,11 +195,13 @@ class Rows(Iterator[Row]):
         except BrokenJson as error:
             self._line = error.line
             self._end(str(error), "the rows in front of it were read" if kinds else None)
+        if kinds and self._mapped_keys:
+            missing = ", ".join(map(repr, sorted(self._mapped_keys)))
+            self._end(printable(f"no object has the mapped key {missing}"), "the rows were read without it")
 
     def _check_value(self, value: Value, kinds: dict[tuple[str, ...], Columns]) -> Unread | FileProblem:
-        line, document, problem, text = value
+        line, document, problem, text, hint = value
         if problem:
-            hint = "write one JSON object on each line"
             return self._problem(InvalidInput(problem, hint), Origin(line, {"text": text}))
         if not isinstance(document, dict):
             error = InvalidInput(f"expected an object, got {describe(document)}", "write one object for each customer")
@@ -197,6 +216,7 @@ class Rows(Iterator[Row]):
                     self._end(error.problem, error.hint)
                 return self._problem(error, Origin(line, {"object": document}))
             self._report_ignored(columns.ignored)
+            self._mapped_keys.difference_update(keys)
             if len(kinds) < _MAX_KINDS_OF_OBJECTS:
                 kinds[keys] = columns
         return Unread(line, columns, list(document.values()))
@@ -275,7 +295,7 @@ def _json_values(text: io.TextIOWrapper, first_letter: str, suffix: str) -> Iter
         return values_of_text(text)
     numbered = lines(text)
     start = [next(numbered)]
-    while start[-1].isspace():  # not to the end: the file has a first letter
+    while not start[-1].strip(SPACE):  # not to the end: the file has a first letter
         start.append(next(numbered))
     if suffix in _JSON_LINES or _is_json(start[-1]):
         return values_of_lines(chain(start, numbered))

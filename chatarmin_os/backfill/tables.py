@@ -118,7 +118,7 @@ def records(source: Iterator[str], dialect: Dialect, line: int = 0) -> Iterator[
         5 ['g', 'h']
     """
     feed = _Feed(source, line)
-    reader = csv.reader(feed, **dialect.options())
+    reader = csv.reader(map(dialect.line, feed), **dialect.options())
     while True:
         start = feed.begin()
         try:

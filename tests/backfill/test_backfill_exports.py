@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
+import json
 import lzma
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from cases import check_each
-from customer_files import HEADER, error_of, read_text
+from customer_files import HEADER, error_of, read, read_text
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.backfill import Row, read_rows
@@ -35,6 +37,12 @@ class Export(NamedTuple):
     name: str = "export.csv"
 
 
+# The columns and the time zones of the programs:
+# Stripe: https://docs.cello.so/guides/attribution/stripe-reports (`id`, `Created (UTC)`, columns of metadata)
+# HubSpot: https://legacydocs.hubspot.com/docs/faq/how-should-timestamps-be-formatted-for-hubspots-apis (milliseconds in
+#   the API, and the time zone of the user elsewhere)
+# Chargebee: https://www.chargebee.com/docs/billing/2.0/kb/billing/
+#   what-is-the-impact-of-changing-site-timezone-on-subscriptions-next-billing-dates (of the site, or UTC)
 EXPORTS = {
     "stripe-customers": Export(
         "id,Description,Email,Name,Created (UTC),Delinquent,Total Spend,external_org_id (metadata)\n"
@@ -111,6 +119,18 @@ EXPORTS = {
     "separator-line": Export("sep=|\nexternal_org_id|name\norg_1|Acme;Inc\n", [Row("org_1", "Acme;Inc")]),
     "tsv": Export("external_org_id\tname\norg_1\tAcme, Inc\n", [Row("org_1", "Acme, Inc")], name="export.tsv"),
     "backslashes": Export('external_org_id,name\norg_1,"Acme \\"the\\", Inc"\n', [Row("org_1", 'Acme "the", Inc')]),
+    "backslashes-of-copy": Export(  # COPY c TO 'f' WITH (FORMAT csv, HEADER, ESCAPE '\\') of PostgreSQL 15
+        'external_org_id,name,label\norg_1,"say \\"hi\\"",C:\\D.\\E\norg_2,"A\\\\, B",\\x\n',
+        [Row("org_1", 'say "hi"', label="C:\\D.\\E"), Row("org_2", "A\\, B", label="\\x")],
+    ),
+    "backslashes-in-quoted-tsv": Export(
+        '"external_org_id"\t"name"\n"org_1"\t"A\\n"\n', [Row("org_1", "A\\n")], name="export.tsv"
+    ),
+    "date-of-snowflake": Export(
+        "external_org_id,name,created_at\n"
+        "org_1,Acme,2024-01-15 13:30:00.000 +0100\norg_2,Bolt,2024-01-15 12:30:00.000 Z\n",
+        [Row("org_1", "Acme", created_at=NOON), Row("org_2", "Bolt", created_at=NOON)],
+    ),
     "apostrophes": Export("'external_org_id','name'\n'org_1','Acme, ''Inc'\n", [Row("org_1", "Acme, 'Inc")]),
     "apostrophes-as-letters": Export(HEADER + "org_1,'t Hoekje\n", [Row("org_1", "'t Hoekje")]),
     "inches-as-letters": Export(HEADER + 'org_1,5" Pipes\n', [Row("org_1", '5" Pipes')]),
@@ -277,6 +297,20 @@ REFUSED_ROWS = {
     "null": (r"org_1,NULL", "name", "a placeholder, not a value, got str 'NULL'"),
     "null-of-copy": (r"org_1,\N", "name", "a placeholder, not a value"),
     "failed-formula": ("org_1,#REF!", "name", "a placeholder, not a value"),
+    "failed-formula-in-german": ("org_1,#WERT!", "name", "a placeholder, not a value, got str '#WERT!'"),
+    "failed-formula-of-libreoffice": ("org_1,Err:502", "name", "a placeholder, not a value"),
+    "too-wide-for-its-column": ("####,Acme", "external_org_id", "a placeholder, not a value, got str '####'"),
+    "total-of-a-pivot-table": ("Total (2),12", "external_org_id", "a total, not an id, got str 'Total (2)'"),
+    "grouped-digits": ('"1,234,567",Acme', "external_org_id", "a number with separators, not an id"),
+    "rounded-id-without-fraction": ("1E+05,Acme", "external_org_id", "a number that a program rounded"),
+    "apostrophe-in-front-of-an-id": (
+        "'0042,Acme",
+        "external_org_id",
+        "an apostrophe in front, with which spreadsheets",
+    ),
+    "invisible-letter-in-an-id": ("org\u200b_1,Acme", "external_org_id", "the invisible character U+200B, got str"),
+    "header-again": ("external_org_id,name", None, "the header is repeated, as in files that were joined"),
+    "header-again-with-mark": ("\ufeffexternal_org_id,name", None, "the header is repeated, as in files that were"),
     "between-apostrophes": ("org_1,'Acme'", "name", "a value between apostrophes"),
     "byte-zero": ("org_1,A\0B", "name", "must not contain U+0000"),
     "too-many-cells": ("org_1,Acme, Inc", None, "expected 2 cells, got 3"),
@@ -300,6 +334,97 @@ def test_refused_row_has_line_and_column_and_the_rest_is_read(
     assert f"customers.csv, line 3{place}: {problem}" in str(error)
 
 
+MISSING = (
+    *("NULL", "null", "Null", "(null)", "<null>", "[NULL]", "nil", "None", "(none)", "undefined", "(blank)", "(empty)"),
+    *(
+        r"\N",
+        "NA",
+        "<NA>",
+        "N/A",
+        "n/a",
+        "n.a.",
+        "NaN",
+        "nan",
+        "NaT",
+        "#N/A",
+        "#NV",
+        "-",
+        "--",
+        "—",
+        "\u2013",
+        "?",
+        "...",
+        "----",
+    ),
+)
+"""How databases, pandas, R, spreadsheets and people write a missing value."""
+
+
+@pytest.mark.parametrize("field", [field for field in FIELDS if field != "created_at"])
+def test_placeholder_is_no_value(tmp_path: Path, field: str) -> None:
+    """A domain "n/a" would link all customers that have it to one company; in JSON it means the same."""
+    names = dict.fromkeys(["external_org_id", "name", field])
+    for text in MISSING:
+        cells = {**dict.fromkeys(names, "Acme"), field: text}
+        table = ",".join(names) + "\n" + ",".join(cells.values()) + "\n"
+        problems = [error_of(tmp_path, table).problem]
+        if field != "contacts":
+            problems.append(error_of(tmp_path, json.dumps(cells), name="customers.jsonl").problem)
+        assert {problem.partition(",")[0] for problem in problems} == {"a placeholder"}, text
+
+
+def test_text_that_looks_like_a_placeholder_is_a_name(tmp_path: Path) -> None:
+    """Names may consist of marks, or begin with a word for a missing value."""
+    names = ["Null Island", "N/A Records", "!!!", "#1 Pizza!", "+", "🍕", "Total Energies", "NAN Ltd"]
+    content = HEADER + "".join(f"org_{place},{name}\n" for place, name in enumerate(names))
+
+    assert read_text(tmp_path, content) == [Row(f"org_{place}", name) for place, name in enumerate(names)]
+
+
+def test_ids_that_look_like_numbers_or_totals_are_read(tmp_path: Path) -> None:
+    """Only forms in which no program writes ids are refused."""
+    ids = ["1e5", "12e4ab", "0042", "1.25", "total-energies", "123e4567-e89b-12d3-a456-426614174000", "7,5", "12,34"]
+    content = "external_org_id;name\n" + "".join(f"{one};Acme\n" for one in ids)
+
+    assert read_text(tmp_path, content) == [Row(one, "Acme") for one in ids]
+
+
+TEXT_FORMAT = (
+    "external_org_id\tname\tnotes\n"
+    "org_1\tBolt\\nLtd\tx\n"
+    "org_2\tAcme\\\\Sons\tx\n"
+    "org_3\tAcme\t\\N\n"
+    "org_4\t\\N\tx\n"
+    "org_5\tAcme\\\n"
+)
+"""As COPY of PostgreSQL in its text format, SELECT INTO OUTFILE of MySQL and @tsv of jq write tables."""
+
+
+def test_backslash_escapes_of_databases_cost_the_rows_that_have_them(tmp_path: Path) -> None:
+    """No letter is guessed; columns that are not read may have them."""
+    first, second, third, fourth, fifth = read_text(tmp_path, TEXT_FORMAT, name="customers.txt")
+
+    assert third == Row("org_3", "Acme")
+    expected = "a backslash escape, which may mean another letter, got str "
+    for line, error, shown in ((2, first, r"'Bolt\\nLtd'"), (3, second, r"'Acme\\\\Sons'")):
+        assert isinstance(error, InvalidInput)
+        assert (error.line, error.problem) == (line, expected + shown)
+    assert isinstance(fourth, InvalidInput)
+    assert fourth.problem.startswith("a placeholder")
+    assert isinstance(fifth, InvalidInput)
+    assert fifth.problem == "expected 3 cells, got 2"
+
+
+def test_null_of_mysql_is_no_letter(tmp_path: Path) -> None:
+    r"""`csv` reads \N as the letter N, if quotes are written with backslashes."""
+    content = '"external_org_id","name","label"\n"org_1","A \\"B\\"","x"\n"org_2","C",\\N\n'
+    good, error = read_text(tmp_path, content)
+
+    assert good == Row("org_1", 'A "B"', label="x")
+    assert isinstance(error, InvalidInput)
+    assert "line 3, column 'label': a placeholder, not a value" in str(error)
+
+
 def test_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
     """Reading continues on the next line, also if the quote would run to the end of the file."""
     content = HEADER + 'org_1,"Acme\n' + "".join(f"org_{number},Bolt\n" for number in range(2, 60_000))
@@ -313,6 +438,17 @@ def test_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
 
     assert isinstance(error, InvalidInput)
     assert (error.line, error.problem, rows) == (2, "a quote is not closed", [Row("org_2", "Bolt")])
+
+
+def test_rows_between_two_stray_quotes_are_not_a_name(tmp_path: Path) -> None:
+    """The second quote, for inches, closes the first one: the cells are as many as the header has."""
+    rows = "".join(f"org_{number},Bolt,\n" for number in range(2, 20))
+    content = f'external_org_id,name,label\norg_1,"Acme,\n{rows}org_20,Pipes 5",\norg_21,Cone,\n'
+    error, row = read_text(tmp_path, content)
+
+    assert isinstance(error, InvalidInput)
+    assert "line 2, column 'name': more than 10 line breaks: is a quote not closed?" in str(error)
+    assert row == Row("org_21", "Cone")
 
 
 def test_record_of_many_cells_is_bounded(tmp_path: Path) -> None:
@@ -361,6 +497,19 @@ def test_uncertain_date_is_refused(tmp_path: Path, text: str, problem: str) -> N
     assert error.field == "created_at"
 
 
+@pytest.mark.parametrize(
+    "text", ["0001-01-01T00:00:00Z", "1970-01-01 00:00:00+00", "1899-12-30T00:00:00Z", "9999-12-31T23:59:59Z"]
+)
+def test_date_that_stands_for_a_missing_one_is_refused(tmp_path: Path, text: str) -> None:
+    """The zero of Go, of Unix and of spreadsheets, and the last second of most programs."""
+    error = error_of(tmp_path, f"external_org_id,name,created_at\norg_1,Acme,{text}\n")
+
+    assert str(error).endswith(
+        f"line 2, column 'created_at': a date that stands for a missing one, got str {text!r}; "
+        "write an empty cell, or null in JSON"
+    )
+
+
 def test_certain_dates_are_read(tmp_path: Path) -> None:
     """The same instant in each form."""
     forms = (
@@ -391,7 +540,7 @@ def test_certain_dates_are_read(tmp_path: Path) -> None:
 
 REFUSED_CONTACTS = {
     "name-in-front": ("Ann <ann@a.example>", "not an e-mail address, got str 'Ann'"),
-    "no-address": ("none", "not an e-mail address, got str 'none'"),
+    "no-address": ("Ann", "not an e-mail address, got str 'Ann'"),
     "broken-json": ('"[""ann@a.example"""', "not a JSON list, got str '[\"a...@a.example\"'"),
     "deep-json": ("[" * 100_000, "not a JSON list"),
     "unknown-key": ('"[{""mail"": ""ann@a.example""}]"', "no such field; allowed: email"),
@@ -458,10 +607,26 @@ def test_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes, proble
     assert "customers.csv" in str(error)
 
 
-def test_damage_further_on_ends_the_run_behind_the_rows_in_front_of_it(tmp_path: Path) -> None:
-    """The error has the line as far as the file was read."""
+@pytest.mark.parametrize("compression", [gzip, bz2, lzma], ids=["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("damage", ["cut", "flipped-bit"])
+def test_damaged_file_is_refused_before_its_first_row(tmp_path: Path, compression: Any, damage: str) -> None:
+    """With one bit flipped, gzip yields wrong names, and fails at the end of the file only."""
+    rows = "".join(f"org_{n},Company {n * 7919}\n" for n in range(20_000))
+    content = bytearray(compression.compress((HEADER + rows).encode()))
+    middle = len(content) // 2
+    if damage == "cut":
+        del content[middle:]
+    else:
+        content[middle] ^= 1
+
+    assert "the file is damaged or cut off" in error_of(tmp_path, bytes(content)).problem
+
+
+def test_damage_of_standard_input_ends_the_run_behind_the_rows_in_front_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error has the line as far as the file was read: a stream cannot be read twice."""
     content = gzip.compress((HEADER + "".join(f"org_{n},Company {n * 7919}\n" for n in range(20_000))).encode())
-    *rows, error = read_text(tmp_path, content[: len(content) // 2], name="customers.csv.gz")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content[: len(content) // 2])))
+    *rows, error = read("-")
 
     assert 1_000 < len(rows) < 19_000
     assert isinstance(error, InvalidInput)
@@ -524,6 +689,12 @@ def test_broken_array_ends_the_run_behind_the_rows_in_front_of_it(
 
 
 REFUSED_LINES = {
+    "repeated-key": ('{"external_org_id": "1", "name": "A", "name": "B"}', "the key str 'name' is repeated"),
+    "repeated-key-of-a-contact": (
+        '{"external_org_id": "1", "name": "A", "contacts": [{"email": "a@a.example", "email": "b@a.example"}]}',
+        "the key str 'email' is repeated; write each key once",
+    ),
+    "repeated-key-and-more-text": ('{"a": 1, "a": 2} {}', "the JSON is not valid at character 18: Extra data"),
     "not-json": ("{'a': 1}", "the JSON is not valid at character 2: "),
     "cut": ('{"external_org_id": "1", "na', "the JSON is not valid at character 26: Unterminated string"),
     "too-deep": ("[" * 100_000, "the JSON is nested too deep"),
@@ -594,6 +765,42 @@ def test_mapped_key_is_optional(tmp_path: Path) -> None:
         Row("1", "A", created_at=NOON),
         Row("2", "B"),
     ]
+
+
+@pytest.mark.parametrize("name", ["customers.json", "customers.jsonl"])
+@pytest.mark.parametrize(
+    "letter", ["\x1e", "\u00a0", "\u2028"], ids=["record-separator", "no-break-space", "line-separator"]
+)
+def test_letter_that_is_no_space_of_json_is_refused(tmp_path: Path, name: str, letter: str) -> None:
+    """Python takes it for white space; jq --seq writes U+001E in front of each value."""
+    error, *_ = read_text(tmp_path, f'{letter}\n{{"external_org_id": "1", "name": "A"}}\n', name=name)
+
+    assert isinstance(error, InvalidInput)
+    assert (error.line, error.problem) == (1, "the JSON is not valid at character 1: Expecting value")
+
+
+@pytest.mark.parametrize("name", ["customers.json", "customers.jsonl"])
+def test_mapped_key_of_no_object_is_an_error(tmp_path: Path, name: str) -> None:
+    """A typo in the mapping would import all customers without their tiers."""
+    content = '{"external_org_id": "1", "name": "A", "plan": "pro"}\n{"external_org_id": "2", "name": "B"}\n'
+    *rows, error = read_text(tmp_path, content, name=name, mapping={"Plan": "tier_code", "notes": None})
+
+    assert rows == [Row("1", "A"), Row("2", "B")]
+    assert isinstance(error, InvalidInput)
+    assert str(error).endswith("line 2: no object has the mapped key 'Plan'; the rows were read without it")
+
+
+def test_repeated_key_in_an_array_costs_one_row(tmp_path: Path) -> None:
+    """The object has an end, so the place of the next one is certain."""
+    content = (
+        '[{"external_org_id": "1", "name": "A"},\n{"external_org_id": "2",\n"name": "B", "name": "C"},\n'
+        '{"external_org_id": "3", "name": "D"}]'
+    )
+    first, error, last = read_text(tmp_path, content, name="customers.json")
+
+    assert (first, last) == (Row("1", "A"), Row("3", "D"))
+    assert isinstance(error, InvalidInput)
+    assert (error.line, error.problem) == (2, "the key str 'name' is repeated")
 
 
 def test_objects_of_many_kinds_are_read(tmp_path: Path) -> None:

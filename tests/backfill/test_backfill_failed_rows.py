@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from customer_files import read, read_text, write
+from customer_files import HEADER, read, read_text, write
 
 from chatarmin_os import InvalidInput
 from chatarmin_os.backfill import Row
@@ -50,7 +50,7 @@ def test_table_keeps_its_columns(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == (
         "external_org_id,Company,note,error\n"
         'org_1,Müller,"a\nb",refused\n'
-        ",Acme,,,refused\n"
+        ",Acme,,refused\n"
         "org_2,Bolt,refused\n"
         "org_3,Cone,x,y,refused\n"
         '"org_4;""Dot""s;z\n",refused\n'
@@ -59,6 +59,68 @@ def test_table_keeps_its_columns(tmp_path: Path) -> None:
     assert again[0] == Row("org_1", "Müller")
     assert all(isinstance(one, InvalidInput) for one in again[1:])
     assert len(again) == len(found) == 5
+
+
+def test_rows_that_do_not_fit_are_refused_by_every_further_run(tmp_path: Path) -> None:
+    """The error of a short row must not become the value of its last column, and no cell is lost."""
+    path = write(tmp_path, "external_org_id,name,tier_code\norg_1,Acme\norg_2,Bolt,pro,x\norg_3,Cone,\n")
+    for _ in range(3):
+        *refused, last = read(path)
+        assert [isinstance(one, InvalidInput) for one in refused] == [True, True]
+        assert last == Row("org_3", "Cone")
+        _write(path, _failures([*refused, last]))
+
+    lines = path.read_text().splitlines()
+    assert lines[0] == "external_org_id,name,tier_code,error"
+    assert lines[1].startswith("org_1,Acme,refused,")
+    assert lines[2].startswith("org_2,Bolt,pro,x,refused,")
+
+
+def test_blank_cells_behind_the_last_column_are_left_out(tmp_path: Path) -> None:
+    """Else the row would not fit the header with the column `error`."""
+    path = write(tmp_path, "external_org_id,name\norg_1,Acme,, \n")
+    row = read(path)
+    _write(path, _failures(row))
+
+    assert path.read_text() == "external_org_id,name,error\norg_1,Acme,refused\n"
+    assert read(path) == row == [Row("org_1", "Acme")]
+
+
+def test_letters_of_any_kind_are_kept(tmp_path: Path) -> None:
+    """Formulas and line ends of each kind, also on versions of Python that do not quote a carriage return."""
+    names = [
+        "=1+1",
+        "@A",
+        "+A",
+        "-A",
+        "A\rB",
+        "A\r\nB",
+        "A\nB",
+        'A "B" C',
+        "A\\B\\",
+        "A\u2028B",
+        "A\tB",
+        "A;B",
+        "A\ufeffB",
+    ]
+    text = "".join(f'org_{place},"{name.replace(chr(34), chr(34) * 2)}"\n' for place, name in enumerate(names))
+    rows = read_text(tmp_path, HEADER + text)
+    path = tmp_path / "failed.csv"
+    _write(path, _failures(rows))
+
+    assert read(path) == rows == [Row(f"org_{place}", name) for place, name in enumerate(names)]
+
+
+def test_backslash_escape_is_refused_again(tmp_path: Path) -> None:
+    """The file of failed rows has commas, so its backslashes would be letters."""
+    (error,) = read_text(tmp_path, "external_org_id\tname\torg\norg_1\tAcme\\nInc\tx\n")
+    path = tmp_path / "failed.csv"
+    _write(path, _failures([error]))
+
+    assert path.read_text() == "external_org_id,name,org,error\norg_1\tAcme\\nInc\tx,refused\n"
+    (again,) = read(path)
+    assert isinstance(again, InvalidInput)
+    assert again.problem == "expected 4 cells, got 2"
 
 
 def test_column_error_is_replaced(tmp_path: Path) -> None:
