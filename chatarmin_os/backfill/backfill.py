@@ -17,7 +17,7 @@ from chatarmin_os._json import describe
 from chatarmin_os.backfill.checkpoint import Checkpoint, copy_checkpoint
 from chatarmin_os.backfill.progress import shown
 from chatarmin_os.backfill.reading import Rows
-from chatarmin_os.backfill.report import BackfillReport
+from chatarmin_os.backfill.report import BackfillReport, path_of
 from chatarmin_os.backfill.row import Row
 from chatarmin_os.backfill.run import Run
 from chatarmin_os.backfill.steps import Mode, Settings
@@ -51,11 +51,12 @@ class Backfill:
     Policies:
         - **Kills**: at most the rows in flight are asked for again, and no company is created twice. Start the same
           run again: rows that are done are skipped, changed ones are applied again, failed ones tried again.
-        - **Tiers** are applied to companies that this run makes, and to those without features.
+        - **Tiers** are applied to companies that this run makes, and to those without features; once, also if a later
+          step has to be repeated or corrected.
         - **Refusals** fail one row. A refused key ends the run.
         - **Outages**: a row without an answer is tried 8 times within about a minute; the others go on.
         - **Overload**: all workers slow down after 429 and 503, and wait as long as the service asks for, at most five
-          minutes.
+          minutes. They cost no row, as long as other rows are done.
         - **Ctrl-C** ends the run after the rows in flight; a second one ends it at once.
 
     Example:
@@ -90,7 +91,7 @@ class Backfill:
         if executor is not None and not isinstance(executor, Executor):
             raise TypeError(f"executor: expected a concurrent.futures.Executor or None, got {describe(executor)}")
         self._make_client, self._executor = make_client, executor
-        self._path = at_field("checkpoint", _path)(checkpoint)
+        self._path = at_field("checkpoint", path_of)(checkpoint)
         self._workers = at_field("workers", _count)(workers)
         self._rate = None if rate is None else float(at_field("rate", quantity)(rate))
         self._settings = Settings(at_field("mode", _mode)(mode), at_field("apply_tier", boolean)(apply_tier))
@@ -155,7 +156,7 @@ class Backfill:
             counts.failed,
             self._timing.now() - began_at,
             plan=counts.plan,
-            failures=checkpoint.failures,
+            checkpoint=checkpoint,
         )
         if folder is not None:
             weakref.finalize(report, shutil.rmtree, folder, ignore_errors=True)
@@ -194,16 +195,6 @@ def _opened(path: str, *, is_rehearsal: bool) -> Iterator[tuple[Checkpoint, str 
     finally:
         if folder is not None and not is_complete:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _path(value: Any) -> str:
-    try:
-        path = os.fspath(value)
-    except TypeError:
-        path = None
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise InvalidInput(f"expected the path of a file, got {describe(value)}")
-    return path
 
 
 def _count(value: Any) -> int:

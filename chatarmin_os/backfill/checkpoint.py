@@ -7,13 +7,14 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from attrs import frozen
 
 from chatarmin_os._sqlite import SQLiteFile
 from chatarmin_os._sqlite_errors import (
+    CorruptFileError,
     FileInUseError,
     ForeignFileError,
     NewerFormatError,
@@ -27,9 +28,10 @@ _MIGRATIONS = (
     (
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID",
         # given: the digest of the row as it came.  content: that of its values.
-        # is_created: whether the company was created for the row; only while the row is not done.
+        # is_created: whether the company was created for the row.  tier: the one that was applied.  Both only while the
+        # row is not done.
         """CREATE TABLE rows (id INTEGER PRIMARY KEY, organisation TEXT UNIQUE, given BLOB, content BLOB, line INTEGER,
-        is_done INTEGER, is_created INTEGER)""",
+        is_done INTEGER, is_created INTEGER, tier TEXT)""",
         """CREATE TABLE failures (id INTEGER PRIMARY KEY, run INTEGER, line INTEGER, organisation TEXT, step TEXT,
         code TEXT, message TEXT, given TEXT)""",
         "CREATE INDEX failures_by_line ON failures (run, line, id)",
@@ -47,6 +49,7 @@ class Stored(NamedTuple):
     line: int
     is_done: int
     is_created: int
+    tier: str | None
 
 
 @frozen
@@ -56,6 +59,7 @@ class Noted:
     id: int
     is_done: bool
     is_created: bool
+    tier: str | None
 
 
 @frozen
@@ -81,13 +85,16 @@ class Checkpoint:
         path: The file, which is made for its owner only (0600) if it is missing: it has failed rows as they came.
         name: The path to show in errors; default: *path*.
 
+    Attributes:
+        name: That path.
+
     Raises:
         InvalidInput: The file is not a checkpoint, or another run has it.
     """
 
     def __init__(self, path: str, *, name: str | None = None) -> None:
-        self._path = name or path
-        with _naming(self._path, InvalidInput):
+        self.name, self._real_path = name or path, os.path.abspath(path)  # noqa: PTH100 - any path
+        with _naming(self.name, InvalidInput):
             self._file = SQLiteFile(
                 path,
                 application_id=_APPLICATION_ID,
@@ -102,7 +109,7 @@ class Checkpoint:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with _naming(self._path, ChatarminError), self._file.transaction() as connection:
+        with _naming(self.name, ChatarminError), self._file.transaction() as connection:
             yield connection
 
     def claim(self, name: str, value: str | None, problem: str) -> None:
@@ -118,7 +125,7 @@ class Checkpoint:
             if found is None:
                 _set_fact(connection, name, value)
         if found is not None and found != value:
-            raise InvalidInput(f"{self._path}: {problem.format(found=found, given=value)}", field="checkpoint")
+            raise InvalidInput(f"{self.name}: {problem.format(found=found, given=value)}", field="checkpoint")
 
     def find_done(self, organisations: Iterable[str]) -> dict[str, tuple[int, bytes | None, int]]:
         """Return of those of these organisations that are done: id, digest of the row as it came, and line."""
@@ -137,7 +144,7 @@ class Checkpoint:
         """Return what is stored of these organisations."""
         names = list(organisations)
         places = ", ".join("?" * len(names))
-        columns = "organisation, id, given, content, line, is_done, is_created"
+        columns = "organisation, id, given, content, line, is_done, is_created, tier"
         statement = f"SELECT {columns} FROM rows WHERE organisation IN ({places})"  # noqa: S608 - constants
         with self._transaction() as connection:
             return {row[0]: Stored._make(row[1:]) for row in connection.execute(statement, names)}
@@ -146,9 +153,11 @@ class Checkpoint:
         """Store rows by their organisation, and return them with their new ids."""
         with self._transaction() as connection:
             connection.executemany(
-                "INSERT INTO rows (organisation, given, content, line, is_done, is_created) VALUES (?, ?, ?, ?, ?, ?)"
+                "INSERT INTO rows (organisation, given, content, line, is_done, is_created, tier)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (organisation) DO UPDATE SET given = excluded.given, content = excluded.content,"
-                " line = excluded.line, is_done = excluded.is_done, is_created = excluded.is_created",
+                " line = excluded.line, is_done = excluded.is_done, is_created = excluded.is_created,"
+                " tier = excluded.tier",
                 [(organisation, *row[1:]) for organisation, row in rows],
             )
         return self.find(organisation for organisation, _ in rows)
@@ -157,8 +166,8 @@ class Checkpoint:
         """Note what became of rows."""
         with self._transaction() as connection:
             connection.executemany(
-                "UPDATE rows SET is_done = ?, is_created = ? WHERE id = ?",
-                [(int(row.is_done), int(row.is_created and not row.is_done), row.id) for row in rows],
+                "UPDATE rows SET is_done = ?, is_created = ?, tier = ? WHERE id = ?",
+                [(1, 0, None, row.id) if row.is_done else (0, int(row.is_created), row.tier, row.id) for row in rows],
             )
             connection.executemany(
                 "INSERT INTO failures (run, line, organisation, step, code, message, given)"
@@ -173,29 +182,43 @@ class Checkpoint:
         """Forget the failures of earlier runs, whose rows were tried again, and close the file."""
         with self._transaction() as connection:
             connection.execute("DELETE FROM failures WHERE run < ?", (self.run,))
+            _set_fact(connection, "oldest", str(self.run))  # whose failures are kept
         self.close()
 
     def close(self) -> None:
         """Close the file, so that another run may have it."""
-        with _naming(self._path, ChatarminError):
+        with _naming(self.name, ChatarminError):
             self._file.close()
 
     def failures(self) -> Iterator[Failure]:
-        """Return the failures of this run, in the order of their lines."""
+        """Return the failures of this run, in the order of their lines, after it has ended.
+
+        Raises:
+            ChatarminError: They are gone.
+        """
         last = (-1, -1)
         while True:
-            with self._transaction() as connection:
-                found = connection.execute(
-                    "SELECT line, organisation, step, code, message, given, id FROM failures"
-                    " WHERE run = ? AND (line, id) > (?, ?) ORDER BY line, id LIMIT ?",
-                    (self.run, *last, _PAGE),
-                ).fetchall()
-            self.close()
+            if not os.path.lexists(self._real_path):  # it would be made again
+                raise ChatarminError(f"{self.name}: it was removed, and with it the rows that failed")
+            try:
+                found = self._failures_behind(*last)
+            finally:
+                self.close()
             for *values, number in found:
                 last = values[0], number
                 yield Failure(*values)
             if len(found) < _PAGE:
                 return
+
+    def _failures_behind(self, line: int, number: int) -> list[tuple[Any, ...]]:
+        with self._transaction() as connection:
+            if int(_fact(connection, "oldest") or self.run + 1) > self.run:
+                raise ChatarminError(f"{self.name}: a later run has ended; its report has the rows that failed")
+            return connection.execute(
+                "SELECT line, organisation, step, code, message, given, id FROM failures"
+                " WHERE run = ? AND (line, id) > (?, ?) ORDER BY line, id LIMIT ?",
+                (self.run, line, number, _PAGE),
+            ).fetchall()
 
 
 def copy_checkpoint(path: str, copy: str) -> None:
@@ -243,4 +266,4 @@ def _advice(error: SQLiteFileError) -> str:
         return "another run uses this checkpoint; wait until it has ended, or pass another file"
     if isinstance(error, NewerFormatError):
         return f"{error}; upgrade chatarmin_os, or pass another file"
-    return f"{error}; pass a new file" if isinstance(error, ForeignFileError) else str(error)
+    return f"{error}; pass a new file" if isinstance(error, (CorruptFileError, ForeignFileError)) else str(error)

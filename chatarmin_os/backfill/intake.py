@@ -70,6 +70,7 @@ class Intake:
         rows: Rows, or mappings with the keys of one.
         interruptible: Makes a context in which Ctrl-C ends the wait for the next row.
         counts: Rows that end here are counted.
+        on_ended: Called when rows have ended here, and none of those read with them has to be applied.
 
     Attributes:
         tiers: The codes of all tiers; None: unknown.
@@ -81,10 +82,12 @@ class Intake:
         checkpoint: Checkpoint,
         counts: Counts,
         interruptible: Callable[[], AbstractContextManager[None]],
+        on_ended: Callable[[], object],
     ) -> None:
         self.tiers: frozenset[str] | None = None
         self._row_of: Callable[[Any], Row]
         self._checkpoint, self._counts, self._interruptible = checkpoint, counts, interruptible
+        self._on_ended = on_ended
         self._seen = bytearray()  # by the id of a row: whether this run has read it; a million rows are a megabyte
         self._given, self._row_of = _read(rows, counts), row_of
         if isinstance(rows, Rows):
@@ -109,6 +112,8 @@ class Intake:
             if failures:
                 self._checkpoint.note([], failures)
                 self._counts.failed += len(failures)
+            if not tasks:
+                self._on_ended()
             yield from tasks
 
     def _without_done(self, batch: list[_Given]) -> list[_Given]:
@@ -160,20 +165,19 @@ class Intake:
                 failures.append(_failure(one, "CONFLICT", problem))
                 continue
             content = bytes.fromhex(content_hash(row))
-            is_done = stored is not None and bool(stored.is_done) and stored.content == content
-            is_created = stored is not None and not stored.is_done and bool(stored.is_created)
-            read[row.external_org_id] = (
-                one,
-                row,
-                Stored(0, one.digest, content, one.line, int(is_done), int(is_created)),
-            )
+            now = Stored(0, one.digest, content, one.line, is_done=0, is_created=0, tier=None)
+            if stored is not None and stored.is_done:
+                now = now._replace(is_done=int(stored.content == content))
+            elif stored is not None:
+                now = now._replace(is_created=stored.is_created, tier=stored.tier)
+            read[row.external_org_id] = one, row, now
         return list(self._store(read, failures))
 
     def _store(self, read: dict[str, tuple[_Given, Row, Stored]], failures: list[Failure]) -> Iterator[Task]:
         new = self._checkpoint.store([(organisation, stored) for organisation, (_, _, stored) in read.items()])
         for organisation, (one, row, _) in read.items():
             stored, tier = new[organisation], row.tier_code
-            task = Task(row, one.line, stored.id, is_created=bool(stored.is_created))
+            task = Task(row, one.line, stored.id, is_created=bool(stored.is_created), tier=stored.tier)
             self._is_new(stored.id)
             if stored.is_done:
                 self._counts.skipped += 1

@@ -42,7 +42,7 @@ class Pace:
         self._limit = inf  # after an overload
         self._usual = 0.0
         self._free_at = self._grown_at = self._began_at = now
-        self._slowed_at = -inf
+        self._slowed_at = self._resumes_at = -inf
         self._rows = 0  # since it began, or was unlimited again
 
     @property
@@ -63,11 +63,17 @@ class Pace:
         self._free_at = now + seconds + rows / self.rate
         return seconds
 
+    @property
+    def resumes_at(self) -> float:
+        """The end of the longest wait that the service asked for; nothing is sent before."""
+        return self._resumes_at
+
     def slow_down(self, *, sent_at: float, retry_after: float, now: float) -> None:
         """Take note of an overload of rows that were sent at *sent_at*."""
         self._grow(now)
-        self._free_at = max(self._free_at, now + retry_after)
-        self._grown_at = max(self._grown_at, now + retry_after)
+        self._resumes_at = max(self._resumes_at, now + retry_after)
+        self._free_at = max(self._free_at, self._resumes_at)
+        self._grown_at = max(self._grown_at, self._resumes_at)
         if sent_at <= self._slowed_at:
             return
         if self._limit == inf:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
-from chatarmin_os.backfill.checkpoint import Failure
+from chatarmin_os._input import at_field
+from chatarmin_os._json import describe
+from chatarmin_os.backfill.checkpoint import Checkpoint, Failure
 from chatarmin_os.backfill.failed import lines_of_failures
+from chatarmin_os.errors import InvalidInput
+
+_MAX_PREFIX_LENGTH = 50  # of the new file: the name of a file has 255 bytes at most
 
 
 @frozen
@@ -62,12 +70,16 @@ class BackfillReport:
     failed: int
     seconds: float
     plan: dict[str, int] = field(factory=dict, kw_only=True)
-    _failures: Callable[[], Iterator[Failure]] = field(kw_only=True, repr=False, eq=False, alias="failures")
+    _checkpoint: Checkpoint = field(kw_only=True, repr=False, eq=False, alias="checkpoint")
 
     @property
     def failures(self) -> Iterator[FailedRow]:
-        """The rows that failed, in the order of their lines, until the next run on the same checkpoint."""
-        for row in self._failures():
+        """The rows that failed, in the order of their lines, until the next run on the same checkpoint has ended.
+
+        Raises:
+            ChatarminError: It has, or the checkpoint was removed.
+        """
+        for row in self._rows():
             yield FailedRow(row.line, row.organisation, row.step, row.code, row.message)
 
     def write_failed(self, path: str | os.PathLike[str]) -> None:
@@ -80,19 +92,46 @@ class BackfillReport:
             path: The file, which is made for its owner only (0600), and replaced if it is there.
 
         Raises:
-            OSError: It cannot be written.
+            InvalidInput: *path* is not a path, or that of the checkpoint.
+            OSError: It cannot be written; what was there is left as it was.
+            ChatarminError: The rows are gone, as for `failures`.
         """
-        rows = self._failures()
-        lines = lines_of_failures((json.loads(row.given), _error_of(row)) for row in rows)
-        new = f"{os.fspath(path)}.new"
-        with open(new, "wb", opener=_open_privately) as file:
-            file.writelines(lines)
-        os.replace(new, path)  # noqa: PTH105 - any path
+        target = os.path.realpath(at_field("path", path_of)(path))
+        if target == os.path.realpath(self._checkpoint.name):
+            raise InvalidInput("it is the checkpoint", "pass another file", field="path")
+        lines = lines_of_failures((json.loads(row.given), _error_of(row)) for row in self._rows())
+        if Path(path).exists() and not Path(path).is_file():
+            with Path(path).open("wb") as file:  # a pipe, or /dev/stdout
+                file.writelines(lines)
+            return
+        folder, name = os.path.split(target)
+        descriptor, new = tempfile.mkstemp(".new", f"{name[:_MAX_PREFIX_LENGTH]}.", folder)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.writelines(lines)
+            Path(new).replace(target)
+        except BaseException:
+            Path(new).unlink()
+            raise
+
+    def _rows(self) -> Iterator[Failure]:
+        return self._checkpoint.failures() if self.failed else iter(())
 
 
 def _error_of(row: Failure) -> str:
     return row.message if row.code == "INVALID" else f"{row.code}: {row.message}"
 
 
-def _open_privately(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def path_of(value: Any) -> str:
+    """Return the path of a file as text.
+
+    Raises:
+        InvalidInput: It is something else.
+    """
+    try:
+        path = os.fspath(value)
+    except TypeError:
+        path = None
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise InvalidInput(f"expected the path of a file, got {describe(value)}")
+    return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from itertools import count, islice
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -88,7 +88,7 @@ class Run:
             KeyboardInterrupt: Ctrl-C was pressed, and the rows in flight have ended.
         """
         with self._interrupts.noted():
-            intake = Intake(rows, self._checkpoint, self.counts, self._interrupts.direct)
+            intake = Intake(rows, self._checkpoint, self.counts, self._interrupts.direct, self._show)
             intake.read()
             self._checkpoint.claim("file", file, _OTHER_FILE)
             service = self._look_around()
@@ -96,8 +96,7 @@ class Run:
             try:
                 self._send_all(iter(intake), service)
             finally:
-                while self._sent:
-                    self._collect(None)
+                self._collect_all()
         if self._stopped is not None:
             raise self._stopped
 
@@ -124,13 +123,16 @@ class Run:
     def _send_all(self, tasks: Iterator[Task], service: Service) -> None:
         while not self._has_to_stop():
             chunk = self._next_tasks(tasks)
-            self._on_progress(self.counts)
+            self._show()
             if chunk:
                 self._send(chunk, service)
             elif self._sent or self._again:
                 self._collect(self._again[0][0] - self._now() if self._again else None)
             else:
                 return
+
+    def _show(self) -> None:
+        self._on_progress(self.counts)
 
     def _has_to_stop(self) -> bool:
         if self._interrupts.is_set and self._stopped is None:
@@ -150,9 +152,11 @@ class Run:
     def _send(self, tasks: tuple[Task, ...], service: Service) -> None:
         while not self._ended.empty():  # an overload that is known already
             self._collect(0.0)
+        while len(self._sent) >= self._in_flight and not self._has_to_stop():
+            self._collect(None)
         at = self._now() + self._pace.wait(len(tasks), now=self._now())
-        while not self._has_to_stop() and (len(self._sent) >= self._in_flight or self._now() < at):
-            self._collect(None if len(self._sent) >= self._in_flight else at - self._now())
+        while self._now() < (at := max(at, self._pace.resumes_at)) and not self._has_to_stop():
+            self._collect(at - self._now())
         if self._stopped is not None:
             return
         chunk = Chunk(self.name, next(self._numbers), self._settings, service.product, tasks, self._is_rehearsal)
@@ -175,16 +179,28 @@ class Run:
         self._stopped = self._stopped or answers.stopped
         self._note(sent.chunk.tasks, answers)
 
+    def _collect_all(self) -> None:
+        """Wait for the rows in flight, and note what became of them, as long as the checkpoint can be written."""
+        try:
+            while self._sent:
+                self._collect(None)
+        except ChatarminError:
+            wait(self._sent)
+            raise
+
     def _note(self, tasks: tuple[Task, ...], answers: Answers) -> None:
         noted, failures = [], []
         for task, result in zip(tasks, answers.results, strict=True):
+            is_others_turn = result.is_overload and self.counts.done > task.others
             tried = evolve(
                 task,
                 is_created=result.is_created,
-                attempts=task.attempts + 1,
+                tier=result.tier,
+                attempts=task.attempts + (not is_others_turn),
                 conflicts=task.conflicts + (result.code == "CONFLICT"),
+                others=self.counts.done,
             )
-            noted.append(Noted(task.id, is_done=result.kind == "done", is_created=result.is_created))
+            noted.append(Noted(task.id, result.kind == "done", result.is_created, result.tier))
             if result.kind == "done":
                 self.counts.done += 1
                 for step in result.plan:
@@ -193,8 +209,8 @@ class Run:
                 self.counts.failed += 1
                 failures.append(failure_of(task, result.step, result.code, result.message))
             else:
-                wait = max(answers.overload or 0.0, wait_after(tried.attempts, self._timing.random()))
-                heapq.heappush(self._again, (self._now() + wait, next(self._numbers), tried))
+                pause = max(answers.overload or 0.0, wait_after(tried.attempts, self._timing.random()))
+                heapq.heappush(self._again, (self._now() + pause, next(self._numbers), tried))
         self._checkpoint.note(noted, failures)
 
 

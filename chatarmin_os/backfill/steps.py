@@ -43,12 +43,14 @@ class State:
         done: The steps that are done in this attempt.
         company: The company that the organisation is linked to; None if it is not linked, or not looked up.
         is_created: Whether the company was made for this row, in this attempt or an earlier one.
+        tier: The tier that an earlier attempt applied.
         enabled: How many features the company has enabled; None if that is unknown.
     """
 
     done: frozenset[Step] = frozenset()
     company: str | None = None
     is_created: bool = False
+    tier: str | None = None
     enabled: int | None = None
 
 
@@ -73,15 +75,24 @@ def next_step(row: Row, state: State, settings: Settings) -> Step | None:
         ['tier', None, None]
         >>> next_step(row, linked, Settings(is_tier_forced=True))
         'tier'
+
+        A tier that an earlier attempt applied is not applied again: another one may have been set by hand since.
+
+        >>> next_step(row, evolve(linked, is_created=True, tier="free"), Settings()) is None
+        True
+        >>> next_step(row, evolve(linked, is_created=True, tier="pro"), Settings())  # the row was corrected
+        'tier'
     """
     if "look_up" not in state.done:
         return "look_up"
     if state.company is None:
         return settings.mode
+    is_forced = settings.is_tier_forced
+    has_tier = row.tier_code is not None and (is_forced or row.tier_code != state.tier)
     needed: dict[Step, bool] = {
         "subscription": row.stripe_subscription_id is not None,
-        "status": row.tier_code is not None and not (state.is_created or settings.is_tier_forced),
-        "tier": row.tier_code is not None and (state.is_created or settings.is_tier_forced or state.enabled == 0),
+        "status": has_tier and not (state.is_created or is_forced),
+        "tier": has_tier and (state.is_created or is_forced or state.enabled == 0),
         "label": row.label is not None,
         "contacts": bool(_contacts(row, state)),
     }

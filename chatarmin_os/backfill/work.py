@@ -26,16 +26,20 @@ class Task:
     Attributes:
         id: Its id in the checkpoint.
         is_created: Whether its company was made for it, in an earlier attempt.
-        attempts: How many attempts there were.
+        tier: The tier that an earlier attempt applied.
+        attempts: How many attempts there were, without those that the service was too busy for while it did other rows.
         conflicts: How many of them ended with CONFLICT.
+        others: How many rows of the run were done at the end of the last attempt.
     """
 
     row: Row
     line: int
     id: int
     is_created: bool = False
+    tier: str | None = None
     attempts: int = 0
     conflicts: int = 0
+    others: int = 0
 
 
 @frozen
@@ -63,15 +67,19 @@ class Result:
     Attributes:
         kind: `"done"`, `"failed"` or `"again"`.
         is_created: As of `Task`.
+        tier: As of `Task`.
         step: The step that failed.
+        is_overload: Whether the service was too busy for it.
         plan: In a rehearsal: what would be done.
     """
 
     kind: Literal["done", "failed", "again"]
     is_created: bool = False
+    tier: str | None = None
     step: Step | Literal["read", ""] = ""
     code: str = ""
     message: str = ""
+    is_overload: bool = False
     plan: tuple[str, ...] = ()
 
 
@@ -137,7 +145,7 @@ def work(make_client: MakeClient, chunk: Chunk) -> Answers:
 class _Work:
     def __init__(self, client: ChatarminOS, chunk: Chunk) -> None:
         self._client, self._chunk = client, chunk
-        self._states = [State(is_created=task.is_created) for task in chunk.tasks]
+        self._states = [State(is_created=task.is_created, tier=task.tier) for task in chunk.tasks]
         self._plans: list[tuple[str, ...]] = [() for _ in chunk.tasks]
         self._results: dict[int, Result] = {}
         self._stopped: ChatarminError | None = None
@@ -183,14 +191,18 @@ class _Work:
         if outcome.kind == "stop":
             self._stopped = error
         else:
-            self._fail(place, step, error, outcome.kind)
-
-    def _fail(self, place: int, step: Step, error: ChatarminError, kind: Literal["failed", "again"]) -> None:
-        message = error.message if isinstance(error, ApiError) else str(error)
-        self._results[place] = evolve(self._result(place, kind), step=step, code=code_of(error), message=message)
+            self._results[place] = evolve(
+                self._result(place, outcome.kind),
+                step=step,
+                code=code_of(error),
+                message=error.message if isinstance(error, ApiError) else str(error),
+                is_overload=outcome.is_overload,
+            )
 
     def _result(self, place: int, kind: Literal["done", "failed", "again"]) -> Result:
-        return Result(kind, is_created=self._states[place].is_created, plan=self._plans[place])
+        state = self._states[place]
+        tier = self._chunk.tasks[place].row.tier_code if "tier" in state.done else state.tier
+        return Result(kind, is_created=state.is_created, tier=tier, plan=self._plans[place])
 
 
 class ClientError(Exception):

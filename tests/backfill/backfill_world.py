@@ -89,13 +89,16 @@ class World:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.fake = FakeTransport(demo_catalogue())
-        self.direct = ChatarminOS(transport=self.fake)
-        self.transport = Hooked(self.fake)
-        self.client = ChatarminOS(transport=self.transport)
+        self.serve(FakeTransport(demo_catalogue()))
         self.folder, self.checkpoint = folder, folder / "checkpoint"
         self.at = 1_000.0
         self.waits: list[float] = []
+
+    def serve(self, fake: FakeTransport) -> None:
+        """Replace the service."""
+        self.fake, self.direct = fake, ChatarminOS(transport=fake)
+        self.transport = Hooked(fake)
+        self.client = ChatarminOS(transport=self.transport)
 
     def backfill(self, **settings: Any) -> Backfill:
         """Return a backfill on the clock of the test."""

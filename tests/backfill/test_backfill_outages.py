@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import Executor, Future
 from heapq import heappop, heappush
+from itertools import pairwise
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +14,15 @@ from backfill_world import World
 
 from chatarmin_os import ApiError, ChatarminError, ConnectionFailed, InvalidResponse, TimedOut, UnauthorizedError
 from chatarmin_os.backfill.pace import Pace
+from chatarmin_os.backfill.timing import Timing
 from chatarmin_os.errors import CODES
 
 if TYPE_CHECKING:
+    import queue
     from collections.abc import Callable
     from pathlib import Path
 
+    from chatarmin_os.backfill import BackfillReport
     from chatarmin_os.transports import Call
 
 STEPS = {
@@ -237,6 +242,103 @@ def test_retry_after_of_hours_is_five_minutes(world: World) -> None:
 
     assert world.run(customers(world)).done == 3
     assert 1_300.0 <= world.at < 1_310.0
+
+
+class Slow(Executor):
+    """Has several calls in flight; the first call of a run ends at once, the others when `end` is called."""
+
+    def __init__(self, world: World, seconds: float) -> None:
+        self._world, self._seconds = world, seconds
+        self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self.submitted_at: list[float] = []
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        """Take a call."""
+        future: Future[Any] = Future()
+        if self.submitted_at or len(arguments) == 2:  # a chunk
+            self._waiting.append((future, lambda: function(*arguments)))
+            self.submitted_at.append(self._world.at)
+        else:
+            future.set_result(function(*arguments))
+        return future
+
+    def take(self, source: queue.SimpleQueue[Any], seconds: float | None) -> Any:
+        """Wait for an item: for so many seconds, or for all calls in flight to end."""
+        if source.empty():
+            self._world.at += self._seconds if seconds is None else seconds
+            waiting, self._waiting = (self._waiting, []) if seconds is None else ([], self._waiting)
+            for future, call in waiting:
+                future.set_result(call())
+        return None if source.empty() else source.get_nowait()
+
+    def run(self, rows: list[dict[str, Any]], **settings: Any) -> BackfillReport:
+        """Run a backfill."""
+        backfill = self._world.backfill(executor=self, **settings)
+        backfill._timing = Timing(lambda: self._world.at, lambda: 1.0, self.take)
+        return backfill.run(rows)
+
+
+def test_retry_after_is_waited_for_with_all_workers_busy(world: World) -> None:
+    """The place of the rows that were refused is not filled before."""
+    world.transport.before = times(
+        1, "companies.getByProductLink", lambda: ApiError.from_code("TOO_MANY_REQUESTS", retry_after=30.0)
+    )
+    slow = Slow(world, seconds=1.0)
+
+    report = slow.run(customers(world, 200), workers=2)
+
+    assert (report.done, report.failed) == (200, 0)
+    assert slow.submitted_at[:2] == [1_000.0] * 2
+    assert min(slow.submitted_at[2:]) >= 1_031.0
+
+
+def test_rate_is_kept_with_all_workers_busy(world: World) -> None:
+    """Time in which no worker is free is not made up for."""
+    slow = Slow(world, seconds=10.0)
+
+    assert slow.run(customers(world, 600), workers=3, rate=50).done == 600
+
+    waits = [after - before for before, after in pairwise(slow.submitted_at)]
+    assert min(waits) >= 1.0
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+def test_busy_service_costs_no_row(world: World, retry_after: float | None) -> None:
+    """A service that does 5 calls a second, and refuses the others, does all rows in time."""
+    left, at = 5.0, world.at
+
+    def answer(_: Call) -> ChatarminError | None:
+        nonlocal left, at
+        left, at = min(5.0, left + 5.0 * (world.at - at)), world.at
+        if left < 1.0:
+            return ApiError.from_code("TOO_MANY_REQUESTS", retry_after=retry_after)
+        left -= 1.0
+        return None
+
+    world.transport.before = answer
+
+    report = world.run([{"external_org_id": f"org_{number}", "name": "N"} for number in range(60)])
+
+    assert (report.done, report.failed) == (60, 0)
+    assert len(world.companies()) == 60
+
+
+@pytest.mark.parametrize("code", ["TOO_MANY_REQUESTS", "SERVICE_UNAVAILABLE"])
+def test_service_that_does_nothing_any_more_ends_the_run(world: World, code: str) -> None:
+    """A row that is refused for overload fails only if no other one is done either."""
+    done = 0
+
+    def answer(call: Call) -> ChatarminError | None:
+        nonlocal done
+        done += call.path == "contacts.bulkUpsert"
+        return ApiError.from_code(code) if done > 20 and call.path != "tiers.list" else None
+
+    world.transport.before = answer
+
+    report = world.run(customers(world, 100))
+
+    assert (report.done, report.failed) == (20, 80)
+    assert {row.code for row in report.failures} == {code}
 
 
 def test_outage_does_not_gather_rows(world: World) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 import pytest
+from backfill_world import World
 
 from chatarmin_os.backfill.progress import Lines, shown
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Terminal(io.StringIO):
@@ -59,3 +65,29 @@ def test_progress_may_be_left_out(progress: bool | None, capsys: pytest.CaptureF
     with shown(progress) as show:
         show(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_shown_while_rows_are_skipped_or_refused(tmp_path: Path) -> None:
+    """Also without a row to be sent: a file of a million rows that are done takes a while."""
+    world = World(tmp_path)
+    rows = [{"external_org_id": f"org_{number}", "name": "N"} for number in range(500)]
+    world.run(rows)
+    seen: list[int] = []
+
+    world.backfill().run(iter(rows), progress=lambda ended, _: seen.append(ended))
+    assert {200, 400, 500} <= {*seen}
+
+    seen.clear()
+    world.backfill().run(({"external_org_id": "org"} for _ in range(500)), progress=lambda ended, _: seen.append(ended))
+    assert {200, 400, 500} <= {*seen}
+
+
+def test_endless_refused_rows_can_be_ended_by_progress(tmp_path: Path) -> None:
+    """An error of the function ends the run."""
+
+    def stop(ended: int, _: int | None) -> None:
+        if ended > 1_000:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        World(tmp_path).backfill().run(repeat({"external_org_id": 5}), progress=stop)

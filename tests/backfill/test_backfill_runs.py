@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import logging
 import pickle
+import random
 import sqlite3
+import threading
+from collections import Counter
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
@@ -15,13 +18,24 @@ from uuid import UUID
 
 import pytest
 from backfill_world import MUTATIONS, Inline, World
+from waiting import PATIENCE
 
-from chatarmin_os import ApiError, ChatarminError, ChatarminOS, ContactInput, InvalidInput, UnauthorizedError
+from chatarmin_os import (
+    ApiError,
+    ChatarminError,
+    ChatarminOS,
+    ConnectionFailed,
+    ContactInput,
+    InvalidInput,
+    UnauthorizedError,
+)
 from chatarmin_os.backfill import Backfill, Row, read_rows
 from chatarmin_os.backfill.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from chatarmin_os.transports import Call
 
 ACME: dict[str, Any] = {
     "external_org_id": "org_1",
@@ -187,6 +201,61 @@ def test_tier_set_by_hand_after_a_row_was_done_is_kept(world: World) -> None:
     world.run([{**ACME, "label": "Vienna"}])
 
     assert world.tier() == "enterprise"
+
+
+def test_tier_set_by_hand_after_a_row_failed_is_kept(world: World) -> None:
+    """A row that fails behind its tier has had it, whatever the reason: a bad address is corrected days later."""
+    row = {**ACME, "contacts": ["not an address"]}
+    assert [failed.step for failed in world.run([row]).failures] == ["contacts"]
+    assert world.tier() == "free"
+    world.direct.tiers.apply(company_id=world.company(), tier_code="enterprise")
+
+    assert world.run([row]).failed == 1
+    assert world.run([ACME]).done == 1
+
+    assert world.tier() == "enterprise"
+    assert world.mutations().count("tiers.apply") == 1
+
+
+def test_access_revoked_after_a_row_failed_stays_revoked(world: World) -> None:
+    """A company without features that has had its tier does not get it once more."""
+    world.direct.onboard(external_org_id="org_1")
+    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    for feature in ("ai_credit", "seats"):
+        world.direct.features.set_access(company_id=world.company(), feature_code=feature, is_enabled=False)
+
+    assert world.run([ACME]).done == 1
+
+    assert world.direct.billing.get_status(world.company()).enabled_features_count == 0
+
+
+def test_corrected_tier_of_a_failed_row_is_applied(world: World) -> None:
+    """Its company was made for the row, which is not done: the tier of the file counts."""
+    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+
+    assert world.run([{**ACME, "tier_code": "pro"}]).done == 1
+
+    assert world.tier() == "pro"
+
+
+def test_tier_of_a_failed_row_is_applied_again_if_that_is_asked_for(world: World) -> None:
+    """`apply_tier` is about all companies."""
+    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    world.direct.tiers.apply(company_id=world.company(), tier_code="enterprise")
+
+    assert world.run([ACME], apply_tier=True).done == 1
+
+    assert world.tier() == "free"
+
+
+def test_tier_is_applied_once_though_a_later_step_is_repeated(world: World) -> None:
+    """It is not applied again minutes later, after an outage."""
+    lost = iter([ConnectionFailed("reset", outcome="unknown")] * 3)
+    world.transport.after = lambda call: next(lost, None) if call.path == "contacts.bulkUpsert" else None
+
+    assert world.run([ACME]).done == 1
+
+    assert world.mutations() == ["companies.create", "tiers.apply", *["contacts.bulkUpsert"] * 4]
 
 
 def test_second_row_of_an_organisation_fails(world: World) -> None:
@@ -390,10 +459,67 @@ def test_dry_run_sends_no_mutation(world: World) -> None:
     assert counts(world.run(rows)) == (4, 2, 1, 1)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_dry_run_says_what_a_run_does(world: World, seed: int) -> None:
+    """The same rows fail for the same reasons, and as many rows need each step: rows of many kinds."""
+    chance = random.Random(seed)  # noqa: S311 - a test
+    _some_known(world, chance)
+    rows = _some_rows(world, chance)
+    settings: dict[str, Any] = {"apply_tier": chance.random() < 0.3}
+    if chance.random() < 0.5:  # the first half of the rows is done, or has failed
+        world.run(rows[:35], **settings)
+
+    expected = world.run(rows, dry_run=True, **settings)
+    failures = list(expected.failures)
+    world.transport.calls.clear()
+    report = world.run(rows, **settings)
+
+    assert counts(expected) == counts(report)
+    assert failures == list(report.failures)
+    sent = Counter(world.mutations())
+    assert expected.plan == {step: sent[path] for path, step in MUTATING_STEPS.items() if path in sent}
+
+
+MUTATING_STEPS = {
+    "companies.create": "create",
+    "billing.linkSubscription": "subscription",
+    "tiers.apply": "tier",
+    "links.create": "label",
+    "contacts.bulkUpsert": "contacts",
+}
+
+
+def _some_known(world: World, chance: random.Random) -> None:
+    """Link some organisations, with a tier and without."""
+    for number in range(0, 70, 3):
+        tier = chance.choice([None, "free", "enterprise"])
+        world.direct.onboard(external_org_id=f"org_{number}", tier_code=tier)
+
+
+def _some_rows(world: World, chance: random.Random) -> list[dict[str, Any]]:
+    """Return rows of many kinds: also invalid ones, and some of the same organisation."""
+    optional: dict[str, Callable[[], Any]] = {
+        "domain": lambda: "acme.example",
+        "tier_code": lambda: chance.choice(["free", "pro", "gold"]),
+        "contact_email": lambda: "ann@acme.example",
+        "contacts": lambda: ["bob@acme.example"],
+        "label": lambda: "Vienna",
+        "stripe_subscription_id": lambda: world.fake.stripe.add_subscription([]),
+    }
+    rows = []
+    for number in range(70):
+        organisation = chance.choice([number, number, number, chance.randrange(70)])
+        row: dict[str, Any] = {"external_org_id": f"org_{organisation}", "name": f"Company {number}"}
+        row |= {name: make() for name, make in optional.items() if chance.random() < 0.5}
+        row |= {"colour": "red"} if chance.random() < 0.05 else {}
+        rows.append(row)
+    return rows
+
+
 def test_dry_run_needs_no_checkpoint_and_makes_none(world: World) -> None:
     """The copy that it works on is removed with its report."""
     report = world.run([ACME], dry_run=True, mode="onboard")
-    copy = Path(report._failures.__self__._file._path)  # type: ignore[attr-defined]
+    copy = Path(report._checkpoint._file._path)
 
     assert report.plan == {"onboard": 1, "tier": 1, "contacts": 1}
     assert list(world.folder.iterdir()) == []
@@ -543,6 +669,47 @@ def test_checkpoint_that_fails_ends_the_run(world: World, monkeypatch: pytest.Mo
     assert world.run([ACME]).done == 1
     assert world.companies() == ["Acme Inc"]
     assert world.tier() == "free"
+
+
+def test_rows_in_flight_end_though_the_checkpoint_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent behind the back of the caller who gets the error."""
+    rows = [{"external_org_id": f"org_{number}", "name": "N"} for number in range(150)]
+    failed, all_begun = threading.Semaphore(0), threading.Barrier(3, timeout=PATIENCE)
+
+    def wait(call: Call) -> None:
+        organisation = (call.input or {}).get("externalOrgId")
+        if call.path == "companies.getByProductLink" and organisation in {"org_0", "org_50", "org_100"}:
+            all_begun.wait()
+        if call.path == "companies.create" and organisation == "org_100":
+            assert all(failed.acquire(timeout=PATIENCE) for _ in range(2))
+            threading.Event().wait(0.1)  # a run that did not wait would be over
+
+    def fail(*_: object) -> None:
+        failed.release()
+        raise ChatarminError("the disk is full")
+
+    world.transport.before = wait
+    monkeypatch.setattr(Checkpoint, "note", fail)
+    backfill = Backfill(lambda: world.client, checkpoint=world.checkpoint, workers=3)
+    with pytest.raises(ChatarminError, match="the disk is full"):
+        backfill.run(rows)
+    sent = world.mutations()
+    monkeypatch.undo()
+
+    assert len(sent) == 150
+    assert backfill.run([]).total == 0
+    assert world.mutations() == sent
+
+
+def test_damaged_checkpoint_is_one_line(world: World) -> None:
+    """The error says how to go on."""
+    world.run([ACME])
+    with world.checkpoint.open("r+b") as file:
+        file.seek(1_000)
+        file.write(b"\xff" * 10_000)
+
+    with pytest.raises((ChatarminError, InvalidInput), match="checkpoint: it is damaged; pass a new file"):
+        world.run([ACME])
 
 
 @pytest.mark.parametrize(
