@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 
 from attrs import field, frozen
@@ -77,22 +78,28 @@ class BackfillReport:
         its own: `read_rows` ignores the column.
 
         Args:
-            path: The file, which is made for its owner only (0600), and replaced if it is there.
+            path: The file, which is made for its owner only (0600), and replaced if it is there. A device or a named
+                pipe is written to.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: It cannot be written; a file that is there stays as it is.
         """
         rows = self._failures()
         lines = lines_of_failures((json.loads(row.given), _error_of(row)) for row in rows)
-        new = f"{os.fspath(path)}.new"
-        with open(new, "wb", opener=_open_privately) as file:
-            file.writelines(lines)
-        os.replace(new, path)  # noqa: PTH105 - any path
+        if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - any path
+            with open(path, "wb") as file:  # noqa: PTH123 - the same
+                file.writelines(lines)
+            return
+        target = os.path.realpath(path)
+        handle, new = tempfile.mkstemp(dir=os.path.dirname(target))  # noqa: PTH120 - the same
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.writelines(lines)
+            os.replace(new, target)  # noqa: PTH105 - the same
+        except BaseException:
+            os.unlink(new)  # noqa: PTH108 - the same
+            raise
 
 
 def _error_of(row: Failure) -> str:
     return row.message if row.code == "INVALID" else f"{row.code}: {row.message}"
-
-
-def _open_privately(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

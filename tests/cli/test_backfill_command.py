@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chatarmin_os.cli import main
-from chatarmin_os.cli.backfill import ClientOfWorker
+from chatarmin_os.cli._cluster import ClientOfWorker
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
 
@@ -196,7 +196,7 @@ def test_dask_may_be_missing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_client_of_a_worker_takes_the_url_along_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pickle has the base URL; the worker reads the key in its environment."""
     monkeypatch.setenv("OS_API_KEY", KEY)
-    sent = pickle.dumps(ClientOfWorker("http://127.0.0.1:9/api/v1", 5.0, allow_http=False))
+    sent = pickle.dumps(ClientOfWorker("http://127.0.0.1:9/api/v1", 5.0))
     assert KEY.encode() not in sent
     client = pickle.loads(sent)()  # noqa: S301 - our own
     assert "http://127.0.0.1:9/api/v1" in repr(client.transport)
