@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from chatarmin_os import ChatarminOS
 
 CONNECT_SECONDS = 10.0
-WATCH_SECONDS = 10.0
+WATCH_SECONDS = 5.0
 
 _VERSION = "chatarmin_os._version:__version__"
 

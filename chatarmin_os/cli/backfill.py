@@ -36,6 +36,7 @@ _STEPS = {
     "label": "links would get their label",
     "contacts": "companies would get their contacts",
 }
+_AGAIN = ": run the same again"
 _GO_ON = "run the same command again: rows that are done are skipped"
 
 
@@ -127,11 +128,9 @@ def _run(given: Namespace) -> int:
         return 2
     except (ApiError, TransportError, InvalidInput):
         raise
-    except ClusterError as error:
-        complain(str(error))
-        return 3
     except ChatarminError as error:
-        complain(str(error).removesuffix(": run the same again"), _GO_ON)
+        problem = str(error).removesuffix(_AGAIN)  # the command line says it in its own words
+        complain(problem, *([_GO_ON] if not isinstance(error, ClusterError) or problem != str(error) else []))
         return 3
     return _report(report, given)
 
