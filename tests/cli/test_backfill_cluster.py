@@ -234,14 +234,21 @@ class Command:
         return process.returncode, output, errors
 
     @contextmanager
-    def midway(self, address: str) -> Iterator[subprocess.Popen[str]]:
-        """Start it, and begin the block when companies are being created; it is killed if it has not ended then."""
+    def started(self, address: str) -> Iterator[subprocess.Popen[str]]:
+        """Start it for the block, and kill it if it has not ended then."""
         with self.start(address, "--rate", str(RATE)) as process:
             try:
-                until(lambda: self.companies() >= 100)
                 yield process
             finally:
                 process.kill()
+
+    @contextmanager
+    def midway(self, address: str) -> Iterator[subprocess.Popen[str]]:
+        """Start it, and begin the block when companies are being created."""
+        with self.started(address) as process:
+            until(lambda: bool(self.fake.calls))
+            until(lambda: self.companies() >= 100)
+            yield process
 
     def companies(self) -> int:
         """Return how many companies there are."""
@@ -379,7 +386,7 @@ class TestOnProcesses:
 
     def test_command_waits_for_a_worker_and_says_so(self, command: Command, cluster: DaskCluster) -> None:
         """At its start, and when all workers were killed."""
-        with command.start(cluster.address, "--rate", str(RATE)) as process:
+        with command.started(cluster.address) as process:
             assert process.stderr
             first = process.stderr.readline()
             cluster.add_worker(command.of_worker())
