@@ -19,7 +19,7 @@ from dask_cluster import DaskCluster
 from waiting import PATIENCE, until
 
 from chatarmin_os import InvalidInput, __version__
-from chatarmin_os.cli import _cluster
+from chatarmin_os.cli import _cluster, main
 from chatarmin_os.cli._cluster import ClientOfWorker, ClusterError, cluster_at
 from chatarmin_os.errors import ChatarminError
 from chatarmin_os.fake import FakeTransport, demo_catalogue
@@ -191,6 +191,23 @@ def test_lost_scheduler_is_said(dask: type[Cluster], monkeypatch: pytest.MonkeyP
         raise ChatarminError("the executor failed (CancelledError)")
     problem = "the connection to the scheduler at tcp://a:1 was lost; rows that are done are noted: run the same again"
     assert str(caught.value) == problem
+
+
+@pytest.mark.usefixtures("dask")
+def test_command_works_on_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its workers have the key; the base URL of the command goes along."""
+    (tmp_path / "customers.csv").write_text("external_org_id,name\norg_1,Acme Inc\n")
+    monkeypatch.setenv("OS_API_KEY", KEY)
+    monkeypatch.setenv("OS_BASE_URL", "http://127.0.0.1:9/api/v1")
+    monkeypatch.chdir(tmp_path)
+    fake = FakeTransport(demo_catalogue())
+    with serve_fake({KEY: fake}) as url:
+        command = ["backfill", "customers.csv", "--checkpoint", "state", "--dask", "tcp://a:1", "--base-url", url]
+        assert main(command) == 0
+    assert "  1 done\n" in capsys.readouterr().out
+    assert [company["name"] for company in fake.snapshot()["companies"]] == ["Acme Inc"]
 
 
 # A scheduler and workers, which are processes of their own

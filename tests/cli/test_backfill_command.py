@@ -205,7 +205,7 @@ def test_dask_may_be_missing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_standard_input_is_the_key_or_the_file(run: Any, fake: FakeTransport) -> None:
-    """Whoever reads the key would take rows along."""
+    """A reader of the key would take rows along."""
     code, _, errors = run("--api-key-file", "-", file="-")
     assert (code, fake.calls) == (2, [])
     assert "standard input cannot be both the API key and FILE" in errors
