@@ -149,17 +149,17 @@ def test_other_version_is_refused(
     assert "install the same version on the scheduler and on all workers" in str(caught.value)
 
 
-def test_lack_of_workers_is_said_once(dask: type[Cluster]) -> None:
+def test_lack_of_workers_is_reported_once(dask: type[Cluster]) -> None:
     """Each time there are none; Dask itself waits without a word."""
     dask.workers += [{}, {}, {"tcp://a:1": 2}, {}]
-    said: list[str] = []
-    with cluster_at("tcp://a:1", said.append):
+    reports: list[str] = []
+    with cluster_at("tcp://a:1", reports.append):
         until(lambda: not dask.workers)
-        until(lambda: len(said) == 2)
-    assert {*said} == {"there is no worker at tcp://a:1; waiting for one: dask worker tcp://a:1"}
+        until(lambda: len(reports) == 2)
+    assert {*reports} == {"there is no worker at tcp://a:1; waiting for one: dask worker tcp://a:1"}
 
 
-def test_nothing_is_said_after_the_run(dask: type[Cluster]) -> None:
+def test_nothing_is_reported_after_the_run(dask: type[Cluster]) -> None:
     """The question for workers may be answered late."""
     asked, has_ended = threading.Event(), threading.Event()
 
@@ -170,18 +170,18 @@ def test_nothing_is_said_after_the_run(dask: type[Cluster]) -> None:
             return {}
 
     dask.workers = Slow([1])
-    said: list[str] = []
+    reports: list[str] = []
     threads = {*threading.enumerate()}
-    with cluster_at("tcp://a:1", said.append):
+    with cluster_at("tcp://a:1", reports.append):
         asked.wait(PATIENCE)
         watcher = {*threading.enumerate()} - threads
     has_ended.set()
     for thread in watcher:
         thread.join(PATIENCE)
-    assert said == []
+    assert reports == []
 
 
-def test_lost_scheduler_is_said(dask: type[Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_scheduler_is_reported(dask: type[Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
     """The errors of Dask are about calls; while the connection is there, they stay."""
     with pytest.raises(ChatarminError, match="KilledWorker"), cluster_at("tcp://a:1", print):
         raise ChatarminError("the executor failed (KilledWorker)")
