@@ -20,6 +20,19 @@ def printable(text: str, max_length: int = MAX_TEXT_LENGTH) -> str:
     return cut if cut.isprintable() else "".join(letter if letter.isprintable() else " " for letter in cut)
 
 
+_KEY = re.compile(r"""os_sk_\w(?:[^\s'"]*[^\s'":;,)])?""")
+
+
+def redact_keys(text: str) -> str:
+    """Return a text without API keys, such as one that was typed instead of the name of its file.
+
+    Example:
+        >>> redact_keys("--api-key-file os_sk_live_1: No such file or directory")
+        '--api-key-file [key]: No such file or directory'
+    """
+    return _KEY.sub("[key]", text)
+
+
 _MAX_COMPARED_LETTERS = 100
 
 

@@ -127,6 +127,8 @@ class Backfill:
             raise InvalidInput(problem, "read a file with read_rows(path)", field="rows")
         began_at = self._timing.now()
         total = len(rows) if isinstance(rows, Sized) else None
+        if isinstance(rows, Rows):
+            rows.begin()  # before there is a checkpoint
         with (
             shown(progress) as show,
             _opened(self._path, is_rehearsal=is_rehearsal) as (checkpoint, folder),

@@ -6,7 +6,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
 
@@ -110,13 +110,21 @@ class Rows(Iterator[Row]):
         self._line: int | None = None
         self._mapped_keys: set[str] = set()
         self._may_have_escapes = False
-        self.records = self._read()
+        self.records: Iterator[Unread | FileProblem] = self._read()
 
     def __next__(self) -> Row:
         record = next(self.records)
         if isinstance(record, FileProblem):
             raise record
         return self.row_of(record)
+
+    def begin(self) -> None:
+        """Read the first record, which is kept.
+
+        Raises:
+            FileProblem: The file cannot be used.
+        """
+        self.records = chain(list(islice(self.records, 1)), self.records)
 
     def _read(self) -> Iterator[Unread | FileProblem]:
         try:

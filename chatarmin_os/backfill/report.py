@@ -89,7 +89,8 @@ class BackfillReport:
         its own: `read_rows` ignores the column.
 
         Args:
-            path: The file, which is made for its owner only (0600), and replaced if it is there.
+            path: The file, which is made for its owner only (0600), and replaced if it is there. A device or a named
+                pipe is written to.
 
         Raises:
             InvalidInput: *path* is not a path, or that of the checkpoint.

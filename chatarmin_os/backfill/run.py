@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from attrs import evolve, frozen
 
-from chatarmin_os._messages import printable
+from chatarmin_os._messages import printable, redact_keys
 from chatarmin_os.backfill.checkpoint import Checkpoint, Noted
 from chatarmin_os.backfill.intake import Counts, Intake, failure_of
 from chatarmin_os.backfill.interrupts import Interrupts
@@ -28,6 +28,9 @@ T = TypeVar("T")
 _MAX_PROBLEM_LENGTH = 300  # characters of an executor's error
 _WAITING_PER_WORKER = 50
 """Rows to be tried again; with more of them, no new ones are taken."""
+
+ENDED = "the rows in flight have ended"
+"""The text of the error after one Ctrl-C; a second one does not wait for them."""
 
 _OTHER_FILE = "this checkpoint was begun with the file {found}, not {given}; pass that file, or another checkpoint"
 _OTHER_PRODUCT = (
@@ -136,7 +139,7 @@ class Run:
 
     def _has_to_stop(self) -> bool:
         if self._interrupts.is_set and self._stopped is None:
-            self._stopped = KeyboardInterrupt()
+            self._stopped = KeyboardInterrupt(ENDED)
         return self._stopped is not None
 
     def _next_tasks(self, tasks: Iterator[Task]) -> tuple[Task, ...]:
@@ -229,7 +232,7 @@ def _result_of(future: Future[T], explain: Callable[[str], ChatarminError]) -> T
         return InvalidInput(str(error), field="make_client")
     except Exception as error:  # noqa: BLE001 - the errors of an executor are its own
         text = " ".join(f"{type(error).__name__}: {error}".split())  # Dask's have several lines
-        failed = explain(printable(text, _MAX_PROBLEM_LENGTH).rstrip(": "))
+        failed = explain(printable(redact_keys(text), _MAX_PROBLEM_LENGTH).rstrip(": "))
         failed.__cause__ = error
         return failed
 

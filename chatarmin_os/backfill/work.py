@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
+from chatarmin_os._messages import redact_keys
 from chatarmin_os._request import Request
 from chatarmin_os.backfill.outcomes import code_of, outcome_of
 from chatarmin_os.backfill.row import Row
@@ -236,8 +237,9 @@ def client_of(make_client: MakeClient, run: str) -> ChatarminOS:
 def _new_client(make_client: MakeClient) -> ChatarminOS:
     try:
         client = make_client()
-    except Exception as error:
-        raise ClientError(f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # noqa: BLE001 - it is the user's
+        # Without its cause: an executor writes that to a log.
+        raise ClientError(redact_keys(f"a worker could not make a client: {type(error).__name__}: {error}")) from None
     if not isinstance(client, ChatarminOS):
         raise ClientError(f"expected a chatarmin_os.ChatarminOS, got a {type(client).__name__}")
     return client.with_options(max_retries=0)  # the run repeats what has to be repeated

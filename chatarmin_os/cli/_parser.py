@@ -7,8 +7,7 @@ import sys
 from argparse import Action, ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from chatarmin_os._messages import closest
-from chatarmin_os.cli._output import redact_keys
+from chatarmin_os._messages import closest, redact_keys
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction

@@ -6,13 +6,14 @@ import os
 from argparse import ArgumentTypeError
 from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, frozen
+from attrs import asdict
 
 from chatarmin_os._messages import printable
+from chatarmin_os.cli._cluster import ClientOfWorker, ClusterError, cluster_at
 from chatarmin_os.cli._connection import add_options, connect, run_command
 from chatarmin_os.cli._output import complain, print_json
 from chatarmin_os.cli._parser import add_json, command
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from chatarmin_os.backfill import BackfillReport
 
 _MAX_SHOWN, _MAX_LISTED = 10, 1_000  # failures for people, and for programs
-_CONNECT_SECONDS = 10
 _STEPS = {
     "create": "companies to create",
     "onboard": "organisations to match, or to create a company for",
@@ -36,6 +36,7 @@ _STEPS = {
     "label": "labels to set",
     "contacts": "companies to bring contacts to",
 }
+_AGAIN = ": run the same again"
 _GO_ON = "run the same command again: rows that are done are skipped"
 
 
@@ -109,26 +110,6 @@ _NAMES = {
 }
 
 
-@frozen
-class ClientOfWorker:
-    """Makes the client of a worker, whose key is in the worker's own environment."""
-
-    base_url: str | None
-    timeout: float | None
-    allow_http: bool
-
-    def __call__(self) -> ChatarminOS:
-        """Return a client."""
-        from chatarmin_os import ChatarminOS
-
-        settings: dict[str, Any] = {
-            "base_url": self.base_url,
-            "timeout": self.timeout,
-            "allow_http": self.allow_http or None,
-        }
-        return ChatarminOS(**{name: value for name, value in settings.items() if value is not None})
-
-
 def _run(given: Namespace) -> int:
     from chatarmin_os.backfill import Backfill, read_rows
     from chatarmin_os.backfill.problems import FileProblem
@@ -146,8 +127,8 @@ def _run(given: Namespace) -> int:
                 mode=given.mode,
                 apply_tier=given.apply_tier,
             ).run(rows, progress=True, dry_run=given.dry_run)
-    except KeyboardInterrupt:
-        complain("interrupted; the rows in flight have ended", _GO_ON)
+    except KeyboardInterrupt as error:
+        complain("; ".join(["interrupted", *map(str, error.args)]), _GO_ON)
         return 130
     except FileProblem as error:
         complain(str(error))
@@ -155,52 +136,69 @@ def _run(given: Namespace) -> int:
     except (ApiError, TransportError, InvalidInput):
         raise
     except ChatarminError as error:
-        complain(str(error), _GO_ON)
+        problem = str(error).removesuffix(_AGAIN)  # the command line says it in its own words
+        complain(problem, *([_GO_ON] if not isinstance(error, ClusterError) or problem != str(error) else []))
         return 3
+    return _report(report, given)
+
+
+def _report(report: BackfillReport, given: Namespace) -> int:
+    """Write the rows that failed, then print the report: a file that cannot be written must not cost it."""
+    code, problem = 1 if report.failed else 0, None
     if given.failed is not None:
-        report.write_failed(given.failed)
+        try:
+            report.write_failed(given.failed)
+        except OSError as error:
+            code, problem = 3, f"--failed {given.failed}: {error.strerror}"
     if given.json:
         print_json(_document(report, given))
     else:
         print("\n".join(_lines(report, given)))
-    return 1 if report.failed else 0
+    if problem is not None:
+        complain(problem, "pass another file, and run the same command again: rows that failed are tried again")
+    return code
 
 
 @contextmanager
 def _workers(given: Namespace) -> Iterator[tuple[Callable[[], ChatarminOS], Executor | None]]:
-    """Return what makes a client, and the executor if it is a cluster of Dask.
-
-    Raises:
-        ChatarminError: There is no cluster at the address.
-        InvalidInput: Dask is not installed, or the key is missing.
-    """
+    """Return what makes a client, and the executor if it is a cluster of Dask."""
     if given.dask is None:
         with connect(given) as client:
             yield lambda: client, None
         return
-    try:
-        dask: Any = import_module("distributed")  # it has no annotations
-    except ImportError:
-        raise InvalidInput("Dask is not installed", "pip install 'chatarmin-os[dask]'", field="executor") from None
-    try:
-        cluster = dask.Client(given.dask, timeout=_CONNECT_SECONDS)
-    except (OSError, ValueError) as error:
-        raise ChatarminError(f"--dask {given.dask}: {error}") from None
-    with cluster, cluster.get_executor() as executor:
-        yield ClientOfWorker(given.base_url or os.environ.get("OS_BASE_URL"), given.timeout, given.allow_http), executor
+    from chatarmin_os.transports.http.settings import base_url
+
+    if given.api_key_file is not None:
+        raise InvalidInput("--api-key-file: workers of a cluster read OS_API_KEY in their own environment; omit it")
+    make_client = ClientOfWorker(base_url(given.base_url, allow_http=given.allow_http), given.timeout)
+    with cluster_at(given.dask, complain) as executor:
+        yield make_client, executor
 
 
 def _check_files(given: Namespace) -> None:
-    """Refuse to write where the rows are read from.
+    """Refuse files that cannot be used, before anything is sent.
 
     Raises:
-        InvalidInput: Two of the files are the same.
+        InvalidInput: Two of the files are the same, or the rows that fail cannot be written.
     """
-    files = {"FILE": given.file, "--checkpoint": given.checkpoint, "--failed": given.failed}
-    seen: dict[str, str] = {}
-    for name, path in files.items():
-        if path not in {None, "-"} and seen.setdefault(os.path.realpath(path), name) != name:
+    if given.file == given.api_key_file == "-":
+        raise InvalidInput("standard input cannot be both the API key and FILE; set OS_API_KEY, or pass a file")
+    checkpoint = os.path.realpath(given.checkpoint)
+    seen = {f"{checkpoint}{end}": "--checkpoint" for end in ("", "-wal", "-shm", "-journal")}
+    for name, path in (("FILE", given.file), ("--failed", given.failed)):
+        if path is not None and path != "-" and seen.setdefault(os.path.realpath(path), name) != name:
             raise InvalidInput(f"{name} {path}: it is {seen[os.path.realpath(path)]}, too; pass another file")
+    if given.failed is not None:
+        _check_writable(given.failed)
+
+
+def _check_writable(path: str) -> None:
+    folder = Path(os.path.realpath(path)).parent
+    if path == "-" or Path(path).is_dir():
+        raise InvalidInput(f"--failed {path}: pass the path of a file")
+    if not os.access(folder, os.W_OK):
+        problem = "no permission to write there" if folder.is_dir() else "there is no such folder"
+        raise InvalidInput(f"--failed {path}: {problem}")
 
 
 def _document(report: BackfillReport, given: Namespace) -> dict[str, Any]:

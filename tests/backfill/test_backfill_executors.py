@@ -5,10 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import os
 import pickle
-import subprocess
-import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
@@ -31,7 +28,7 @@ from backfill_clients import (
     something_else,
     write_settings,
 )
-from waiting import PATIENCE
+from dask_cluster import DaskCluster
 
 from chatarmin_os import ChatarminError, ChatarminOS, InvalidInput
 from chatarmin_os.backfill.backfill import Backfill
@@ -79,14 +76,10 @@ def local_cluster(folder: Path) -> Iterator[Executor]:
 @contextmanager
 def cluster_of_processes(folder: Path) -> Iterator[Executor]:
     """Start a scheduler and two workers, as one does on several machines."""
-    scheduler = _dask_program("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", folder=folder)
-    with ExitStack() as stack:
-        stack.callback(_end, scheduler)
-        address = _address_of(scheduler)
-        for _ in range(2):
-            options = ("--nthreads", "2", "--no-dashboard", "--no-nanny", "--local-directory", str(folder))
-            stack.callback(_end, _dask_program("worker", address, *options, folder=folder))
-        yield stack.enter_context(dask_at(address, folder))
+    with DaskCluster(folder) as cluster:
+        cluster.add_worker(count=2)
+        with dask_at(cluster.address, folder) as executor:
+            yield executor
 
 
 @contextmanager
@@ -110,36 +103,6 @@ def dask_at(address: str | None, folder: Path, **settings: Any) -> Iterator[Exec
     with catch_warnings():
         simplefilter("ignore", ResourceWarning)  # Dask leaves sockets open that did not connect
         gc.collect()
-
-
-def _dask_program(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    here = Path(__file__).parent
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
-    return subprocess.Popen(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "dask", *arguments],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        env=variables,
-        cwd=folder,
-    )
-
-
-def _address_of(scheduler: subprocess.Popen[str]) -> str:
-    assert scheduler.stderr
-    for line in scheduler.stderr:
-        if "Scheduler at:" in line:
-            return line.split("Scheduler at:")[1].strip()
-    raise AssertionError("the scheduler ended")
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    process.terminate()
-    try:
-        process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
 
 
 EXECUTORS = [

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import pickle
+import os
 import signal
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chatarmin_os.cli import main
-from chatarmin_os.cli.backfill import ClientOfWorker
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
 
@@ -117,15 +116,27 @@ def test_only_the_first_failures_are_shown(run: Any, tmp_path: Path) -> None:
         ((*MAP, "--workers", "0"), "--workers: expected an int from 1 to 1,000"),
         (("--map", "id=org"), "--map.id: no such field, got str 'org'; allowed: external_org_id, name, domain,"),
         ((*MAP, "--failed", "customers.csv"), "--failed customers.csv: it is FILE, too"),
+        ((*MAP, "--failed", "checkpoint"), "--failed checkpoint: it is --checkpoint, too"),
+        ((*MAP, "--failed", "checkpoint-wal"), "--failed checkpoint-wal: it is --checkpoint, too"),
+        ((*MAP, "--failed", "."), "--failed .: pass the path of a file"),
+        ((*MAP, "--failed", "-"), "--failed -: pass the path of a file"),
+        ((*MAP, "--failed", "missing/failed.csv"), "--failed missing/failed.csv: there is no such folder"),
+        (
+            (*MAP, "--dask", "tcp://a:1", "--api-key-file", "key"),
+            "--api-key-file: workers of a cluster read OS_API_KEY",
+        ),
     ],
 )
-def test_wrong_usage_is_one_line(run: Any, arguments: tuple[str, ...], problem: str, fake: FakeTransport) -> None:
-    """The exit code is 2, and nothing is sent."""
+def test_wrong_usage_is_one_line(
+    run: Any, arguments: tuple[str, ...], problem: str, fake: FakeTransport, tmp_path: Path
+) -> None:
+    """The exit code is 2, nothing is sent, and nothing is written."""
     code, output, errors = run(*arguments)
     assert (code, output) == (2, "")
     assert problem in errors
     assert errors.count("\n") == 1
     assert fake.calls == []
+    assert [path.name for path in tmp_path.iterdir()] == ["customers.csv"]  # no checkpoint either
 
 
 def test_mapping_has_two_sides(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -193,42 +204,54 @@ def test_dask_may_be_missing(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert errors == "chatarmin-os: --dask: Dask is not installed; pip install 'chatarmin-os[dask]'\n"
 
 
-def test_client_of_a_worker_takes_the_url_along_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pickle has the base URL; the worker reads the key in its environment."""
-    monkeypatch.setenv("OS_API_KEY", KEY)
-    sent = pickle.dumps(ClientOfWorker("http://127.0.0.1:9/api/v1", 5.0, allow_http=False))
-    assert KEY.encode() not in sent
-    client = pickle.loads(sent)()  # noqa: S301 - our own
-    assert "http://127.0.0.1:9/api/v1" in repr(client.transport)
-    client.close()
+def test_standard_input_is_the_key_or_the_file(run: Any, fake: FakeTransport) -> None:
+    """A reader of the key would take rows along."""
+    code, _, errors = run("--api-key-file", "-", file="-")
+    assert (code, fake.calls) == (2, [])
+    assert "standard input cannot be both the API key and FILE" in errors
 
 
-class Cluster(ThreadPoolExecutor):
-    """As much of a client of Dask as the command uses, without a cluster."""
-
-    def __init__(self, address: str, *, timeout: float) -> None:
-        if "nobody" in address:
-            raise OSError(f"Timed out after {timeout:g} s")
-        super().__init__(1)
-
-    def get_executor(self) -> Cluster:
-        """Return the executor."""
-        return self
+def test_folder_without_permission_is_refused(run: Any, fake: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the run: root may write everywhere, so that the question is replaced."""
+    monkeypatch.setattr("os.access", lambda *_: False)
+    code, _, errors = run(*MAP, "--failed", "failed.csv")
+    assert (code, fake.calls) == (2, [])
+    assert errors == "chatarmin-os: --failed failed.csv: no permission to write there\n"
 
 
-def test_cluster_of_dask_does_the_work(run: Any, fake: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address of a scheduler is all that is needed; one that is not there is one line."""
-    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Cluster))
-    code, output, _ = run(*MAP, "--dask", "tcp://cluster:8786")
-    assert code == 1
-    assert "  1 done\n" in output
-    assert len(fake.snapshot()["companies"]) == 1
+def test_report_is_printed_if_failed_rows_cannot_be_written(
+    run: Any, fake: FakeTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may be full; a file of an earlier run stays as it is, and there is no half of one."""
 
-    monkeypatch.delenv("OS_API_KEY")  # the workers have none
-    code, _, errors = run(*MAP, "--dask", "tcp://cluster:8786")
-    assert code == 2
-    assert errors.startswith("chatarmin-os: --dask: InvalidInput: ")
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    code, _, errors = run(*MAP, "--dask", "tcp://nobody:8786")
-    assert code == 3
-    assert errors.startswith("chatarmin-os: --dask tcp://nobody:8786: Timed out after 10 s\n")
+    (tmp_path / "failed.csv").write_text("earlier")
+    monkeypatch.setattr("os.replace", fail)
+    code, output, errors = run(*MAP, "--failed", "failed.csv", "--json")
+    assert (code, json.loads(output)["done"], len(fake.snapshot()["companies"])) == (3, 1, 1)
+    assert errors.splitlines() == [
+        "chatarmin-os: --failed failed.csv: No space left on device",
+        "  pass another file, and run the same command again: rows that failed are tried again",
+    ]
+    assert (tmp_path / "failed.csv").read_text() == "earlier"
+    assert {path.name for path in tmp_path.iterdir()} == {"customers.csv", "checkpoint", "failed.csv"}
+
+
+def test_device_is_written_to_and_no_file_next_to_it(run: Any, tmp_path: Path) -> None:
+    """A named pipe stays one, and a file whose name has an end more is left alone; it may be FILE."""
+    (tmp_path / "failed.csv.new").write_text(ROWS)
+    os.mkfifo(tmp_path / "pipe")
+    read: list[str] = []
+    thread = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    thread.start()
+    run(*MAP, "--failed", "pipe", file="failed.csv.new")
+    thread.join()
+    run(*MAP, "--failed", "failed.csv", file="failed.csv.new")
+
+    assert read[0].startswith("id,Company,tier_code,error\norg_2,,free,")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "failed.csv.new").read_text() == ROWS
+    assert (tmp_path / "failed.csv").read_text() == read[0]
+    assert (tmp_path / "failed.csv").stat().st_mode & 0o777 == 0o600
