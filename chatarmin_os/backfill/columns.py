@@ -15,9 +15,11 @@ from attrs import frozen
 from chatarmin_os._json import describe
 from chatarmin_os._messages import closest, printable
 from chatarmin_os.backfill.digests import digest_of
-from chatarmin_os.backfill.failed import ERROR
 from chatarmin_os.backfill.row import FIELDS, REQUIRED
 from chatarmin_os.errors import InvalidInput
+
+ERROR = "error"
+"""The column of a file of failed rows, which is not read."""
 
 _SYNONYMS = {
     "company": "name",  # Chargebee

@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable, Iterator
 
 from chatarmin_os._json import JSON
+from chatarmin_os.backfill.columns import ERROR
 from chatarmin_os.backfill.dialect import is_blank
 
-ERROR = "error"
 _LINE_END = "\r\n"
 """Both letters: Python 3.12 and older leave a carriage return without quotes if it does not end lines."""
 
