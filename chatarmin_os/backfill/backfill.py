@@ -157,6 +157,7 @@ class Backfill:
             counts.skipped,
             counts.failed,
             self._timing.now() - began_at,
+            kept_tiers=counts.kept_tiers,
             plan=counts.plan,
             checkpoint=checkpoint,
         )

@@ -32,6 +32,7 @@ class Counts:
 
     Attributes:
         total: How many were read.
+        kept_tiers: How many of the rows that are done have a tier that was not applied.
         plan: In a dry run: how many rows need each step.
     """
 
@@ -39,6 +40,7 @@ class Counts:
     done: int = 0
     skipped: int = 0
     failed: int = 0
+    kept_tiers: int = 0
     plan: dict[str, int] = field(factory=dict)
 
     @property

@@ -52,6 +52,7 @@ class BackfillReport:
         skipped: Applied by an earlier run, and not changed since.
         failed: Refused, invalid, or without an answer; the next run tries them again.
         seconds: The duration.
+        kept_tiers: The number of rows in `done` whose tier was not applied: their companies have features already.
         plan: In a dry run: how many rows need each step that changes something.
 
     Example:
@@ -69,6 +70,7 @@ class BackfillReport:
     skipped: int
     failed: int
     seconds: float
+    kept_tiers: int = field(default=0, kw_only=True)
     plan: dict[str, int] = field(factory=dict, kw_only=True)
     _checkpoint: Checkpoint = field(kw_only=True, repr=False, eq=False, alias="checkpoint")
 

@@ -206,6 +206,7 @@ class Run:
             noted.append(Noted(task.id, result.kind == "done", result.is_created, result.tier))
             if result.kind == "done":
                 self.counts.done += 1
+                self.counts.kept_tiers += result.has_other_features
                 for step in result.plan:
                     self.counts.plan[step] = self.counts.plan.get(step, 0) + 1
             elif result.kind == "failed" or (is_last(tried.attempts, tried.conflicts) and answers.stopped is None):

@@ -71,6 +71,7 @@ class Result:
         tier: As of `Task`.
         step: The step that failed.
         is_overload: Whether the service was too busy for it.
+        has_other_features: Whether it keeps the features that it had, instead of its tier.
         plan: In a rehearsal: what would be done.
     """
 
@@ -81,6 +82,7 @@ class Result:
     code: str = ""
     message: str = ""
     is_overload: bool = False
+    has_other_features: bool = False
     plan: tuple[str, ...] = ()
 
 
@@ -203,7 +205,13 @@ class _Work:
     def _result(self, place: int, kind: Literal["done", "failed", "again"]) -> Result:
         state = self._states[place]
         tier = self._chunk.tasks[place].row.tier_code if "tier" in state.done else state.tier
-        return Result(kind, is_created=state.is_created, tier=tier, plan=self._plans[place])
+        return Result(
+            kind,
+            is_created=state.is_created,
+            tier=tier,
+            has_other_features="status" in state.done and state.enabled != 0,
+            plan=self._plans[place],
+        )
 
 
 class ClientError(Exception):

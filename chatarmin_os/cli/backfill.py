@@ -207,6 +207,7 @@ def _document(report: BackfillReport, given: Namespace) -> dict[str, Any]:
         "done": report.done,
         "skipped": report.skipped,
         "failed": report.failed,
+        "kept_tiers": report.kept_tiers,
         "seconds": round(report.seconds, 3),
         "dry_run": given.dry_run,
         "failures": [asdict(row) for row in islice(report.failures, _MAX_LISTED)],
@@ -220,6 +221,8 @@ def _lines(report: BackfillReport, given: Namespace) -> Iterator[str]:
     yield f"  {report.done:,} {would}done"
     yield f"  {report.skipped:,} were done before"
     yield f"  {report.failed:,} {'would fail' if given.dry_run else 'failed'}"
+    if report.kept_tiers:
+        yield f"companies that keep their features, and get no tier without --apply-tier: {report.kept_tiers:,}"
     if given.dry_run:
         yield from (f"{text}: {report.plan[step]:,}" for step, text in _STEPS.items() if step in report.plan)
     for row in islice(report.failures, _MAX_SHOWN):

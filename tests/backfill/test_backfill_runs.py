@@ -118,9 +118,11 @@ def test_tier_of_a_linked_company_is_kept(world: World, before: str | None, appl
     """The tier is applied to a company without features; to one with features only if that is asked for."""
     world.direct.onboard(external_org_id="org_1", tier_code=before)
 
-    world.run([ACME], apply_tier=apply_tier)
+    report = world.run([ACME], apply_tier=apply_tier)
 
     assert world.tier() == after
+    assert report.kept_tiers == (after == "pro")
+    assert world.run([ACME]).kept_tiers == 0  # it is skipped
     assert world.people() == ["ann@acme.com"]
 
 
@@ -453,6 +455,7 @@ def test_dry_run_sends_no_mutation(world: World) -> None:
 
     assert counts(report) == (4, 2, 1, 1)
     assert report.plan == {"create": 1, "tier": 1, "contacts": 2}
+    assert report.kept_tiers == 1
     assert [row.code for row in report.failures] == ["NOT_FOUND"]
     assert not MUTATIONS & set(world.paths())
     assert {path.name: path.read_bytes() for path in world.folder.iterdir()} == before

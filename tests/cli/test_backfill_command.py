@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chatarmin_os import ChatarminOS
 from chatarmin_os.cli import main
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import serve_fake
@@ -82,7 +83,8 @@ def test_file_is_brought_in(run: Any, fake: FakeTransport, tmp_path: Path) -> No
     document = json.loads(output)
     assert code == 0
     assert document.pop("seconds") >= 0
-    assert document == {"total": 3, "done": 2, "skipped": 1, "failed": 0, "dry_run": False, "failures": []}
+    counts = {"total": 3, "done": 2, "skipped": 1, "failed": 0, "kept_tiers": 0}
+    assert document == counts | {"dry_run": False, "failures": []}
 
 
 def test_dry_run_reports_a_plan(run: Any, fake: FakeTransport, tmp_path: Path) -> None:
@@ -97,6 +99,16 @@ def test_dry_run_reports_a_plan(run: Any, fake: FakeTransport, tmp_path: Path) -
     assert fake.snapshot()["companies"] == []
     assert list(tmp_path.iterdir()) == [tmp_path / "customers.csv"]
     assert json.loads(run(*MAP, "--dry-run", "--json")[1])["plan"] == {"create": 1, "tier": 1}
+
+
+def test_tiers_that_are_not_applied_are_counted(run: Any, fake: FakeTransport, tmp_path: Path) -> None:
+    """A company that has features keeps them, and the report says so."""
+    ChatarminOS(transport=fake).onboard(external_org_id="org_1", tier_code="free")
+    (tmp_path / "customers.csv").write_text("external_org_id,name,tier_code\norg_1,Acme Inc,pro\n")
+
+    output = run("--dry-run")[1]
+
+    assert "companies that keep their features, and get no tier without --apply-tier: 1\n" in output
 
 
 def test_only_the_first_failures_are_shown(run: Any, tmp_path: Path) -> None:
