@@ -205,7 +205,7 @@ def test_tier_set_by_hand_after_a_row_was_done_is_kept(world: World) -> None:
 
 def test_tier_set_by_hand_after_a_row_failed_is_kept(world: World) -> None:
     """A row that fails behind its tier has had it, whatever the reason: a bad address is corrected days later."""
-    row = {**ACME, "contacts": ["not an address"]}
+    row = {**ACME, "contacts": ["ann@acme"]}
     assert [failed.step for failed in world.run([row]).failures] == ["contacts"]
     assert world.tier() == "free"
     world.direct.tiers.apply(company_id=world.company(), tier_code="enterprise")
@@ -220,7 +220,7 @@ def test_tier_set_by_hand_after_a_row_failed_is_kept(world: World) -> None:
 def test_access_revoked_after_a_row_failed_stays_revoked(world: World) -> None:
     """A company without features that has had its tier does not get it once more."""
     world.direct.onboard(external_org_id="org_1")
-    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    assert world.run([{**ACME, "contacts": ["ann@acme"]}]).failed == 1
     for feature in ("ai_credit", "seats"):
         world.direct.features.set_access(company_id=world.company(), feature_code=feature, is_enabled=False)
 
@@ -231,7 +231,7 @@ def test_access_revoked_after_a_row_failed_stays_revoked(world: World) -> None:
 
 def test_corrected_tier_of_a_failed_row_is_applied(world: World) -> None:
     """Its company was made for the row, which is not done: the tier of the file counts."""
-    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    assert world.run([{**ACME, "contacts": ["ann@acme"]}]).failed == 1
 
     assert world.run([{**ACME, "tier_code": "pro"}]).done == 1
 
@@ -240,7 +240,7 @@ def test_corrected_tier_of_a_failed_row_is_applied(world: World) -> None:
 
 def test_tier_of_a_failed_row_is_applied_again_if_that_is_asked_for(world: World) -> None:
     """`apply_tier` is about all companies."""
-    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    assert world.run([{**ACME, "contacts": ["ann@acme"]}]).failed == 1
     world.direct.tiers.apply(company_id=world.company(), tier_code="enterprise")
 
     assert world.run([ACME], apply_tier=True).done == 1
