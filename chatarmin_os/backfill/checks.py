@@ -75,7 +75,7 @@ def check_code(code: str) -> str:
         >>> check_code("pro\u200b")
         Traceback (most recent call last):
         ...
-        chatarmin_os.errors.InvalidInput: the invisible character U+200B, got str 'pro '; remove it
+        chatarmin_os.errors.InvalidInput: the invisible character U+200B, got str 'pro\u200b'; remove it
     """
     if not code.isprintable():
         character = next(character for character in code if not character.isprintable())
@@ -97,6 +97,7 @@ def check_address(address: str) -> str:
         ...
         chatarmin_os.errors.InvalidInput: not an e-mail address, got str 'Ann <a...@acme.com>'; write one address, ...
     """
-    if not _ADDRESS.fullmatch(check_code(address)):
+    if not (address.isprintable() and _ADDRESS.fullmatch(address)):
+        check_code(address)
         raise value_problem("not an e-mail address", address, "write one address, without a name")
     return address

@@ -33,6 +33,7 @@ from chatarmin_os.backfill.checks import (
     refuse_placeholder,
     refuse_placeholder_date,
 )
+from chatarmin_os.errors import InvalidInput
 from chatarmin_os.procedures.contacts import ContactInput, contact_input
 
 _CONTACT_FIELDS = tuple(one.name for one in fields(ContactInput))
@@ -97,8 +98,17 @@ def _optional_created_at(value: datetime | str | None) -> datetime | None:
 def _contacts(value: Iterable[ContactInput | Mapping[str, Any] | str | None] | None) -> tuple[ContactInput, ...]:
     """Return contacts without those that are missing."""
     given = () if value is None or is_missing(value) else items(value, of="contacts or e-mail addresses")
-    found = [at_field(f"[{place}]", _contact)(one) for place, one in enumerate(given)]
+    found = [_contact_at(place, one) for place, one in enumerate(given)]
     return tuple(contact for contact in found if contact is not None)
+
+
+def _contact_at(place: int, value: Any) -> ContactInput | None:
+    if type(value) is not str:
+        return at_field(f"[{place}]", _contact)(value)
+    try:  # the most frequent case
+        return _contact(value)
+    except InvalidInput as error:
+        raise error.at(f"[{place}]") from None
 
 
 def _contact(value: ContactInput | Mapping[str, Any] | str | None) -> ContactInput | None:
@@ -112,7 +122,10 @@ def _contact(value: ContactInput | Mapping[str, Any] | str | None) -> ContactInp
         if not value:
             return None
     contact = contact_input(value)
-    at_field("email", check_address)(contact.email)
+    try:
+        check_address(contact.email)
+    except InvalidInput as error:
+        raise error.at("email") from None
     return contact
 
 
