@@ -9,10 +9,11 @@ Where to look:
 - **A run**: `backfill` has the arguments, `run` the coordinator, which gives chunks of rows to `work` in the workers.
   `intake` reads the rows, `checkpoint` notes them, `interrupts` ends a run at Ctrl-C; `report` and `progress` are for
   people.
-- **A row**: `row` has its fields and its content hash, `digests` that of a row that is not checked yet; `problems` the
-  error that names file, line and column; `failed` the file of the rows that failed.
-- **A file**: `reading` takes it from its bytes to rows. `encoding` decompresses and decodes, `dialect` detects the
-  separator and the quotes of a table, `tables` and `json_values` split the text into records.
+- **A row**: `row` has its fields and its content hash, `checks` what it refuses, `digests` the hash of a row that is
+  not checked yet; `problems` the error that names file, line and column; `failed` the file of the rows that failed.
+- **A file**: `reading` takes it from its bytes to rows. `formats` has the endings of names, `encoding` decompresses and
+  decodes, `dialect` detects the separator and the quotes of a table, `tables` and `json_values` split the text into
+  records.
 - **Pure functions**: `steps` has the next step of a row, `outcomes` the consequence of an error, `pace` when to send;
   `columns` maps names of columns to fields, `cells` and `moments` read values.
 """

@@ -159,24 +159,10 @@ def understand(names: Sequence[str], mapping: Mapped, *, is_table: bool = True) 
         ...
         chatarmin_os.errors.InvalidInput: several columns may be the field name: 'Name', 'Company'; map one of them, ...
     """
-    for name in mapping if is_table else ():
-        if name not in names:
-            near = closest(name, [column for column in names if column])
-            advice = f"did you mean {near!r}? " if near else ""
-            raise InvalidInput(f"the mapped column {_shown(name)} does not exist", f"{advice}columns: {_listed(names)}")
     found = fields_read(names, mapping)
-    missing = [field for field in REQUIRED if field not in found]
-    if missing:
-        raise InvalidInput(
-            f"no column is certain to be {' or '.join(missing)}",
-            f"map one, as in mapping={{{'COLUMN'!r}: {missing[0]!r}}} or --map COLUMN={missing[0]}; "
-            f"columns: {_listed(names)}",
-        )
-    for field, columns in found.items():
-        if len(columns) > 1:
-            shown = ", ".join(map(_shown, columns))
-            advice = "rename one of them" if len({*columns}) == 1 else "map one of them, or map the others to None"
-            raise InvalidInput(f"several columns may be the field {field}: {shown}", advice)
+    if is_table:
+        _refuse_missing_columns(names, mapping)
+    _refuse_uncertain_fields(names, found)
     _refuse_other_creation(names, mapping, found)
     used = {columns[0]: field for field, columns in found.items()}
     read = tuple(
@@ -193,6 +179,30 @@ def understand(names: Sequence[str], mapping: Mapped, *, is_table: bool = True) 
         place_of_id=next(column.place for column in read if column.field == REQUIRED[0]),
         digest=digest_of([is_table, *map(tuple, read)]) or b"",
     )
+
+
+def _refuse_missing_columns(names: Sequence[str], mapping: Mapped) -> None:
+    for name in mapping:
+        if name not in names:
+            near = closest(name, [column for column in names if column])
+            advice = f"did you mean {near!r}? " if near else ""
+            raise InvalidInput(f"the mapped column {_shown(name)} does not exist", f"{advice}columns: {_listed(names)}")
+
+
+def _refuse_uncertain_fields(names: Sequence[str], found: Mapping[str, list[str]]) -> None:
+    """Refuse a required field without a column, and a field with several."""
+    missing = [field for field in REQUIRED if field not in found]
+    if missing:
+        raise InvalidInput(
+            f"no column is certain to be {' or '.join(missing)}",
+            f"map one, as in mapping={{{'COLUMN'!r}: {missing[0]!r}}} or --map COLUMN={missing[0]}; "
+            f"columns: {_listed(names)}",
+        )
+    for field, columns in found.items():
+        if len(columns) > 1:
+            shown = ", ".join(map(_shown, columns))
+            advice = "rename one of them" if len({*columns}) == 1 else "map one of them, or map the others to None"
+            raise InvalidInput(f"several columns may be the field {field}: {shown}", advice)
 
 
 def _refuse_other_creation(names: Sequence[str], mapping: Mapped, found: Mapping[str, list[str]]) -> None:

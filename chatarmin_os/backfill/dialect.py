@@ -143,6 +143,17 @@ def detect(sample: Sequence[str], mapping: Mapped, separators: Sequence[str] = t
     return max(usable, key=lambda dialect: _fitting_rows(sample, dialect))
 
 
+def is_header(start: str, mapping: Mapped) -> bool:
+    r"""Return whether a text begins with a header that has the required columns.
+
+    Example:
+        >>> is_header("external_org_id,name,error\norg_1,Acme,x\n", {}), is_header("5\n", {})
+        (True, False)
+    """
+    sample = start.splitlines(keepends=True)
+    return any(_is_complete(next(_records(sample, Dialect(separator)), []), mapping) for separator in SEPARATORS)
+
+
 def _is_complete(header: Sequence[str], mapping: Mapped) -> bool:
     return fields_read([name.strip() for name in header], mapping).keys() >= {*REQUIRED}
 

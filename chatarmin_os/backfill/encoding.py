@@ -62,8 +62,8 @@ class OpenFile(NamedTuple):
 
     stream: io.BufferedReader
     encoding: str
-    first_letter: str
-    """The first letter that is no white space; empty if there is none at the beginning of the file."""
+    start: str
+    """The beginning of the text, from its first letter that is not white space; empty if it has blank lines only."""
 
     def text(self, newline: str | None) -> io.TextIOWrapper:
         """Return the text. Invalid bytes of UTF-8 become lone surrogates, so that they spoil one row only."""
@@ -129,7 +129,7 @@ def _detect(binary: BinaryIO) -> OpenFile:
         raise UnreadableFile("has the byte 0 at its beginning, as UTF-16 without a byte order mark; save it as UTF-8")
     stream.skip(len(_UTF_8_MARK) if head.startswith(_UTF_8_MARK) else 0)
     letters = head.removeprefix(_UTF_8_MARK).decode(encoding, "replace")
-    return OpenFile(io.BufferedReader(stream, _BUFFER_SIZE), encoding, letters.lstrip(SPACE)[:1])
+    return OpenFile(io.BufferedReader(stream, _BUFFER_SIZE), encoding, letters.lstrip(SPACE))
 
 
 class _Stream(io.RawIOBase):

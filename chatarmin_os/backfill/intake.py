@@ -16,7 +16,7 @@ from chatarmin_os.backfill.checkpoint import Checkpoint, Failure, Stored
 from chatarmin_os.backfill.digests import digest_of
 from chatarmin_os.backfill.problems import FileProblem
 from chatarmin_os.backfill.reading import Rows, Unread
-from chatarmin_os.backfill.row import Row, content_hash, origin_of, row_of, row_to_json, row_values
+from chatarmin_os.backfill.row import Row, content_hash, given_to_json, origin_of, row_of, row_to_json, row_values
 from chatarmin_os.backfill.work import Task
 from chatarmin_os.errors import InvalidInput
 
@@ -245,21 +245,21 @@ def _failure(one: _Given, code: str, message: str) -> Failure:
 
 
 def _source_of(value: object) -> object:
-    """Return a row as it came, in the form of `Origin.source`."""
+    """Return a row as it came: in the form of `Origin.source`, or as `{"row": ...}` if a program gave it."""
     if isinstance(value, Row):
         origin = origin_of(value)
-        return {"object": row_to_json(value)} if origin is None else origin.source
-    return value.origin.source if isinstance(value, Unread) else {"object": value}
+        return {"row": row_to_json(value)} if origin is None else origin.source
+    return value.origin.source if isinstance(value, Unread) else {"row": value}
 
 
 def _text_of(given: object) -> str:
     """Return a row as it came as JSON, in ASCII: a file may have bytes that are not UTF-8.
 
     Example:
-        >>> _text_of({"object": {"name": 1j}})
-        '{"object": {"name": "1j"}}'
+        >>> _text_of({"row": {"name": 1j}})
+        '{"row": {"name": "1j"}}'
     """
     try:
-        return json.dumps(given, default=str)
+        return json.dumps(given, default=given_to_json)
     except (TypeError, ValueError, RecursionError):  # a key that JSON lacks, or a circle
-        return json.dumps({"object": short_repr(given)})
+        return json.dumps({"row": short_repr(given)})

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from chatarmin_os._values import instant_of
+from chatarmin_os.backfill.checks import refuse_placeholder_date
 from chatarmin_os.backfill.problems import value_problem
 
 ALLOWED = (
@@ -13,8 +14,6 @@ ALLOWED = (
     "if all times of the column are in UTC, add (UTC) to its name"
 )
 _START = datetime(1970, 1, 1, tzinfo=UTC)
-_PLACEHOLDER_YEARS = {1, 1899, 1900, 9999}
-"""The first and last date of Go and .NET, and the zero of spreadsheets; `_START` is the zero of most others."""
 
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10, 13
 """Digits of a time since 1970, from 2001 to 2286."""
@@ -56,8 +55,7 @@ def moment_of(text: str, *, is_utc: bool = False) -> datetime:
         iso += "T00:00Z" if len(iso) == len("2024-01-15") else "Z"
     moment = instant_of(iso)
     if moment is not None:
-        if moment.year in _PLACEHOLDER_YEARS or moment == _START:
-            raise value_problem("a date that stands for a missing one", text, "write an empty cell, or null in JSON")
+        refuse_placeholder_date(moment, text)
         return moment
     raise value_problem(_reason(text, iso), text, ALLOWED)
 

@@ -46,10 +46,7 @@ class FileProblem(InvalidInput):
             setattr(self, name, hint.get(name, attributes.get(name)))
 
     def __str__(self) -> str:
-        places = [
-            self.file and printable(self.file, _MAX_NAME_LENGTH),
-            None if self.line is None else f"line {self.line}",
-        ]
+        places = [_place(self.file, self.line)]
         if self.column is not None:
             is_named_otherwise = self.field is not None and self.field != self.column
             name = printable(repr(self.column), _MAX_NAME_LENGTH)
@@ -57,6 +54,22 @@ class FileProblem(InvalidInput):
         problem = f"{self.problem}; {self.hint}" if self.hint else self.problem
         place = ", ".join(filter(None, places))
         return f"{place}: {problem}" if place else problem
+
+
+def _place(file: str | None, line: int | None) -> str:
+    places = [file and printable(file, _MAX_NAME_LENGTH), None if line is None else f"line {line}"]
+    return ", ".join(filter(None, places))
+
+
+def without_place(message: str, file: str, line: int) -> str:
+    """Return the text of a `FileProblem` without its file and line, for a reader who knows them; others unchanged.
+
+    Example:
+        >>> without_place("a.csv, line 7, column 'Company' (name): must not be blank", "a.csv", 7)
+        "column 'Company' (name): must not be blank"
+    """
+    place = _place(file, line)
+    return message.removeprefix(place).lstrip(",: ") if message.startswith(place) else message
 
 
 def value_problem(problem: str, value: object, hint: str | None = None) -> InvalidInput:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
-from pathlib import PurePath
 from typing import Any, NamedTuple, NoReturn
 
 from chatarmin_os._json import describe
 from chatarmin_os._messages import printable
 from chatarmin_os.backfill.cells import value_of_cell, value_of_json
-from chatarmin_os.backfill.columns import Column, Columns, Mapped, check_mapping, understand
-from chatarmin_os.backfill.dialect import SEPARATORS, detect, has_escape, is_blank
+from chatarmin_os.backfill.columns import ERROR, Column, Columns, Mapped, check_mapping, understand
+from chatarmin_os.backfill.dialect import SEPARATORS, detect, has_escape, is_blank, is_header
 from chatarmin_os.backfill.encoding import SPACE, OpenFile, UnreadableFile, open_file
+from chatarmin_os.backfill.formats import JSON_FILES, JSON_LINES, TAB_SEPARATED, TABLES, name_of, suffix_of
 from chatarmin_os.backfill.json_values import BrokenJson, Value, values_of_lines, values_of_text
 from chatarmin_os.backfill.problems import FileProblem, value_problem
 from chatarmin_os.backfill.row import REQUIRED, Origin, Row, with_origin
@@ -27,11 +28,8 @@ _log = logging.getLogger("chatarmin_os")
 _SAMPLE_LINES = 200
 _SAMPLE_LENGTH = 262_144
 _MAX_KINDS_OF_OBJECTS = 1_000
-_COMPRESSED = {".gz", ".bz2", ".xz"}
-_TABLES = {".csv", ".tsv", ".tab", ".txt"}
-_TAB_SEPARATED = {".tsv", ".tab"}
-_JSON_LINES = {".jsonl", ".ndjson"}
-_JSON_FILES = {".json", *_JSON_LINES}
+_JSON_OBJECT = re.compile(r'\{\s*"')
+"""The beginning of an object, which no header has: a file of rows that failed has the form of their file."""
 
 
 def read_rows(path: str | os.PathLike[str], *, mapping: Mapping[str, str | None] | None = None) -> Iterator[Row]:
@@ -104,8 +102,8 @@ class Rows(Iterator[Row]):
         self.ignored_columns: tuple[str, ...] = ()
         self._path = path
         self.is_file = path != "-"
-        self.name = "standard input" if path == "-" else path
-        self._suffix = _suffix(path)
+        self.name = name_of(path)
+        self._suffix = suffix_of(path)
         self._mapping = mapping
         self._line: int | None = None
         self._mapped_keys: set[str] = set()
@@ -136,9 +134,15 @@ class Rows(Iterator[Row]):
             raise FileProblem(f"the file {problem}", file=self.name, line=self._line) from None
 
     def _is_json(self, file: OpenFile) -> bool:
-        if not file.first_letter:
+        """Return whether the file has JSON, by its ending unless its beginning is certain to be of the other kind."""
+        if not file.start:
             self._end("the file is empty, or begins with blank lines only")
-        return self._suffix in _JSON_FILES or (self._suffix not in _TABLES and file.first_letter in "[{")
+        is_json = file.start[0] in "[{"
+        if self._suffix in JSON_FILES:
+            return is_json or not is_header(file.start, self._mapping)
+        if self._suffix in TABLES:
+            return _JSON_OBJECT.match(file.start) is not None
+        return is_json
 
     def _end(self, problem: str, hint: str | None = None) -> NoReturn:
         raise FileProblem(problem, hint, file=self.name, line=self._line) from None
@@ -197,7 +201,7 @@ class Rows(Iterator[Row]):
         kinds: dict[tuple[str, ...], Columns] = {}
         self._mapped_keys = {name for name, field in self._mapping.items() if field is not None}
         try:
-            for value in _json_values(text, file.first_letter, self._suffix):
+            for value in _json_values(text, file.start[0], self._suffix):
                 self._line = value.line
                 yield self._check_value(value, kinds)
         except BrokenJson as error:
@@ -220,7 +224,7 @@ class Rows(Iterator[Row]):
             try:
                 columns = understand(keys, self._mapping, is_table=False)
             except InvalidInput as error:
-                if not kinds:  # most likely, the keys of all objects have to be mapped
+                if not kinds and ERROR not in document:  # most likely, the keys of all objects have to be mapped
                     self._end(error.problem, error.hint)
                 return self._problem(error, Origin(line, {"object": document}))
             self._report_ignored(columns.ignored)
@@ -273,17 +277,6 @@ class Rows(Iterator[Row]):
             _log.warning("%s: columns that are not read: %s", self.name, shown)
 
 
-def _suffix(path: str) -> str:
-    """Return the ending of a file's name in lower case, without that of its compression.
-
-    Example:
-        >>> _suffix("exports/Customers.CSV.gz"), _suffix("-")
-        ('.csv', '')
-    """
-    name = PurePath(path.lower())
-    return PurePath(name.stem).suffix if name.suffix in _COMPRESSED else name.suffix
-
-
 def _separators(suffix: str, sample: Sequence[str]) -> tuple[str, int]:
     r"""Return the possible separators, and the number of lines in front of the header: Excel reads "sep=;".
 
@@ -294,7 +287,7 @@ def _separators(suffix: str, sample: Sequence[str]) -> tuple[str, int]:
     first = "".join(sample[:1]).strip("\r\n").lower()
     if first[:4] == "sep=" and first[4:] in SEPARATORS:
         return first[4:], 1
-    return "\t" if suffix in _TAB_SEPARATED else "".join(SEPARATORS), 0
+    return "\t" if suffix in TAB_SEPARATED else "".join(SEPARATORS), 0
 
 
 def _json_values(text: io.TextIOWrapper, first_letter: str, suffix: str) -> Iterator[Value]:
@@ -305,7 +298,7 @@ def _json_values(text: io.TextIOWrapper, first_letter: str, suffix: str) -> Iter
     start = [next(numbered)]
     while not start[-1].strip(SPACE):  # not to the end: the file has a first letter
         start.append(next(numbered))
-    if suffix in _JSON_LINES or _is_json(start[-1]):
+    if suffix in JSON_LINES or _is_json(start[-1]):
         return values_of_lines(chain(start, numbered))
     return values_of_text(text, "".join(start))
 

@@ -87,8 +87,9 @@ class BackfillReport:
     def write_failed(self, path: str | os.PathLike[str]) -> None:
         """Write the rows that failed, as they came, with a column `error`; the file is empty if there are none.
 
-        It is CSV if they came from a table, else JSON Lines. Correct the rows and run this file, with a checkpoint of
-        its own: `read_rows` ignores the column.
+        It has the form of their file: CSV, with tabs if *path* ends in `.tsv`, or JSON Lines. Rows that a program gave
+        are a table if *path* ends in `.csv` or `.tsv`, else JSON Lines. Correct the rows and run this file, with a
+        checkpoint of its own: `read_rows` reads each of these forms, whatever the ending, and ignores the column.
 
         Args:
             path: The file, which is made for its owner only (0600), and replaced if it is there. A device or a named
@@ -102,7 +103,7 @@ class BackfillReport:
         target = os.path.realpath(at_field("path", path_of)(path))
         if target == os.path.realpath(self._checkpoint.name):
             raise InvalidInput("it is the checkpoint", "pass another file", field="path")
-        lines = lines_of_failures((json.loads(row.given), _error_of(row)) for row in self._rows())
+        lines = lines_of_failures(((json.loads(row.given), _error_of(row)) for row in self._rows()), os.fspath(path))
         if Path(path).exists() and not Path(path).is_file():
             with Path(path).open("wb") as file:  # a pipe, or /dev/stdout
                 file.writelines(lines)

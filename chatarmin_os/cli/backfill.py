@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from chatarmin_os import ChatarminOS
-    from chatarmin_os.backfill import BackfillReport
+    from chatarmin_os.backfill import BackfillReport, FailedRow
 
 _MAX_SHOWN, _MAX_LISTED = 10, 1_000  # failures for people, and for programs
 _STEPS = {
@@ -225,12 +225,23 @@ def _lines(report: BackfillReport, given: Namespace) -> Iterator[str]:
         yield f"companies that keep their features, and get no tier without --apply-tier: {report.kept_tiers:,}"
     if given.dry_run:
         yield from (f"{text}: {report.plan[step]:,}" for step, text in _STEPS.items() if step in report.plan)
-    for row in islice(report.failures, _MAX_SHOWN):
-        yield printable(f"line {row.line}: {row.step}: {row.code}: {row.message}")
+    yield from map(partial(_failure_line, path=given.file), islice(report.failures, _MAX_SHOWN))
     if report.failed > _MAX_SHOWN:
         yield f"and {report.failed - _MAX_SHOWN:,} more"
     if report.failed and given.failed is None:
         yield "--failed FILE writes the rows that failed, to be corrected"
+
+
+def _failure_line(row: FailedRow, path: str) -> str:
+    """Return the line about a row; an invalid value needs no step and no code, and the file is known."""
+    from chatarmin_os.backfill.formats import name_of
+    from chatarmin_os.backfill.problems import without_place
+
+    reason = without_place(row.message, name_of(path), row.line)
+    is_invalid_row = (row.step, row.code) == ("read", "INVALID")
+    return printable(
+        f"line {row.line}: {reason}" if is_invalid_row else f"line {row.line}: {row.step}: {row.code}: {reason}"
+    )
 
 
 def _column(text: str) -> tuple[str, str | None]:

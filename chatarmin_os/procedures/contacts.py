@@ -59,10 +59,11 @@ class ContactInput(_pydantic.Instance, _ContactFields):
 def contact_inputs(value: Iterable[ContactInput | Mapping[str, Any]]) -> tuple[ContactInput, ...]:
     """Return contacts, given as `ContactInput`s or mappings with its keys."""
     given = items(value, of="contacts")
-    return tuple(at_field(f"[{index}]", _contact_input)(contact) for index, contact in enumerate(given))
+    return tuple(at_field(f"[{index}]", contact_input)(contact) for index, contact in enumerate(given))
 
 
-def _contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:
+def contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:
+    """Return a contact, given as such or as a mapping with its keys."""
     if isinstance(value, ContactInput):
         return value
     names = tuple(field.name for field in fields(ContactInput))

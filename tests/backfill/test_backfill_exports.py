@@ -506,7 +506,7 @@ def test_date_that_stands_for_a_missing_one_is_refused(tmp_path: Path, text: str
 
     assert str(error).endswith(
         f"line 2, column 'created_at': a date that stands for a missing one, got str {text!r}; "
-        "write an empty cell, or null in JSON"
+        "write an empty cell, null in JSON, or None in Python"
     )
 
 
@@ -712,9 +712,13 @@ REFUSED_LINES = {
         '{"external_org_id": "1", "name": "A", "contacts": "ann@a.example"}',
         "column 'contacts': expected a list of contacts or e-mail addresses, got one str 'a...@a.example'",
     ),
-    "blank-contact": (
-        '{"external_org_id": "1", "name": "A", "contacts": ["ann@a.example", ""]}',
-        "column 'contacts' (contacts[1].email): must not be blank",
+    "contact-without-address": (
+        '{"external_org_id": "1", "name": "A", "contacts": ["ann@a.example", {"email": "", "name": "Bob"}]}',
+        "column 'contacts' (contacts[1].email): required",
+    ),
+    "name-in-contacts": (
+        '{"external_org_id": "1", "name": "A", "contacts": ["Ann <ann@a.example>"]}',
+        "column 'contacts' (contacts[0].email): not an e-mail address",
     ),
     "number-in-contacts": (
         '{"external_org_id": "1", "name": "A", "contacts": ["ann@a.example", 5]}',

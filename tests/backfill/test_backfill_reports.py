@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 from backfill_world import World
+from customer_files import read
 
-from chatarmin_os import ChatarminError, InvalidInput
+from chatarmin_os import ChatarminError, ContactInput, InvalidInput
+from chatarmin_os.backfill import Row
+from chatarmin_os.backfill.row import row_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 ROWS = [
@@ -102,6 +110,46 @@ def test_path_of_failed_rows_has_to_be_one(world: World, path: Any) -> None:
 
     with pytest.raises(InvalidInput, match="path: expected the path of a file"):
         report.write_failed(path)
+
+
+class Addresses:
+    """A query of Django: iterable, and its text shows only some of its items."""
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the addresses."""
+        return iter(["ann@a.example", "bob@a.example"])
+
+
+@pytest.mark.parametrize("name", ["failed.csv", "failed.tsv", "failed.jsonl", "failed"])
+def test_failed_rows_of_a_program_are_complete(world: World, tmp_path: Path, name: str) -> None:
+    """Whatever the types of their values are, and whichever step fails."""
+    since = datetime(2024, 1, 15, 12, 30, tzinfo=UTC)
+    people: list[Any] = [ContactInput(email="ann@a.example", role="CEO"), "bob@a.example"]
+    rows: list[Any] = [
+        {"external_org_id": "org_1", "name": "Acme", "tier_code": "gold", "contacts": people, "created_at": since},
+        Row("org_2", "Bolt", tier_code="gold", contacts=people),
+        MappingProxyType({"external_org_id": UUID(int=3), "name": "", "contacts": Addresses(), "created_at": since}),
+        {"external_org_id": "org_4", "name": "", "contacts": people},
+    ]
+    report = world.run(rows)
+    assert [(row.line, row.code) for row in report.failures] == [
+        (1, "NOT_FOUND"),
+        (2, "NOT_FOUND"),
+        (3, "INVALID"),
+        (4, "INVALID"),
+    ]
+
+    report.write_failed(tmp_path / name)
+
+    assert read(tmp_path / name)[:2] == [row_of(rows[0]), rows[1]]
+    corrected = (tmp_path / name).read_text().replace('"name": ""', '"name": "N"')
+    corrected = re.sub(rf"^({UUID(int=3)}|org_4),,", r"\1,N,", corrected, flags=re.MULTILINE)
+    corrected = re.sub(rf'^("{UUID(int=3)}"|"org_4")\t""', r'\1\t"N"', corrected, flags=re.MULTILINE)
+    (tmp_path / name).write_text(corrected)
+    assert read(tmp_path / name)[2:] == [
+        Row(UUID(int=3), "N", contacts=["ann@a.example", "bob@a.example"], created_at=since),
+        Row("org_4", "N", contacts=people),
+    ]
 
 
 def test_failed_rows_are_private(world: World, tmp_path: Path) -> None:

@@ -63,14 +63,25 @@ def test_row_is_read_from_mapping_and_back() -> None:
         ({"external_org_id": 42}, "external_org_id: must be text or uuid.UUID, got int 42; pass str(42)"),
         ({"external_org_id": " "}, "external_org_id: must not be blank"),
         ({"name": None}, "name: expected text, got None"),
-        ({"domain": ""}, "domain: must not be blank; omit it or pass None"),
+        ({"domain": "N/A"}, "domain: a placeholder, not a value, got str 'N/A'; write an empty cell, null in JSON, or"),
+        ({"external_org_id": "None"}, "external_org_id: a placeholder, not a value, got str 'None'"),
+        ({"stripe_subscription_id": "sub\u200b_1"}, "stripe_subscription_id: the invisible character U+200B"),
+        ({"tier_code": "pro\n"}, "tier_code: the invisible character U+000A"),
+        ({"contact_email": "Ann <ann@a.example>"}, "contact_email: not an e-mail address"),
+        ({"contact_email": "ann@a.example, bob@a.example"}, "contact_email: not an e-mail address"),
+        ({"created_at": "0001-01-01T00:00:00Z"}, "created_at: a date that stands for a missing one, got str '0001-"),
+        ({"created_at": datetime(1970, 1, 1, tzinfo=UTC)}, "created_at: a date that stands for a missing one, got da"),
         ({"created_at": datetime(2024, 1, 15)}, "created_at: expected an offset from UTC"),  # noqa: DTZ001 - the case
         ({"contacts": "ann@a.example"}, "contacts: expected a list of contacts or e-mail addresses, got one str"),
-        ({"contacts": ["ann@a.example", " "]}, "contacts[1].email: must not be blank"),
-        ({"contacts": [{"email": "ann@a.example", "role": ""}]}, "contacts[0].role: must not be blank"),
+        ({"contacts": ["ann@a.example", "bob"]}, "contacts[1].email: not an e-mail address, got str 'bob'; write one"),
+        ({"contacts": [{"email": "ann@a.example\u200b"}]}, "contacts[0].email: the invisible character U+200B"),
+        ({"contacts": [ContactInput(email="ann")]}, "contacts[0].email: not an e-mail address"),
+        ({"contacts": [{"email": " ", "name": "Ann"}]}, "contacts[0].email: required"),
+        ({"contacts": [{"phone": None}]}, "contacts[0].phone: no such field"),
+        ({"contacts": [5]}, "contacts[0]: expected a mapping with email"),
         ({"plan": "pro"}, "plan: no such field; allowed: external_org_id, name"),
     ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+    ids=lambda value: next(iter(value)).replace("_", "-") if isinstance(value, dict) else "",
 )
 def test_invalid_argument_is_named(arguments: dict[str, Any], text: str) -> None:
     """The arguments are validated as those of the client are."""
@@ -79,6 +90,60 @@ def test_invalid_argument_is_named(arguments: dict[str, Any], text: str) -> None
 
     assert str(refused.value).startswith(text)
     assert refused.value.line is None
+
+
+OPTIONAL = [name for name in FULL if name not in {"external_org_id", "name"}]
+
+
+@pytest.mark.parametrize("blank", ["", " \n", None], ids=["empty", "white-space", "none"])
+@pytest.mark.parametrize("field", OPTIONAL)
+def test_blank_text_is_a_missing_value(tmp_path: Path, field: str, blank: str | None) -> None:
+    """A `CharField` of Django that has no value is blank: in files, mappings and rows alike."""
+    mapping = {name: value for name, value in FULL.items() if name != field}
+    given: dict[str, Any] = {**mapping, field: blank}
+
+    assert row_of(given) == Row(**given) == row_of(mapping)
+    assert read_text(tmp_path, json.dumps(given), name="customers.json") == [row_of(mapping)]
+
+
+@pytest.mark.parametrize("blank", ["", " \n", None], ids=["empty", "white-space", "none"])
+def test_blank_text_of_a_contact_is_a_missing_value(tmp_path: Path, blank: str | None) -> None:
+    """A contact without any value is left out, as an outer join has it; its other values are not lost."""
+    full: dict[str, Any] = {
+        "email": "ann@a.example",
+        "name": "Ann",
+        "role": "CEO",
+        "avatar_url": "https://a.example/ann",
+    }
+    contacts = [{**full, name: blank} for name in ("name", "role", "avatar_url")]
+    given = {
+        "external_org_id": "org_1",
+        "name": "Acme",
+        "contacts": [blank, *contacts, {"email": blank, "name": blank}],
+    }
+    expected = [
+        ContactInput(**{key: value for key, value in full.items() if key != name})
+        for name in ("name", "role", "avatar_url")
+    ]
+
+    assert list(row_of(given).contacts) == expected
+    cell = json.dumps(given["contacts"]).replace('"', '""')
+    table = f'external_org_id;name;contacts\norg_1;Acme;"{cell}"\n'
+    for text, name in ((json.dumps(given), "customers.json"), (table, "customers.csv")):
+        (row,) = read_text(tmp_path, text, name=name)
+        assert isinstance(row, Row)
+        assert list(row.contacts) == expected
+
+
+def test_array_of_postgresql_may_have_no_elements(tmp_path: Path) -> None:
+    """`array_agg` of an outer join is `{NULL}`."""
+    rows = read_text(tmp_path, 'external_org_id;name;contacts\n1;A;{NULL}\n2;B;"{ann@a.example,"""",NULL}"\n3;C;{}\n')
+
+    assert [[contact.email for contact in row.contacts] for row in rows if isinstance(row, Row)] == [
+        [],
+        ["ann@a.example"],
+        [],
+    ]
 
 
 @pytest.mark.parametrize("missing", ["external_org_id", "name"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import pickle
 import random
@@ -207,7 +208,7 @@ def test_tier_set_by_hand_after_a_row_was_done_is_kept(world: World) -> None:
 
 def test_tier_set_by_hand_after_a_row_failed_is_kept(world: World) -> None:
     """A row that fails behind its tier has had it, whatever the reason: a bad address is corrected days later."""
-    row = {**ACME, "contacts": ["not an address"]}
+    row = {**ACME, "contacts": ["ann@acme"]}
     assert [failed.step for failed in world.run([row]).failures] == ["contacts"]
     assert world.tier() == "free"
     world.direct.tiers.apply(company_id=world.company(), tier_code="enterprise")
@@ -222,7 +223,7 @@ def test_tier_set_by_hand_after_a_row_failed_is_kept(world: World) -> None:
 def test_access_revoked_after_a_row_failed_stays_revoked(world: World) -> None:
     """A company without features that has had its tier does not get it once more."""
     world.direct.onboard(external_org_id="org_1")
-    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    assert world.run([{**ACME, "contacts": ["ann@acme"]}]).failed == 1
     for feature in ("ai_credit", "seats"):
         world.direct.features.set_access(company_id=world.company(), feature_code=feature, is_enabled=False)
 
@@ -233,7 +234,7 @@ def test_access_revoked_after_a_row_failed_stays_revoked(world: World) -> None:
 
 def test_corrected_tier_of_a_failed_row_is_applied(world: World) -> None:
     """Its company was made for the row, which is not done: the tier of the file counts."""
-    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    assert world.run([{**ACME, "contacts": ["ann@acme"]}]).failed == 1
 
     assert world.run([{**ACME, "tier_code": "pro"}]).done == 1
 
@@ -242,7 +243,7 @@ def test_corrected_tier_of_a_failed_row_is_applied(world: World) -> None:
 
 def test_tier_of_a_failed_row_is_applied_again_if_that_is_asked_for(world: World) -> None:
     """`apply_tier` is about all companies."""
-    assert world.run([{**ACME, "contacts": ["not an address"]}]).failed == 1
+    assert world.run([{**ACME, "contacts": ["ann@acme"]}]).failed == 1
     world.direct.tiers.apply(company_id=world.company(), tier_code="enterprise")
 
     assert world.run([ACME], apply_tier=True).done == 1
@@ -258,6 +259,36 @@ def test_tier_is_applied_once_though_a_later_step_is_repeated(world: World) -> N
     assert world.run([ACME]).done == 1
 
     assert world.mutations() == ["companies.create", "tiers.apply", *["contacts.bulkUpsert"] * 4]
+
+
+@pytest.mark.parametrize("kind", [dict, "file"], ids=["mappings", "file"])
+@pytest.mark.parametrize(
+    "bad",
+    [{"contact_email": "Ann"}, {"contacts": ["Ann <ann@acme.com>"]}, {"domain": "n/a"}, {"tier_code": "pro\u200b"}],
+    ids=["contact-email", "contacts", "domain", "tier-code"],
+)
+def test_dry_run_checks_the_values_of_each_row(world: World, kind: Any, bad: dict[str, Any]) -> None:
+    """The same row fails from a file and from a program, in a dry run and in a run, and nothing is sent for it."""
+    row = {**ACME, **bad}
+    path = world.folder / "customers.jsonl"
+    path.write_text(json.dumps(row))
+
+    for dry_run in (True, False):
+        report = world.run([row] if kind is dict else read_rows(path), dry_run=dry_run)
+        (failure,) = report.failures
+        assert (failure.step, failure.code) == ("read", "INVALID")
+        assert next(iter(bad)) in failure.message
+    assert world.paths() == ["tiers.list"] * 2
+
+
+def test_blank_values_of_a_program_are_missing(world: World) -> None:
+    """As those of a `CharField` that may be blank."""
+    optional = ("domain", "contact_email", "contact_name", "stripe_subscription_id", "label", "created_at")
+    row = {**dict.fromkeys(optional, ""), **ACME, "contacts": ["", {"email": "ann@acme.com", "name": "", "role": " "}]}
+
+    assert world.run([row]).done == 1
+    assert world.people() == ["ann@acme.com"]
+    assert counts(world.run([ACME])) == (1, 0, 1, 0)  # it is the same row
 
 
 def test_second_row_of_an_organisation_fails(world: World) -> None:

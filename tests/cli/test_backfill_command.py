@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
@@ -72,7 +73,7 @@ def test_file_is_brought_in(run: Any, fake: FakeTransport, tmp_path: Path) -> No
         "  1 done",
         "  0 were done before",
         "  2 failed",
-        "line 3: read: INVALID: customers.csv, line 3, column 'Company' (name): must not be empty",
+        "line 3: column 'Company' (name): must not be empty",
     ]
     assert output.splitlines()[5].startswith("line 4: tier: NOT_FOUND: tier_code: no tier 'gold' in this product; its")
     assert (tmp_path / "failed.csv").read_text().splitlines()[0] == "id,Company,tier_code,error"
@@ -118,6 +119,23 @@ def test_only_the_first_failures_are_shown(run: Any, tmp_path: Path) -> None:
     assert code == 1
     assert output.count("must not be empty") == 10
     assert "and 5 more\n" in output
+
+
+def test_line_of_a_failure_is_short_and_complete(run: Any, fake: FakeTransport, monkeypatch: Any) -> None:
+    """The file and the line are not repeated; a step and a code are shown unless the row is invalid."""
+    rows = "external_org_id,name,contacts\norg_1,Acme\norg_2,Bolt,Bob\norg_3,Cone,\norg_3,Cone,\norg_4,Dot,d@e\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(rows.encode())))
+    output = run(file="-")[1]
+
+    lines = [line.partition(";")[0] for line in output.splitlines()[4:]]
+    assert lines == [
+        "line 2: expected 3 cells, got 2",
+        "line 3: column 'contacts' (contacts[0].email): not an e-mail address, got str 'Bob'",
+        "line 5: read: CONFLICT: external_org_id: line 4 has the same one",
+        "line 6: contacts: BAD_REQUEST: contacts[0].email: expected an e-mail address such as ann@acme.com, got 'd@e'",
+        "--failed FILE writes the rows that failed, to be corrected",
+    ]
+    assert len(fake.snapshot()["companies"]) == 2
 
 
 @pytest.mark.parametrize(
