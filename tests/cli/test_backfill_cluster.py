@@ -341,6 +341,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
     """Return the command, with a service of its own."""
     for name in ("OS_API_KEY", "OS_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_cluster, "CONNECT_SECONDS", 0.5)
     fake = Halting()
     with serve_fake({KEY: fake, "os_sk_cluster_other": FakeTransport(demo_catalogue())}) as url:
         yield Command(tmp_path, fake, url)
@@ -391,13 +393,9 @@ class TestOnProcesses:
         code: int,
         problem: str,
         command: Command,
-        monkeypatch: pytest.MonkeyPatch,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
         """No checkpoint is made."""
-        monkeypatch.chdir(command.folder)
-        monkeypatch.setenv("OS_BASE_URL", command.url)
-        monkeypatch.setattr(_cluster, "CONNECT_SECONDS", 0.5)
         found = main(arguments(address))
         output, errors = capfd.readouterr()
         assert (found, output, errors.count("\n")) == (code, "", 1)

@@ -275,7 +275,7 @@ def test_batch_of_many_requests_has_one_deadline() -> None:
     asked = [request_of(path) for path in [SMALL] * 120 + ["contacts.create"] * 60]
     with FaultServer() as server, client_of(server, timeout=DEADLINE) as client:
         server.behaviour = stalled
-        errors = client.batch(asked)
+        errors: list[Any] = client.batch(asked)
         came = [len(paths) for paths in server.requests]
 
     assert came == [50]  # a second deadline would send the next 50
