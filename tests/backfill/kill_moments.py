@@ -35,7 +35,7 @@ def die(*_: object) -> None:
 def _die_around_commit(*, is_before: bool) -> None:
     note, transaction, numbers = Checkpoint.note, Checkpoint._transaction, count(1)
 
-    def fatal_note(self: Checkpoint, *arguments: Any) -> None:
+    def fatal_note(self: Checkpoint, rows: Any, failures: Any) -> None:
         if next(numbers) == FATAL_NOTE:
 
             @contextmanager
@@ -47,7 +47,7 @@ def _die_around_commit(*, is_before: bool) -> None:
                 die()
 
             self._transaction = fatal  # type: ignore[method-assign]
-        note(self, *arguments)
+        note(self, rows, failures)
 
     Checkpoint.note = fatal_note  # type: ignore[method-assign]
 

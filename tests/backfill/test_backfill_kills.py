@@ -37,7 +37,14 @@ def test_every_company_and_contact_is_there_once(engine: str) -> None:
 
 
 def _run_until(moment: str, settings: Path) -> subprocess.CompletedProcess[str]:
-    program = [sys.executable, str(Path(kill_moments.__file__)), moment, settings, settings.with_name("state"), "330"]
+    program = [
+        sys.executable,
+        str(Path(kill_moments.__file__)),
+        moment,
+        str(settings),
+        str(settings.with_name("state")),
+        "330",
+    ]
     return subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
 
 
@@ -66,7 +73,7 @@ def test_kill_at_each_moment_costs_nothing(
 def test_checkpoint_of_a_killed_run_is_free(fake_server: FakeServer, service: FakeTransport, tmp_path: Path) -> None:
     """A second run is refused while the first one has the checkpoint, and does everything after it was killed."""
     settings = write_settings(tmp_path, fake_server.add(service), fake_server.url)
-    program = [sys.executable, str(Path(kill_moments.__file__)), "waits", settings, tmp_path / "state", "330"]
+    program = [sys.executable, str(Path(kill_moments.__file__)), "waits", str(settings), str(tmp_path / "state"), "330"]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:  # noqa: S603 - our own program
         assert holder.stdout
         assert holder.stdout.readline() == b"waiting\n"
