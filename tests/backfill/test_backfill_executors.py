@@ -64,15 +64,15 @@ class Shared:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.stack = folder, ExitStack()
-        self._made: dict[Callable[[Shared], Executor], Executor] = {}
+        self._executors: dict[Callable[[Shared], Executor], Executor] = {}
 
     def get(self, make: Callable[[Shared], Executor]) -> Executor:
         """Return the executor; a new one if its pool is broken."""
         try:
-            self._made[make].submit(int).result()
+            self._executors[make].submit(int).result()
         except (KeyError, BrokenExecutor):
-            self._made[make] = make(self)
-        return self._made[make]
+            self._executors[make] = make(self)
+        return self._executors[make]
 
 
 def threads(shared: Shared) -> Executor:
@@ -133,7 +133,7 @@ def one_worker(shared: Shared) -> Executor:
 
 
 def pure(shared: Shared) -> Executor:
-    """Return an executor that runs equal calls once, which is what Dask does for calls that it is not told about."""
+    """Return an executor that runs equal calls once."""
     return executor_of(client_of_dask(shared), pure=True)
 
 

@@ -276,9 +276,9 @@ def test_batch_of_many_requests_has_one_deadline() -> None:
     with FaultServer() as server, client_of(server, timeout=DEADLINE) as client:
         server.behaviour = stalled
         errors: list[Any] = client.batch(asked)
-        came = [len(paths) for paths in server.requests]
+        sizes = [len(paths) for paths in server.requests]
 
-    assert came == [50]  # a second deadline would send the next 50
+    assert sizes == [50]  # a second deadline would send the next 50
     assert [type(error) for error in errors] == [TimedOut] * 180
     assert [error.request for error in errors] == asked
     assert [error.outcome for error in errors] == ["unknown"] * 50 + ["not_sent"] * 130
