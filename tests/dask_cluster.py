@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from waiting import PATIENCE, until
+from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _HERE = Path(__file__).parent
 
@@ -35,20 +35,17 @@ class DaskCluster:
         self.address = ""
 
     def __enter__(self) -> Self:
-        until(lambda: "Scheduler at:" in self.log() or self.scheduler.poll() is not None)
-        line = next(line for line in self.log().splitlines() if "Scheduler at:" in line)
+        try:
+            until(lambda: "Scheduler at:" in self.log() or self.scheduler.poll() is not None)
+            line = next(line for line in self.log().splitlines() if "Scheduler at:" in line)
+        except BaseException:
+            self.__exit__()
+            raise
         self.address = line.split("Scheduler at:")[1].strip()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in [*self.workers, self.scheduler]:
-            process.terminate()
-        for process in [*self.workers, self.scheduler]:
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        _kill([*self.workers, self.scheduler])  # they take long to end by themselves on a busy machine
 
     def add_worker(self, variables: Mapping[str, str] | None = None, *, count: int = 1) -> None:
         """Start workers with more variables in their environment, and wait until they are registered."""
@@ -57,6 +54,12 @@ class DaskCluster:
             options = ("--nthreads", "2", "--no-nanny", "--local-directory", str(self._folder))
             self.workers.append(self._start("worker", self.address, *options, variables=variables))
         until(lambda: self.log().count("Register worker") >= wanted)
+
+    def remove_workers(self) -> None:
+        """Kill all workers, and wait until the scheduler has noticed."""
+        _kill(self.workers)
+        self.workers.clear()
+        until(lambda: self.log().count("Remove worker") >= self.log().count("Register worker"))
 
     def log(self) -> str:
         """Return all that the processes wrote."""
@@ -75,3 +78,10 @@ class DaskCluster:
                 env={**os.environ, "PYTHONPATH": path, **(variables or {})},
                 cwd=self._folder,
             )
+
+
+def _kill(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()

@@ -7,6 +7,7 @@ import queue
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, wait
 from itertools import count, islice
+from traceback import format_exception
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -234,7 +235,9 @@ def _result_of(future: Future[T], explain: Callable[[str], ChatarminError]) -> T
     except Exception as error:  # noqa: BLE001 - the errors of an executor are its own
         text = " ".join(f"{type(error).__name__}: {error}".split())  # Dask's have several lines
         failed = explain(printable(redact_keys(text), _MAX_PROBLEM_LENGTH).rstrip(": "))
-        failed.__cause__ = error
+        whole = "".join(format_exception(error))  # with its own causes, and the traceback from a worker
+        if redact_keys(whole) == whole:
+            failed.__cause__ = error
         return failed
 
 

@@ -198,7 +198,7 @@ class _Work:
                 self._result(place, outcome.kind),
                 step=step,
                 code=code_of(error),
-                message=error.message if isinstance(error, ApiError) else str(error),
+                message=redact_keys(error.message if isinstance(error, ApiError) else str(error)),
                 is_overload=outcome.is_overload,
             )
 
@@ -243,14 +243,23 @@ def client_of(make_client: MakeClient, run: str) -> ChatarminOS:
 
 
 def _new_client(make_client: MakeClient) -> ChatarminOS:
+    problem = ""
     try:
         client = make_client()
-    except Exception as error:  # noqa: BLE001 - it is the user's
-        # Without its cause: an executor writes that to a log.
-        raise ClientError(redact_keys(f"a worker could not make a client: {type(error).__name__}: {error}")) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's
+        problem = redact_keys(f"a worker could not make a client: {type(error).__name__}: {_text_of(error)}")
+    if problem:
+        raise ClientError(problem)  # outside of the handler: an executor would write what it handled to a log
     if not isinstance(client, ChatarminOS):
         raise ClientError(f"expected a chatarmin_os.ChatarminOS, got a {type(client).__name__}")
     return client.with_options(max_retries=0)  # the run repeats what has to be repeated
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is the user's, and the text of this one may have the key too
+        return "its text cannot be read"
 
 
 def forget_client(run: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -68,6 +69,41 @@ class Unpicklable:
 
     def __reduce__(self) -> str:
         raise TypeError("it holds a lock")
+
+
+KEY = "os_sk_in_the_text_of_an_error"
+
+
+def chained_with_key() -> ChatarminOS:
+    """Fail with the key in the text of the error and in that of its cause."""
+    raise LookupError(f"the vault has no {KEY}") from OSError(f"no such file: {KEY}")
+
+
+def exiting_with_key() -> ChatarminOS:
+    """End the program, as a function of a script may do."""
+    sys.exit(f"invalid key: {KEY}")
+
+
+class UnreadableError(Exception):
+    """An error without a text."""
+
+    def __str__(self) -> str:
+        raise ValueError(KEY)
+
+
+def unreadable_with_key() -> ChatarminOS:
+    """Fail with an error that fails when its text is read."""
+    raise UnreadableError
+
+
+class UnpicklableWithKey(Unpicklable):
+    """A factory that cannot be sent, with the key in the text of the error."""
+
+    def __call__(self) -> ChatarminOS:
+        return chained_with_key()
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"it holds {KEY}")
 
 
 class Unloadable:

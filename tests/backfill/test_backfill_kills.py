@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import kill_harness
+import kill_moments
 import pytest
-from backfill_clients import all_of
+from backfill_clients import all_of, found_in, write_settings
 from kill_harness import ENGINES, Verdict, line, row
+from kill_moments import FATAL_NOTE, MOMENTS
+
+if TYPE_CHECKING:
+    from serving import FakeServer
+
+    from chatarmin_os.fake import FakeTransport
 
 ROWS, KILLS = 600, 5
 
@@ -21,6 +34,57 @@ def test_every_company_and_contact_is_there_once(engine: str) -> None:
     assert verdict.is_good, row(engine, verdict)
     assert verdict.kills >= 3
     assert verdict.counts["lookups"] > ROWS  # rows in flight were looked up again
+
+
+def _run_until(moment: str, settings: Path) -> subprocess.CompletedProcess[str]:
+    program = [
+        sys.executable,
+        str(Path(kill_moments.__file__)),
+        moment,
+        str(settings),
+        str(settings.with_name("state")),
+        "330",
+    ]
+    return subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS[:-1])
+def test_kill_at_each_moment_costs_nothing(
+    moment: str, fake_server: FakeServer, service: FakeTransport, tmp_path: Path
+) -> None:
+    """The next run does the rest; what was committed is skipped, and a rehearsal has changed nothing."""
+    settings = write_settings(tmp_path, fake_server.add(service), fake_server.url)
+    killed = _run_until(moment, settings)
+    before = found_in(service.snapshot())
+    ended = _run_until("never", settings)
+
+    assert killed.returncode == -signal.SIGKILL, killed
+    assert (before == all_of(0)) == (not moment.endswith("commit"))
+    assert found_in(service.snapshot()) == all_of(330)
+    done, skipped = map(int, ended.stdout.split())
+    noted = {"before-commit": FATAL_NOTE - 1, "after-commit": FATAL_NOTE}.get(moment, 0)
+    assert done + skipped == 330
+    assert (skipped > 0) == (noted > 0)
+    assert not skipped or (noted - 1) * 50 < skipped <= noted * 50
+
+
+@pytest.mark.slow
+def test_checkpoint_of_a_killed_run_is_free(fake_server: FakeServer, service: FakeTransport, tmp_path: Path) -> None:
+    """A second run is refused while the first one has the checkpoint, and does everything after it was killed."""
+    settings = write_settings(tmp_path, fake_server.add(service), fake_server.url)
+    program = [sys.executable, str(Path(kill_moments.__file__)), "waits", str(settings), str(tmp_path / "state"), "330"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:  # noqa: S603 - our own program
+        assert holder.stdout
+        assert holder.stdout.readline() == b"waiting\n"
+        refused = _run_until("never", settings)
+        holder.kill()
+        holder.wait()
+        ended = _run_until("never", settings)
+
+    assert "another run uses this checkpoint; wait until it has ended" in refused.stderr
+    assert ended.stdout.split() == ["330", "0"]
+    assert found_in(service.snapshot()) == all_of(330)
 
 
 def _verdict(**values: int) -> Verdict:

@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,9 @@ from chatarmin_os.server import serve_fake
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from chatarmin_os._json import JSON
+    from chatarmin_os.transports import Call
 
 KEY = "os_sk_cluster_secret"
 
@@ -214,14 +218,66 @@ def test_command_works_on_a_cluster(
 
 
 ROWS = 1_500
-RATE = 300  # so that there is a midway
+HALFWAY = 100  # companies
+PROGRAM = """
+import distributed
+from chatarmin_os.cli import _cluster, main
+
+class Client(distributed.Client):
+    def nthreads(self):
+        found = super().nthreads()
+        open("workers", "w").write(f"{len(found)} seen")
+        return found
+
+distributed.Client = Client
+_cluster.CONNECT_SECONDS, _cluster.WATCH_SECONDS = 1.0, 0.05
+raise SystemExit(main())
+"""
+
+
+class Halting(FakeTransport):
+    """A service whose calls wait halfway, for as long as a test wants.
+
+    Attributes:
+        is_halfway: So many companies were created.
+        goes_on: The calls after that wait for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(demo_catalogue())
+        self._numbers = count(1)
+        self.is_halfway, self.goes_on = threading.Event(), threading.Event()
+        self.goes_on.set()
+
+    def send(self, call: Call) -> JSON:
+        """Send a call."""
+        if call.path == "companies.create" and next(self._numbers) > HALFWAY:
+            self.is_halfway.set()
+            self.goes_on.wait(PATIENCE)
+        return super().send(call)
+
+
+class Running:
+    """The command in a process, whose output goes to files."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
+        self.process, self._folder = process, folder
+
+    def read(self, name: str) -> str:
+        """Return the content of a file of it."""
+        path = self._folder / name
+        return path.read_text() if path.exists() else ""
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for its end; return its code, output and errors."""
+        return self.process.wait(3 * PATIENCE), self.read("output"), self.read("errors")
 
 
 class Command:
     """The command on a file of customers and a cluster."""
 
-    def __init__(self, folder: Path, fake: FakeTransport, url: str) -> None:
-        self.fake, self.folder, self._url = fake, folder, url
+    def __init__(self, folder: Path, fake: Halting, url: str) -> None:
+        self.fake, self.folder, self.url = fake, folder, url
         rows = ({"external_org_id": f"org_{number}", "name": f"Company {number}"} for number in range(ROWS))
         (folder / "customers.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
@@ -229,56 +285,55 @@ class Command:
         """Return the environment of a worker, which has the key."""
         return {"OS_API_KEY": KEY, "DASK_LOGGING__DISTRIBUTED": "debug", **variables}
 
-    def start(self, address: str, *options: str) -> subprocess.Popen[str]:
-        """Start it; it has no key, and waits for a second for a scheduler."""
-        program = (
-            "from chatarmin_os.cli import _cluster, main\n_cluster.CONNECT_SECONDS = 1.0\nraise SystemExit(main())"
-        )
-        command = ["backfill", "customers.jsonl", "--checkpoint", "state", "--dask", address, "--json", *options]
-        return subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", program, *command],
-            env={**os.environ, "OS_BASE_URL": self._url},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.folder,
-        )
+    @contextmanager
+    def started(self, address: str) -> Iterator[Running]:
+        """Start it for the block, without a key; kill it if it has not ended then."""
+        with (self.folder / "output").open("wb") as output, (self.folder / "errors").open("wb") as errors:
+            process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-c", PROGRAM, *arguments(address)],
+                env={**os.environ, "OS_BASE_URL": self.url},
+                stdout=output,
+                stderr=errors,
+                cwd=self.folder,
+            )
+        try:
+            yield Running(process, self.folder)
+        finally:
+            self.fake.goes_on.set()
+            process.kill()
+            process.wait()
 
-    def run(self, address: str, *options: str) -> tuple[int, str, str]:
+    @contextmanager
+    def halfway(self, address: str) -> Iterator[Running]:
+        """Start it; in the block it is halfway, until `goes_on` is set."""
+        self.fake.goes_on.clear()
+        with self.started(address) as running:
+            until(lambda: self.fake.is_halfway.is_set() or running.process.poll() is not None)
+            assert running.process.poll() is None, running.end()
+            yield running
+
+    def run(self, address: str) -> tuple[int, str, str]:
         """Run it; return its code, output and errors."""
-        with self.start(address, *options) as process:
-            output, errors = process.communicate(timeout=120)
-        return process.returncode, output, errors
-
-    @contextmanager
-    def started(self, address: str) -> Iterator[subprocess.Popen[str]]:
-        """Start it for the block, and kill it if it has not ended then."""
-        with self.start(address, "--rate", str(RATE)) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-    @contextmanager
-    def midway(self, address: str) -> Iterator[subprocess.Popen[str]]:
-        """Start it, and begin the block when companies are being created."""
-        with self.started(address) as process:
-            until(lambda: bool(self.fake.calls))
-            until(lambda: self.companies() >= 100)
-            yield process
+        with self.started(address) as running:
+            return running.end()
 
     def companies(self) -> int:
         """Return how many companies there are."""
-        with self.fake.service.read():
-            return len(self.fake.snapshot()["companies"])
+        with self.fake.service.read() as state:
+            return len(state.companies)
 
-    def assert_rest_is_done(self, address: str) -> None:
-        """The same command does the rest, and each company is there once."""
-        code, output, errors = self.run(address)
-        report = json.loads(output)
+    def assert_done(self, end: tuple[int, str, str]) -> None:
+        """All rows are done, and each company is there once."""
+        code, output, errors = end
         assert (code, errors) == (0, "")
+        report = json.loads(output)
         assert (report["done"] + report["skipped"], report["failed"]) == (ROWS, 0)
         assert self.companies() == ROWS
+
+
+def arguments(address: str) -> list[str]:
+    """Return the command."""
+    return ["backfill", "customers.jsonl", "--checkpoint", "state", "--dask", address, "--json"]
 
 
 @pytest.fixture
@@ -286,36 +341,42 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
     """Return the command, with a service of its own."""
     for name in ("OS_API_KEY", "OS_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    fake = FakeTransport(demo_catalogue())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_cluster, "CONNECT_SECONDS", 0.5)
+    fake = Halting()
     with serve_fake({KEY: fake, "os_sk_cluster_other": FakeTransport(demo_catalogue())}) as url:
         yield Command(tmp_path, fake, url)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[DaskCluster]:
-    """Return a scheduler without workers."""
-    (tmp_path / "dask").mkdir()
-    with DaskCluster(tmp_path / "dask") as found:
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """Return a scheduler, which the tests share: its start takes a second."""
+    with DaskCluster(tmp_path_factory.mktemp("dask")) as found:
         yield found
 
 
-real = [pytest.mark.slow, pytest.mark.needs("dask")]
+@pytest.fixture
+def cluster(scheduler: DaskCluster) -> Iterator[DaskCluster]:
+    """Return the scheduler without workers."""
+    yield scheduler
+    scheduler.remove_workers()
 
 
+@pytest.mark.slow
+@pytest.mark.needs("dask")
 class TestOnProcesses:
-    pytestmark = real
-
     def test_cluster_does_the_work(self, command: Command, cluster: DaskCluster) -> None:
         """Every company is there once, and the key is in no output, log or file."""
         cluster.add_worker(command.of_worker(), count=2)
-        code, output, errors = command.run(cluster.address)
+        command.assert_done(command.run(cluster.address))
 
-        assert (code, errors, json.loads(output)["done"]) == (0, "", ROWS)
-        assert command.companies() == ROWS
-        assert "look_around" in cluster.log()
+        log = cluster.log()
+        assert "look_around" in log
         written = [path.read_bytes() for path in command.folder.rglob("*") if path.is_file()]
-        assert not any(KEY.encode() in data for data in [*written, output.encode()])
+        assert len(written) >= 4  # customers, checkpoint, output and errors
+        assert not any(KEY.encode() in data for data in [*written, log.encode()])
 
+    @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # of Dask
     @pytest.mark.parametrize(
         ("address", "code", "problem"),
         [
@@ -326,19 +387,26 @@ class TestOnProcesses:
             ("http://127.0.0.1:9", 2, "--dask: http://127.0.0.1:9: unknown address scheme"),
         ],
     )
-    def test_wrong_address_is_one_line(self, address: str, code: int, problem: str, command: Command) -> None:
+    def test_wrong_address_is_one_line(
+        self,
+        address: str,
+        code: int,
+        problem: str,
+        command: Command,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
         """No checkpoint is made."""
-        found, output, errors = command.run(address)
+        found = main(arguments(address))
+        output, errors = capfd.readouterr()
         assert (found, output, errors.count("\n")) == (code, "", 1)
         assert errors.startswith(f"chatarmin-os: {problem}")
         assert not (command.folder / "state").exists()
 
     def test_other_server_is_one_line(self, command: Command) -> None:
         """A web server accepts the connection, and waits for the rest of a request."""
-        address = command._url.split("/")[2]
-        code, output, errors = command.run(address)
-        assert (code, output) == (3, "")
-        assert errors == f"chatarmin-os: no scheduler of Dask answers at {address}: there is another server\n"
+        address = command.url.split("/")[2]
+        problem = f"chatarmin-os: no scheduler of Dask answers at {address}: there is another server\n"
+        assert command.run(address) == (3, "", problem)
 
     @pytest.mark.parametrize(
         ("content", "problem"),
@@ -385,7 +453,7 @@ class TestOnProcesses:
         """Rows go to one product only."""
         cluster.add_worker(command.of_worker())
         cluster.add_worker(command.of_worker(OS_API_KEY="os_sk_cluster_other"))
-        code, output, errors = command.run(cluster.address, "--rate", str(RATE))
+        code, output, errors = command.run(cluster.address)
 
         assert (code, output) == (2, "")
         assert "a worker has another API key or base URL than the others" in errors
@@ -394,58 +462,61 @@ class TestOnProcesses:
     def test_killed_worker_costs_nothing(self, command: Command, cluster: DaskCluster) -> None:
         """Its rows go to the other one."""
         cluster.add_worker(command.of_worker(), count=2)
-        with command.midway(cluster.address) as process:
+        with command.halfway(cluster.address) as running:
             cluster.workers[0].kill()
-            output, errors = process.communicate(timeout=120)
-
-        assert (process.returncode, errors, json.loads(output)["done"]) == (0, "", ROWS)
-        assert command.companies() == ROWS
+            command.fake.goes_on.set()
+            command.assert_done(running.end())
 
     def test_command_waits_for_a_worker_and_says_so(self, command: Command, cluster: DaskCluster) -> None:
         """At its start, and when all workers were killed."""
-        with command.started(cluster.address) as process:
-            assert process.stderr
-            first = process.stderr.readline()
+        waiting = (
+            f"chatarmin-os: there is no worker at {cluster.address}; waiting for one: dask worker {cluster.address}"
+        )
+        command.fake.goes_on.clear()
+        with command.started(cluster.address) as running:
+            until(lambda: running.read("errors") == f"{waiting}\n")
             cluster.add_worker(command.of_worker())
-            until(lambda: command.companies() >= 100)
+            until(lambda: command.fake.is_halfway.is_set() and running.read("workers") == "1 seen")
             cluster.workers[0].kill()
-            second = process.stderr.readline()
+            until(lambda: running.read("errors") == f"{waiting}\n" * 2)
+            command.fake.goes_on.set()
             cluster.add_worker(command.of_worker())
-            output, _ = process.communicate(timeout=120)
+            code, output, errors = running.end()
 
-        waiting = f"there is no worker at {cluster.address}; waiting for one: dask worker {cluster.address}"
-        assert first == second == f"chatarmin-os: {waiting}\n"
-        assert (process.returncode, json.loads(output)["done"]) == (0, ROWS)
-        assert command.companies() == ROWS
+        assert errors == f"{waiting}\n" * 2
+        command.assert_done((code, output, ""))
 
-    def test_lost_scheduler_ends_the_run_and_the_next_goes_on(self, command: Command, cluster: DaskCluster) -> None:
-        """The same command does the rest on a new cluster."""
-        cluster.add_worker(command.of_worker(), count=2)
-        with command.midway(cluster.address) as process:
-            cluster.scheduler.kill()
-            output, errors = process.communicate(timeout=120)
+    def test_lost_scheduler_ends_the_run_and_the_next_goes_on(
+        self, command: Command, cluster: DaskCluster, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        """The same command does the rest on another cluster."""
+        with DaskCluster(tmp_path_factory.mktemp("lost")) as lost:
+            lost.add_worker(command.of_worker())
+            with command.halfway(lost.address) as running:
+                lost.scheduler.kill()
+                command.fake.goes_on.set()
+                code, output, errors = running.end()
 
-        assert (process.returncode, output) == (3, "")
-        lost = f"the connection to the scheduler at {cluster.address} was lost; rows that are done are noted"
+        assert (code, output) == (3, "")
         assert errors.splitlines() == [
-            f"chatarmin-os: {lost}",
+            f"chatarmin-os: the connection to the scheduler at {lost.address} was lost; rows that are done are noted",
             "  run the same command again: rows that are done are skipped",
         ]
-        (command.folder / "other").mkdir()
-        with DaskCluster(command.folder / "other") as other:
-            other.add_worker(command.of_worker())
-            command.assert_rest_is_done(other.address)
+        cluster.add_worker(command.of_worker())
+        command.assert_done(command.run(cluster.address))
 
     def test_ctrl_c_says_how_to_go_on(self, command: Command, cluster: DaskCluster) -> None:
         """The rows in flight end on the workers; the exit code is 130."""
-        cluster.add_worker(command.of_worker(), count=2)
-        with command.midway(cluster.address) as process:
-            process.send_signal(signal.SIGINT)
-            output, errors = process.communicate(timeout=120)
+        cluster.add_worker(command.of_worker())
+        with command.halfway(cluster.address) as running:
+            running.process.send_signal(signal.SIGINT)
+            command.fake.goes_on.set()
+            end = running.end()
 
-        assert (process.returncode, output) == (130, "")
-        assert errors.splitlines() == [
+        assert end[:2] == (130, "")
+        assert end[2].splitlines() == [
             "chatarmin-os: interrupted; the rows in flight have ended",
             "  run the same command again: rows that are done are skipped",
         ]
-        command.assert_rest_is_done(cluster.address)
+        assert HALFWAY <= command.companies() < ROWS
+        command.assert_done(command.run(cluster.address))
