@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from chatarmin_os._request import Request
 from chatarmin_os.client import ChatarminOS
@@ -39,7 +39,7 @@ class Evidence:
     Attributes:
         feature_code: The feature.
         external_org_id: The organisation that was asked about; None if a company was.
-        company_id: The company; None if it is unknown.
+        company_id: The company, also one that was asked about and does not exist; None if it is unknown.
         company_name: Its name; None if it is unknown.
         access: Its access to the feature; None if the company is unknown.
         features: Its access to all features; empty if it is unknown.
@@ -81,66 +81,47 @@ def collect(
 def _of_organisation(client: ChatarminOS, feature_code: str, external_org_id: str | UUID) -> Evidence:
     check = CheckByExternalOrgIdInput(external_org_id=external_org_id, feature_code=feature_code)
     org = check.external_org_id
-    asked_at = client.transport.now()
-    access, company, listed, tiers = _batch(
+    evidence = Evidence(check.feature_code, org, None, client.transport.now())
+    access, link, listed, tiers = _batch(
         client,
         check,
         GetByProductLinkInput(external_org_id=org),
         GetAccessByExternalOrgIdInput(external_org_id=org),
         ListTiersInput(),
     )
-    if company is None and _is_unknown(access):
-        return Evidence(check.feature_code, org, None, asked_at)
-    failures: dict[str, str] = {}
-    access = _needed(access)
-    company = _known(company, Company, "company", failures)
+    if link is None and (_is_unknown(access) or not access):  # an access is false if it cannot be used
+        return evidence
+    access, failures = _needed(access), evidence.failures
+    company = _known(link, Company, "company", failures)
     features = _known(listed, OrgFeatures, "features", failures)
-    known = company.id if company else features.company_id if features else None
-    requests = [] if known is None else [GetStatusInput(company_id=known)]
-    status, details = _second_round(client, requests, _known(tiers, list, "tiers", failures) or [], failures)
-    return Evidence(
-        check.feature_code,
-        org,
-        known,
-        asked_at,
-        company and company.name,
-        access,
-        features.features if features else (),
-        status,
-        details,
-        failures,
+    company_id = company.id if company else features.company_id if features else None
+    requests = [] if company_id is None else [GetStatusInput(company_id=company_id)]
+    status, details = _second_round(client, requests, _known(tiers, list, "tiers", failures), failures)
+    return evolve(
+        evidence,
+        company_id=company_id,
+        company_name=company.name if company else None,
+        access=access,
+        features=features.features if features else (),
+        status=status,
+        tiers=details,
     )
 
 
 def _of_company(client: ChatarminOS, feature_code: str, company_id: Any) -> Evidence:
     check = FeatureCheckInput(company_id=company_id, feature_code=feature_code)
-    asked_at = client.transport.now()
+    company = check.company_id
+    evidence = Evidence(check.feature_code, None, company, client.transport.now())
     access, listed, status, tiers = _batch(
-        client,
-        check,
-        ListAccessInput(company_id=check.company_id),
-        GetStatusInput(company_id=check.company_id),
-        ListTiersInput(),
+        client, check, ListAccessInput(company_id=company), GetStatusInput(company_id=company), ListTiersInput()
     )
     if _is_unknown(access) and _is_unknown(listed):
-        return Evidence(check.feature_code, None, None, asked_at)
-    failures: dict[str, str] = {}
-    access = _needed(access)
+        return evidence
+    access, failures = _needed(access), evidence.failures
     features = _known(listed, list, "features", failures) or []
+    _, details = _second_round(client, [], _known(tiers, list, "tiers", failures), failures)
     status = _known(status, BillingStatus, "subscriptions", failures)
-    _, details = _second_round(client, [], _known(tiers, list, "tiers", failures) or [], failures)
-    return Evidence(
-        check.feature_code,
-        None,
-        check.company_id,
-        asked_at,
-        None,
-        access,
-        tuple(features),
-        status,
-        details,
-        failures,
-    )
+    return evolve(evidence, access=access, features=tuple(features), status=status, tiers=details)
 
 
 def _batch(client: ChatarminOS, *requests: Request[Any]) -> list[Any]:
@@ -148,16 +129,19 @@ def _batch(client: ChatarminOS, *requests: Request[Any]) -> list[Any]:
 
 
 def _second_round(
-    client: ChatarminOS, requests: Sequence[Request[Any]], tiers: Sequence[TierSummary], failures: dict[str, str]
+    client: ChatarminOS,
+    requests: Sequence[Request[Any]],
+    tiers: Sequence[TierSummary] | None,
+    failures: dict[str, str],
 ) -> tuple[BillingStatus | None, tuple[Tier, ...]]:
     """Return the billing status, if *requests* has a request of it, and the details of all tiers."""
-    count = len(requests)
-    answers = _batch(client, *requests, *(GetTierInput(tier_code=tier.code) for tier in tiers[:_MAX_TIERS]))
-    statuses = [_known(answer, BillingStatus, "subscriptions", failures) for answer in answers[:count]]
-    details = [_known(answer, Tier, "tiers", failures) for answer in answers[count:]]
-    if len(tiers) > _MAX_TIERS:
-        failures["tiers"] = f"there are more than {_MAX_TIERS}"
-    return (statuses or [None])[0], tuple(tier for tier in details if tier is not None)
+    codes = [tier.code for tier in tiers or ()]
+    answers = _batch(client, *requests, *(GetTierInput(tier_code=code) for code in codes[:_MAX_TIERS]))
+    statuses = [_known(answer, BillingStatus, "subscriptions", failures) for answer in answers[: len(requests)]]
+    details = [_known(answer, Tier, "tiers", failures) for answer in answers[len(requests) :]]
+    if len(codes) > _MAX_TIERS:
+        failures["tiers"] = f"more than {_MAX_TIERS}"
+    return (statuses[0] if statuses else None), tuple(tier for tier in details if tier is not None)
 
 
 def _is_unknown(answer: object) -> bool:

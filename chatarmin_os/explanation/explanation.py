@@ -34,7 +34,7 @@ class Explanation(AcrossVersions):
         what_to_do: Lines of Python that would change `can_use`, with names in capitals for your values.
         feature_code: The feature.
         external_org_id: The organisation that was asked about; None if a company was.
-        company_id: The company; None if it is unknown.
+        company_id: The company, also one that does not exist; None if the organisation is not linked.
         access: The answer of `features.check`; None if the company is unknown.
         asked_at: The time at which the service was asked, on its own clock as far as the transport knows it. A gate may
             decide otherwise until its older answer reaches its `max_age`.

@@ -30,16 +30,17 @@ def facts_of(evidence: Evidence, tiers: list[CompanyTier]) -> tuple[tuple[str, s
         facts += _of_access(evidence, evidence.access)
         facts += _of_quantity(evidence, evidence.access, tiers)
         facts += _of_billing(evidence)
-    facts.append(("asked at", moment(evidence.asked_at)))
+    facts.append(("asked at", evidence.asked_at.strftime("%Y-%m-%d %H:%M:%S UTC")))
     return tuple((label, printable(value)) for label, value in facts)
 
 
 def _of_company(evidence: Evidence, tiers: list[CompanyTier]) -> Iterator[tuple[str, str]]:
     name, company_id = evidence.company_name, evidence.company_id
     if company_id is not None:
-        yield "company", f"{printable(name, MAX_NAME_LENGTH)} ({company_id})" if name else company_id
+        known = f"{printable(name, MAX_NAME_LENGTH)} ({company_id})" if name else company_id
+        yield "company", f"{known} (unknown)" if evidence.access is None else known
     if evidence.external_org_id is not None:
-        yield "link", f"{evidence.external_org_id}{'' if evidence.access else ' is not linked'}"
+        yield "link", f"{evidence.external_org_id}{' (not linked)' if evidence.access is None else ''}"
     if evidence.access is None:
         return
     if tiers:
@@ -86,12 +87,12 @@ def _of_billing(evidence: Evidence) -> Iterator[tuple[str, str]]:
     names = [one.display_name or one.stripe_subscription_id or one.id or "-" for one in status.active_subscriptions]
     none = "none active any more" if status.has_billing_profile else "none"
     yield "subscriptions", ", ".join(f"{name} (active)" for name in names) or none
-    if evidence.access and evidence.access.has_quantity:
-        yield "period", "until a subscription renews (assumed)" if names else "does not end (assumed)"
+    if evidence.access is not None and evidence.access.has_quantity:
+        yield "period", f"ends when a subscription renews (assumed){'' if names else '; none is active'}"
 
 
 def _unknown(evidence: Evidence, topic: str) -> str:
-    return f"unknown ({evidence.failures[topic]})" if topic in evidence.failures else "unknown"
+    return f"unknown ({evidence.failures.get(topic, 'no active subscription names it')})"
 
 
 def _price(price: StripePrice) -> str:

@@ -10,6 +10,7 @@ from chatarmin_os.explanation.rules import Rule, billable, is_at_limit
 from chatarmin_os.explanation.tiers import MAX_NAME_LENGTH, CompanyTier, feature_of, limit_of, sets
 from chatarmin_os.models.features import FeatureAccess
 
+_MAX_LENGTH = 1_000
 _VERBS = {True: "can use", False: "cannot use"}
 _NEVER_YEAR = 9999  # the last one of datetime; answers beyond it are cut to it
 ORIGINS = {"subscription": "a tier", "manual": "set by hand", "trial": "a trial", "api": "set through the API"}
@@ -25,7 +26,7 @@ def sentence_of(evidence: Evidence, rule: Rule, tiers: list[CompanyTier]) -> str
     if rule == "not_stated":
         return f"the service does not say whether {who} can use {feature}"
     causes = [_cause(evidence, access, rule, tiers), *_more(evidence, access, rule, tiers)]
-    return f"{who} {_VERBS[bool(access.can_use)]} {feature}: {'; '.join(causes)}"
+    return printable(f"{who} {_VERBS[bool(access.can_use)]} {feature}: {'; '.join(causes)}", _MAX_LENGTH)
 
 
 def who_of(evidence: Evidence) -> str:
@@ -34,7 +35,7 @@ def who_of(evidence: Evidence) -> str:
     org, company = (printable(one or "", MAX_NAME_LENGTH) for one in (evidence.external_org_id, evidence.company_id))
     if name:
         return f"{name} ({org})"
-    return f"organisation {org}" if org else f"company {company}" if company else "the company"
+    return f"organisation {org}" if org else f"company {company}"
 
 
 def moment(instant: datetime) -> str:
@@ -62,7 +63,7 @@ def _cause(evidence: Evidence, access: FeatureAccess, rule: Rule, tiers: list[Co
         "within_limit": _used(access),
         "enabled": "it is enabled",
         "unlimited": _used(access),
-        "beyond_included": f"{_used(access)}, and {billable(access)} of it beyond the included {included}",
+        "beyond_included": f"{_used(access)}, {billable(access)} of it billable, beyond the included {included}",
     }
     return clauses.get(rule) or _unexplained(access)
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "call",
     "check",
     "completion",
+    "explain",
     "onboard",
     "outbox",
     "quickstart",
