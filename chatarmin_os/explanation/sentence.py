@@ -127,15 +127,19 @@ def _tier_clause(evidence: Evidence, tiers: list[CompanyTier]) -> list[str]:
 def _limit_clause(evidence: Evidence, access: FeatureAccess, tiers: list[CompanyTier]) -> str:
     """Return the clause about the origin of a limit."""
     if access.source != "subscription":
-        origin = ORIGINS.get(access.source or "", f"of the source {access.source}") if access.source else "unknown"
-        return f"its access is {origin}"
+        origin = f"of the source {access.source}" if access.source else "of unknown origin"
+        return f"its access is {ORIGINS.get(access.source or '', origin)}"
     for tier in tiers:
         granted = feature_of(tier.details, evidence.feature_code)
         if granted and sets(granted, access):
             return f"the limit is {'' if tier.is_stated else 'most likely '}that of its tier {tier.name}"
     limits = [(tier, feature_of(tier.details, evidence.feature_code)) for tier in tiers]
     known = [f"{limit_of(granted)} in its tier {tier.name}" for tier, granted in limits if granted]
-    return f"the limit was most likely changed: it is {' and '.join(known)}" if known else "a tier gave the limit"
+    return (
+        f"the limit was most likely changed: it is {' and '.join(known)}"
+        if known
+        else "most likely a tier gave the limit"
+    )
 
 
 def _reset_clause(*, has_subscription: bool) -> str:
