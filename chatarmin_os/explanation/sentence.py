@@ -120,8 +120,8 @@ def _tier_clause(evidence: Evidence, tiers: list[CompanyTier]) -> list[str]:
         return []
     tier = tiers[0]
     has_feature = feature_of(tier.details, evidence.feature_code) is not None
-    most_likely = "" if tier.is_stated else "most likely "
-    return [f"{most_likely}its tier is {tier.name}, which {'includes' if has_feature else 'does not include'} it"]
+    hedge = "" if tier.is_stated else "most likely "
+    return [f"{hedge}its tier is {tier.name}, which {'includes' if has_feature else 'does not include'} it"]
 
 
 def _limit_clause(evidence: Evidence, access: FeatureAccess, tiers: list[CompanyTier]) -> str:

@@ -6,7 +6,7 @@ import pickle
 import re
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
@@ -19,7 +19,7 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call, FunctionTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from chatarmin_os._json import JSON
 
@@ -110,7 +110,7 @@ steps = st.one_of(
     st.tuples(st.just("use_up"), metered),
     st.tuples(st.just("use_more_than_included"), metered),
     st.tuples(st.just("set"), metered, st.fixed_dictionaries({"quantity_limit": limits, "is_enabled": st.just(True)})),
-    st.tuples(st.just("link"), st.one_of(st.none(), tiers)),
+    st.tuples(st.just("link"), tiers, st.one_of(st.none(), tiers)),
     st.tuples(st.just("cancel"), st.integers(0, 2)),
     st.tuples(st.just("renew"), st.integers(0, 2)),
     st.tuples(st.just("advance"), st.sampled_from([1, 24])),
@@ -168,9 +168,9 @@ class World:
         claimed = self.client.billing.claim_checkout(company_id=self.company, checkout_session_id=session)
         self.subscriptions.append(str(claimed.subscription_id))
 
-    def link(self, tier: str | None) -> None:
-        """Link a subscription, with a tier that it may not have paid for."""
-        subscription = self.fake.stripe.add_subscription(["price_of_another_product"])
+    def link(self, paid: str, tier: str | None) -> None:
+        """Link a subscription with the prices of a tier, and apply another one, or none."""
+        subscription = self.fake.stripe.add_subscription(list(self.client.tiers.get(paid).stripe_price_ids))
         self.client.billing.link_subscription(
             company_id=self.company, stripe_subscription_id=subscription, tier_code=tier
         )
@@ -241,7 +241,7 @@ def check_remedies(explanation: Explanation, fake: FakeTransport, company: str) 
              if client.tiers.get(one).stripe_price_ids),
             None,
         )  # fmt: skip
-        names = {"client": client, "LIMIT": (explanation.access.current_usage or 0) + 1}
+        names: dict[str, Any] = {"client": client, "LIMIT": (explanation.access.current_usage or 0) + 1}
         if tier:
             names["CHECKOUT"] = copy.stripe.add_checkout_session(list(client.tiers.get(tier).stripe_price_ids))
         eval(code, names)  # noqa: S307 - our own
@@ -300,33 +300,26 @@ def test_remedies_work_in_random_states() -> None:
 
 # Sentences
 
-Arrange: TypeAlias = "Callable[[World], object]"
-
-SENTENCES: dict[str, tuple[str, Arrange, str]] = {
-    "never-granted": ("sso", lambda _: None, "it has no access, most likely because none was ever granted"),
+SENTENCES: dict[str, tuple[str, Sequence[tuple[Any, ...]], str]] = {
+    "never-granted": ("sso", [], "it has no access, most likely because none was ever granted"),
     "not-in-the-tier": (
         "sso",
-        lambda world: world.claim("pro"),
+        [("claim", "pro")],
         "it has no access, most likely because none was ever granted; its tier is Pro, which does not include it",
     ),
     "tier-not-applied": (
         "sso",
-        lambda world: world.client.billing.link_subscription(
-            company_id=world.company,
-            stripe_subscription_id=world.fake.stripe.add_subscription(
-                world.client.tiers.get("enterprise").stripe_price_ids
-            ),
-        ),
+        [("link", "enterprise", None)],
         "it has no access, most likely because none was ever granted; its tier is Enterprise, which includes it",
     ),
     "switched-off": (
         "sso",
-        lambda world: world.set("sso", {"is_enabled": False}),
+        [("set", "sso", {"is_enabled": False})],
         "it is disabled, most likely by hand",
     ),
     "withdrawn": (
         "sso",
-        lambda world: (world.apply("enterprise"), world.apply("pro")),
+        [("apply", "enterprise"), ("apply", "pro")],
         (
             "it is disabled, most likely because a change of its tier withdrew it; "
             "most likely its tier is Pro, which does not include it"
@@ -334,12 +327,12 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
     ),
     "switched-off-in-the-tier": (
         "sso",
-        lambda world: (world.claim("enterprise"), world.set("sso", {"is_enabled": False})),
+        [("claim", "enterprise"), ("set", "sso", {"is_enabled": False})],
         "it is disabled, most likely by hand or by a change of its tier; its tier is Enterprise, which includes it",
     ),
     "subscription-ended": (
         "sso",
-        lambda world: (world.claim("enterprise"), world.apply("pro"), world.cancel(0), world.apply("team")),
+        [("claim", "enterprise"), ("apply", "pro"), ("cancel", 0), ("apply", "team")],
         (
             "it is disabled, most likely because a change of its tier withdrew it; "
             "most likely its tier is Team, which does not include it"
@@ -347,16 +340,16 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
     ),
     "subscription-ended-without-another-tier": (
         "sso",
-        lambda world: (
-            world.claim("enterprise"),
-            *(world.set(feature, {"is_enabled": False}) for feature in FEATURES[:5]),
-            world.cancel(0),
-        ),
+        [
+            ("claim", "enterprise"),
+            *(("set", feature, {"is_enabled": False}) for feature in FEATURES[:5]),
+            ("cancel", 0),
+        ],
         "it is disabled, most likely because its subscription ended",
     ),
     "disabled-before-its-end": (
         "sso",
-        lambda world: world.set("sso", {"is_enabled": False, "valid_until": timedelta(hours=12)}),
+        [("set", "sso", {"is_enabled": False, "valid_until": timedelta(hours=12)})],
         (
             "it is disabled, most likely by hand, or the clock of the service is past the end of its access, "
             "2027-02-01 00:00 UTC"
@@ -364,35 +357,43 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
     ),
     "expired": (
         "sso",
-        lambda world: (world.set("sso", {"is_enabled": True, "valid_until": timedelta(hours=12)}), world.advance(12)),
+        [("set", "sso", {"is_enabled": True, "valid_until": timedelta(hours=12)}), ("advance", 12)],
         "its access ended at 2027-02-01 00:00 UTC",
     ),
     "expired-trial-at-its-limit": (
         "seats",
-        lambda world: (
-            world.set("seats", {"is_enabled": True, "quantity_limit": 2, "valid_until": timedelta(1)}),
-            world.track("seats", 2),
-            world.set("seats", {"source": "trial"}),
-            world.advance(24),
-        ),
+        [
+            ("set", "seats", {"is_enabled": True, "quantity_limit": 2, "valid_until": timedelta(1)}),
+            ("track", "seats", 2),
+            ("set", "seats", {"source": "trial"}),
+            ("advance", 24),
+        ],
         "its trial ended at 2027-02-01 12:00 UTC; it has used 2 of 2 in this period",
     ),
     "enabled-without-a-limit": (
         "seats",
-        lambda world: world.set("seats", {"is_enabled": True}),
+        [("set", "seats", {"is_enabled": True})],
         "it is enabled, but its limit is 0; its access is set through the API",
     ),
     "at-the-limit-of-a-subscription": (
         "seats",
-        lambda world: (world.claim("pro"), world.use_up("seats")),
+        [("claim", "pro"), ("use_up", "seats")],
         (
             "it has used 25 of 25 in this period; the limit is that of its tier Pro; "
             "most likely its usage starts again at 0 when its subscription renews"
         ),
     ),
+    "at-the-limit-without-a-subscription": (
+        "ai_credit",
+        [("apply", "free"), ("use_up", "ai_credit")],
+        (
+            "it has used 100 of 100 in this period; the limit is most likely that of its tier Free; "
+            "it has no active subscription, so most likely its usage does not start again at 0"
+        ),
+    ),
     "at-another-limit-than-that-of-the-tier": (
         "seats",
-        lambda world: (world.claim("pro"), world.set("seats", {"quantity_limit": 4}), world.use_up("seats")),
+        [("claim", "pro"), ("set", "seats", {"quantity_limit": 4}), ("use_up", "seats")],
         (
             "it has used 4 of 4 in this period; the limit was most likely changed: it is 25 in its tier Pro; "
             "most likely its usage starts again at 0 when its subscription renews"
@@ -400,7 +401,7 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
     ),
     "above-a-lowered-limit": (
         "seats",
-        lambda world: (world.claim("pro"), world.use_up("seats"), world.apply("free")),
+        [("claim", "pro"), ("use_up", "seats"), ("apply", "free")],
         (
             "it has used 25 of 3 in this period, most likely because the limit was lowered; "
             "the limit was most likely changed: it is 25 in its tier Pro; "
@@ -409,7 +410,7 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
     ),
     "one-of-two-tiers": (
         "seats",
-        lambda world: (world.claim("pro"), world.claim("team"), world.set("seats", {"included_quantity": None})),
+        [("claim", "pro"), ("claim", "team"), ("set", "seats", {"included_quantity": None})],
         (
             "it is enabled, but its limit is 0; the limit was most likely changed: "
             "it is 25 in its tier Pro and 0 in its tier Team"
@@ -417,18 +418,18 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
     ),
     "unknown-tier": (
         "seats",
-        lambda world: (world.apply("free"), world.set("ai_credit", {"source": "manual"})),
+        [("apply", "free"), ("set", "ai_credit", {"source": "manual"})],
         "it has used 0 of 3 in this period; most likely a tier gave the limit",
     ),
-    "enabled": ("api_access", lambda world: world.apply("pro"), "it is enabled"),
+    "enabled": ("api_access", [("apply", "pro")], "it is enabled"),
     "unlimited": (
         "seats",
-        lambda world: world.set("seats", {"is_enabled": True, "quantity_limit": None, "source": "manual"}),
+        [("set", "seats", {"is_enabled": True, "quantity_limit": None, "source": "manual"})],
         "it has used 0 in this period and has no limit; its access is set by hand",
     ),
     "billable": (
         "storage",
-        lambda world: (world.claim("team"), world.track("storage", 0.3)),
+        [("claim", "team"), ("track", "storage", 0.3)],
         (
             "it has used 0.3 of 0.5 in this period, 0.1 of it billable, beyond the included 0.2; "
             "the limit is that of its tier Team"
@@ -437,11 +438,14 @@ SENTENCES: dict[str, tuple[str, Arrange, str]] = {
 }
 
 
-@pytest.mark.parametrize(("feature", "arrange", "expected"), SENTENCES.values(), ids=SENTENCES)
-def test_sentence_has_the_cause(fake: FakeTransport, feature: str, arrange: Arrange, expected: str) -> None:
+@pytest.mark.parametrize(("feature", "taken", "expected"), SENTENCES.values(), ids=SENTENCES)
+def test_sentence_has_the_cause(
+    fake: FakeTransport, feature: str, taken: Sequence[tuple[Any, ...]], expected: str
+) -> None:
     """The sentence names rule, numbers and origin, and marks a cause that the service does not state."""
     world = World(fake)
-    arrange(world)
+    for name, *values in taken:
+        getattr(world, name)(*values)
 
     assert reason(world.client, feature) == expected
 
@@ -734,13 +738,12 @@ def test_usable_access_without_a_link_is_explained() -> None:
 
 def test_tier_with_odd_settings_fits_no_limit() -> None:
     """Limits of a tier that are not numbers are as good as missing: 0."""
-    tier = {"code": "pro", "name": None, "features": [{"code": "seats", "configValues": {"max_quantity": "5"}}]}
-    price = {"stripe": {"priceId": "price_1"}}
+    seats = {"code": "seats", "configValues": {"max_quantity": "5"}, "stripe": {"priceId": "price_1"}}
     subscription = {"id": "s_1", "tier": {"code": "pro"}}
     client = service_with(
         {"quantityLimit": 5, "remaining": 5, "source": "subscription"},
         tiers_list=[{"code": "pro"}],
-        tiers_get={**tier, "features": [{**tier["features"][0], **price}]},  # type: ignore[dict-item]
+        tiers_get={"code": "pro", "name": None, "features": [seats]},
         billing_getStatus={"hasBillingProfile": True, "activeSubscriptions": [subscription, {}]},
     )
 
