@@ -7,7 +7,7 @@ from datetime import datetime
 from chatarmin_os._messages import printable
 from chatarmin_os.explanation.evidence import Evidence
 from chatarmin_os.explanation.rules import Rule, billable, is_at_limit
-from chatarmin_os.explanation.tiers import MAX_NAME_LENGTH, CompanyTier, feature_of, limit_of, sets
+from chatarmin_os.explanation.tiers import MAX_NAME_LENGTH, CompanyTier, feature_of, limit_of
 from chatarmin_os.models.features import FeatureAccess
 
 _MAX_LENGTH = 1_000
@@ -77,14 +77,14 @@ def _used(access: FeatureAccess) -> str:
 
 def _why_disabled(evidence: Evidence, access: FeatureAccess, tiers: list[CompanyTier]) -> str:
     status = evidence.status
-    if access.valid_until is not None:
+    if access.valid_until is not None and access.valid_until.year != _NEVER_YEAR:
         until = moment(access.valid_until)
         return (
             f"it is disabled, most likely by hand, or the clock of the service is past the end of its access, {until}"
         )
     if access.source != "subscription":
         return "it is disabled, most likely by hand"
-    if tiers and not any(feature_of(tier.details, evidence.feature_code) for tier in tiers):
+    if tiers and not any(tier.details is None or feature_of(tier.details, evidence.feature_code) for tier in tiers):
         return "it is disabled, most likely because a change of its tier withdrew it"
     if status and status.has_billing_profile and not status.active_subscriptions:
         return "it is disabled, most likely because its subscription ended"
@@ -129,17 +129,16 @@ def _limit_clause(evidence: Evidence, access: FeatureAccess, tiers: list[Company
     if access.source != "subscription":
         origin = f"of the source {access.source}" if access.source else "of unknown origin"
         return f"its access is {ORIGINS.get(access.source or '', origin)}"
-    for tier in tiers:
-        granted = feature_of(tier.details, evidence.feature_code)
-        if granted and sets(granted, access):
+    limits = [
+        (tier, limit_of(granted)) for tier in tiers if (granted := feature_of(tier.details, evidence.feature_code))
+    ]
+    for tier, limit in limits:
+        if limit == access.quantity_limit:
             return f"the limit is {'' if tier.is_stated else 'most likely '}that of its tier {tier.name}"
-    limits = [(tier, feature_of(tier.details, evidence.feature_code)) for tier in tiers]
-    known = [f"{limit_of(granted)} in its tier {tier.name}" for tier, granted in limits if granted]
-    return (
-        f"the limit was most likely changed: it is {' and '.join(known)}"
-        if known
-        else "most likely a tier gave the limit"
-    )
+    if not limits:
+        return "most likely a tier gave the limit"
+    others = [f"{'unlimited' if limit is None else limit} in its tier {tier.name}" for tier, limit in limits]
+    return f"the limit was most likely changed: it is {' and '.join(others)}"
 
 
 def _reset_clause(*, has_subscription: bool) -> str:

@@ -225,6 +225,9 @@ def check_sentence(explanation: Explanation, snapshot: Any) -> None:
         active = {one["id"] for one in snapshot["stripe"]["subscriptions"] if one["isActive"]}
         claims = [one for one in snapshot["claims"] if one["stripeSubscriptionId"] in active]
         assert (named[1] or named[2]).lower() in {one["tierCode"] for one in claims}
+    changed = re.search(r"limit was most likely changed: it is (\S+) in", explanation.text)
+    limit = "unlimited" if access.quantity_limit is None else str(access.quantity_limit)
+    assert changed is None or changed[1] != limit
     if "no active subscription" in explanation.text:
         assert "(active)" not in str(fact(explanation, "subscriptions"))
 
@@ -410,11 +413,24 @@ SENTENCES: dict[str, tuple[str, Sequence[tuple[Any, ...]], str]] = {
     ),
     "one-of-two-tiers": (
         "seats",
-        [("claim", "pro"), ("claim", "team"), ("set", "seats", {"included_quantity": None})],
+        [("claim", "pro"), ("claim", "team"), ("set", "seats", {"quantity_limit": 4})],
         (
-            "it is enabled, but its limit is 0; the limit was most likely changed: "
+            "it has used 0 of 4 in this period; the limit was most likely changed: "
             "it is 25 in its tier Pro and 0 in its tier Team"
         ),
+    ),
+    "limit-in-an-unlimited-tier": (
+        "seats",
+        [("claim", "enterprise"), ("set", "seats", {"quantity_limit": 4})],
+        (
+            "it has used 0 of 4 in this period; "
+            "the limit was most likely changed: it is unlimited in its tier Enterprise"
+        ),
+    ),
+    "limit-of-the-tier-with-another-included-quantity": (
+        "seats",
+        [("claim", "pro"), ("set", "seats", {"included_quantity": 4})],
+        "it has used 0 of 25 in this period; the limit is that of its tier Pro",
     ),
     "unknown-tier": (
         "seats",
@@ -618,6 +634,16 @@ def test_failure_of_another_answer_is_a_fact(
     assert explanation.company_id == company_of(client)
 
 
+def test_tier_without_details_explains_nothing() -> None:
+    """A tier whose features are unknown is not said to lack one."""
+    world = World(make_fake())
+    world.claim("enterprise")
+    world.set("sso", {"is_enabled": False})
+    world.fake.fail("tiers.get", error="FORBIDDEN", times=len(TIERS))
+
+    assert reason(world.client, "sso") == "it is disabled, most likely by hand or by a change of its tier"
+
+
 def test_company_may_stay_unknown(client: ChatarminOS, fake: FakeTransport) -> None:
     """Without a company id the access is explained, and changed by your id of the organisation."""
     client.features.set_access(external_org_id="org_1", feature_code="seats", is_enabled=True)
@@ -684,7 +710,7 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no-expiry": (
         {"isEnabled": False, "canUse": False, "validUntil": "+012027-01-01T00:00:00Z", "source": "manual"},
         "disabled",
-        "past the end of its access, never",
+        "it is disabled, most likely by hand",
     ),
     "disabled-after-usage": (
         {"isEnabled": False, "canUse": False, "currentUsage": 5, "quantityLimit": 5},
