@@ -26,6 +26,7 @@ PUBLIC_MODULES = (
     "chatarmin_os.transports.redactors",
     "chatarmin_os.drift",
     "chatarmin_os.pytest",
+    "chatarmin_os.explanation",
     "chatarmin_os.gate",
     "chatarmin_os.gate.caches",
     "chatarmin_os.outbox",

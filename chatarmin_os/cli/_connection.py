@@ -164,7 +164,7 @@ def _usage_error(error: InvalidInput, given: Namespace) -> str:
     argument = field if field in _NAMES else field.partition(".")[0].partition("[")[0]
     name = _names(given).get(argument)
     if argument == "external_org_id" and "company" in given:
-        name = _NAMES["company_id"]
+        name = _names(given)["company_id"]
     if argument == "base_url" and given.base_url is None:
         name = None if "OS_BASE_URL" in error.problem else "OS_BASE_URL"
     place = f"{name}{field.removeprefix(argument)}: " if name else ""

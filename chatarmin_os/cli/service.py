@@ -1,4 +1,4 @@
-"""The commands that call the service: call, onboard, check, track, status."""
+"""The commands that call the service: call, onboard, check, explain, track, status."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from chatarmin_os._json import document_of
 from chatarmin_os.cli._connection import add_options, connect, resend_advice, run_command
 from chatarmin_os.cli._output import complain, print_json, print_table
 from chatarmin_os.cli._parser import add_json, command, did_you_mean
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, NotFoundError
+from chatarmin_os.errors import ApiError, BadRequestError, ChatarminError, InvalidInput, NotFoundError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
     from collections.abc import Callable, Sequence
 
     from chatarmin_os import ChatarminOS, FeatureAccess
+    from chatarmin_os.explanation import Explanation
 
 _ORG = "org:"
 _MAX_INPUT_LENGTH = 16 * 2**20
@@ -71,6 +72,20 @@ def add_commands(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     check.add_argument("company", metavar="COMPANY", help=_COMPANY)
     check.add_argument("feature", metavar="FEATURE", help="the code of the feature")
+
+    explain = _add(
+        commands,
+        "explain",
+        _explain,
+        "say in words why an organisation can or cannot use a feature; exits with 0 also if it cannot",
+        "chatarmin-os explain org_1 ai_credit",
+        "chatarmin-os explain org_1 ai_credit --json | jq -r .text",
+    )
+    explain.add_argument(
+        "org", metavar="ORG", help="your id of the organisation, also as org:ID; or the id of a company"
+    )
+    explain.add_argument("feature", metavar="FEATURE", help="the code of the feature")
+    explain.set_defaults(names={"external_org_id": "ORG", "company_id": "ORG"})
 
     track = _add(
         commands,
@@ -199,6 +214,38 @@ def _check(client: ChatarminOS, given: Namespace) -> None:
         "valid_until": access.valid_until,
     }
     _print(given, document_of(access), row)
+
+
+def _explain(client: ChatarminOS, given: Namespace) -> None:
+    explanation = _explanation(client, given)
+    if given.json:
+        print_json(document_of(explanation))
+        return
+    print(f"{explanation.text}.\n")
+    print_table([{"fact": label, "value": value} for label, value in explanation.facts])
+    if explanation.what_to_do:
+        print("\n".join(["\nAny of these calls changes that:", *(f"  {call}" for call in explanation.what_to_do)]))
+
+
+def _explanation(client: ChatarminOS, given: Namespace) -> Explanation:
+    """Return the explanation for an organisation, or for a company if there is no such organisation.
+
+    Raises:
+        NotFoundError: There is neither, or the feature does not exist.
+    """
+    from chatarmin_os.explanation import explain
+
+    org = given.org.removeprefix(_ORG)
+    given.company = f"{_ORG}{org}"  # for the suggestions of features
+    explanation = explain(client, given.feature, external_org_id=org)
+    if explanation.rule == "not_linked" and not given.org.startswith(_ORG):
+        given.company = org
+        with suppress(BadRequestError):  # a service may refuse ids that do not look like those of its companies
+            explanation = explain(client, given.feature, company_id=org)
+    if explanation.access is None:
+        given.company = f"{_ORG}{org}"
+        raise ApiError.from_code("NOT_FOUND", f"{org} is not linked to a company; link it with chatarmin-os onboard")
+    return explanation
 
 
 def _track(client: ChatarminOS, given: Namespace) -> None:

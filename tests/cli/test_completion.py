@@ -23,6 +23,7 @@ COMMANDS = {
     "call",
     "check",
     "completion",
+    "explain",
     "onboard",
     "outbox",
     "quickstart",
@@ -92,6 +93,7 @@ def test_procedures_are_completed(complete: Callable[..., set[str]]) -> None:
 def test_options_are_completed(complete: Callable[..., set[str]]) -> None:
     """The options of the command are completed after any arguments."""
     assert complete("check", "org:org_1", "sso", "--j") == {"--json"}
+    assert complete("explain", "org_1", "sso", "--j") == {"--json"}
     assert complete("recording", "check", "x.jsonl", "--run") == {"--run-mutations"}
     assert complete("call", "check", "--mut") == {"--mutation"}
     assert complete("--vers") == {"--version"}

@@ -29,6 +29,8 @@ from chatarmin_os.server import serve_fake
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from chatarmin_os.transports import Call
+
 KEY = "os_sk_command_line_secret"
 
 
@@ -170,6 +172,116 @@ def test_check_prints_whether_a_feature_can_be_used(
     assert document["valid_until"] == "2031-01-02T00:00:00+00:00"
 
 
+@pytest.mark.parametrize("org", ["org_1", "org:org_1", "id"])
+def test_explain_says_why_a_feature_cannot_be_used(run: Callable[..., Output], fake: FakeTransport, org: str) -> None:
+    """ORG is your id, with or without `org:`, or a company's id; a sentence, its facts and remedies are printed."""
+    client = ChatarminOS(transport=fake)
+    company = client.features.get_access_by_external_org_id("org_1").company_id
+    client.billing.track_usage(company_id=company, feature_code="ai_credit", quantity=100)
+
+    output = run("explain", company if org == "id" else org, "ai_credit")
+
+    assert (output.code, output.err) == (0, "")
+    who = f"company {company}" if org == "id" else "Acme Inc (org_1)"
+    sentence, blank, header, _, *lines = output.out.splitlines()
+    assert sentence == (
+        f"{who} cannot use ai_credit: it has used 100 of 100 in this period; "
+        "the limit is most likely that of its tier Free; "
+        "it has no active subscription, so most likely its usage does not start again at 0."
+    )
+    assert (blank, header.split()) == ("", ["fact", "value"])
+    facts = [line.split(maxsplit=1) for line in lines[: lines.index("")]]
+    assert ["limit", "100"] in facts
+    assert (["link", "org_1"] in facts) is (org != "id")
+    title, *remedies = lines[lines.index("") + 1 :]
+    assert title == "Any of these calls changes that:"
+    whom = f"company_id='{company}'" if org == "id" else "external_org_id='org_1'"
+    assert remedies[0] == (
+        f"  client.features.set_access({whom}, feature_code='ai_credit', quantity_limit=LIMIT)"
+        "  # LIMIT: above 100, or None for no limit"
+    )
+
+
+def test_explain_prints_a_document(run: Callable[..., Output]) -> None:
+    """`--json` prints the fields of the explanation, facts as pairs, and the access."""
+    document = json.loads(run("explain", "org_1", "seats", "--json").out)
+
+    assert list(document) == [
+        "can_use",
+        "rule",
+        "text",
+        "facts",
+        "what_to_do",
+        "feature_code",
+        "external_org_id",
+        "company_id",
+        "access",
+        "asked_at",
+    ]
+    assert (document["can_use"], document["rule"]) == (True, "within_limit")
+    assert ["used", "0"] in document["facts"]
+    assert document["access"]["quantity_limit"] == 3
+
+
+def test_explanation_without_remedies_has_no_title_for_them(run: Callable[..., Output]) -> None:
+    """If the service gives no reason, the command makes none up."""
+
+    class Unwilling(FakeTransport):
+        def send(self, call: Call) -> Any:
+            answer = super().send(call)
+            return {**answer, "canUse": False} if call.path == "features.checkByExternalOrgId" else answer
+
+    fake = Unwilling(demo_catalogue())
+    ChatarminOS(transport=fake).onboard(external_org_id="org_1", tier_code="free")
+    with serve_fake({KEY: fake}) as url:
+        output = run("explain", "org_1", "seats", "--base-url", url)
+
+    assert "the service says so and gives no reason" in output.out
+    assert "calls" not in output.out
+
+
+def test_explain_prefers_an_organisation_to_a_company(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """An id that is both means your organisation, since ORG is your id."""
+    client = ChatarminOS(transport=fake)
+    company = client.features.get_access_by_external_org_id("org_1").company_id
+    client.companies.create(name="Other Inc", external_org_id=company)
+
+    assert run("explain", company, "seats").out.startswith(f"Other Inc ({company}) cannot use seats: ")
+
+
+def test_explain_of_an_unknown_organisation_exits_1(run: Callable[..., Output], fake: FakeTransport) -> None:
+    """The error names the command that links it, also if the service refuses the id as that of a company."""
+    fake.fail("features.check", error="BAD_REQUEST")
+
+    for org in ("org_9", "org:org_9", "org_9"):
+        output = run("explain", org, "sso")
+        assert (output.code, output.out) == (1, "")
+        assert output.err == (
+            "chatarmin-os: NOT_FOUND: org_9 is not linked to a company; link it with chatarmin-os onboard\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        ("FORBIDDEN", 1, "chatarmin-os: FORBIDDEN: "),
+        ("TOO_MANY_REQUESTS", 1, "chatarmin-os: TOO_MANY_REQUESTS: "),
+        (ConnectionFailed("connection reset"), 3, "chatarmin-os: no response: "),
+    ],
+    ids=["forbidden", "too-many-requests", "outage"],
+)
+def test_explain_without_an_answer_fails(
+    run: Callable[..., Output], fake: FakeTransport, error: Any, code: int, message: str
+) -> None:
+    """A refusal and an outage have the exit codes of the other commands, and nothing is explained."""
+    fake.fail("features.checkByExternalOrgId", error=error, times=3)
+
+    output = run("explain", "org_1", "sso")
+
+    assert (output.code, output.out) == (code, "")
+    assert output.err.startswith(message)
+
+
 def test_track_counts_an_event_once(run: Callable[..., Output]) -> None:
     """The same key counts once; without --key a new one is printed."""
     first = json.loads(run("track", "org:org_1", "ai_credit", "60", "--key", "job-1", "--json").out)
@@ -263,6 +375,9 @@ INVALID_ARGUMENTS = {
     "blank-key": (("track", "c", "f", "1", "--key", ""), "--key: "),
     "blank-company": (("check", " ", "f"), "COMPANY: "),
     "blank-organisation-to-check": (("check", "org:", "f"), "COMPANY: must not be blank"),
+    "blank-organisation-to-explain": (("explain", "org:", "f"), "ORG: must not be blank"),
+    "blank-company-to-explain": (("explain", " ", "f"), "ORG: must not be blank"),
+    "blank-feature-to-explain": (("explain", "org_1", ""), "FEATURE: must not be blank"),
     "blank-organisation-for-status": (("status", "org:"), "COMPANY: must not be blank"),
     "large-integer": (("call", "tiers.get", f'{{"a": [{2**60}]}}'), "JSON.a[0]: expected an integer within"),
     "large-integer-in-a-list": (("call", "tiers.get", f"[{2**60}]"), "JSON[0]: expected an integer within"),
@@ -407,7 +522,8 @@ def test_wrong_usage_exits_2(run: Callable[..., Output], arguments: tuple[str, .
 
 
 @pytest.mark.parametrize(
-    "command", ["call", "onboard", "check", "track", "status", "serve", "assumptions", "quickstart", "completion"]
+    "command",
+    ["call", "onboard", "check", "explain", "track", "status", "serve", "assumptions", "quickstart", "completion"],
 )
 def test_command_has_help_with_examples(run: Callable[..., Output], command: str) -> None:
     """--help prints command lines to paste to standard output."""
@@ -683,6 +799,8 @@ UNKNOWN = {
         "available features: ai_credit, seats, team_seats, api_access, sso",
     ),
     "tier": (("onboard", "org_2", "--tier", "entreprise"), "did you mean enterprise?"),
+    "feature-to-explain": (("explain", "org_1", "ai_credits"), "did you mean ai_credit?"),
+    "feature-of-a-company-id-to-explain": (("explain", "COMPANY", "Seat"), "did you mean seats?"),
     "organisation-to-check": (("check", "org_1", "ai_credit"), _YOUR_ID),
     "organisation-to-track": (("track", "org_1", "ai_credit", "1"), _YOUR_ID),
     "organisation-for-status": (("status", "org_1"), _YOUR_ID),
@@ -710,10 +828,20 @@ def test_unknown_name_gets_advice(
         (("check", "org:org_1", "sso"), "features.checkByExternalOrgId"),
         (("check", "org:org_9", "sso"), None),
         (("status", "org:org_9"), None),
+        (("explain", "org_9", "sso"), None),
+        (("explain", "org:org_9", "sso"), None),
         (("onboard", "org_1", "--checkout", "cs_none"), None),
         (("call", "tiers.get", '{"tierCode": "fre"}'), None),
     ],
-    ids=["feature", "organisation", "organisation-for-status", "checkout", "input"],
+    ids=[
+        "feature",
+        "organisation",
+        "organisation-for-status",
+        "organisation-or-company-to-explain",
+        "organisation-to-explain",
+        "checkout",
+        "input",
+    ],
 )
 def test_not_found_without_a_suggestion_has_no_advice(
     run: Callable[..., Output], fake: FakeTransport, arguments: tuple[str, ...], path: str | None

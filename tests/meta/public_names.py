@@ -21,6 +21,7 @@ MODULES = [
     "chatarmin_os.django.test",
     "chatarmin_os.drift",
     "chatarmin_os.errors",
+    "chatarmin_os.explanation",
     "chatarmin_os.fake",
     "chatarmin_os.fake.server",
     "chatarmin_os.flask",
