@@ -1,4 +1,4 @@
-"""What a gate tells an integration: how the service does, and what changed."""
+"""The seam for integrations: they hear of refreshes and of changes."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class MutationWatcher:
         elif effect.kind == "access":
             self._change(effect, token, result)
             if not isinstance(result, BaseException):
-                self._tell_of(effect.after(result), call.input)
+                self._announce(effect.after(result), call.input)
 
     def forget(self, keys: Sequence[Key]) -> None:
         """Drop the answers about keys, here and in the shared cache."""
@@ -73,7 +73,7 @@ class MutationWatcher:
             for kind, name in keys:
                 listener.changed(name if kind == "organisation" else None, name if kind == "company" else None, None)
 
-    def _tell_of(self, effect: Effect, given: JSON) -> None:
+    def _announce(self, effect: Effect, given: JSON) -> None:
         feature = None if effect.is_everything else text_at(given, "featureCode")
         for listener in self._state.listeners:
             listener.changed(effect.organisation, effect.company, feature)

@@ -33,7 +33,7 @@ class Events:
 
     def __init__(self, trouble: Callable[[], Trouble | None], emit: Emit, flags: Mapping[str, Flag]) -> None:
         self._trouble, self._emit, self._flags = trouble, emit, flags
-        self._told = ProviderEvent.PROVIDER_READY
+        self._last = ProviderEvent.PROVIDER_READY
         self._is_due = self._is_closed = False
         self._turn = threading.Lock()
 
@@ -42,8 +42,8 @@ class Events:
         self._is_closed = True
 
     def ready(self) -> None:
-        """Say that flags can be evaluated."""
-        self._tell(ProviderEvent.PROVIDER_READY, ProviderEventDetails())
+        """Emit that flags can be evaluated."""
+        self._pass_on(ProviderEvent.PROVIDER_READY, ProviderEventDetails())
 
     def refreshed(self) -> None:
         """Emit the state if it is another one.
@@ -62,9 +62,9 @@ class Events:
     def _converge(self) -> None:
         trouble = self._trouble()
         event, details = _state(trouble)
-        if event is not self._told:
-            self._told = event
-            self._tell(event, details)
+        if event is not self._last:
+            self._last = event
+            self._pass_on(event, details)
 
     def changed(self, organisation: str | None, company: str | None, feature: str | None) -> None:
         """Emit that access has changed: of whom, and which flags; no flags: any of them."""
@@ -75,14 +75,14 @@ class Events:
         details = ProviderEventDetails(
             flags_changed=flags, metadata={name: value for name, value in named.items() if value is not None}
         )
-        self._tell(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, details)
+        self._pass_on(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, details)
 
-    def _tell(self, event: ProviderEvent, details: ProviderEventDetails) -> None:
+    def _pass_on(self, event: ProviderEvent, details: ProviderEventDetails) -> None:
         if self._is_closed:
             return
         try:
             self._emit(event, details)
-        except Exception:  # of a handler, which must harm neither a check nor a change
+        except Exception:  # noqa: BLE001 - of a handler, which must harm neither a check nor a change
             _log.exception("a handler of %s failed", event.value)
 
 

@@ -121,8 +121,8 @@ class ChatarminProvider(AbstractProvider):
     def resolve_boolean_details(
         self,
         flag_key: str,
-        default_value: bool,
-        evaluation_context: Context = None,  # noqa: FBT001 - as in the SDK
+        default_value: bool,  # noqa: FBT001 - as in the SDK
+        evaluation_context: Context = None,
     ) -> FlagResolutionDetails[bool]:
         """Return whether a feature may be used, or a setting that is a boolean."""
         return self._resolve(FlagType.BOOLEAN, flag_key, default_value, evaluation_context)
@@ -156,8 +156,8 @@ class ChatarminProvider(AbstractProvider):
     async def resolve_boolean_details_async(
         self,
         flag_key: str,
-        default_value: bool,
-        evaluation_context: Context = None,  # noqa: FBT001 - as in the SDK
+        default_value: bool,  # noqa: FBT001 - as in the SDK
+        evaluation_context: Context = None,
     ) -> FlagResolutionDetails[bool]:
         """Return the same in a thread of asyncio."""
         return await asyncio.to_thread(self.resolve_boolean_details, flag_key, default_value, evaluation_context)
