@@ -16,7 +16,7 @@ class Trouble:
 
     Attributes:
         error: The error of a refresh: a key that is refused, or an outage of five refreshes in a row or of 429.
-        has_answers: Whether the old answers are young enough to be used meanwhile, by the gate's default policy.
+        has_answers: Whether the old answers are young enough to be used until then, by the gate's default policy.
     """
 
     error: ChatarminError

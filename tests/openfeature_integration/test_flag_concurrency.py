@@ -20,6 +20,8 @@ from waiting import PATIENCE
 if TYPE_CHECKING:
     from chatarmin_os.transports import Call
 
+pytestmark = pytest.mark.usefixtures("clean_sdk")
+
 ASYNC: list[tuple[str, str, Any, Any]] = [
     ("boolean", "sso", False, True),
     ("string", "exports:format", "", "xlsx"),

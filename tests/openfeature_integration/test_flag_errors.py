@@ -12,7 +12,7 @@ import pytest
 from flag_world import LISTING, ORG, FlagWorld
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode
+from openfeature.exception import ErrorCode, FlagNotFoundError, GeneralError
 from openfeature.flag_evaluation import FlagEvaluationOptions, Reason
 from openfeature.hook import Hook
 from openfeature.transaction_context import ContextVarsTransactionContextPropagator
@@ -29,7 +29,9 @@ from chatarmin_os import (
 )
 from chatarmin_os.gate import Policy
 from chatarmin_os.integrations.openfeature import ChatarminProvider, Flag
-from chatarmin_os.integrations.openfeature import failures as failures_module
+from chatarmin_os.integrations.openfeature.failures import DefaultsLog
+
+pytestmark = pytest.mark.usefixtures("clean_sdk")
 
 
 @pytest.mark.parametrize(
@@ -160,13 +162,13 @@ def test_default_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monke
 
     now = [1_000.0]
     monkeypatch.setattr(_clock, "monotonic", lambda: now[0])
-    log = failures_module.DefaultsLog()
-    error = failures_module.FlagNotFoundError("no such setting")
+    log = DefaultsLog()
+    error = FlagNotFoundError("no such setting")
     with caplog.at_level(logging.WARNING, "chatarmin_os"):
         for later in (0, 59, 60):
             now[0] = 1_000.0 + later
             log.note("a:b", error, default=False)
-        log.note("a:b", failures_module.GeneralError("odd"), default=False)
+        log.note("a:b", GeneralError("odd"), default=False)
 
     assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
         ("WARNING", "flag 'a:b': its default is used: no such setting (FLAG_NOT_FOUND)"),
@@ -181,11 +183,11 @@ def test_default_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monke
 def test_exception_of_other_code_passes_to_the_sdk(world: FlagWorld, caplog: pytest.LogCaptureFixture) -> None:
     """A fault in a transport of your own is GENERAL, and logged by the SDK with its traceback."""
 
-    def fail(_: object) -> Any:
+    def fail(_: Any) -> Any:
         raise RuntimeError("a fault")
 
-    world.fake.send_many = fail  # type: ignore[method-assign]
-    world.fake.send = fail  # type: ignore[method-assign]
+    for name in ("send", "send_many"):
+        setattr(world.fake, name, fail)
     with caplog.at_level(logging.ERROR, "openfeature"):
         found = world.flags.get_boolean_details("sso", False, ORG)
 
@@ -248,8 +250,8 @@ def test_invalid_flag_names_its_field(arguments: tuple[Any, ...], field: str) ->
     assert caught.value.field == field
 
 
-def test_mapping_is_copied(world: FlagWorld) -> None:
-    """A later change of the caller's mapping changes no flag."""
+def test_later_change_of_the_mapping_changes_no_flag(world: FlagWorld) -> None:
+    """The provider has a copy."""
     flags = {"new": Flag("sso")}
     client = world.register(ChatarminProvider(world.gate, flags=flags))
     flags["new"] = Flag("nothing")

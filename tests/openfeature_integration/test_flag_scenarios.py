@@ -1,4 +1,4 @@
-"""The scenarios of the OpenFeature specification, written anew for features of a service.
+"""The scenarios of the OpenFeature specification, written again for features of a service.
 
 Their flags and values are those of https://github.com/open-feature/spec, `specification/assets/gherkin`:
 `test-flags.json`, `evaluation.feature`, `evaluation_v2.feature`, `hooks.feature`, `metadata.feature` and
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openfeature.client import OpenFeatureClient
+
+pytestmark = pytest.mark.usefixtures("clean_sdk")
 
 TEMPLATE = {"showImages": True, "title": "Check out these pics!", "imagesPerPage": 100}
 
@@ -101,11 +103,10 @@ def evaluated(
     key: str,
     default: Any,
     context: EvaluationContext | None = ANYBODY,
-    options: FlagEvaluationOptions | None = None,
 ) -> FlagEvaluationDetails[Any]:
     """Evaluate a flag with details, and see that its plain value is the same."""
     evaluate: Callable[..., FlagEvaluationDetails[Any]] = getattr(client, f"get_{kind}_details")
-    found = evaluate(key, default, context, options)
+    found = evaluate(key, default, context)
     assert getattr(client, f"get_{kind}_value")(key, default, context) == found.value
     return found
 
@@ -147,8 +148,8 @@ def test_targeted_value_may_be_zero(client: OpenFeatureClient, kind: str) -> Non
 
 
 def test_context_chooses_the_value(client: OpenFeatureClient) -> None:
-    """Attributes beside the targeting key do not matter; without a targeting key the fallback is returned."""
-    attributes = {"email": "ballmer@macrosoft.com", "role": "admin", "age": 65, "customer": False}
+    """Attributes next to the targeting key do not matter; without a targeting key the fallback is returned."""
+    attributes: dict[str, Any] = {"email": "ballmer@macrosoft.com", "role": "admin", "age": 65, "customer": False}
 
     inside = evaluated(client, "string", "complex-targeted", "default", EvaluationContext("ballmer", attributes))
     outside = evaluated(client, "string", "complex-targeted", "default", EvaluationContext("anybody", attributes))
@@ -242,20 +243,20 @@ class Recorder(Hook):
         self.calls: list[tuple[str, Any]] = []
         self._context = context
 
-    def before(self, hook_context: HookContext, hints: Any) -> EvaluationContext | None:
+    def before(self, hook_context: HookContext, hints: Any) -> EvaluationContext | None:  # noqa: ARG002 - as in the SDK
         """Write down the context, and add to it."""
         self.calls.append(("before", hook_context.flag_key))
         return self._context
 
-    def after(self, hook_context: HookContext, details: Any, hints: Any) -> None:
+    def after(self, hook_context: HookContext, details: Any, hints: Any) -> None:  # noqa: ARG002 - the same
         """Write down the details."""
         self.calls.append(("after", details))
 
-    def error(self, hook_context: HookContext, exception: Exception, hints: Any) -> None:
+    def error(self, hook_context: HookContext, exception: Exception, hints: Any) -> None:  # noqa: ARG002 - the same
         """Write down the error."""
         self.calls.append(("error", exception))
 
-    def finally_after(self, hook_context: HookContext, details: Any, hints: Any) -> None:
+    def finally_after(self, hook_context: HookContext, details: Any, hints: Any) -> None:  # noqa: ARG002 - the same
         """Write down the details."""
         self.calls.append(("finally", details))
 

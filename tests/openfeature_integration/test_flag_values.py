@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from openfeature.client import OpenFeatureClient
     from openfeature.flag_evaluation import FlagEvaluationDetails
 
+pytestmark = pytest.mark.usefixtures("clean_sdk")
+
 FEW, NOBODY = EvaluationContext("org_2"), EvaluationContext("org_9")
 
 DEFAULTS: dict[str, Any] = {"boolean": True, "string": "own", "integer": 7, "float": 7.5, "object": {"own": 1}}
@@ -226,7 +228,7 @@ def test_reason_says_where_an_answer_comes_from(world: FlagWorld) -> None:
 @pytest.mark.parametrize(("on_outage", "allowed"), [("deny", False), ("allow", True)])
 def test_policy_decides_in_an_outage_without_answers(on_outage: str, allowed: bool) -> None:  # noqa: FBT001 - a case
     """The reason is DEFAULT: a policy is a value that was configured before, and not the caller's default."""
-    world = FlagWorld(default=Policy(on_outage=on_outage))  # type: ignore[arg-type]
+    world = FlagWorld(default=Policy(on_outage=on_outage))
     world.break_down()
 
     found = world.flags.get_boolean_details("sso", not allowed, ORG)

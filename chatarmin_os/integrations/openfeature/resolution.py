@@ -8,13 +8,13 @@ from typing import Any
 from openfeature.exception import FlagNotFoundError, GeneralError, TypeMismatchError
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagType, Reason
 
+from chatarmin_os import FeatureAccess
 from chatarmin_os.gate import Decision
 from chatarmin_os.gate.failures import class_and_code
 from chatarmin_os.gate.policy import has_quantity
 from chatarmin_os.gate.usage import remaining_of
 from chatarmin_os.integrations.openfeature.flags import Flag
 from chatarmin_os.integrations.openfeature.values import UNLIMITED, converted
-from chatarmin_os.models.features import FeatureAccess
 
 _REASONS = {
     "live": Reason.TARGETING_MATCH,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.transaction_context.no_op_transaction_context_propagator import NoOpTransactionContextPropagator
 from waiting import PATIENCE
 
 from chatarmin_os import ChatarminOS
@@ -15,6 +17,8 @@ from chatarmin_os.gate import Gate
 from chatarmin_os.integrations.openfeature import ChatarminProvider
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from openfeature.client import OpenFeatureClient
 
 LISTING = "features.getAccessByExternalOrgId"
@@ -96,3 +100,19 @@ class FlagWorld:
     def recover(self) -> None:
         """Let the service answer again."""
         self.fake._failures.clear()
+
+
+@pytest.fixture
+def clean_sdk() -> Iterator[None]:
+    """Remove all state of the SDK after a test, also in versions whose `shutdown` leaves some of it."""
+    yield
+    api.clear_providers()
+    api.clear_hooks()
+    api.set_evaluation_context(EvaluationContext())
+    api.set_transaction_context_propagator(NoOpTransactionContextPropagator())
+
+
+@pytest.fixture
+def world(clean_sdk: None) -> FlagWorld:  # noqa: ARG001 - it runs after the test
+    """Return a service with flags over a gate."""
+    return FlagWorld()
