@@ -113,6 +113,6 @@ def clean_sdk() -> Iterator[None]:
 
 
 @pytest.fixture
-def world(clean_sdk: None) -> FlagWorld:  # noqa: ARG001 - it runs after the test
+def shop(clean_sdk: None) -> FlagWorld:  # noqa: ARG001 - it runs after the test
     """Return a service with flags over a gate."""
     return FlagWorld()

@@ -32,9 +32,9 @@ ASYNC: list[tuple[str, str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(("kind", "key", "default", "value"), ASYNC)
-def test_async_evaluation_has_the_same_value(world: FlagWorld, kind: str, key: str, default: Any, value: Any) -> None:
+def test_async_evaluation_has_the_same_value(shop: FlagWorld, kind: str, key: str, default: Any, value: Any) -> None:
     """Each type is evaluated in a thread; exactly the same is returned."""
-    evaluate = getattr(world.flags, f"get_{kind}_details_async")
+    evaluate = getattr(shop.flags, f"get_{kind}_details_async")
 
     found = asyncio.run(evaluate(key, default, ORG))
 
@@ -42,28 +42,28 @@ def test_async_evaluation_has_the_same_value(world: FlagWorld, kind: str, key: s
 
 
 @pytest.mark.parametrize(("kind", "default"), [("boolean", True), ("integer", 7), ("float", 7.5), ("string", "own")])
-def test_async_error_is_the_default(world: FlagWorld, kind: str, default: Any) -> None:
+def test_async_error_is_the_default(shop: FlagWorld, kind: str, default: Any) -> None:
     """A mismatch is the caller's default there too, although the SDK ignores it for an error in the details."""
     key = "exports:rows" if kind in {"boolean", "string"} else "exports:format"
 
-    found = asyncio.run(getattr(world.flags, f"get_{kind}_details_async")(key, default, ORG))
+    found = asyncio.run(getattr(shop.flags, f"get_{kind}_details_async")(key, default, ORG))
 
     assert (found.value, found.error_code) == (default, ErrorCode.TYPE_MISMATCH)
 
 
-def test_event_loop_runs_while_the_gate_waits(world: FlagWorld) -> None:
+def test_event_loop_runs_while_the_gate_waits(shop: FlagWorld) -> None:
     """A service that does not answer stops no other task."""
     go_on = threading.Event()
-    send = world.fake.send
+    send = shop.fake.send
 
     def wait(call: Call) -> Any:
         assert go_on.wait(PATIENCE)
         return send(call)
 
-    world.fake.send = wait  # type: ignore[method-assign]
+    shop.fake.send = wait  # type: ignore[method-assign]
 
     async def both() -> bool:
-        evaluation = asyncio.create_task(world.flags.get_boolean_value_async("sso", False, ORG))
+        evaluation = asyncio.create_task(shop.flags.get_boolean_value_async("sso", False, ORG))
         await asyncio.sleep(0)
         go_on.set()  # only a loop that runs gets here
         return await evaluation
@@ -71,14 +71,14 @@ def test_event_loop_runs_while_the_gate_waits(world: FlagWorld) -> None:
     assert asyncio.run(both()) is True
 
 
-def test_context_of_a_transaction_is_that_of_the_task(world: FlagWorld) -> None:
+def test_context_of_a_transaction_is_that_of_the_task(shop: FlagWorld) -> None:
     """Two tasks with transactions of their own never get the answer for the other's organisation."""
     api.set_transaction_context_propagator(ContextVarsTransactionContextPropagator())
 
     async def sso(organisation: str) -> bool:
         api.set_transaction_context(EvaluationContext(organisation))
         await asyncio.sleep(0)
-        return await world.flags.get_boolean_value_async("sso", False)
+        return await shop.flags.get_boolean_value_async("sso", False)
 
     async def many() -> list[bool]:
         return await asyncio.gather(*(sso(f"org_{1 + number % 2}") for number in range(40)))
@@ -86,22 +86,20 @@ def test_context_of_a_transaction_is_that_of_the_task(world: FlagWorld) -> None:
     assert asyncio.run(many()) == [True, False] * 20
 
 
-def test_many_threads_get_the_answer_of_their_organisation(world: FlagWorld) -> None:
+def test_many_threads_get_the_answer_of_their_organisation(shop: FlagWorld) -> None:
     """Threads share a provider, and one request per organisation."""
     paths: list[str] = []
-    send = world.fake.send
+    send = shop.fake.send
 
     def counted(call: Call) -> Any:
         paths.append(call.path)
         return send(call)
 
-    world.fake.send = counted  # type: ignore[method-assign]
+    shop.fake.send = counted  # type: ignore[method-assign]
 
     def evaluate(number: int) -> tuple[bool, int]:
         context = EvaluationContext(f"org_{1 + number % 2}")
-        return world.flags.get_boolean_value("sso", False, context), world.flags.get_integer_value(
-            "credits", 7, context
-        )
+        return shop.flags.get_boolean_value("sso", False, context), shop.flags.get_integer_value("credits", 7, context)
 
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(evaluate, range(400)))
@@ -111,12 +109,12 @@ def test_many_threads_get_the_answer_of_their_organisation(world: FlagWorld) -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
-def test_forked_child_evaluates(world: FlagWorld) -> None:
+def test_forked_child_evaluates(shop: FlagWorld) -> None:
     """A worker that was forked after registration has the provider, and the answers."""
-    assert world.flags.get_boolean_value("sso", False, ORG) is True
+    assert shop.flags.get_boolean_value("sso", False, ORG) is True
     child = os.fork()
     if child == 0:  # pragma: no cover - in the child
-        found = world.flags.get_boolean_details("sso", False, ORG)
+        found = shop.flags.get_boolean_details("sso", False, ORG)
         os._exit(0 if (found.value, found.reason) == (True, Reason.CACHED) else 1)
 
     assert os.waitpid(child, 0)[1] == 0

@@ -37,39 +37,39 @@ pytestmark = pytest.mark.usefixtures("clean_sdk")
 @pytest.mark.parametrize(
     "context", [None, EvaluationContext(), EvaluationContext(""), EvaluationContext(None, {"a": 1})]
 )
-def test_context_without_targeting_key_is_an_error(world: FlagWorld, context: EvaluationContext | None) -> None:
+def test_context_without_targeting_key_is_an_error(shop: FlagWorld, context: EvaluationContext | None) -> None:
     """Nobody is asked about, so nothing is asked, and the default is returned."""
-    found = world.flags.get_boolean_details("sso", False, context)
+    found = shop.flags.get_boolean_details("sso", False, context)
 
     assert (found.value, found.reason, found.error_code) == (False, Reason.ERROR, ErrorCode.TARGETING_KEY_MISSING)
     assert found.error_message == "targeting key: missing; pass the external_org_id in the evaluation context"
-    assert world.gate.stats().refreshed == 0
+    assert shop.gate.stats().refreshed == 0
 
 
 @pytest.mark.parametrize("key", ["  ", 7, "a\0b", ["org_1"], True, "\ud800"])
-def test_targeting_key_that_is_no_id_is_an_invalid_context(world: FlagWorld, key: Any) -> None:
+def test_targeting_key_that_is_no_id_is_an_invalid_context(shop: FlagWorld, key: Any) -> None:
     """A number in its place would be another organisation's id as text."""
-    found = world.flags.get_boolean_details("sso", True, EvaluationContext(key))
+    found = shop.flags.get_boolean_details("sso", True, EvaluationContext(key))
 
     assert found.error_code is ErrorCode.INVALID_CONTEXT
     assert found.error_message is not None
     assert found.error_message.startswith("external_org_id: ")
 
 
-def test_uuid_is_a_targeting_key(world: FlagWorld) -> None:
+def test_uuid_is_a_targeting_key(shop: FlagWorld) -> None:
     """As everywhere, an id may be a UUID."""
     organisation = UUID(int=7)
-    world.client.onboard(external_org_id=organisation, tier_code="all")
+    shop.client.onboard(external_org_id=organisation, tier_code="all")
 
-    assert world.flags.get_boolean_value("sso", False, EvaluationContext(organisation)) is True  # type: ignore[arg-type]
+    assert shop.flags.get_boolean_value("sso", False, EvaluationContext(organisation)) is True  # type: ignore[arg-type]
 
 
 def test_attribute_holds_the_organisation() -> None:
     """Where the targeting key is the user, an attribute names the organisation, and the key is not used."""
-    world = FlagWorld({"attribute": "organisation"})
+    shop = FlagWorld({"attribute": "organisation"})
 
     def sso(**attributes: Any) -> Any:
-        return world.flags.get_boolean_details("sso", False, EvaluationContext("org_1", attributes))
+        return shop.flags.get_boolean_details("sso", False, EvaluationContext("org_1", attributes))
 
     assert sso(organisation="org_1").value is True
     assert sso(organisation="org_2").value is False
@@ -82,17 +82,17 @@ def test_attribute_holds_the_organisation() -> None:
 
 def test_targeting_key_may_be_a_company() -> None:
     """A product that stores the ids of companies needs no link."""
-    world = FlagWorld({"targeting": "company_id"})
+    shop = FlagWorld({"targeting": "company_id"})
 
-    found = world.flags.get_boolean_details("sso", False, EvaluationContext(world.companies["org_1"]))
-    unknown = world.flags.get_boolean_details("sso", True, EvaluationContext("comp_9"))
+    found = shop.flags.get_boolean_details("sso", False, EvaluationContext(shop.companies["org_1"]))
+    unknown = shop.flags.get_boolean_details("sso", True, EvaluationContext("comp_9"))
 
     assert (found.value, unknown.value, unknown.variant) == (True, False, "not_linked")
 
 
-def test_context_of_every_level_counts(world: FlagWorld) -> None:
+def test_context_of_every_level_counts(shop: FlagWorld) -> None:
     """The organisation may be that of the API, the transaction, the client or the evaluation; the last one wins."""
-    world.client.onboard(external_org_id="org_3", tier_code="all")
+    shop.client.onboard(external_org_id="org_3", tier_code="all")
     api.set_transaction_context_propagator(ContextVarsTransactionContextPropagator())
     seen = []
     for level in ("api", "transaction", "client"):
@@ -102,28 +102,28 @@ def test_context_of_every_level_counts(world: FlagWorld) -> None:
             elif level == "transaction":
                 api.set_transaction_context(EvaluationContext(key))
             else:
-                world.flags.context = EvaluationContext(key)
-            seen.append(world.flags.get_boolean_value("sso", False))
+                shop.flags.context = EvaluationContext(key)
+            seen.append(shop.flags.get_boolean_value("sso", False))
 
     assert seen == [True, False] * 3
-    assert world.flags.get_boolean_value("sso", False, EvaluationContext("org_3")) is True
+    assert shop.flags.get_boolean_value("sso", False, EvaluationContext("org_3")) is True
 
 
-def test_feature_that_the_service_does_not_know_is_no_flag(world: FlagWorld) -> None:
+def test_feature_that_the_service_does_not_know_is_no_flag(shop: FlagWorld) -> None:
     """A misspelled flag is an error also for a linked organisation, and denied for one that is not linked."""
-    found = world.flags.get_integer_details("credit", 3, ORG)
+    found = shop.flags.get_integer_details("credit", 3, ORG)
 
     assert (found.value, found.reason, found.error_code) == (3, Reason.ERROR, ErrorCode.FLAG_NOT_FOUND)
-    assert world.flags.get_boolean_value("credit", True, EvaluationContext("org_9")) is False
+    assert shop.flags.get_boolean_value("credit", True, EvaluationContext("org_9")) is False
 
 
 @pytest.mark.parametrize("key", ["", " ", ":", "exports:", ":rows", "exports: ", 7, None, "a\0b"])
-def test_key_that_is_no_key_is_no_flag(world: FlagWorld, key: Any) -> None:
+def test_key_that_is_no_key_is_no_flag(shop: FlagWorld, key: Any) -> None:
     """A blank feature or setting is not found, and nothing is asked."""
-    found = world.flags.get_boolean_details(key, False, ORG)
+    found = shop.flags.get_boolean_details(key, False, ORG)
 
     assert found.error_code is ErrorCode.FLAG_NOT_FOUND
-    assert world.gate.stats().refreshed == 0
+    assert shop.gate.stats().refreshed == 0
 
 
 def _code(error: ChatarminError) -> str:
@@ -143,12 +143,12 @@ def _code(error: ChatarminError) -> str:
     ids=lambda value: _code(value) if isinstance(value, ChatarminError) else value.value,
 )
 def test_mistake_is_an_error_and_shows_no_text_of_the_service(
-    world: FlagWorld, caplog: pytest.LogCaptureFixture, error: ChatarminError, code: ErrorCode
+    shop: FlagWorld, caplog: pytest.LogCaptureFixture, error: ChatarminError, code: ErrorCode
 ) -> None:
     """The gate never allows after a mistake; the SDK returns the default, and the log says at which level of danger."""
-    world.break_down(error)
+    shop.break_down(error)
     with caplog.at_level(logging.WARNING, "chatarmin_os"):
-        found = world.flags.get_boolean_details("sso", True, ORG)
+        found = shop.flags.get_boolean_details("sso", True, ORG)
 
     assert (found.value, found.reason, found.error_code) == (True, Reason.ERROR, code)
     ours = [one for one in caplog.records if one.getMessage().startswith("flag ")]
@@ -180,16 +180,16 @@ def test_default_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture, monke
     assert len(log._quiet_until) <= 1_000
 
 
-def test_exception_of_other_code_passes_to_the_sdk(world: FlagWorld, caplog: pytest.LogCaptureFixture) -> None:
+def test_exception_of_other_code_passes_to_the_sdk(shop: FlagWorld, caplog: pytest.LogCaptureFixture) -> None:
     """A fault in a transport of your own is GENERAL, and logged by the SDK with its traceback."""
 
     def fail(_: Any) -> Any:
         raise RuntimeError("a fault")
 
     for name in ("send", "send_many"):
-        setattr(world.fake, name, fail)
+        setattr(shop.fake, name, fail)
     with caplog.at_level(logging.ERROR, "openfeature"):
-        found = world.flags.get_boolean_details("sso", False, ORG)
+        found = shop.flags.get_boolean_details("sso", False, ORG)
 
     assert (found.value, found.error_code) == (False, ErrorCode.GENERAL)
     assert "a fault" in caplog.text
@@ -204,12 +204,12 @@ class Raising(Hook):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_hook_that_fails_returns_the_default(world: FlagWorld) -> None:
+def test_hook_that_fails_returns_the_default(shop: FlagWorld) -> None:
     """The SDK then drops the decision: a default of True grants, which is why the default has to be False."""
     options = FlagEvaluationOptions(hooks=[Raising()])
 
-    assert world.flags.get_boolean_value("sso", False, EvaluationContext("org_2"), options) is False
-    assert world.flags.get_boolean_value("sso", True, EvaluationContext("org_2"), options) is True
+    assert shop.flags.get_boolean_value("sso", False, EvaluationContext("org_2"), options) is False
+    assert shop.flags.get_boolean_value("sso", True, EvaluationContext("org_2"), options) is True
 
 
 @pytest.mark.parametrize(
@@ -225,18 +225,18 @@ def test_hook_that_fails_returns_the_default(world: FlagWorld) -> None:
         ({"attribute": 7}, "attribute: expected text"),
     ],
 )
-def test_invalid_argument_is_named(world: FlagWorld, arguments: dict[str, Any], problem: str) -> None:
+def test_invalid_argument_is_named(shop: FlagWorld, arguments: dict[str, Any], problem: str) -> None:
     """Each one is refused when the provider is made."""
     with pytest.raises(InvalidInput) as caught:
-        ChatarminProvider(world.gate, **arguments)
+        ChatarminProvider(shop.gate, **arguments)
 
     assert str(caught.value).startswith(problem)
 
 
-def test_provider_needs_a_gate(world: FlagWorld) -> None:
+def test_provider_needs_a_gate(shop: FlagWorld) -> None:
     """A client in its place is a mistake of the caller."""
     with pytest.raises(TypeError, match=r"gate: expected a chatarmin_os\.gate\.Gate, got"):
-        ChatarminProvider(world.client)  # type: ignore[arg-type]
+        ChatarminProvider(shop.client)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_invalid_flag_names_its_field(arguments: tuple[Any, ...], field: str) ->
     assert caught.value.field == field
 
 
-def test_later_change_of_the_mapping_changes_no_flag(world: FlagWorld) -> None:
+def test_later_change_of_the_mapping_changes_no_flag(shop: FlagWorld) -> None:
     """The provider has a copy."""
     flags = {"new": Flag("sso")}
-    client = world.register(ChatarminProvider(world.gate, flags=flags))
+    client = shop.register(ChatarminProvider(shop.gate, flags=flags))
     flags["new"] = Flag("nothing")
 
     assert client.get_boolean_value("new", False, ORG) is True
@@ -261,14 +261,14 @@ def test_later_change_of_the_mapping_changes_no_flag(world: FlagWorld) -> None:
 
 def test_policies_are_those_of_the_gate() -> None:
     """Two domains with two gates decide apart."""
-    world = FlagWorld()
+    shop = FlagWorld()
     other = FlagWorld(default=Policy(on_outage="allow"))
     flags = other.register(other.provider, "other")
-    world.register(world.provider)
-    for one in (world, other):
+    shop.register(shop.provider)
+    for one in (shop, other):
         one.break_down()
 
-    assert world.flags.get_boolean_value("sso", True, ORG) is False
+    assert shop.flags.get_boolean_value("sso", True, ORG) is False
     assert flags.get_boolean_value("sso", False, ORG) is True
 
 
@@ -286,17 +286,17 @@ def test_missing_sdk_is_named() -> None:
     )
 
 
-def test_one_request_for_all_flags_of_an_organisation(world: FlagWorld) -> None:
+def test_one_request_for_all_flags_of_an_organisation(shop: FlagWorld) -> None:
     """Flags of one organisation are answered from one listing."""
     paths: list[str] = []
-    send = world.fake.send
+    send = shop.fake.send
 
     def counted(call: Any) -> Any:
         paths.append(call.path)
         return send(call)
 
-    world.fake.send = counted  # type: ignore[method-assign]
+    shop.fake.send = counted  # type: ignore[method-assign]
     for key in ("sso", "credits", "exports", "seats"):
-        world.flags.get_boolean_value(key, False, ORG)
+        shop.flags.get_boolean_value(key, False, ORG)
 
     assert paths == [LISTING]

@@ -57,10 +57,10 @@ def details(
     ],
 )
 def test_value_of_a_feature_has_the_type_asked_for(
-    world: FlagWorld, kind: str, key: str, value: object, variant: str
+    shop: FlagWorld, kind: str, key: str, value: object, variant: str
 ) -> None:
     """A number is converted if nothing is lost, and a value is of exactly the type."""
-    found = details(world.flags, kind, key)
+    found = details(shop.flags, kind, key)
 
     assert (found.value, type(found.value), found.variant) == (value, type(value), variant)
     assert (found.reason, found.error_code) == (Reason.TARGETING_MATCH, None)
@@ -90,36 +90,36 @@ def test_value_of_a_feature_has_the_type_asked_for(
 )
 def test_type_that_a_feature_has_not_is_a_mismatch(kind: str, key: str) -> None:
     """The caller's default is returned: a bool is no number, and 0.5 no integer."""
-    world = FlagWorld()
-    world.client.features.set_access(external_org_id="org_1", feature_code="credits", config={"included_quantity": 100})
+    shop = FlagWorld()
+    shop.client.features.set_access(external_org_id="org_1", feature_code="credits", config={"included_quantity": 100})
 
-    found = details(world.flags, kind, key)
+    found = details(shop.flags, kind, key)
 
     assert (found.value, found.reason, found.error_code) == (DEFAULTS[kind], Reason.ERROR, ErrorCode.TYPE_MISMATCH)
     assert found.variant is None
 
 
-def test_quantity_that_is_no_whole_number_is_no_integer(world: FlagWorld) -> None:
+def test_quantity_that_is_no_whole_number_is_no_integer(shop: FlagWorld) -> None:
     """Half a credit is not rounded: 99.5 is a float only."""
-    world.use(0.5)
+    shop.use(0.5)
 
-    assert details(world.flags, "integer", "credits").error_code is ErrorCode.TYPE_MISMATCH
-    assert details(world.flags, "float", "credits").value == 99.5
+    assert details(shop.flags, "integer", "credits").error_code is ErrorCode.TYPE_MISMATCH
+    assert details(shop.flags, "float", "credits").value == 99.5
 
 
-def test_settings_of_a_feature_as_text_are_json(world: FlagWorld) -> None:
+def test_settings_of_a_feature_as_text_are_json(shop: FlagWorld) -> None:
     """All settings of a feature are asked for as text, such as for a page."""
     import json
 
-    assert json.loads(details(world.flags, "string", "exports").value) == SETTINGS
+    assert json.loads(details(shop.flags, "string", "exports").value) == SETTINGS
 
 
 @pytest.mark.parametrize("key", ["exports", "exports:page"])
-def test_changed_value_changes_no_later_one(world: FlagWorld, key: str) -> None:
+def test_changed_value_changes_no_later_one(shop: FlagWorld, key: str) -> None:
     """An object is a copy, so that a caller cannot change what the gate knows."""
-    details(world.flags, "object", key).value.clear()
+    details(shop.flags, "object", key).value.clear()
 
-    assert details(world.flags, "object", key).value
+    assert details(shop.flags, "object", key).value
 
 
 @pytest.mark.parametrize("context", [FEW, NOBODY], ids=["disabled", "not-linked"])
@@ -133,64 +133,64 @@ def test_changed_value_changes_no_later_one(world: FlagWorld, key: str) -> None:
     ],
 )
 def test_denied_feature_is_never_the_default(
-    world: FlagWorld, context: EvaluationContext, kind: str, key: str, value: object
+    shop: FlagWorld, context: EvaluationContext, kind: str, key: str, value: object
 ) -> None:
     """A denial is False or 0, also with a default of True, and no error."""
-    found = details(world.flags, kind, key, context)
+    found = details(shop.flags, kind, key, context)
 
     assert (found.value, type(found.value), found.error_code) == (value, type(value), None)
     assert found.variant in {"disabled", "not_linked"} or key == "credits"
     assert found.flag_metadata["allowed"] is False
 
 
-def test_denied_boolean_setting_needs_not_exist(world: FlagWorld) -> None:
+def test_denied_boolean_setting_needs_not_exist(shop: FlagWorld) -> None:
     """A setting that is missing or no boolean is False while its feature is denied: its default might be True."""
     for key in ("exports:missing", "exports:rows"):
-        assert details(world.flags, "boolean", key, FEW).value is False
+        assert details(shop.flags, "boolean", key, FEW).value is False
 
 
 @pytest.mark.parametrize("kind", ["string", "integer", "float", "object"])
-def test_setting_of_a_disabled_feature_is_the_default(world: FlagWorld, kind: str) -> None:
+def test_setting_of_a_disabled_feature_is_the_default(shop: FlagWorld, kind: str) -> None:
     """The settings of a feature that is off do not hold: the caller's default does, and the reason says so."""
     key = {"string": "exports:format", "integer": "exports:rows", "float": "exports:rate", "object": "exports"}[kind]
 
-    disabled, not_linked = details(world.flags, kind, key, FEW), details(world.flags, kind, key, NOBODY)
+    disabled, not_linked = details(shop.flags, kind, key, FEW), details(shop.flags, kind, key, NOBODY)
 
     assert (disabled.value, disabled.reason, disabled.variant) == (DEFAULTS[kind], Reason.DISABLED, "disabled")
     assert (not_linked.value, not_linked.reason, not_linked.variant) == (DEFAULTS[kind], Reason.DEFAULT, "not_linked")
     assert disabled.error_code is not_linked.error_code is None
 
 
-def test_disabled_boolean_setting_has_the_reason_disabled(world: FlagWorld) -> None:
+def test_disabled_boolean_setting_has_the_reason_disabled(shop: FlagWorld) -> None:
     """It is False, and not the default."""
-    found = details(world.flags, "boolean", "exports:csv", FEW)
+    found = details(shop.flags, "boolean", "exports:csv", FEW)
 
     assert (found.value, found.reason, found.variant) == (False, Reason.DISABLED, "disabled")
 
 
-def test_settings_hold_at_the_limit(world: FlagWorld) -> None:
+def test_settings_hold_at_the_limit(shop: FlagWorld) -> None:
     """A quantity that is used up is denied, and its settings stay what they are, but for booleans."""
-    world.client.features.set_access(
+    shop.client.features.set_access(
         external_org_id="org_1", feature_code="credits", config={"model": "large", "fast": True}
     )
-    world.use(100)
+    shop.use(100)
 
-    assert details(world.flags, "boolean", "credits").variant == "limit_reached"
-    assert details(world.flags, "integer", "credits").value == 0
-    assert details(world.flags, "string", "credits:model").value == "large"
-    assert details(world.flags, "boolean", "credits:fast").value is False
+    assert details(shop.flags, "boolean", "credits").variant == "limit_reached"
+    assert details(shop.flags, "integer", "credits").value == 0
+    assert details(shop.flags, "string", "credits:model").value == "large"
+    assert details(shop.flags, "boolean", "credits:fast").value is False
 
 
-def test_setting_that_a_feature_has_not_is_not_found(world: FlagWorld) -> None:
+def test_setting_that_a_feature_has_not_is_not_found(shop: FlagWorld) -> None:
     """A misspelled setting is an error, and no grant."""
-    found = details(world.flags, "string", "exports:fromat")
+    found = details(shop.flags, "string", "exports:fromat")
 
     assert (found.value, found.error_code) == ("own", ErrorCode.FLAG_NOT_FOUND)
 
 
 def test_flags_with_keys_of_their_own() -> None:
     """Keys that are in the code of a team already lead to features, and so do codes with a colon."""
-    world = FlagWorld(
+    shop = FlagWorld(
         {
             "flags": {
                 "new-export": Flag("exports"),
@@ -201,19 +201,19 @@ def test_flags_with_keys_of_their_own() -> None:
         }
     )
 
-    assert details(world.flags, "boolean", "new-export").value is True
-    assert details(world.flags, "integer", "export-rows").value == 100
-    assert details(world.flags, "boolean", "reports").variant == "allowed"
-    assert details(world.flags, "boolean", "reports-csv").variant == "csv"
-    assert details(world.flags, "boolean", "team:reports").error_code is ErrorCode.FLAG_NOT_FOUND
+    assert details(shop.flags, "boolean", "new-export").value is True
+    assert details(shop.flags, "integer", "export-rows").value == 100
+    assert details(shop.flags, "boolean", "reports").variant == "allowed"
+    assert details(shop.flags, "boolean", "reports-csv").variant == "csv"
+    assert details(shop.flags, "boolean", "team:reports").error_code is ErrorCode.FLAG_NOT_FOUND
 
 
-def test_reason_says_where_an_answer_comes_from(world: FlagWorld) -> None:
+def test_reason_says_where_an_answer_comes_from(shop: FlagWorld) -> None:
     """A live answer, one of the gate, and an old one in an outage have different reasons."""
-    reasons = [details(world.flags, "boolean", "sso").reason, details(world.flags, "boolean", "sso").reason]
-    world.make_old()
-    world.break_down()
-    old = details(world.flags, "boolean", "sso")
+    reasons = [details(shop.flags, "boolean", "sso").reason, details(shop.flags, "boolean", "sso").reason]
+    shop.make_old()
+    shop.break_down()
+    old = details(shop.flags, "boolean", "sso")
 
     assert reasons == [Reason.TARGETING_MATCH, Reason.CACHED]
     assert (old.value, old.reason, old.flag_metadata["error"]) == (
@@ -228,10 +228,10 @@ def test_reason_says_where_an_answer_comes_from(world: FlagWorld) -> None:
 @pytest.mark.parametrize(("on_outage", "allowed"), [("deny", False), ("allow", True)])
 def test_policy_decides_in_an_outage_without_answers(on_outage: str, allowed: bool) -> None:  # noqa: FBT001 - a case
     """The reason is DEFAULT: a policy is a value that was configured before, and not the caller's default."""
-    world = FlagWorld(default=Policy(on_outage=on_outage))
-    world.break_down()
+    shop = FlagWorld(default=Policy(on_outage=on_outage))
+    shop.break_down()
 
-    found = world.flags.get_boolean_details("sso", not allowed, ORG)
+    found = shop.flags.get_boolean_details("sso", not allowed, ORG)
 
     assert (found.value, found.reason, found.variant, found.error_code) == (allowed, Reason.DEFAULT, "outage", None)
     assert found.flag_metadata["source"] == "policy"
@@ -239,23 +239,23 @@ def test_policy_decides_in_an_outage_without_answers(on_outage: str, allowed: bo
 
 def test_numbers_and_settings_that_nobody_knows_are_the_default() -> None:
     """In an outage without answers a policy may allow a feature, and has no number for it; a denial leaves 0."""
-    world = FlagWorld(policies={"seats": Policy(on_outage="allow"), "exports": Policy(on_outage="allow")})
-    world.break_down()
+    shop = FlagWorld(policies={"seats": Policy(on_outage="allow"), "exports": Policy(on_outage="allow")})
+    shop.break_down()
 
-    seats, rows = details(world.flags, "integer", "seats"), details(world.flags, "integer", "exports:rows")
-    csv = details(world.flags, "boolean", "exports:csv")
+    seats, rows = details(shop.flags, "integer", "seats"), details(shop.flags, "integer", "exports:rows")
+    csv = details(shop.flags, "boolean", "exports:csv")
 
     assert (seats.value, seats.reason, rows.value, rows.reason) == (7, Reason.DEFAULT, 7, Reason.DEFAULT)
     assert (csv.value, csv.reason) == (True, Reason.DEFAULT)  # the default, as the policy allows the feature
-    assert details(world.flags, "integer", "credits").value == 0
+    assert details(shop.flags, "integer", "credits").value == 0
 
 
 def test_policy_that_raises_is_an_error() -> None:
     """The caller's default is returned with GENERAL, and the error names no text of the service."""
-    world = FlagWorld(default=Policy(on_outage="raise"))
-    world.break_down(TimedOut("os_sk_secret"))
+    shop = FlagWorld(default=Policy(on_outage="raise"))
+    shop.break_down(TimedOut("os_sk_secret"))
 
-    found = details(world.flags, "boolean", "sso")
+    found = details(shop.flags, "boolean", "sso")
 
     assert (found.value, found.reason, found.error_code) == (True, Reason.ERROR, ErrorCode.GENERAL)
     assert found.error_message == "TimedOut"
@@ -298,25 +298,25 @@ def test_settings_that_the_service_left_out_are_a_mismatch() -> None:
     assert details(flags, "string", "credits:model").error_code is ErrorCode.FLAG_NOT_FOUND
 
 
-def test_metadata_describes_the_decision(world: FlagWorld) -> None:
+def test_metadata_describes_the_decision(shop: FlagWorld) -> None:
     """Metadata has texts, numbers and booleans only, and no id of the service."""
-    world.client.features.set_access(
+    shop.client.features.set_access(
         external_org_id="org_1", feature_code="credits", source="trial", valid_until="2100-01-01"
     )
-    world.use(40)
+    shop.use(40)
 
-    found = details(world.flags, "integer", "credits").flag_metadata
+    found = details(shop.flags, "integer", "credits").flag_metadata
 
     assert found["valid_until"] == "2100-01-01T00:00:00+00:00"
     assert (found["current_usage"], found["remaining"], found["quantity_limit"]) == (40, 60, 100)
     assert (found["included_quantity"], found["access_source"]) == (100, "trial")
     assert (found["allowed"], found["decision"], found["source"]) == (True, "allowed", "live")
     assert {type(value) for value in found.values()} <= {bool, int, float, str}
-    assert world.companies["org_1"] not in found.values()
+    assert shop.companies["org_1"] not in found.values()
 
 
-def test_usage_that_an_outbox_holds_is_subtracted(world: FlagWorld) -> None:
+def test_usage_that_an_outbox_holds_is_subtracted(shop: FlagWorld) -> None:
     """What remains is what the gate expects, before the service has counted it."""
-    world.gate.expect_usage(external_org_id="org_1", feature_code="credits", quantity=30, idempotency_key="job")
+    shop.gate.expect_usage(external_org_id="org_1", feature_code="credits", quantity=30, idempotency_key="job")
 
-    assert details(world.flags, "integer", "credits").value == 70
+    assert details(shop.flags, "integer", "credits").value == 70
