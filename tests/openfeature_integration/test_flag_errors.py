@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import pytest
 from flag_world import LISTING, ORG, FlagWorld
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
-from openfeature.exception import ErrorCode, FlagNotFoundError, GeneralError
+from openfeature.exception import ErrorCode, FlagNotFoundError, GeneralError, TargetingKeyMissingError
 from openfeature.flag_evaluation import FlagEvaluationOptions, Reason
 from openfeature.hook import Hook
 from openfeature.transaction_context import ContextVarsTransactionContextPropagator
@@ -44,6 +45,12 @@ def test_context_without_targeting_key_is_an_error(shop: FlagWorld, context: Eva
     assert (found.value, found.reason, found.error_code) == (False, Reason.ERROR, ErrorCode.TARGETING_KEY_MISSING)
     assert found.error_message == "targeting key: missing; pass the external_org_id in the evaluation context"
     assert shop.gate.stats().refreshed == 0
+
+
+def test_provider_without_a_context_raises(shop: FlagWorld) -> None:
+    """Whoever calls the provider without the SDK gets the error."""
+    with pytest.raises(TargetingKeyMissingError):
+        shop.provider.resolve_boolean_details("sso", default_value=False)
 
 
 @pytest.mark.parametrize("key", ["  ", 7, "a\0b", ["org_1"], True, "\ud800"])
@@ -272,18 +279,24 @@ def test_policies_are_those_of_the_gate() -> None:
     assert flags.get_boolean_value("sso", False, ORG) is True
 
 
-def test_missing_sdk_is_named() -> None:
-    """Without the extra the import says how to install it, and nothing else of the package needs it."""
-    code = (
-        "import sys; sys.modules['openfeature.provider'] = None; import chatarmin_os.gate\n"
-        "try:\n    import chatarmin_os.integrations.openfeature\n"
-        "except ImportError as error:\n    print(error)"
-    )
+def test_missing_sdk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the import says how to install it."""
+    name = "chatarmin_os.integrations.openfeature"
+    monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "openfeature.provider", None)
+
+    with pytest.raises(
+        ImportError, match=rf"^{name} needs the SDK of OpenFeature: pip install 'chatarmin-os\[openfeature\]'$"
+    ):
+        import_module(name)
+
+
+def test_nothing_else_imports_the_sdk() -> None:
+    """A gate costs no import of OpenFeature."""
+    code = "import sys, chatarmin_os.gate.gate, chatarmin_os.client; print('openfeature' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own
 
-    assert found.stdout.strip() == (
-        "chatarmin_os.integrations.openfeature needs the SDK of OpenFeature: pip install 'chatarmin-os[openfeature]'"
-    )
+    assert found.stdout.strip() == "False"
 
 
 def test_one_request_for_all_flags_of_an_organisation(shop: FlagWorld) -> None:

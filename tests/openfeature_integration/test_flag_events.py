@@ -234,6 +234,25 @@ def test_handler_that_fails_harms_no_check_and_no_change(shop: FlagWorld, caplog
         until(lambda: "a fault of a handler" in caplog.text)
 
 
+def test_exception_of_the_sdk_harms_no_registration_and_no_change(
+    shop: FlagWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SDKs before 0.10 raise what a handler raises, in the thread of the change."""
+
+    def emit(*_: Any) -> None:
+        raise RuntimeError("a fault of a handler")
+
+    with caplog.at_level(logging.ERROR, "chatarmin_os"):
+        shop.provider.attach(emit)
+        shop.client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=False)
+
+    assert [one.getMessage() for one in caplog.records] == [
+        "a handler of PROVIDER_READY failed",
+        "a handler of PROVIDER_CONFIGURATION_CHANGED failed",
+    ]
+    assert shop.gate.check(external_org_id="org_1", feature_code="sso").reason == "disabled"
+
+
 def test_events_keep_their_order_with_many_threads(shop: FlagWorld) -> None:
     """The last event is the state in the end, whichever threads end refreshes."""
     provider = shop.provider
