@@ -36,6 +36,7 @@ PUBLIC_MODULES = (
     "chatarmin_os.django.rest_framework",
     "chatarmin_os.django.test",
     "chatarmin_os.flask",
+    "chatarmin_os.integrations.openfeature",
 )
 
 _PARTS = re.compile(

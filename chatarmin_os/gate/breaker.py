@@ -34,6 +34,11 @@ class CircuitBreaker:
         return self._error if self._is_open and (now < self._until or self._is_probing) else None
 
     @property
+    def error(self) -> ChatarminError | None:
+        """The failure that opened it; None while it is closed."""
+        return self._error
+
+    @property
     def until(self) -> float:
         """The end of the wait."""
         return self._until

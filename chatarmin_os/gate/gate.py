@@ -25,6 +25,7 @@ from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.entry import Entry
 from chatarmin_os.gate.failures import without_traceback
 from chatarmin_os.gate.fences import EVERYTHING, Key
+from chatarmin_os.gate.listener import Listener, Trouble
 from chatarmin_os.gate.lookup import Lookup
 from chatarmin_os.gate.metered import Metered
 from chatarmin_os.gate.policy import Policy
@@ -457,6 +458,24 @@ class Gate:
             0
         """
         return self._state.stats()
+
+    def _listen(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* after refreshes and changes; return what ends it."""
+        state = self._state
+
+        def end() -> None:
+            with state.lock:
+                state.listeners = tuple(one for one in state.listeners if one is not listener)
+
+        with state.lock:
+            state.listeners = (*state.listeners, listener)
+        return end
+
+    def _trouble(self) -> Trouble | None:
+        """Return why there are no new answers; None if there are."""
+        now = self._clock.seconds()
+        with self._state.lock:
+            return self._state.trouble(now)
 
     def _expect_event(self, event: UsageEvent) -> None:
         key = _key(event.external_org_id, event.company_id)

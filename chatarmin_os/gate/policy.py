@@ -80,11 +80,12 @@ class Policy(AcrossVersions):
         """
         if self.max_age is not None:
             return self.max_age
-        usual = _MAX_AGE_SECONDS_OF_A_QUANTITY if access is not None and _has_quantity(access) else _MAX_AGE_SECONDS
+        usual = _MAX_AGE_SECONDS_OF_A_QUANTITY if access is not None and has_quantity(access) else _MAX_AGE_SECONDS
         return min(usual, self.max_stale)
 
 
-def _has_quantity(access: FeatureAccess) -> bool:
+def has_quantity(access: FeatureAccess) -> bool:
+    """Return whether usage of a feature is counted."""
     if access.has_quantity is None:
         return access.quantity_limit is not None or access.remaining is not None
     return access.has_quantity

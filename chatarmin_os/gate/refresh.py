@@ -58,7 +58,10 @@ class Refresher:
             outcome_of(flight, result, Fetched(flight.number, now, wall))
             for flight, result in zip(flights, results, strict=True)
         ]
-        return [flight for flight, outcome in zip(flights, outcomes, strict=True) if self._land(flight, outcome, after)]
+        kept = [flight for flight, outcome in zip(flights, outcomes, strict=True) if self._land(flight, outcome, after)]
+        for listener in self._state.listeners:
+            listener.refreshed()
+        return kept
 
     def abandon(self, flight: Flight) -> None:
         """End a refresh without an outcome: an exception that is not ours passes."""
@@ -80,7 +83,7 @@ class Refresher:
                 target = flight.feature if outcome.is_mistake else None
                 state.fail(flight.key, target, outcome.error, now)
             else:
-                state.succeed(flight)
+                state.succeed(flight, now)
                 keys = state.keys_of(flight, outcome)
                 outcome = state.apply_usage_during(flight, keys, outcome)
                 flight.is_current = state.fences.is_clear(keys, flight.number)

@@ -8,7 +8,7 @@ from random import uniform
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os import _clock
-from chatarmin_os.errors import ChatarminError
+from chatarmin_os.errors import ChatarminError, ForbiddenError, UnauthorizedError
 from chatarmin_os.gate.answers import Answer, Listing, Outcome, Unlinked
 from chatarmin_os.gate.backoff import Backoff, Jitter
 from chatarmin_os.gate.breaker import CircuitBreaker
@@ -18,6 +18,7 @@ from chatarmin_os.gate.evaluator import Evaluator
 from chatarmin_os.gate.expected_usage import ExpectedUsage
 from chatarmin_os.gate.fences import EVERYTHING, Fences, Key
 from chatarmin_os.gate.flight import Flight
+from chatarmin_os.gate.listener import Listener, Trouble
 from chatarmin_os.gate.settings import Settings
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.store import Store
@@ -47,6 +48,7 @@ class State:
         failed: Refreshes that failed.
         stale: Decisions on an answer that was not fresh.
         by_policy: Decisions without an answer.
+        listeners: The integrations that hear of refreshes and changes.
         not_decisions: Numbers that were taken from the store's counter of uses for anything but a decision.
     """
 
@@ -62,6 +64,9 @@ class State:
         self.is_first = True
         self.refreshed = self.adopted = self.failed = 0
         self.stale = self.by_policy = self.not_decisions = 0
+        self.listeners: tuple[Listener, ...] = ()
+        self._answered_at = float("-inf")
+        self._refused: ChatarminError | None = None  # the service refuses the key, so all that is asked
         self._flights = 0
         self._usages: list[tuple[int, str, str, UsageResult | None]] = []
 
@@ -141,17 +146,27 @@ class State:
         backoff.fail(error, now, self.jitter)
         entry.shared_until = backoff.until
         self.breaker.fail(error, now)
+        if isinstance(error, (UnauthorizedError, ForbiddenError)):
+            self._refused = error
         self.failed += 1
         entry.discard_ready()
 
-    def succeed(self, flight: Flight) -> None:
+    def succeed(self, flight: Flight, now: float) -> None:
         """Take note that the service answered."""
         self.breaker.succeed(is_probe=flight.is_probe)
+        self._answered_at, self._refused = now, None
         self.refreshed += 1
         entry = self.entry(flight.key)
         for target in (flight.feature, None):
             entry.backoffs.pop(target, None)
         entry.discard_ready()
+
+    def trouble(self, now: float) -> Trouble | None:
+        """Return why the gate gets no new answers; None if it does."""
+        error = self._refused or self.breaker.error
+        if error is None:
+            return None
+        return Trouble(error, has_answers=now - self._answered_at < self.settings.default.max_stale)
 
     def keep(self, key: Key, feature: str | None, outcome: Listing | Unlinked | Answer) -> Entry:
         """Keep an answer."""

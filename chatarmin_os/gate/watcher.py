@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -58,8 +58,10 @@ class MutationWatcher:
             self._count(effect, call.input, result)
         elif effect.kind == "access":
             self._change(effect, token, result)
+            if not isinstance(result, BaseException):
+                self._announce(effect.after(result), call.input)
 
-    def forget(self, keys: Iterable[Key]) -> None:
+    def forget(self, keys: Sequence[Key]) -> None:
         """Drop the answers about keys, here and in the shared cache."""
         at = self._wall()
         with self._state.lock:
@@ -67,6 +69,14 @@ class MutationWatcher:
             self._state.fences.put(wider, at)
             dropped = self._drop(wider)
         self._unshare(dropped)
+        for listener in self._state.listeners:
+            for kind, name in keys:
+                listener.changed(name if kind == "organisation" else None, name if kind == "company" else None, None)
+
+    def _announce(self, effect: Effect, given: JSON) -> None:
+        feature = None if effect.is_everything else text_at(given, "featureCode")
+        for listener in self._state.listeners:
+            listener.changed(effect.organisation, effect.company, feature)
 
     def _change(self, effect: Effect, token: _Change | None, result: JSON | BaseException) -> None:
         state, at = self._state, self._wall()
