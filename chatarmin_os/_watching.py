@@ -99,11 +99,28 @@ class Watchers(WeakList[Watcher]):
 
     observer: Observer | None = None
 
+    def observe(self, observer: Observer | None) -> None:
+        """Let an observer of their own see the clients; with None, only that of the class."""
+        if observer is None:
+            vars(self).pop("observer", None)
+        else:
+            self.observer = observer
+            _observed.add(self)
+
+    @classmethod
+    def are_any_observed(cls) -> bool:
+        """Return whether any client is observed."""
+        return cls.observer is not None or any(one.observer is not None for one in _observed.alive())
+
     def watch(self, calls: Sequence[Call]) -> Watch:
         """Return an object that notifies the watchers of the mutations among *calls*, and the observer of all."""
         mutations = [place for place, call in enumerate(calls) if call.kind == "mutation"]
         watchers = self.alive() if mutations else []
         return Watch(calls, [(place, watcher) for place in mutations for watcher in watchers], self.observer)
+
+
+_observed: WeakList[Watchers] = WeakList()
+"""Those that have had an observer of their own."""
 
 
 class Watch:
@@ -172,5 +189,5 @@ def harmless(note: Callable[..., T], *arguments: Any, **named: Any) -> T | None:
 
             _failed.add(name)
             # Without its text, which is of unknown code that has seen the call.
-            logging.getLogger("chatarmin_os").error("telemetry failed in %s: %s", name, type(error).__name__)
+            logging.getLogger("chatarmin_os").error("telemetry failed in %s: %s", name, type(error).__name__)  # noqa: TRY400
         return None

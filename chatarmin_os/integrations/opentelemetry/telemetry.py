@@ -1,35 +1,25 @@
-"""OpenTelemetry: spans and durations of calls, the decisions of gates, and what outboxes hold.
+"""Records calls and decisions.
 
-    >>> from chatarmin_os.integrations.opentelemetry import instrument
-    >>> instrument(client) is client
-    True
-
-Nothing that it records has an input, an answer, a key, a query string or the text of an error. The names follow the
-semantic conventions for RPC 1.45, which are stable; they are literals, for the package of the conventions for Python
-has neither this version nor, as stable, these names.
+The names follow the semantic conventions for RPC of version 1.45, in which they are stable. They are literals: the
+package of the conventions for Python changes with each of its versions, and has older names.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry import baggage, context, metrics, propagate, trace
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.metrics import CallbackOptions
-from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-from chatarmin_os._clock import monotonic, perf_counter
+from chatarmin_os._clock import perf_counter
 from chatarmin_os._version import __version__
-from chatarmin_os._watching import WeakList, Watchers, outboxes
 from chatarmin_os.errors import CODES, ApiError
+from chatarmin_os.integrations.opentelemetry.outboxes import GAUGES
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -37,15 +27,8 @@ if TYPE_CHECKING:
 
     from chatarmin_os._call import Call
     from chatarmin_os._json import JSON
-    from chatarmin_os.client import ChatarminOS
-    from chatarmin_os.outbox.records import OutboxStats
 
-C = TypeVar("C", bound="ChatarminOS")
 Attributes = dict[str, str | int]
-
-__all__ = ["Instrumentor", "instrument", "uninstrument"]
-
-_log = logging.getLogger("chatarmin_os")
 
 _SCOPE, _SCHEMA = "chatarmin_os", "https://opentelemetry.io/schemas/1.45.0"
 _SYSTEM, _OTHER = "trpc", "_OTHER"
@@ -54,104 +37,9 @@ _PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
 _MAX_PATH, _MAX_FEATURES = 100, 500
 _MIN_FAILURE = 400
 _PORTS = {"http": 80, "https": 443}
-_OUTBOX_SECONDS, _FRESH_SECONDS = 1.0, 1.0
 
 
-def instrument(
-    client: C, *, tracer_provider: TracerProvider | None = None, meter_provider: MeterProvider | None = None
-) -> C:
-    """Record the calls of a client, of its gates and senders, and of all clients that `with_options` made of it.
-
-    The gauges are of all outboxes of the process. A second call replaces the providers.
-
-    Args:
-        client: The client, which is changed.
-        tracer_provider: Makes the spans; default: the global one.
-        meter_provider: Makes the metrics; default: the global one.
-
-    Returns:
-        The same client.
-
-    Raises:
-        TypeError: *client* is not a client.
-
-    Example:
-        >>> from chatarmin_os.integrations.opentelemetry import instrument
-        >>> from opentelemetry.sdk.trace import TracerProvider
-        >>> from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-        >>> from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-        >>> spans, provider = InMemorySpanExporter(), TracerProvider()
-        >>> provider.add_span_processor(SimpleSpanProcessor(spans))
-        >>> tiers = instrument(client, tracer_provider=provider).tiers.list()
-        >>> [span.name for span in spans.get_finished_spans()]
-        ['tiers.list']
-    """
-    watchers = _watchers_of(client)
-    watchers.observer = _Telemetry(tracer_provider, meter_provider)
-    _instrumented.add(watchers)
-    return client
-
-
-def uninstrument(client: C) -> C:
-    """Undo `instrument`, and return the client; an `Instrumentor` that is in force still records its calls.
-
-    Raises:
-        TypeError: *client* is not a client.
-
-    Example:
-        >>> from chatarmin_os.integrations.opentelemetry import uninstrument
-        >>> uninstrument(client) is client
-        True
-    """
-    vars(_watchers_of(client)).pop("observer", None)
-    return client
-
-
-class Instrumentor(BaseInstrumentor):
-    """Records the calls of all clients of the process, those that exist and those that are made later.
-
-    `opentelemetry-instrument` finds it under the name `chatarmin_os`. Its `instrument` takes *tracer_provider* and
-    *meter_provider* as the function of that name does; a client that was given to that function keeps its providers.
-
-    Example:
-        >>> from chatarmin_os.integrations.opentelemetry import Instrumentor
-        >>> Instrumentor().instrument()
-        >>> Instrumentor().uninstrument()
-    """
-
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Return nothing: what it instruments is the package that it is in.
-
-        Example:
-            >>> from chatarmin_os.integrations.opentelemetry import Instrumentor
-            >>> Instrumentor().instrumentation_dependencies()
-            ()
-        """
-        return ()
-
-    def _instrument(self, **settings: Any) -> None:
-        Watchers.observer = _Telemetry(settings.get("tracer_provider"), settings.get("meter_provider"))
-
-    def _uninstrument(self, **_: Any) -> None:
-        Watchers.observer = None
-
-
-_instrumented: WeakList[Watchers] = WeakList()
-
-
-def _watchers_of(client: ChatarminOS) -> Watchers:
-    from chatarmin_os.client import ChatarminOS  # late: `opentelemetry-instrument` imports this module in any program
-
-    if not isinstance(client, ChatarminOS):
-        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {type(client).__name__}")
-    return client._watchers  # noqa: SLF001 - who is recorded is part of the client
-
-
-def _is_on() -> bool:
-    return Watchers.observer is not None or any(one.observer is not None for one in _instrumented.alive())
-
-
-class _Telemetry:
+class Telemetry:
     """An observer that records with one provider of spans and one of metrics."""
 
     def __init__(self, tracer_provider: TracerProvider | None, meter_provider: MeterProvider | None) -> None:
@@ -167,7 +55,7 @@ class _Telemetry:
             "chatarmin_os.gate.decisions", unit="{decision}", description="Decisions of gates that a caller got."
         )
         self._features: set[str] = set()
-        for name, unit, description, read in _GAUGES:
+        for name, unit, description, read in GAUGES:
             meter.create_observable_gauge(
                 f"chatarmin_os.outbox.{name}", callbacks=[read], unit=unit, description=description
             )
@@ -190,9 +78,7 @@ class _Telemetry:
 class _Round:
     """The spans of one call, or of the calls of a batch and of the batch, from their start to their end."""
 
-    def __init__(
-        self, tracer: trace.Tracer, duration: metrics.Histogram, calls: Sequence[Call], service: str
-    ) -> None:
+    def __init__(self, tracer: trace.Tracer, duration: metrics.Histogram, calls: Sequence[Call], service: str) -> None:
         self._duration = duration
         self._names = [_names_of(call.path, service) for call in calls]
         self._spans: list[Span] = []
@@ -306,67 +192,3 @@ def _failure_of(error: BaseException) -> Attributes:
         code = error.code if error.code in CODES else _OTHER  # what a service sends may be anything
         return {"error.type": code, "rpc.status_code": code}
     return {"error.type": type(error).__name__}
-
-
-class _OutboxReader:
-    """Reads the outboxes for the gauges of one collection, in a thread: one that hangs must not stop the collection."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._found: dict[str, list[OutboxStats]] = {}
-        self._read_at = float("-inf")
-        self._failed: set[str] = set()
-
-    def read(self) -> dict[str, list[OutboxStats]]:
-        """Return the content of each outbox that can be read in time, by the name of its class."""
-        if monotonic() - self._read_at > _FRESH_SECONDS:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._run, name="chatarmin_os-telemetry", daemon=True)
-                self._thread.start()
-            self._thread.join(_OUTBOX_SECONDS)
-            if self._thread.is_alive():
-                self._note("an outbox does not answer")
-                return {}
-        return self._found
-
-    def _run(self) -> None:
-        found: dict[str, list[OutboxStats]] = {}
-        for outbox in {repr(one): one for one in outboxes.alive()}.values():  # the same place may be open twice
-            name = type(outbox).__name__
-            try:
-                found.setdefault(name, []).append(outbox.stats())
-            except Exception as error:  # noqa: BLE001 - of any database
-                self._note(f"{name} cannot be read: {type(error).__name__}")
-            finally:
-                outbox._end_thread()  # noqa: SLF001 - its connection of this thread
-        self._found, self._read_at = {name: stats for name, stats in found.items() if stats}, monotonic()
-
-    def _note(self, problem: str) -> None:
-        if problem not in self._failed:
-            self._failed.add(problem)
-            _log.warning("no metrics of an outbox: %s", problem)
-
-
-_reader = _OutboxReader()
-
-
-def _gauge(value: Callable[[Sequence[OutboxStats]], float]) -> Callable[[CallbackOptions], Iterable[Measurement]]:
-    """Return the callback of a gauge, from what it makes of the outboxes of one class."""
-
-    def read(_: CallbackOptions) -> Iterable[Measurement]:
-        found = _reader.read() if _is_on() else {}
-        return [Measurement(value(stats), {"chatarmin_os.outbox.type": name}) for name, stats in found.items()]
-
-    return read
-
-
-_GAUGES = (
-    ("ready", "{event}", "Events that wait to be sent.", _gauge(lambda all_of: sum(one.ready for one in all_of))),
-    ("dead", "{event}", "Events that will not be sent.", _gauge(lambda all_of: sum(one.dead for one in all_of))),
-    (
-        "oldest_age",
-        "s",
-        "Age of the oldest event that is not sent; 0 without one.",
-        _gauge(lambda all_of: max(one.oldest_age or 0.0 for one in all_of)),
-    ),
-)
