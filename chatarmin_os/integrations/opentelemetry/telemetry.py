@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry import baggage, context, metrics, propagate, trace
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_http_instrumentation
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from chatarmin_os._clock import perf_counter
@@ -93,6 +93,9 @@ class _Round:
                 self._spans = [_start(tracer, names, parent) for names in self._names]
         self._started = perf_counter()
         self._token = context.attach(trace.set_span_in_context(self._current))
+        # The spans of HTTP instrumentation have the URL, in which a query has its input.
+        self._without_http = suppress_http_instrumentation()
+        self._without_http.__enter__()
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the trace, without baggage, which may be anything and is not for the service."""
@@ -116,6 +119,7 @@ class _Round:
     def end(self, results: Sequence[JSON | BaseException]) -> None:
         """Record durations and errors, and end the spans."""
         seconds = perf_counter() - self._started
+        self._without_http.__exit__(None, None, None)
         try:
             failures = [_failure_of(one) if isinstance(one, BaseException) else {} for one in results]
             for names, failure in zip(self._names, failures, strict=True):
