@@ -20,11 +20,20 @@ _log = logging.getLogger("chatarmin_os")
 _MAX_WAIT_SECONDS, _MAX_AGE_SECONDS = 1.0, 1.0
 
 
-class _OutboxReader:
-    """Reads the outboxes for the gauges of one collection, in a thread: one that hangs must not stop the collection."""
+class OutboxReader:
+    """Reads the outboxes for gauges, in a thread: one that hangs must not stop a collection.
 
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
+    Args:
+        max_wait: Seconds for which a collection waits.
+        max_age: Seconds for which the content is used again: a collection has several gauges.
+
+    Attributes:
+        thread: The thread that reads, or has read.
+    """
+
+    def __init__(self, *, max_wait: float = _MAX_WAIT_SECONDS, max_age: float = _MAX_AGE_SECONDS) -> None:
+        self._max_wait, self._max_age = max_wait, max_age
+        self.thread: threading.Thread | None = None
         self._started = 0.0
         self._found: dict[str, list[OutboxStats]] = {}
         self._read_at = float("-inf")
@@ -33,13 +42,13 @@ class _OutboxReader:
     def read(self) -> dict[str, list[OutboxStats]]:
         """Return the content of each outbox that can be read in time, by the name of its class."""
         now = monotonic()
-        if now - self._read_at > _MAX_AGE_SECONDS:
-            thread = self._thread
+        if now - self._read_at > self._max_age:
+            thread = self.thread
             if thread is None or not thread.is_alive():
                 self._started = now
-                self._thread = thread = threading.Thread(target=self._run, name="chatarmin_os-telemetry", daemon=True)
+                self.thread = thread = threading.Thread(target=self._run, name="chatarmin_os-telemetry", daemon=True)
                 thread.start()
-            thread.join(max(0.0, self._started + _MAX_WAIT_SECONDS - now))
+            thread.join(max(0.0, self._started + self._max_wait - now))
             if thread.is_alive():
                 self._note("an outbox does not answer")
                 return {}
@@ -50,12 +59,15 @@ class _OutboxReader:
         for outbox in {repr(one): one for one in outboxes.alive()}.values():  # the same place may be open twice
             name = type(outbox).__name__
             try:
-                found.setdefault(name, []).append(outbox.stats())
+                try:
+                    stats = outbox.stats()
+                finally:
+                    outbox._end_thread()  # noqa: SLF001 - its connection of this thread
             except Exception as error:  # noqa: BLE001 - of any database
                 self._note(f"{name} cannot be read: {type(error).__name__}")
-            finally:
-                outbox._end_thread()  # noqa: SLF001 - its connection of this thread
-        self._found, self._read_at = {name: stats for name, stats in found.items() if stats}, monotonic()
+            else:
+                found.setdefault(name, []).append(stats)
+        self._found, self._read_at = found, monotonic()
 
     def _note(self, problem: str) -> None:
         if problem not in self._failed:
@@ -63,14 +75,14 @@ class _OutboxReader:
             _log.warning("no metrics of an outbox: %s", problem)
 
 
-_reader = _OutboxReader()
+reader = OutboxReader()
 
 
 def _gauge(value: Callable[[Sequence[OutboxStats]], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:
     """Return the callback of a gauge, from what it makes of the outboxes of one class."""
 
     def read(_: CallbackOptions) -> Iterable[Observation]:
-        found = _reader.read() if Watchers.are_any_observed() else {}
+        found = reader.read() if Watchers.are_any_observed() else {}
         return [Observation(value(stats), {"chatarmin_os.outbox.type": name}) for name, stats in found.items()]
 
     return read

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from opentelemetry import baggage, context, metrics, propagate, trace
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled, suppress_http_instrumentation
+
+# `suppress_http_instrumentation` sets this key too, in a context of its own, for as much as a third of a span.
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as WITHOUT_HTTP
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from chatarmin_os._clock import perf_counter
@@ -92,10 +95,9 @@ class _Round:
                 parent = trace.set_span_in_context(self._current)
                 self._spans = [_start(tracer, names, parent) for names in self._names]
         self._started = perf_counter()
-        self._token = context.attach(trace.set_span_in_context(self._current))
         # The spans of HTTP instrumentation have the URL, in which a query has its input.
-        self._without_http = suppress_http_instrumentation()
-        self._without_http.__enter__()
+        here = context.set_value(WITHOUT_HTTP, True, trace.set_span_in_context(self._current))
+        self._token = context.attach(here)
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the trace, without baggage, which may be anything and is not for the service."""
@@ -119,7 +121,6 @@ class _Round:
     def end(self, results: Sequence[JSON | BaseException]) -> None:
         """Record durations and errors, and end the spans."""
         seconds = perf_counter() - self._started
-        self._without_http.__exit__(None, None, None)
         try:
             failures = [_failure_of(one) if isinstance(one, BaseException) else {} for one in results]
             for names, failure in zip(self._names, failures, strict=True):
