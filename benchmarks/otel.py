@@ -5,7 +5,6 @@ A canned server on loopback responds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ from chatarmin_os.integrations.opentelemetry import instrument
 from chatarmin_os.transports import FunctionTransport, HTTPTransport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from chatarmin_os._call import Call
     from chatarmin_os._watching import Watch
 
@@ -79,9 +80,9 @@ def run() -> Part:
     spans.shutdown()
     metrics.shutdown()
     note = (
-        "*Without* is a client that has no seam for telemetry, *off* one that nobody observes, *on* one whose spans go to "
-        "an exporter that does nothing. Process time in memory; over HTTP, on loopback with keep-alive, by the clock "
-        "unless the row says otherwise."
+        "*Without* is a client that has no seam for telemetry, *off* one that nobody observes, *on* one whose spans go "
+        "to an exporter that does nothing. Process time in memory; over HTTP, on loopback with keep-alive, by the "
+        "clock unless the row says otherwise."
     )
     return Part("OpenTelemetry", note, rows)
 

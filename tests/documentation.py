@@ -35,6 +35,7 @@ PUBLIC_MODULES = (
     "chatarmin_os.django.rest_framework",
     "chatarmin_os.django.test",
     "chatarmin_os.flask",
+    "chatarmin_os.integrations.opentelemetry",
 )
 
 _PARTS = re.compile(

@@ -26,6 +26,7 @@ MODULES = [
     "chatarmin_os.flask",
     "chatarmin_os.gate",
     "chatarmin_os.gate.caches",
+    "chatarmin_os.integrations.opentelemetry",
     "chatarmin_os.outbox",
     "chatarmin_os.pytest",
     "chatarmin_os.resources",

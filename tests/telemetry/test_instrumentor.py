@@ -141,7 +141,7 @@ show()
 
 @pytest.mark.slow
 def test_program_is_recorded(tmp_path: Path) -> None:
-    """`opentelemetry-instrument python app.py` records it beside the HTTP instrumentation, unless it is switched off."""
+    """`opentelemetry-instrument python app.py` records it beside HTTP instrumentation, unless switched off."""
     with serve_fake({"os_sk_test": FakeTransport(demo_catalogue())}) as url:
         settings = {"OS_API_KEY": "os_sk_test", "OS_BASE_URL": url}
         assert _instrumented(_PROGRAM, tmp_path, **settings) == [["tiers.get", "CLIENT"]]
@@ -252,12 +252,12 @@ print([name for name in sys.modules if name.startswith("opentelemetry")])
 
 
 def test_instrumentor_imports_little(tmp_path: Path) -> None:
-    """`opentelemetry-instrument` loads it in every program: it imports neither requests nor the client."""
+    """`opentelemetry-instrument` loads it in every program: it imports neither requests nor a model."""
     program = """
 import sys
 from chatarmin_os.integrations.opentelemetry import Instrumentor
 Instrumentor().instrument()
-print([name for name in ("requests", "cattrs", "chatarmin_os.client", "chatarmin_os.outbox") if name in sys.modules])
+print([name for name in ("requests", "cattrs", "chatarmin_os.outbox") if name in sys.modules])
 """
     assert _run([sys.executable, "-c", program], tmp_path).strip() == "[]"
 

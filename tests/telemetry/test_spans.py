@@ -94,7 +94,7 @@ def test_refusal_is_its_code_without_its_text(observed: ChatarminOS, recorded: R
     ids=["no-connection", "unknown-code", "invalid-response", "wrong-type", "interrupt"],
 )
 def test_failure_has_a_type_from_a_short_list(recorded: Recorded, answer: Any, error_type: str) -> None:
-    """A code that tRPC does not have is `_OTHER`; another error is the name of its class, an answer's wrong type too."""
+    """A code that tRPC does not have is `_OTHER`; another error is the name of its class, a wrong type too."""
 
     def respond(_: Call) -> Any:
         if isinstance(answer, BaseException):
@@ -406,7 +406,7 @@ def test_own_session_sends_the_trace(http: tuple[ChatarminOS, responses.Requests
 
 # Privacy
 
-SECRET = "jane.secret"
+SECRET = "jane.secret"  # noqa: S105 - a part of an input
 
 
 def _values(request_class: type[Any]) -> dict[str, Any]:
@@ -428,7 +428,8 @@ def test_no_input_is_exported(recorded: Recorded, *, others: bool) -> None:
     ]
     with ExitStack() as stack:
         mocked = stack.enter_context(responses.RequestsMock(assert_all_requests_are_fired=False))
-        for other in [RequestsInstrumentor, URLLib3Instrumentor] if others else []:
+        found: list[Any] = [RequestsInstrumentor, URLLib3Instrumentor] if others else []
+        for other in found:
             other().instrument(tracer_provider=recorded.tracer_provider, meter_provider=recorded.meter_provider)
             stack.callback(other().uninstrument)
         transport = HTTPTransport(KEY, URL, transformer="json", sleep=lambda _: None)
@@ -481,7 +482,7 @@ def test_failing_processor_harms_no_call(fake: FakeTransport, when: str, caplog:
     client = instrument(ChatarminOS(transport=fake), tracer_provider=provider)
 
     assert len(client.tiers.list()) == len(client.tiers.list()) == 4
-    [tier, _] = client.batch([GetTierInput(tier_code="free"), ListTiersInput()])  # type: ignore[list-item]
+    [tier, _] = client.batch([GetTierInput(tier_code="free"), ListTiersInput()])
 
     assert not isinstance(tier, ChatarminError)
     assert trace.get_current_span() is trace.INVALID_SPAN

@@ -10,13 +10,12 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from chatarmin_os._json import describe
 from chatarmin_os._watching import Watchers
+from chatarmin_os.client import ChatarminOS
 from chatarmin_os.integrations.opentelemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
-
-    from chatarmin_os.client import ChatarminOS
 
 C = TypeVar("C", bound="ChatarminOS")
 
@@ -99,8 +98,6 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
 
 
 def _watchers_of(client: ChatarminOS) -> Watchers:
-    from chatarmin_os.client import ChatarminOS  # late: `opentelemetry-instrument` imports this module in any program
-
     if not isinstance(client, ChatarminOS):
         raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
     return client._watchers  # noqa: SLF001 - who is recorded is part of the client

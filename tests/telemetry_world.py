@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from recorded import Recorded
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.integrations.opentelemetry import instrument
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from recorded import Recorded
 
 
 @pytest.fixture
@@ -24,6 +24,8 @@ def fake() -> FakeTransport:
 @pytest.fixture
 def recorded() -> Iterator[Recorded]:
     """Return providers that keep what they get."""
+    from recorded import Recorded  # late: most tests do not need the SDK
+
     recorded = Recorded()
     yield recorded
     recorded.close()
@@ -32,4 +34,6 @@ def recorded() -> Iterator[Recorded]:
 @pytest.fixture
 def observed(fake: FakeTransport, recorded: Recorded) -> ChatarminOS:
     """Return a client on the fake that is recorded."""
+    from chatarmin_os.integrations.opentelemetry import instrument  # late: the same
+
     return instrument(ChatarminOS(transport=fake), **recorded.settings)
