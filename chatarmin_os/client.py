@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, ForwardRef, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 import chatarmin_os.resources
-from chatarmin_os._call import Call, Watcher, Watchers, copy_error
+from chatarmin_os._call import Call, copy_error
 from chatarmin_os._input import Number, at_field, secret, text
 from chatarmin_os._json import JSON, describe, to_json
 from chatarmin_os._lazy import lockless_cached_property
 from chatarmin_os._request import Kind, Request
+from chatarmin_os._watching import Watch, Watcher, Watchers
 from chatarmin_os.errors import ChatarminError, InvalidInput, InvalidResponse
 from chatarmin_os.transports import options
 from chatarmin_os.transports.base import Transport
@@ -473,10 +474,10 @@ class ChatarminOS:
             4900
         """
         call = self._wire.to_call(request)
-        watch = self._watchers.watch([call]) if self._watchers else None
+        watch = self._watch_calls([call])
         try:
             if watch:
-                watch.begin()
+                watch.begin(self.transport.name)
             answer = self.transport.send(call)
             result: T = self._wire.from_answer(request, answer)
             if watch:
@@ -517,10 +518,10 @@ class ChatarminOS:
 
     def _exchange(self, requests: Sequence[Request[T]], calls: Sequence[Call]) -> list[T | ChatarminError]:
         """Send *calls*, and return their answers as those of *requests*, in order."""
-        watch = self._watchers.watch(calls) if self._watchers else None
+        watch = self._watch_calls(calls) if calls else None
         try:
             if watch:
-                watch.begin()
+                watch.begin(self.transport.name)
             answers = self.transport.send_many(calls) if calls else []
             outcomes = self._outcomes(requests, answers)
             if watch:
@@ -557,6 +558,11 @@ class ChatarminOS:
     @lockless_cached_property
     def _watchers(self) -> Watchers:
         return Watchers()
+
+    def _watch_calls(self, calls: Sequence[Call]) -> Watch | None:
+        """Return what notifies those that look on; None if nobody does."""
+        watchers = self._watchers
+        return watchers.watch(calls) if watchers or watchers.observer is not None else None
 
     def _watch(self, watcher: Watcher) -> None:
         """Notify *watcher*, as long as it exists, of each mutation of this client and of those derived from it."""
@@ -597,10 +603,10 @@ class ChatarminOS:
 
             kind = PROCEDURES[path].kind if path in PROCEDURES else "query"
         call = Call(path, kind, given, safe_to_repeat=kind == "query")
-        watch = self._watchers.watch([call]) if self._watchers else None
+        watch = self._watch_calls([call])
         try:
             if watch:
-                watch.begin()
+                watch.begin(self.transport.name)
             answer = self.transport.send(call)
             if watch:
                 watch.end([answer])

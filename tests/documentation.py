@@ -37,6 +37,7 @@ PUBLIC_MODULES = (
     "chatarmin_os.django.test",
     "chatarmin_os.flask",
     "chatarmin_os.integrations.openfeature",
+    "chatarmin_os.integrations.opentelemetry",
 )
 
 _PARTS = re.compile(

@@ -18,6 +18,7 @@ from chatarmin_os._input import (
 )
 from chatarmin_os._json import describe
 from chatarmin_os._usage_event import UsageEvent, exactly_one
+from chatarmin_os._watching import harmless
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
@@ -118,9 +119,10 @@ class Gate:
         self._watcher = MutationWatcher(state, records)
         self.watch(client)
         self._resolver = Resolver(state, None if records is None else Sharing(state, records))
-        # A fresh check reads these four only.
+        # A fresh check reads these five only.
         self._organisations, self._companies = state.store.organisations, state.store.companies
         self._uses, self._clock = state.store.uses, state.clock
+        self._watchers = client._watchers  # noqa: SLF001 - who observes the client, observes its gates
         forks.register(state)
 
     def __repr__(self) -> str:
@@ -162,9 +164,12 @@ class Gate:
         else:
             if self._clock.seconds() < until:
                 entry.used = next(self._uses)
+                if self._watchers.observer is not None:
+                    self._observe(decision)
                 return decision
         key = _key(external_org_id, company_id)
         found: Decision = self._answer(key, at_field("feature_code", text)(feature_code))
+        self._observe(found)
         return found
 
     def features(
@@ -204,8 +209,10 @@ class Gate:
                 uses = self._uses
                 for _ in decisions:
                     entry.used = next(uses)
+                self._observe(*decisions.values())
                 return decisions.copy()
         found: dict[str, Decision] = self._answer(_key(external_org_id, company_id), None)
+        self._observe(*found.values())
         return found.copy()
 
     def check_many(self, pairs: Iterable[tuple[str | UUID, str]]) -> list[Decision | ChatarminError]:
@@ -230,6 +237,7 @@ class Gate:
         results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
         self._resolver.resolve([one for one in results if isinstance(one, Lookup)])
         decided: list[Any] = [one.result if isinstance(one, Lookup) else one for one in results]
+        self._observe(*(one for one in decided if isinstance(one, Decision)))
         return decided
 
     def _checked(self, pair: Any) -> Lookup | ChatarminError:
@@ -487,6 +495,15 @@ class Gate:
         if isinstance(lookup.result, ChatarminError):
             raise lookup.result
         return lookup.result
+
+    def _observe(self, *decisions: Decision) -> None:
+        """Report decisions that a caller gets to the observer of the client."""
+        observer = self._watchers.observer
+        if observer is None:
+            return
+        for one in decisions:
+            is_known = one.access is not None or one.feature_code in self._settings.policies
+            harmless(observer.decide, one.feature_code, one.source, one.reason, is_known=is_known)
 
     def _deadline(self) -> float:
         return _clock.monotonic() + self._settings.timeout

@@ -11,6 +11,7 @@ from uuid import UUID
 from chatarmin_os._input import Number, at_field, identifier, items
 from chatarmin_os._json import describe
 from chatarmin_os._usage_event import UsageEvent
+from chatarmin_os._watching import outboxes
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.outbox.changes import Change
 from chatarmin_os.outbox.errors import OutboxError
@@ -35,6 +36,12 @@ class Outbox(ABC):
     """
 
     _restart_senders: Callable[[Outbox], None] | None = None  # set in a forked child
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """Return a new outbox, about which telemetry may report."""
+        outbox = super().__new__(cls)
+        outboxes.add(outbox)
+        return outbox
 
     def put(
         self,

@@ -28,6 +28,7 @@ MODULES = [
     "chatarmin_os.gate",
     "chatarmin_os.gate.caches",
     "chatarmin_os.integrations.openfeature",
+    "chatarmin_os.integrations.opentelemetry",
     "chatarmin_os.outbox",
     "chatarmin_os.pytest",
     "chatarmin_os.resources",

@@ -32,7 +32,7 @@ from chatarmin_os.transports.http.settings import is_loopback
 from chatarmin_os.trpc.superjson import MAX_RESPONSE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from chatarmin_os.transports.http.redaction import Redactor
     from chatarmin_os.transports.http.retry import Deadline
@@ -123,8 +123,22 @@ class Channel:
         if self._given is None and self._process == os.getpid():
             self._session.close()
 
-    def exchange(self, wire_request: WireRequest, deadline: Deadline, *, may_repeat: bool) -> Reply | Failure:
-        """Send a request and return the response, or the failure. No local variable holds the key."""
+    def exchange(
+        self,
+        wire_request: WireRequest,
+        deadline: Deadline,
+        *,
+        may_repeat: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply | Failure:
+        """Send a request and return the response, or the failure. No local variable holds the key.
+
+        Args:
+            wire_request: The request.
+            deadline: When it fails.
+            may_repeat: Whether the request may reach the service twice.
+            headers: Headers in addition to the usual ones, such as those of a trace.
+        """
         if not deadline.remaining():
             return failure_of(Kind.NO_TIME_LEFT, self.host)
         session = self._session_of_this_process()
@@ -132,6 +146,8 @@ class Channel:
         response = None
         try:
             request, settings = self._prepare(session, wire_request, exchange)
+            if headers:
+                request.headers.update(headers)
             try:
                 response = session.send(request, stream=True, allow_redirects=False, **settings)
             except requests.HTTPError as error:  # of a hook such as `raise_for_status`; here the body decides
