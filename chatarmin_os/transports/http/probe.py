@@ -1,0 +1,144 @@
+"""One connection and single requests to a service, with everything that a diagnosis asks about them; no retries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from chatarmin_os._clock import perf_counter, wall
+from chatarmin_os.transports.http import settings
+from chatarmin_os.transports.http.channel import Channel
+from chatarmin_os.transports.http.exchange import Exchange, Phase
+from chatarmin_os.transports.http.failures import Failure
+from chatarmin_os.transports.http.redaction import Redactor
+from chatarmin_os.transports.http.replies import Replies
+from chatarmin_os.trpc.client import WireRequest, make_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import requests
+
+    from chatarmin_os._call import Call
+    from chatarmin_os.errors import ApiError
+    from chatarmin_os.transports.http.channel import Reply
+    from chatarmin_os.transports.http.retry import Deadline
+    from chatarmin_os.transports.http.trust import Trust
+    from chatarmin_os.trpc.client import Envelope, Transformer
+
+
+class Steps(Exchange):
+    """An exchange that notes when each of its phases began."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self.began: dict[Phase, float] = {}
+        super().__init__(deadline, may_repeat=True)
+
+    @property
+    def phase(self) -> Phase:
+        """The present step."""
+        return list(self.began)[-1]
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - of an attribute
+        self.began.pop(phase, None)  # the initial one comes again
+        self.began[phase] = perf_counter()
+
+
+class Connected(NamedTuple):
+    """An attempt to connect.
+
+    Attributes:
+        failure: Why there is no connection; None with one.
+        failed_at: The step that failed; None with a connection.
+        sock: The connected socket, which belongs to the pool; None without a connection.
+        seconds: How long each step took that ended.
+        total: Seconds until the connection, or the failure.
+    """
+
+    failure: Failure | None
+    failed_at: Phase | None
+    sock: Any
+    seconds: dict[Phase, float]
+    total: float
+
+
+class Response(NamedTuple):
+    """The response to one request.
+
+    Attributes:
+        reply: The complete response, or the failure.
+        seconds: From the request to the end of the response.
+        date: The header Date; None without one.
+        received_at: Seconds since 1970 on the clock of this machine, when the head of the response was read.
+    """
+
+    reply: Reply | Failure
+    seconds: float
+    date: str | None
+    received_at: float
+
+
+class Probe:
+    """Requests to one service, on one connection, as a client of the same settings sends them.
+
+    Args:
+        base_url: A valid base URL.
+        key: Returns the key; None: requests carry none.
+        proxies: The proxies, as of `proxies_for`.
+        trust: The authorities.
+    """
+
+    def __init__(self, base_url: str, key: Callable[[], str] | None, *, proxies: dict[str, str], trust: Trust) -> None:
+        redactor = Redactor(settings.redactor(key))
+        self._authorize = settings.auth(None, key) if key else _unchanged
+        self._date: str | None = None
+        self._received_at = 0.0
+        self._channel = Channel(
+            base_url, authorize=self._prepared, redactor=redactor, session=None, proxies=proxies, trust=trust
+        )
+        self._replies = Replies(self._channel.host, redactor)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._channel.close()
+
+    def _prepared(self, request: Any) -> Any:
+        request.register_hook("response", self._note)
+        return self._authorize(request)
+
+    def _note(self, response: requests.Response, **_: Any) -> None:
+        self._date, self._received_at = response.headers.get("Date"), wall()
+
+    def connect(self, deadline: Deadline) -> Connected:
+        """Connect, step by step, and keep the connection for the next request."""
+        steps, start = Steps(deadline), perf_counter()
+        result = self._channel.connect(steps)
+        end = perf_counter()
+        failure = result if isinstance(result, Failure) else None
+        moments = [*steps.began.items()]
+        ends = [moment for _, moment in moments[1:]] + [end]
+        seconds = {phase: until - began for (phase, began), until in zip(moments, ends, strict=True)}
+        failed_at = steps.phase if failure else None
+        return Connected(failure, failed_at, None if failure else result, seconds, end - start)
+
+    def ask(self, calls: Sequence[Call], transformer: Transformer, deadline: Deadline, padding: str = "") -> Response:
+        """Send queries in one request; the padding is a parameter of the URL that the service ignores."""
+        request = make_request(calls, transformer, {})
+        if padding:
+            joint = "&" if "?" in request.target else "?"
+            request = WireRequest(request.method, f"{request.target}{joint}padding={padding}", request.body)
+        self._date, start = None, perf_counter()
+        reply = self._channel.exchange(request, deadline, may_repeat=True)
+        return Response(reply, perf_counter() - start, self._date, self._received_at)
+
+    def envelopes(self, reply: Reply, calls: Sequence[Call]) -> list[Envelope] | Failure:
+        """Return an envelope for each call, one for a request that was refused, or why the response has none."""
+        return self._replies.parse_envelopes(reply, calls)
+
+    def error(self, reply: Reply, envelope: Envelope, call: Call) -> ApiError:
+        """Return the error of an envelope that has one."""
+        return self._replies.to_error(reply, envelope, call)
+
+
+def _unchanged(request: Any) -> Any:
+    return request
