@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chatarmin_os.cli.doctor.examination import environment, milliseconds
-from chatarmin_os.cli.doctor.findings import Finding, failure, ok, unchecked, warning
-from chatarmin_os.errors import InvalidInput, TimedOut
+from chatarmin_os.cli.doctor.findings import Finding, failure, ok, warning
+from chatarmin_os.errors import InvalidInput
+from chatarmin_os.transports.http.exchange import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chatarmin_os.cli.doctor.examination import Examination
-    from chatarmin_os.errors import TransportError
+    from chatarmin_os.transports.http.failures import Failure
 
 _SOON_DAYS = 14
 _SECONDS_PER_DAY = 86_400
@@ -29,7 +30,8 @@ _CERTIFICATES = {
 """Advice by the codes of OpenSSL's verification."""
 
 _UNKNOWN_AUTHORITY = "set OS_CA_BUNDLE to the file of its authority, such as that of your proxy or company"
-_PHASES = ("looking up the name", "connecting", "asking the proxy for a tunnel", "making the TLS handshake")
+_BEFORE_CONNECTING = (Phase.SENDING, Phase.LOOKING_UP)  # the first one stands for reading the certificate files
+_OF_A_TUNNEL = (Phase.TUNNELLING, Phase.WAITING, Phase.READING)  # no request was sent yet
 
 
 def check_proxy(examination: Examination) -> Iterator[Finding]:
@@ -62,16 +64,11 @@ def check_name(examination: Examination) -> Iterator[Finding]:
     """Connect, and report the look-up of the name: that of the proxy if there is one."""
     connected = examination.connected = examination.probe.connect(examination.deadline())
     host = _host_of(examination)
-    if _failed_at(examination) == _PHASES[0]:
+    if connected.failed_at in _BEFORE_CONNECTING:
         advice = "check the network, the name server and the spelling of the host"
         yield failure(_reason(connected.failure), advice)
         return
-    if (
-        connected.failed_at == "sending the request"
-    ):  # before the look-up: a file of the trust has changed, or no thread
-        yield unchecked("no connection was tried")
-        return
-    seconds = connected.seconds[_phase(0)]
+    seconds = connected.seconds[Phase.LOOKING_UP]
     whose = "the proxy " if examination.proxies else ""
     yield ok(f"{whose}{host} was found in {milliseconds(seconds)} ms", milliseconds=milliseconds(seconds))
 
@@ -80,19 +77,19 @@ def check_connection(examination: Examination) -> Iterator[Finding]:
     """Report the TCP connection, to the proxy if there is one, and its tunnel."""
     connected = examination.connected
     whose = "the proxy" if examination.proxies else "the service"
-    if _failed_at(examination) in _PHASES[:2]:
+    if connected.failed_at is Phase.CONNECTING:
         advice = "start it, or check host, port and firewall"
         if examination.proxies:
             advice = "check the proxy of the environment, or name the service in NO_PROXY"
         yield failure(f"{whose}: {_reason(connected.failure)}", advice)
         return
-    seconds = connected.seconds[_phase(1)]
-    if _failed_at(examination) == _PHASES[2]:
+    seconds = connected.seconds[Phase.CONNECTING]
+    if connected.failed_at in _OF_A_TUNNEL:
         advice = "check the login of the proxy and what it allows, or name the service in NO_PROXY"
         yield failure(f"the proxy opened no tunnel: {_reason(connected.failure)}", advice)
         return
-    address = f" at {connected.sock.getpeername()[0]}" if connected.sock is not None else ""
-    tunnel = ", which opened a tunnel" if _phase(2) in connected.seconds else ""
+    address = f" at {connected.address}" if connected.address else ""
+    tunnel = ", which opened a tunnel" if Phase.TUNNELLING in connected.seconds else ""
     text = f"{whose}{address} was reached in {milliseconds(seconds)} ms{tunnel}"
     yield ok(text, milliseconds=milliseconds(seconds))
 
@@ -110,7 +107,7 @@ def check_tls(examination: Examination) -> Iterator[Finding]:
     if not examination.is_tls:
         yield ok("not used: the base URL is plain http")
         return
-    certificate, version = connected.sock.getpeercert(), connected.sock.version()
+    certificate, version = connected.certificate, connected.tls_version
     expires = ssl.cert_time_to_seconds(certificate["notAfter"])
     days = int((expires - time.time()) // _SECONDS_PER_DAY)
     text = f"{version}, certificate of {_name_in(certificate['issuer'])}, valid for {days} more days"
@@ -140,20 +137,10 @@ def _name_in(names: Any) -> str:
     return parts.get("organizationName") or parts.get("commonName") or "an authority without a name"
 
 
-def _phase(place: int) -> Any:
-    return _PHASES[place]
-
-
-def _failed_at(examination: Examination) -> str | None:
-    return examination.connected.failed_at
-
-
 def _host_of(examination: Examination) -> str:
     url = next(iter(examination.proxies.values()), examination.base_url)
     return urlsplit(url).hostname or ""
 
 
-def _reason(failed: Any) -> str:
-    error: TransportError = failed.error
-    text = str(error)
-    return text.replace("timed out before the request was sent", "timed out") if isinstance(error, TimedOut) else text
+def _reason(failed: Failure | None) -> str:
+    return str(failed.error) if failed else ""

@@ -35,7 +35,7 @@ _ADVICE = {
     429: "too many requests: wait, then run it again",
 }
 _MIN_SERVER_ERROR = 500
-_SECONDS_PER_DAY = 86_400
+_UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 _QUERY_LENGTH = len(f"/{_QUERY.path}?padding=")
 
 
@@ -122,12 +122,11 @@ def _duration(seconds: float) -> str:
     """Return seconds as text in one unit.
 
     Example:
-        >>> _duration(45), _duration(5400), _duration(86_400)
-        ('45 s', '90 min', '1.0 days')
+        >>> _duration(45), _duration(300), _duration(86_399), _duration(400_000)
+        ('45 s', '5 min', '24 h', '5 days')
     """
-    if seconds >= _SECONDS_PER_DAY:
-        return f"{seconds / _SECONDS_PER_DAY:.1f} days"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes
+    unit, length = next((one for one in _UNITS if seconds >= 2 * one[1]), ("s", 1))
+    return f"{seconds / length:.0f} {unit}"
 
 
 def check_transformer(examination: Examination) -> Iterator[Finding]:

@@ -40,9 +40,11 @@ def check_package(examination: Examination) -> Iterator[Finding]:  # noqa: ARG00
     versions = {version for version, _ in found}
     if not found:
         yield ok(f"{PACKAGE} {__version__}, not installed by pip", version=__version__)
-    elif len(found) > 1:
+    elif len(versions) > 1:
         places = ", ".join(f"{version} in {place}" for version, place in found)
-        yield warning(f"several are installed: {places}", f"uninstall {PACKAGE} until none is left, and install one")
+        yield warning(
+            f"several versions are installed: {places}", f"uninstall {PACKAGE} until none is left, and install one"
+        )
     elif versions != {__version__}:
         text = f"version {__version__} runs, {', '.join(versions)} is installed"
         yield warning(text, "install it again: another folder comes first on the path, or the files were changed")

@@ -153,7 +153,7 @@ class Channel:
         return reply
 
     def connect(self, exchange: Exchange) -> Any:
-        """Return the connected socket of the next exchange, or the failure, whose error has its cause; send nothing.
+        """Return the socket of a new connection, or the failure, whose error has its cause; send no request.
 
         It is for a diagnosis, and for a channel without a session of the user.
         """

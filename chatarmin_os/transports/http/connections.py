@@ -309,9 +309,10 @@ class Adapter(HTTPAdapter):
         return pool
 
     def open(self, request: PreparedRequest, proxies: Any, exchange: Exchange) -> Any:
-        """Return the connected socket that the next request will use, for a diagnosis: no request is sent.
+        """Return the socket of a new connection in the pool, for a diagnosis: no request is sent.
 
-        It is made as `urlopen` makes one; `_prepare_proxy` also asks for the tunnel and connects.
+        It is made as `urlopen` makes one; `_prepare_proxy` also asks for the tunnel and connects. The next request uses
+        it, unless bytes have come before: urllib3 drops it then, as it does with the tickets of TLS 1.3.
         """
         pool = self.get_connection_with_tls_context(request, True, proxies=proxies)
         connection = pool._get_conn(exchange)  # noqa: SLF001 - as in `urlopen`

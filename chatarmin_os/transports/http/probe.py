@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chatarmin_os._clock import perf_counter, wall
@@ -50,14 +51,18 @@ class Connected(NamedTuple):
     Attributes:
         failure: Why there is no connection; None with one.
         failed_at: The step that failed; None with a connection.
-        sock: The connected socket, which belongs to the pool; None without a connection.
+        address: The address of the service, or of its proxy; blank without a connection.
+        tls_version: Such as `"TLSv1.3"`; blank without TLS.
+        certificate: That of the service, as of `ssl.SSLSocket.getpeercert`; empty without TLS.
         seconds: How long each step took that ended.
         total: Seconds until the connection, or the failure.
     """
 
     failure: Failure | None
     failed_at: Phase | None
-    sock: Any
+    address: str
+    tls_version: str
+    certificate: Any
     seconds: dict[Phase, float]
     total: float
 
@@ -79,7 +84,7 @@ class Response(NamedTuple):
 
 
 class Probe:
-    """Requests to one service, on one connection, as a client of the same settings sends them.
+    """Requests to one service, one after the other, as a client of the same settings sends them.
 
     Args:
         base_url: A valid base URL.
@@ -110,7 +115,7 @@ class Probe:
         self._date, self._received_at = response.headers.get("Date"), wall()
 
     def connect(self, deadline: Deadline) -> Connected:
-        """Connect, step by step, and keep the connection for the next request."""
+        """Connect, step by step; the next request uses the connection if it can."""
         steps, start = Steps(deadline), perf_counter()
         result = self._channel.connect(steps)
         end = perf_counter()
@@ -119,7 +124,8 @@ class Probe:
         ends = [moment for _, moment in moments[1:]] + [end]
         seconds = {phase: until - began for (phase, began), until in zip(moments, ends, strict=True)}
         failed_at = steps.phase if failure else None
-        return Connected(failure, failed_at, None if failure else result, seconds, end - start)
+        facts = ("", "", {}) if failure else _facts_of(result)
+        return Connected(failure, failed_at, *facts, seconds, end - start)
 
     def ask(self, calls: Sequence[Call], transformer: Transformer, deadline: Deadline, padding: str = "") -> Response:
         """Send queries in one request; the padding is a parameter of the URL that the service ignores."""
@@ -138,6 +144,15 @@ class Probe:
     def error(self, reply: Reply, envelope: Envelope, call: Call) -> ApiError:
         """Return the error of an envelope that has one."""
         return self._replies.to_error(reply, envelope, call)
+
+
+def _facts_of(sock: Any) -> tuple[str, str, Any]:
+    """Return the address of the other side, the version of TLS, and the certificate."""
+    try:
+        address = sock.getpeername()[0]
+    except OSError:  # the other side has closed it since
+        address = ""
+    return (address, sock.version(), sock.getpeercert()) if isinstance(sock, ssl.SSLSocket) else (address, "", {})
 
 
 def _unchanged(request: Any) -> Any:
