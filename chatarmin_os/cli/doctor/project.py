@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chatarmin_os.web.settings import Settings
 
 _DJANGO, _FLASK = "DJANGO_SETTINGS_MODULE", "FLASK_APP"
-_APPLICATION = "chatarmin_os.django"
+_APPLICATION, _LABEL = "chatarmin_os.django", "chatarmin_os"
 _OF_OTHER_CHECKS = ("no-key",)  # and E001 of Django: the check of the key reports it
 _SHOWN_ERRORS = ("ImproperlyConfigured", "ModuleNotFoundError", "NoAppException", "InvalidInput")
 
@@ -79,7 +79,7 @@ def _summary(project: Project) -> str:
     policy = settings.default
     return (
         f"{project.place} is valid: on_outage={policy.on_outage!r}, max_stale={policy.max_stale:g} s by default, "
-        f"{len(settings.features)} features with a policy of their own, a timeout of {project.call_seconds():g} s, "
+        f"features with a policy of their own: {len(settings.features)}, a timeout of {project.call_seconds():g} s, "
         f"{'a' if settings.cache is not None else 'no'} shared cache, "
         f"{'an' if settings.outbox is not None else 'no'} outbox"
     )
@@ -95,14 +95,14 @@ def _django(module: str) -> Project:
 
     django.setup()
     settings = read(getattr(conf.settings, NAME, None))
-    if not apps.is_installed(_APPLICATION):
+    if _LABEL not in apps.app_configs:
         return Project(module, settings, _problems(settings), _no_database)
     levels = {checks.ERROR: failure, checks.CRITICAL: failure}
     found = [
         levels.get(message.level, warning)(
             f"{message.id}: {message.msg}", message.hint or "correct the setting; see the page Troubleshooting"
         )
-        for message in checks.run_checks(tags=["chatarmin_os"])
+        for message in checks.run_checks(tags=[_LABEL])
         if message.id != "chatarmin_os.E001"
     ]
     return Project(module, settings, found, _database_outbox)

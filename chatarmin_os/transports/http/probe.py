@@ -124,8 +124,8 @@ class Probe:
         ends = [moment for _, moment in moments[1:]] + [end]
         seconds = {phase: until - began for (phase, began), until in zip(moments, ends, strict=True)}
         failed_at = steps.phase if failure else None
-        facts = ("", "", {}) if failure else _facts_of(result)
-        return Connected(failure, failed_at, *facts, seconds, end - start)
+        address, tls_version, certificate = ("", "", {}) if failure else _facts_of(result)
+        return Connected(failure, failed_at, address, tls_version, certificate, seconds, end - start)
 
     def ask(self, calls: Sequence[Call], transformer: Transformer, deadline: Deadline, padding: str = "") -> Response:
         """Send queries in one request; the padding is a parameter of the URL that the service ignores."""
@@ -146,7 +146,7 @@ class Probe:
         return self._replies.to_error(reply, envelope, call)
 
 
-def _facts_of(sock: Any) -> tuple[str, str, Any]:
+def _facts_of(sock: Any) -> tuple[str, Any, Any]:
     """Return the address of the other side, the version of TLS, and the certificate."""
     try:
         address = sock.getpeername()[0]
