@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # A part is imported when its turn comes: `import` needs nothing installed but the package.
 _MODULES = {"import": "imports"} | {
-    name: name for name in ("calls", "decode", "growth", "http", "gate", "outbox", "backfill", "serve", "recordings")
+    name: name
+    for name in ("calls", "decode", "growth", "http", "gate", "outbox", "backfill", "serve", "recordings", "doctor")
 }
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "call",
     "check",
     "completion",
+    "doctor",
     "onboard",
     "outbox",
     "quickstart",

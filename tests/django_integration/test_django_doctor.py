@@ -15,6 +15,7 @@ from django.test import override_settings
 
 from chatarmin_os.django import DjangoOutbox, get_outbox
 from chatarmin_os.outbox import SQLiteOutbox
+from chatarmin_os.server import serve_fake
 
 pytest_plugins = ["django_project.fixtures"]
 
@@ -50,6 +51,15 @@ def test_settings_are_those_of_the_project() -> None:
         "a timeout of 0.5 s, no shared cache, no outbox"
     )
     assert found.bad().keys() == {"connection"}
+
+
+def test_timeout_that_is_too_short() -> None:
+    """The round trip is compared with the timeout of the project."""
+    with serve_fake() as url:
+        found = examined({"API_KEY": KEY, "BASE_URL": url, "TIMEOUT": 1e-6})
+
+    assert found.bad().keys() == {"round trip"}
+    assert ": more than half of the timeout of 1e-06 s -> " in found.bad()["round trip"]
 
 
 def test_environment_that_contradicts_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from chatarmin_os._call import Call
-    from chatarmin_os.cli.doctor.project import Project
     from chatarmin_os.errors import ApiError
     from chatarmin_os.transports.http.probe import Connected, Probe, Response
     from chatarmin_os.transports.http.retry import Deadline
     from chatarmin_os.transports.http.trust import Trust
     from chatarmin_os.trpc.client import Envelope, Transformer
+    from chatarmin_os.web.settings import Settings
 
 DEFAULT_SECONDS = 10.0
+
+
+class Project:
+    """The project of a web framework that the environment names.
+
+    Attributes:
+        place: How messages name its mapping of settings.
+        settings: The settings.
+        problems: Findings of the system checks, or of the settings themselves.
+        open_database_outbox: Returns the outbox that is in the database.
+    """
+
+    def __init__(
+        self, name: str, settings: Settings, problems: list[Finding], open_database_outbox: Callable[[], Any]
+    ) -> None:
+        self.place = f"CHATARMIN_OS of {name}"
+        self.settings, self.problems = settings, problems
+        self.open_database_outbox = open_database_outbox
+
+    def call_seconds(self) -> float:
+        """Return the timeout of its calls."""
+        from chatarmin_os.web.settings import TIMEOUT
+
+        return TIMEOUT if self.settings.timeout is None else self.settings.timeout
 
 
 class Examination:

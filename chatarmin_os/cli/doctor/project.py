@@ -7,43 +7,19 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from chatarmin_os.cli.doctor.examination import Examination, Project
 from chatarmin_os.cli.doctor.findings import Finding, failure, ok, warning
 from chatarmin_os.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
-    from chatarmin_os.cli.doctor.examination import Examination
     from chatarmin_os.web.settings import Settings
 
 _DJANGO, _FLASK = "DJANGO_SETTINGS_MODULE", "FLASK_APP"
 _APPLICATION, _LABEL = "chatarmin_os.django", "chatarmin_os"
 _OF_OTHER_CHECKS = ("no-key",)  # and E001 of Django: the check of the key reports it
 _SHOWN_ERRORS = ("ImproperlyConfigured", "ModuleNotFoundError", "NoAppException", "InvalidInput")
-
-
-class Project:
-    """The project that was found.
-
-    Attributes:
-        place: How messages name its mapping of settings.
-        settings: The settings.
-        problems: Findings of the system checks, or of the settings themselves.
-        open_database_outbox: Returns the outbox that is in the database.
-    """
-
-    def __init__(
-        self, name: str, settings: Settings, problems: list[Finding], open_database_outbox: Callable[[], Any]
-    ) -> None:
-        self.place = f"CHATARMIN_OS of {name}"
-        self.settings, self.problems = settings, problems
-        self.open_database_outbox = open_database_outbox
-
-    def call_seconds(self) -> float:
-        """Return the timeout of its calls."""
-        from chatarmin_os.web.settings import TIMEOUT
-
-        return TIMEOUT if self.settings.timeout is None else self.settings.timeout
 
 
 def check_project(examination: Examination) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ class Steps(Exchange):
 
     @phase.setter
     def phase(self, phase: Phase) -> None:  # pyright: ignore[reportIncompatibleVariableOverride] - of an attribute
+        """Begin a step."""
         self.began.pop(phase, None)  # the initial one comes again
         self.began[phase] = perf_counter()
 
