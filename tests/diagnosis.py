@@ -46,19 +46,24 @@ class Diagnosis(NamedTuple):
 
 def printed(*arguments: str) -> tuple[int, str]:
     """Run the doctor, and return its exit code and all that it prints."""
+    code, out, err = _run(*arguments)
+    return code, out + err
+
+
+def _run(*arguments: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:
             code = main(["doctor", *arguments])
         except SystemExit as exit_:  # argparse
             code = int(exit_.code or 0)
-    return code, out.getvalue() + err.getvalue()
+    return code, out.getvalue(), err.getvalue()
 
 
 def diagnose(*arguments: str, secrets: tuple[str, ...] = ()) -> Diagnosis:
     """Run the doctor, and return its findings; assert that it shows none of the secrets."""
-    code, text = printed("--json", *arguments)
-    assert [secret for secret in secrets if secret in text] == []
+    code, text, err = _run("--json", *arguments)
+    assert [secret for secret in secrets if secret in text + err] == []
     document = json.loads(text)
     found: dict[str, list[dict[str, Any]]] = {}
     for finding in document["findings"]:

@@ -71,7 +71,7 @@ def test_text_has_sections_and_a_summary(url: str) -> None:
         lines[-1],
     ]
     assert "  ok           key accepted       the service accepts the key" in lines
-    assert re.fullmatch(r"0 failures, 1 warning, \d+ ok, 0 not checked", lines[-1])  # two base URLs
+    assert re.fullmatch(r"0 failures, 0 warnings, \d+ ok, 0 not checked", lines[-1])
     assert text.isascii()
 
 
@@ -198,6 +198,7 @@ def test_key_in_odd_places_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("--outbox", f"redis://:{password}@127.0.0.1:9/0"),
         ("--outbox", f"amqp://ann:{password}@127.0.0.1:9/0"),
         ("--outbox", f"redis:/ann:{password}@127.0.0.1:9/0"),
+        ("--outbox", f"redis:/ann:{password}/{password}@127.0.0.1:9/0"),
         ("--api-key", KEY),
     ]
     monkeypatch.setenv("OS_CA_BUNDLE", KEY)
@@ -213,15 +214,13 @@ def test_key_in_odd_places_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 
 def test_key_of_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The file counts before the variable, which is named if it is another one."""
+    """The file counts before the variable."""
     path = tmp_path / "key"
     path.write_text(f"{KEY}_of_file\n")
 
     found = diagnose("--api-key-file", str(path), secrets=(KEY,))
 
-    first, second = found.found["key"]
-    assert first["text"] == f"os_sk_... with {len(KEY) + 8} characters, from --api-key-file {path}"
-    assert second["text"] == f"OS_API_KEY is another key than that of --api-key-file {path}, and is not used"
+    assert found.of("key")["text"] == f"os_sk_... with {len(KEY) + 8} characters, from --api-key-file {path}"
     path.write_text(KEY)
     assert diagnose("--api-key-file", str(path)).of("key")["status"] == "ok"
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{KEY}\n"))
@@ -248,8 +247,9 @@ def test_file_without_a_key(tmp_path: Path) -> None:
         ("https://ann:pw@os.example.com", "OS_BASE_URL: must be an http(s) URL with a host"),
         ("http://os.example.com/api/v1", "OS_BASE_URL: plain http to os.example.com would show the key"),
         ("https://os..example.com", "OS_BASE_URL: "),
+        (f"https://{'a' * 64}.example.com", "OS_BASE_URL: "),
     ],
-    ids=["no-scheme", "user", "plain", "host"],
+    ids=["no-scheme", "user", "plain", "host", "long-host"],
 )
 def test_invalid_base_url(monkeypatch: pytest.MonkeyPatch, url: str, text: str) -> None:
     """The source is named; nothing that needs a URL is checked."""
@@ -273,9 +273,23 @@ def test_plain_http_has_the_advice_of_the_command_line(monkeypatch: pytest.Monke
     allowed = diagnose("--base-url", "http://192.0.2.1:9/api/v1", "--allow-http", "--timeout", "0.1")
 
     assert refused.endswith(" -> use https, or --allow-http")
-    first, second = allowed.found["base URL"]
-    assert first["text"] == "http://192.0.2.1:9/api/v1, from --base-url, shows the key to the network"
-    assert second["text"] == "OS_BASE_URL is another URL than that of --base-url, and is not used"
+    finding = allowed.of("base URL")
+    assert finding["text"] == "http://192.0.2.1:9/api/v1, from --base-url, shows the key to the network"
+    assert finding["status"] == "warning"
+
+
+def test_invalid_permission_of_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable is named, and not the URL."""
+    monkeypatch.setenv("OS_ALLOW_HTTP", "maybe")
+
+    assert diagnose().bad()["base URL"] == "OS_ALLOW_HTTP must be 1 or 0, got str 'maybe' -> correct it"
+
+
+def test_base_url_in_another_form_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Capital letters and a slash at the end are no contradiction."""
+    monkeypatch.setenv("OS_BASE_URL", "HTTP://LOCALHOST:9/api/v1/")
+
+    assert diagnose().of("base URL")["text"] == "http://localhost:9/api/v1, from OS_BASE_URL"
 
 
 def test_default_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,6 +363,8 @@ def test_proxy_without_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1")
 
     assert diagnose("--timeout", "0.5").of("proxy")["text"] == "http://127.0.0.1:80"
+    monkeypatch.setenv("HTTPS_PROXY", "https://[::1]")
+    assert diagnose("--timeout", "0.5").of("proxy")["text"] == "https://[::1]:443"
 
 
 _TLS = {"OS_BASE_URL": "https://127.0.0.1:9/api/v1"}
@@ -375,8 +391,21 @@ _TLS = {"OS_BASE_URL": "https://127.0.0.1:9/api/v1"}
         ({"CHATARMIN_OS_KEY": "x"}, ["CHATARMIN_OS_KEY is not read -> did you mean OS_API_KEY?"]),
         ({"OS_APIKEY": "x"}, ["OS_APIKEY is not read -> did you mean OS_API_KEY?"]),
         ({"os_api_key": "x"}, ["os_api_key is not read -> did you mean OS_API_KEY?"]),
-        ({"OS_URL": "x", "OS_ALLOWHTTP": "1"}, ["OS_ALLOWHTTP is not read", "OS_URL is not read"]),
-        ({"OS_AUTH_URL": "x", "OS_USERNAME": "x", "OS_PASSWORD": "x"}, []),  # of OpenStack
+        (
+            {"CHATARMIN_URL": "x", "OS_ALLOWHTTP": "1"},
+            ["CHATARMIN_URL is not read -> did you mean OS_BASE_URL?", "OS_ALLOWHTTP is not read"],
+        ),
+        (
+            {
+                "OS_AUTH_URL": "x",
+                "OS_TOKEN": "x",
+                "OS_URL": "x",
+                "OS_ENDPOINT": "x",
+                "OS_USERNAME": "x",
+                "OS_PASSWORD": "x",
+            },
+            [],
+        ),  # of OpenStack
         ({"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:10"}, ["HTTPS_PROXY is ignored"]),
         ({"NO_PROXY": "a.example.com", "no_proxy": "b.example.com"}, ["NO_PROXY is ignored: no_proxy counts first"]),
         ({"NO_PROXY": "a.example.com", "no_proxy": "a.example.com"}, []),

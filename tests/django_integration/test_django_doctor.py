@@ -70,8 +70,8 @@ def test_environment_that_contradicts_the_settings(monkeypatch: pytest.MonkeyPat
     found = examined({"API_KEY": KEY, "BASE_URL": NOWHERE})
     with_option = examined({"API_KEY": KEY, "BASE_URL": NOWHERE}, "--base-url", "http://127.0.0.1:11/api/v1")
 
-    assert found.found["key"][1]["text"] == f"OS_API_KEY is another key than that of {PLACE}.API_KEY, and is not used"
-    assert found.found["base URL"][1]["text"].startswith("OS_BASE_URL is another URL than that of ")
+    assert found.found["key"][1]["text"] == f"OS_API_KEY differs from {PLACE}.API_KEY, and is not used"
+    assert found.found["base URL"][1]["text"].startswith(f"OS_BASE_URL differs from {PLACE}.BASE_URL")
     assert with_option.found["base URL"][0]["text"] == "http://127.0.0.1:11/api/v1, from --base-url"
 
 

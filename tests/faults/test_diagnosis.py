@@ -36,6 +36,7 @@ from fault_server import (
     stalled_after_head,
 )
 
+from chatarmin_os.cli.doctor import service
 from chatarmin_os.server import FakeService, Server
 from chatarmin_os.transports.http import probe
 
@@ -321,6 +322,12 @@ def test_server_that_asks_for_a_client_certificate(
     assert with_one.of("certificate files")["text"].endswith(
         f"client certificate: {tmp_path}/own.pem, from OS_CLIENT_CERT"
     )
+
+
+@pytest.mark.parametrize("reason", ["tlsv13 alert certificate required", "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]"])
+def test_alert_of_a_missing_client_certificate(reason: str) -> None:
+    """Either form of OpenSSL's text has the advice."""
+    assert "set OS_CLIENT_CERT" in service._advice_about_failure(f"the connection was lost: {reason}")
 
 
 def test_connection_that_has_ended_since() -> None:

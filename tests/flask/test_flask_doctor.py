@@ -26,6 +26,7 @@ class Hanging(SQLiteOutbox):
         is_over.wait()
         return super().stats()
 
+print("the application starts")
 app = Flask("shop")
 app.config["CHATARMIN_OS"] = SETTINGS
 EXTENSION

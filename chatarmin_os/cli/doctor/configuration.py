@@ -29,16 +29,11 @@ _UNREAD = {
     "PYTHONHTTPSVERIFY": "remove it: TLS is always verified",
 }
 _OWN_PREFIX = re.compile(r"(?:CHATARMIN_?OS|CHATARMIN|OS)_")
-_SIMILAR = {
-    **{re.sub("^OS_|_", "", name): name for name in _READ},
-    "KEY": _KEY,
-    "SECRETKEY": _KEY,
-    "TOKEN": _KEY,
-    "URL": _URL,
-    "BASEURI": _URL,
-    "ENDPOINT": _URL,
-}
-"""The variables that are read, by their names without prefix and underscores, and by what others call them."""
+_REMAINDERS = {re.sub("^OS_|_", "", name): name for name in _READ}
+"""The variables that are read, by their names without prefix and underscores."""
+
+_OTHER_NAMES = {"KEY": _KEY, "SECRETKEY": _KEY, "TOKEN": _KEY, "URL": _URL, "BASEURI": _URL, "ENDPOINT": _URL}
+"""The same by what others call them; with the prefix OS_ these are variables of OpenStack."""
 
 
 def check_key(examination: Examination) -> Iterator[Finding]:
@@ -65,7 +60,7 @@ def check_key(examination: Examination) -> Iterator[Finding]:
     else:
         advice = f"copy the key from Settings, Developers, API Keys: it begins with {PREFIX}"
         yield warning(f"{shown}, do not begin with {PREFIX}", advice, source=source, length=length)
-    yield from _other_key(source, key())
+    yield from _ignored(_KEY, source, key())
 
 
 def _key_and_source(examination: Examination) -> tuple[str, str | None]:
@@ -81,10 +76,11 @@ def _key_and_source(examination: Examination) -> tuple[str, str | None]:
     return _KEY, own
 
 
-def _other_key(source: str, key: str) -> Iterator[Finding]:
-    other = os.environ.get(_KEY, "").strip()
-    if other and other != key:
-        yield warning(f"{_KEY} is another key than that of {source}, and is not used", "remove one of the two")
+def _ignored(name: str, source: str, value: str) -> Iterator[Finding]:
+    """Find a variable that the settings of a project contradict; an option is meant to be another value."""
+    other = os.environ.get(name, "").strip().rstrip("/")
+    if other and other != value and source not in {name, "the default"} and not source.startswith("--"):
+        yield warning(f"{name} differs from {source}, and is not used", "remove one of the two")
 
 
 def check_base_url(examination: Examination) -> Iterator[Finding]:
@@ -100,10 +96,9 @@ def check_base_url(examination: Examination) -> Iterator[Finding]:
     try:
         url = settings.base_url(given, allow_http=examination.given.allow_http)
     except InvalidInput as error:
-        place = error.problem.replace(f" (from {_URL})", "")
-        yield failure(
-            f"{source}: {place}", HINTS.get(error.field or "", "") if "plain http" in place else error.hint or ""
-        )
+        place = f"{source}: " if error.field == "base_url" else ""
+        hint = HINTS["base_url"] if "plain http" in error.problem else error.hint
+        yield failure(f"{place}{error.problem.replace(f' (from {_URL})', '')}", hint or "correct it")
         return
     examination.base_url = url
     shown = f"{url}, from {source}" if source != "the default" else f"{url}, the default"
@@ -111,9 +106,7 @@ def check_base_url(examination: Examination) -> Iterator[Finding]:
         yield ok(shown, url=url, source=source)
     else:
         yield warning(f"{shown}, shows the key to the network", "use https, except in a test", url=url, source=source)
-    other = os.environ.get(_URL, "").rstrip("/")
-    if other and other != url:
-        yield warning(f"{_URL} is another URL than that of {source}, and is not used", "remove one of the two")
+    yield from _ignored(_URL, source, url)
 
 
 def check_trust(examination: Examination) -> Iterator[Finding]:
@@ -152,7 +145,8 @@ def _misspelled() -> Iterator[Finding]:
         prefix = _OWN_PREFIX.match(name.upper())
         if prefix is None or name in _READ:
             continue
-        meant = _SIMILAR.get(name.upper()[prefix.end() :].replace("_", ""))
+        known = _REMAINDERS if prefix.group() == "OS_" else {**_REMAINDERS, **_OTHER_NAMES}
+        meant = known.get(name.upper()[prefix.end() :].replace("_", ""))
         if meant is not None:
             yield warning(f"{name} is not read", f"did you mean {meant}?")
 

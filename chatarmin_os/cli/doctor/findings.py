@@ -17,7 +17,7 @@ Status = Literal["ok", "warning", "failure", "not checked"]
 
 _STATUSES: tuple[Status, ...] = ("failure", "warning", "ok", "not checked")
 _MIN_SECRET_LENGTH = 8  # shorter ones are found in words, and are no key of the service
-_PASSWORD = re.compile(r"(?<=:)[^\s:/@]+(?=@)")  # of an address: user:password@host
+_PASSWORD = re.compile(r"(?<=:)[^\s@]+(?=@)")  # of an address: user:password@host
 
 
 class Finding(NamedTuple):
@@ -71,7 +71,7 @@ class Secrets:
         >>> secrets = Secrets()
         >>> secrets.add('Bearer "os_sk_live_1"')
         >>> secrets.hide('not os_sk_live_1, not redis://:pass@host')
-        'not [key], not redis://:[password]@host'
+        'not [key], not redis:[password]@host'
     """
 
     def __init__(self) -> None:

@@ -48,7 +48,8 @@ def check_proxy(examination: Examination) -> Iterator[Finding]:
     for proxy in examination.proxies.values():
         parts = urlsplit(proxy)
         login = ", with a login" if parts.username else ""
-        yield ok(f"{parts.scheme}://{parts.hostname}:{_port_of(proxy)}{login}", host=parts.hostname)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        yield ok(f"{parts.scheme}://{host}:{_port_of(proxy)}{login}", host=parts.hostname)
     if not examination.proxies:
         scheme = urlsplit(examination.base_url).scheme
         names = [name for scheme_ in (scheme, "all") for name in (f"{scheme_}_proxy", f"{scheme_.upper()}_PROXY")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.cli.doctor.examination import Examination, Project
@@ -33,7 +33,8 @@ def check_project(examination: Examination) -> Iterator[Finding]:
         yield warning(f"{_FLASK} is set too, and its application is not looked at", f"unset {_DJANGO} for that")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `manage.py` and `flask` do
     try:
-        project = load(os.environ[names[0]])
+        with redirect_stdout(sys.stderr):  # what the project prints is no part of the report
+            project = load(os.environ[names[0]])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - of the project's code
         yield failure(f"{names[0]}={os.environ[names[0]]} cannot be loaded: {_shown(error)}", "correct the project")
         return
@@ -78,7 +79,7 @@ def _django(module: str) -> Project:
         levels.get(message.level, warning)(
             f"{message.id}: {message.msg}", message.hint or "correct the setting; see the page Troubleshooting"
         )
-        for message in checks.run_checks(tags=[_LABEL])
+        for message in sorted(checks.run_checks(tags=[_LABEL]), key=lambda message: str(message.id))
         if message.id != "chatarmin_os.E001"
     ]
     return Project(module, settings, found, _database_outbox)
