@@ -40,6 +40,7 @@ def check_key(examination: Examination) -> Iterator[Finding]:
     """Find the key, where it comes from and whether it has the right form."""
     from chatarmin_os.transports.http import settings
 
+    source = ""  # an error of the file names it
     try:
         source, given = _key_and_source(examination)
         if given:
