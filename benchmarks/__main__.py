@@ -17,11 +17,21 @@ from benchmarks._measure import table
 if TYPE_CHECKING:
     from benchmarks._measure import Part
 
+_SAME_NAME = (
+    "calls",
+    "decode",
+    "growth",
+    "http",
+    "gate",
+    "outbox",
+    "backfill",
+    "otel",
+    "serve",
+    "recordings",
+    "doctor",
+)
 # A part is imported when its turn comes: `import` needs nothing installed but the package.
-_MODULES = {"import": "imports"} | {
-    name: name
-    for name in ("calls", "decode", "growth", "http", "gate", "outbox", "backfill", "otel", "serve", "recordings")
-}
+_MODULES = {"import": "imports"} | {name: name for name in _SAME_NAME}
 
 
 def main() -> None:

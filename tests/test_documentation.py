@@ -349,6 +349,7 @@ def test_options_of_the_documentation_exist(capsys: pytest.CaptureFixture[str]) 
         "completion",
         "assumptions",
         "backfill",
+        "doctor",
     ]
     outbox = [["outbox", "usage.db", name] for name in ("status", "drain", "dead", "revive", "discard")]
     recording = [["recording", name] for name in ("check", "show", "redact")]

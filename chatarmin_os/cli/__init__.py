@@ -53,7 +53,17 @@ def build_parser() -> ArgumentParser:
     from argparse import RawDescriptionHelpFormatter
 
     from chatarmin_os._version import __version__
-    from chatarmin_os.cli import assumptions, backfill, completion, outbox, quickstart, recording, serve, service
+    from chatarmin_os.cli import (
+        assumptions,
+        backfill,
+        completion,
+        doctor,
+        outbox,
+        quickstart,
+        recording,
+        serve,
+        service,
+    )
     from chatarmin_os.cli._parser import Parser
 
     parser = Parser(
@@ -67,6 +77,7 @@ def build_parser() -> ArgumentParser:
     commands: _SubParsersAction[Any] = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     service.add_commands(commands)
     backfill.add_command(commands)
+    doctor.add_command(commands)
     serve.add_command(commands)
     recording.add_command(commands)
     outbox.add_command(commands)

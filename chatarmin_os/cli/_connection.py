@@ -50,18 +50,20 @@ _NAMES = {
 }
 
 # The command line's hints, for those of the client that are about Python.
-_HINTS = {"base_url": "use https, or --allow-http"}
+HINTS = {"base_url": "use https, or --allow-http"}
 _PYTHON = re.compile(r"\w=|\bNone\b")
 
 _MAX_KEY_BYTES = 4_096
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Add the options of a connection, except for its URL."""
+def add_options(parser: ArgumentParser, bounded: str = "call") -> None:
+    """Add the options of a connection, except for its URL; the timeout is that of each call, or of what is named."""
     parser.add_argument(
         "--api-key-file", metavar="FILE", help="a file with the API key, - for standard input; default: OS_API_KEY"
     )
-    parser.add_argument("--timeout", metavar="SECONDS", type=_seconds, help="the deadline of each call; default: 10")
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help=f"the deadline of each {bounded}; default: 10"
+    )
     parser.add_argument(
         "--allow-http",
         action="store_true",
@@ -125,25 +127,32 @@ def _api_key(given: Namespace) -> str | None:
         return None
     if given.api_key_file == "-" and getattr(given, "input", None) == "-":
         raise InvalidInput("standard input cannot be both the API key and the input of the call").at("input")
-    key = ""
-    try:
-        if given.api_key_file is not None and given.api_key_file != "-":
-            key = read_bounded(given.api_key_file, _MAX_KEY_BYTES).decode("utf-8-sig")
-        elif sys.stdin.isatty():
-            from getpass import getpass
-
-            key = getpass("API key (os_sk_...): ")
-        elif given.api_key_file == "-":
-            key = _read_line()
-    except EOFError:  # Ctrl-D at the prompt
-        pass
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        advice = "" if given.api_key_file == "-" else "; --api-key-file - reads standard input"
-        raise InvalidInput(f"--api-key-file {given.api_key_file}: {reason}{advice}") from None
+    key = "" if given.api_key_file is None and not sys.stdin.isatty() else key_in(given.api_key_file)
     if not key.strip():
         raise InvalidInput("the API key is missing; set OS_API_KEY, or pass --api-key-file FILE (- for standard input)")
     return key
+
+
+def key_in(file: str | None) -> str:
+    """Return the key in a file, in the first line of standard input (`-`), or of a prompt on a terminal.
+
+    Raises:
+        InvalidInput: The file cannot be read.
+    """
+    try:
+        if file is not None and file != "-":
+            return read_bounded(file, _MAX_KEY_BYTES).decode("utf-8-sig")
+        if sys.stdin.isatty():
+            from getpass import getpass
+
+            return getpass("API key (os_sk_...): ")
+        return _read_line()
+    except EOFError:  # Ctrl-D at the prompt
+        return ""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        advice = "" if file == "-" else "; --api-key-file - reads standard input"
+        raise InvalidInput(f"--api-key-file {file}: {reason}{advice}") from None
 
 
 def _read_line() -> str:
@@ -168,7 +177,7 @@ def _usage_error(error: InvalidInput, given: Namespace) -> str:
     if argument == "base_url" and given.base_url is None:
         name = None if "OS_BASE_URL" in error.problem else "OS_BASE_URL"
     place = f"{name}{field.removeprefix(argument)}: " if name else ""
-    hint = _HINTS.get(argument) if error.hint and _PYTHON.search(error.hint) else error.hint
+    hint = HINTS.get(argument) if error.hint and _PYTHON.search(error.hint) else error.hint
     return f"{place}{error.problem}{f'; {hint}' if hint else ''}"
 
 

@@ -62,7 +62,7 @@ def of_stats(stats: OutboxStats) -> Answer:
         4
     """
     counts = {"ready": stats.ready, "leased": stats.leased, "dead": stats.dead}
-    lines = table([{**counts, "oldest": _age(stats.oldest_age), "size": _size(stats.bytes)}])
+    lines = table([{**counts, "oldest": age(stats.oldest_age), "size": _size(stats.bytes)}])
     if stats.dead_quantity:
         reasons = [{"reason of death": reason, "quantity": count} for reason, count in stats.dead_quantity.items()]
         lines += ["", *table(reasons)]
@@ -169,11 +169,11 @@ def _document(record: Any) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def _age(seconds: float | None) -> str | None:
+def age(seconds: float | None) -> str | None:
     """Return seconds as text in one unit.
 
     Example:
-        >>> _age(5.2), _age(3599), _age(7300), _age(172_800), _age(None)
+        >>> age(5.2), age(3599), age(7300), age(172_800), age(None)
         ('5 s', '59 min', '2 h', '2 d', None)
     """
     if seconds is None:

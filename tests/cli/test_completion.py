@@ -23,6 +23,7 @@ COMMANDS = {
     "call",
     "check",
     "completion",
+    "doctor",
     "explain",
     "onboard",
     "outbox",

@@ -168,6 +168,23 @@ class Channel:
                 response.close()
         return reply
 
+    def connect(self, exchange: Exchange) -> Any:
+        """Return the socket of a new connection, or the failure, whose error has its cause; send no request.
+
+        It is for a diagnosis, and for a channel without a session of the user.
+        """
+        session: Any = self._session_of_this_process()
+        request = self._templates["GET"].copy()
+        request.url = f"{self._base_url}/"
+        try:
+            adapter = session.get_adapter(request.url)
+            return adapter.open(request, self._environment_settings["proxies"], exchange)
+        except (requests.RequestException, HTTPError, http.client.HTTPException, OSError) as error:
+            causes = causes_of(error)
+            failure = self._failure(causes, exchange, is_plain=False)
+            failure.error.__cause__ = causes[-1].with_traceback(None)  # its frames may have credentials of a proxy
+            return failure
+
     def _session_of_this_process(self) -> requests.Session:
         """Return the session; a child process must not read from connections that its parent reads from.
 

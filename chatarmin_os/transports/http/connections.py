@@ -308,6 +308,27 @@ class Adapter(HTTPAdapter):
             pool = vars(self).setdefault("pool", pool)
         return pool
 
+    def open(self, request: PreparedRequest, proxies: Any, exchange: Exchange) -> Any:
+        """Return the socket of a new connection in the pool, for a diagnosis: no request is sent.
+
+        It is made as `urlopen` makes one; `_prepare_proxy` also asks for the tunnel and connects. The next request uses
+        it, unless bytes have come before: urllib3 drops it then, as it does with the tickets of TLS 1.3.
+        """
+        pool = self.get_connection_with_tls_context(request, True, proxies=proxies)
+        connection = pool._get_conn(exchange)  # noqa: SLF001 - as in `urlopen`
+        try:
+            connection.timeout = exchange.time_left()
+            if pool.proxy is not None and pool.scheme == "https":
+                pool._prepare_proxy(connection)  # noqa: SLF001 - the same
+            else:
+                connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        sock = connection.sock
+        pool._put_conn(connection)  # noqa: SLF001 - the same
+        return sock
+
     def build_connection_pool_key_attributes(self, request: PreparedRequest, *_: Any, **__: Any) -> Any:
         """Add a context with all files loaded; urllib3 would load them again for each connection."""
         host, settings = super().build_connection_pool_key_attributes(request, verify=True)
