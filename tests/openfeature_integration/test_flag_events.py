@@ -128,7 +128,9 @@ def test_rate_limit_is_stale_at_once(shop: FlagWorld) -> None:
 )
 def test_refused_key_is_an_error_and_never_fatal(shop: FlagWorld, error: ChatarminError) -> None:
     """After a fatal error the SDK would never ask again: a key that works again is noticed."""
+    shop.flags.get_boolean_value("sso", False, ORG)  # an old answer is no excuse
     heard = Heard(shop, STALE, ERROR)
+    shop.make_old()
     shop.break_down(error)
     shop.flags.get_boolean_value("sso", False, ORG)
     (details,) = heard.wait(ERROR)

@@ -140,6 +140,8 @@ def test_denied_feature_is_never_the_default(
 
     assert (found.value, type(found.value), found.error_code) == (value, type(value), None)
     assert found.variant in {"disabled", "not_linked"} or key == "credits"
+    is_disabled_setting = ":" in key and found.variant == "disabled"
+    assert found.reason == (Reason.DISABLED if is_disabled_setting else Reason.TARGETING_MATCH)
     assert found.flag_metadata["allowed"] is False
 
 
@@ -159,13 +161,6 @@ def test_setting_of_a_disabled_feature_is_the_default(shop: FlagWorld, kind: str
     assert (disabled.value, disabled.reason, disabled.variant) == (DEFAULTS[kind], Reason.DISABLED, "disabled")
     assert (not_linked.value, not_linked.reason, not_linked.variant) == (DEFAULTS[kind], Reason.DEFAULT, "not_linked")
     assert disabled.error_code is not_linked.error_code is None
-
-
-def test_disabled_boolean_setting_has_the_reason_disabled(shop: FlagWorld) -> None:
-    """It is False, and not the default."""
-    found = details(shop.flags, "boolean", "exports:csv", FEW)
-
-    assert (found.value, found.reason, found.variant) == (False, Reason.DISABLED, "disabled")
 
 
 def test_settings_hold_at_the_limit(shop: FlagWorld) -> None:
