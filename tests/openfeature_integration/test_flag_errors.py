@@ -1,4 +1,4 @@
-"""Contexts, mistakes and what the log says of them; arguments of the provider."""
+"""Contexts, mistakes and their log; arguments of the provider."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_context_without_targeting_key_is_an_error(shop: FlagWorld, context: Eva
 
 
 def test_provider_without_a_context_raises(shop: FlagWorld) -> None:
-    """Whoever calls the provider without the SDK gets the error."""
+    """A call of the provider without the SDK raises the error."""
     with pytest.raises(TargetingKeyMissingError):
         shop.provider.resolve_boolean_details("sso", default_value=False)
 

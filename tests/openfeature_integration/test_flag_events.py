@@ -206,7 +206,7 @@ def test_usage_and_refused_changes_are_no_events(shop: FlagWorld) -> None:
 
 
 def test_unlisted_mutation_may_change_every_flag(shop: FlagWorld) -> None:
-    """The path is not known here, so neither is what it changes."""
+    """The path is not known here, and neither are its effects."""
     heard = Heard(shop, CHANGED)
     send = shop.fake.send
     shop.fake.send = lambda call: None if call.path == "seats.assign" else send(call)  # type: ignore[method-assign]
@@ -239,7 +239,7 @@ def test_handler_that_fails_harms_no_check_and_no_change(shop: FlagWorld, caplog
 def test_exception_of_the_sdk_harms_no_registration_and_no_change(
     shop: FlagWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SDKs before 0.10 raise what a handler raises, in the thread of the change."""
+    """SDKs before 0.10 raise the exceptions of handlers in the thread of the change."""
 
     def emit(*_: Any) -> None:
         raise RuntimeError("a fault of a handler")
