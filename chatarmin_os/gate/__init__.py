@@ -13,6 +13,7 @@ Where to look:
 - **Refresh**: one `flight` for all threads that wait; `refresh` asks the `service`, unless `backoff` or `breaker` says
   not to, and `sharing` the shared cache.
 - **Own changes**: `watcher` invalidates what a mutation concerns, and `fences` keep a refresh from bringing it back.
+- **Integrations**: a `listener` hears of refreshes and changes.
 - **Pure functions**: `policy`, `decision`, `usage`, `effects`, `failures`, `record`.
 """
 

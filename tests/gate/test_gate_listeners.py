@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Listening:
-    """A listener that writes down what it hears, and shows that no lock is held."""
+    """A listener that writes down each call, and shows that no lock is held."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
@@ -116,7 +116,7 @@ def test_refused_key_and_rate_limit_are_trouble_at_once(fake: FakeTransport, err
 
 
 def test_listener_hears_of_changes(fake: FakeTransport) -> None:
-    """Of whom and to what; of failed ones it does not hear."""
+    """A change has organisation, company and feature; failed ones are none."""
     stage = Stage(fake)
     listener = listening(stage)
     stage.client.features.set_access(external_org_id="org_1", feature_code="sso", is_enabled=True)

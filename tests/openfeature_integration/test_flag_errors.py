@@ -1,4 +1,4 @@
-"""Contexts, mistakes and what the log says of them; arguments of the provider."""
+"""Contexts, mistakes and their log; arguments of the provider."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_context_without_targeting_key_is_an_error(shop: FlagWorld, context: Eva
 
 
 def test_provider_without_a_context_raises(shop: FlagWorld) -> None:
-    """Whoever calls the provider without the SDK gets the error."""
+    """A call of the provider without the SDK raises the error."""
     with pytest.raises(TargetingKeyMissingError):
         shop.provider.resolve_boolean_details("sso", default_value=False)
 
@@ -80,7 +80,7 @@ def test_attribute_holds_the_organisation() -> None:
 
     assert sso(organisation="org_1").value is True
     assert sso(organisation="org_2").value is False
-    assert sso().error_code is ErrorCode.TARGETING_KEY_MISSING
+    assert sso().error_code is sso(organisation="").error_code is ErrorCode.TARGETING_KEY_MISSING
     assert (
         sso().error_message == "attribute 'organisation': missing; pass the external_org_id in the evaluation context"
     )
@@ -145,6 +145,7 @@ def _code(error: ChatarminError) -> str:
         (BadRequestError("os_sk_secret", code="BAD_REQUEST", http_status=400), ErrorCode.GENERAL),
         (NotFoundError('No procedure found on path "os_sk_secret"', code="NOT_FOUND"), ErrorCode.GENERAL),
         (ApiError("os_sk_secret", code="ODD", http_status=418), ErrorCode.GENERAL),
+        (InvalidInput("os_sk_secret"), ErrorCode.GENERAL),
         (InvalidResponse("os_sk_secret", http_status=200), ErrorCode.PARSE_ERROR),
     ],
     ids=lambda value: _code(value) if isinstance(value, ChatarminError) else value.value,

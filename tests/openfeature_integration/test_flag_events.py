@@ -128,7 +128,9 @@ def test_rate_limit_is_stale_at_once(shop: FlagWorld) -> None:
 )
 def test_refused_key_is_an_error_and_never_fatal(shop: FlagWorld, error: ChatarminError) -> None:
     """After a fatal error the SDK would never ask again: a key that works again is noticed."""
+    shop.flags.get_boolean_value("sso", False, ORG)  # an old answer is no excuse
     heard = Heard(shop, STALE, ERROR)
+    shop.make_old()
     shop.break_down(error)
     shop.flags.get_boolean_value("sso", False, ORG)
     (details,) = heard.wait(ERROR)
@@ -204,7 +206,7 @@ def test_usage_and_refused_changes_are_no_events(shop: FlagWorld) -> None:
 
 
 def test_unlisted_mutation_may_change_every_flag(shop: FlagWorld) -> None:
-    """The path is not known here, so neither is what it changes."""
+    """The path is not known here, and neither are its effects."""
     heard = Heard(shop, CHANGED)
     send = shop.fake.send
     shop.fake.send = lambda call: None if call.path == "seats.assign" else send(call)  # type: ignore[method-assign]
@@ -237,7 +239,7 @@ def test_handler_that_fails_harms_no_check_and_no_change(shop: FlagWorld, caplog
 def test_exception_of_the_sdk_harms_no_registration_and_no_change(
     shop: FlagWorld, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """SDKs before 0.10 raise what a handler raises, in the thread of the change."""
+    """SDKs before 0.10 raise the exceptions of handlers in the thread of the change."""
 
     def emit(*_: Any) -> None:
         raise RuntimeError("a fault of a handler")

@@ -262,7 +262,7 @@ class Recorder(Hook):
 
 
 def test_hooks_get_the_details(client: OpenFeatureClient) -> None:
-    """`after` and `finally` see what the caller gets."""
+    """`after` and `finally` see the details of the caller."""
     recorder = Recorder()
     client.add_hooks([recorder])
 

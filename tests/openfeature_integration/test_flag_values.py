@@ -116,7 +116,7 @@ def test_settings_of_a_feature_as_text_are_json(shop: FlagWorld) -> None:
 
 @pytest.mark.parametrize("key", ["exports", "exports:page"])
 def test_changed_value_changes_no_later_one(shop: FlagWorld, key: str) -> None:
-    """An object is a copy, so that a caller cannot change what the gate knows."""
+    """An object is a copy, so that a caller cannot change the answers of the gate."""
     details(shop.flags, "object", key).value.clear()
 
     assert details(shop.flags, "object", key).value
@@ -140,6 +140,8 @@ def test_denied_feature_is_never_the_default(
 
     assert (found.value, type(found.value), found.error_code) == (value, type(value), None)
     assert found.variant in {"disabled", "not_linked"} or key == "credits"
+    is_disabled_setting = ":" in key and found.variant == "disabled"
+    assert found.reason == (Reason.DISABLED if is_disabled_setting else Reason.TARGETING_MATCH)
     assert found.flag_metadata["allowed"] is False
 
 
@@ -161,15 +163,8 @@ def test_setting_of_a_disabled_feature_is_the_default(shop: FlagWorld, kind: str
     assert disabled.error_code is not_linked.error_code is None
 
 
-def test_disabled_boolean_setting_has_the_reason_disabled(shop: FlagWorld) -> None:
-    """It is False, and not the default."""
-    found = details(shop.flags, "boolean", "exports:csv", FEW)
-
-    assert (found.value, found.reason, found.variant) == (False, Reason.DISABLED, "disabled")
-
-
 def test_settings_hold_at_the_limit(shop: FlagWorld) -> None:
-    """A quantity that is used up is denied, and its settings stay what they are, but for booleans."""
+    """A quantity that is used up is denied, and its settings stay the same, but for booleans."""
     shop.client.features.set_access(
         external_org_id="org_1", feature_code="credits", config={"model": "large", "fast": True}
     )
@@ -278,7 +273,7 @@ ACCESS = {"isEnabled": True, "canUse": True, "featureCode": "credits"}
     ],
 )
 def test_remaining_quantity_of_a_service_that_says_less(access: dict[str, Any], value: int | ErrorCode) -> None:
-    """What was left out is computed where it can be, and never guessed."""
+    """A missing number is computed where it can be, and never guessed."""
     listing = {"companyId": "comp_1", "features": [ACCESS | access]}
     gate = Gate(ChatarminOS(transport=FunctionTransport(lambda call: listing if call.path == LISTING else None)))
     flags = FlagWorld().register(ChatarminProvider(gate))
@@ -316,7 +311,7 @@ def test_metadata_describes_the_decision(shop: FlagWorld) -> None:
 
 
 def test_usage_that_an_outbox_holds_is_subtracted(shop: FlagWorld) -> None:
-    """What remains is what the gate expects, before the service has counted it."""
+    """The rest is that which the gate expects, before the service has counted the usage."""
     shop.gate.expect_usage(external_org_id="org_1", feature_code="credits", quantity=30, idempotency_key="job")
 
     assert details(shop.flags, "integer", "credits").value == 70

@@ -20,6 +20,7 @@ from chatarmin_os.gate.failures import class_and_code, is_outage, is_unknown
 _log = logging.getLogger("chatarmin_os")
 _QUIET_SECONDS = 60.0
 _MAX_QUIET = 1_000
+_IDENTITIES = "external_org_id", "company_id"
 
 
 def as_open_feature(error: ChatarminError) -> OpenFeatureError:
@@ -35,9 +36,8 @@ def as_open_feature(error: ChatarminError) -> OpenFeatureError:
         >>> as_open_feature(InvalidResponse("$.features", http_status=200)).error_code.value
         'PARSE_ERROR'
     """
-    if isinstance(error, InvalidInput):
-        kind = FlagNotFoundError if error.field == "feature_code" else InvalidContextError
-        return kind(str(error))
+    if isinstance(error, InvalidInput) and error.field in _IDENTITIES:
+        return InvalidContextError(str(error))
     if is_unknown(error):
         return FlagNotFoundError("the service does not know the feature")
     if isinstance(error, InvalidResponse) and not is_outage(error):
