@@ -1,0 +1,153 @@
+"""Write the files of this folder's tests, with the version that is installed: python tests/upgrade/write.py [FOLDER].
+
+FOLDER is by default the folder of that version, and must not exist. Another version is written with a clean environment
+into which that version, with nothing else, was installed:
+
+    git archive COMMIT | tar -x -C old && python3 -m venv v && v/bin/pip install ./old
+    v/bin/python -I tests/upgrade/write.py
+
+A folder is never written again: its files are those of users who upgrade. `0.1.0` was written from the last commit of
+that version, d51662e, under Python 3.11.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+import shutil
+import sys
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # no package, and isolated mode leaves it out
+
+import samples  # noqa: E402 - see the line above
+
+from chatarmin_os import ChatarminOS, __version__  # noqa: E402
+from chatarmin_os.fake.server import FakeService, StateFile  # noqa: E402
+from chatarmin_os.transports import RecordingTransport  # noqa: E402
+from chatarmin_os.transports.redactors import personal_data  # noqa: E402
+
+PAID = ["price_pro_base"]
+
+
+def write_snapshot(folder: Path) -> None:
+    """Write the state of a fake."""
+    fake = samples.prepared_fake()
+    samples.use(ChatarminOS(transport=fake), fake.stripe.add_checkout_session(PAID))
+    _write_json(folder / "snapshot.json", fake.snapshot())
+
+
+def write_recording(folder: Path, name: str, **options: Any) -> None:
+    """Record the calls of the sample, by ids that tests know."""
+    fake = samples.prepared_fake()
+    session = fake.stripe.add_checkout_session(PAID)
+    with ChatarminOS(transport=RecordingTransport(fake, folder / name, **options)) as client:
+        company = samples.use(client, session)
+        samples.facts(client)
+    text = (folder / name).read_text(encoding="utf-8")
+    text = text.replace(company, samples.COMPANY).replace(session, samples.SESSION)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def write_pickles(folder: Path) -> None:
+    """Pickle requests, models and errors as queues and caches do."""
+    groups = {"requests": samples.requests(), "models": samples.models(), "errors": samples.errors()}
+    pickles = {
+        group: {name: base64.b64encode(pickle.dumps(one, protocol=4)).decode() for name, one in objects.items()}
+        for group, objects in groups.items()
+    }
+    _write_json(folder / "pickles.json", pickles)
+
+
+def write_state(folder: Path) -> None:
+    """Save two products as `chatarmin-os serve --state` does."""
+    fake = samples.prepared_fake()
+    samples.use(ChatarminOS(transport=fake), fake.stripe.add_checkout_session(PAID))
+    service = FakeService({"os_sk_upgrade_1": fake, "os_sk_upgrade_2": samples.prepared_fake()})
+    with TemporaryDirectory() as scratch:  # a server keeps other files next to it
+        with StateFile(Path(scratch) / "state", service.products):
+            pass
+        shutil.copy(Path(scratch) / "state", folder / "state")
+
+
+def write_requests_as_json(folder: Path) -> None:
+    """Write requests as queues that store JSON do."""
+    _write_json(folder / "requests.json", {name: one.to_json() for name, one in samples.requests().items()})
+
+
+def write_outbox(folder: Path) -> None:
+    """Write an outbox with an event that is ready, one that was tried, and a dead one."""
+    from chatarmin_os.outbox import Sender, SQLiteOutbox
+
+    fake = samples.prepared_fake()
+    client = ChatarminOS(transport=fake)
+    client.onboard(external_org_id="org_1", tier_code="free")
+    with TemporaryDirectory() as scratch:
+        with closing(SQLiteOutbox(Path(scratch) / "outbox.db", now=samples.NOON.timestamp)) as outbox:
+            outbox.put(external_org_id="org_1", feature_code="teapot", quantity=1, idempotency_key="dead")
+            sender = Sender(client, outbox, now=samples.NOON.timestamp, random=lambda: 0.0)
+            sender.drain()
+            fake.fail("billing.trackUsage", error="lost", after=True)
+            outbox.put(
+                external_org_id="org_1", feature_code="ai_credit", quantity=2.5, idempotency_key="tried",
+                metadata={"job": 17},
+            )  # fmt: skip
+            sender.drain()
+            outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5, idempotency_key="ready")
+        shutil.copy(Path(scratch) / "outbox.db", folder / "outbox.db")
+    _write_json(folder / "outbox_service.json", fake.snapshot())
+
+
+def write_checkpoint(folder: Path) -> None:
+    """Write the checkpoint of a backfill with one row that failed."""
+    from chatarmin_os.backfill import Backfill
+
+    fake = samples.prepared_fake()
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "checkpoint"
+        Backfill(lambda: ChatarminOS(transport=fake), checkpoint=path, workers=1).run(samples.rows())
+        shutil.copy(path, folder / "checkpoint")
+    _write_json(folder / "checkpoint_service.json", fake.snapshot())
+
+
+def write_gate_records(folder: Path) -> None:
+    """Write the records that gates share: of a linked organisation, and of one that the service does not know."""
+    from chatarmin_os.gate import Gate
+
+    fake = samples.prepared_fake()
+    samples.use(ChatarminOS(transport=fake), fake.stripe.add_checkout_session(PAID))
+    records = samples.Records()
+    gate = Gate(ChatarminOS(transport=samples.Identified(fake)), shared=records)
+    for organisation in ("org_1", "org_unknown"):
+        gate.check(external_org_id=organisation, feature_code="ai_credit")
+    _write_json(folder / "gate_records.json", records.values)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def main(folder: Path) -> None:
+    """Write everything that this version writes."""
+    folder.mkdir()
+    write_snapshot(folder)
+    write_recording(folder, "recording.jsonl")
+    write_recording(folder, "recording_redacted.jsonl", redact=personal_data)
+    write_pickles(folder)
+    write_state(folder)
+    if __version__ == "0.1.0":
+        return
+    write_recording(folder, "recording_with_prologue.jsonl", prologue=True)
+    write_requests_as_json(folder)
+    write_outbox(folder)
+    write_checkpoint(folder)
+    write_gate_records(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / __version__)
