@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import chatarmin_os as os_client
@@ -15,8 +17,38 @@ from chatarmin_os.transports import Call, Transport
 if TYPE_CHECKING:
     from chatarmin_os import ChatarminOS
 
+MODULES = (
+    "chatarmin_os", "chatarmin_os.drift", "chatarmin_os.fake", "chatarmin_os.fake.server", "chatarmin_os.transports",
+    "chatarmin_os.transports.redactors",
+)  # fmt: skip
 NOON = datetime(2026, 1, 15, 12, tzinfo=UTC)
 COMPANY, SESSION, SUBSCRIPTION = "cmp_upgrade_acme", "cs_test_upgrade", "sub_upgrade"
+
+
+def public_names() -> dict[str, list[str]]:
+    """Return the public names of the oldest modules, attributes of classes included, with their parameters."""
+    found = {}
+    for module in map(import_module, MODULES):
+        exported = getattr(module, "__all__", None) or [
+            name for name, one in vars(module).items() if getattr(one, "__module__", "") == module.__name__
+        ]
+        for name in exported:
+            one = getattr(module, name)
+            found[f"{module.__name__}.{name}"] = _parameters(one)
+            for attribute in dir(one) if inspect.isclass(one) else ():
+                member = inspect.getattr_static(one, attribute)
+                found[f"{module.__name__}.{name}.{attribute}"] = _parameters(getattr(member, "__func__", member))
+    return {name: found[name] for name in sorted(found) if not any(part[0] == "_" for part in name.split(".")[1:])}
+
+
+def _parameters(one: Any) -> list[str]:
+    # Errors take the `args` of other errors too, so that their signatures do not show what they take.
+    if not callable(one) or (inspect.isclass(one) and issubclass(one, Exception)):
+        return []
+    try:
+        return [name for name in inspect.signature(one).parameters if name != "self"]
+    except ValueError:  # a class of Python itself
+        return []
 
 
 def requests() -> dict[str, Any]:

@@ -48,7 +48,14 @@ def written(name: str) -> pytest.MarkDecorator:
 
 def test_each_version_left_its_files() -> None:
     """0.1.0 had no outbox, no backfill and no gate; this version's files are for the tests of later ones."""
-    first = {"pickles.json", "recording.jsonl", "recording_redacted.jsonl", "snapshot.json", "state"}
+    first = {
+        "pickles.json",
+        "public_names.txt",
+        "recording.jsonl",
+        "recording_redacted.jsonl",
+        "snapshot.json",
+        "state",
+    }
     later = {
         "checkpoint", "checkpoint_service.json", "gate_records.json", "outbox.db", "outbox_service.json",
         "recording_with_prologue.jsonl", "requests.json",
@@ -60,6 +67,22 @@ def test_each_version_left_its_files() -> None:
     assert found.pop("0.1.0") == first
     assert __version__ in found
     assert all(names == first | later for names in found.values())
+
+
+# Names
+
+REMOVED = {"chatarmin_os.InvalidInput.inside"}  # undocumented; it is called `at`
+
+
+@written("public_names.txt")
+def test_public_names_and_parameters_are_still_there(path: Path) -> None:
+    """A program that ran with that version finds everything that it used."""
+    present = samples.public_names()
+    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+
+    assert len(lines) > 400
+    assert {name for name, *_ in lines if name not in present} <= REMOVED
+    assert [line for line in lines if not {*line[1:]} <= {*present.get(line[0], line[1:])}] == []
 
 
 # Snapshots, recordings, state files

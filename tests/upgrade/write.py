@@ -25,12 +25,12 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # no package, and isolated mode leaves it out
 
-import samples  # noqa: E402 - see the line above
+import samples
 
-from chatarmin_os import ChatarminOS, __version__  # noqa: E402
-from chatarmin_os.fake.server import FakeService, StateFile  # noqa: E402
-from chatarmin_os.transports import RecordingTransport  # noqa: E402
-from chatarmin_os.transports.redactors import personal_data  # noqa: E402
+from chatarmin_os import ChatarminOS, __version__
+from chatarmin_os.fake.server import FakeService, StateFile
+from chatarmin_os.transports import RecordingTransport
+from chatarmin_os.transports.redactors import personal_data
 
 PAID = ["price_pro_base"]
 
@@ -62,6 +62,12 @@ def write_pickles(folder: Path) -> None:
         for group, objects in groups.items()
     }
     _write_json(folder / "pickles.json", pickles)
+
+
+def write_public_names(folder: Path) -> None:
+    """Write the names and parameters that programs may use."""
+    lines = (" ".join([name, *parameters]) for name, parameters in samples.public_names().items())
+    (folder / "public_names.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def write_state(folder: Path) -> None:
@@ -135,6 +141,7 @@ def _write_json(path: Path, content: Any) -> None:
 def main(folder: Path) -> None:
     """Write everything that this version writes."""
     folder.mkdir()
+    write_public_names(folder)
     write_snapshot(folder)
     write_recording(folder, "recording.jsonl")
     write_recording(folder, "recording_redacted.jsonl", redact=personal_data)
