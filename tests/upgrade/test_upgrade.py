@@ -8,10 +8,12 @@ import pickle
 import shutil
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import samples
+import redis
+import upgrade_samples as samples
+from redis_server import RedisServer
 
 from chatarmin_os import ChatarminOS, __version__, request_from_json
 from chatarmin_os.backfill import Backfill
@@ -19,9 +21,12 @@ from chatarmin_os.drift import check_recording
 from chatarmin_os.fake import FakeTransport
 from chatarmin_os.fake.server import FakeService, StateFile
 from chatarmin_os.gate import Gate
-from chatarmin_os.outbox import Sender, SQLiteOutbox
+from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox
 from chatarmin_os.transports import Call, FunctionTransport, ReplayTransport
 from chatarmin_os.transports.redactors import personal_data
+
+if TYPE_CHECKING:
+    from chatarmin_os.outbox.base import Outbox
 
 HERE = Path(__file__).parent
 FILES = sorted(path for path in HERE.glob("*/*") if path.parent.name[0].isdecimal())
@@ -58,7 +63,7 @@ def test_each_version_left_its_files() -> None:
     }
     later = {
         "checkpoint", "checkpoint_service.json", "gate_records.json", "outbox.db", "outbox_service.json",
-        "recording_with_prologue.jsonl", "requests.json",
+        "recording_with_prologue.jsonl", "redis_outbox.json", "requests.json",
     }  # fmt: skip
     found: dict[str, set[str]] = {}
     for path in FILES:
@@ -228,22 +233,40 @@ def test_outbox_counts_its_events_once(path: Path, tmp_path: Path) -> None:
     file = tmp_path / "outbox.db"
     shutil.copy(path, file)
     snapshot = json.loads((path.parent / "outbox_service.json").read_text(encoding="utf-8"))
+    with closing(SQLiteOutbox(file, now=_later)) as outbox:
+        _check_outbox(outbox, snapshot)
+
+
+@pytest.mark.needs("redis-server")
+@written("redis_outbox.json")
+def test_outbox_in_redis_counts_its_events_once(path: Path, tmp_path: Path) -> None:
+    """So does the outbox of several machines."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    with RedisServer(tmp_path) as server:
+        with redis.Redis(unix_socket_path=server.path) as plain:
+            plain.response_callbacks.clear()
+            for command in content["commands"]:
+                plain.execute_command(*command)
+        with closing(RedisOutbox(server.client, now=_later)) as outbox:
+            _check_outbox(outbox, content["service"])
+
+
+def _later() -> float:
+    return samples.NOON.timestamp() + 60
+
+
+def _check_outbox(outbox: Outbox, snapshot: Any) -> None:
     fake = FakeTransport.from_snapshot(snapshot, now=lambda: samples.NOON)
     client = ChatarminOS(transport=fake)
     access = client.features.get_access_by_external_org_id("org_1")
     assert [one.current_usage for one in access.features if one.feature_code == "ai_credit"] == [2.5]
-
-    def later() -> float:
-        return samples.NOON.timestamp() + 60
-
-    with closing(SQLiteOutbox(file, now=later)) as outbox:
-        stats = outbox.stats()
-        assert (stats.ready, stats.dead, stats.oldest_age) == (2, 1, 60)
-        report = Sender(client, outbox, now=later).drain()
-        assert (report.counted, report.refused, report.stopped) == (2, 0, "empty")
-        (dead,) = outbox.dead()
-        assert (dead.key, dead.reason, dead.attempts, dead.external_org_id) == ("dead", "NOT_FOUND", 1, "org_1")
-        assert (dead.feature_code, dead.quantity, dead.created_at) == ("teapot", 1, samples.NOON)
+    stats = outbox.stats()
+    assert (stats.ready, stats.dead, stats.oldest_age) == (2, 1, 60)
+    report = Sender(client, outbox, now=_later).drain()
+    assert (report.counted, report.refused, report.stopped) == (2, 0, "empty")
+    (dead,) = outbox.dead()
+    assert (dead.key, dead.reason, dead.attempts, dead.external_org_id) == ("dead", "NOT_FOUND", 1, "org_1")
+    assert (dead.feature_code, dead.quantity, dead.created_at) == ("teapot", 1, samples.NOON)
     sent = [call.input for call in fake.calls if call.path == "billing.trackUsage"]
     keys = {call["idempotencyKey"]: (call["quantity"], call.get("metadata")) for call in sent}
     assert keys == {"tried": (2.5, {"job": 17}), "ready": (5, None)}

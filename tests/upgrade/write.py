@@ -20,17 +20,20 @@ import sys
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))  # no package, and isolated mode leaves it out
+sys.path[:0] = [str(HERE), str(HERE.parent)]  # no package, and isolated mode leaves it out
 
-import samples
+import upgrade_samples as samples
 
 from chatarmin_os import ChatarminOS, __version__
 from chatarmin_os.fake.server import FakeService, StateFile
 from chatarmin_os.transports import RecordingTransport
 from chatarmin_os.transports.redactors import personal_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAID = ["price_pro_base"]
 
@@ -86,27 +89,54 @@ def write_requests_as_json(folder: Path) -> None:
     _write_json(folder / "requests.json", {name: one.to_json() for name, one in samples.requests().items()})
 
 
-def write_outbox(folder: Path) -> None:
-    """Write an outbox with an event that is ready, one that was tried, and a dead one."""
-    from chatarmin_os.outbox import Sender, SQLiteOutbox
+def write_outboxes(folder: Path) -> None:
+    """Write outboxes with an event that is ready, one that was tried, and a dead one."""
+    from redis_server import RedisServer
+
+    from chatarmin_os.outbox import RedisOutbox, SQLiteOutbox
+
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / "outbox.db"
+        with closing(SQLiteOutbox(path, now=samples.NOON.timestamp)) as outbox:
+            service = _fill(outbox)
+        shutil.copy(path, folder / "outbox.db")
+        _write_json(folder / "outbox_service.json", service)
+    options = ("--appendonly", "yes", "--aof-use-rdb-preamble", "no")  # commands, which every Redis can read
+    with TemporaryDirectory() as scratch, RedisServer(Path(scratch), *options) as server:
+        with closing(RedisOutbox(server.client, now=samples.NOON.timestamp)) as outbox:
+            service = _fill(outbox)
+        (log,) = Path(scratch).glob("appendonlydir/*.incr.aof")
+        commands = list(_commands(log.read_bytes()))
+        _write_json(folder / "redis_outbox.json", {"service": service, "commands": commands})
+
+
+def _fill(outbox: Any) -> Any:
+    """Fill an outbox; return a snapshot of the service."""
+    from chatarmin_os.outbox import Sender
 
     fake = samples.prepared_fake()
     client = ChatarminOS(transport=fake)
     client.onboard(external_org_id="org_1", tier_code="free")
-    with TemporaryDirectory() as scratch:
-        with closing(SQLiteOutbox(Path(scratch) / "outbox.db", now=samples.NOON.timestamp)) as outbox:
-            outbox.put(external_org_id="org_1", feature_code="teapot", quantity=1, idempotency_key="dead")
-            sender = Sender(client, outbox, now=samples.NOON.timestamp, random=lambda: 0.0)
-            sender.drain()
-            fake.fail("billing.trackUsage", error="lost", after=True)
-            outbox.put(
-                external_org_id="org_1", feature_code="ai_credit", quantity=2.5, idempotency_key="tried",
-                metadata={"job": 17},
-            )  # fmt: skip
-            sender.drain()
-            outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5, idempotency_key="ready")
-        shutil.copy(Path(scratch) / "outbox.db", folder / "outbox.db")
-    _write_json(folder / "outbox_service.json", fake.snapshot())
+    outbox.put(external_org_id="org_1", feature_code="teapot", quantity=1, idempotency_key="dead")
+    sender = Sender(client, outbox, now=samples.NOON.timestamp, random=lambda: 0.0)
+    sender.drain()
+    fake.fail("billing.trackUsage", error="lost", after=True)
+    of = {"external_org_id": "org_1", "feature_code": "ai_credit"}
+    outbox.put(**of, quantity=2.5, idempotency_key="tried", metadata={"job": 17})
+    sender.drain()
+    outbox.put(**of, quantity=5, idempotency_key="ready")
+    return fake.snapshot()
+
+
+def _commands(log: bytes) -> Iterator[list[str]]:
+    """Yield the commands of a log that Redis appends to, except those about transactions and databases."""
+    lines = iter(log.split(b"\r\n"))
+    for head in lines:
+        if not head.startswith(b"*"):  # comments and the end
+            continue
+        words = [next(lines).decode() for _ in range(2 * int(head[1:]))][1::2]
+        if words[0].upper() not in {"SELECT", "MULTI", "EXEC"}:
+            yield words
 
 
 def write_checkpoint(folder: Path) -> None:
@@ -151,7 +181,7 @@ def main(folder: Path) -> None:
         return
     write_recording(folder, "recording_with_prologue.jsonl", prologue=True)
     write_requests_as_json(folder)
-    write_outbox(folder)
+    write_outboxes(folder)
     write_checkpoint(folder)
     write_gate_records(folder)
 
