@@ -7,6 +7,7 @@ import fnmatch
 import gzip
 import io
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -255,6 +256,37 @@ def test_image_copies_what_is_not_ignored() -> None:
         assert (ROOT / name).exists()
         verdicts = [not rule.startswith("!") for rule in rules if fnmatch.fnmatchcase(name, rule.lstrip("!"))]
         assert verdicts[-1] is False, name
+
+
+_DOCKER = """#!/bin/sh
+echo "$@" >> "$(dirname "$0")/log"
+case "$*" in
+    run*) echo container-1 ;;
+    *"id -u") echo USER ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("user", ["1000", "0"], ids=["user", "root"])
+def test_image_is_built_run_and_removed(
+    user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If Docker runs, here a program that notes its arguments; a container that runs as root fails, and is removed."""
+    (tmp_path / "docker").write_text(_DOCKER.replace("USER", user), encoding="utf-8")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    if user == "0":
+        with pytest.raises(SystemExit, match="the container runs as root"):
+            container.main()
+    else:
+        container.main()
+        assert capsys.readouterr().out == "the image was built and run by docker\n"
+
+    log = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in log[:4]] == ["info", "build", "run", "exec"]
+    assert log[-2:] == ["stop container-1", f"rmi {container.IMAGE}"]
+    assert any("urlopen" in line for line in log)
 
 
 @needs_build
