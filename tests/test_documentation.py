@@ -383,7 +383,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= MAX_README_WORDS
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md"])
 def test_links_of_a_page_lead_to_files(name: str) -> None:
     """Zensical checks the links of the documentation; these pages are read elsewhere too."""
     page = ROOT / name
