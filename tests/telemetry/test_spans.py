@@ -197,7 +197,7 @@ def test_small_batches_have_no_span_of_their_own(observed: ChatarminOS, recorded
 
 
 def test_batch_outside_of_the_sample_is_cheap(fake: FakeTransport) -> None:
-    """If its span is not recorded, no span of a call is started; durations are recorded all the same."""
+    """If its span is not recorded, no span of a call is started; durations are still recorded."""
     unsampled = Recorded()
     unsampled.tracer_provider = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False)
     client = instrument(ChatarminOS(transport=fake), **unsampled.settings)
