@@ -38,6 +38,7 @@ class Observation(Protocol):
 
     def headers(self) -> Mapping[str, str]:
         """Return headers for the next HTTP request."""
+        ...
 
     def attempt(self, number: int, calls: int, outcome: int | BaseException) -> None:
         """Take note of the end of an HTTP request.
