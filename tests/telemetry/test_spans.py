@@ -556,6 +556,20 @@ def test_failing_observation_harms_no_attempt(recorded: Recorded) -> None:
     assert gate.check(external_org_id="org_1", feature_code="sso").reason == "not_linked"
 
 
+def test_transport_without_a_name_harms_no_call(recorded: Recorded) -> None:
+    """A transport of the application whose name fails still answers."""
+
+    class Nameless(FakeTransport):
+        @property
+        def name(self) -> str:  # type: ignore[override]
+            raise ValueError(SECRET)
+
+    client = instrument(ChatarminOS(transport=Nameless(demo_catalogue())), **recorded.settings)
+
+    assert len(client.tiers.list()) == 4
+    assert recorded.spans() == []
+
+
 def test_server_error_is_recorded_after_its_retries(
     http: tuple[ChatarminOS, responses.RequestsMock], recorded: Recorded
 ) -> None:
