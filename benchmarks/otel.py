@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _MAX_OFF, _MAX_ON = 1.01, 1.15
 _ROUNDS = 60
+_ATTRIBUTES = {"rpc.system.name": "trpc", "rpc.method": "features.check", "server.address": "127.0.0.1"}
 _ORGANISATION = {"companyId": _ASKED["companyId"], "features": [_ACCESS | {"validUntil": None}]}
 
 
@@ -76,6 +77,15 @@ def run() -> Part:
                 f"CPU, {name}": partial(_cpu_time, check, 100),
                 f"batch, {name}": partial(_clock_time, batch, 10),
             }
+        tracer, histogram = spans.get_tracer("bare"), metrics.get_meter("bare").create_histogram("bare")
+        bare = ChatarminOS(transport=transport)
+
+        def check_in_span() -> None:
+            with tracer.start_as_current_span("check", attributes=_ATTRIBUTES):
+                _check(bare)
+                histogram.record(0.1, _ATTRIBUTES)
+
+        over_http["CPU, bare"] = partial(_cpu_time, check_in_span, 100)
         rows += _over_http(interleaved(over_http, rounds=_ROUNDS))
     spans.shutdown()
     metrics.shutdown()
@@ -121,6 +131,9 @@ def _in_memory(samples: Samples) -> Iterator[Row]:
 def _over_http(samples: Samples) -> Iterator[Row]:
     yield _row(samples, "clock, on", "clock, off", "`features.check` over HTTP, on, to off", _MAX_ON)
     yield _row(samples, "CPU, on", "CPU, off", "the same, process time")
+    yield _row(
+        samples, "CPU, bare", "CPU, off", "the same in a bare span of the SDK, with a bare measurement: the floor"
+    )
     yield _row(samples, "batch, on", "batch, off", f"`batch` of {_BATCH} over HTTP, on: a span for each call, to off")
 
 

@@ -38,6 +38,7 @@ class Observation(Protocol):
 
     def headers(self) -> Mapping[str, str]:
         """Return headers for the next HTTP request."""
+        ...
 
     def attempt(self, number: int, calls: int, outcome: int | BaseException) -> None:
         """Take note of the end of an HTTP request.
@@ -68,6 +69,12 @@ class Observer(Protocol):
 
     def decide(self, feature: str, source: str, reason: str, *, is_known: bool) -> None:
         """Take note of a decision of a gate; *is_known* says that the service or a policy has the feature."""
+
+
+class Named(Protocol):
+    """A transport, as far as observers need one."""
+
+    name: str
 
 
 class WeakList(list[ref[T]], Generic[T]):
@@ -138,17 +145,20 @@ class Watch:
         self._observed: Observation | None = None
         self._outer: Observation | None = None
 
-    def begin(self, service: str) -> None:
-        """Announce each mutation; *service* is the name of the transport."""
+    def begin(self, transport: Named) -> None:
+        """Announce each mutation, and the round, which goes to *transport*."""
         for place, watcher in self._watchers:
             token: list[Any] = []
             self._begun.append((place, watcher, token))
             token.append(_noted(watcher.before, self._calls[place]))
         if self._observer is not None:
             self._outer = observation.get()
-            self._observed = harmless(self._observer.begin, self._calls, service)
+            self._observed = harmless(self._observe, self._observer, transport)
             if self._observed is not None:
                 observation.set(self._observed)
+
+    def _observe(self, observer: Observer, transport: Named) -> Observation | None:
+        return observer.begin(self._calls, transport.name)
 
     def end(self, results: Sequence[JSON | BaseException]) -> None:
         """Report the result of each mutation, given those of all calls."""

@@ -477,7 +477,7 @@ class ChatarminOS:
         watch = self._watch_calls([call])
         try:
             if watch:
-                watch.begin(self.transport.name)
+                watch.begin(self.transport)
             answer = self.transport.send(call)
             result: T = self._wire.from_answer(request, answer)
             if watch:
@@ -521,7 +521,7 @@ class ChatarminOS:
         watch = self._watch_calls(calls) if calls else None
         try:
             if watch:
-                watch.begin(self.transport.name)
+                watch.begin(self.transport)
             answers = self.transport.send_many(calls) if calls else []
             outcomes = self._outcomes(requests, answers)
             if watch:
@@ -606,7 +606,7 @@ class ChatarminOS:
         watch = self._watch_calls([call])
         try:
             if watch:
-                watch.begin(self.transport.name)
+                watch.begin(self.transport)
             answer = self.transport.send(call)
             if watch:
                 watch.end([answer])

@@ -141,7 +141,7 @@ show()
 
 @pytest.mark.slow
 def test_program_is_recorded(tmp_path: Path) -> None:
-    """`opentelemetry-instrument python app.py` records it beside HTTP instrumentation, unless switched off."""
+    """`opentelemetry-instrument python app.py` records it next to HTTP instrumentation, unless switched off."""
     with serve_fake({"os_sk_test": FakeTransport(demo_catalogue())}) as url:
         settings = {"OS_API_KEY": "os_sk_test", "OS_BASE_URL": url}
         assert _instrumented(_PROGRAM, tmp_path, **settings) == [["tiers.get", "CLIENT"]]

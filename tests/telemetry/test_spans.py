@@ -197,7 +197,7 @@ def test_small_batches_have_no_span_of_their_own(observed: ChatarminOS, recorded
 
 
 def test_batch_outside_of_the_sample_is_cheap(fake: FakeTransport) -> None:
-    """If its span is not recorded, no span of a call is started; durations are recorded all the same."""
+    """If its span is not recorded, no span of a call is started; durations are still recorded."""
     unsampled = Recorded()
     unsampled.tracer_provider = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False)
     client = instrument(ChatarminOS(transport=fake), **unsampled.settings)
@@ -554,6 +554,20 @@ def test_failing_observation_harms_no_attempt(recorded: Recorded) -> None:
     gate = Gate(ChatarminOS.in_memory())
     gate._watchers.observe(Broken())
     assert gate.check(external_org_id="org_1", feature_code="sso").reason == "not_linked"
+
+
+def test_transport_without_a_name_harms_no_call(recorded: Recorded) -> None:
+    """A transport of the application whose name fails still answers."""
+
+    class Nameless(FakeTransport):
+        @property
+        def name(self) -> str:  # type: ignore[override]
+            raise ValueError(SECRET)
+
+    client = instrument(ChatarminOS(transport=Nameless(demo_catalogue())), **recorded.settings)
+
+    assert len(client.tiers.list()) == 4
+    assert recorded.spans() == []
 
 
 def test_server_error_is_recorded_after_its_retries(

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from chatarmin_os._clock import monotonic
@@ -54,6 +55,7 @@ class OutboxReader:
                 return {}
         return self._found
 
+    @suppress_instrumentation()  # no spans of the database, which would be of no request
     def _run(self) -> None:
         found: dict[str, list[OutboxStats]] = {}
         for outbox in {repr(one): one for one in outboxes.alive()}.values():  # the same place may be open twice

@@ -134,8 +134,16 @@ class Sender:
                 continue
             if len(batch.slots) > 1:
                 stack += self._split(batch)
-            calls, transformer = batch.calls(), self._transformer or "json"
-            reply = self._exchange(calls, batch.attempt, transformer, deadline)
+            calls, transformer, started = batch.calls(), self._transformer or "json", perf_counter()
+            request = client.make_request(calls, transformer, self._paths)
+            may_repeat, observed = all(call.safe_to_repeat for call in calls), observation.get()
+            headers = None if observed is None else harmless(observed.headers)
+            reply = self._channel.exchange(request, deadline, may_repeat=may_repeat, headers=headers)
+            if _log.isEnabledFor(logging.DEBUG):
+                _log_attempt(calls, batch.attempt, reply, perf_counter() - started)
+            if observed is not None:
+                outcome = reply.error if isinstance(reply, Failure) else reply.status
+                harmless(observed.attempt, batch.attempt, len(calls), outcome)
             if isinstance(reply, Failure):
                 results = _fail_all(reply, calls)
             else:
@@ -147,22 +155,6 @@ class Sender:
                 results = self._results(calls, reply, envelopes, transformer, shown)
             stack += self._retry(batch, results, deadline, max_retries)
         return [slot.answer for slot in slots]
-
-    def _exchange(
-        self, calls: list[Call], attempt: int, transformer: Transformer, deadline: Deadline
-    ) -> Reply | Failure:
-        """Send one request; log the attempt, and report it to the observer of the call."""
-        started, observed = perf_counter(), observation.get()
-        request = client.make_request(calls, transformer, self._paths)
-        may_repeat = all(call.safe_to_repeat for call in calls)
-        headers = None if observed is None else harmless(observed.headers)
-        reply = self._channel.exchange(request, deadline, may_repeat=may_repeat, headers=headers)
-        if _log.isEnabledFor(logging.DEBUG):
-            _log_attempt(calls, attempt, reply, perf_counter() - started)
-        if observed is not None:
-            outcome = reply.error if isinstance(reply, Failure) else reply.status
-            harmless(observed.attempt, attempt, len(calls), outcome)
-        return reply
 
     def _split(self, batch: _Batch) -> list[_Batch | _Doubt]:
         """Leave in the batch as many calls as fit into one request, and return the rest as another."""
