@@ -23,7 +23,7 @@ def fake() -> FakeTransport:
 
 @pytest.fixture
 def recorded() -> Iterator[Recorded]:
-    """Return providers that keep what they get."""
+    """Return providers that keep their records."""
     from recorded import Recorded  # late: most tests do not need the SDK
 
     recorded = Recorded()

@@ -490,7 +490,7 @@ REFUSED_DATES = {
 
 @pytest.mark.parametrize(("text", "problem"), REFUSED_DATES.values(), ids=REFUSED_DATES)
 def test_uncertain_date_is_refused(tmp_path: Path, text: str, problem: str) -> None:
-    """The error says what was read, and what is allowed."""
+    """The error has the value that was read, and the allowed ones."""
     error = error_of(tmp_path, f"external_org_id,name,Create Date\norg_1,Acme,{text}\n")
 
     assert f"line 2, column 'Create Date' (created_at): {problem}, got str {text!r}; write ISO 8601" in str(error)

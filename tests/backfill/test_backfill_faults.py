@@ -47,7 +47,7 @@ FAULTS: dict[str, tuple[str, Callable[[], BaseException]]] = {
     "exit": ("before", SystemExit),
     "exit-after": ("after", SystemExit),
 }
-"""When, and what: an error that is returned is the answer of one call, another one is raised."""
+"""The moment and the fault: an error that is returned is the answer of one call, another one is raised."""
 
 
 _UNTRUE = {"conflict-after", "key-refused-after"}
@@ -161,7 +161,7 @@ def _state(snapshot: JSON) -> dict[str, Any]:
 
 
 class Found(NamedTuple):
-    """What two runs made, of which the first one had a fault.
+    """The result of two runs, of which the first one had a fault.
 
     Attributes:
         at: The number of the call or request that failed.
@@ -189,7 +189,7 @@ class Walk:
         _, self.expected = self._run(self._world("expected"))
 
     def faults(self, fault: str, *, is_of_request: bool, has_upgrades: bool = False) -> Iterator[Found]:
-        """Yield what two runs made, of which a call or request of the first one failed: each in turn.
+        """Yield the result of two runs, of which a call or request of the first one failed: each in turn.
 
         Args:
             fault: The name of the fault.
@@ -233,7 +233,7 @@ def _upgrade(world: World) -> set[str]:
 
 
 def assert_as_expected(walk: Walk, fault: str, *, is_of_request: bool) -> None:
-    """After each fault, the second run ends with what a run without faults makes."""
+    """After each fault, the second run ends with the result of a run without faults."""
     found = list(walk.faults(fault, is_of_request=is_of_request))
     assert len(found) > 20
     assert [one.at for one in found if one.failed or one.state != walk.expected] == []

@@ -260,7 +260,7 @@ def test_killed_runs_make_everything_once(runs: Runs) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_ends_the_command_after_the_rows_in_flight(runs: Runs) -> None:
-    """What was asked for is done, and the last line says how to go on."""
+    """All rows in flight are done, and the last line says how to go on."""
     code, errors, not_done = runs.interrupt(signal.SIGINT, after=ROWS // 8)
     assert code == 130
     assert errors.splitlines()[-2:] == [

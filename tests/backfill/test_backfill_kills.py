@@ -53,7 +53,7 @@ def _run_until(moment: str, settings: Path) -> subprocess.CompletedProcess[str]:
 def test_kill_at_each_moment_costs_nothing(
     moment: str, fake_server: FakeServer, service: FakeTransport, tmp_path: Path
 ) -> None:
-    """The next run does the rest; what was committed is skipped, and a rehearsal has changed nothing."""
+    """The next run does the rest; committed rows are skipped, and a rehearsal has changed nothing."""
     settings = write_settings(tmp_path, fake_server.add(service), fake_server.url)
     killed = _run_until(moment, settings)
     before = found_in(service.snapshot())

@@ -824,7 +824,7 @@ def test_given_executor_is_not_shut_down(world: World) -> None:
 
 
 def test_executor_that_was_shut_down_is_one_line(world: World) -> None:
-    """The error says what it could not do."""
+    """The error names the step that failed."""
     threads = ThreadPoolExecutor(1)
     threads.shutdown()
 

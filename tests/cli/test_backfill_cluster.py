@@ -59,7 +59,7 @@ class Comm:
 
 
 class Cluster(ThreadPoolExecutor):
-    """A client of Dask; tests set what it finds."""
+    """A client of Dask; tests set its answers."""
 
     status = "running"
     versions: ClassVar[dict[str, Any]] = {"tcp://a:1": __version__}

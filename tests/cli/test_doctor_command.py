@@ -76,7 +76,7 @@ def test_text_has_sections_and_a_summary(url: str) -> None:
 
 
 def test_advice_is_on_the_next_line() -> None:
-    """A failure exits with 1, and says what to do."""
+    """A failure exits with 1, and has advice."""
     code, text = printed()
 
     assert code == 1

@@ -424,7 +424,7 @@ def test_proxy_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_first_response_that_is_not_the_service(
     server: FaultServer, behaviour: Behaviour, text: str, advice: str
 ) -> None:
-    """It is one failure with advice, after one request; what needs it is not checked."""
+    """It is one failure with advice, after one request; checks that need it are not made."""
     server.behaviour = behaviour
     found = examined(server.url, *SHORT)
 
@@ -494,7 +494,7 @@ def test_slow_round_trips(server: FaultServer) -> None:
     ],
 )
 def test_refused_key(server: FaultServer, code: str, status: int, text: str) -> None:
-    """A refusal by the service itself says that the URL is right; what needs a key is not checked."""
+    """A refusal by the service itself says that the URL is right; checks that need a key are not made."""
     server.behaviour = refused(code, status)
 
     found = examined(server.url)
@@ -681,7 +681,7 @@ def test_failure_that_is_no_limit(server: FaultServer) -> None:
 
 
 def test_batch_with_a_refused_call(server: FaultServer) -> None:
-    """An envelope for each call says that the size was accepted, and what else was wrong."""
+    """An envelope for each call says that the size was accepted, and names other faults."""
     server.will(*[fine] * 6)
     server.behaviour = refused("FORBIDDEN", 403)
 

@@ -20,7 +20,7 @@ _NO_ANSWER = ("ConnectionError", "Timeout", "ServiceError", "HTTPError")
 
 
 class Audit(NamedTuple):
-    """What is known about the packages.
+    """The advisories about the packages.
 
     Attributes:
         clean: The packages that were looked up and have no known vulnerability.

@@ -28,7 +28,7 @@ def pin(requirement: str) -> str:
         >>> pin("flask[async] >=3,<4")
         'flask[async]==3'
     """
-    found = re.fullmatch(r"([\w.-]+(?:\[[\w,-]+\])?) *>=([\d.]+)(?:,<[\d.]+)?", requirement.strip())
+    found = re.fullmatch(r"([\w.-]+(?:\[[\w,-]+\])?) *>=([\d.]+(?:b\d+)?)(?:,<[\d.]+)?", requirement.strip())
     if found is None:
         raise ValueError(f"expected NAME >=VERSION with an upper end or none, got {requirement!r}")
     return "==".join(found.groups())

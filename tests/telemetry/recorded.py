@@ -1,4 +1,4 @@
-"""Providers of OpenTelemetry that keep what they get in memory."""
+"""Providers of OpenTelemetry that keep all records in memory."""
 
 from __future__ import annotations
 

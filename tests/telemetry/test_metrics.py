@@ -206,7 +206,7 @@ def test_gauges_survive_a_second_instrumentation(fake: FakeTransport, recorded: 
 
 
 class _Outbox:
-    """An outbox whose `stats` does what a test says."""
+    """An outbox whose `stats` a test sets."""
 
     def __init__(self, act: Any) -> None:
         self._act, self.ended = act, 0
@@ -269,7 +269,7 @@ def test_outbox_that_hangs_delays_a_collection_once(caplog: pytest.LogCaptureFix
 
 @pytest.mark.usefixtures("no_others")
 def test_one_collection_reads_an_outbox_once(observed: ChatarminOS, tmp_path: Path) -> None:
-    """All gauges, and other readers at the same moment, share what was read."""
+    """All gauges, and other readers at the same moment, share one reading."""
     reads: list[int] = []
     outbox = SQLiteOutbox(tmp_path / "usage.db")
 

@@ -294,7 +294,7 @@ def test_span_is_a_child_in_its_own_thread(observed: ChatarminOS, recorded: Reco
 
 @pytest.fixture
 def http(recorded: Recorded) -> Iterator[tuple[ChatarminOS, responses.RequestsMock]]:
-    """Return a recorded client over HTTP, and what responds to it."""
+    """Return a recorded client over HTTP, and its server."""
     transport = HTTPTransport(KEY, URL, transformer="json", sleep=lambda _: None)
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mocked:
         yield instrument(ChatarminOS(transport=transport), **recorded.settings), mocked
@@ -476,7 +476,7 @@ class _Exporter(SpanExporter):
 
 @pytest.mark.parametrize("when", ["start", "end"])
 def test_failing_processor_harms_no_call(fake: FakeTransport, when: str, caplog: pytest.LogCaptureFixture) -> None:
-    """All calls succeed, the context is as before, and one line says what failed, without its text."""
+    """All calls succeed, the context is as before, and one line names the failure, without its text."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(_Failing(when))
     client = instrument(ChatarminOS(transport=fake), tracer_provider=provider)

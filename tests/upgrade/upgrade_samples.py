@@ -42,7 +42,7 @@ def public_names() -> dict[str, list[str]]:
 
 
 def _parameters(one: Any) -> list[str]:
-    # Errors take the `args` of other errors too, so that their signatures do not show what they take.
+    # Errors take the `args` of other errors too, so that their signatures do not show their arguments.
     if not callable(one) or (inspect.isclass(one) and issubclass(one, Exception)):
         return []
     try:
@@ -203,7 +203,7 @@ def use(client: ChatarminOS, session: str) -> str:
 
 
 def facts(client: ChatarminOS) -> dict[str, Any]:
-    """Return what a client reads about that company."""
+    """Return the answers to a client about that company."""
     listing = client.features.get_access_by_external_org_id("org_2")
     of: dict[str, Any] = {"company_id": listing.company_id}
     company = client.companies.get_by_product_link(external_org_id="org_1")
