@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def fake() -> FakeTransport:
+def demo() -> FakeTransport:
     """Return a service in memory with the demo catalogue."""
     return FakeTransport(demo_catalogue())
 
@@ -32,8 +32,8 @@ def recorded() -> Iterator[Recorded]:
 
 
 @pytest.fixture
-def observed(fake: FakeTransport, recorded: Recorded) -> ChatarminOS:
-    """Return a client on the fake that is recorded."""
+def observed(demo: FakeTransport, recorded: Recorded) -> ChatarminOS:
+    """Return a client on the demo that is recorded."""
     from chatarmin_os.integrations.opentelemetry import instrument  # late: the same
 
-    return instrument(ChatarminOS(transport=fake), **recorded.settings)
+    return instrument(ChatarminOS(transport=demo), **recorded.settings)

@@ -39,15 +39,15 @@ class Subclass(ChatarminOS):
     """A client of an application."""
 
 
-def test_all_clients_are_recorded(fake: FakeTransport, recorded: Recorded) -> None:
+def test_all_clients_are_recorded(demo: FakeTransport, recorded: Recorded) -> None:
     """Those that exist, lazy ones, subclasses and gates too; none afterwards."""
-    before = ChatarminOS(transport=fake)
+    before = ChatarminOS(transport=demo)
     gate = Gate(before)
     Instrumentor().instrument(**recorded.settings)
     try:
         before.tiers.list()
-        Subclass(transport=fake).tiers.list()
-        ChatarminOS.lazy(transport=fake).tiers.list()
+        Subclass(transport=demo).tiers.list()
+        ChatarminOS.lazy(transport=demo).tiers.list()
         gate.check(external_org_id="org_1", feature_code="sso")
     finally:
         Instrumentor().uninstrument()
@@ -57,20 +57,20 @@ def test_all_clients_are_recorded(fake: FakeTransport, recorded: Recorded) -> No
     assert len(recorded.points("chatarmin_os.gate.decisions")) == 1
 
 
-def test_instrumentor_is_one_switch(instrumentor: Instrumentor, fake: FakeTransport, recorded: Recorded) -> None:
+def test_instrumentor_is_one_switch(instrumentor: Instrumentor, demo: FakeTransport, recorded: Recorded) -> None:
     """It is one object; a second `instrument` changes nothing, and it needs no other package."""
     assert Instrumentor() is instrumentor
     instrumentor.instrument()
-    ChatarminOS(transport=fake).tiers.list()
+    ChatarminOS(transport=demo).tiers.list()
 
     assert recorded.names() == ["tiers.list"]
     assert list(instrumentor.instrumentation_dependencies()) == []
 
 
-def test_client_keeps_its_own_providers(instrumentor: Instrumentor, fake: FakeTransport, recorded: Recorded) -> None:
+def test_client_keeps_its_own_providers(instrumentor: Instrumentor, demo: FakeTransport, recorded: Recorded) -> None:
     """A call has one span: with the providers of `instrument`, and with those of the instrumentor after its end."""
     own = type(recorded)()
-    client = instrument(ChatarminOS(transport=fake), **own.settings)
+    client = instrument(ChatarminOS(transport=demo), **own.settings)
     client.tiers.list()
     assert (own.names(), recorded.names()) == (["tiers.list"], [])
 

@@ -91,10 +91,10 @@ def test_each_decision_that_a_caller_gets_is_counted(observed: ChatarminOS, reco
     assert sum(counts.values()) == gate.stats().fresh == 4 + 2 + 2 * 5
 
 
-def test_decision_of_a_policy_is_counted(fake: FakeTransport, observed: ChatarminOS, recorded: Recorded) -> None:
+def test_decision_of_a_policy_is_counted(demo: FakeTransport, observed: ChatarminOS, recorded: Recorded) -> None:
     """In an outage the counter says that a policy decided; an error is no decision."""
     gate = Gate(observed, policies={"sso": Policy(on_outage="allow")}, default=Policy(on_outage="raise"))
-    fake.fail(error="INTERNAL_SERVER_ERROR", times=9)
+    demo.fail(error="INTERNAL_SERVER_ERROR", times=9)
 
     assert gate.check(external_org_id="org_1", feature_code="sso")
     with pytest.raises(ChatarminError):
@@ -159,7 +159,7 @@ def _gauges(recorded: Recorded) -> dict[str, dict[str, float]]:
 
 @pytest.mark.usefixtures("no_others")
 def test_gauges_have_the_content_of_the_outboxes(
-    observed: ChatarminOS, recorded: Recorded, tmp_path: Path, fake: FakeTransport
+    observed: ChatarminOS, recorded: Recorded, tmp_path: Path, demo: FakeTransport
 ) -> None:
     """Ready, dead, and the age of the oldest event; several outboxes of one class are added up, each place once."""
     now = 1_000_000.0
@@ -169,7 +169,7 @@ def test_gauges_have_the_content_of_the_outboxes(
         SQLiteOutbox(tmp_path / "two.db", now=lambda: now),
     )
     one.put(company_id="comp_unknown", feature_code="seats", quantity=1)
-    Sender(ChatarminOS(transport=fake), one).drain()
+    Sender(ChatarminOS(transport=demo), one).drain()
     one.put(company_id="comp_unknown", feature_code="seats", quantity=1)
     now += 90
     other.put(company_id="comp_unknown", feature_code="seats", quantity=1)
@@ -194,10 +194,10 @@ def test_empty_outbox_has_an_age_of_zero(recorded: Recorded, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("no_others")
-def test_gauges_survive_a_second_instrumentation(fake: FakeTransport, recorded: Recorded, tmp_path: Path) -> None:
+def test_gauges_survive_a_second_instrumentation(demo: FakeTransport, recorded: Recorded, tmp_path: Path) -> None:
     """Instruments cannot be removed from a provider; those that exist report again."""
     outbox = SQLiteOutbox(tmp_path / "usage.db")
-    client = uninstrument(instrument(ChatarminOS(transport=fake), **recorded.settings))
+    client = uninstrument(instrument(ChatarminOS(transport=demo), **recorded.settings))
     assert _gauges(recorded)["ready"] == {}
     instrument(client, **recorded.settings)
 
@@ -288,10 +288,10 @@ def test_one_collection_reads_an_outbox_once(observed: ChatarminOS, tmp_path: Pa
     observed.close()
 
 
-def test_meter_provider_that_raises_harms_no_call(fake: FakeTransport) -> None:
+def test_meter_provider_that_raises_harms_no_call(demo: FakeTransport) -> None:
     """A provider that was shut down, or never had a reader, changes nothing for calls."""
     provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
-    client = instrument(ChatarminOS(transport=fake), meter_provider=provider)
+    client = instrument(ChatarminOS(transport=demo), meter_provider=provider)
     provider.shutdown()
 
     assert len(client.batch([ListTiersInput(), ListTiersInput()])) == 2

@@ -196,11 +196,11 @@ def test_small_batches_have_no_span_of_their_own(observed: ChatarminOS, recorded
     assert recorded.names() == ["tiers.list"]
 
 
-def test_batch_outside_of_the_sample_is_cheap(fake: FakeTransport) -> None:
+def test_batch_outside_of_the_sample_is_cheap(demo: FakeTransport) -> None:
     """If its span is not recorded, no span of a call is started; durations are still recorded."""
     unsampled = Recorded()
     unsampled.tracer_provider = TracerProvider(ALWAYS_OFF, shutdown_on_exit=False)
-    client = instrument(ChatarminOS(transport=fake), **unsampled.settings)
+    client = instrument(ChatarminOS(transport=demo), **unsampled.settings)
 
     client.batch([ListTiersInput(), ListTiersInput()])
 
@@ -213,9 +213,9 @@ def test_batch_outside_of_the_sample_is_cheap(fake: FakeTransport) -> None:
 # Who is recorded
 
 
-def test_relatives_and_users_of_a_client_are_recorded(fake: FakeTransport, recorded: Recorded, tmp_path: Path) -> None:
+def test_relatives_and_users_of_a_client_are_recorded(demo: FakeTransport, recorded: Recorded, tmp_path: Path) -> None:
     """Clients that were derived before and later, gates and senders that exist: all calls have spans."""
-    client = ChatarminOS(transport=fake)
+    client = ChatarminOS(transport=demo)
     before, outbox = client.with_options(timeout=1), SQLiteOutbox(tmp_path / "usage.db")
     gate, sender = Gate(client), Sender(client, outbox)
     assert instrument(client, **recorded.settings) is client
@@ -232,10 +232,10 @@ def test_relatives_and_users_of_a_client_are_recorded(fake: FakeTransport, recor
     assert recorded.names() == expected
 
 
-def test_other_clients_are_not_recorded(fake: FakeTransport, recorded: Recorded) -> None:
+def test_other_clients_are_not_recorded(demo: FakeTransport, recorded: Recorded) -> None:
     """Clients on the same transport are separate."""
-    instrument(ChatarminOS(transport=fake), **recorded.settings)
-    ChatarminOS(transport=fake).tiers.list()
+    instrument(ChatarminOS(transport=demo), **recorded.settings)
+    ChatarminOS(transport=demo).tiers.list()
 
     assert recorded.names() == []
 
@@ -475,11 +475,11 @@ class _Exporter(SpanExporter):
 
 
 @pytest.mark.parametrize("when", ["start", "end"])
-def test_failing_processor_harms_no_call(fake: FakeTransport, when: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_processor_harms_no_call(demo: FakeTransport, when: str, caplog: pytest.LogCaptureFixture) -> None:
     """All calls succeed, the context is as before, and one line names the failure, without its text."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(_Failing(when))
-    client = instrument(ChatarminOS(transport=fake), tracer_provider=provider)
+    client = instrument(ChatarminOS(transport=demo), tracer_provider=provider)
 
     assert len(client.tiers.list()) == len(client.tiers.list()) == 4
     [tier, _] = client.batch([GetTierInput(tier_code="free"), ListTiersInput()])
@@ -491,7 +491,7 @@ def test_failing_processor_harms_no_call(fake: FakeTransport, when: str, caplog:
     assert SECRET not in caplog.text
 
 
-def test_raising_exporter_harms_no_call(fake: FakeTransport) -> None:
+def test_raising_exporter_harms_no_call(demo: FakeTransport) -> None:
     """The SDK logs the exception of an exporter."""
 
     def fail() -> None:
@@ -500,10 +500,10 @@ def test_raising_exporter_harms_no_call(fake: FakeTransport) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(_Exporter(fail)))
 
-    assert len(instrument(ChatarminOS(transport=fake), tracer_provider=provider).tiers.list()) == 4
+    assert len(instrument(ChatarminOS(transport=demo), tracer_provider=provider).tiers.list()) == 4
 
 
-def test_hanging_exporter_harms_no_call(fake: FakeTransport) -> None:
+def test_hanging_exporter_harms_no_call(demo: FakeTransport) -> None:
     """Behind the processor that `opentelemetry-instrument` uses, calls go on while an exporter hangs."""
     go, hangs = Event(), Event()
 
@@ -514,7 +514,7 @@ def test_hanging_exporter_harms_no_call(fake: FakeTransport) -> None:
     provider = TracerProvider(shutdown_on_exit=False)
     processor = BatchSpanProcessor(_Exporter(hang), max_export_batch_size=1, schedule_delay_millis=1)
     provider.add_span_processor(processor)
-    client = instrument(ChatarminOS(transport=fake), tracer_provider=provider)
+    client = instrument(ChatarminOS(transport=demo), tracer_provider=provider)
     try:
         client.tiers.list()
         assert hangs.wait(60)

@@ -74,6 +74,7 @@ def test_private_names_are_touched_in_one_module() -> None:
         "_make_request",
         "_new_conn",
         "_pool",
+        "_prepare_proxy",
         "_put_conn",
         "_tunnel",
         "_validate_conn",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from chatarmin_os import _clock
 from chatarmin_os.cli.doctor.examination import environment, milliseconds
 from chatarmin_os.cli.doctor.findings import Finding, failure, ok, warning
 from chatarmin_os.errors import InvalidInput
@@ -110,7 +110,7 @@ def check_tls(examination: Examination) -> Iterator[Finding]:
         return
     certificate, version = connected.certificate, connected.tls_version
     expires = ssl.cert_time_to_seconds(certificate["notAfter"])
-    days = int((expires - time.time()) // _SECONDS_PER_DAY)
+    days = int((expires - _clock.wall()) // _SECONDS_PER_DAY)
     text = f"{version}, certificate of {_name_in(certificate['issuer'])}, valid for {days} more days"
     values = {"version": version, "issuer": _name_in(certificate["issuer"]), "days_left": days}
     if days < _SOON_DAYS:
