@@ -243,7 +243,7 @@ def client_of(make_client: MakeClient, run: str) -> ChatarminOS:
 
 
 def _new_client(make_client: MakeClient) -> ChatarminOS:
-    problem = ""
+    client, problem = None, ""
     try:
         client = make_client()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - it is the user's

@@ -21,7 +21,7 @@ def _marked(scenario: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", [_marked(scenario) for scenario in SCENARIOS])
 def test_nothing_is_missing_and_nothing_counts_twice(scenario: str) -> None:
-    """What was acknowledged is counted, each event once, and nothing is left; some events were sent twice."""
+    """Each acknowledged event is counted once, and none is left; some events were sent twice, or given up."""
     if reason := crash_harness.why_not(scenario):
         pytest.skip(reason)
 
@@ -29,7 +29,7 @@ def test_nothing_is_missing_and_nothing_counts_twice(scenario: str) -> None:
 
     assert isinstance(found, Verdict), found
     assert found.is_good, row(scenario, found)
-    assert found.sent > found.counted
+    assert found.sent > found.counted or found.dead  # after a day an event is not sent again
 
 
 @pytest.mark.slow
