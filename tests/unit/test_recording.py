@@ -8,6 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, Any
@@ -690,6 +691,10 @@ def test_endless_file_is_refused() -> None:
         ReplayTransport("/dev/zero")
 
 
+def _called_deep(act: Callable[[], Any], frames: int) -> Any:
+    return _called_deep(act, frames - 1) if frames else act()
+
+
 def test_depth_of_an_answer_is_limited(path: Path) -> None:
     """The limits are those of recordings and redactors, not of the interpreter, and hold when recording."""
     recording = RecordingTransport(_Answering(_nested(800)), path)
@@ -699,7 +704,10 @@ def test_depth_of_an_answer_is_limited(path: Path) -> None:
     recording.send(Call("a.b", "query"))
     recording.close()
 
-    [level] = ReplayTransport(path).send(Call("a.b", "query"))
+    # Up to Python 3.11 the functions of `json`, too, count their levels with the frames of the caller.
+    [level] = _called_deep(
+        partial(ReplayTransport(path).send, Call("a.b", "query")), frames=400 if sys.version_info >= (3, 12) else 0
+    )
     for _ in range(798):
         [level] = level
     assert level is None
