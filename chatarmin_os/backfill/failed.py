@@ -101,7 +101,7 @@ class _Table(NamedTuple):
 
 
 def _cell(field: str, value: JSON) -> str | None:
-    """Return the cell from which `read_rows` reads this value of a field; None if there is none.
+    """Return the cell from which `read_rows` reads this value of a field; None for a missing value.
 
     Example:
         >>> _cell("contacts", ["ann@acme.com"]), _cell("name", " Acme"), _cell("name", None)

@@ -53,7 +53,7 @@ class Origin(NamedTuple):
 
 
 class _HasOrigin:
-    """A slot that is no field of attrs: it is not compared, pickled, hashed or shown."""
+    """A slot outside of the fields of attrs: it is not compared, pickled, hashed or shown."""
 
     __slots__ = ("_origin",)
 

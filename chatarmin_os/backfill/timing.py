@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def take(source: queue.SimpleQueue[T], seconds: float | None) -> T | None:
-    """Return the next item; None if there is none for so many seconds.
+    """Return the next item; None if none came within so many seconds.
 
     Example:
         >>> take(queue.SimpleQueue(), 0.0) is None

@@ -13,7 +13,7 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.transports import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from pathlib import Path
 
@@ -63,16 +63,6 @@ class Hooked(Transport):
         if isinstance(found, ChatarminError):
             raise found
         return answer
-
-    def send_many(self, calls: Sequence[Call]) -> list[JSON | ChatarminError]:
-        """Send the calls one after the other."""
-        answers: list[JSON | ChatarminError] = []
-        for call in calls:
-            try:
-                answers.append(self.send(call))
-            except ChatarminError as error:
-                answers.append(error)
-        return answers
 
     def now(self) -> datetime:
         """Return the time of the fake."""

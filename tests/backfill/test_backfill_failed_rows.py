@@ -252,7 +252,7 @@ KEPT = [row_of(PROGRAM[0]), row_of(PROGRAM[2])]
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_rows_of_a_program_read_back_equal(tmp_path: Path, ending: str) -> None:
-    """The ending decides: a table has the fields as columns. A row that is no row of one is kept, and refused."""
+    """The ending decides: a table has the fields as columns. A row without its form is kept, and refused."""
     path = tmp_path / f"failed{ending}"
     _write(path, [({"row": row}, "refused") for row in PROGRAM])
     is_table = ending.lower() in {".csv", ".tsv", ".tab", ".txt", ".csv.gz"}

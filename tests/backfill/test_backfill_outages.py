@@ -184,7 +184,7 @@ def test_conflict_after_missing_answers_is_looked_up(world: World) -> None:
 
 
 def test_missing_procedure_ends_the_run(world: World) -> None:
-    """A wrong base URL is no failure of a row."""
+    """A wrong base URL ends the run and fails no row."""
     problem = 'No procedure found on path "companies.create"'
     world.transport.before = times(1, "companies.create", lambda: ApiError.from_code("NOT_FOUND", problem))
 

@@ -408,7 +408,7 @@ def test_unusable_file_ends_a_run_before_anything_is_sent(world: World) -> None:
 
 
 def test_first_object_without_the_needed_keys_ends_a_run_before_anything_is_sent(world: World) -> None:
-    """The keys of all objects have to be mapped: it is no failure of one row."""
+    """The keys of all objects have to be mapped: the run fails, and not one row."""
     path = world.folder / "customers.jsonl"
     path.write_text('{"id": "1", "name": "A"}\n{"id": "2", "name": "B"}\n')
 
@@ -778,7 +778,7 @@ def test_executor_has_to_be_one(world: World) -> None:
 
 @pytest.mark.parametrize("rows", ["customers.csv", Path("customers.csv"), ACME, 5])
 def test_rows_have_to_be_rows(world: World, rows: Any) -> None:
-    """A path is no iterable of rows, and the error advises to read it."""
+    """A path is refused, and the error advises to read it."""
     with pytest.raises(InvalidInput, match="read a file with read_rows") as caught:
         world.run(rows)
     assert caught.value.field == "rows"

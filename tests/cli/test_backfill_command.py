@@ -252,7 +252,7 @@ def test_folder_without_permission_is_refused(run: Any, fake: FakeTransport, mon
 def test_report_is_printed_if_failed_rows_cannot_be_written(
     run: Any, fake: FakeTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk may be full; a file of an earlier run stays as it is, and there is no half of one."""
+    """The disk may be full; a file of an earlier run stays as it is, and no half of one is left."""
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -229,7 +229,7 @@ def test_disabled_flag_is_the_fallback(client: OpenFeatureClient, kind: str) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_metadata_has_plain_values(client: OpenFeatureClient, kind: str) -> None:
-    """Metadata is that of the decision, in texts, numbers and booleans; there is none after an error."""
+    """Metadata is that of the decision, in texts, numbers and booleans; an error has no metadata."""
     metadata = evaluated(client, kind, f"{kind}-flag", DEFAULTS[kind]).flag_metadata
 
     assert (metadata["source"], metadata["allowed"], type(metadata["age"])) == ("live", True, float)

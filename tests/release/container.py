@@ -60,7 +60,7 @@ def instructions(text: str) -> list[Instruction]:
 
 
 def find_builder() -> str | None:
-    """Return the program that builds and runs images here; None if there is none, or its service does not run."""
+    """Return the program that builds and runs images here; None if it is missing, or its service does not run."""
     for name in ("docker", "podman"):
         if shutil.which(name) and _succeeds(name, "info"):
             return name

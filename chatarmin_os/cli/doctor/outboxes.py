@@ -44,7 +44,7 @@ class _MissingFileError(Exception):
 
 
 def _opening(examination: Examination) -> tuple[str, Callable[[], Outbox]] | None:
-    """Return how to name the outbox and how to open it; None if there is none."""
+    """Return how to name the outbox and how to open it; None without an outbox."""
     from chatarmin_os.outbox.opening import open_outbox
 
     url, project = examination.given.outbox, examination.project

@@ -33,7 +33,7 @@ def check_project(examination: Examination) -> Iterator[Finding]:
         yield warning(f"{_FLASK} is set too, and its application is not looked at", f"unset {_DJANGO} for that")
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as `manage.py` and `flask` do
     try:
-        with redirect_stdout(sys.stderr):  # what the project prints is no part of the report
+        with redirect_stdout(sys.stderr):  # the report must not have output of the project
             project = load(os.environ[names[0]])
     except (Exception, SystemExit) as error:  # noqa: BLE001 - of the project's code
         yield failure(f"{names[0]}={os.environ[names[0]]} cannot be loaded: {_shown(error)}", "correct the project")
