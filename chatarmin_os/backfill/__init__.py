@@ -7,8 +7,8 @@
 Where to look:
 
 - **A run**: `backfill` has the arguments, `run` the coordinator, which gives chunks of rows to `work` in the workers.
-  `intake` reads the rows, `checkpoint` notes them, `interrupts` ends a run at Ctrl-C; `report` and `progress` are for
-  people.
+  `executors` lets each chunk end, `intake` reads the rows, `checkpoint` notes them, `interrupts` ends a run at Ctrl-C;
+  `report` and `progress` are for people.
 - **A row**: `row` has its fields and its content hash, `checks` what it refuses, `digests` the hash of a row that is
   not checked yet; `problems` the error that names file, line and column; `failed` the file of the rows that failed.
 - **A file**: `reading` takes it from its bytes to rows. `formats` has the endings of names, `encoding` decompresses and

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 
 from chatarmin_os._messages import printable, redact_keys
 from chatarmin_os.backfill.checkpoint import Checkpoint, Noted
+from chatarmin_os.backfill.executors import with_ends
 from chatarmin_os.backfill.intake import Counts, Intake, failure_of
 from chatarmin_os.backfill.interrupts import Interrupts
 from chatarmin_os.backfill.outcomes import is_last, wait_after
@@ -70,7 +71,7 @@ class Run:
         timing: Timing,
     ) -> None:
         self.name, self.counts = str(uuid4()), Counts()
-        self._make_client, self._checkpoint, self._executor = make_client, checkpoint, executor
+        self._make_client, self._checkpoint, self._executor = make_client, checkpoint, with_ends(executor)
         self._settings, self._in_flight, self._is_rehearsal = settings, in_flight, is_rehearsal
         self._on_progress, self._timing, self._now = on_progress, timing, timing.now
         self._pace = Pace(rate, now=self._now())

@@ -70,10 +70,15 @@ def cluster_at(address: str, say: Callable[[str], object]) -> Iterator[Executor]
             try:
                 yield cluster.get_executor(pure=False)
             except ChatarminError as error:
-                if cluster.status == "running":
+                if cluster.status == "running" and not _is_of_connection(error.__cause__):
                     raise
                 problem = f"the connection to the scheduler at {address} was lost; rows that are done are noted"
                 raise ClusterError(f"{problem}: run the same again") from error
+
+
+def _is_of_connection(error: BaseException | None) -> bool:
+    """Whether a result could not be fetched: this may be noticed before the client of Dask notices that it is lost."""
+    return isinstance(error, import_module("distributed.comm").CommClosedError)
 
 
 def _connect(address: str) -> Any:

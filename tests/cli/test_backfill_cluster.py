@@ -51,6 +51,10 @@ def test_client_of_a_worker_takes_the_url_along_and_no_key(monkeypatch: pytest.M
 # As much of Dask as the command uses, without a cluster
 
 
+class CommClosedError(OSError):
+    """A result cannot be fetched."""
+
+
 class Comm:
     """A connection that can be closed."""
 
@@ -112,7 +116,9 @@ def dask(monkeypatch: pytest.MonkeyPatch) -> type[Cluster]:
 
     security = SimpleNamespace(get_connection_args=lambda _: {})
     monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(Client=Mine, Security=lambda: security))
-    monkeypatch.setitem(sys.modules, "distributed.comm", SimpleNamespace(connect=connect))
+    monkeypatch.setitem(
+        sys.modules, "distributed.comm", SimpleNamespace(connect=connect, CommClosedError=CommClosedError)
+    )
     monkeypatch.setattr(_cluster, "WATCH_SECONDS", 0.001)
     return Mine
 
@@ -190,10 +196,14 @@ def test_lost_scheduler_is_reported(dask: type[Cluster], monkeypatch: pytest.Mon
     with pytest.raises(ChatarminError, match="KilledWorker"), cluster_at("tcp://a:1", print):
         raise ChatarminError("the executor failed (KilledWorker)")
 
+    problem = "the connection to the scheduler at tcp://a:1 was lost; rows that are done are noted: run the same again"
+    with pytest.raises(ClusterError) as not_noticed, cluster_at("tcp://a:1", print):
+        raise ChatarminError("the executor failed (CommClosedError)") from CommClosedError("Stream is closed")
+    assert str(not_noticed.value) == problem
+
     monkeypatch.setattr(dask, "status", "closed")
     with pytest.raises(ClusterError) as caught, cluster_at("tcp://a:1", print):
         raise ChatarminError("the executor failed (CancelledError)")
-    problem = "the connection to the scheduler at tcp://a:1 was lost; rows that are done are noted: run the same again"
     assert str(caught.value) == problem
 
 
@@ -221,6 +231,7 @@ ROWS = 1_500
 HALFWAY = 100  # companies
 PROGRAM = """
 import distributed
+from chatarmin_os.backfill import progress
 from chatarmin_os.cli import _cluster, main
 
 class Client(distributed.Client):
@@ -231,6 +242,7 @@ class Client(distributed.Client):
 
 distributed.Client = Client
 _cluster.CONNECT_SECONDS, _cluster.WATCH_SECONDS = 1.0, 0.05
+progress._SECONDS = 3600.0  # no line of progress, however slow the machine is
 raise SystemExit(main())
 """
 
