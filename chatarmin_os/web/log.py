@@ -11,6 +11,7 @@ from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import FeatureDenied
 from chatarmin_os.gate.failures import class_and_code
+from chatarmin_os.outbox import OutboxError
 
 LOGGER = logging.getLogger("chatarmin_os")
 
@@ -18,9 +19,10 @@ LOGGER = logging.getLogger("chatarmin_os")
 def name_for_log(error: BaseException) -> str:
     """Return the class of an error, and its code or its text.
 
-    The text of an error of the service may have ids of the service. The two whose text is shown are of this package.
+    The text of an error of the service may have ids of the service. Those whose text is shown are of this package; that
+    of an outbox says what to do.
     """
-    if isinstance(error, InvalidInput | FeatureDenied):
+    if isinstance(error, InvalidInput | FeatureDenied | OutboxError):
         return f"{type(error).__name__}: {error}"
     return class_and_code(error) if isinstance(error, ChatarminError) else type(error).__name__
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chatarmin_os import ApiError, InvalidInput, TimedOut
+from chatarmin_os.outbox import OutboxFull
 from chatarmin_os.web.log import LOGGER, foreign_error, log_lost_usage, name_for_log
 from chatarmin_os.web.organisation import denied_for_nobody
 
@@ -52,11 +53,12 @@ def test_text_of_the_service_is_not_logged() -> None:
 
 
 def test_text_of_this_package_is_logged() -> None:
-    """It names the argument, or the feature and the reason."""
+    """It names the argument, the feature and the reason, or what an outbox needs."""
     assert name_for_log(InvalidInput("must not be blank").at("feature_code")) == (
         "InvalidInput: feature_code: must not be blank"
     )
     assert "not_linked" in name_for_log(denied_for_nobody("sso"))
+    assert name_for_log(OutboxFull("it is full; drain it")) == "OutboxFull: it is full; drain it"
 
 
 def test_traceback_is_that_of_the_project() -> None:
