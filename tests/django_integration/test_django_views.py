@@ -188,7 +188,7 @@ def test_page_needs_no_engine_of_the_project(engines: list[dict[str, Any]]) -> N
 
 
 @pytest.mark.usefixtures("fake")
-def test_page_of_the_project_that_fails_is_not_hidden(tmp_path: Path) -> None:
+def test_page_of_the_project_that_fails_is_an_error(tmp_path: Path) -> None:
     """The default page does not replace a page of the project that extends a missing one."""
     (tmp_path / "chatarmin_os").mkdir()
     (tmp_path / TEMPLATE).write_text('{% extends "missing.html" %}')
