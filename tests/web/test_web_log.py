@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chatarmin_os import ApiError, InvalidInput, TimedOut
+from chatarmin_os import ApiError, ChatarminError, InvalidInput, TimedOut
 from chatarmin_os.outbox import OutboxFull
 from chatarmin_os.web.log import LOGGER, foreign_error, log_lost_usage, name_for_log
 from chatarmin_os.web.organisation import denied_for_nobody
@@ -40,6 +40,29 @@ def test_lost_usage_is_logged_whatever_is_in_it(metadata: object, caplog: pytest
     logged = json.loads(event)
     assert logged["quantity"] == 3
     assert list(logged) == ["quantity", "metadata"]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimedOut("slow"), "usage was not confirmed (TimedOut); send it again with its key: "),
+        (
+            ApiError.from_code("PRECONDITION_FAILED"),
+            (
+                "usage was not counted (UsageLimitError PRECONDITION_FAILED); "
+                "send it again, once the cause is gone, with its key: "
+            ),
+        ),
+    ],
+    ids=["no response", "refused"],
+)
+def test_lost_usage_says_whether_it_may_be_counted(
+    error: ChatarminError, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Usage that the service refused is refused again, until something is changed."""
+    log_lost_usage(LOGGER, {"quantity": 3}, error)
+
+    assert caplog.messages == [text + '{"quantity": 3}']
 
 
 def test_text_of_the_service_is_not_logged() -> None:
