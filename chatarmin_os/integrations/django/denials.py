@@ -54,7 +54,7 @@ def _page(request: HttpRequest, context: dict[str, Any]) -> str:
     try:
         template = get_template(TEMPLATE)
     except TemplateDoesNotExist:
-        return Engine(dirs=[TEMPLATES]).get_template(TEMPLATE).render(Context(context))
+        return Engine(dirs=[str(TEMPLATES)]).get_template(TEMPLATE).render(Context(context))
     return template.render(context, request)
 
 
