@@ -17,6 +17,9 @@ The tour, on the in-memory fake (a real client is `ChatarminOS(api_key=...)`):
 
 Where to look: a client has the methods in `resources`; each sends a request from `procedures` through a transport from
 `transports` and returns a model from `models`. All errors are in `errors`; the in-memory service is in `fake`.
+
+Views ask a `gate`, or have a decorator of `django` or `flask`. Usage that must not be lost waits in an `outbox`.
+`backfill` brings in the customers that you have, and `explanation` says why one is refused.
 """
 
 from __future__ import annotations

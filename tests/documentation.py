@@ -121,6 +121,11 @@ def examples() -> list[Example]:
     return [example for example in found.values() if example.files]
 
 
+def is_django(example: Example) -> bool:
+    """Return whether an example is part of a project of Django."""
+    return "chatarmin_settings.py" in example.files
+
+
 def public_names() -> list[str]:
     """Return the public names of the package, an object that has several by the first of them."""
     names: dict[int, str] = {}
@@ -140,7 +145,7 @@ def write(folder: Path) -> None:
         parent = folder if is_module else folder / example.name
         parent.mkdir(parents=True, exist_ok=True)
         if not is_module:
-            folders.append({"root": example.name} | (_PYRIGHT_FOR_DJANGO if example.page == "django" else {}))
+            folders.append({"root": example.name} | (_PYRIGHT_FOR_DJANGO if is_django(example) else {}))
         for file, code in example.files.items():
             path = parent / (f"{example.name}.py" if is_module else file)
             if path.parent != parent:

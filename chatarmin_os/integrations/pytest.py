@@ -264,12 +264,20 @@ class _Place(NamedTuple):
             del paths[0]
         elif whole != plain or cut != plain or any(map(_has_case_variant, nodes)):
             paths.reverse()
-        name = "::".join([test.nodeid.partition("::")[0], *names]).replace("'", "'\"'\"'")
+        name = "::".join([_from_here(test), *names]).replace("'", "'\"'\"'")
         return cls(paths[0], tuple(paths[1:]), f"pytest '{name}' --os-record")
 
     def existing(self) -> Path | None:
         """Return the recording that exists."""
         return next((path for path in (self.path, *self.others) if path.exists()), None)
+
+
+def _from_here(test: pytest.Item) -> str:
+    """Return the path of a test's file from the folder in which pytest was called, where its command is pasted."""
+    try:
+        return Path(os.path.relpath(test.path, test.config.invocation_params.dir)).as_posix()
+    except ValueError:  # another drive of Windows
+        return str(test.path)
 
 
 def _has_case_variant(node: Any) -> bool:

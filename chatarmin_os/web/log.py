@@ -10,7 +10,9 @@ from typing import Any
 from chatarmin_os._json import short_repr
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import FeatureDenied
+from chatarmin_os.gate.effects import is_final
 from chatarmin_os.gate.failures import class_and_code
+from chatarmin_os.outbox import OutboxError
 
 LOGGER = logging.getLogger("chatarmin_os")
 
@@ -18,9 +20,10 @@ LOGGER = logging.getLogger("chatarmin_os")
 def name_for_log(error: BaseException) -> str:
     """Return the class of an error, and its code or its text.
 
-    The text of an error of the service may have ids of the service. The two whose text is shown are of this package.
+    The text of an error of the service may have ids of the service. Those whose text is shown are of this package; that
+    of an outbox says what to do.
     """
-    if isinstance(error, InvalidInput | FeatureDenied):
+    if isinstance(error, InvalidInput | FeatureDenied | OutboxError):
         return f"{type(error).__name__}: {error}"
     return class_and_code(error) if isinstance(error, ChatarminError) else type(error).__name__
 
@@ -33,10 +36,13 @@ def foreign_error(error: BaseException) -> BaseException | None:
 
 
 def log_lost_usage(logger: logging.Logger, event: Mapping[str, Any], error: BaseException) -> None:
-    """Log usage that was not confirmed, with everything that is needed to send it again; never fail."""
+    """Log usage that was refused or not confirmed, with everything that is needed to send it again; never fail."""
+    outcome, when = ("counted", ", once the cause is gone,") if is_final(error) else ("confirmed", "")
     logger.error(
-        "usage was not confirmed (%s); send it again with its key: %s",
+        "usage was not %s (%s); send it again%s with its key: %s",
+        outcome,
         name_for_log(error),
+        when,
         _as_json(event),
         exc_info=foreign_error(error),
     )

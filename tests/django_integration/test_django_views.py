@@ -14,6 +14,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template import TemplateDoesNotExist
 from django.template.loader import get_template
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory, override_settings
 from django.utils.functional import SimpleLazyObject
@@ -29,6 +30,7 @@ from chatarmin_os.web.denial import TEMPLATE, TEMPLATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from chatarmin_os.fake import FakeTransport
 
@@ -163,6 +165,37 @@ def test_page_is_that_of_all_frameworks() -> None:
     page = get_template(TEMPLATE)
 
     assert page.origin.name == str(TEMPLATES / TEMPLATE)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "engines",
+    [
+        [],
+        [{"BACKEND": "django.template.backends.django.DjangoTemplates"}],
+        [{"BACKEND": "django.template.backends.jinja2.Jinja2", "APP_DIRS": True}],
+    ],
+    ids=["no engine", "application is not found", "Jinja"],
+)
+@pytest.mark.usefixtures("fake")
+def test_page_needs_no_engine_of_the_project(engines: list[dict[str, Any]]) -> None:
+    """A browser gets the page, and not a 500, if the project's templates do not include those of the application."""
+    with override_settings(TEMPLATES=engines):
+        response = wsgi_get("/function", Accept="text/html", **ORGANISATION)
+
+    assert response.status_code == 403
+    assert response["Vary"] == "Accept"
+    assert "Your plan does not include this feature" in response.content.decode()
+
+
+@pytest.mark.usefixtures("fake")
+def test_page_of_the_project_that_fails_is_an_error(tmp_path: Path) -> None:
+    """The default page does not replace a page of the project that extends a missing one."""
+    (tmp_path / "chatarmin_os").mkdir()
+    (tmp_path / TEMPLATE).write_text('{% extends "missing.html" %}')
+    engine = {"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [tmp_path]}
+
+    with override_settings(TEMPLATES=[engine]), pytest.raises(TemplateDoesNotExist, match=r"missing\.html"):
+        wsgi_get("/function", Accept="text/html", **ORGANISATION)
 
 
 @both

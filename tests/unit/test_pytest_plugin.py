@@ -329,11 +329,43 @@ def test_command_to_record_can_be_pasted(project: pytest.Pytester) -> None:
             recorded_os.tiers.list()
     """
     )
-    command = next(line for line in project.runpytest().outlines if "this records it: " in line)
+    project.runpytest(*_command_of(project.runpytest()), "--os-record=fake").assert_outcomes(passed=1)
 
-    _, *arguments = shlex.split(command.partition("this records it: ")[2].removesuffix(" (or --os-record=fake)"))
 
+def _command_of(result: pytest.RunResult) -> list[str]:
+    """Return the arguments of the command that records a missing recording."""
+    line = next(line for line in result.outlines if "this records it: " in line)
+    _, *arguments = shlex.split(line.partition("this records it: ")[2].removesuffix(" (or --os-record=fake)"))
+    return arguments
+
+
+def test_command_to_record_can_be_pasted_in_a_subfolder(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path begins where pytest was called, also where the root folder is another one."""
+    project.makeini("[pytest]")
+    folder = project.mkdir("unit")
+    (folder / "test_it.py").write_text(TIERS)
+    monkeypatch.chdir(folder)
+
+    arguments = _command_of(project.runpytest())
+
+    assert arguments[0] == "test_it.py::test_tiers"
     project.runpytest(*arguments, "--os-record=fake").assert_outcomes(passed=1)
+
+
+def test_command_to_record_has_the_whole_path_where_none_leads_there(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test on another drive of Windows has no path from here."""
+    path = project.makepyfile(test_it=TIERS)
+
+    def fail(*_: object) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("chatarmin_os.integrations.pytest.os.path.relpath", fail)
+
+    assert _command_of(project.runpytest_inprocess())[0] == f"{path}::test_tiers"
 
 
 @pytest.mark.parametrize("call", ["recorded_os.tiers.get('free')", "raise recorded_os.batch([free])[0]"])

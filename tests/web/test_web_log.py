@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chatarmin_os import ApiError, InvalidInput, TimedOut
+from chatarmin_os import ApiError, ChatarminError, InvalidInput, TimedOut
+from chatarmin_os.outbox import OutboxFull
 from chatarmin_os.web.log import LOGGER, foreign_error, log_lost_usage, name_for_log
 from chatarmin_os.web.organisation import denied_for_nobody
 
@@ -41,6 +42,29 @@ def test_lost_usage_is_logged_whatever_is_in_it(metadata: object, caplog: pytest
     assert list(logged) == ["quantity", "metadata"]
 
 
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (TimedOut("slow"), "usage was not confirmed (TimedOut); send it again with its key: "),
+        (
+            ApiError.from_code("PRECONDITION_FAILED"),
+            (
+                "usage was not counted (UsageLimitError PRECONDITION_FAILED); "
+                "send it again, once the cause is gone, with its key: "
+            ),
+        ),
+    ],
+    ids=["no response", "refused"],
+)
+def test_lost_usage_says_whether_it_may_be_counted(
+    error: ChatarminError, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Usage that the service refused is refused again, until something is changed."""
+    log_lost_usage(LOGGER, {"quantity": 3}, error)
+
+    assert caplog.messages == [text + '{"quantity": 3}']
+
+
 def test_text_of_the_service_is_not_logged() -> None:
     """Its message may name a company; the class and the code do not."""
     error = ApiError.from_code("NOT_FOUND", f"No company {COMPANY}")
@@ -52,11 +76,12 @@ def test_text_of_the_service_is_not_logged() -> None:
 
 
 def test_text_of_this_package_is_logged() -> None:
-    """It names the argument, or the feature and the reason."""
+    """It names the argument, the feature and the reason, or what an outbox needs."""
     assert name_for_log(InvalidInput("must not be blank").at("feature_code")) == (
         "InvalidInput: feature_code: must not be blank"
     )
     assert "not_linked" in name_for_log(denied_for_nobody("sso"))
+    assert name_for_log(OutboxFull("it is full; drain it")) == "OutboxFull: it is full; drain it"
 
 
 def test_traceback_is_that_of_the_project() -> None:

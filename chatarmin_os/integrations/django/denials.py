@@ -8,13 +8,15 @@ from typing import Any, TypeAlias
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect, render
+from django.template import Context, Engine, TemplateDoesNotExist
+from django.template.loader import get_template
 from django.utils.cache import patch_vary_headers
 
 from chatarmin_os._json import describe
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate import Decision
 from chatarmin_os.integrations.django.services import current
-from chatarmin_os.web.denial import TEMPLATE, denial_of
+from chatarmin_os.web.denial import TEMPLATE, TEMPLATES, denial_of
 
 OnDenied: TypeAlias = str | Callable[[Any, Decision], HttpResponseBase]
 """A function that returns the response, the name of a template (`.html`), or the name of a URL to redirect to."""
@@ -29,8 +31,10 @@ def denied(request: HttpRequest, decision: Decision, on_denied: OnDenied | None 
     if handler is not None and not handler.endswith(".html"):
         return redirect(handler)
     response: HttpResponse
-    if handler is not None or denial.is_page:
-        response = render(request, handler or TEMPLATE, denial.context, status=denial.status)
+    if handler is not None:
+        response = render(request, handler, denial.context, status=denial.status)
+    elif denial.is_page:
+        response = HttpResponse(_page(request, denial.context), status=denial.status)
     else:
         response = JsonResponse(denial.body, status=denial.status)
     for name, value in denial.headers.items():
@@ -39,6 +43,19 @@ def denied(request: HttpRequest, decision: Decision, on_denied: OnDenied | None 
         else:
             response[name] = value
     return response
+
+
+def _page(request: HttpRequest, context: dict[str, Any]) -> str:
+    """Return the page of the project's templates, or the default one where none of them has it.
+
+    That is so without the application in INSTALLED_APPS, and with templates of Jinja only. A denial is no reason for a
+    500 then.
+    """
+    try:
+        template = get_template(TEMPLATE)
+    except TemplateDoesNotExist:
+        return Engine(dirs=[str(TEMPLATES)]).get_template(TEMPLATE).render(Context(context))
+    return template.render(context, request)
 
 
 def _checked(response: object) -> HttpResponseBase:

@@ -39,7 +39,10 @@ def organisation_of(request: Any, organisation: Organisation | None = None) -> s
     if organisation is None:
         place, organisation = f"{NAME}.ORGANISATION", current().organisation_function
         if organisation is None:
-            raise InvalidInput("is missing", "set it to the dotted path of a function of the request").at(place)
+            raise InvalidInput(
+                "is missing",
+                "set it to the dotted path of a function of the request that returns your id of its organisation",
+            ).at(place)
     else:
         place = "organisation"
     value = _call(organisation, request, place) if callable(organisation) else organisation
