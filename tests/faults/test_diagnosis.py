@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 BEFORE_RESPONSE = ("proxy", "name", "connection", "TLS")
 AFTER_RESPONSE = ("key accepted", "transformer", "round trip", "batch", "URL length")
 NO_PROCEDURE = envelope("NOT_FOUND", 404, -32004, 'No procedure found on path "tiers.list"')
-SHORT = ("--timeout", "0.4")
+SHORT = ("--timeout", "1.0")
 
 
 @pytest.fixture(autouse=True)
@@ -406,10 +406,10 @@ def test_proxy_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
         (answered(NO_PROCEDURE, "404 Not Found"), "it has no procedure tiers.list", "it ends in /api/v1"),
         (refused("INTERNAL_SERVER_ERROR", 500), "INTERNAL_SERVER_ERROR", "is down or failed"),
         (refused("TOO_MANY_REQUESTS", 429), "TOO_MANY_REQUESTS", "wait, then run it again"),
-        (stalled, "timed out after 0.4 s while waiting for the response", "--timeout SECONDS waits longer"),
-        (stalled_after_head, "timed out after 0.4 s while reading the response", "--timeout"),
-        (dripped("status", 0.05), "timed out after 0.4 s", "--timeout"),
-        (dripped("body", 0.05), "timed out after 0.4 s", "--timeout"),
+        (stalled, "timed out after 1.0 s while waiting for the response", "--timeout SECONDS waits longer"),
+        (stalled_after_head, "timed out after 1.0 s while reading the response", "--timeout"),
+        (dripped("status", 0.05), "timed out after 1.0 s", "--timeout"),
+        (dripped("body", 0.05), "timed out after 1.0 s", "--timeout"),
         (reset_after_head, "the connection was lost", "see the log"),
         (closed, "the connection was lost", "see the log"),
         (cut, "the connection was lost", "see the log"),
