@@ -56,7 +56,7 @@ def _named(examination: Examination) -> tuple[str, Callable[[], OutboxStats | No
     from chatarmin_os.outbox.looking import look_at
 
     url, project = examination.given.outbox, examination.project
-    seconds = examination.seconds / 2  # a file that is in use is told from a server that does not answer
+    seconds = examination.seconds / 2  # a file in use is no server that does not answer
     if url is not None:
         return "--outbox", lambda: look_at(url, seconds)
     outbox = project.settings.outbox if project else None
