@@ -18,6 +18,7 @@ import pytest
 import trustme
 from cases import check_each
 from diagnosis import VARIABLES, diagnose, printed
+from redis_server import RedisServer
 from rights import without_rights_of_root
 
 from chatarmin_os import ChatarminOS
@@ -26,7 +27,7 @@ from chatarmin_os.cli.doctor import versions
 from chatarmin_os.cli.doctor.examination import Check, Examination, examine
 from chatarmin_os.cli.doctor.findings import Finding, Line, Secrets, failure, ok, summary, text_of
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.outbox import Sender, SQLiteOutbox
+from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox
 from chatarmin_os.server import serve_fake
 from chatarmin_os.transports.http import probe
 from chatarmin_os.transports.http.retry import Deadline
@@ -534,6 +535,24 @@ def test_outbox_in_use_is_counted_with_its_log(tmp_path: Path) -> None:
 
         assert finding["values"]["ready"] == 3
         assert (path.read_bytes(), log.read_bytes()) == before
+
+
+@pytest.mark.needs("redis-server")
+def test_outbox_in_redis_is_left_unchanged(tmp_path: Path) -> None:
+    """It is counted, and an empty one gets no keys."""
+    with RedisServer(tmp_path) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        empty = diagnose("--outbox", url).of("outbox")["text"]
+        assert server.client.keys() == []
+        with RedisOutbox(server.client) as outbox:
+            outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5)
+        before = {key: server.client.dump(key) for key in server.client.keys()}  # noqa: SIM118 - those of Redis
+
+        found = diagnose("--outbox", url).of("outbox")
+
+        assert {key: server.client.dump(key) for key in server.client.keys()} == before  # noqa: SIM118 - the same
+    assert empty == "--outbox: 0 ready, 0 leased, 0 dead"
+    assert found["text"].startswith("--outbox: 1 ready, 0 leased, 0 dead, the oldest ")
 
 
 def test_outbox_that_another_program_holds(tmp_path: Path) -> None:

@@ -336,6 +336,17 @@ def test_alert_of_a_missing_client_certificate(reason: str) -> None:
     assert "set OS_CLIENT_CERT" in service._advice_about_failure(Examination(nothing, 1), failed)
 
 
+def test_connection_that_is_lost_over_tls() -> None:
+    """Nobody is asked to begin a URL with https:// that does."""
+    nothing: Any = None
+    examination = Examination(nothing, 1)
+    examination.base_url = "https://os.example.com/api/v1"
+
+    advice = service._advice_about_failure(examination, Failure(ConnectionFailed("the connection was lost"), "safe"))
+
+    assert advice == "see the log of the service, and of what is on the way to it"
+
+
 def test_connection_that_has_ended_since() -> None:
     """The other side may close it before its address is read."""
     with socket.socket() as sock:
