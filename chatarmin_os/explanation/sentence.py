@@ -7,10 +7,11 @@ from datetime import datetime
 from chatarmin_os._messages import printable
 from chatarmin_os.explanation.evidence import Evidence
 from chatarmin_os.explanation.rules import Rule, billable, is_at_limit
-from chatarmin_os.explanation.tiers import MAX_NAME_LENGTH, CompanyTier, feature_of, limit_of
+from chatarmin_os.explanation.tiers import MAX_NAME_LENGTH, CompanyTier, feature_of, limit_of, name_of
 from chatarmin_os.models.features import FeatureAccess
 
 _MAX_LENGTH = 1_000
+_MAX_TIERS = 3  # that are named
 _VERBS = {True: "can use", False: "cannot use"}
 _NEVER_YEAR = 9999  # the last one of datetime; answers beyond it are cut to it
 ORIGINS = {"subscription": "a tier", "manual": "set by hand", "trial": "a trial", "api": "set through the API"}
@@ -77,17 +78,18 @@ def _used(access: FeatureAccess) -> str:
 
 def _why_disabled(evidence: Evidence, access: FeatureAccess, tiers: list[CompanyTier]) -> str:
     status = evidence.status
+    off = "it is disabled, most likely by hand"
+    if not access.current_usage:  # usage shows that it was enabled once
+        off += " or because it was never enabled"
     if access.valid_until is not None and access.valid_until.year != _NEVER_YEAR:
         until = moment(access.valid_until)
-        return (
-            f"it is disabled, most likely by hand, or the clock of the service is past the end of its access, {until}"
-        )
+        return f"{off}, or the clock of the service is past the end of its access, {until}"
     if access.source != "subscription":
-        return "it is disabled, most likely by hand"
+        return off
     if tiers and not any(tier.details is None or feature_of(tier.details, evidence.feature_code) for tier in tiers):
         return "it is disabled, most likely because a change of its tier withdrew it"
     if status and status.has_billing_profile and not status.active_subscriptions:
-        return "it is disabled, most likely because its subscription ended"
+        return "it is disabled, most likely by hand, by a change of its tier or at the end of its subscription"
     return "it is disabled, most likely by hand or by a change of its tier"
 
 
@@ -136,9 +138,25 @@ def _limit_clause(evidence: Evidence, access: FeatureAccess, tiers: list[Company
         if limit == access.quantity_limit:
             return f"the limit is {'' if tier.is_stated else 'most likely '}that of its tier {tier.name}"
     if not limits:
-        return "most likely a tier gave the limit"
+        return _clause_of_any_tier(evidence, access)
     others = [f"{'unlimited' if limit is None else limit} in its tier {tier.name}" for tier, limit in limits]
     return f"the limit was most likely changed: it is {' and '.join(others)}"
+
+
+def _clause_of_any_tier(evidence: Evidence, access: FeatureAccess) -> str:
+    """Return the clause about a limit if none of the company's tiers is known to have the feature.
+
+    The source is that of a tier also if the limit was set by hand since: a call without a source leaves the old one.
+    """
+    origin = "its access is from a tier"
+    if not evidence.tiers or "tiers" in evidence.failures:
+        return origin
+    granted = ((tier, feature_of(tier, evidence.feature_code)) for tier in evidence.tiers)
+    names = [name_of(tier) for tier, one in granted if one and limit_of(one) == access.quantity_limit]
+    if not names:
+        return f"{origin}, but no tier has this limit: most likely it was set for this company"
+    few = " or ".join(names) if len(names) <= _MAX_TIERS else "several tiers"
+    return f"{origin}, and the limit is that of {few}"
 
 
 def _reset_clause(*, has_subscription: bool) -> str:

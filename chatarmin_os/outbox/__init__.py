@@ -12,7 +12,7 @@ Where to look:
 - **The interface**: `base` has the methods for views and those for senders; `stored` checks an event, and has the forms
   in which an outbox keeps and leases it; `records` and `errors` are what users get.
 - **A file**: `sqlite` is the outbox, `sqlite_file` its file with bounds and checkpoints, `rows` the table and all SQL.
-  `salvage` replaces a damaged file.
+  `salvage` replaces a damaged file, and `looking` reads one for a diagnosis, without any change.
 - **Redis**: `redis_outbox`; `redis_scripts` has the transactions, in Lua. The outbox in a database is in
   `integrations/django/`.
 - **Deliver**: `sender` has the methods and the thread; `drain` is one pass over the events, `companies` looks

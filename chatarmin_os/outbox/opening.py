@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from chatarmin_os._sqlite_errors import (
+    READ_ONLY,
     CorruptFileError,
     DiskFullError,
     FileInUseError,
@@ -23,6 +24,7 @@ _REDIS = ("redis", "rediss", "unix")
 _REDIS_FORM = "redis://HOST:PORT/DB"
 _NO_FILE_YET = "check the path; the application makes the file at its first put"
 _UNCHANGED = "check the path; the file was left unchanged"
+_RIGHTS = "run as the user whose application writes it, who must be able to write in the folder"
 _UPGRADE = "upgrade chatarmin-os; the file was left unchanged"
 
 _MAGIC = b"SQLite format 3\0"
@@ -48,12 +50,17 @@ def open_outbox(url: str) -> Outbox:
         chatarmin_os.errors.InvalidInput: url: no outbox has the scheme 'amqp'; pass the path of a file, or \
 redis://HOST:PORT/DB
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
+    if is_path(url):
         return _open_file(url)
+    scheme, _, rest = url.partition("://")
     if scheme.lower() in _REDIS:
         return _open_redis(f"{scheme.lower()}://{rest}")
     raise _refusal(f"no outbox has the scheme {scheme!r}", f"pass the path of a file, or {_REDIS_FORM}")
+
+
+def is_path(url: str) -> bool:
+    """Return whether a text names a file."""
+    return "://" not in url
 
 
 def _refusal(problem: str, hint: str) -> InvalidInput:
@@ -61,6 +68,24 @@ def _refusal(problem: str, hint: str) -> InvalidInput:
 
 
 def _open_file(path: str) -> Outbox:
+    check_file(path)
+    try:
+        return SQLiteOutbox(path)
+    except OutboxUnavailable as error:
+        cause = error.__cause__
+        if not isinstance(cause, SQLiteFileError) or isinstance(
+            cause, (CorruptFileError, DiskFullError, FileInUseError)
+        ):
+            raise
+        raise _refusal(f"{path}: {cause}", _UPGRADE if isinstance(cause, NewerFormatError) else _RIGHTS) from None
+
+
+def check_file(path: str) -> None:
+    """Check that there is an outbox in a file, by its kind and its header; for a process as that of `open_outbox`.
+
+    Raises:
+        InvalidInput: There is no outbox; the error says what to do.
+    """
     if not path:
         raise _refusal("it is empty", f"pass the path of a file, or {_REDIS_FORM}")
     if path == "django":
@@ -79,18 +104,17 @@ def _open_file(path: str) -> Outbox:
     if found is not None:
         problem, hint = found
         raise _refusal(f"{path}: {problem}", hint)
-    try:
-        return SQLiteOutbox(path)
-    except OutboxUnavailable as error:
-        cause = error.__cause__
-        if not isinstance(cause, SQLiteFileError) or isinstance(
-            cause, (CorruptFileError, DiskFullError, FileInUseError)
-        ):
-            raise
-        hint = "run as the user whose application writes it, who must be able to write in the folder"
-        if isinstance(cause, NewerFormatError):
-            hint = _UPGRADE
-        raise _refusal(f"{path}: {cause}", hint) from None
+
+
+def check_rights(path: str) -> None:
+    """Check that this user can write to an outbox, as its senders do.
+
+    Raises:
+        InvalidInput: The user cannot.
+    """
+    is_effective = os.access in os.supports_effective_ids
+    if not all(os.access(one, os.W_OK, effective_ids=is_effective) for one in (path, Path(path).absolute().parent)):
+        raise _refusal(f"{path}: {READ_ONLY}", _RIGHTS)
 
 
 def problem_of(path: str) -> str | None:

@@ -17,8 +17,8 @@ from typing import Any
 from attrs import evolve
 
 from chatarmin_os.outbox.changes import Bury, Change, Keep, Remove, Try
-from chatarmin_os.outbox.records import DeadEvent
-from chatarmin_os.outbox.stored import DAMAGES, Claimed, Stored, to_dead_event
+from chatarmin_os.outbox.records import DeadEvent, OutboxStats
+from chatarmin_os.outbox.stored import DAMAGES, Claimed, Stored, age_of, stats_of, sum_by_reason, to_dead_event
 
 _log = logging.getLogger("chatarmin_os")
 
@@ -124,6 +124,14 @@ def is_schema_of(connection: Connection) -> bool:
 def parameters(event: Stored) -> tuple[str, str, str | None, str | None, float]:
     """Return the values of a new row."""
     return event.key, event.input, event.company, event.organisation, event.created
+
+
+def stats(connection: Connection, now: float, size: int | None) -> OutboxStats:
+    """Return the content of an outbox, whose file has so many bytes."""
+    waiting, oldest = connection.execute(WAITING).fetchone()
+    [(leased,)] = connection.execute(LEASED, {"now": now})
+    dead = sum_by_reason(connection.execute(DEAD_QUANTITIES))
+    return stats_of(waiting, leased, dead, age=age_of(oldest, now), size=size)
 
 
 def as_put(row: Any) -> Stored:

@@ -23,7 +23,7 @@ from chatarmin_os.outbox.changes import Change
 from chatarmin_os.outbox.errors import OutboxFull, OutboxUnavailable
 from chatarmin_os.outbox.records import DeadEvent, OutboxStats
 from chatarmin_os.outbox.sqlite_file import FileFullError, OutboxFile
-from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values, stats_of, sum_by_reason
+from chatarmin_os.outbox.stored import Claimed, Stored, age_of, is_same, other_values
 
 T = TypeVar("T")
 
@@ -102,10 +102,7 @@ class SQLiteOutbox(Outbox):
         now = self._now()
 
         def read(connection: Connection) -> OutboxStats:
-            waiting, oldest = connection.execute(rows.WAITING).fetchone()
-            [(leased,)] = connection.execute(rows.LEASED, {"now": now})
-            dead = sum_by_reason(connection.execute(rows.DEAD_QUANTITIES))
-            return stats_of(waiting, leased, dead, age=age_of(oldest, now), size=self._file.size(connection))
+            return rows.stats(connection, now, self._file.size(connection))
 
         return self._doing(lambda: self._file.read(read))
 

@@ -10,12 +10,16 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 from cases import check_each
 from diagnosis import VARIABLES, diagnose, printed
+from redis_server import RedisServer
+from rights import without_rights_of_root
 
 from chatarmin_os import ChatarminOS
 from chatarmin_os._version import __version__
@@ -23,15 +27,14 @@ from chatarmin_os.cli.doctor import versions
 from chatarmin_os.cli.doctor.examination import Check, Examination, examine
 from chatarmin_os.cli.doctor.findings import Finding, Line, Secrets, failure, ok, summary, text_of
 from chatarmin_os.fake import FakeTransport, demo_catalogue
-from chatarmin_os.outbox import Sender, SQLiteOutbox
+from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox
 from chatarmin_os.server import serve_fake
 from chatarmin_os.transports.http import probe
 from chatarmin_os.transports.http.retry import Deadline
 from chatarmin_os.transports.http.trust import Trust
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
 KEY = "os_sk_doctor_secret"
 NOWHERE = "http://127.0.0.1:9/api/v1"  # the port of the service discard, which nobody runs
@@ -439,17 +442,153 @@ def test_variables(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], w
 # The outbox
 
 
-def test_outbox_of_the_option(tmp_path: Path) -> None:
-    """Its events are counted; the file is left as it is."""
-    path = tmp_path / "usage.db"
+def put_events(path: Path, count: int = 1) -> None:
+    """Put events into an outbox."""
     with SQLiteOutbox(path) as outbox:
-        outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5)
+        for _ in range(count):
+            outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5)
 
-    finding = diagnose("--outbox", str(path)).of("outbox")
+
+def content_of(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return the rights and the bytes of all files in a folder."""
+    return {path.name: (path.stat().st_mode, path.read_bytes()) for path in folder.iterdir()}
+
+
+def test_outbox_of_the_option(tmp_path: Path) -> None:
+    """Its events are counted."""
+    put_events(tmp_path / "usage.db")
+
+    finding = diagnose("--outbox", str(tmp_path / "usage.db")).of("outbox")
 
     assert finding["status"] == "ok"
     assert re.fullmatch(r"--outbox: 1 ready, 0 leased, 0 dead, the oldest \d+ s old", finding["text"])
     assert finding["values"]["ready"] == 1
+
+
+def _as_it_is(_: Path) -> None:
+    """Leave the file as it is."""
+
+
+def _without_lock(path: Path) -> None:
+    """Copy an outbox to another place: with rights for others, and without its lock."""
+    path.chmod(0o640)
+    path.with_name("usage.db.lock").unlink()
+
+
+def _damage(path: Path) -> None:
+    """Damage the pages of the table."""
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"\xff" * (len(content) - 8192))
+
+
+def _take_back_table(path: Path) -> None:
+    """Leave a file as a process does that ended before it made the table."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("DROP TABLE events")
+        connection.execute("PRAGMA user_version = 0")
+
+
+def _give_later_format(path: Path) -> None:
+    """Leave a file as a later version does."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 9")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (_as_it_is, "--outbox: 30 ready, 0 leased, 0 dead, the oldest "),
+        (_without_lock, "--outbox: 30 ready, 0 leased, 0 dead, the oldest "),
+        (_damage, "--outbox: it is damaged; it was left unchanged"),
+        (_take_back_table, "--outbox: nothing was put yet"),
+        (_give_later_format, "--outbox: {path}: a later version wrote it"),
+    ],
+    ids=["as-it-is", "without-lock", "damaged", "without-table", "later-format"],
+)
+def test_outbox_is_left_unchanged(tmp_path: Path, change: Callable[[Path], None], expected: str) -> None:
+    """A lock of another user would keep the application out, and a damaged file is the application's to repair."""
+    path = tmp_path / "usage.db"
+    put_events(path, 30)
+    change(path)
+    before = content_of(tmp_path)
+
+    finding = diagnose("--outbox", str(path)).of("outbox")
+
+    assert content_of(tmp_path) == before
+    assert finding["text"].startswith(expected.format(path=path))
+    if change is _damage:
+        assert finding["status"] == "failure"
+        assert finding["advice"].startswith("let the application use it: it sets the file aside, keeps the events")
+
+
+def test_outbox_in_use_is_counted_with_its_log(tmp_path: Path) -> None:
+    """What the application has just put is in the log, which stays as it is."""
+    path = tmp_path / "usage.db"
+    with SQLiteOutbox(path) as outbox:
+        for _ in range(3):
+            outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5)
+        log = tmp_path / "usage.db-wal"
+        before = path.read_bytes(), log.read_bytes()
+
+        finding = diagnose("--outbox", str(path)).of("outbox")
+
+        assert finding["values"]["ready"] == 3
+        assert (path.read_bytes(), log.read_bytes()) == before
+
+
+@pytest.mark.needs("redis-server")
+def test_outbox_in_redis_is_left_unchanged(tmp_path: Path) -> None:
+    """It is counted, and an empty one gets no keys."""
+    with RedisServer(tmp_path) as server:
+        url = f"redis://127.0.0.1:{server.port}/0"
+        empty = diagnose("--outbox", url).of("outbox")["text"]
+        assert server.client.keys() == []
+        with RedisOutbox(server.client) as outbox:
+            outbox.put(external_org_id="org_1", feature_code="ai_credit", quantity=5)
+        before = {key: server.client.dump(key) for key in server.client.keys()}  # noqa: SIM118 - those of Redis
+
+        found = diagnose("--outbox", url).of("outbox")
+
+        assert {key: server.client.dump(key) for key in server.client.keys()} == before  # noqa: SIM118 - the same
+    assert empty == "--outbox: 0 ready, 0 leased, 0 dead"
+    assert found["text"].startswith("--outbox: 1 ready, 0 leased, 0 dead, the oldest ")
+
+
+def test_outbox_that_another_program_holds(tmp_path: Path) -> None:
+    """A file in use is no server that does not answer."""
+    path = tmp_path / "usage.db"
+    put_events(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("UPDATE events SET created = created")
+
+        bad = diagnose("--outbox", str(path), "--timeout", "1").bad()
+
+    assert bad["outbox"] == (
+        "--outbox: it is in use by another process -> end the other program, such as a shell of SQLite, then run it "
+        "again"
+    )
+
+
+@pytest.mark.parametrize("rights", [(0o755, 0o444), (0o555, 0o666)], ids=["file", "folder"])
+def test_outbox_that_this_user_cannot_write(rights: tuple[int, int]) -> None:
+    """Senders of this user could not work, though it could be read."""
+    of_folder, of_file = rights
+    with TemporaryDirectory() as name:  # in a folder that others may enter, unlike that of pytest
+        path = Path(name, "usage.db")
+        put_events(path)
+        path.chmod(of_file)
+        path.parent.chmod(of_folder)
+        with without_rights_of_root():
+            bad = diagnose("--outbox", str(path)).bad()
+        path.parent.chmod(0o755)
+
+    assert bad["outbox"] == (
+        f"--outbox: {path}: the file or its folder is read-only -> run as the user whose application writes it, who "
+        "must be able to write in the folder"
+    )
 
 
 def test_empty_outbox(tmp_path: Path) -> None:

@@ -198,6 +198,22 @@ def test_outbox_in_the_database() -> None:
     assert found["text"].startswith(f"{PLACE}.OUTBOX: 1 ready, ")
 
 
+def test_database_that_does_not_exist_yet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """SQLite would make an empty file: nothing is asked."""
+    from django.db import connections
+
+    database = connections.settings["default"]
+    monkeypatch.setitem(database, "ENGINE", "django.db.backends.sqlite3")
+    monkeypatch.setitem(database, "NAME", tmp_path / "shop.sqlite3")
+
+    found = examined({"API_KEY": KEY, "BASE_URL": NOWHERE, "OUTBOX": "django"}).bad()["outbox"]
+
+    assert (
+        found == f"{PLACE}.OUTBOX: the database {tmp_path}/shop.sqlite3 does not exist yet -> run `manage.py migrate`"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_database_that_cannot_be_reached() -> None:
     """It is a failure, and no error of the database is shown with its address."""
     settings = {"API_KEY": KEY, "BASE_URL": NOWHERE, "OUTBOX": DjangoOutbox(using="unreachable")}

@@ -36,9 +36,12 @@ from fault_server import (
     stalled_after_head,
 )
 
+from chatarmin_os import ConnectionFailed
 from chatarmin_os.cli.doctor import service
+from chatarmin_os.cli.doctor.examination import Examination
 from chatarmin_os.server import FakeService, Server
 from chatarmin_os.transports.http import probe
+from chatarmin_os.transports.http.failures import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,7 +276,7 @@ def test_self_signed_certificate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("behaviour", "advice"),
-    [(reset_at_accept, "ended the handshake"), (stall_at_accept, "ended the handshake")],
+    [(reset_at_accept, "did not complete the handshake"), (stall_at_accept, "did not complete the handshake")],
     ids=["reset", "stall"],
 )
 def test_handshake_that_does_not_end(ca: trustme.CA, behaviour: Accepting, advice: str) -> None:
@@ -327,7 +330,21 @@ def test_server_that_asks_for_a_client_certificate(
 @pytest.mark.parametrize("reason", ["tlsv13 alert certificate required", "[SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED]"])
 def test_alert_of_a_missing_client_certificate(reason: str) -> None:
     """Either form of OpenSSL's text has the advice."""
-    assert "set OS_CLIENT_CERT" in service._advice_about_failure(f"the connection was lost: {reason}")
+    nothing: Any = None
+    failed = Failure(ConnectionFailed(f"the connection was lost: {reason}"), "never")
+
+    assert "set OS_CLIENT_CERT" in service._advice_about_failure(Examination(nothing, 1), failed)
+
+
+def test_connection_that_is_lost_over_tls() -> None:
+    """Nobody is asked to begin a URL with https:// that does."""
+    nothing: Any = None
+    examination = Examination(nothing, 1)
+    examination.base_url = "https://os.example.com/api/v1"
+
+    advice = service._advice_about_failure(examination, Failure(ConnectionFailed("the connection was lost"), "safe"))
+
+    assert advice == "see the log of the service, and of what is on the way to it"
 
 
 def test_connection_that_has_ended_since() -> None:
@@ -353,17 +370,27 @@ def test_proxy_that_opens_a_tunnel(ca: trustme.CA, tmp_path: Path, monkeypatch: 
     assert found.of("connection")["text"].endswith(", which opened a tunnel")
 
 
-def test_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its status is shown, with advice about its login."""
-    answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    with Proxy(1, answer=answer) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        check, text = only_failure(examined("https://os.example.com/api/v1"))
+@pytest.mark.parametrize(
+    ("answer", "login", "advice"),
+    [
+        ("407 Proxy Authentication Required", "", "put user and password into HTTPS_PROXY"),
+        ("407 Proxy Authentication Required", "ann:proxy-password@", "correct user and password in HTTPS_PROXY"),
+        ("403 Forbidden", "", "ask who runs the proxy to allow the host and port of the service"),
+        ("502 Bad Gateway", "", "the proxy does not reach the service: check host and port of the base URL"),
+        ("303 See Other", "", "check that HTTPS_PROXY names an http proxy which opens tunnels (CONNECT)"),
+    ],
+    ids=["login", "wrong-login", "forbidden", "gateway", "odd"],
+)
+def test_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch, answer: str, login: str, advice: str) -> None:
+    """Its status is shown, and decides what to do."""
+    with Proxy(1, answer=f"HTTP/1.1 {answer}\r\nContent-Length: 0\r\n\r\n".encode()) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("http://", f"http://{login}"))
+        check, text = only_failure(
+            diagnose("--base-url", "https://os.example.com/api/v1", secrets=(KEY, "proxy-password"))
+        )
 
     assert check == "connection"
-    assert "the proxy opened no tunnel" in text
-    assert "407" in text
-    assert "check the login of the proxy" in text
+    assert text.startswith(f"the proxy opened no tunnel: no connection: Tunnel connection failed: {answer} -> {advice}")
 
 
 def test_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -373,50 +400,78 @@ def test_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         check, text = only_failure(examined("https://os.example.com/api/v1", *SHORT))
 
     assert check == "connection"
-    assert "the proxy opened no tunnel: os.example.com: timed out before the request was sent" in text
+    assert text.startswith("the proxy opened no tunnel: timed out before the request was sent")
+    assert "check that HTTPS_PROXY names an http proxy" in text
 
 
-def test_proxy_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The failure is that of the proxy, not of the service."""
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_proxy_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The failure is that of the proxy, and names it and its variable, not the service."""
     with Proxy(1) as proxy:
         pass
-    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv(name, proxy.url)
 
     check, text = only_failure(examined("https://os.example.com/api/v1"))
 
     assert check == "connection"
-    assert text.startswith("the proxy: ")
-    assert "check the proxy of the environment" in text
+    assert text.startswith(f"the proxy 127.0.0.1:{proxy.port}: no connection: ")
+    assert text.endswith(f" -> check host and port in {name}, or name the service in NO_PROXY")
+    assert "os.example.com" not in text
+
+
+def test_proxy_of_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name that does not exist is that of the proxy: nobody has looked for the service."""
+
+    def getaddrinfo(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+
+    assert only_failure(examined("https://os.example.com/api/v1")) == (
+        "name",
+        (
+            "the proxy proxy.example.com:3128: no connection: [Errno -2] Name or service not known -> check the "
+            "network, and the host in HTTPS_PROXY, or name the service in NO_PROXY"
+        ),
+    )
 
 
 # Responses
+
+WRONG_HOST = "check the host of the base URL, and whether a log-in page, a firewall or a proxy answers in its place"
+TLS_AT_THE_PORT = "if it speaks TLS at this port, begin the base URL with https://"
 
 
 @pytest.mark.parametrize(
     ("behaviour", "text", "advice"),
     [
-        (answered(b"<html>", headers={"Content-Type": "text/html"}), "a page", "it ends in /api/v1"),
-        (answered(b"<html>", "404 Not Found"), "status 404, not a tRPC response but a page", "it ends in /api/v1"),
+        (answered(b"<html>", headers={"Content-Type": "text/html"}), "a page", WRONG_HOST),
+        (answered(b"<html>", "404 Not Found"), "status 404, not a tRPC response but a page", WRONG_HOST),
         (answered(b"<html>", "500 Error"), "status 500", "is down or failed"),
         (answered(b"<html>", "503 Error"), "status 503", "is down or failed"),
         (answered(b"slow down", "429 Too Many"), "status 429", "wait, then run it again"),
         (answered(b"login", "401 Unauthorized"), "status 401", "the server in front of the service refuses"),
-        (answered(b"", "302 Found", {"Location": "/login"}), "redirects", "see the log"),
-        (answered(b"{}", "418 Teapot"), "status 418", "it ends in /api/v1"),
-        (answered(NO_PROCEDURE, "404 Not Found"), "it has no procedure tiers.list", "it ends in /api/v1"),
+        (answered(b"", "302 Found", {"Location": "/login"}), "redirects", "set the base URL to where it leads"),
+        (answered(b"<html>", "407 Login"), "status 407", "the proxy asks for a login"),
+        (answered(b"<html>", "400 Bad Request"), "status 400", TLS_AT_THE_PORT),
+        (answered(b"odd", headers={"Content-Encoding": "gzip"}), "not valid HTTP", "see the log"),
+        (answered(b"{}", "418 Teapot"), "status 418", WRONG_HOST),
+        (answered(NO_PROCEDURE, "404 Not Found"), "it has no procedure tiers.list", WRONG_HOST),
         (refused("INTERNAL_SERVER_ERROR", 500), "INTERNAL_SERVER_ERROR", "is down or failed"),
         (refused("TOO_MANY_REQUESTS", 429), "TOO_MANY_REQUESTS", "wait, then run it again"),
         (stalled, "timed out after 1.0 s while waiting for the response", "--timeout SECONDS waits longer"),
         (stalled_after_head, "timed out after 1.0 s while reading the response", "--timeout"),
         (dripped("status", 0.05), "timed out after 1.0 s", "--timeout"),
         (dripped("body", 0.05), "timed out after 1.0 s", "--timeout"),
-        (reset_after_head, "the connection was lost", "see the log"),
-        (closed, "the connection was lost", "see the log"),
-        (cut, "the connection was lost", "see the log"),
-        (raw(b"220 mail.example.com ESMTP\r\n\r\n", closes=True), "not valid HTTP", "see the log"),
+        (reset_after_head, "the connection was lost", TLS_AT_THE_PORT),
+        (closed, "the connection was lost", TLS_AT_THE_PORT),
+        (cut, "the connection was lost", TLS_AT_THE_PORT),
+        (raw(b"220 mail.example.com ESMTP\r\n\r\n", closes=True), "not valid HTTP", "another kind listens there"),
     ],
     ids=[
-        *("page", "page-404", "page-500", "page-503", "text-429", "text-401", "redirect", "no-envelope"),
+        *("page", "page-404", "page-500", "page-503", "text-429", "text-401", "redirect"),
+        *("login-of-a-proxy", "page-400", "garbled", "no-envelope"),
         *("no-procedure", "failed", "too-many", "stall", "stall-after-head", "drip", "drip-of-body"),
         *("reset", "closed", "cut", "no-http"),
     ],
@@ -431,10 +486,19 @@ def test_first_response_that_is_not_the_service(
     check, shown = only_failure(found)
     assert check == "response"
     assert text in shown
-    assert advice in shown
+    assert advice in shown.partition(" -> ")[2]
     assert {found.statuses()[name] for name in BEFORE_RESPONSE} == {"ok"}
     assert {found.statuses()[name] for name in AFTER_RESPONSE} == {"not checked"}
     assert len(server.requests) == 1
+
+
+def test_page_at_another_path(server: FaultServer) -> None:
+    """If the base URL ends otherwise than that of the service, its end comes first."""
+    server.behaviour = answered(b"<html>", "404 Not Found")
+
+    found = examined(server.url.removesuffix("/api/v1"))
+
+    assert found.of("response")["advice"] == "check the base URL: it ends in /api/v1"
 
 
 def test_endless_response(server: FaultServer) -> None:

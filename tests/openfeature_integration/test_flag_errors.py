@@ -124,7 +124,7 @@ def test_feature_that_the_service_does_not_know_is_no_flag(shop: FlagWorld) -> N
     assert shop.flags.get_boolean_value("credit", True, EvaluationContext("org_9")) is False
 
 
-@pytest.mark.parametrize("key", ["", " ", ":", "exports:", ":rows", "exports: ", 7, None, "a\0b"])
+@pytest.mark.parametrize("key", ["", " ", ":", "exports:", ":rows", "exports: ", 7, None, ["sso"], "a\0b"])
 def test_key_that_is_no_key_is_no_flag(shop: FlagWorld, key: Any) -> None:
     """A blank feature or setting is not found, and nothing is asked."""
     found = shop.flags.get_boolean_details(key, False, ORG)
@@ -278,6 +278,25 @@ def test_policies_are_those_of_the_gate() -> None:
 
     assert shop.flags.get_boolean_value("sso", True, ORG) is False
     assert flags.get_boolean_value("sso", False, ORG) is True
+
+
+def test_tracking_counts_nothing_and_says_so_once(shop: FlagWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """An event of an experiment must cost nothing; who meant usage reads in the log how it is counted."""
+    before = len(shop.fake.calls)
+    with caplog.at_level(logging.WARNING, "chatarmin_os"):
+        for name in ("credits", "credits", "checkout\n"):
+            assert shop.provider.track(name, ORG) is None  # type: ignore[func-returns-value]
+
+    assert [(one.levelname, one.getMessage()) for one in caplog.records] == [
+        (
+            "WARNING",
+            (
+                "track('credits') counts no usage, nor does any other call of it: use gate.metered, "
+                "billing.track_usage or an outbox"
+            ),
+        )
+    ]
+    assert len(shop.fake.calls) == before
 
 
 def test_missing_sdk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -323,6 +323,31 @@ def test_provider_of_two_domains_listens_once(shop: FlagWorld) -> None:
     assert len(shop.gate._state.listeners) == 1
 
 
+def test_provider_that_one_domain_replaces_still_serves_another(shop: FlagWorld) -> None:
+    """Its events go on, too, and the first domain may take it back."""
+    second = shop.register(shop.provider, "second")
+    shop.register(ChatarminProvider(shop.gate))
+    heard = Heard(shop, CHANGED)
+    seen: list[EventDetails] = []
+    second.add_handler(CHANGED, seen.append)
+    shop.gate.clear()
+
+    heard.wait(CHANGED)
+    until(lambda: len(seen) == 1)
+    assert second.get_boolean_value("sso", False, ORG) is True
+    shop.register(shop.provider)
+    assert shop.flags.get_boolean_value("sso", False, ORG) is True
+
+
+def test_new_provider_on_the_same_gate_works_after_a_shutdown(shop: FlagWorld) -> None:
+    """SDKs before 0.9 do not take the old one back after `api.shutdown`."""
+    api.shutdown()
+
+    for domain in ("shop", "second"):
+        flags = shop.register(ChatarminProvider(shop.gate), domain)
+        assert flags.get_boolean_value("sso", False, ORG) is True
+
+
 def test_gate_keeps_no_provider_alive(shop: FlagWorld) -> None:
     """A provider that was replaced is dropped, although its gate lives on."""
     shop.register(ChatarminProvider(shop.gate))

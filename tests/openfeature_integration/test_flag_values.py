@@ -107,6 +107,22 @@ def test_quantity_that_is_no_whole_number_is_no_integer(shop: FlagWorld) -> None
     assert details(shop.flags, "float", "credits").value == 99.5
 
 
+@pytest.mark.parametrize("context", [FEW, NOBODY], ids=["disabled", "not-linked"])
+def test_whole_number_as_the_default_of_a_float_is_no_error(shop: FlagWorld, context: EvaluationContext) -> None:
+    """A type checker takes 0 for a float, and the SDK would report a mismatch of the provider's value."""
+    found = shop.flags.get_float_details("exports:rate", 7, context)
+
+    assert (found.value, type(found.value), found.error_code) == (7.0, float, None)
+    assert found.reason == (Reason.DISABLED if context is FEW else Reason.DEFAULT)
+
+
+def test_other_default_of_a_float_is_not_converted(shop: FlagWorld) -> None:
+    """True is no number; the SDK reports the caller's mistake, and returns it."""
+    found = shop.flags.get_float_details("exports:rate", True, NOBODY)
+
+    assert (found.value, found.error_code) == (True, ErrorCode.TYPE_MISMATCH)
+
+
 def test_settings_of_a_feature_as_text_are_json(shop: FlagWorld) -> None:
     """All settings of a feature are asked for as text, such as for a page."""
     import json

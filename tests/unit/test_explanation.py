@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chatarmin_os import ApiError, ChatarminError, ChatarminOS, ConnectionFailed, InvalidInput, NotFoundError
 from chatarmin_os.explanation import Explanation, explain
-from chatarmin_os.fake import FakeTransport, demo_catalogue
+from chatarmin_os.fake import Catalogue, FakeTransport, demo_catalogue
 from chatarmin_os.transports import Call, FunctionTransport
 
 if TYPE_CHECKING:
@@ -318,6 +318,20 @@ SENTENCES: dict[str, tuple[str, Sequence[tuple[Any, ...]], str]] = {
     "switched-off": (
         "sso",
         [("set", "sso", {"is_enabled": False})],
+        "it is disabled, most likely by hand or because it was never enabled",
+    ),
+    "only-configured": (
+        "sso",
+        [("set", "sso", {"config": {"region": "us"}})],
+        "it is disabled, most likely by hand or because it was never enabled",
+    ),
+    "switched-off-after-usage": (
+        "seats",
+        [
+            ("set", "seats", {"is_enabled": True, "quantity_limit": 5}),
+            ("track", "seats", 1),
+            ("set", "seats", {"is_enabled": False}),
+        ],
         "it is disabled, most likely by hand",
     ),
     "withdrawn": (
@@ -348,14 +362,14 @@ SENTENCES: dict[str, tuple[str, Sequence[tuple[Any, ...]], str]] = {
             *(("set", feature, {"is_enabled": False}) for feature in FEATURES[:5]),
             ("cancel", 0),
         ],
-        "it is disabled, most likely because its subscription ended",
+        "it is disabled, most likely by hand, by a change of its tier or at the end of its subscription",
     ),
     "disabled-before-its-end": (
         "sso",
         [("set", "sso", {"is_enabled": False, "valid_until": timedelta(hours=12)})],
         (
-            "it is disabled, most likely by hand, or the clock of the service is past the end of its access, "
-            "2027-02-01 00:00 UTC"
+            "it is disabled, most likely by hand or because it was never enabled, or the clock of the service is past "
+            "the end of its access, 2027-02-01 00:00 UTC"
         ),
     ),
     "expired": (
@@ -435,7 +449,28 @@ SENTENCES: dict[str, tuple[str, Sequence[tuple[Any, ...]], str]] = {
     "unknown-tier": (
         "seats",
         [("apply", "free"), ("set", "ai_credit", {"source": "manual"})],
-        "it has used 0 of 3 in this period; most likely a tier gave the limit",
+        "it has used 0 of 3 in this period; its access is from a tier, and the limit is that of Free",
+    ),
+    "limit-by-hand-without-a-source": (
+        "seats",
+        [("apply", "free"), ("set", "seats", {"quantity_limit": 50})],
+        (
+            "it has used 0 of 50 in this period; its access is from a tier, but no tier has this limit: "
+            "most likely it was set for this company"
+        ),
+    ),
+    "limit-by-hand-of-another-tier": (
+        "seats",
+        [("apply", "free"), ("set", "seats", {"quantity_limit": 25})],
+        "it has used 0 of 25 in this period; its access is from a tier, and the limit is that of Pro",
+    ),
+    "override-of-a-tier": (
+        "seats",
+        [("apply_with_limits", "pro", 2, 1)],
+        (
+            "it has used 0 of 2 in this period; its access is from a tier, but no tier has this limit: "
+            "most likely it was set for this company"
+        ),
     ),
     "enabled": ("api_access", [("apply", "pro")], "it is enabled"),
     "unlimited": (
@@ -705,12 +740,17 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
         "within_limit",
         "its access is of the source partner ",
     ),
+    "unknown-tiers": (
+        {"source": "subscription", "quantityLimit": 5, "remaining": 5},
+        "within_limit",
+        "it has used 0 of 5 in this period; its access is from a tier",
+    ),
     "no-source": ({"quantityLimit": 5, "remaining": 5}, "within_limit", "its access is of unknown origin"),
     "minimal": ({"hasQuantity": None}, "enabled", "it is enabled"),
     "no-expiry": (
         {"isEnabled": False, "canUse": False, "validUntil": "+012027-01-01T00:00:00Z", "source": "manual"},
         "disabled",
-        "it is disabled, most likely by hand",
+        "it is disabled, most likely by hand or because it was never enabled",
     ),
     "disabled-after-usage": (
         {"isEnabled": False, "canUse": False, "currentUsage": 5, "quantityLimit": 5},
@@ -778,6 +818,24 @@ def test_tier_with_odd_settings_fits_no_limit() -> None:
     assert "the limit was most likely changed: it is 0 in its tier pro" in explanation.text
     assert fact(explanation, "price") == "price_1 (tier pro)"
     assert fact(explanation, "subscriptions") == "s_1 (active), - (active)"
+
+
+@pytest.mark.parametrize(
+    ("count", "named"), [(2, "A or B"), (3, "A or B or C"), (4, "several tiers")], ids=["two", "three", "four"]
+)
+def test_limit_may_be_that_of_several_tiers(count: int, named: str) -> None:
+    """A few are named: nobody says which one it was."""
+    fake = FakeTransport(Catalogue())
+    fake.add_feature("seats", name="Seats", has_quantity=True)
+    for code in "abcd"[:count]:
+        fake.add_tier(code, name=code.upper(), features={"seats": {"quantity_limit": 4}})
+    fake.add_tier("other", name="Other", features={"seats": {"quantity_limit": 9}})
+    client = ChatarminOS(transport=fake)
+    client.onboard(external_org_id="org_1", tier_code="a")
+
+    assert reason(client, "seats") == (
+        f"it has used 0 of 4 in this period; its access is from a tier, and the limit is that of {named}"
+    )
 
 
 def test_tiers_are_bounded() -> None:

@@ -158,7 +158,7 @@ def _contradictions() -> Iterator[Finding]:
         first, *others = authorities
         yield warning(
             f"{', '.join(others)} {'is' if len(others) == 1 else 'are'} ignored: {first} counts first",
-            "remove it, or set all to the same file",
+            f"remove {'it' if len(others) == 1 else 'them'}, or set all to the same file",
         )
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"):
         both = environment(name.lower(), name)

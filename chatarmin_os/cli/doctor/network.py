@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chatarmin_os.cli.doctor.examination import Examination
-    from chatarmin_os.transports.http.failures import Failure
 
 _SOON_DAYS = 14
+_NO_VARIABLE = ""
+_STATUS_OF_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 _SECONDS_PER_DAY = 86_400
 _CERTIFICATES = {
     9: "it is not valid yet: check the clock of this machine, then the certificate",
@@ -51,9 +53,21 @@ def check_proxy(examination: Examination) -> Iterator[Finding]:
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         yield ok(f"{parts.scheme}://{host}:{_port_of(proxy)}{login}", host=parts.hostname)
     if not examination.proxies:
-        scheme = urlsplit(examination.base_url).scheme
-        names = [name for scheme_ in (scheme, "all") for name in (f"{scheme_}_proxy", f"{scheme_.upper()}_PROXY")]
-        yield ok("none; NO_PROXY or a loopback address exempts the service" if environment(*names) else "none")
+        is_exempt = _variable(examination) != _NO_VARIABLE
+        yield ok("none; NO_PROXY or a loopback address exempts the service" if is_exempt else "none")
+
+
+def _variable(examination: Examination) -> str:
+    """Return the variable that names the proxy."""
+    scheme = urlsplit(examination.base_url).scheme
+    names = [name for kind in (scheme, "all") for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY")]
+    return next(iter(environment(*names)), _NO_VARIABLE)
+
+
+def _whose(examination: Examination) -> str:
+    """Return how to name the other side of the connection."""
+    proxy = next(iter(examination.proxies.values()), None)
+    return "the service" if proxy is None else f"the proxy {urlsplit(proxy).hostname}:{_port_of(proxy)}"
 
 
 def _port_of(url: str) -> int:
@@ -66,8 +80,11 @@ def check_name(examination: Examination) -> Iterator[Finding]:
     connected = examination.connected = examination.probe.connect(examination.deadline())
     host = _host_of(examination)
     if connected.failed_at in _BEFORE_CONNECTING:
-        advice = "check the network, the name server and the spelling of the host"
-        yield failure(_reason(connected.failure), advice)
+        text, advice = _reason(examination), "check the network, the name server and the spelling of the host"
+        if examination.proxies:
+            text = f"{_whose(examination)}: {text}"
+            advice = f"check the network, and the host in {_variable(examination)}, or name the service in NO_PROXY"
+        yield failure(text, advice)
         return
     seconds = connected.seconds[Phase.LOOKING_UP]
     whose = "the proxy " if examination.proxies else ""
@@ -77,22 +94,34 @@ def check_name(examination: Examination) -> Iterator[Finding]:
 def check_connection(examination: Examination) -> Iterator[Finding]:
     """Report the TCP connection, to the proxy if there is one, and its tunnel."""
     connected = examination.connected
-    whose = "the proxy" if examination.proxies else "the service"
     if connected.failed_at is Phase.CONNECTING:
         advice = "start it, or check host, port and firewall"
         if examination.proxies:
-            advice = "check the proxy of the environment, or name the service in NO_PROXY"
-        yield failure(f"{whose}: {_reason(connected.failure)}", advice)
+            advice = f"check host and port in {_variable(examination)}, or name the service in NO_PROXY"
+        yield failure(f"{_whose(examination)}: {_reason(examination)}", advice)
         return
     seconds = connected.seconds[Phase.CONNECTING]
     if connected.failed_at in _OF_A_TUNNEL:
-        advice = "check the login of the proxy and what it allows, or name the service in NO_PROXY"
-        yield failure(f"the proxy opened no tunnel: {_reason(connected.failure)}", advice)
+        yield failure(f"the proxy opened no tunnel: {_reason(examination)}", _tunnel_advice(examination))
         return
+    whose = "the proxy" if examination.proxies else "the service"
     address = f" at {connected.address}" if connected.address else ""
     tunnel = ", which opened a tunnel" if Phase.TUNNELLING in connected.seconds else ""
     text = f"{whose}{address} was reached in {milliseconds(seconds)} ms{tunnel}"
     yield ok(text, milliseconds=milliseconds(seconds))
+
+
+def _tunnel_advice(examination: Examination) -> str:
+    variable, has_login = _variable(examination), any(urlsplit(one).username for one in examination.proxies.values())
+    status = _STATUS_OF_TUNNEL.search(_reason(examination))
+    kind = status[1] if status else ""
+    if kind == "407":
+        return f"correct user and password in {variable}" if has_login else f"put user and password into {variable}"
+    if kind.startswith("4"):
+        return "ask who runs the proxy to allow the host and port of the service, or name the service in NO_PROXY"
+    if kind.startswith("5"):
+        return "the proxy does not reach the service: check host and port of the base URL, then ask who runs the proxy"
+    return f"check that {variable} names an http proxy which opens tunnels (CONNECT), or name the service in NO_PROXY"
 
 
 def check_tls(examination: Examination) -> Iterator[Finding]:
@@ -100,7 +129,7 @@ def check_tls(examination: Examination) -> Iterator[Finding]:
     connected = examination.connected
     if connected.failure is not None:
         cause = connected.failure.error.__cause__
-        text = _reason(connected.failure)
+        text = str(connected.failure.error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             text = f"the certificate is not trusted: {cause.verify_message}"
         yield failure(text, _tls_advice(cause))
@@ -124,7 +153,7 @@ def _tls_advice(cause: BaseException | None) -> str:
         return _CERTIFICATES.get(cause.verify_code, _UNKNOWN_AUTHORITY)
     if isinstance(cause, ssl.SSLError):
         return "does the server speak TLS 1.2 or later at this port? Plain http begins with http://"
-    return "the server, or something on the way, ended the handshake: check port, firewall and proxy"
+    return "the server, or something on the way, did not complete the handshake: check port, firewall and proxy"
 
 
 def _name_in(names: Any) -> str:
@@ -143,5 +172,8 @@ def _host_of(examination: Examination) -> str:
     return urlsplit(url).hostname or ""
 
 
-def _reason(failed: Failure | None) -> str:
-    return str(failed.error) if failed else ""
+def _reason(examination: Examination) -> str:
+    """Return why there is no connection; with a proxy, without the host of the service, which was not looked for."""
+    failed = examination.connected.failure
+    text = str(failed.error) if failed else ""
+    return text.removeprefix(f"{urlsplit(examination.base_url).netloc}: ") if examination.proxies else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chatarmin_os.cli.doctor.examination import Examination, Project
@@ -87,10 +88,15 @@ def _django(module: str) -> Project:
 
 @contextmanager
 def _database_outbox() -> Generator[Any]:
-    from django.db import connections
+    from django.db import DEFAULT_DB_ALIAS, connections
 
     from chatarmin_os.django import get_outbox
 
+    database = connections.settings[DEFAULT_DB_ALIAS]
+    name = str(database["NAME"])
+    is_file = database["ENGINE"].endswith("sqlite3") and not name.startswith(("file:", ":"))
+    if is_file and not Path(name).exists():  # SQLite would make it
+        raise InvalidInput(f"the database {name} does not exist yet", "run `manage.py migrate`").at("OUTBOX")
     try:
         yield get_outbox()
     finally:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from chatarmin_os._clock import perf_counter
 from chatarmin_os.cli.doctor.examination import milliseconds
 from chatarmin_os.cli.doctor.findings import Finding, failure, ok, unchecked, warning
-from chatarmin_os.errors import ForbiddenError, NotFoundError, RateLimitError, ServerError, UnauthorizedError
+from chatarmin_os.errors import (
+    ForbiddenError,
+    InvalidResponse,
+    NotFoundError,
+    RateLimitError,
+    ServerError,
+    TimedOut,
+    UnauthorizedError,
+)
 from chatarmin_os.transports import Call
 from chatarmin_os.transports.http.failures import Failure
 
@@ -28,14 +36,22 @@ _BATCHES = (50, 25, 12, 6, 3)  # the client sends up to 50, and halves a batch t
 _URLS = (8_000, 4_000, 2_000)  # the same of characters
 _SIZE_STATUSES = frozenset({400, 404, 413, 414, 431})
 _LIMIT_TEXT = re.compile("batch", re.IGNORECASE)
-_WRONG_PATH = "check the base URL: it ends in /api/v1"
+_PATH = "/api/v1"
+_WRONG_PATH = f"check the base URL: it ends in {_PATH}"
+_WRONG_HOST = "check the host of the base URL, and whether a log-in page, a firewall or a proxy answers in its place"
+_ON_THE_WAY = "see the log of the service, and of what is on the way to it"
+_REDIRECTED = (
+    "set the base URL to where it leads, if the service is there; a log-in page belongs to something before it"
+)
+_IS_TLS = "if it speaks TLS at this port, begin the base URL with https://"
 _ADVICE = {
     401: "the server in front of the service refuses: check the base URL, and a login that the network asks for",
     403: "the server in front of the service refuses: check firewall, proxy and base URL",
-    404: _WRONG_PATH,
+    407: "the proxy asks for a login: put user and password into the variable that names it, or set NO_PROXY",
     429: "too many requests: wait, then run it again",
 }
-_MIN_SERVER_ERROR = 500
+_BAD_REQUEST, _MIN_SERVER_ERROR = 400, 500
+_REDIRECTS = range(300, 400)
 _UNITS = (("days", 86_400), ("h", 3600), ("min", 60))
 _QUERY_LENGTH = len(f"/{_QUERY.path}?padding=")
 
@@ -45,34 +61,50 @@ def check_response(examination: Examination) -> Iterator[Finding]:
     response = examination.response = examination.ask([_QUERY], examination.deadline())
     reply = response.reply
     if isinstance(reply, Failure):
-        yield failure(str(reply.error), _advice_about_failure(str(reply.error)))
+        yield failure(str(reply.error), _advice_about_failure(examination, reply))
         return
     envelopes = examination.probe.envelopes(reply, [_QUERY])
     if isinstance(envelopes, Failure):
-        yield failure(str(envelopes.error), _advice_about_status(reply.status))
+        yield failure(str(envelopes.error), _advice_about_status(examination, reply.status))
         return
     [examination.envelope] = envelopes
     if examination.envelope.error is not None:
         examination.error = error = examination.probe.error(reply, examination.envelope, _QUERY)
         if isinstance(error, NotFoundError) and error.is_missing_procedure:
-            yield failure(f"it has no procedure {_QUERY.path}", _WRONG_PATH)
+            yield failure(f"it has no procedure {_QUERY.path}", _advice_about_url(examination))
             return
         if isinstance(error, (ServerError, RateLimitError)):
-            yield failure(str(error), _advice_about_status(error.http_status or reply.status))
+            yield failure(str(error), _advice_about_status(examination, error.http_status or reply.status))
             return
     yield ok(f"status {reply.status} from tRPC in {milliseconds(response.seconds)} ms")
 
 
-def _advice_about_failure(text: str) -> str:
+def _advice_about_failure(examination: Examination, failed: Failure) -> str:
+    error, text = failed.error, str(failed.error)
     if "certificate_required" in text.lower().replace(" ", "_"):
         return "the server asks for a client certificate: set OS_CLIENT_CERT and OS_CLIENT_KEY"
-    return "see the log of the service, and of what is on the way to it; --timeout SECONDS waits longer"
+    if isinstance(error, TimedOut):
+        return f"{_ON_THE_WAY}; --timeout SECONDS waits longer"
+    if isinstance(error, InvalidResponse):
+        if error.http_status is None:
+            return "check host and port of the base URL: a server of another kind listens there"
+        if error.http_status in _REDIRECTS:
+            return _REDIRECTED
+    elif not examination.is_tls:
+        return f"{_ON_THE_WAY}; {_IS_TLS}"
+    return _ON_THE_WAY
 
 
-def _advice_about_status(status: int) -> str:
+def _advice_about_status(examination: Examination, status: int) -> str:
     if status >= _MIN_SERVER_ERROR:
         return "the service, or a proxy before it, is down or failed: try later, then ask who runs it"
-    return _ADVICE.get(status, _WRONG_PATH)
+    if status == _BAD_REQUEST and not examination.is_tls:
+        return f"{_advice_about_url(examination)}; {_IS_TLS}"
+    return _ADVICE.get(status) or _advice_about_url(examination)
+
+
+def _advice_about_url(examination: Examination) -> str:
+    return _WRONG_HOST if examination.base_url.endswith(_PATH) else _WRONG_PATH
 
 
 def check_acceptance(examination: Examination) -> Iterator[Finding]:
@@ -148,7 +180,7 @@ def check_round_trip(examination: Examination) -> Iterator[Finding]:
         response = examination.ask([_QUERY], examination.deadline())
         if isinstance(response.reply, Failure):
             text = f"request {len(samples) + 2} on the connection failed: {response.reply.error}"
-            yield failure(text, _advice_about_failure(text))
+            yield failure(text, _advice_about_failure(examination, response.reply))
             return
         samples.append(response.seconds)
     low, middle = milliseconds(min(samples)), milliseconds(median(samples))
@@ -184,7 +216,8 @@ def _batch_of(size: int, refusal: str) -> Finding:
     if not refusal:
         return ok(f"{size} calls in one request", calls=size)
     what = "no batches" if size == 1 else f"{size} calls in one request, and not {_BATCHES[0]}"
-    advice = "the client sends smaller requests by itself; for fewer requests raise the limit of the server"
+    change = "allow batches in" if size == 1 else "raise the limit of"
+    advice = f"the client sends smaller requests by itself; for fewer requests {change} the server"
     return warning(f"{what}: {refusal}", advice, calls=size)
 
 

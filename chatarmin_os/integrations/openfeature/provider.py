@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent, ProviderEventDetails
@@ -14,7 +15,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, FlagType
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
 from chatarmin_os._input import at_field, optional_text
-from chatarmin_os._json import describe
+from chatarmin_os._json import describe, short_repr
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import Gate
 from chatarmin_os.integrations.openfeature.events import Events
@@ -22,9 +23,14 @@ from chatarmin_os.integrations.openfeature.failures import DefaultsLog, as_open_
 from chatarmin_os.integrations.openfeature.flags import Flag, flag_of, mapping_of_flags
 from chatarmin_os.integrations.openfeature.resolution import resolve
 
+if TYPE_CHECKING:
+    from openfeature.track import TrackingEventDetails  # SDKs before 0.9 have none
+
 Context = EvaluationContext | None
 Structure = Sequence[Any] | Mapping[str, Any]
 Identity = Literal["external_org_id", "company_id"]
+
+_logger = logging.getLogger("chatarmin_os")
 
 
 class ChatarminProvider(AbstractProvider):
@@ -45,8 +51,8 @@ class ChatarminProvider(AbstractProvider):
     If an evaluation fails, the SDK returns the caller's default: **a default of True grants**. Pass False.
 
     The gate stays yours: `shutdown` closes nothing. The provider needs no initialisation, starts no thread, and may be
-    used by any number of threads and domains. `track` does nothing: usage is counted by `billing.track_usage`,
-    `gate.metered` or an outbox, which report what is lost.
+    used by any number of threads and domains. `track` counts nothing, and logs that once: usage is counted by
+    `billing.track_usage`, `gate.metered` or an outbox, which report what is lost.
 
     Args:
         gate: The gate.
@@ -86,7 +92,7 @@ class ChatarminProvider(AbstractProvider):
         super().__init__()
         self._gate, self._flags = gate, mapping_of_flags(flags)
         self._targeting, self._attribute = targeting, at_field("attribute", optional_text)(attribute)
-        self._log = DefaultsLog()
+        self._log, self._has_tracked = DefaultsLog(), False
         self._end_events: Callable[[], None] | None = None
 
     def get_metadata(self) -> Metadata:
@@ -186,13 +192,32 @@ class ChatarminProvider(AbstractProvider):
         """Return the same in a thread of asyncio."""
         return await asyncio.to_thread(self.resolve_object_details, flag_key, default_value, evaluation_context)
 
+    def track(
+        self,
+        tracking_event_name: str,
+        evaluation_context: Context = None,  # noqa: ARG002 - as in the SDK
+        tracking_event_details: TrackingEventDetails | None = None,  # noqa: ARG002 - as in the SDK
+    ) -> None:
+        """Count nothing, and log a warning the first time.
+
+        It returns nothing, cannot fail and has no idempotency key, and experiments track what is no usage: usage that
+        was counted here could be lost, doubled, or never have been meant.
+        """
+        if not self._has_tracked:
+            self._has_tracked = True
+            _logger.warning(
+                "track(%s) counts no usage, nor does any other call of it: use gate.metered, billing.track_usage or an "
+                "outbox",
+                short_repr(tracking_event_name),
+            )
+
     def _resolve(self, flag_type: FlagType, key: str, default: Any, context: Context) -> FlagResolutionDetails[Any]:
         """Return the value of a flag.
 
         An error is raised: of details with an error code, async evaluations of SDK 0.10 return the value.
         """
         try:
-            flag = self._flags.get(key) or flag_of(key)
+            flag = (self._flags.get(key) if isinstance(key, str) else None) or flag_of(key)
             try:
                 decision = self._gate.check(**{self._targeting: self._id_in(context)}, feature_code=flag.feature_code)
             except ChatarminError as error:

@@ -56,7 +56,10 @@ def resolve(decision: Decision, flag: Flag, flag_type: FlagType, default: Any) -
         if flag.setting is not None and decision.reason == "disabled":
             reason = Reason.DISABLED
     except _NoValueError as missing:
-        value, variant, reason = default, decision.reason, missing.reason
+        # Where a float is expected, an int is no mistake to a type checker, but one to the SDK.
+        is_whole = flag_type is FlagType.FLOAT and type(default) is int
+        value = converted(default, flag_type) if is_whole else default
+        variant, reason = decision.reason, missing.reason
     return FlagResolutionDetails(value=value, variant=variant, reason=reason, flag_metadata=_metadata(decision))
 
 
