@@ -112,7 +112,8 @@ def _with_cases_on_trpc(items: list[pytest.Item]) -> Iterator[pytest.Item]:
 
 def _transport_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
-    return callspec and callspec.params.get("client")
+    transport: str | None = callspec and callspec.params.get("client")
+    return transport
 
 
 def _skip_known_difference(item: pytest.Item) -> None:
