@@ -3,6 +3,10 @@
 The contract runs on all `TRANSPORTS`. Outside of `DEFAULT_TRANSPORTS` it is slow, because the default run exercises
 their wire elsewhere: the server of the fake in `tests/service`, each version and transformer of tRPC in `tests/wire`,
 and recordings on the one transport of tRPC that is left, or on the fake without Node.
+
+A parametrized test has all its cases on the fake, on its recordings and server, and on `EACH_CASE_ON_TRPC`, where
+all but the first are slow. Versions of tRPC differ by test, in errors and batches, and transformers by value; so the
+others run the first case: its values go through plain JSON to the server of the fake, and through superjson there.
 """
 
 from __future__ import annotations
@@ -36,8 +40,9 @@ if TYPE_CHECKING:
 pytest_plugins = ["chatarmin_os.pytest", "flag_world", "outbox_world", "telemetry_world"]
 
 TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
+EACH_CASE_ON_TRPC = "http-trpc-11-superjson"
 TRANSPORTS = ("fake", "recorded", "http-fake", *TRPC)
-DEFAULT_TRANSPORTS = ("fake", "recorded" if missing("trpc_server") else "http-trpc-11-superjson")
+DEFAULT_TRANSPORTS = ("fake", "recorded" if missing("trpc_server") else EACH_CASE_ON_TRPC)
 
 FOREIGN_SETTINGS = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 """Environment variables that the HTTP transport reads; a test that needs one sets it."""
@@ -81,16 +86,38 @@ def _marks(transport: str) -> list[pytest.MarkDecorator]:
     return [*slow, pytest.mark.needs("trpc_server")] if transport in TRPC else slow
 
 
-@pytest.hookimpl(trylast=True)  # after `-m` and `-k`, whose choice is the one to count
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Drop the tests whose program is missing, and skip the known differences between transports."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Choose the cases on tRPC; drop tests whose program is missing, and skip the known differences of transports."""
+    items[:] = _with_cases_on_trpc(items)
+    yield  # `-m` and `-k`, whose choice is the one to count
     for item in items:
         _skip_known_difference(item)
     items[:] = [item for item in items if not _lacks_program(item)]
 
 
+def _with_cases_on_trpc(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Yield the tests, without further cases on most transports of tRPC; on the other one these are slow."""
+    begun = set()
+    for item in items:
+        transport = _transport_of(item)
+        test = item.path, getattr(item, "originalname", None), transport
+        if transport in TRPC and test in begun:
+            if transport != EACH_CASE_ON_TRPC:
+                continue
+            item.add_marker("slow")
+        begun.add(test)
+        yield item
+
+
+def _transport_of(item: pytest.Item) -> str | None:
+    callspec = getattr(item, "callspec", None)
+    transport: str | None = callspec and callspec.params.get("client")
+    return transport
+
+
 def _skip_known_difference(item: pytest.Item) -> None:
-    transport = getattr(item, "callspec", None) and item.callspec.params.get("client")  # type: ignore[attr-defined]
+    transport = _transport_of(item)
     for marker in item.iter_markers("known_difference"):
         if transport and transport.startswith(marker.args[0]):
             item.add_marker(pytest.mark.skip(reason=marker.kwargs["reason"]))
@@ -105,10 +132,16 @@ def _lacks_program(item: pytest.Item) -> bool:
     return True
 
 
+def pytest_collection() -> None:
+    """Let no garbage collection visit the tests again and again while they are collected."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Exempt the collected tests from garbage collection, which would visit all of them again and again."""
+    """Exempt the collected tests from garbage collection."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -8,8 +8,10 @@
 
 Where to look:
 
-- **Ask**: `gate` has the methods. A fresh decision is ready in the `entry` of its organisation; else `resolver` takes
-  the `lookup` to its result, and `evaluator` decides on the `answers` that are kept.
+- **Methods**: `gate` has them with their documentation, `arguments` checks what they are given, `metered` is the block
+  whose usage is counted.
+- **Ask**: a fresh decision is ready in the `entry` of its organisation, and `gate` returns it. Else `asking` makes a
+  `lookup`, `resolver` takes it to its result, and `evaluator` decides on the `answers` that are kept.
 - **Refresh**: one `flight` for all threads that wait; `refresh` asks the `service`, unless `backoff` or `breaker` says
   not to, and `sharing` the shared cache.
 - **Own changes**: `watcher` invalidates what a mutation concerns, and `fences` keep a refresh from bringing it back.

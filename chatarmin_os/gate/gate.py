@@ -1,33 +1,26 @@
-"""The gate: may this customer use this feature."""
+"""The gate: may this customer use this feature.
+
+Its methods and their documentation. A fresh decision is found here; the package says where the rest is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from chatarmin_os import _clock
-from chatarmin_os._input import (
-    Number,
-    at_field,
-    company_identifier,
-    identifier,
-    items,
-    text,
-)
-from chatarmin_os._json import describe
-from chatarmin_os._usage_event import UsageEvent, exactly_one
-from chatarmin_os._watching import harmless
+from chatarmin_os._input import Number, at_field, text
+from chatarmin_os._usage_event import UsageEvent
 from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
+from chatarmin_os.gate.arguments import ensure_client, identifiers, key_of
+from chatarmin_os.gate.asking import Asking
 from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.entry import Entry
-from chatarmin_os.gate.failures import without_traceback
-from chatarmin_os.gate.fences import EVERYTHING, Key
+from chatarmin_os.gate.fences import EVERYTHING
 from chatarmin_os.gate.listener import Listener, Trouble
-from chatarmin_os.gate.lookup import Lookup
 from chatarmin_os.gate.metered import Metered
 from chatarmin_os.gate.policy import Policy
 from chatarmin_os.gate.resolver import Resolver
@@ -39,8 +32,6 @@ from chatarmin_os.gate.state import State
 from chatarmin_os.gate.stats import GateStats
 from chatarmin_os.gate.watcher import MutationWatcher
 
-_BATCH = 50
-_NO_PAIRS = str, bytes, AbstractSet, Mapping  # a set has no order: which one is the organisation?
 _NOBODY = Entry(("organisation", ""))
 
 
@@ -102,7 +93,7 @@ class Gate:
         outbox: Any = None,
         now: Callable[[], float] | None = None,
     ) -> None:
-        self._settings = Settings(
+        settings = Settings(
             policies=policies,
             default=default,
             timeout=timeout,
@@ -113,16 +104,17 @@ class Gate:
             outbox=outbox,
             now=now,
         )
-        self.client = _ensure_client(client)
-        self._state = state = State(client, self._settings)
+        self.client, self._outbox = ensure_client(client), outbox
+        self._state = state = State(client, settings)
         records = None if shared is None else SharedRecords(shared, client, state.clock)
         self._watcher = MutationWatcher(state, records)
         self.watch(client)
-        self._resolver = Resolver(state, None if records is None else Sharing(state, records))
-        # A fresh check reads these five only.
+        self._watchers = client._watchers  # noqa: SLF001 - who observes the client, observes its gates
+        sharing = None if records is None else Sharing(state, records)
+        self._asking = Asking(settings, Resolver(state, sharing), self._watchers)
+        # A fresh decision reads these only, and who observes.
         self._organisations, self._companies = state.store.organisations, state.store.companies
         self._uses, self._clock = state.store.uses, state.clock
-        self._watchers = client._watchers  # noqa: SLF001 - who observes the client, observes its gates
         forks.register(state)
 
     def __repr__(self) -> str:
@@ -165,12 +157,10 @@ class Gate:
             if self._clock.seconds() < until:
                 entry.used = next(self._uses)
                 if self._watchers.observer is not None:
-                    self._observe(decision)
+                    self._asking.observe(decision)
                 return decision
-        key = _key(external_org_id, company_id)
-        found: Decision = self._answer(key, at_field("feature_code", text)(feature_code))
-        self._observe(found)
-        return found
+        key = key_of(external_org_id, company_id)
+        return self._asking.about(key, at_field("feature_code", text)(feature_code))
 
     def features(
         self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None
@@ -209,11 +199,10 @@ class Gate:
                 uses = self._uses
                 for _ in decisions:
                     entry.used = next(uses)
-                self._observe(*decisions.values())
+                if self._watchers.observer is not None:
+                    self._asking.observe(*decisions.values())
                 return decisions.copy()
-        found: dict[str, Decision] = self._answer(_key(external_org_id, company_id), None)
-        self._observe(*found.values())
-        return found.copy()
+        return self._asking.about_all(key_of(external_org_id, company_id))
 
     def check_many(self, pairs: Iterable[tuple[str | UUID, str]]) -> list[Decision | ChatarminError]:
         """Return the decision for each organisation and feature, in as few round trips as possible.
@@ -234,21 +223,7 @@ class Gate:
             >>> credits.reason, nobody.reason
             ('allowed', 'not_linked')
         """
-        results = [self._checked(pair) for pair in at_field("pairs", _pairs)(pairs)]
-        self._resolver.resolve([one for one in results if isinstance(one, Lookup)])
-        decided: list[Any] = [one.result if isinstance(one, Lookup) else one for one in results]
-        self._observe(*(one for one in decided if isinstance(one, Decision)))
-        return decided
-
-    def _checked(self, pair: Any) -> Lookup | ChatarminError:
-        """Return a lookup, or the error of the pair."""
-        try:
-            if isinstance(pair, _NO_PAIRS) or not isinstance(pair, Iterable) or len(both := tuple(pair)) != 2:  # noqa: PLR2004
-                raise InvalidInput(f"expected (external_org_id, feature_code), got {describe(pair)}").at("pairs")
-            key = "organisation", at_field("external_org_id", identifier)(both[0])
-            return Lookup(key, at_field("feature_code", text)(both[1]), self._deadline())
-        except InvalidInput as error:
-            return without_traceback(error)
+        return self._asking.about_pairs(pairs)
 
     def require(
         self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None, feature_code: str
@@ -323,15 +298,13 @@ class Gate:
             idempotency_key=idempotency_key,
             metadata=metadata,
         )
-
-        def require() -> Decision:
-            return self.require(
-                external_org_id=event.external_org_id, company_id=event.company_id, feature_code=event.feature_code
-            )
-
-        return Metered(
-            event, client=self.client, require=require, outbox=self._settings.outbox, expect=self._expect_event
+        require = partial(
+            self.require,
+            external_org_id=event.external_org_id,
+            company_id=event.company_id,
+            feature_code=event.feature_code,
         )
+        return Metered(event, client=self.client, require=require, outbox=self._outbox, expect=self._watcher.expect)
 
     def warm(self, external_org_ids: Iterable[str | UUID]) -> None:
         """Ask for each organisation of which something is not fresh, in batches, before it is needed.
@@ -351,10 +324,7 @@ class Gate:
             >>> gate.check(external_org_id="org_2", feature_code="sso").source
             'cache'
         """
-        ids = at_field("external_org_ids", _ids)(external_org_ids)
-        for start in range(0, len(ids), _BATCH):
-            part = ids[start : start + _BATCH]
-            self._resolver.resolve([Lookup(("organisation", one), None, self._deadline()) for one in part])
+        self._asking.warm(at_field("external_org_ids", identifiers)(external_org_ids))
 
     def forget(self, *, external_org_id: str | UUID | None = None, company_id: str | UUID | None = None) -> None:
         """Drop the answers about an organisation, and all others of its company; also in the shared cache.
@@ -376,7 +346,7 @@ class Gate:
             >>> gate.check(external_org_id="org_1", feature_code="sso").source
             'live'
         """
-        self._watcher.forget([_key(external_org_id, company_id)])
+        self._watcher.forget([key_of(external_org_id, company_id)])
 
     def clear(self) -> None:
         """Drop everything that is known; everything in the shared cache becomes old.
@@ -425,15 +395,14 @@ class Gate:
         """
         if idempotency_key is None:
             raise InvalidInput("required", "pass the key of the usage").at("idempotency_key")
-        self._expect_event(
-            UsageEvent(
-                external_org_id=external_org_id,
-                company_id=company_id,
-                feature_code=feature_code,
-                quantity=quantity,
-                idempotency_key=idempotency_key,
-            )
+        event = UsageEvent(
+            external_org_id=external_org_id,
+            company_id=company_id,
+            feature_code=feature_code,
+            quantity=quantity,
+            idempotency_key=idempotency_key,
         )
+        self._watcher.expect(event)
 
     def watch(self, client: ChatarminOS) -> None:
         """Take note of the changes of another client too, such as that of a sender of an outbox, while the gate exists.
@@ -455,7 +424,7 @@ class Gate:
             >>> gate.check(external_org_id="org_1", feature_code="sso").allowed
             True
         """
-        _ensure_client(client)._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
+        ensure_client(client)._watch(self._watcher)  # noqa: SLF001 - the one seam between the two
 
     def stats(self) -> GateStats:
         """Return the numbers of decisions and refreshes since the gate was made.
@@ -467,65 +436,14 @@ class Gate:
         """
         return self._state.stats()
 
+    # For integrations
+
     def _listen(self, listener: Listener) -> Callable[[], None]:
-        """Call *listener* after refreshes and changes; return what ends it."""
-        state = self._state
-
-        def end() -> None:
-            with state.lock:
-                state.listeners = tuple(one for one in state.listeners if one is not listener)
-
-        with state.lock:
-            state.listeners = (*state.listeners, listener)
-        return end
+        """Call *listener* after refreshes and changes; return the function that ends it."""
+        return self._state.listen(listener)
 
     def _trouble(self) -> Trouble | None:
         """Return why there are no new answers; None if there are."""
         now = self._clock.seconds()
         with self._state.lock:
             return self._state.trouble(now)
-
-    def _expect_event(self, event: UsageEvent) -> None:
-        key = _key(event.external_org_id, event.company_id)
-        self._watcher.expect(key, event.feature_code, event.quantity, event.idempotency_key, self._clock.seconds())
-
-    def _answer(self, key: Key, feature: str | None) -> Any:
-        lookup = Lookup(key, feature, self._deadline())
-        self._resolver.resolve([lookup])
-        if isinstance(lookup.result, ChatarminError):
-            raise lookup.result
-        return lookup.result
-
-    def _observe(self, *decisions: Decision) -> None:
-        """Report decisions that a caller gets to the observer of the client."""
-        observer = self._watchers.observer
-        if observer is None:
-            return
-        for one in decisions:
-            is_known = one.access is not None or one.feature_code in self._settings.policies
-            harmless(observer.decide, one.feature_code, one.source, one.reason, is_known=is_known)
-
-    def _deadline(self) -> float:
-        return _clock.monotonic() + self._settings.timeout
-
-
-def _ensure_client(client: Any) -> ChatarminOS:
-    if not isinstance(client, ChatarminOS):
-        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
-    return client
-
-
-def _key(external_org_id: Any, company_id: Any) -> Key:
-    """Return the key of exactly one of the two ids."""
-    exactly_one(external_org_id, company_id)
-    if company_id is None:
-        return "organisation", at_field("external_org_id", identifier)(external_org_id)
-    return "company", at_field("company_id", company_identifier)(company_id)
-
-
-def _pairs(value: Any) -> list[Any]:
-    return items(value, of="pairs")
-
-
-def _ids(value: Any) -> list[str]:
-    return [at_field(f"[{index}]", identifier)(one) for index, one in enumerate(items(value, of="ids"))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from random import uniform
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ MAX_FEATURES = 1_000
 
 
 class State:
-    """The state that the threads of a gate share; all methods but the clocks need the lock.
+    """The state that the threads of a gate share; all methods but `stats` and `listen` need the lock.
 
     The lock is held neither during I/O nor while code of the user runs: clocks are read before it is taken.
 
@@ -113,6 +113,17 @@ class State:
             self.not_decisions += 1
             fresh = next(self.store.uses) - self.not_decisions - self.stale - self.by_policy
             return GateStats(fresh, self.stale, self.by_policy, self.refreshed, self.adopted, self.failed)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call *listener* after refreshes and changes; return the function that ends it."""
+
+        def end() -> None:
+            with self.lock:
+                self.listeners = tuple(one for one in self.listeners if one is not listener)
+
+        with self.lock:
+            self.listeners = (*self.listeners, listener)
+        return end
 
     # Refreshes
 

@@ -10,7 +10,9 @@ from chatarmin_os import _clock
 from chatarmin_os._call import Call
 from chatarmin_os._converter import from_answer
 from chatarmin_os._json import JSON
+from chatarmin_os._usage_event import UsageEvent
 from chatarmin_os.errors import InvalidResponse
+from chatarmin_os.gate.arguments import key_of
 from chatarmin_os.gate.effects import Effect, effect_of, is_final, is_refusal, text_at, was_not_sent
 from chatarmin_os.gate.fences import EVERYTHING, Key
 from chatarmin_os.gate.shared_records import SharedRecords
@@ -121,10 +123,11 @@ class MutationWatcher:
                 state.fences.touch(("company", effect.company), at)
                 state.note_usage(effect.company, feature, usage)
 
-    def expect(self, key: Key, feature: str, quantity: float, name: str, now: float) -> None:
+    def expect(self, event: UsageEvent) -> None:
         """Subtract usage that is not counted yet."""
+        key, now = key_of(event.external_org_id, event.company_id), self._state.clock.seconds()
         with self._state.lock:
-            self._state.expected.add(key, feature, quantity, name, now)
+            self._state.expected.add(key, event.feature_code, event.quantity, event.idempotency_key, now)
             self._discard_ready(key)
 
     # With the lock

@@ -290,6 +290,7 @@ def test_image_is_built_run_and_removed(
 
 
 @needs_build
+@pytest.mark.slow
 def test_own_sbom_lists_what_the_wheel_needs(tmp_path: Path) -> None:
     """A dependency that is missing from an environment fails, and so does one that nothing needs."""
     wheel = tmp_path / "thing-1.0-py3-none-any.whl"
