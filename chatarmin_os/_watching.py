@@ -36,6 +36,9 @@ class Watcher(Protocol):
 class Observation(Protocol):
     """One call or batch that an observer sees; all methods run in the thread of the call."""
 
+    def enter(self) -> None:
+        """Begin; `end` is called whatever happens from here on, twice if an interrupt comes during the first time."""
+
     def headers(self) -> Mapping[str, str]:
         """Return headers for the next HTTP request."""
         ...
@@ -134,7 +137,7 @@ class Watch:
     """Notifies watchers of the mutations of one round, and an observer of the round.
 
     An interrupt can come between any two lines. Each watcher is notified of the end of a call, once, if it may have
-    been notified of the beginning.
+    been notified of the beginning. An observation that has been entered ends.
     """
 
     def __init__(
@@ -156,16 +159,17 @@ class Watch:
             self._observed = harmless(self._observe, self._observer, transport)
             if self._observed is not None:
                 observation.set(self._observed)
+                harmless(self._observed.enter)
 
     def _observe(self, observer: Observer, transport: Named) -> Observation | None:
         return observer.begin(self._calls, transport.name)
 
     def end(self, results: Sequence[JSON | BaseException]) -> None:
         """Report the result of each mutation, given those of all calls."""
-        observed, self._observed = self._observed, None
-        if observed is not None:
+        if self._observed is not None:
             observation.set(self._outer)
-            harmless(observed.end, results)
+            harmless(self._observed.end, results)
+            self._observed = None
         while self._begun:
             place, watcher, token = self._begun.pop(0)
             _noted(watcher.after, token[0] if token else None, self._calls[place], results[place])

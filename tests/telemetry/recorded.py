@@ -33,6 +33,10 @@ class Recorded:
         """Return the spans that have ended."""
         return list(self._exporter.get_finished_spans())
 
+    def clear(self) -> None:
+        """Forget the spans."""
+        self._exporter.clear()
+
     def names(self) -> list[str]:
         """Return the names of the spans that have ended."""
         return [span.name for span in self.spans()]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import ExitStack, suppress
 from copy import copy
+from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -12,10 +14,11 @@ from uuid import uuid4
 import pytest
 import requests
 import responses
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context, propagate, trace
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
 from opentelemetry.instrumentation.urllib3 import URLLib3Instrumentor
 from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -34,6 +37,7 @@ from chatarmin_os import (
     NotFoundError,
     ServerError,
 )
+from chatarmin_os._watching import observation
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.fake.server import serve_fake
 from chatarmin_os.gate import Gate
@@ -43,7 +47,7 @@ from chatarmin_os.transports import Call, FunctionTransport, HTTPTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from types import FrameType
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -404,6 +408,104 @@ def test_own_session_sends_the_trace(http: tuple[ChatarminOS, responses.Requests
     assert [header and header[:-3] for header in sent] == [mine, mine, None]
 
 
+class _Propagator(TextMapPropagator):
+    """A propagator of the application, with any headers."""
+
+    def __init__(self, headers: dict[Any, Any]) -> None:
+        self._headers = headers
+
+    def inject(self, carrier: Any, context: Any = None, setter: Any = None) -> None:  # noqa: ARG002 - of the interface
+        carrier.update(self._headers)
+
+    def extract(self, carrier: Any, context: Any = None, getter: Any = None) -> Any:
+        raise NotImplementedError
+
+    @property
+    def fields(self) -> set[str]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("session", [None, "given"])
+def test_propagator_harms_no_request(recorded: Recorded, session: str | None) -> None:
+    """Headers that HTTP forbids, or that the client sets, are left out: above all the key stays; others are sent."""
+    bad: dict[Any, Any] = {
+        "x-break": "1\r\nEvil: 2",
+        "x-accent": "caf\u00e9 \u20ac",
+        "x-edge": " 1",
+        "x-empty": "",
+        "x-none": None,
+        "x-number": 5,
+        "x-bytes": b"1",
+        "a name": "1",
+        7: "1",
+        **dict.fromkeys(["AUTHORIZATION", "Content-Length", "content-type", "Host", "Transfer-Encoding"], "3"),
+    }
+    before, heads = propagate.get_global_textmap(), []
+    with ExitStack() as stack:
+        propagate.set_global_textmap(_Propagator({**bad, "X-Trace": "a b\t~"}))
+        stack.callback(propagate.set_global_textmap, before)
+        url = stack.enter_context(serve_fake({KEY: FakeTransport(demo_catalogue())}))
+        given = stack.enter_context(requests.Session()) if session else None
+        if given is not None:
+            given.hooks["response"].append(lambda response, **_: heads.append(dict(response.request.headers)))
+        client = stack.enter_context(ChatarminOS(transport=HTTPTransport(KEY, url, session=given, max_retries=0)))
+        assert len(instrument(client, **recorded.settings).tiers.list()) == 4
+
+    assert len(heads) == bool(session)
+    for head in heads:
+        assert head["X-Trace"] == "a b\t~"
+        assert not [name for name in head if str(name).startswith(("x-", "a name", "7"))]
+
+
+# Interrupts
+
+
+class _Interrupt:
+    """A trace function that raises at the nth line of the seam and of the telemetry."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> Any:  # noqa: ARG002 - of the interface
+        if Path(frame.f_code.co_filename).name not in {"_watching.py", "telemetry.py"}:
+            return None
+        self._left -= event == "line"
+        if self._left == 0 and event == "line":
+            raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("calls", [1, 2], ids=["call", "batch"])
+def test_interrupt_leaves_the_context_as_it_was(observed: ChatarminOS, recorded: Recorded, calls: int) -> None:
+    """At any line: the caller's span is the current one again, HTTP is recorded, and no span or call counts twice."""
+    asked = [ListTiersInput()] * calls
+    observed.batch(asked)
+    recorded.clear()
+    interrupted = 0
+    with recorded.tracer_provider.get_tracer("shop").start_as_current_span("job") as job:
+        while True:
+            before, others = context.get_current(), sys.gettrace()
+            try:
+                sys.settrace(_Interrupt(interrupted + 1))
+                observed.batch(asked)
+            except KeyboardInterrupt:
+                interrupted += 1
+            else:
+                break
+            finally:
+                sys.settrace(others)
+            assert context.get_current() == before
+            assert trace.get_current_span() is job
+            assert observation.get() is None
+            ids = [span.context.span_id for span in recorded.spans()]
+            assert len(ids) == len(set(ids))
+
+    assert interrupted > 30
+    [(attributes, point)] = [one for one in recorded.points("rpc.client.call.duration") if "error.type" not in one[0]]
+    assert attributes["rpc.method"] == "tiers.list"
+    assert point.count <= calls * (interrupted + 2)
+
+
 # Privacy
 
 SECRET = "jane.secret"  # noqa: S105 - a part of an input
@@ -530,6 +632,9 @@ def test_failing_observation_harms_no_attempt(recorded: Recorded) -> None:
     class Broken:
         def begin(self, *_: Any) -> Broken:
             return self
+
+        def enter(self) -> None:
+            raise ValueError(SECRET)
 
         def headers(self) -> dict[str, str]:
             raise ValueError(SECRET)

@@ -47,8 +47,12 @@ class OutboxReader:
             thread = self.thread
             if thread is None or not thread.is_alive():
                 self._started = now
-                self.thread = thread = threading.Thread(target=self._run, name="chatarmin_os-telemetry", daemon=True)
-                thread.start()
+                thread = threading.Thread(target=self._run, name="chatarmin_os-telemetry", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:  # Python 3.12 refuses it while the last metrics are collected, at the end
+                    return {}
+                self.thread = thread
             thread.join(max(0.0, self._started + self._max_wait - now))
             if thread.is_alive():
                 self._note("an outbox does not answer")

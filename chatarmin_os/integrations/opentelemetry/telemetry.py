@@ -36,9 +36,17 @@ Attributes = dict[str, str | int]
 _SCOPE, _SCHEMA = "chatarmin_os", "https://opentelemetry.io/schemas/1.45.0"
 _SYSTEM, _OTHER = "trpc", "_OTHER"
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)  # of the conventions, in seconds
+_NAME, _VALUE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"), re.compile(r"[!-~](?:[\t -~]*[!-~])?")  # RFC 9110, 5
+_OF_THE_CLIENT = frozenset(
+    {
+        *("accept", "accept-encoding", "authorization", "content-length", "content-type", "user-agent"),
+        *("connection", "cookie", "expect", "host", "te", "trailer", "transfer-encoding", "upgrade"),  # not for traces
+    }
+)
 _PATH = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
 _MAX_PATH, _MAX_FEATURES = 100, 500
 _MIN_FAILURE = 400
+_NOTHING: Attributes = {}
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -84,33 +92,36 @@ class _Round:
     def __init__(self, tracer: trace.Tracer, duration: metrics.Histogram, calls: Sequence[Call], service: str) -> None:
         self._duration = duration
         self._names = [_names_of(call.path, service) for call in calls]
-        self._spans: list[Span] = []
-        if len(calls) == 1:
-            self._current = _start(tracer, self._names[0])
-            self._spans = [self._current]
-        else:
+        self._outer = context.get_current()
+        self._is_batch = len(calls) > 1
+        if self._is_batch:
             size: Attributes = {"chatarmin_os.batch.size": len(calls)}
-            self._current = tracer.start_span("batch", attributes=size)
-            if self._current.is_recording():
-                parent = trace.set_span_in_context(self._current)
-                self._spans = [_start(tracer, names, parent) for names in self._names]
-        self._started = perf_counter()
+            self._current = tracer.start_span("batch", self._outer, attributes=size)
+        else:
+            self._current = _start(tracer, self._names[0], self._outer)
+        here = trace.set_span_in_context(self._current, self._outer)
+        is_full = self._is_batch and self._current.is_recording()
+        self._spans = [_start(tracer, names, here) for names in self._names] if is_full else []
         # The spans of HTTP instrumentation have the URL, in which a query has its input.
-        here = context.set_value(WITHOUT_HTTP, True, trace.set_span_in_context(self._current))
-        self._token = context.attach(here)
+        self._here = context.set_value(WITHOUT_HTTP, True, here)
+        self._started = perf_counter()
+
+    def enter(self) -> None:
+        """Make its context the current one."""
+        context.attach(self._here)
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers of the trace, without baggage, which may be anything and is not for the service."""
         headers: dict[str, str] = {}
-        propagate.inject(headers, baggage.clear())
-        return headers
+        propagate.inject(headers, baggage.clear(self._here) if baggage.get_all(self._here) else self._here)
+        return {name: value for name, value in headers.items() if _is_of_a_trace(name, value)}
 
     def attempt(self, number: int, calls: int, outcome: int | BaseException) -> None:
         """Add an event, unless the attempt is the whole call: the span says it all then."""
         if number == 1 and isinstance(outcome, int) and outcome < _MIN_FAILURE:
             return
         attributes: Attributes = {"chatarmin_os.attempt": number}
-        if len(self._names) > 1:
+        if self._is_batch:
             attributes["chatarmin_os.batch.size"] = calls
         if isinstance(outcome, int):
             attributes["http.response.status_code"] = outcome
@@ -119,18 +130,21 @@ class _Round:
         self._current.add_event("chatarmin_os.attempt", attributes)
 
     def end(self, results: Sequence[JSON | BaseException]) -> None:
-        """Record durations and errors, and end the spans."""
+        """Record durations and errors, and end the spans; the second time, after an interrupt, do what is left."""
         seconds = perf_counter() - self._started
+        context.attach(self._outer)  # not by a token, which an interrupt could have kept from being stored
+        failures = [_failure_of(one) if isinstance(one, BaseException) else _NOTHING for one in results]
         try:
-            failures = [_failure_of(one) if isinstance(one, BaseException) else {} for one in results]
-            for names, failure in zip(self._names, failures, strict=True):
-                self._duration.record(seconds, {**names.of_metrics, **failure} if failure else names.of_metrics)
-            for span, failure in zip(self._spans, failures, strict=bool(self._spans)):
-                _end(span, failure)
-            if len(self._names) > 1:
-                _end(self._current, failures[0] if all(failures) else {})
-        finally:
-            context.detach(self._token)
+            while self._names:
+                failure = failures[-len(self._names)]
+                names = self._names.pop(0)
+                attributes = {**names.of_metrics, **failure} if failure else names.of_metrics
+                self._duration.record(seconds, attributes, self._here)
+        finally:  # spans end whatever happens to metrics
+            while self._spans:
+                failure = failures[-len(self._spans)]
+                _end(self._spans.pop(0), failure)
+            _end(self._current, failures[0] if all(failures) else _NOTHING)
 
 
 class _Names:
@@ -172,8 +186,20 @@ def _address_of(service: str) -> Attributes:
     return {"server.address": host, "server.port": port or default}
 
 
-def _start(tracer: trace.Tracer, names: _Names, parent: context.Context | None = None) -> Span:
-    return tracer.start_span(names.name, context=parent, kind=SpanKind.CLIENT, attributes=names.of_span)
+def _is_of_a_trace(name: object, value: object) -> bool:
+    r"""Return whether a request can have a header of a propagator: not if HTTP forbids it, or the client sets it.
+
+    Example:
+        >>> _is_of_a_trace("X-Trace", "1"), _is_of_a_trace("X-Trace", "1\\r\\n2"), _is_of_a_trace("Authorization", "1")
+        (True, False, False)
+    """
+    if not (isinstance(name, str) and isinstance(value, str)):
+        return False
+    return bool(_NAME.fullmatch(name) and _VALUE.fullmatch(value)) and name.lower() not in _OF_THE_CLIENT
+
+
+def _start(tracer: trace.Tracer, names: _Names, parent: context.Context) -> Span:
+    return tracer.start_span(names.name, parent, SpanKind.CLIENT, names.of_span)
 
 
 def _end(span: Span, failure: Attributes) -> None:
