@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar
 from weakref import ref
@@ -86,7 +87,11 @@ class WeakList(list[ref[T]], Generic[T]):
     def add(self, item: T) -> None:
         """Add an object, unless it is there already."""
         if not any(one is item for one in self.alive()):
-            self.append(ref(item, self.remove))
+            self.append(ref(item, self._drop))
+
+    def _drop(self, reference: ref[T]) -> None:
+        with suppress(ValueError):  # the list may have been cleared since
+            self.remove(reference)
 
     def alive(self) -> list[T]:
         """Return the objects that still exist."""

@@ -6,11 +6,13 @@ import copy
 import gc
 import logging
 import pickle
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from chatarmin_os import ChatarminOS, ConnectionFailed, InvalidResponse, TrackUsageInput
+from chatarmin_os._watching import WeakList
 from chatarmin_os.transports import FunctionTransport, Transport
 
 if TYPE_CHECKING:
@@ -168,6 +170,24 @@ def test_watcher_is_held_weakly(watched: ChatarminOS) -> None:
 
     watched.call("links.reset")
     assert kept.begun == ["links.reset"]
+
+
+def test_list_may_be_cleared_before_its_objects_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of an object that is in it no more raises nothing, and removes no other one."""
+    raised: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", raised.append)
+    first, second = Notes(), Notes()
+    watchers: WeakList[Notes] = WeakList()
+    watchers.add(first)
+    copied = watchers.copy()
+    watchers.clear()
+    watchers.add(second)
+
+    del first
+    gc.collect()
+
+    assert raised == []
+    assert (watchers.alive(), [reference() for reference in copied]) == ([second], [None])
 
 
 def test_watcher_is_notified_once(watched: ChatarminOS) -> None:
