@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 from chatarmin_os._json import (
+    BUILT_IN,
     describe,
     finite,
     integer,
@@ -65,7 +66,7 @@ def at_field(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
 
     def convert_at_field(value: Any) -> T:
         try:
-            return convert(plain(value))
+            return convert(value if type(value) in BUILT_IN else plain(value))
         except InvalidInput as error:
             raise error.at(place) from error.__cause__
         except _ERRORS_OF_VALUES as error:
@@ -105,7 +106,7 @@ def text(value: str) -> str:
 
 def optional_text(value: str | None) -> str | None:
     """Return text that is not blank; None if it was omitted."""
-    return _optional(text, value)
+    return None if value is None else _optional(text, value)
 
 
 def address(value: str) -> str:
@@ -115,12 +116,11 @@ def address(value: str) -> str:
 
 def optional_address(value: str | None) -> str | None:
     """Return an e-mail address; None if it was omitted."""
-    return _optional(address, value)
+    return None if value is None else _optional(address, value)
 
 
-def _optional(convert: Callable[[Any], T], value: Any) -> T | None:
-    if value is None:
-        return None
+def _optional(convert: Callable[[Any], T], value: Any) -> T:
+    """Return the value of an argument that may be omitted; its errors say so."""
     try:
         return convert(value)
     except InvalidInput as error:
@@ -274,6 +274,8 @@ def expiry(value: datetime | date | str | Unset | None) -> datetime | Unset | No
 
 def _datetime() -> type[datetime]:
     """Return the class `datetime` itself: libraries that freeze time replace it by a subclass in every module."""
+    if datetime.__module__ == "datetime":
+        return datetime
     return next(kind for kind in datetime.__mro__ if kind.__module__ == "datetime")
 
 
@@ -293,7 +295,10 @@ def _parse(value: str) -> datetime:
 
 def _in_utc(moment: datetime, given: object) -> datetime:
     """Return an instant as a plain datetime in UTC; subclasses (of pandas, of pendulum) override its methods."""
-    moment = _datetime()(
+    kind = _datetime()
+    if type(moment) is kind and moment.tzinfo is UTC and not moment.microsecond % 1000:  # such as one of a row
+        return moment
+    moment = kind(
         moment.year,
         moment.month,
         moment.day,
@@ -375,6 +380,8 @@ def keywords(
 
 def _key_text(key: object) -> str:
     """Return a key of a mapping as it appears in a place."""
+    if type(key) is str:  # the most frequent case
+        return key
     key = plain(key)
     return str.__str__(key) if isinstance(key, str) else short_repr(key)
 

@@ -32,7 +32,7 @@ MAX_PARSED_DEPTH = 1_000
 """Levels of lists and objects in parsed JSON. Python 3.11 itself parses a few less, later versions many more."""
 
 _NESTED = frozenset({dict, list})
-_BUILT_IN = frozenset({str, int, float, bool, type(None), dict, list, tuple})
+BUILT_IN = frozenset({str, int, float, bool, type(None), dict, list, tuple})
 _PROXIES = ("_get_current_object", "_wrapped", "__wrapped__")  # of Werkzeug, of Django, of wrapt and lazy-object-proxy
 
 
@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
         InvalidInput: The object behind the proxy is not accessible.
     """
     kind = type(value)
-    if kind in _BUILT_IN or issubclass(kind, value.__class__):
+    if kind in BUILT_IN or issubclass(kind, value.__class__):
         return value
     for name in _PROXIES:
         inner = getattr(value, name, value)
@@ -97,7 +97,7 @@ def _to_json(value: JSON, max_depth: int, is_stored: bool) -> JSON:  # noqa: FBT
         raise _TooDeep
     max_depth -= 1
     if isinstance(value, dict):
-        return {_key(key, is_stored=is_stored): _to_json(inner, max_depth, is_stored) for key, inner in value.items()}
+        return {_key(key, is_stored): _to_json(inner, max_depth, is_stored) for key, inner in value.items()}
     return [_to_json(inner, max_depth, is_stored) for inner in value]
 
 
@@ -125,7 +125,7 @@ def _locate(value: JSON, is_stored: bool) -> InvalidInput | None:  # noqa: FBT00
             _scalar(value, is_stored=is_stored)
             return None
         for place, inner in value.items() if isinstance(value, dict) else enumerate(value):
-            name = _key(place, is_stored=is_stored) if isinstance(value, dict) else f"[{place}]"
+            name = _key(place, is_stored) if isinstance(value, dict) else f"[{place}]"
             if error := _locate(inner, is_stored):
                 return error.at(name)
     except InvalidInput as error:
@@ -201,6 +201,8 @@ def finite(value: float) -> float:
 
 def unicode_text(value: str, *, is_stored: bool = True) -> str:
     """Return text that UTF-8 can encode and, if *is_stored*, a database can store, as a plain str."""
+    if type(value) is str and value.isascii() and "\0" not in value:  # the most frequent case
+        return value
     text = str.__str__(value)
     try:
         text.encode()
@@ -211,7 +213,9 @@ def unicode_text(value: str, *, is_stored: bool = True) -> str:
     return text
 
 
-def _key(key: object, *, is_stored: bool) -> str:
+def _key(key: object, is_stored: bool) -> str:  # noqa: FBT001 - called for every key
+    if type(key) is str and key.isascii() and "\0" not in key and key not in FORBIDDEN_KEYS:  # the most frequent case
+        return key
     key = plain(key)
     if not isinstance(key, str):
         raise InvalidInput(f"keys must be text, got {describe(key)}")

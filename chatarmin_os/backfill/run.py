@@ -197,25 +197,27 @@ class Run:
         noted, failures = [], []
         for task, result in zip(tasks, answers.results, strict=True):
             is_others_turn = result.is_overload and self.counts.done > task.others
-            tried = evolve(
-                task,
-                is_created=result.is_created,
-                tier=result.tier,
-                attempts=task.attempts + (not is_others_turn),
-                conflicts=task.conflicts + (result.code == "CONFLICT"),
-                others=self.counts.done,
-            )
+            attempts = task.attempts + (not is_others_turn)
+            conflicts = task.conflicts + (result.code == "CONFLICT")
             noted.append(Noted(task.id, result.kind == "done", result.is_created, result.tier))
             if result.kind == "done":
                 self.counts.done += 1
                 self.counts.kept_tiers += result.has_other_features
                 for step in result.plan:
                     self.counts.plan[step] = self.counts.plan.get(step, 0) + 1
-            elif result.kind == "failed" or (is_last(tried.attempts, tried.conflicts) and answers.stopped is None):
+            elif result.kind == "failed" or (is_last(attempts, conflicts) and answers.stopped is None):
                 self.counts.failed += 1
                 failures.append(failure_of(task, result.step, result.code, result.message))
             else:
-                pause = max(answers.overload or 0.0, wait_after(tried.attempts, self._timing.random()))
+                pause = max(answers.overload or 0.0, wait_after(attempts, self._timing.random()))
+                tried = evolve(
+                    task,
+                    is_created=result.is_created,
+                    tier=result.tier,
+                    attempts=attempts,
+                    conflicts=conflicts,
+                    others=self.counts.done,
+                )
                 heapq.heappush(self._again, (self._now() + pause, next(self._numbers), tried))
         self._checkpoint.note(noted, failures)
 

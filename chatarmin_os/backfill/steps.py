@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from chatarmin_os._request import Request
 from chatarmin_os.backfill.row import Row
@@ -35,8 +35,7 @@ class Settings:
     is_tier_forced: bool = False
 
 
-@frozen
-class State:
+class State(NamedTuple):
     """How far a row is.
 
     Attributes:
@@ -68,19 +67,19 @@ def next_step(row: Row, state: State, settings: Settings) -> Step | None:
         The tier is applied to a company that was made for this row, or has no features.
 
         >>> linked = State(frozenset({"look_up"}), "comp_1")
-        >>> next_step(row, evolve(linked, is_created=True), Settings()), next_step(row, linked, Settings())
+        >>> next_step(row, linked._replace(is_created=True), Settings()), next_step(row, linked, Settings())
         ('tier', 'status')
-        >>> known = evolve(linked, done=linked.done | {"status"})
-        >>> [next_step(row, evolve(known, enabled=enabled), Settings()) for enabled in (0, 1, None)]
+        >>> known = linked._replace(done=linked.done | {"status"})
+        >>> [next_step(row, known._replace(enabled=enabled), Settings()) for enabled in (0, 1, None)]
         ['tier', None, None]
         >>> next_step(row, linked, Settings(is_tier_forced=True))
         'tier'
 
         A tier that an earlier attempt applied is not applied again: another one may have been set by hand since.
 
-        >>> next_step(row, evolve(linked, is_created=True, tier="free"), Settings()) is None
+        >>> next_step(row, linked._replace(is_created=True, tier="free"), Settings()) is None
         True
-        >>> next_step(row, evolve(linked, is_created=True, tier="pro"), Settings())  # the row was corrected
+        >>> next_step(row, linked._replace(is_created=True, tier="pro"), Settings())  # the row was corrected
         'tier'
     """
     if "look_up" not in state.done:
@@ -89,14 +88,17 @@ def next_step(row: Row, state: State, settings: Settings) -> Step | None:
         return settings.mode
     is_forced = settings.is_tier_forced
     has_tier = row.tier_code is not None and (is_forced or row.tier_code != state.tier)
-    needed: dict[Step, bool] = {
-        "subscription": row.stripe_subscription_id is not None,
-        "status": has_tier and not (state.is_created or is_forced),
-        "tier": has_tier and (state.is_created or is_forced or state.enabled == 0),
-        "label": row.label is not None,
-        "contacts": bool(_contacts(row, state)),
-    }
-    return next((step for step, is_needed in needed.items() if is_needed and step not in state.done), None)
+    needed: tuple[tuple[Step, bool], ...] = (
+        ("subscription", row.stripe_subscription_id is not None),
+        ("status", has_tier and not (state.is_created or is_forced)),
+        ("tier", has_tier and (state.is_created or is_forced or state.enabled == 0)),
+        ("label", row.label is not None),
+        ("contacts", bool(_contacts(row, state))),
+    )
+    for step, is_needed in needed:
+        if is_needed and step not in state.done:
+            return step
+    return None
 
 
 def request_of(step: Step, row: Row, state: State) -> Request[Any]:
@@ -164,17 +166,17 @@ def after(step: Step, state: State, answer: Any) -> State:
         >>> after("onboard", State(), OnboardResult(company_id="comp_1", link_status="linked")).is_created
         False
     """
-    state = evolve(state, done=state.done | {step})
+    done = state.done | {step}
     match step:
         case "look_up":
-            return evolve(state, company=None if answer is None else answer.id)
+            return state._replace(done=done, company=None if answer is None else answer.id)
         case "create":
-            return evolve(state, company=answer.id, is_created=True)
+            return state._replace(done=done, company=answer.id, is_created=True)
         case "onboard":
-            return evolve(state, company=answer.company_id, is_created=answer.link_status == "created")
+            return state._replace(done=done, company=answer.company_id, is_created=answer.link_status == "created")
         case "status":
-            return evolve(state, enabled=answer.enabled_features_count)
-    return state
+            return state._replace(done=done, enabled=answer.enabled_features_count)
+    return state._replace(done=done)
 
 
 def assumed(step: Step, state: State) -> State:
@@ -184,5 +186,7 @@ def assumed(step: Step, state: State) -> State:
         >>> assumed("create", State()).is_created
         True
     """
-    state = evolve(state, done=state.done | {step})
-    return evolve(state, company="-", is_created=True) if step in {"create", "onboard"} else state
+    done = state.done | {step}
+    if step in {"create", "onboard"}:
+        return state._replace(done=done, company="-", is_created=True)
+    return state._replace(done=done)

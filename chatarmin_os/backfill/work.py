@@ -149,6 +149,7 @@ class _Work:
     def __init__(self, client: ChatarminOS, chunk: Chunk) -> None:
         self._client, self._chunk = client, chunk
         self._states = [State(is_created=task.is_created, tier=task.tier) for task in chunk.tasks]
+        self._steps: list[Step | None] = [STEPS[0]] * len(chunk.tasks)  # the next ones; None: the row has ended
         self._plans: list[tuple[str, ...]] = [() for _ in chunk.tasks]
         self._results: dict[int, Result] = {}
         self._stopped: ChatarminError | None = None
@@ -157,18 +158,18 @@ class _Work:
     def run(self) -> Answers:
         """Make the steps one after the other, each for all rows that need it."""
         for step in STEPS:
-            places = [place for place, task in enumerate(self._chunk.tasks) if self._next(place, task.row) == step]
+            places = [place for place, one in enumerate(self._steps) if one == step]
             if places and self._stopped is None:
                 self._make(step, places)
         results = tuple(self._results.get(place) or self._end(place) for place in range(len(self._states)))
         return Answers(results, self._stopped, self._overload)
 
-    def _next(self, place: int, row: Row) -> Step | None:
-        return None if place in self._results else next_step(row, self._states[place], self._chunk.settings)
+    def _reach(self, place: int, state: State) -> None:
+        self._states[place] = state
+        self._steps[place] = next_step(self._chunk.tasks[place].row, state, self._chunk.settings)
 
     def _end(self, place: int) -> Result:
-        is_done = self._next(place, self._chunk.tasks[place].row) is None
-        return self._result(place, "done" if is_done else "again")
+        return self._result(place, "done" if self._steps[place] is None else "again")
 
     def _make(self, step: Step, places: list[int]) -> None:
         """Make a step for the rows at *places*."""
@@ -177,7 +178,7 @@ class _Work:
             request = request_of(step, self._chunk.tasks[place].row, self._states[place])
             if self._chunk.is_rehearsal and request.kind == "mutation":
                 self._plans[place] += (step,)
-                self._states[place] = assumed(step, self._states[place])
+                self._reach(place, assumed(step, self._states[place]))
             else:
                 sent.append((place, request))
         answers = self._client.batch([request for _, request in sent]) if sent else []
@@ -185,7 +186,7 @@ class _Work:
             if isinstance(answer, ChatarminError):
                 self._note(place, step, answer)
             else:
-                self._states[place] = after(step, self._states[place], answer)
+                self._reach(place, after(step, self._states[place], answer))
 
     def _note(self, place: int, step: Step, error: ChatarminError) -> None:
         outcome = outcome_of(step, error)
@@ -194,6 +195,7 @@ class _Work:
         if outcome.kind == "stop":
             self._stopped = error
         else:
+            self._steps[place] = None
             self._results[place] = evolve(
                 self._result(place, outcome.kind),
                 step=step,

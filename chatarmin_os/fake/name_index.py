@@ -17,11 +17,14 @@ class NameIndex:
 
     Names are numbered in the order they are added. A set of names is an integer with the bits of their numbers, so that
     one operation compares thousands of names: a search among 100,000 takes some ten times as long as among 1,000.
+
+    The first search indexes the names that were added before, so that nobody else pays for it.
     """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._owners: list[list[int]] = []
+        self._waiting: list[str] = []  # the last names, which no search has indexed
         self._by_key: dict[str | int, list[int]] = {}  # by trigram, and by number of trigrams
         self._bits: dict[str | int, tuple[int, int]] = {}  # made by searches; with the number of their members
         self._sizes: set[int] = set()
@@ -33,12 +36,7 @@ class NameIndex:
             self._owners[number].append(owner)
             return
         self._owners.append([owner])
-        grams = trigrams(name)
-        if len(grams) <= MAX_TRIGRAMS:
-            self._sizes.add(len(grams))
-            keys: list[str | int] = [*grams, len(grams)]
-            for key in keys:
-                self._by_key.setdefault(key, []).append(number)
+        self._waiting.append(name)
 
     def equal(self, name: str, *, count: int) -> list[int]:
         """Return the first *count* owners of *name*."""
@@ -50,6 +48,7 @@ class NameIndex:
         grams = trigrams(name)
         if min_percent >= EQUAL_NAME or not 0 < len(grams) <= MAX_TRIGRAMS:
             return []
+        self._index_waiting()
         found: list[tuple[int, int]] = []
         for confidence, group in groupby(self._ranked(name, grams, min_percent, count), key=lambda pair: pair[0]):
             owners = sorted(owner for _, number in group for owner in self._owners[number][:count])
@@ -57,6 +56,17 @@ class NameIndex:
             if len(found) == count:
                 break
         return found
+
+    def _index_waiting(self) -> None:
+        """Add the last names to the sets of names with a trigram, or with a number of trigrams."""
+        for number, name in enumerate(self._waiting, len(self._owners) - len(self._waiting)):
+            grams = trigrams(name)
+            if len(grams) <= MAX_TRIGRAMS:
+                self._sizes.add(len(grams))
+                keys: list[str | int] = [*grams, len(grams)]
+                for key in keys:
+                    self._by_key.setdefault(key, []).append(number)
+        self._waiting.clear()
 
     def _ranked(self, name: str, grams: frozenset[str], min_percent: int, count: int) -> Iterator[tuple[int, int]]:
         """Yield (confidence, number) of names, best first, with enough ties for the first *count*."""

@@ -70,7 +70,7 @@ def _find_unstorable(value: JSON) -> tuple[str, str] | None:
     for key, inner in value.items() if isinstance(value, dict) else ():
         if key in FORBIDDEN_KEYS:
             return key, f"JavaScript treats the key {key!r} specially; choose another one"
-        if refused := _find_unstorable(key) or _find_unstorable(inner):
+        if refused := _find_unstorable(key if "\0" in key else inner):
             return _below(key, *refused)
     return None
 

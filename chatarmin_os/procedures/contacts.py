@@ -59,7 +59,10 @@ class ContactInput(_pydantic.Instance, _ContactFields):
 def contact_inputs(value: Iterable[ContactInput | Mapping[str, Any]]) -> tuple[ContactInput, ...]:
     """Return contacts, given as `ContactInput`s or mappings with its keys."""
     given = items(value, of="contacts")
-    return tuple(at_field(f"[{index}]", contact_input)(contact) for index, contact in enumerate(given))
+    return tuple(
+        contact if type(contact) is ContactInput else at_field(f"[{index}]", contact_input)(contact)
+        for index, contact in enumerate(given)
+    )
 
 
 def contact_input(value: ContactInput | Mapping[str, Any]) -> ContactInput:

@@ -6,7 +6,7 @@ import json
 import re
 import time
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from http.client import responses
 from importlib.resources import files
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from chatarmin_os.fake import FakeTransport
-    from chatarmin_os.server.products import InjectedFailure
+    from chatarmin_os.server.products import InjectedFailure, Product
     from chatarmin_os.trpc.server import Dialect, Response
 
 BASE = "/api/v1"
@@ -183,14 +183,18 @@ class FakeService:
         if self._fail_rate and self._random.random() < self._fail_rate:
             failure = self._random.choice(("refused", "lost"))
 
+        @cache
+        def product() -> Product:
+            return self.products.for_headers(request.headers)
+
+        @cache  # a batch may have hundreds of calls of one procedure
         def find(path: str) -> trpc.Procedure | None:
             route = ROUTES.get(path)
             if route is None:
                 return None
 
             def run(read: Callable[[], Any]) -> Any:
-                product = self.products.for_headers(request.headers)
-                return product.answer(path, route.kind, read() if route.schema else UNSET, failure)
+                return product().answer(path, route.kind, read() if route.schema else UNSET, failure)
 
             return trpc.Procedure(route.kind, run, to_dates=_with_dates)
 

@@ -190,7 +190,7 @@ def parse_envelope(item: JSON, repeats: superjson.Repeats | None = None) -> Enve
     if "data" not in result:
         return Envelope(None, None, None)  # undefined, without a transformer
     data = result["data"]
-    if isinstance(data, dict) and {"json"} <= data.keys() <= {"json", "meta"}:
+    if isinstance(data, dict) and "json" in data and data.keys() <= {"json", "meta"}:
         return Envelope(None, superjson.decode(data, repeats), "superjson")
     return Envelope(None, data, "json")
 

@@ -381,7 +381,7 @@ class _Exchange10(_Exchange):
 
 def _has_envelopes(content: Any, *, is_batch: bool) -> bool:
     inputs = content.values() if is_batch and isinstance(content, dict) else [content]
-    return any(isinstance(one, dict) and {"json"} <= one.keys() <= {"json", "meta"} for one in inputs)
+    return any(isinstance(one, dict) and "json" in one and one.keys() <= {"json", "meta"} for one in inputs)
 
 
 def _decode_envelope(envelope: Any, repeats: superjson.Repeats) -> Any:

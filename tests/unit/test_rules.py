@@ -708,6 +708,22 @@ def test_owners_of_different_names_come_in_order(many: list[str]) -> None:
     assert len({confidence for confidence, _ in found[-1]}) == 1
 
 
+def test_names_that_are_added_between_searches_are_found() -> None:
+    """A search indexes the names that were added since the last one, and no name twice."""
+    # Given a name that was searched
+    index = _index(["acme one"])
+    before = index.similar("acme", min_percent=1, count=5)
+
+    # When others are added, one of them for the second time, and are searched twice
+    for owner, name in enumerate(["acme two", "acme one", "other"], start=1):
+        index.add(name, owner)
+    found = [index.similar("acme", min_percent=1, count=5) for _ in range(2)]
+
+    # Then each owner of a similar name is there once
+    assert [owner for _, owner in before] == [0]
+    assert [[owner for _, owner in one] for one in found] == [[0, 1, 2], [0, 1, 2]]
+
+
 # Odd values
 
 

@@ -85,9 +85,12 @@ def is_free_mail(normalised: str) -> bool:
     """
     if len(normalised) > MAX_DOMAIN_LENGTH:  # not a domain; snapshots may contain such text
         return False
-    labels = normalised.split(".")
     known = free_mail_domains()
-    return any(".".join(labels[start:]) in known for start in range(len(labels) - 1))
+    while normalised not in known:
+        _, _, normalised = normalised.partition(".")
+        if "." not in normalised:
+            return False
+    return True
 
 
 @cache

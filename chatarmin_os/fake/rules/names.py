@@ -52,6 +52,8 @@ _MAX_MARKS = 30  # in a row, as in Unicode's Stream-Safe Text Format: sorting th
 _JOINER = "\u034f"  # ends such a row, and is dropped with the accents
 # The accents of Latin, Greek and Cyrillic. In other scripts such a mark is a vowel: without it the name is another.
 _ACCENTS = re.compile("[\u0300-\u036f]")
+_OTHER = re.compile(r"[\W_]")  # than letters and digits
+_NOT_IN_SLUG = re.compile(r"[^a-z0-9]+")
 
 
 def normalised(name: str) -> str:
@@ -66,7 +68,7 @@ def normalised(name: str) -> str:
         ('', False)
     """
     plain = _drop_accents(_decompose(name.translate(_DROPPED)).casefold()).translate(_DROPPED)
-    words = "".join(letter if _is_kept(letter) else " " for letter in plain).split()
+    words = _OTHER.sub(_marks_only, plain).split()
     while len(words) > 1 and words[-1] in LEGAL_FORMS:
         words.pop()
     return " ".join(words)
@@ -96,8 +98,9 @@ def _decompose(text: str) -> str:
     return unicodedata.normalize("NFKD", "".join(pieces))
 
 
-def _is_kept(letter: str) -> bool:
-    return letter.isalnum() or unicodedata.category(letter).startswith("M")
+def _marks_only(other: re.Match[str]) -> str:
+    """Return a mark that is no accent unchanged, and a space for anything else that is neither letter nor digit."""
+    return other[0] if unicodedata.category(other[0]).startswith("M") else " "
 
 
 def trigrams(name: str) -> frozenset[str]:
@@ -129,4 +132,4 @@ def slug(name: str) -> str:
         ('acme-inc', 'cafe-muller-co', 'company')
     """
     plain = _drop_accents(name).lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_MAX_SLUG_LENGTH].strip("-") or "company"
+    return _NOT_IN_SLUG.sub("-", plain).strip("-")[:_MAX_SLUG_LENGTH].strip("-") or "company"
