@@ -27,6 +27,7 @@ _SAME_NAME = (
     "backfill",
     "otel",
     "serve",
+    "page",
     "recordings",
     "doctor",
 )

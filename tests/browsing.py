@@ -11,6 +11,43 @@ import programs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MIN_CONTRAST = 4.5
+_PALE_TEXTS = """
+function luminance(colour) {
+    const linear = part => part <= .03928 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4
+    const [r, g, b] = colour.slice(0, 3).map(part => linear(part / 255))
+    return .2126 * r + .7152 * g + .0722 * b
+}
+const parsed = text => text.match(/[\\d.]+/g).map(Number)
+const canvas = document.body.appendChild(document.createElement("p"))
+canvas.style.backgroundColor = "Canvas"
+const page = parsed(getComputedStyle(canvas).backgroundColor)
+canvas.remove()
+function behind(element) {
+    for (; element; element = element.parentElement) {
+        const colour = parsed(getComputedStyle(element).backgroundColor)
+        if (colour.length < 4 || colour[3] == 1) return colour
+    }
+    return page
+}
+const pale = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
+while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim()
+    if (!text || !element.checkVisibility() || element.closest(":disabled, noscript")) continue
+    const style = getComputedStyle(element)
+    const colour = parsed(element instanceof SVGElement ? style.fill : style.color)
+    const both = [colour, behind(element)].map(luminance)
+    if ((Math.max(...both) + .05) / (Math.min(...both) + .05) < arguments[0]) pale.push(text)
+}
+return pale
+"""
+
+
+def pale_texts(driver: Any) -> list[str]:
+    """Return the texts of a page whose contrast with their ground is below 4.5, by the formula of WCAG."""
+    found: list[str] = driver.execute_script(_PALE_TEXTS, _MIN_CONTRAST)
+    return found
+
 
 @contextmanager
 def running_chromium() -> Iterator[Any]:

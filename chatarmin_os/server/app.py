@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
     from chatarmin_os.fake import FakeTransport
-    from chatarmin_os.server.products import InjectedFailure, Product
+    from chatarmin_os.server.product import InjectedFailure, Product
     from chatarmin_os.trpc.server import Dialect, Response
 
 BASE = "/api/v1"

@@ -7,7 +7,7 @@ those of `FakeTransport`.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
+from functools import partial, wraps
 from inspect import signature
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.transport import LOST
+from chatarmin_os.server.company_view import company_view
+from chatarmin_os.server.export import company_snapshot
 from chatarmin_os.server.view import view
 from chatarmin_os.trpc.server import Procedure
 
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.server.products import Product, Products
+    from chatarmin_os.server.product import Product
+    from chatarmin_os.server.products import Products
 
     Control = Callable[[Product], Callable[..., JSON]]
 
@@ -44,7 +47,7 @@ def procedure(products: Products, headers: Mapping[str, str], name: str) -> Proc
     if name in _QUERIES:
         return Procedure("query", lambda read: _run(_QUERIES[name], _product(products, headers), read()))
     if name in _MUTATIONS:
-        return Procedure("mutation", lambda read: _run_and_touch(_MUTATIONS[name], _product(products, headers), read()))
+        return Procedure("mutation", lambda read: _run_and_touch(name, _product(products, headers), read()))
     return None
 
 
@@ -73,9 +76,12 @@ def _forget(products: Products, product: Product) -> Callable[[], None]:
     return forget
 
 
-def _run_and_touch(control: Control, product: Product, given: JSON) -> JSON:
+def _run_and_touch(name: str, product: Product, given: JSON) -> JSON:
     try:
-        return _run(control, product, given)
+        if name == "call":  # logged as a call
+            return _run(_MUTATIONS[name], product, given)
+        with product.controlled(name, given):
+            return _run(_MUTATIONS[name], product, given)
     finally:
         product.touch()
 
@@ -129,11 +135,45 @@ def _calls(product: Product, *, after: int = 0) -> JSON:
     return product.calls(_count("after", after))
 
 
-def _view(product: Product, *, since: int | None = None, search: str = "", limit: int = 50) -> JSON:
-    if not isinstance(search, str):
-        raise ValueError(f"search: expected text, got {describe(search)}")  # noqa: TRY004 - one error for wrong use
-    since = None if since is None else _count("since", since)
-    return view(product, since=since, search=search, limit=_count("limit", limit))
+def _call_details(product: Product, *, number: int) -> JSON:
+    call = product.call(_count("number", number))
+    if call is None:
+        raise ValueError(f"number: the call {number} is not kept any more, or was never made")
+    return dict(call)
+
+
+def _optional_count(name: str, value: object) -> int | None:
+    return None if value is None else _count(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name}: expected text, got {describe(value)}")  # noqa: TRY004 - one error for wrong use
+    return value
+
+
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "before": _optional_count,
+    "call_limit": _count,
+    "call_search": _text,
+    "calls_before": _optional_count,
+    "company": _text,
+    "limit": _count,
+    "search": _text,
+    "since": _optional_count,
+    "skip": _count,
+}
+"""The arguments of a view, and what checks each."""
+
+
+def _checked(function: Callable[..., JSON], product: Product) -> Callable[..., JSON]:
+    """Return a view of a product that checks its arguments."""
+
+    @wraps(function)
+    def run(product: Product, **given: object) -> JSON:
+        return function(product, **{name: _CHECKS[name](name, value) for name, value in given.items()})
+
+    return partial(run, product)
 
 
 def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> JSON:
@@ -162,10 +202,13 @@ def _call(product: Product, *, path: str, input: JSON = UNSET) -> JSON:
 
 
 _QUERIES: dict[str, Control] = {
+    "call_details": lambda product: partial(_call_details, product),
     "calls": lambda product: partial(_calls, product),
+    "company": lambda product: _checked(company_view, product),
+    "company_snapshot": lambda product: _checked(company_snapshot, product),
     "mrr": lambda product: product.fake.mrr,
     "snapshot": lambda product: product.fake.snapshot,
-    "view": lambda product: partial(_view, product),
+    "view": lambda product: _checked(view, product),
 }
 
 _MUTATIONS: dict[str, Control] = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from chatarmin_os._json import JSON
-    from chatarmin_os.server.products import Product
+    from chatarmin_os.server.product import Product
 
 SAVE_INTERVAL_SECONDS = 0.5
 MAX_JSON_BYTES = 2**30

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsing import emulated, running_chromium
+from browsing import emulated, pale_texts, running_chromium
 from ports import free_port
 
 if TYPE_CHECKING:
@@ -25,36 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MAX_WAIT_SECONDS = 60
 LONG = "Acme" + 60 * "e"
-MIN_CONTRAST = 4.5
-
-PALE_TEXTS = """
-function luminance(colour) {
-    const linear = part => part <= .03928 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4
-    const [r, g, b] = colour.slice(0, 3).map(part => linear(part / 255))
-    return .2126 * r + .7152 * g + .0722 * b
-}
-const parsed = text => text.match(/[\\d.]+/g).map(Number)
-const canvas = document.body.appendChild(document.createElement("p"))
-canvas.style.backgroundColor = "Canvas"
-const page = parsed(getComputedStyle(canvas).backgroundColor)
-canvas.remove()
-function behind(element) {
-    for (; element; element = element.parentElement) {
-        const colour = parsed(getComputedStyle(element).backgroundColor)
-        if (colour.length < 4 || colour[3] == 1) return colour
-    }
-    return page
-}
-const pale = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT)
-while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim()
-    if (!text || !element.offsetParent) continue
-    const both = [parsed(getComputedStyle(element).color), behind(element)].map(luminance)
-    if ((Math.max(...both) + .05) / (Math.min(...both) + .05) < arguments[0]) pale.push(text)
-}
-return pale
-"""
-"""The texts of a page whose contrast is too low, by the formula of WCAG."""
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +85,7 @@ def look_at(browser: Any, url: str, text: str) -> None:
                 browser.get(url)
                 assert text in browser.find_element("tag name", "body").text
                 assert browser.execute_script("return document.documentElement.scrollWidth") <= width, (url, scheme)
-                assert browser.execute_script(PALE_TEXTS, MIN_CONTRAST) == [], (url, scheme, width)
+                assert pale_texts(browser) == [], (url, scheme, width)
 
 
 def test_pages_of_the_flask_app_fit_and_can_be_read(browser: Any) -> None:

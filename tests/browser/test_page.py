@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from browsing import emulated, running_chromium
+from browsing import emulated
+from local_page import KEY, OTHER_KEY, Page
 from ports import free_port
 
 from chatarmin_os import ChatarminOS, UsageLimitError
@@ -16,104 +17,12 @@ from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.server import FakeService, Server, serve_fake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+pytest_plugins = ["local_page_fixtures"]
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium")]
 
-KEY = "os_sk_browser_one"
-OTHER_KEY = "os_sk_browser_two"
-MAX_WAIT_SECONDS = 30  # a busy machine may be slow
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> & Söhne"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """Run a browser for all tests of the page."""
-    with running_chromium() as driver:
-        yield driver
-
-
-class Page:
-    """The page in a browser, with the fake behind it."""
-
-    def __init__(self, driver: Any, url: str, fake: FakeTransport) -> None:
-        self.driver, self.url, self.fake = driver, url, fake
-        self.root = url.removesuffix("/api/v1") + "/"
-        self.client = ChatarminOS(transport=fake)
-
-    def open(self, fragment: str = "") -> None:
-        """Open the page."""
-        self.driver.get("about:blank")
-        self.driver.get(self.root + fragment)
-
-    def find(self, selector: str) -> Any:
-        """Return the first element of a selector."""
-        return self.driver.find_element("css selector", selector)
-
-    def texts(self, selector: str) -> list[str]:
-        """Return the texts of all elements of a selector."""
-        found = "[...document.querySelectorAll(arguments[0])].map(node => node.innerText.replace(/\\s+/g, ' ').trim())"
-        texts: list[str] = self.driver.execute_script(f"return {found}", selector)
-        return texts
-
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        """Wait until a condition holds."""
-        from selenium.common.exceptions import WebDriverException
-        from selenium.webdriver.support.wait import WebDriverWait
-
-        wait = WebDriverWait(self.driver, MAX_WAIT_SECONDS, 0.05, ignored_exceptions=[WebDriverException])
-        wait.until(lambda _: condition())
-
-    def wait_for_text(self, selector: str, text: str) -> None:
-        """Wait until one of the elements has a text."""
-        self.wait_for(lambda: any(text in one for one in self.texts(selector)))
-
-    def press(self, *keys: str) -> None:
-        """Press keys, one after the other."""
-        from selenium.webdriver.common.action_chains import ActionChains
-
-        ActionChains(self.driver).send_keys(*keys).perform()
-
-    def tab_to(self, selector: str) -> None:
-        """Press the tabulator until the element has the focus."""
-        from selenium.webdriver.common.keys import Keys
-
-        for _ in range(60):
-            if self.driver.execute_script("return document.activeElement.matches(arguments[0])", selector):
-                return
-            self.press(Keys.TAB)
-        raise AssertionError(f"{selector} is not reached by keyboard")
-
-    def problems(self) -> list[str]:
-        """Return the warnings and errors of the browser."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
-
-
-@pytest.fixture
-def clock() -> list[datetime]:
-    """Return the time of products that the page itself creates, to be changed by a test."""
-    return [datetime(2026, 1, 1, tzinfo=UTC)]
-
-
-@pytest.fixture
-def page(chromium: Any, clock: list[datetime]) -> Iterator[Page]:
-    """Open the page of a product with two companies; no test may cause a warning of the browser."""
-    fake = FakeTransport(demo_catalogue())
-    with serve_fake({KEY: fake}, now=lambda: clock[0]) as url:
-        page = Page(chromium, url, fake)
-        page.client.onboard(external_org_id="org_bolt", hints={"company_name": "Bolt Ltd"}, tier_code="free")
-        page.client.onboard(external_org_id="org_acme", hints={"company_name": "Acme GmbH"}, tier_code="pro")
-        with emulated(chromium):
-            page.open()
-            page.wait_for_text(".company .name", "Bolt Ltd")
-            yield page
-        assert page.problems() == []
-        chromium.get("about:blank")  # it sends no requests to the service that ends
-
-
-def _company(page: Page, name: str) -> Any:
-    [node] = [node for node in page.driver.find_elements("css selector", ".company") if name in node.text]
-    return node
 
 
 def test_page_shows_the_first_steps_before_any_call(chromium: Any) -> None:
@@ -145,10 +54,9 @@ def test_changes_show_without_a_reload(page: Page) -> None:
 
     page.wait_for(lambda: page.texts(".call .path")[:2] == ["billing.trackUsage"] * 2)
     assert "PRECONDITION_FAILED" in page.texts(".call.bad .brief")[0]
-    card = _company(page, "Bolt Ltd")
-    card.find_element("css selector", "summary").click()
+    page.open_company("Bolt Ltd")
     page.wait_for_text(".feature", "AI credits 100 of 100 at its limit")
-    meter = card.find_element("css selector", "[role=meter]")
+    meter = page.find("[role=meter]")
     assert (meter.get_attribute("aria-valuenow"), meter.get_attribute("aria-valuemax")) == ("100", "100")
 
 
@@ -162,8 +70,7 @@ def test_each_state_of_an_access_has_a_word(page: Page) -> None:
         company_id=acme.id, feature_code="team_seats", is_enabled=True, valid_until="2024-01-01"
     )
     page.open()
-    page.wait_for_text(".company .name", "Acme GmbH")
-    _company(page, "Acme GmbH").find_element("css selector", "summary").click()
+    page.open_company("Acme GmbH")
 
     page.wait_for_text(".feature", "AI credits 0 used unlimited")
     page.wait_for_text(".feature", "Seats 0 of 0 at its limit")
@@ -231,14 +138,14 @@ def test_controls_of_companies_and_subscriptions_work(page: Page) -> None:
     """A tier is applied, a checkout added and claimed, its subscription renewed and cancelled, the clock advanced."""
     acme = page.client.companies.get_by_product_link(external_org_id="org_acme")
     assert acme
-    card = _company(page, "Acme GmbH")
-    card.find_element("css selector", "summary").click()
+    page.open_company("Acme GmbH")
     from selenium.webdriver.support.select import Select
 
-    Select(card.find_element("css selector", ".tier select")).select_by_visible_text("Enterprise")
-    card.find_element("css selector", ".tier button").click()
+    Select(page.find("#company-tier")).select_by_visible_text("Enterprise")
+    page.find("#company-apply").click()
     page.wait_for_text("#status", "Applied the tier Enterprise.")
     assert page.client.features.check(company_id=acme.id, feature_code="sso").can_use
+    page.find("#company-back").click()
 
     page.find("#checkout button").click()
     page.wait_for_text("#session-list .tag", "open")
@@ -502,6 +409,7 @@ def test_expired_access_shows_without_a_call(page: Page, clock: list[datetime], 
     with ChatarminOS(OTHER_KEY, base_url=page.url) as client:
         soon = clock[0] + timedelta(hours=1)
         client.features.set_access(company_id=other, feature_code="sso", is_enabled=True, valid_until=soon)
+    page.open_company("Other Ltd")
     page.wait_for_text(".feature", "Single sign-on included on")
     clock[0] = soon
     page.wait_for_text(".feature", "Single sign-on expired")
@@ -512,7 +420,7 @@ def test_companies_can_be_searched(page: Page) -> None:
     page.find("#search").send_keys("org_acme")
 
     page.wait_for(lambda: page.texts(".company .name") == ["Acme GmbH"])
-    assert page.texts("#companies-count") == ["1 of 2"]
+    assert page.texts("#companies-count") == ["1 (2 in all)"]
 
 
 def test_names_are_shown_as_text(page: Page) -> None:
@@ -535,9 +443,10 @@ def test_page_fits_the_screen(page: Page, width: int, scheme: str) -> None:
         client.companies.create(name="N" * 200, external_org_id="o" * 200)
     with emulated(page.driver, width=width, scheme=scheme):
         page.wait_for_text(".company .name", "N" * 200)
-        for summary in page.driver.find_elements("css selector", "summary"):
+        for summary in page.driver.find_elements("css selector", "#main summary"):
             page.driver.execute_script("arguments[0].click()", summary)
         page.wait_for_text(".call pre", "externalOrgId")
+        page.wait_for_text(".tier-card", "Enterprise")
         assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width
         ground = page.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
 

@@ -24,11 +24,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 QUERIES = {
+    "call_details": {"number": 1},
     "calls": {"after": 0},
+    "company": {"company": "COMPANY", "since": 0, "before": 9, "limit": 1},
+    "company_snapshot": {"company": "COMPANY"},
     "mrr": {"company_id": "COMPANY"},
     "products": None,
     "snapshot": None,
-    "view": {"since": 0, "search": "acme", "limit": 1},
+    "view": {
+        "since": 0,
+        "search": "acme",
+        "skip": 0,
+        "limit": 1,
+        "call_search": "tiers",
+        "calls_before": 9,
+        "call_limit": 1,
+    },
 }
 MUTATIONS: dict[str, Any] = {
     "add_company": {"name": "Wayne", "domain": "wayne.example", "created_at": "2026-01-01T00:00:00Z"},
@@ -57,6 +68,9 @@ NEEDED = {
     "add_feature": ["code", "name"],
     "add_tier": ["code", "name"],
     "call": ["path"],
+    "call_details": ["number"],
+    "company": ["company"],
+    "company_snapshot": ["company"],
     "fail": ["error"],
     "mrr": ["company_id"],
     "restore": ["snapshot"],
@@ -100,7 +114,9 @@ class ControlAPI:
             "SESSION": lambda: self("stripe.add_checkout_session", {"price_ids": ["p"], "complete": False}).data,
             "SUBSCRIPTION": self._linked_subscription,
         }
-        given = {**QUERIES, **MUTATIONS}[name] or {}
+        given: Any = {**QUERIES, **MUTATIONS}[name] or {}
+        if name == "call_details":
+            self("call", {"path": "tiers.list"})
         return {key: known[value]() if str(value) in known else value for key, value in given.items()}
 
 
@@ -200,7 +216,13 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "advance.minutes": lambda it: it in (0, 1, 0.5),
     "advance.seconds": lambda it: it in (0, 1, 0.5),
     "call.path": lambda _: False,
+    "call_details.number": lambda _: False,
     "calls.after": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "company.before": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
+    "company.company": lambda it: isinstance(it, str),
+    "company.limit": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "company.since": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
+    "company_snapshot.company": lambda _: False,
     "fail.after": lambda it: isinstance(it, bool),
     "fail.error": lambda _: False,
     "fail.path": lambda it: it is None,
@@ -219,9 +241,13 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "stripe.cancel.subscription_id": lambda _: False,
     "stripe.complete.session_id": lambda _: False,
     "stripe.renew.subscription_id": lambda _: False,
+    "view.call_limit": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "view.call_search": lambda it: isinstance(it, str),
+    "view.calls_before": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
     "view.limit": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
     "view.search": lambda it: isinstance(it, str),
     "view.since": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
+    "view.skip": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
 }
 
 
@@ -398,7 +424,9 @@ def test_view_is_sent_once(api: ControlAPI) -> None:
     """A caller who knows the version gets no data until something happens."""
     version = api("view").data["version"]
 
-    assert api("view", {"since": version}).data == {"version": version, "unchanged": True}
+    unchanged = api("view", {"since": version}).data
+    assert set(unchanged) == {"version", "unchanged", "now", "real_now", "moved_by_seconds"}
+    assert (unchanged["version"], unchanged["unchanged"]) == (version, True)
     query(partial(send_over_socket, api.url), "tiers.list")
     after_call = api("view", {"since": version}).data
     assert after_call["unchanged"] is False
@@ -496,7 +524,18 @@ def test_view_shows_all_data_of_a_company(api: ControlAPI) -> None:
     ]
     (subscription,) = view["subscriptions"]
     assert (subscription["company"], subscription["tierCode"], subscription["monthlyFee"]) == (owner, "pro", 4900)
-    assert view["catalogue"]["tiers"][2] == {"code": "pro", "name": "Pro", "baseFee": 4900, "currency": "eur"}
+    tier = view["catalogue"]["tiers"][2]
+    assert (tier["code"], tier["baseFee"], tier["currency"], tier["basePriceId"]) == (
+        *("pro", 4900, "eur", "price_pro_base"),
+    )
+    assert tier["features"][0] == {
+        "code": "ai_credit",
+        "hasQuantity": True,
+        "quantityLimit": 10000,
+        "includedQuantity": 1000,
+        "unitAmount": 2,
+        "priceId": "price_pro_ai_credit",
+    }
 
 
 def test_only_the_last_calls_are_logged(api: ControlAPI) -> None:
@@ -511,7 +550,9 @@ def test_only_the_last_calls_are_logged(api: ControlAPI) -> None:
     assert api("calls", {"after": 2**53 - 1}).data == []
     assert [call["number"] for call in view["calls"]] == list(range(550, 450, -1))
     assert api("products").data[0]["calls"] == 550
-    assert set(calls[0]) == {"number", "at", "path", "kind", "input", "answer", "error", "ms"}
+    assert set(calls[0]) == {
+        *("number", "at", "real_at", "path", "kind", "company", "input", "answer", "error", "ms"),
+    }
     api("reset")
     assert api("calls").data == []
     send_over_socket(api.url, "GET", "/api/v1/tiers.list")
@@ -637,6 +678,20 @@ def _objects() -> int:
     return len(gc.get_objects())
 
 
+def test_log_notes_what_is_nested_too_deep() -> None:
+    """A later Python reads deeper JSON than the log keeps."""
+    deep: Any = []
+    for _ in range(5_000):
+        deep = [deep]
+    log, owner, now = CallLog(), deque[int](), datetime.now(UTC)
+    call: Any = {"number": 1, "at": now, "real_at": now, "path": "p", "kind": "query", "company": None, "error": None}
+    call |= {"input": deep, "answer": [], "ms": 0.0}
+    log.append(owner, call)
+
+    (logged,) = log.read(owner)
+    assert (logged["input"], logged["answer"]) == ("(nested too deep, not logged)", [])
+
+
 @pytest.mark.slow
 def test_logged_calls_are_bounded_in_bytes() -> None:
     """A dozen refused requests leave almost nothing, where their JSON would be a million objects."""
@@ -667,10 +722,10 @@ def test_log_drops_the_oldest_call(place: str) -> None:
     for number in range(1, 31):
         error = {"code": "BAD_REQUEST", "message": text} if place == "error" else None
         values: dict[str, Any] = {"input": None, "answer": None, **({} if error else {place: text})}
-        log.append(
-            owners[number % 3],
-            {"number": number, "at": "", "path": "p", "kind": "query", "error": error, "ms": 0.0, **values},  # type: ignore[typeddict-item]
-        )
+        now = datetime.now(UTC)
+        call: Any = {"number": number, "at": now, "real_at": now, "path": "p", "kind": "query", "company": None}
+        call |= {"error": error, "ms": 0.0, **values}
+        log.append(owners[number % 3], call)
     kept = sorted(call["number"] for owner in owners for call in log.read(owner))
 
     assert log.bytes <= 200_000

@@ -60,7 +60,12 @@ def test_page_is_served_from_a_zip_file(program: Path) -> None:
         root = url.removesuffix("/api/v1")
         page = Path(chatarmin_os.__file__).parent / "server" / "page"
         try:
-            for path, name in (("/", "index.html"), ("/page.css", "page.css"), ("/page.js", "page.js")):
+            for path, name in (
+                ("/", "index.html"),
+                ("/page.css", "page.css"),
+                ("/page.js", "page.js"),
+                ("/dom.js", "dom.js"),
+            ):
                 answer = requests.get(root + path)  # noqa: S113 - waits for no one
                 assert (answer.status_code, answer.content) == (200, (page / name).read_bytes())
             with ChatarminOS(KEY, base_url=url) as client:
@@ -121,4 +126,21 @@ def test_pyinstaller_hook_collects_modules_and_page(monkeypatch: pytest.MonkeyPa
     assert left_out == {"chatarmin_os.pytest", "chatarmin_os.integrations.pytest", "chatarmin_os._pyinstaller"}
     assert "chatarmin_os.server.waitress" in added["imports"]
     page = {Path(file).name for file, where in added["datas"] if where == "chatarmin_os/server/page"}
-    assert page == {"index.html", "page.css", "page.js"}
+    assert page == {
+        *("index.html", "page.css"),
+        *(
+            f"{name}.js"
+            for name in (
+                "page",
+                "calls",
+                "catalogue",
+                "chart",
+                "company",
+                "control",
+                "dialogs",
+                "dom",
+                "export",
+                "stripe",
+            )
+        ),
+    }

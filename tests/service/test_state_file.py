@@ -31,7 +31,7 @@ from chatarmin_os.server.view import view
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from chatarmin_os.server.products import Product
+    from chatarmin_os.server.product import Product
 
 KEY = "os_sk_live_secret_of_the_tests"
 SCRIPT = Path(__file__).with_name("save_state.py")
