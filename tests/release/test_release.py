@@ -93,7 +93,7 @@ def test_classifiers_name_the_frameworks_of_the_extras() -> None:
 
 
 def test_licence_is_an_expression() -> None:
-    """Tools that check licences read the field of SPDX; setuptools writes `license` as text that means nothing to them."""
+    """Tools that check licences read it; the older `license` is text that means nothing to them."""
     assert SETUP["metadata"]["license_expression"] == "MIT"
     assert "license" not in SETUP["metadata"]
 
