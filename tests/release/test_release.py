@@ -92,6 +92,12 @@ def test_classifiers_name_the_frameworks_of_the_extras() -> None:
     assert f">={pythons[0]}" == SETUP["options"]["python_requires"]
 
 
+def test_licence_is_an_expression() -> None:
+    """Tools that check licences read it; the older `license` is text that means nothing to them."""
+    assert SETUP["metadata"]["license_expression"] == "MIT"
+    assert "license" not in SETUP["metadata"]
+
+
 def test_security_policy_supports_this_version() -> None:
     """The table's first row is the minor release of the package, and nobody is sent to an invented address."""
     text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -104,7 +110,8 @@ def test_source_archive_has_the_documents_and_the_tests() -> None:
     """The sdist is complete: each file that a test reads is in it."""
     lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").split()
 
-    assert {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Dockerfile", "tests", "docs", "findings"} <= {*lines}
+    files = {"CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Dockerfile", ".dockerignore", "zensical.toml"}
+    assert files | {"benchmarks", "tests", "docs", "examples", "findings"} <= {*lines}
 
 
 # Distributions
