@@ -25,7 +25,7 @@ from chatarmin_os import ChatarminOS
 from chatarmin_os._version import __version__
 from chatarmin_os.cli.doctor import versions
 from chatarmin_os.cli.doctor.examination import Check, Examination, examine
-from chatarmin_os.cli.doctor.findings import Finding, Line, Secrets, failure, ok, summary, text_of
+from chatarmin_os.cli.doctor.findings import Finding, Line, Secrets, failure, ok, summary, text_of, warning
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox
 from chatarmin_os.server import serve_fake
@@ -122,9 +122,10 @@ def test_no_terminal_is_asked_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_check_that_raises_stops_no_other() -> None:
-    """An error of a check is its finding; those that need it are not made."""
+    """An error of a check is its last finding; those that need it are not made."""
 
-    def broken(_: Examination) -> list[Finding]:
+    def broken(_: Examination) -> Iterator[Finding]:
+        yield warning("before", "look")
         raise ZeroDivisionError(KEY)
 
     checks = [
@@ -138,6 +139,7 @@ def test_check_that_raises_stops_no_other() -> None:
     lines = list(examine(checks, Examination(nothing, 1)))
 
     assert [(line.check, line.finding.status, line.finding.text) for line in lines] == [
+        ("broken", "warning", "before"),
         ("broken", "failure", "the check itself failed with ZeroDivisionError"),
         ("below", "not checked", "needs broken"),
         ("far below", "not checked", "needs below"),
@@ -752,6 +754,25 @@ def test_short_words_are_no_secrets() -> None:
 
     assert secrets.hide("the key of OS_API_KEY") == "the key of OS_API_KEY"
     assert secrets.hide_in({"a": ["b"], "n": 1}) == {"a": ["b"], "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("not redis://:pass@host", "not redis:[password]@host"),
+        ("http://ann:p@ss@host:80, then", "http:[password]@host:80, then"),
+        ("http://ann:a:b@host", "http:[password]@host"),
+        ("http://ann@host", "http:[password]@host"),
+        ("https://host/api/v1, from ann@acme.com", "https://host/api/v1, from ann@acme.com"),
+    ],
+    ids=["no-user", "at-sign", "colon", "user", "no-password"],
+)
+def test_passwords_of_addresses_are_hidden(text: str, hidden: str) -> None:
+    """The last @ of an address ends its password; wherever the text is in a document."""
+    secrets = Secrets()
+
+    assert secrets.hide(text) == hidden
+    assert secrets.hide_in({"a": [text, {"b": text}], "n": 1}) == {"a": [hidden, {"b": hidden}], "n": 1}
 
 
 def test_sections_are_separated() -> None:
