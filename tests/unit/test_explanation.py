@@ -575,7 +575,7 @@ def test_facts_are_in_order(fake: FakeTransport) -> None:
     world = World(fake)
     world.claim("team")
     world.track("storage", 0.3)
-    world.set("storage", {"valid_until": timedelta(hours=1)})
+    world.set("storage", {"valid_until": timedelta(hours=1), "config": {"region": "Zürich"}})
 
     explanation = of(world.client, "storage")
 
@@ -587,7 +587,7 @@ def test_facts_are_in_order(fake: FakeTransport) -> None:
         ("access from", "a tier (subscription)"),
         ("enabled", "yes"),
         ("valid until", "2027-01-31 13:00 UTC"),
-        ("configuration", '{"region": "eu"}'),
+        ("configuration", '{"region": "Zürich"}'),
         ("limit", "0.5"),
         ("used", "0.3"),
         ("remaining", "0.2"),
@@ -726,6 +726,16 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"canUse": False, "currentUsage": 1, "quantityLimit": 5, "remaining": 4},
         "unexplained",
         "although it is enabled, and it has used 1 of 5 in this period",
+    ),
+    "nothing-remains-of-no-limit": (
+        {"canUse": False, "currentUsage": 5, "remaining": 0},
+        "unexplained",
+        "although it is enabled, and it has used 5 in this period and has no limit",
+    ),
+    "nothing-remains-below-the-limit": (
+        {"canUse": False, "currentUsage": 3, "quantityLimit": 10, "remaining": 0},
+        "limit_reached",
+        "it has used 3 of 10 in this period, and the service says that nothing remains",
     ),
     "no-quantity": ({"canUse": False, "hasQuantity": False, "quantityLimit": 0}, "unexplained", "it is enabled"),
     "usable-but-disabled": ({"isEnabled": False}, "unexplained", "although it is disabled"),
