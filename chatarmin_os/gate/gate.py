@@ -309,7 +309,7 @@ class Gate:
     def warm(self, external_org_ids: Iterable[str | UUID]) -> None:
         """Ask for each organisation of which something is not fresh, in batches, before it is needed.
 
-        An outage or a mistake ends it without an error: checks then decide as ever.
+        It raises nothing in an outage or after a mistake, and logs that: checks then decide as ever.
 
         Args:
             external_org_ids: Your ids of the organisations.
