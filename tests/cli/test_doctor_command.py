@@ -618,7 +618,7 @@ def test_outbox_that_nobody_empties(tmp_path: Path) -> None:
 
 
 def test_dead_events(tmp_path: Path) -> None:
-    """They are a warning with the commands that decide about them."""
+    """They are a warning with the commands that decide about them, also if one is damaged."""
     path = tmp_path / "usage.db"
     with SQLiteOutbox(path) as outbox:
         outbox.put(company_id="comp_unknown", feature_code="ai_credit", quantity=5)
@@ -628,6 +628,9 @@ def test_dead_events(tmp_path: Path) -> None:
 
     assert (finding["status"], finding["text"]) == ("warning", "--outbox: 0 ready, 0 leased, 1 dead")
     assert finding["advice"].startswith("list dead events with the command `dead`")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE events SET input = CAST(x'ff' AS TEXT)")
+    assert diagnose("--outbox", str(path)).of("outbox") == finding
 
 
 @pytest.mark.parametrize(

@@ -849,7 +849,7 @@ def test_limit_may_be_that_of_several_tiers(count: int, named: str) -> None:
 
 
 def test_tiers_are_bounded() -> None:
-    """Of a product with very many tiers the first 40 are asked about, and none is inferred."""
+    """Of a product with very many tiers the first 40 are asked about, and nothing is inferred from the others."""
     fake = make_fake()
     for place in range(40):
         fake.add_tier(f"t{place}", name=f"T{place}")
@@ -859,6 +859,8 @@ def test_tiers_are_bounded() -> None:
     explanation = of(client, "seats")
 
     assert Counter(call.path for call in fake.calls)["tiers.get"] == 40
+    client.features.set_access(external_org_id="org_1", feature_code="seats", quantity_limit=77)
+    assert reason(client, "seats") == "it has used 0 of 77 in this period; its access is from a tier"
     assert fact(explanation, "tier") == "unknown (more than 40)"
 
 

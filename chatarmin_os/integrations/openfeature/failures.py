@@ -33,8 +33,9 @@ def as_open_feature(error: ChatarminError) -> OpenFeatureError:
         ...     for code in ("NOT_FOUND", "UNAUTHORIZED")
         ... ]
         ['FLAG_NOT_FOUND', 'GENERAL']
-        >>> as_open_feature(InvalidResponse("$.features", http_status=200)).error_code.value
-        'PARSE_ERROR'
+        >>> answers = InvalidResponse("$.features", http_status=200), InvalidResponse("HTML", http_status=502)
+        >>> [as_open_feature(answer).error_code.value for answer in answers]
+        ['PARSE_ERROR', 'GENERAL']
     """
     if isinstance(error, InvalidInput) and error.field in _IDENTITIES:
         return InvalidContextError(str(error))
