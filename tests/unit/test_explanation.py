@@ -567,6 +567,13 @@ def test_invalid_argument_is_refused(client: ChatarminOS, fake: FakeTransport, a
     assert len(fake.calls) == count
 
 
+def test_transport_is_no_client(fake: FakeTransport) -> None:
+    """The error names the argument."""
+    client: Any = fake
+    with pytest.raises(TypeError, match=r"client: expected a chatarmin_os\.ChatarminOS, got"):
+        explain(client, "sso", external_org_id="org_1")
+
+
 # Facts
 
 
@@ -796,6 +803,13 @@ def test_other_answers_are_explained_honestly(access: dict[str, Any], rule: str,
     assert text in explanation.text
     assert explanation.text.isprintable()
     assert bool(explanation.what_to_do) is (rule not in {"unexplained", "not_stated"})
+
+
+def test_access_without_an_end_has_none_in_its_sentence() -> None:
+    """The last year of a datetime stands for all beyond it: a clock that is wrong has not reached it."""
+    access, _, text = ANSWERS["no-expiry"]
+
+    assert of(service_with(access), "seats").text == f"organisation org_1 cannot use seats: {text}"
 
 
 def test_unlinked_organisation_with_a_default_answer_is_not_linked() -> None:
