@@ -778,6 +778,15 @@ def test_passwords_of_addresses_are_hidden(text: str, hidden: str) -> None:
     assert secrets.hide_in({"a": [text, {"b": text}], "n": 1}) == {"a": [hidden, {"b": hidden}], "n": 1}
 
 
+def test_secret_that_begins_another_leaves_nothing_of_it() -> None:
+    """The longest is looked for first."""
+    secrets = Secrets()
+    for key in ("password", "password-of-production"):
+        secrets.add(key)
+
+    assert secrets.hide("password-of-production, password") == "[key], [key]"
+
+
 def test_sections_are_separated() -> None:
     """A blank line stands before each section but the first."""
     lines = [Line("A", "one", ok("fine")), Line("B", "three", failure("bad", "do it"))]

@@ -539,6 +539,32 @@ def test_remedies_link_an_organisation() -> None:
         assert explain(client, "sso", external_org_id="org_9").rule == "no_access"
 
 
+def test_remedies_change_what_is_in_the_way_and_nothing_else(client: ChatarminOS) -> None:
+    """A limit is not raised that is not reached, and an access that is enabled is not enabled."""
+    client.tiers.apply("free", company_id=company_of(client))
+    client.billing.track_usage(company_id=company_of(client), feature_code="seats", quantity=3)
+    call = "client.features.set_access(external_org_id='org_1', feature_code="
+
+    assert of(client, "sso").what_to_do[0] == f"{call}'sso', is_enabled=True)"
+    assert of(client, "seats").what_to_do[0] == (
+        f"{call}'seats', quantity_limit=LIMIT)  # LIMIT: above 3, or None for no limit"
+    )
+
+
+def test_few_tiers_are_suggested() -> None:
+    """The first three that are enough, of a product with more."""
+    fake = FakeTransport(Catalogue())
+    fake.add_feature("sso", name="Single sign-on")
+    for code in "abcd":
+        fake.add_tier(code, name=code.upper(), features={"sso": {}})
+    client = ChatarminOS(transport=fake)
+    client.companies.create(name="Acme Inc", external_org_id="org_1")
+
+    lines = of(client, "sso").what_to_do
+
+    assert re.findall(r"tiers\.apply\('(\w+)'", "".join(lines)) == ["a", "b", "c"]
+
+
 def test_unknown_feature_is_refused(client: ChatarminOS) -> None:
     """A feature that the catalogue lacks is a mistake of the caller."""
     company = company_of(client)
