@@ -24,7 +24,7 @@ _IDENTITIES = "external_org_id", "company_id"
 
 
 def as_open_feature(error: ChatarminError) -> OpenFeatureError:
-    """Return the error of OpenFeature for one of a gate; it shows no id and no text of the service.
+    """Return the error of OpenFeature for one of a gate, without ids and texts of the service.
 
     Example:
         >>> from chatarmin_os import ApiError
