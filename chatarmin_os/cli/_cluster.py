@@ -124,7 +124,7 @@ def _check_versions(cluster: Any) -> None:
     """
     # A function of the standard library, which each of them has.
     found: Mapping[str, Any] = cluster.run(resolve_name, _VERSION, on_error="return")
-    # Of a worker that has ended meanwhile nothing is known; Dask gives its rows to the others.
+    # Of a worker that has just ended nothing is known; Dask gives its rows to the others.
     places = {f"the worker {address}": one for address, one in found.items() if not isinstance(one, OSError)}
     try:
         places["the scheduler"] = cluster.run_on_scheduler(resolve_name, _VERSION)

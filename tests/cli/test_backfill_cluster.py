@@ -223,7 +223,7 @@ def test_scheduler_that_is_lost_before_the_run_is_reported(
     assert str(caught.value) == "the connection to the scheduler at tcp://a:1 was lost: run the same again"
 
 
-def test_worker_that_has_ended_meanwhile_is_left_out(dask: type[Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_has_just_ended_is_left_out(dask: type[Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its address stands for an error of the connection, and another one does the work."""
     monkeypatch.setattr(dask, "versions", {"tcp://a:2": CommClosedError("Stream is closed"), "tcp://a:3": __version__})
 

@@ -760,7 +760,7 @@ def test_short_words_are_no_secrets() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "hidden"),
+    ("text", "shown"),
     [
         ("not redis://:pass@host", "not redis:[password]@host"),
         ("http://ann:p@ss@host:80, then", "http:[password]@host:80, then"),
@@ -770,12 +770,12 @@ def test_short_words_are_no_secrets() -> None:
     ],
     ids=["no-user", "at-sign", "colon", "user", "no-password"],
 )
-def test_passwords_of_addresses_are_hidden(text: str, hidden: str) -> None:
+def test_passwords_of_addresses_are_redacted(text: str, shown: str) -> None:
     """The last @ of an address ends its password; wherever the text is in a document."""
     secrets = Secrets()
 
-    assert secrets.hide(text) == hidden
-    assert secrets.hide_in({"a": [text, {"b": text}], "n": 1}) == {"a": [hidden, {"b": hidden}], "n": 1}
+    assert secrets.hide(text) == shown
+    assert secrets.hide_in({"a": [text, {"b": text}], "n": 1}) == {"a": [shown, {"b": shown}], "n": 1}
 
 
 def test_secret_that_begins_another_leaves_nothing_of_it() -> None:

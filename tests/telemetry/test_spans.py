@@ -186,6 +186,9 @@ def test_batch_has_a_span_for_each_call(observed: ChatarminOS, recorded: Recorde
 
 def test_batch_fails_if_all_calls_do(observed: ChatarminOS, recorded: Recorded) -> None:
     """Its span has the error of the first call."""
+    observed.batch([GetTierInput(tier_code="gold"), GetTierInput(tier_code="free")])
+    assert recorded.spans()[-1].status.status_code is StatusCode.UNSET
+
     observed.batch([GetTierInput(tier_code="gold"), GetTierInput(tier_code="silver")])
 
     batch = recorded.spans()[-1]
