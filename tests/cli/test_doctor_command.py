@@ -731,6 +731,15 @@ def test_package_that_is_not_installed_by_pip(monkeypatch: pytest.MonkeyPatch) -
     assert finding.status == "not checked"
 
 
+def test_extra_is_installed_if_all_of_it_is() -> None:
+    """Half of one is not named, nor is its version compared."""
+    texts = ('requests >=2; extra == "whole"', 'requests >=99; extra == "half"', 'no-such-package >=1; extra == "half"')
+
+    finding = versions._extras([versions.parse_requirement(text) for text in texts])
+
+    assert (finding.status, finding.values) == ("ok", {"extras": ["whole"]})
+
+
 def test_sqlite_with_the_fault_of_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shown, and no warning: the package avoids it."""
     examination: Any = None
