@@ -190,7 +190,7 @@ def _is_of_a_trace(name: object, value: object) -> bool:
     r"""Return whether a request can have a header of a propagator: not if HTTP forbids it, or the client sets it.
 
     Example:
-        >>> _is_of_a_trace("X-Trace", "1"), _is_of_a_trace("X-Trace", "1\\r\\n2"), _is_of_a_trace("Authorization", "1")
+        >>> _is_of_a_trace("X-Trace", "1"), _is_of_a_trace("X-Trace", "1\r\n2"), _is_of_a_trace("Authorization", "1")
         (True, False, False)
     """
     if not (isinstance(name, str) and isinstance(value, str)):
