@@ -103,7 +103,7 @@ def may_be_counted(failure: ChatarminError) -> bool:
     return not isinstance(failure, TransportError) or failure.outcome != "not_sent"
 
 
-def exactly_one(external_org_id: str | None, company_id: str | None) -> None:
+def exactly_one(external_org_id: object, company_id: object) -> None:
     """Refuse both ids, and none.
 
     Raises:

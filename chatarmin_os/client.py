@@ -632,3 +632,14 @@ def _advice(transport: object) -> str:
     if isinstance(transport, type) and issubclass(transport, Transport):
         return f"; pass an instance, such as {transport.__name__}(...)"
     return ""
+
+
+def ensure_client(client: Any) -> ChatarminOS:
+    """Return a client, and refuse anything else, such as a transport.
+
+    Raises:
+        TypeError: *client* is not a client.
+    """
+    if not isinstance(client, ChatarminOS):
+        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
+    return client

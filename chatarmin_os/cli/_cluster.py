@@ -61,19 +61,22 @@ def cluster_at(address: str, say: Callable[[str], object]) -> Iterator[Executor]
         say: Called with a sentence if the cluster has no worker.
 
     Raises:
-        ClusterError: No scheduler answers, or the connection was lost in the block.
+        ClusterError: No scheduler answers, or the connection was lost.
         InvalidInput: Dask is missing, the address is invalid, or the cluster lacks this version of the package.
     """
     with _connect(address) as cluster:
-        _check_versions(cluster)
+        lost = f"the connection to the scheduler at {address} was lost"
+        try:
+            _check_versions(cluster)
+        except OSError:
+            raise ClusterError(f"{lost}: run the same again") from None
         with _watched(cluster, f"there is no worker at {address}; waiting for one: dask worker {address}", say):
             try:
                 yield cluster.get_executor(pure=False)
             except ChatarminError as error:
                 if cluster.status == "running" and not _is_of_connection(error.__cause__):
                     raise
-                problem = f"the connection to the scheduler at {address} was lost; rows that are done are noted"
-                raise ClusterError(f"{problem}: run the same again") from error
+                raise ClusterError(f"{lost}; rows that are done are noted: run the same again") from error
 
 
 def _is_of_connection(error: BaseException | None) -> bool:
@@ -117,12 +120,16 @@ def _check_versions(cluster: Any) -> None:
 
     Raises:
         InvalidInput: The scheduler or a worker lacks it.
+        OSError: The connection was lost.
     """
     # A function of the standard library, which each of them has.
     found: Mapping[str, Any] = cluster.run(resolve_name, _VERSION, on_error="return")
-    places = {f"the worker {address}": version for address, version in found.items()}
+    # Of a worker that has just ended nothing is known; Dask gives its rows to the others.
+    places = {f"the worker {address}": one for address, one in found.items() if not isinstance(one, OSError)}
     try:
         places["the scheduler"] = cluster.run_on_scheduler(resolve_name, _VERSION)
+    except OSError:
+        raise
     except Exception as error:  # noqa: BLE001 - that of the scheduler
         places["the scheduler"] = error
     for place, version in places.items():

@@ -185,7 +185,7 @@ def _check_files(given: Namespace) -> None:
         raise InvalidInput("standard input cannot be both the API key and FILE; set OS_API_KEY, or pass a file")
     checkpoint = os.path.realpath(given.checkpoint)
     seen = {f"{checkpoint}{end}": "--checkpoint" for end in ("", "-wal", "-shm", "-journal")}
-    for name, path in (("FILE", given.file), ("--failed", given.failed)):
+    for name, path in (("FILE", given.file), ("--api-key-file", given.api_key_file), ("--failed", given.failed)):
         if path is not None and path != "-" and seen.setdefault(os.path.realpath(path), name) != name:
             raise InvalidInput(f"{name} {path}: it is {seen[os.path.realpath(path)]}, too; pass another file")
     if given.failed is not None:

@@ -10,8 +10,9 @@ from uuid import UUID
 from attrs import evolve, field, frozen
 
 from chatarmin_os._request import Request
+from chatarmin_os._usage_event import exactly_one
 from chatarmin_os.client import ChatarminOS
-from chatarmin_os.errors import ApiError, ChatarminError, InvalidInput, NotFoundError
+from chatarmin_os.errors import ApiError, ChatarminError, NotFoundError
 from chatarmin_os.models.billing import BillingStatus
 from chatarmin_os.models.companies import Company
 from chatarmin_os.models.features import FeatureAccess, OrgFeatures
@@ -71,8 +72,7 @@ def collect(
         NotFoundError: The feature does not exist.
         ChatarminError: There is no answer about the access. Other answers may be missing: `failures` names them.
     """
-    if (external_org_id is None) == (company_id is None):
-        raise InvalidInput("expected exactly one of external_org_id and company_id").at("company_id")
+    exactly_one(external_org_id, company_id)
     if external_org_id is not None:
         return _of_organisation(client, feature_code, external_org_id)
     return _of_company(client, feature_code, company_id)

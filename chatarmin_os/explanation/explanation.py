@@ -8,7 +8,7 @@ from uuid import UUID
 from attrs import frozen
 
 from chatarmin_os._pickling import AcrossVersions
-from chatarmin_os.client import ChatarminOS
+from chatarmin_os.client import ChatarminOS, ensure_client
 from chatarmin_os.explanation.evidence import Evidence, collect
 from chatarmin_os.explanation.facts import facts_of
 from chatarmin_os.explanation.remedies import remedies_of
@@ -73,6 +73,7 @@ def explain(
             explained instead; then an unknown feature is not found out.
         ApiError: The service refused for another reason, or failed.
         TransportError: No usable response was received about the access.
+        TypeError: *client* is not a client.
 
     If only an answer about subscriptions, tiers or the name fails, the facts say what is unknown.
 
@@ -89,7 +90,7 @@ def explain(
         Acme Inc (org_1) cannot use seats: it has used 3 of 3 in this period; the limit is most likely that of its tier
         Free; it has no active subscription, so most likely its usage does not start again at 0
     """
-    return _explanation_of(collect(client, feature_code, external_org_id, company_id))
+    return _explanation_of(collect(ensure_client(client), feature_code, external_org_id, company_id))
 
 
 def _explanation_of(evidence: Evidence) -> Explanation:

@@ -60,7 +60,7 @@ def _of_access(evidence: Evidence, access: FeatureAccess) -> Iterator[tuple[str,
     until = "no expiry" if access.valid_until is None else moment(access.valid_until)
     yield "valid until", f"{until} (past)" if is_expired(access, evidence.asked_at) else until
     if access.config_values:
-        yield "configuration", json.dumps(access.config_values)
+        yield "configuration", json.dumps(access.config_values, ensure_ascii=False)
 
 
 def _of_quantity(evidence: Evidence, access: FeatureAccess, tiers: list[CompanyTier]) -> Iterator[tuple[str, str]]:
@@ -103,6 +103,8 @@ def _price(price: StripePrice) -> str:
         '0.02 EUR each'
         >>> _price(StripePrice(price_id="price_1", unit_amount=300, currency="jpy"))
         '300 JPY each'
+        >>> _price(StripePrice(price_id="price_1", unit_amount=300))
+        'price_1'
     """
     currency = (price.currency or "").lower()
     if price.unit_amount is None or not currency:

@@ -63,7 +63,9 @@ def _rule_of_usable(access: FeatureAccess) -> Rule:
 
 
 def _rule_of_limit(access: FeatureAccess) -> Rule:
-    usage, limit = access.current_usage or 0, access.quantity_limit or 0
+    usage, limit = access.current_usage or 0, access.quantity_limit
+    if limit is None:  # nothing remains of no limit
+        return "unexplained"
     if usage > limit:
         return "over_limit"
     return "limit_reached" if limit else "zero_limit"

@@ -73,7 +73,9 @@ def _used(access: FeatureAccess) -> str:
     usage, limit = access.current_usage or 0, access.quantity_limit
     if limit is None:
         return f"it has used {usage} in this period and has no limit"
-    return f"it has used {usage} of {limit} in this period"
+    used = f"it has used {usage} of {limit} in this period"
+    is_short = usage < limit and is_at_limit(access)
+    return f"{used}, and the service says that nothing remains" if is_short else used
 
 
 def _why_disabled(evidence: Evidence, access: FeatureAccess, tiers: list[CompanyTier]) -> str:

@@ -1,4 +1,4 @@
-"""The arguments of the gate's methods: whose access, to which feature, through which client."""
+"""The arguments of the gate's methods: whose access, and to which feature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from chatarmin_os._input import at_field, company_identifier, identifier, items, text
 from chatarmin_os._json import describe
 from chatarmin_os._usage_event import exactly_one
-from chatarmin_os.client import ChatarminOS
 from chatarmin_os.errors import InvalidInput
 from chatarmin_os.gate.fences import Key
 
@@ -40,10 +39,3 @@ def question_of(pair: Any) -> tuple[Key, str]:
 def identifiers(value: Any) -> list[str]:
     """Return the ids of an iterable of organisations; an error names the place of the wrong one."""
     return [at_field(f"[{index}]", identifier)(one) for index, one in enumerate(items(value, of="ids"))]
-
-
-def ensure_client(client: Any) -> ChatarminOS:
-    """Return a client, and refuse anything else, such as a transport."""
-    if not isinstance(client, ChatarminOS):
-        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
-    return client

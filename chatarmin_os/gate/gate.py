@@ -12,10 +12,10 @@ from uuid import UUID
 
 from chatarmin_os._input import Number, at_field, text
 from chatarmin_os._usage_event import UsageEvent
-from chatarmin_os.client import ChatarminOS
+from chatarmin_os.client import ChatarminOS, ensure_client
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.gate import forks
-from chatarmin_os.gate.arguments import ensure_client, identifiers, key_of
+from chatarmin_os.gate.arguments import identifiers, key_of
 from chatarmin_os.gate.asking import Asking
 from chatarmin_os.gate.decision import Decision, FeatureDenied
 from chatarmin_os.gate.entry import Entry
@@ -309,7 +309,7 @@ class Gate:
     def warm(self, external_org_ids: Iterable[str | UUID]) -> None:
         """Ask for each organisation of which something is not fresh, in batches, before it is needed.
 
-        An outage or a mistake ends it without an error: checks then decide as ever.
+        It raises nothing in an outage or after a mistake, and logs that: checks then decide as ever.
 
         Args:
             external_org_ids: Your ids of the organisations.

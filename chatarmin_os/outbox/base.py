@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -226,7 +226,11 @@ class Outbox(ABC):
     @abstractmethod
     def _discard(self, keys: list[str]) -> int: ...
 
-    # For senders
+    # For senders and telemetry
+
+    def _place(self) -> Hashable:
+        """Return where the events are: equal for outboxes that have the same."""
+        return repr(self)
 
     def _end_thread(self) -> None:  # noqa: B027 - most have nothing to do
         """Close what the thread of a started sender has for itself, at its end."""

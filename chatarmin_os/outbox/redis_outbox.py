@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +41,7 @@ _MIN_VERSION = (6, 2)
 # Redis does nothing else while a script runs: so many events has one at most.
 _MAX_EVENTS, _MAX_PUT = 200, 100_000
 _MAX_NAMED = 20
+_SERVER = {"path": "", "host": "localhost", "port": 6379, "db": 0}  # the defaults of redis-py
 _PLACE_IN_SCRIPT = re.compile(r"^Error running script.*@user_script: ?\d+: -?|,? ?script: [0-9a-f]{40}.*$", re.DOTALL)
 
 
@@ -110,6 +111,10 @@ class RedisOutbox(Outbox):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>"
+
+    def _place(self) -> Hashable:
+        settings = self._client.connection_pool.connection_kwargs
+        return repr(self), *(settings.get(name) or default for name, default in _SERVER.items())
 
     def close(self) -> None:
         """Close the connections of this process; the next use opens new ones."""

@@ -13,7 +13,7 @@ from typing import Any
 from chatarmin_os import _clock
 from chatarmin_os._input import Number, at_field, positive_seconds, seconds
 from chatarmin_os._json import describe
-from chatarmin_os.client import ChatarminOS
+from chatarmin_os.client import ChatarminOS, ensure_client
 from chatarmin_os.errors import ChatarminError, InvalidInput
 from chatarmin_os.outbox import forks
 from chatarmin_os.outbox.base import Outbox, positive
@@ -86,8 +86,7 @@ class Sender:
         now: Callable[[], float] | None = None,
         random: Callable[[], float] | None = None,
     ) -> None:
-        if not isinstance(client, ChatarminOS):
-            raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
+        ensure_client(client)
         if not isinstance(outbox, Outbox):
             raise TypeError(f"outbox: expected an Outbox, got {describe(outbox)}")
         if gate is not None and not callable(getattr(gate, "watch", None)):

@@ -207,6 +207,30 @@ def test_lost_scheduler_is_reported(dask: type[Cluster], monkeypatch: pytest.Mon
     assert str(caught.value) == problem
 
 
+@pytest.mark.parametrize("method", ["run", "run_on_scheduler"])
+def test_scheduler_that_is_lost_before_the_run_is_reported(
+    dask: type[Cluster], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """It is no cluster without the package."""
+
+    def lose(*_: object, **__: object) -> None:
+        raise CommClosedError("ConnectionPool closing.")
+
+    monkeypatch.setattr(dask, method, lose)
+
+    with pytest.raises(ClusterError) as caught, cluster_at("tcp://a:1", print):
+        raise AssertionError("nothing runs without a scheduler")
+    assert str(caught.value) == "the connection to the scheduler at tcp://a:1 was lost: run the same again"
+
+
+def test_worker_that_has_just_ended_is_left_out(dask: type[Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its address stands for an error of the connection, and another one does the work."""
+    monkeypatch.setattr(dask, "versions", {"tcp://a:2": CommClosedError("Stream is closed"), "tcp://a:3": __version__})
+
+    with cluster_at("tcp://a:1", print) as executor:
+        assert executor.submit(str, 5).result() == "5"
+
+
 @pytest.mark.usefixtures("dask")
 def test_command_works_on_a_cluster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -25,7 +25,7 @@ from chatarmin_os import ChatarminOS
 from chatarmin_os._version import __version__
 from chatarmin_os.cli.doctor import versions
 from chatarmin_os.cli.doctor.examination import Check, Examination, examine
-from chatarmin_os.cli.doctor.findings import Finding, Line, Secrets, failure, ok, summary, text_of
+from chatarmin_os.cli.doctor.findings import Finding, Line, Secrets, failure, ok, summary, text_of, warning
 from chatarmin_os.fake import FakeTransport, demo_catalogue
 from chatarmin_os.outbox import RedisOutbox, Sender, SQLiteOutbox
 from chatarmin_os.server import serve_fake
@@ -122,9 +122,10 @@ def test_no_terminal_is_asked_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_check_that_raises_stops_no_other() -> None:
-    """An error of a check is its finding; those that need it are not made."""
+    """An error of a check is its last finding; those that need it are not made."""
 
-    def broken(_: Examination) -> list[Finding]:
+    def broken(_: Examination) -> Iterator[Finding]:
+        yield warning("before", "look")
         raise ZeroDivisionError(KEY)
 
     checks = [
@@ -138,6 +139,7 @@ def test_check_that_raises_stops_no_other() -> None:
     lines = list(examine(checks, Examination(nothing, 1)))
 
     assert [(line.check, line.finding.status, line.finding.text) for line in lines] == [
+        ("broken", "warning", "before"),
         ("broken", "failure", "the check itself failed with ZeroDivisionError"),
         ("below", "not checked", "needs broken"),
         ("far below", "not checked", "needs below"),
@@ -616,7 +618,7 @@ def test_outbox_that_nobody_empties(tmp_path: Path) -> None:
 
 
 def test_dead_events(tmp_path: Path) -> None:
-    """They are a warning with the commands that decide about them."""
+    """They are a warning with the commands that decide about them, also if one is damaged."""
     path = tmp_path / "usage.db"
     with SQLiteOutbox(path) as outbox:
         outbox.put(company_id="comp_unknown", feature_code="ai_credit", quantity=5)
@@ -626,6 +628,9 @@ def test_dead_events(tmp_path: Path) -> None:
 
     assert (finding["status"], finding["text"]) == ("warning", "--outbox: 0 ready, 0 leased, 1 dead")
     assert finding["advice"].startswith("list dead events with the command `dead`")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE events SET input = CAST(x'ff' AS TEXT)")
+    assert diagnose("--outbox", str(path)).of("outbox") == finding
 
 
 @pytest.mark.parametrize(
@@ -726,6 +731,15 @@ def test_package_that_is_not_installed_by_pip(monkeypatch: pytest.MonkeyPatch) -
     assert finding.status == "not checked"
 
 
+def test_extra_is_installed_if_all_of_it_is() -> None:
+    """Half of one is not named, nor is its version compared."""
+    texts = ('requests >=2; extra == "whole"', 'requests >=99; extra == "half"', 'no-such-package >=1; extra == "half"')
+
+    finding = versions._extras([versions.parse_requirement(text) for text in texts])
+
+    assert (finding.status, finding.values) == ("ok", {"extras": ["whole"]})
+
+
 def test_sqlite_with_the_fault_of_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is shown, and no warning: the package avoids it."""
     examination: Any = None
@@ -752,6 +766,34 @@ def test_short_words_are_no_secrets() -> None:
 
     assert secrets.hide("the key of OS_API_KEY") == "the key of OS_API_KEY"
     assert secrets.hide_in({"a": ["b"], "n": 1}) == {"a": ["b"], "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("not redis://:pass@host", "not redis:[password]@host"),
+        ("http://ann:p@ss@host:80, then", "http:[password]@host:80, then"),
+        ("http://ann:a:b@host", "http:[password]@host"),
+        ("http://ann@host", "http:[password]@host"),
+        ("https://host/api/v1, from ann@acme.com", "https://host/api/v1, from ann@acme.com"),
+    ],
+    ids=["no-user", "at-sign", "colon", "user", "no-password"],
+)
+def test_passwords_of_addresses_are_redacted(text: str, shown: str) -> None:
+    """The last @ of an address ends its password; wherever the text is in a document."""
+    secrets = Secrets()
+
+    assert secrets.hide(text) == shown
+    assert secrets.hide_in({"a": [text, {"b": text}], "n": 1}) == {"a": [shown, {"b": shown}], "n": 1}
+
+
+def test_secret_that_begins_another_leaves_nothing_of_it() -> None:
+    """The longest is looked for first."""
+    secrets = Secrets()
+    for key in ("password", "password-of-production"):
+        secrets.add(key)
+
+    assert secrets.hide("password-of-production, password") == "[key], [key]"
 
 
 def test_sections_are_separated() -> None:

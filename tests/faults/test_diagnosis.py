@@ -41,7 +41,10 @@ from chatarmin_os.cli.doctor import service
 from chatarmin_os.cli.doctor.examination import Examination
 from chatarmin_os.server import FakeService, Server
 from chatarmin_os.transports.http import probe
+from chatarmin_os.transports.http.exchange import Phase
 from chatarmin_os.transports.http.failures import Failure
+from chatarmin_os.transports.http.probe import Steps
+from chatarmin_os.transports.http.retry import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -345,6 +348,16 @@ def test_connection_that_is_lost_over_tls() -> None:
     advice = service._advice_about_failure(examination, Failure(ConnectionFailed("the connection was lost"), "safe"))
 
     assert advice == "see the log of the service, and of what is on the way to it"
+
+
+def test_step_that_comes_again_is_the_last_one() -> None:
+    """A request over plain HTTP is sent in the step in which each exchange begins."""
+    steps = Steps(Deadline(1))
+    steps.phase = Phase.LOOKING_UP
+    steps.phase = Phase.SENDING
+
+    assert steps.phase is Phase.SENDING
+    assert list(steps.began) == [Phase.LOOKING_UP, Phase.SENDING]
 
 
 def test_connection_that_has_ended_since() -> None:

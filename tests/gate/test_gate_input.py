@@ -144,14 +144,23 @@ def test_bad_ids_are_refused(stage: Stage, who: dict[str, Any], field: str) -> N
 
 def test_both_ids_are_refused_although_both_are_known(stage: Stage) -> None:
     """What is fresh does not hide a mistake."""
-    stage.check()
-    stage.gate.check(company_id=stage.company, feature_code="api_access")
+    for _ in range(2):  # the second time the answers are fresh
+        stage.check()
+        stage.gate.check(company_id=stage.company, feature_code="api_access")
+        stage.gate.features(company_id=stage.company)
     for ask in (
         lambda: stage.gate.check(external_org_id="org_1", company_id=stage.company, feature_code="api_access"),
         lambda: stage.gate.features(external_org_id="org_1", company_id=stage.company),
     ):
         with pytest.raises(InvalidInput, match="expected exactly one of external_org_id and company_id, got both"):
             ask()
+
+
+def test_expected_usage_needs_its_key(stage: Stage) -> None:
+    """A new key would be one that no delivery ends."""
+    missing: Any = None
+    with pytest.raises(InvalidInput, match="idempotency_key: required; pass the key of the usage"):
+        stage.gate.expect_usage(external_org_id="org_1", feature_code="ai_credit", quantity=1, idempotency_key=missing)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from flag_world import LISTING, ORG, FlagWorld
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEvent
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.transaction_context import ContextVarsTransactionContextPropagator
@@ -116,5 +117,37 @@ def test_forked_child_evaluates(shop: FlagWorld) -> None:
     if child == 0:  # pragma: no cover - in the child
         found = shop.flags.get_boolean_details("sso", False, ORG)
         os._exit(0 if (found.value, found.reason) == (True, Reason.CACHED) else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_child_that_was_forked_during_an_event_emits_the_next(shop: FlagWorld) -> None:
+    """The thread of the parent that was emitting does not exist in the child, and holds nothing there."""
+    emitted: list[ProviderEvent] = []
+    is_emitting, has_forked = threading.Event(), threading.Event()
+
+    def emit(_: Any, event: ProviderEvent, __: Any) -> None:
+        emitted.append(event)
+        if event is ProviderEvent.PROVIDER_STALE:
+            is_emitting.set()
+            has_forked.wait(PATIENCE)
+
+    shop.flags.get_boolean_value("sso", False, ORG)
+    shop.provider.attach(emit)
+    shop.make_old()
+    shop.break_down("TOO_MANY_REQUESTS")
+    thread = threading.Thread(target=shop.flags.get_boolean_value, args=("sso", False, ORG))
+    thread.start()
+    assert is_emitting.wait(PATIENCE)
+    child = os.fork()
+    if child == 0:  # pragma: no cover - in the child
+        shop.recover()
+        shop.make_old(400)
+        shop.gate.warm(["org_1"])
+        os._exit(0 if emitted[-1] is ProviderEvent.PROVIDER_READY else 1)
+    has_forked.set()
+    thread.join(PATIENCE)
 
     assert os.waitpid(child, 0)[1] == 0

@@ -124,6 +124,22 @@ def test_name_is_checked() -> None:
         RedisOutbox(redis.Redis(), name=" ")
 
 
+def test_place_is_that_of_the_server_and_the_stream() -> None:
+    """Streams of the same name in two databases are not counted as one, nor one stream twice."""
+    own = RedisOutbox(redis.Redis())._place()
+
+    assert own == RedisOutbox(redis.Redis.from_url("redis://localhost"))._place()
+    assert own == RedisOutbox(redis.Redis(password="secret"))._place()  # noqa: S106 - of nobody
+    others = [
+        RedisOutbox(redis.Redis(), name="other"),
+        RedisOutbox(redis.Redis(db=1)),
+        RedisOutbox(redis.Redis(port=6380)),
+        RedisOutbox(redis.Redis("other")),
+        RedisOutbox(redis.Redis(unix_socket_path="/run/redis.sock")),
+    ]
+    assert len({own, *(one._place() for one in others)}) == 6
+
+
 def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without redis-py the error says what to install."""
     client = redis.Redis()

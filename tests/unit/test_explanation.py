@@ -539,6 +539,32 @@ def test_remedies_link_an_organisation() -> None:
         assert explain(client, "sso", external_org_id="org_9").rule == "no_access"
 
 
+def test_remedies_change_what_is_in_the_way_and_nothing_else(client: ChatarminOS) -> None:
+    """A limit is not raised that is not reached, and an access that is enabled is not enabled."""
+    client.tiers.apply("free", company_id=company_of(client))
+    client.billing.track_usage(company_id=company_of(client), feature_code="seats", quantity=3)
+    call = "client.features.set_access(external_org_id='org_1', feature_code="
+
+    assert of(client, "sso").what_to_do[0] == f"{call}'sso', is_enabled=True)"
+    assert of(client, "seats").what_to_do[0] == (
+        f"{call}'seats', quantity_limit=LIMIT)  # LIMIT: above 3, or None for no limit"
+    )
+
+
+def test_few_tiers_are_suggested() -> None:
+    """The first three that are enough, of a product with more."""
+    fake = FakeTransport(Catalogue())
+    fake.add_feature("sso", name="Single sign-on")
+    for code in "abcd":
+        fake.add_tier(code, name=code.upper(), features={"sso": {}})
+    client = ChatarminOS(transport=fake)
+    client.companies.create(name="Acme Inc", external_org_id="org_1")
+
+    lines = of(client, "sso").what_to_do
+
+    assert re.findall(r"tiers\.apply\('(\w+)'", "".join(lines)) == ["a", "b", "c"]
+
+
 def test_unknown_feature_is_refused(client: ChatarminOS) -> None:
     """A feature that the catalogue lacks is a mistake of the caller."""
     company = company_of(client)
@@ -567,6 +593,13 @@ def test_invalid_argument_is_refused(client: ChatarminOS, fake: FakeTransport, a
     assert len(fake.calls) == count
 
 
+def test_transport_is_no_client(fake: FakeTransport) -> None:
+    """The error names the argument."""
+    client: Any = fake
+    with pytest.raises(TypeError, match=r"client: expected a chatarmin_os\.ChatarminOS, got"):
+        explain(client, "sso", external_org_id="org_1")
+
+
 # Facts
 
 
@@ -575,7 +608,7 @@ def test_facts_are_in_order(fake: FakeTransport) -> None:
     world = World(fake)
     world.claim("team")
     world.track("storage", 0.3)
-    world.set("storage", {"valid_until": timedelta(hours=1)})
+    world.set("storage", {"valid_until": timedelta(hours=1), "config": {"region": "Zürich"}})
 
     explanation = of(world.client, "storage")
 
@@ -587,7 +620,7 @@ def test_facts_are_in_order(fake: FakeTransport) -> None:
         ("access from", "a tier (subscription)"),
         ("enabled", "yes"),
         ("valid until", "2027-01-31 13:00 UTC"),
-        ("configuration", '{"region": "eu"}'),
+        ("configuration", '{"region": "Zürich"}'),
         ("limit", "0.5"),
         ("used", "0.3"),
         ("remaining", "0.2"),
@@ -727,6 +760,16 @@ ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
         "unexplained",
         "although it is enabled, and it has used 1 of 5 in this period",
     ),
+    "nothing-remains-of-no-limit": (
+        {"canUse": False, "currentUsage": 5, "remaining": 0},
+        "unexplained",
+        "although it is enabled, and it has used 5 in this period and has no limit",
+    ),
+    "nothing-remains-below-the-limit": (
+        {"canUse": False, "currentUsage": 3, "quantityLimit": 10, "remaining": 0},
+        "limit_reached",
+        "it has used 3 of 10 in this period, and the service says that nothing remains",
+    ),
     "no-quantity": ({"canUse": False, "hasQuantity": False, "quantityLimit": 0}, "unexplained", "it is enabled"),
     "usable-but-disabled": ({"isEnabled": False}, "unexplained", "although it is disabled"),
     "usable-at-its-limit": (
@@ -788,6 +831,13 @@ def test_other_answers_are_explained_honestly(access: dict[str, Any], rule: str,
     assert bool(explanation.what_to_do) is (rule not in {"unexplained", "not_stated"})
 
 
+def test_access_without_an_end_has_none_in_its_sentence() -> None:
+    """The last year of a datetime stands for all beyond it: a clock that is wrong has not reached it."""
+    access, _, text = ANSWERS["no-expiry"]
+
+    assert of(service_with(access), "seats").text == f"organisation org_1 cannot use seats: {text}"
+
+
 def test_unlinked_organisation_with_a_default_answer_is_not_linked() -> None:
     """A service may answer for an id that it does not know; the missing link decides."""
     client = service_with({"isEnabled": False, "canUse": False}, companies_getByProductLink=None)
@@ -839,7 +889,7 @@ def test_limit_may_be_that_of_several_tiers(count: int, named: str) -> None:
 
 
 def test_tiers_are_bounded() -> None:
-    """Of a product with very many tiers the first 40 are asked about, and none is inferred."""
+    """Of a product with very many tiers the first 40 are asked about, and nothing is inferred from the others."""
     fake = make_fake()
     for place in range(40):
         fake.add_tier(f"t{place}", name=f"T{place}")
@@ -849,6 +899,8 @@ def test_tiers_are_bounded() -> None:
     explanation = of(client, "seats")
 
     assert Counter(call.path for call in fake.calls)["tiers.get"] == 40
+    client.features.set_access(external_org_id="org_1", feature_code="seats", quantity_limit=77)
+    assert reason(client, "seats") == "it has used 0 of 77 in this period; its access is from a tier"
     assert fact(explanation, "tier") == "unknown (more than 40)"
 
 

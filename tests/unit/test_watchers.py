@@ -179,7 +179,7 @@ def test_list_may_be_cleared_before_its_objects_end(monkeypatch: pytest.MonkeyPa
     first, second = Notes(), Notes()
     watchers: WeakList[Notes] = WeakList()
     watchers.add(first)
-    before = watchers.copy()
+    kept = watchers.copy()
     watchers.clear()
     watchers.add(second)
 
@@ -187,7 +187,7 @@ def test_list_may_be_cleared_before_its_objects_end(monkeypatch: pytest.MonkeyPa
     gc.collect()
 
     assert raised == []
-    assert (watchers.alive(), [one() for one in before]) == ([second], [None])
+    assert (watchers.alive(), [reference() for reference in kept]) == ([second], [None])
 
 
 def test_watcher_is_notified_once(watched: ChatarminOS) -> None:

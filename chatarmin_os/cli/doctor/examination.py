@@ -143,10 +143,14 @@ def examine(checks: Iterable[Check], examination: Examination) -> Iterator[Line]
 
 
 def _run(check: Check, examination: Examination) -> list[Finding]:
+    """Return the findings of a check; if it fails, those before and its failure."""
+    findings: list[Finding] = []
     try:
-        return list(check.run(examination))
+        for finding in check.run(examination):
+            findings.append(finding)  # noqa: PERF402 - what came before an error is kept
     except Exception as error:  # noqa: BLE001 - of a project, a database or a mistake here: the others go on
-        return [failure(f"the check itself failed with {type(error).__name__}", "please report it")]
+        findings.append(failure(f"the check itself failed with {type(error).__name__}", "please report it"))
+    return findings
 
 
 def environment(*names: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ Status = Literal["ok", "warning", "failure", "not checked"]
 
 _STATUSES: tuple[Status, ...] = ("failure", "warning", "ok", "not checked")
 _MIN_SECRET_LENGTH = 8  # shorter ones are found in words, and are no key of the service
-_PASSWORD = re.compile(r"(?<=:)[^\s@]+(?=@)")  # of an address: user:password@host
+_PASSWORD = re.compile(r"(?<=:)\S+(?=@)")  # of an address: user:password@host; a password may have @
 
 
 class Finding(NamedTuple):
@@ -93,6 +93,8 @@ class Secrets:
         """Return JSON without secrets in its texts."""
         if isinstance(value, dict):
             return {name: self.hide_in(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [self.hide_in(part) for part in value]
         return self.hide(value) if isinstance(value, str) else value
 
 

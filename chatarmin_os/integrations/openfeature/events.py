@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -35,7 +36,7 @@ class Events:
         self._trouble, self._emit, self._flags = trouble, emit, flags
         self._last = ProviderEvent.PROVIDER_READY
         self._is_due = self._is_closed = False
-        self._turn = threading.Lock()
+        self._turns: dict[int, threading.Lock] = {}
 
     def close(self) -> None:
         """Emit nothing more."""
@@ -52,12 +53,14 @@ class Events:
         do not wait for it, nor does a handler that evaluates a flag.
         """
         self._is_due = True
-        while self._is_due and self._turn.acquire(blocking=False):
+        # A lock for each process: one that a thread of the parent held at a fork stays locked in the child.
+        turn = self._turns.setdefault(os.getpid(), threading.Lock())
+        while self._is_due and turn.acquire(blocking=False):
             try:
                 self._is_due = False
                 self._converge()
             finally:
-                self._turn.release()
+                turn.release()
 
     def _converge(self) -> None:
         trouble = self._trouble()

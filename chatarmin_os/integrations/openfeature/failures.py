@@ -24,7 +24,7 @@ _IDENTITIES = "external_org_id", "company_id"
 
 
 def as_open_feature(error: ChatarminError) -> OpenFeatureError:
-    """Return the error of OpenFeature for one of a gate; it shows no id and no text of the service.
+    """Return the error of OpenFeature for one of a gate, without ids and texts of the service.
 
     Example:
         >>> from chatarmin_os import ApiError
@@ -33,8 +33,9 @@ def as_open_feature(error: ChatarminError) -> OpenFeatureError:
         ...     for code in ("NOT_FOUND", "UNAUTHORIZED")
         ... ]
         ['FLAG_NOT_FOUND', 'GENERAL']
-        >>> as_open_feature(InvalidResponse("$.features", http_status=200)).error_code.value
-        'PARSE_ERROR'
+        >>> answers = InvalidResponse("$.features", http_status=200), InvalidResponse("HTML", http_status=502)
+        >>> [as_open_feature(answer).error_code.value for answer in answers]
+        ['PARSE_ERROR', 'GENERAL']
     """
     if isinstance(error, InvalidInput) and error.field in _IDENTITIES:
         return InvalidContextError(str(error))

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 # It has no annotations that mypy reads.
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 
-from chatarmin_os._json import describe
 from chatarmin_os._watching import Watchers
-from chatarmin_os.client import ChatarminOS
+from chatarmin_os.client import ChatarminOS, ensure_client
 from chatarmin_os.integrations.opentelemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -98,6 +97,4 @@ class Instrumentor(BaseInstrumentor):  # type: ignore[misc]
 
 
 def _watchers_of(client: ChatarminOS) -> Watchers:
-    if not isinstance(client, ChatarminOS):
-        raise TypeError(f"client: expected a chatarmin_os.ChatarminOS, got {describe(client)}")
-    return client._watchers  # noqa: SLF001 - who is recorded is part of the client
+    return ensure_client(client)._watchers  # noqa: SLF001 - who is recorded is part of the client

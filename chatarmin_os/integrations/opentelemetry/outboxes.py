@@ -41,7 +41,7 @@ class OutboxReader:
         self._failed: set[str] = set()
 
     def read(self) -> dict[str, list[OutboxStats]]:
-        """Return the content of each outbox that can be read in time, by the name of its class."""
+        """Return the content of the outboxes by the name of their class; nothing while one does not answer."""
         now = monotonic()
         if now - self._read_at > self._max_age:
             thread = self.thread
@@ -62,7 +62,7 @@ class OutboxReader:
     @suppress_instrumentation()  # no spans of the database, which would be of no request
     def _run(self) -> None:
         found: dict[str, list[OutboxStats]] = {}
-        for outbox in {repr(one): one for one in outboxes.alive()}.values():  # the same place may be open twice
+        for outbox in {one._place(): one for one in outboxes.alive()}.values():  # noqa: SLF001 - it may be open twice
             name = type(outbox).__name__
             try:
                 try:
