@@ -48,10 +48,12 @@ _PARTS = re.compile(
 
 
 # Django has no types: its test case is a subclass of Any for mypy, its decorators are untyped, and pyright guesses the
-# types of its responses. Dask's client has no types either.
+# types of its responses. Dask's client has no types either. The other settings are those of the project, for which mypy
+# has checked the same modules before: with settings that differ it would check all of them again.
 _MYPY = """\
 [mypy]
 strict = True
+enable_error_code = ignore-without-code, truthy-bool
 untyped_calls_exclude = distributed
 
 [mypy-django.*,celery.*]

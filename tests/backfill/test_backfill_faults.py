@@ -179,12 +179,18 @@ class Found(NamedTuple):
 class Walk:
     """Runs of the same rows on the same service, with one fault each.
 
+    Args:
+        folder: Where the runs write.
+        number: How many rows there are.
+        mode: That of the runs.
+        rate: The maximum of rows a second, and so of rows in a chunk; None: chunks are full.
+
     Attributes:
         expected: The state of the service after a run without a fault.
     """
 
-    def __init__(self, folder: Path, number: int, mode: Mode) -> None:
-        self._folder, self._rows, self._mode = folder, _rows(number), mode
+    def __init__(self, folder: Path, number: int, mode: Mode, rate: float | None = None) -> None:
+        self._folder, self._rows, self._mode, self._rate = folder, _rows(number), mode, rate
         self._snapshot = _customers(number)
         _, self.expected = self._run(self._world("expected"))
 
@@ -219,7 +225,7 @@ class Walk:
         return world
 
     def _run(self, world: World) -> tuple[int, dict[str, Any]]:
-        report = world.run(self._rows, mode=self._mode)
+        report = world.run(self._rows, mode=self._mode, rate=self._rate)
         return report.failed, _state(world.fake.snapshot())
 
 
@@ -249,7 +255,14 @@ def test_fault_of_any_call_costs_nothing(tmp_path: Path, fault: str, mode: Mode)
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_of_any_request_costs_nothing(tmp_path: Path, fault: str) -> None:
-    """The same for three chunks of rows, and a fault of all calls of a request."""
+    """The same for a fault of all calls of a request, and three chunks that have each kind of row and customer."""
+    assert_as_expected(Walk(tmp_path, 36, "create", rate=12), fault, is_of_request=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["lost-after", "busy"])
+def test_fault_of_any_full_request_costs_nothing(tmp_path: Path, fault: str) -> None:
+    """The same for chunks as large as a request can be."""
     assert_as_expected(Walk(tmp_path, 120, "create"), fault, is_of_request=True)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from crash_run import Run
 
 PRODUCERS, SENDERS, CHILDREN = 4, 2, 8
-KILL_SECONDS, RESTART_SECONDS = 0.02, 1.0
+RESTART_SECONDS = 1.0
 
 
 class Size(NamedTuple):
@@ -68,7 +68,7 @@ def kill_programs(run: Run, size: Size) -> None:
         while not is_enough():
             if patience.is_over():
                 raise RuntimeError(f"no progress after {run.kills} kills and {len(run.acknowledged())} events")
-            at += KILL_SECONDS
+            at += patience.kill_seconds
             time.sleep(max(0.0, at - time.monotonic()))
             place = run.choose.randrange(len(running))
             run.end(running[place])

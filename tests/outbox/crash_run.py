@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 0.25
 PAUSE_SECONDS = 0.004  # of a producer at most: a bare loop would leave the senders few turns
 CALLS_PER_ERROR = 200
-PATIENCE_SECONDS = 120.0
+KILL_SECONDS = 0.02
+PATIENCE_SECONDS, LOOK_SECONDS = 120.0, 12.0  # how long there may be no progress, and when to look for it
 HIT = 42  # the exit code of a program in which a call failed
 
 
@@ -225,10 +226,15 @@ class Patience:
     def __init__(self, run: Run) -> None:
         self._run, self._seen, self._since = run, run.progress(), time.monotonic()
 
+    @property
+    def kill_seconds(self) -> float:
+        """The time between two kills, which grows without progress: on a busy machine, kills may leave none."""
+        return max(KILL_SECONDS, (time.monotonic() - self._since - LOOK_SECONDS) / 10)
+
     def is_over(self) -> bool:
         """Return whether it has ended."""
         now = time.monotonic()
-        if now - self._since > PATIENCE_SECONDS / 10 and (found := self._run.progress()) != self._seen:
+        if now - self._since > LOOK_SECONDS and (found := self._run.progress()) != self._seen:
             self._seen, self._since = found, now
         return now - self._since > PATIENCE_SECONDS
 
