@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from chatarmin_os.transports import Transport
 
-pytest_plugins = ["chatarmin_os.pytest", "flag_world", "outbox_world", "telemetry_world"]
+pytest_plugins = ["chatarmin_os.pytest", "flag_suite", "flag_world", "outbox_world", "telemetry_world"]
 
 TRPC = ("http-trpc-11-plain", "http-trpc-11-superjson", "http-trpc-10-plain", "http-trpc-10-superjson")
 EACH_CASE_ON_TRPC = ("http-trpc-11-superjson", "http-trpc-11-plain")
