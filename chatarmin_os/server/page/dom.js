@@ -22,7 +22,7 @@ export function draw(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Return a button that runs an action, once at a time. It is not disabled meanwhile, or it would lose the focus. */
+/** Return a button that runs an action, once at a time. A disabled one would lose the focus. */
 export function button(text, action, classes = "") {
   const node = make(`button.small${classes}`, text);
   node.type = "button";

@@ -6,7 +6,7 @@ import { $, button, link, make, offer, show } from "./dom.js";
 const ROWS = 10; // until more are asked for
 const MAX_ROWS = 50;
 
-/** Return how many rows are needed: one more than are shown tells whether there are more. */
+/** Return how many rows are needed: with one more than are shown, it is known whether there are more. */
 export const stripeLimit = () => (page.isWhole ? MAX_ROWS : ROWS + 1);
 
 function createSession(session) {
