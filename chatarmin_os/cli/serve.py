@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
     from collections.abc import Callable
 
+    from chatarmin_os.server import StateFile
     from chatarmin_os.server.products import Products
 
 _EXAMPLES = """\
@@ -96,7 +97,7 @@ def _serve(given: Namespace) -> int:
 
 
 def _serve_until(signals: _Signals, given: Namespace) -> int:
-    from chatarmin_os.server import FakeService, Server, StartupError, StateFile
+    from chatarmin_os.server import FakeService, Server, StartupError
     from chatarmin_os.server.catalogue_file import load_catalogue
 
     if given.forget and not given.state:
@@ -119,7 +120,7 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
     try:
         with (
             closing(Server(service, given.host, given.port)) as server,
-            StateFile(given.state, service.products, notify=complain) if given.state else nullcontext(),
+            _state_file(given.state, service.products) if given.state else nullcontext(),
         ):
             for product in given.forget:
                 _forget(service.products, product)
@@ -142,6 +143,12 @@ def _serve_until(signals: _Signals, given: Namespace) -> int:
     except SystemExit:  # a signal came before it ran
         return 0
     return 0
+
+
+def _state_file(path: str, products: Products) -> StateFile:
+    from chatarmin_os.server import StateFile
+
+    return StateFile(path, products, notify=complain)
 
 
 class _Signals:

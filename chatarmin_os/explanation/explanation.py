@@ -14,7 +14,7 @@ from chatarmin_os.explanation.facts import facts_of
 from chatarmin_os.explanation.remedies import remedies_of
 from chatarmin_os.explanation.rules import rule_of
 from chatarmin_os.explanation.sentence import sentence_of
-from chatarmin_os.explanation.tiers import tiers_of
+from chatarmin_os.explanation.tiers import CompanyTier, tiers_of
 from chatarmin_os.models.features import FeatureAccess
 
 
@@ -90,11 +90,13 @@ def explain(
         Acme Inc (org_1) cannot use seats: it has used 3 of 3 in this period; the limit is most likely that of its tier
         Free; it has no active subscription, so most likely its usage does not start again at 0
     """
-    return _explanation_of(collect(ensure_client(client), feature_code, external_org_id, company_id))
+    evidence = collect(ensure_client(client), feature_code, external_org_id, company_id)
+    return explanation_of(evidence, tiers_of(evidence))
 
 
-def _explanation_of(evidence: Evidence) -> Explanation:
-    access, tiers = evidence.access, tiers_of(evidence)
+def explanation_of(evidence: Evidence, tiers: list[CompanyTier]) -> Explanation:
+    """Return the explanation of evidence, of a company with these tiers."""
+    access = evidence.access
     if access is not None:
         rule = rule_of(access, evidence.asked_at)
     else:

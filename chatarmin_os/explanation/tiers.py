@@ -27,7 +27,7 @@ class CompanyTier:
     Attributes:
         name: Its name to show.
         details: The tier; None if the service did not give it.
-        is_stated: Whether the service stated it for an active subscription; otherwise it is inferred.
+        is_stated: Whether the service stated it, such as for an active subscription; otherwise it is inferred.
     """
 
     name: str
@@ -35,9 +35,14 @@ class CompanyTier:
     is_stated: bool
 
 
-def tiers_of(evidence: Evidence) -> list[CompanyTier]:
-    """Return the tiers of the active subscriptions, else the only tier that fits the accesses, if there is one."""
+def tiers_of(evidence: Evidence, known: str | None = None) -> list[CompanyTier]:
+    """Return the tiers of the active subscriptions, else the only tier that fits the accesses, if there is one.
+
+    If the code of the company's tier is *known* by other means, return that tier.
+    """
     details = {tier.code: tier for tier in evidence.tiers}
+    if known in details:
+        return [CompanyTier(name_of(details[known]), details[known], is_stated=True)]
     subscriptions = evidence.status.active_subscriptions if evidence.status else ()
     stated = {one.tier.code: one.tier for one in subscriptions if one.tier}
     if stated:

@@ -42,7 +42,9 @@ _TIMESTAMPS, _FREE_FORM = {"createdAt", "validUntil"}, {"metadata", "configValue
 
 _PAGE_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 _PAGE_HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "x-content-type-options": "nosniff",
     "cache-control": "no-cache",
 }

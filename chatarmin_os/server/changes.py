@@ -6,6 +6,7 @@ object is unchanged. A change is found at each call, so it is put into words onl
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
@@ -48,7 +49,7 @@ class Change(TypedDict, total=False):
     contacts: tuple[int, int]  # added, changed
     links_deleted: tuple[int, int]  # and the contacts that were deleted with them
     refusal: str  # the message
-    denial: tuple[str, Number, Number | None, bool]  # a check's feature, usage, limit, whether it is on
+    denial: tuple[str, Number, Number | None, str | None]  # a check's feature, usage, limit, why it is off
     moved: dict[str, Number]  # the clock, by days, hours and so on
     catalogue: str  # the code of a feature or a tier that was added or replaced
 
@@ -259,18 +260,26 @@ def is_usage(change: Change) -> bool:
     return change.keys() <= _USAGE
 
 
-def denial(answer: JSON) -> Change | None:
+def denial(answer: JSON, now: datetime) -> Change | None:
     """Return the change of a check that has answered no; None for any other answer.
 
     Example:
-        >>> denial({"canUse": False, "isEnabled": True, "featureName": "Seats", "currentUsage": 3, "quantityLimit": 3})
-        {'denial': ('Seats', 3, 3, True)}
+        >>> answer = {"canUse": False, "isEnabled": True, "featureName": "Seats", "currentUsage": 3, "quantityLimit": 3}
+        >>> denial(answer, datetime.fromisoformat("2026-01-01T00:00:00Z"))
+        {'denial': ('Seats', 3, 3, None)}
     """
     if not isinstance(answer, dict) or answer["canUse"]:
         return None
-    return {
-        "denial": (_cut(answer["featureName"]), answer["currentUsage"], answer["quantityLimit"], answer["isEnabled"])
-    }
+    why_off = None if answer["isEnabled"] else _why_off(answer, now)
+    return {"denial": (_cut(answer["featureName"]), answer["currentUsage"], answer["quantityLimit"], why_off)}
+
+
+def _why_off(answer: Mapping[str, Any], now: datetime) -> str:
+    """Return `missing` without an access, the time at which it has expired, or `off`."""
+    if answer["source"] is None:
+        return "missing"
+    until = answer["validUntil"]
+    return until if until and datetime.fromisoformat(until) <= now else "off"
 
 
 def refusal(message: str) -> Change:

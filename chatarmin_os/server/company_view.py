@@ -55,9 +55,7 @@ def company_view(
         return {
             **start,
             "company": company_row(state, row, index),
-            "reasons": reasons(
-                product, list(state.catalogue.features), row["id"], links[0]["externalOrgId"] if links else None
-            ),
+            "reasons": reasons(product, state, row["id"], links[0]["externalOrgId"] if links else None),
             "events": events,
             "has_more": has_more,
             "usage": _usage(timeline, state, row["id"]),

@@ -17,9 +17,6 @@ from chatarmin_os._unset import UNSET
 from chatarmin_os.errors import CODES, ApiError
 from chatarmin_os.fake.router import ROUTES
 from chatarmin_os.fake.transport import LOST
-from chatarmin_os.server.company_view import company_view
-from chatarmin_os.server.export import company_snapshot
-from chatarmin_os.server.view import view
 from chatarmin_os.trpc.server import Procedure
 
 if TYPE_CHECKING:
@@ -152,6 +149,12 @@ def _text(name: str, value: object) -> str:
     return value
 
 
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}: expected true or false, got {describe(value)}")  # noqa: TRY004 - one error for wrong use
+    return value
+
+
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     "before": _optional_count,
     "call_limit": _count,
@@ -162,6 +165,8 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "search": _text,
     "since": _optional_count,
     "skip": _count,
+    "stripe_limit": _count,
+    "with_access": _flag,
 }
 """The arguments of a view, and what checks each."""
 
@@ -174,6 +179,25 @@ def _checked(function: Callable[..., JSON], product: Product) -> Callable[..., J
         return function(product, **{name: _CHECKS[name](name, value) for name, value in given.items()})
 
     return partial(run, product)
+
+
+# The views are imported late: a start is faster without them.
+def _company(product: Product) -> Callable[..., JSON]:
+    from chatarmin_os.server.company_view import company_view
+
+    return _checked(company_view, product)
+
+
+def _company_snapshot(product: Product) -> Callable[..., JSON]:
+    from chatarmin_os.server.export import company_snapshot
+
+    return _checked(company_snapshot, product)
+
+
+def _view(product: Product) -> Callable[..., JSON]:
+    from chatarmin_os.server.view import view
+
+    return _checked(view, product)
 
 
 def _advance(product: Product, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> JSON:
@@ -204,11 +228,11 @@ def _call(product: Product, *, path: str, input: JSON = UNSET) -> JSON:
 _QUERIES: dict[str, Control] = {
     "call_details": lambda product: partial(_call_details, product),
     "calls": lambda product: partial(_calls, product),
-    "company": lambda product: _checked(company_view, product),
-    "company_snapshot": lambda product: _checked(company_snapshot, product),
+    "company": _company,
+    "company_snapshot": _company_snapshot,
     "mrr": lambda product: product.fake.mrr,
     "snapshot": lambda product: product.fake.snapshot,
-    "view": lambda product: _checked(view, product),
+    "view": _view,
 }
 
 _MUTATIONS: dict[str, Control] = {

@@ -191,6 +191,7 @@ class Product:
         service, path, error = self.fake.service, call["path"], call["error"]
         state = service.state
         change: Change | Watch | None = None  # nothing to show
+        at = state.now if watch and not error else service.now()  # that of the answer
         if watch and watch.state is state:  # a fake in Python may replace its state
             watch.end(call["answer"], error["message"] if error else None)
             company_id, change = watch.company_id, watch
@@ -199,8 +200,7 @@ class Product:
             if error:
                 change = refusal(error["message"])
             elif path in CHECKS:
-                change = denial(call["answer"])
-        at = state.now if watch and not error else service.now()  # that of the answer
+                change = denial(call["answer"], at)
         call["at"], call["real_at"] = at, _clock.now()
         call["company"] = company = state.companies.get(company_id or "")
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from chatarmin_os.transports.function import FunctionTransport
@@ -12,25 +13,31 @@ if TYPE_CHECKING:
 
     from chatarmin_os._call import Call
     from chatarmin_os._json import JSON
+    from chatarmin_os.fake.state import State
     from chatarmin_os.server.product import Product
 
 MAX_FEATURES = 100
 """The features that are explained, in the order of the catalogue."""
 
 
-def reasons(product: Product, codes: list[str], company_id: str, external_org_id: str | None) -> list[JSON]:
+def reasons(product: Product, state: State, company_id: str, external_org_id: str | None) -> list[JSON]:
     """Return an explanation of each feature; the caller holds the lock of the service.
 
-    Neither the log of calls nor injected failures see the questions.
+    Neither the log of calls nor injected failures see the questions. A client can only infer a tier that was applied
+    without a subscription; the page knows it, and states it.
     """
     from chatarmin_os.client import ChatarminOS  # late: only a page that shows a company needs it
-    from chatarmin_os.explanation import explain
+    from chatarmin_os.explanation.evidence import collect
+    from chatarmin_os.explanation.explanation import explanation_of
+    from chatarmin_os.explanation.tiers import tiers_of
 
     client = ChatarminOS(transport=_Questions(product))
-    known = {"company_id": company_id} if external_org_id is None else {"external_org_id": external_org_id}
+    ids = (None, company_id) if external_org_id is None else (external_org_id, None)
+    tier = state.tiers.get(company_id)
     found: list[JSON] = []
-    for code in codes[:MAX_FEATURES]:
-        reason = explain(client, code, **known)
+    for code in islice(state.catalogue.features, MAX_FEATURES):
+        evidence = collect(client, code, *ids)
+        reason = explanation_of(evidence, tiers_of(evidence, tier))
         found.append(
             {
                 "featureCode": code,

@@ -17,6 +17,7 @@ from chatarmin_os._sqlite import SQLiteFile
 from chatarmin_os._sqlite_errors import FileInUseError, ForeignFileError, NoDatabaseError, SQLiteFileError
 from chatarmin_os.server import state_rows
 from chatarmin_os.server.products import Products
+from chatarmin_os.server.startup import StartupError
 
 try:
     import fcntl
@@ -36,10 +37,6 @@ MAX_JSON_BYTES = 2**30
 
 _APPLICATION_ID = int.from_bytes(b"cOSs", "big")
 _JSON_FORMAT = "chatarmin_os serve 1"
-
-
-class StartupError(Exception):
-    """The service cannot start: a library is missing, a port is in use, or a state file cannot be used."""
 
 
 class StateFile:

@@ -13,7 +13,6 @@ from chatarmin_os._json import short_repr, timestamp_text
 from chatarmin_os.server.bounded_log import BoundedLog
 from chatarmin_os.server.changes import Watch, is_usage
 from chatarmin_os.server.packed import pack, unpack
-from chatarmin_os.server.words import facts, levels
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -100,10 +99,10 @@ class Timeline:
     ) -> tuple[list[JSON], bool]:
         """Return the newest events of a company, newest first, and whether there are more.
 
-        Events of the whole product are among them, from the first event of the company on.
+        Events of the whole product are among them, but those before the sign-up of the company.
         """
         own = self._events(company_id)
-        first = own[0][0] if own else 0
+        first = own[0][0] if own and "created" in unpack(own[0][2])[-1] else 0
         whole = [event for event in self._logs.other.entries(self._other.get(_PRODUCT, [])) if event[0] > first]
         events = sorted([*own, *whole], reverse=True)
         matching = (event for event in events if before is None or event[0] < before)
@@ -115,6 +114,8 @@ class Timeline:
 
         Each is a time, usage before, usage, limit, included and billable quantity.
         """
+        from chatarmin_os.server.words import levels  # late: only a reader needs it
+
         found: dict[str, list[list[Any]]] = {}
         for _, at, content in self._events(company_id):
             *_, change = unpack(content)
@@ -140,6 +141,8 @@ class Timeline:
 
 def _to_json(event: _Packed, catalogue: Catalogue) -> dict[str, Any]:
     """Return an event as it is shown."""
+    from chatarmin_os.server.words import facts  # late: only a reader needs it
+
     event_id, at, content = event
     number, path, outcome, change = unpack(content)
     return {

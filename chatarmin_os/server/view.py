@@ -96,6 +96,8 @@ def view(
     call_search: str = "",
     calls_before: int | None = None,
     call_limit: int = MAX_CALLS,
+    stripe_limit: int = MAX_ROWS,
+    with_access: bool = True,
 ) -> JSON:
     """Return a page of a product's rows and calls, newest first; or only its version if that is still *since*.
 
@@ -108,10 +110,13 @@ def view(
         call_search: Text that a call or its company must contain, in any case, or an id of the company.
         calls_before: Only calls with a lower number; None: all.
         call_limit: The highest number of calls.
+        stripe_limit: The highest number of Stripe subscriptions, and of checkout sessions.
+        with_access: Whether companies have their contacts and their access, which are most of the view.
     """
     start = head(product, since)
     if start["unchanged"]:
         return start
+    row_of = company_row if with_access else _brief_row
     with product.fake.service.read() as state:
         index = index_of(product, state)
         product.next_expiry = index.next_expiry(state.now)
@@ -121,11 +126,11 @@ def view(
             "catalogue": _catalogue(state),
             "companies_total": len(state.companies),
             "companies_found": len(found) if isinstance(found, list) else len(state.companies),
-            "companies": [company_row(state, company, index) for company in islice(found, skip, skip + limit)],
+            "companies": [row_of(state, company, index) for company in islice(found, skip, skip + limit)],
             "subscriptions": [
-                _subscription(state, row) for row in islice(reversed(state.subscriptions.values()), MAX_ROWS)
+                _subscription(state, row) for row in islice(reversed(state.subscriptions.values()), stripe_limit)
             ],
-            "sessions": [_session(state, row) for row in islice(reversed(state.sessions.values()), MAX_ROWS)],
+            "sessions": [_session(state, row) for row in islice(reversed(state.sessions.values()), stripe_limit)],
             "faults": _faults(product),
         }
         linked = state.links.get(call_search)
@@ -178,6 +183,16 @@ def _faults(product: Product) -> list[JSON]:
 
 def company_row(state: State, company: Company, index: Index) -> dict[str, Any]:
     """Return a company with its tier, revenue, links, contacts and access."""
+    contacts = state.contacts.get(company["id"], {}).values()
+    return {
+        **_brief_row(state, company, index),
+        "contacts": [_pick(row, "email", "name", "role", "isPrimary") for row in contacts],
+        "access": list_access(state, {"companyId": company["id"]}),
+    }
+
+
+def _brief_row(state: State, company: Company, index: Index) -> dict[str, Any]:
+    """Return a company with its tier, revenue and links."""
     company_id = company["id"]
     tier = state.catalogue.tiers.get(state.tiers.get(company_id, ""))
     return {
@@ -186,10 +201,6 @@ def company_row(state: State, company: Company, index: Index) -> dict[str, Any]:
         "mrr": state.mrr.get(company_id, 0),
         "currency": tier and tier["currency"],
         "links": index.links.get(company_id, []),
-        "contacts": [
-            _pick(row, "email", "name", "role", "isPrimary") for row in state.contacts.get(company_id, {}).values()
-        ],
-        "access": list_access(state, {"companyId": company_id}),
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from chatarmin_os.server.app import BASE, MAX_BODY_BYTES, FakeService, ResponseLost, refusal, status_line
 from chatarmin_os.server.connections import Connections, connection_limit, listen
-from chatarmin_os.server.state import StartupError
+from chatarmin_os.server.startup import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

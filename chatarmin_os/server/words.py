@@ -46,7 +46,7 @@ def facts(change: Change, catalogue: Catalogue, path: str) -> list[Fact]:
     """
     features = change.get("features", [])
     found = [
-        *_company_facts(change),
+        *_company_facts(change, catalogue),
         *_tier_facts(change, catalogue),
         *(fact for feature in features for fact in _access_facts(feature, catalogue)),
         *(fact for feature in features for fact in _usage_facts(feature, catalogue)),
@@ -58,7 +58,7 @@ def facts(change: Change, catalogue: Catalogue, path: str) -> list[Fact]:
     return found or [_UNCOUNTED if path == "billing.trackUsage" else _NOTHING]
 
 
-def _company_facts(change: Change) -> Iterator[Fact]:
+def _company_facts(change: Change, catalogue: Catalogue) -> Iterator[Fact]:
     if "created" in change:
         yield Fact("sign-up", f"The company was created as {change['created']}")
     if "created_at" in change:
@@ -69,7 +69,7 @@ def _company_facts(change: Change) -> Iterator[Fact]:
         text = f"Linked to {org}" if is_new else f"The link to {org} was changed"
         yield Fact("link", f"{text}, label {label}" if label else text)
     for subscription_id, what, tier in change.get("claims", ()):
-        paid = f", tier {tier}" if tier else ", which pays for no tier"
+        paid = f", tier {catalogue.tiers[tier]['name']}" if tier else ", which pays for no tier"
         yield Fact("stripe", _CLAIMS[what].format(subscription_id, paid))
 
 
@@ -86,15 +86,15 @@ def _tier_facts(change: Change, catalogue: Catalogue) -> Iterator[Fact]:
 
 def _access_facts(feature: FeatureChange, catalogue: Catalogue) -> Iterator[Fact]:
     code, _, _, before, after, is_config = feature
-    words = list(_access_words(before, after)) if after else []
+    words = list(_access_words(before, after, has_quantity=catalogue.features[code]["hasQuantity"])) if after else []
     if is_config:
         words.append("other settings")
     if words:
         yield Fact("access", f"{_name(catalogue, code)}: {', '.join(words)}")
 
 
-def _access_words(before: AccessBounds | None, after: AccessBounds) -> Iterator[str]:
-    """Yield the changes of an access; one that did not exist was off."""
+def _access_words(before: AccessBounds | None, after: AccessBounds, *, has_quantity: bool) -> Iterator[str]:
+    """Yield the changes of an access; one that did not exist was off, and its limit was 0."""
     is_on, *bounds, until = after
     was_on, *old_bounds, was_until = before or (False, None, None, None)
     if is_on != was_on:
@@ -102,6 +102,8 @@ def _access_words(before: AccessBounds | None, after: AccessBounds) -> Iterator[
     for name, old, new in zip(("limit", "included"), old_bounds, bounds, strict=True):
         if before is None and new is not None:
             yield f"{name} {quantity(new)}"
+        elif before is None and has_quantity and name == "limit":
+            yield "no limit"
         elif before is not None and old != new:
             yield f"{name} {_bound(old)} → {_bound(new)}"
     if until != was_until:
@@ -132,9 +134,9 @@ def _other_facts(change: Change, path: str) -> Iterator[Fact]:
     if "refusal" in change:
         yield Fact("refusal", change["refusal"])
     if "denial" in change:
-        name, usage, limit, is_on = change["denial"]
-        used = f"{quantity(usage)} of {_bound(limit)} are used" if is_on else "it is off"
-        yield Fact("refusal", f"Asked about {name}: no, {used}")
+        name, usage, limit, why_off = change["denial"]
+        why = f"{quantity(usage)} of {_bound(limit)} are used" if why_off is None else _off_words(why_off)
+        yield Fact("refusal", f"Asked about {name}: no, {why}")
     if "moved" in change:
         parts = [f"{by} {unit.removesuffix('s') if by == 1 else unit}" for unit, by in change["moved"].items()]
         yield Fact("clock", f"The clock moved forward: {', '.join(parts)}")
@@ -143,6 +145,10 @@ def _other_facts(change: Change, path: str) -> Iterator[Fact]:
         yield Fact("catalogue", f"The {noun} {change['catalogue']} was added to the catalogue, or replaced in it")
     if path == "stripe.renew" and "features" not in change:
         yield Fact("stripe", "A new billing period: there was no usage")
+
+
+def _off_words(why: str) -> str:
+    return {"off": "it is off", "missing": "there is no access"}.get(why, f"its access ended at {why}")
 
 
 def _name(catalogue: Catalogue, code: str) -> str:

@@ -168,6 +168,62 @@ def test_chart_shows_another_feature(page: Page, acme: Acme) -> None:
     page.wait_for_text("#usage-figure figcaption", "Seats: 3 used of 4")
 
 
+def test_chart_draws_each_limit_near_the_usage(page: Page, acme: Acme) -> None:
+    """The limit of the first tier stays in the chart when that of a later one is far above it."""
+    page.wait_for_text("#usage-figure figcaption", "Above the chart: limit: 10,000.")
+    assert "limit" in page.texts(".legend li")
+    script = """
+        const svg = document.querySelector("#usage-figure .chart svg")
+        const [limit, level] = [svg.querySelector("path.limit").getBBox(), svg.querySelector(".level").getBBox()]
+        return [limit.height, (level.y + level.height - limit.y) / level.height, limit.width < level.width]
+    """
+    height, share, is_part = page.driver.execute_script(script)
+    assert (height, is_part) == (0, True)
+    assert share == pytest.approx(100 / 1260, rel=0.02)
+    acme.client.features.set_access(company_id=acme.id, feature_code="ai_credit", quantity_limit=2520)
+    page.wait_for_text("#usage-figure figcaption", "1,260 used of 2,520")
+    height, share, _ = page.driver.execute_script(script)
+    assert share == pytest.approx(2, rel=0.02)
+    assert height > 0
+
+
+def test_tiers_are_offered_if_the_company_comes_first(page: Page, acme: Acme) -> None:
+    """Its response may overtake that of the view, which has the catalogue: then its tier is chosen, with its price."""
+    slow = """
+        const ask = window.fetch
+        window.fetch = async (url, ...rest) => {
+            if (url.startsWith("/__fake__/view")) await new Promise((done) => setTimeout(done, 700))
+            return ask(url, ...rest)
+        }
+    """
+    given = {"source": slow}
+    script = page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", given)["identifier"]
+    try:
+        page.open(f"#company={acme.id}")
+        page.wait_for_text(".bill", "260 billable")
+        choice = "const select = document.getElementById('company-tier'); return [select.value, select.options.length]"
+        assert page.driver.execute_script(choice) == ["pro", 4]
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": script})
+
+
+def test_lists_are_not_sent_while_a_company_is_shown(page: Page, acme: Acme) -> None:
+    """The view has neither companies nor Stripe then; both are up to date when the page goes back to them."""
+    page.open(f"#company={acme.id}")
+    page.wait_for_text(".event", "Seats: limit 25 → 0")
+    sent = page.driver.execute_script(
+        "return performance.getEntriesByType('resource').map((one) => decodeURIComponent(one.name))"
+    )
+    views = [url for url in sent if "/view?" in url]
+    assert views
+    assert all('"limit":0,"stripe_limit":0' in url for url in views)
+    acme.client.companies.create(name="New Ltd", external_org_id="org_new")
+    page.wait_for_text(".call .who", "New Ltd")
+    page.find("#company-back").click()
+    page.wait_for_text(".company .name", "New Ltd")
+    page.wait_for_text("#subscription-list", "Acme GmbH")
+
+
 def test_address_survives_reload_and_the_back_button(page: Page, acme: Acme) -> None:
     """A company has an address, by its id or by yours; back leads to the list."""
     page.driver.refresh()
@@ -275,6 +331,31 @@ def test_company_is_reached_by_keyboard(page: Page) -> None:
     page.press(Keys.ENTER)
     page.wait_for_text(".call[open] pre", "org_keys")
     page.wait_for(lambda: page.driver.execute_script("return document.activeElement.matches('.call summary')"))
+    page.find("#company-back").send_keys(Keys.ENTER)
+    page.wait_for(lambda: page.driver.execute_script("return document.activeElement.id") == "companies-title")
+
+
+def test_focus_stays_in_its_section(page: Page) -> None:
+    """Also when the pressed button is gone afterwards: the next tabulator does not begin at the top of the page."""
+    from selenium.webdriver.common.keys import Keys
+
+    page.fake.stripe.add_checkout_session(PRO, complete=False)
+    page.fake.stripe.add_subscription(PRO)
+    for number in range(25):
+        page.client.companies.create(name=f"Company {number}", external_org_id=f"org_{number}")
+
+    def focused() -> str:
+        found: str = page.driver.execute_script("return document.activeElement.id || document.activeElement.innerText")
+        return found
+
+    page.wait_for_text("#companies-count", "20 of 27")
+    page.wait_for(page.find("#session-list button.primary").is_displayed)
+    page.find("#companies-older").send_keys(Keys.ENTER)
+    page.wait_for_text("#companies-count", "27 of 27")
+    page.wait_for(lambda: focused() == "companies-title")
+    page.find("#session-list button.primary").send_keys(Keys.ENTER)
+    page.wait_for_text("#status", "The checkout is complete.")
+    page.wait_for(lambda: focused() == "stripe-title")
 
 
 def test_catalogue_has_features_tiers_and_prices(page: Page) -> None:
@@ -367,8 +448,56 @@ def test_hostile_texts_are_shown_as_text(page: Page) -> None:
     assert page.find(".company .name").get_attribute("title") == HOSTILE
     policy = requests.get(page.root).headers["content-security-policy"]  # noqa: S113 - on this machine
     assert "unsafe" not in policy
+    assert {"base-uri 'none'", "form-action 'none'"} <= set(policy.split("; "))
     names = "[...document.querySelectorAll('*')].flatMap((one) => one.getAttributeNames())"
     assert not page.driver.execute_script(f"return {names}.some((name) => name.startsWith('on'))")
+
+
+def test_marks_of_direction_are_written_out(page: Page) -> None:
+    """One in a name must not turn the text after it around, in no part of the page."""
+    name, shown = "a\u202eb\u2066c\u200f", "a\\u202eb\\u2066c\\u200f"
+    page.fake.add_feature("odd", name=name, has_quantity=True)
+    page.fake.add_tier("odd", name=name, features={"odd": {"quantity_limit": 9}})
+    with ChatarminOS(KEY, base_url=page.url) as client:
+        company = client.companies.create(name=name, external_org_id=f"org {name}").id
+        client.tiers.apply(company_id=company, tier_code="odd")
+        client.billing.track_usage(company_id=company, feature_code="odd", quantity=5)
+    page.wait_for_text(".call .path", "billing.trackUsage")
+    page.find("#catalogue summary").click()
+    page.wait_for_text(".tier-card", shown)
+    page.find(".call summary").click()
+    page.find("#export-product").click()
+    assert not _has_marks(page)
+    page.open(f"#company={company}")
+    page.wait_for_text("#company-name", shown)
+    page.wait_for_text(".event", ": 0 → 5 of 9")
+    page.wait_for_text("#usage-figure figcaption", f"{shown}: 5 used of 9")
+    page.find("#company-apply").click()
+    page.wait_for_text("#status", "Applied the tier")
+    page.find("#export-company").click()
+    assert not _has_marks(page)
+
+
+def _has_marks(page: Page) -> bool:
+    script = "return /[\\u061c\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.textContent)"
+    return bool(page.driver.execute_script(script))
+
+
+@pytest.mark.parametrize("address", ["#", "#company=org_wide"])
+def test_long_names_fit_a_narrow_screen(page: Page, address: str) -> None:
+    """Of companies, tiers and features, which are in selects too: the page cannot be scrolled sideways."""
+    wide = "Wide " + "w" * 60
+    page.fake.add_feature("wide", name=wide, has_quantity=True)
+    page.fake.add_tier("wide", name=wide, base_fee=100, features={"wide": {"quantity_limit": 9}, "seats": {}})
+    with ChatarminOS(KEY, base_url=page.url) as client:
+        client.onboard(external_org_id="org_wide", hints={"company_name": wide}, tier_code="wide")
+    with emulated(page.driver, width=400):
+        page.open(address)
+        page.wait_for_text(".call .path", "onboard")
+        page.wait_for_text("#checkout-tier option" if address == "#" else "#usage-feature option", wide)
+        page.driver.execute_script("document.getElementById('catalogue').open = true")
+        page.wait_for_text("#catalogue-content" if address == "#" else ".event", wide)
+        assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 400
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -39,6 +39,8 @@ QUERIES = {
         "call_search": "tiers",
         "calls_before": 9,
         "call_limit": 1,
+        "stripe_limit": 1,
+        "with_access": False,
     },
 }
 MUTATIONS: dict[str, Any] = {
@@ -248,6 +250,8 @@ RIGHT: dict[str, Callable[[Any], bool]] = {
     "view.search": lambda it: isinstance(it, str),
     "view.since": lambda it: it is None or (it in (0, 2**53 - 1) and not isinstance(it, bool)),
     "view.skip": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "view.stripe_limit": lambda it: it in (0, 2**53 - 1) and not isinstance(it, bool),
+    "view.with_access": lambda it: isinstance(it, bool),
 }
 
 

@@ -144,3 +144,16 @@ def test_pyinstaller_hook_collects_modules_and_page(monkeypatch: pytest.MonkeyPa
             )
         ),
     }
+
+
+def test_start_imports_neither_sqlite_nor_the_views() -> None:
+    """They are a good part of the time of a start, and most starts need neither; a name of the package brings them."""
+    code = (
+        "import sys; from chatarmin_os.fake.server import FakeService, Server; server = Server(FakeService()); "
+        "server.stop(); late = ['sqlite3', *(f'chatarmin_os.server.{name}' for name in ('state', 'view', 'words'))]; "
+        "print([name for name in late if name in sys.modules]); "
+        "from chatarmin_os.fake.server import StateFile; print(StateFile.__name__, 'sqlite3' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    assert done.stdout.split("\n")[:2] == ["[]", "StateFile True"]

@@ -352,7 +352,9 @@ def test_page_is_served() -> None:
         assert reply.headers == {
             "content-type": f"{kinds[Path(file.name).suffix]}; charset=utf-8",
             "content-length": str(len(reply.body)),
-            "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+            "content-security-policy": (
+                "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+            ),
             "x-content-type-options": "nosniff",
             "cache-control": "no-cache",
         }

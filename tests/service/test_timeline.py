@@ -146,6 +146,92 @@ def test_each_change_is_in_words(service: Service) -> None:
     ) == [["contacts", "1 contact changed"]]
 
 
+def test_check_that_answers_no_has_the_true_reason(service: Service) -> None:
+    """An access that has expired, one that is off, and one that was never given are three reasons."""
+    company = service.onboard(tier_code="free")
+
+    def reason(**access: Any) -> str:
+        if access:
+            service.client.features.set_access(company_id=company, feature_code="sso", **access)
+        service.client.features.check(company_id=company, feature_code="sso")
+        ((kind, text),) = service.texts(company)
+        assert kind == "refusal"
+        return text
+
+    assert reason() == "Asked about Single sign-on: no, there is no access"
+    assert reason(is_enabled=False, source="trial") == "Asked about Single sign-on: no, it is off"
+    later = "2026-02-01T00:00:00Z"
+    assert reason(is_enabled=False, valid_until=later) == "Asked about Single sign-on: no, it is off"
+    service.client.features.set_access(company_id=company, feature_code="sso", is_enabled=True)
+    service.use("advance", days=40)
+    assert reason() == "Asked about Single sign-on: no, its access ended at 2026-02-01T00:00:00.000Z"
+    service.client.features.set_access(company_id=company, feature_code="ai_credit", is_enabled=False)
+    service.client.features.check(company_id=company, feature_code="ai_credit")
+    assert service.texts(company) == [["refusal", "Asked about AI credits: no, it is off"]]
+
+
+def test_events_of_the_product_stay_with_a_company_that_was_there(service: Service) -> None:
+    """Of a restored company, whose sign-up is not in the timeline: also those before its first own event."""
+    company = service.onboard(tier_code="free")
+    service.use("restore", snapshot=service.use("snapshot"))
+    service.use("advance", days=1)
+    service.client.billing.track_usage(company_id=company, feature_code="seats", quantity=1)
+    assert [event["path"] for event in service.events(company)] == ["billing.trackUsage", "advance"]
+    later = service.onboard("org_2")
+    service.use("advance", days=1)
+    assert [event["path"] for event in service.events(later)] == ["advance", "onboard"]
+
+
+def test_view_leaves_out_what_is_not_asked_for(service: Service) -> None:
+    """Access and contacts of companies, which are most of a view, and rows of Stripe."""
+    company = service.onboard(tier_code="pro", contact_email="ann@acme.example")
+    for _ in range(3):
+        service.fake.stripe.add_subscription(PRO)
+        service.fake.stripe.add_checkout_session(PRO)
+    whole: Any = service.use("view")
+    brief: Any = service.use("view", with_access=False, stripe_limit=2)
+
+    assert whole["companies"][0]["contacts"][0]["email"] == "ann@acme.example"
+    assert [one["featureCode"] for one in whole["companies"][0]["access"]] == list(demo_catalogue().features)
+    rest = {name: value for name, value in whole["companies"][0].items() if name not in {"access", "contacts"}}
+    assert brief["companies"] == [rest]
+    assert rest["id"] == company
+    for name in ("subscriptions", "sessions"):
+        assert len(whole[name]) >= 3
+        assert brief[name] == whole[name][:2]
+
+
+def test_unlimited_access_says_so(service: Service) -> None:
+    """A new access without a limit differs from one to a feature without a quantity."""
+    company = service.onboard(tier_code="enterprise")
+    texts = [text for kind, text in service.texts(company) if kind == "access"]
+    assert texts[0] == "AI credits: on, no limit, included 10,000"
+    assert "API access: on" in texts
+
+
+def test_subscription_has_its_tier_by_name(service: Service) -> None:
+    """As every other tier of the timeline."""
+    company = service.onboard(stripe_subscription_id=service.fake.stripe.add_subscription(PRO), tier_code="pro")
+    (text,) = [text for kind, text in service.texts(company) if kind == "stripe"]
+    assert text.endswith("belongs to the company, tier Pro")
+
+
+def test_reason_knows_the_tier_that_was_applied(service: Service) -> None:
+    """It does not infer it from limits, which may equal those of another tier."""
+    company = service.onboard(tier_code="free")
+    overrides = {"ai_credit": {"max_quantity": None}}  # as in another tier
+    service.client.tiers.apply(company_id=company, tier_code="pro", features=overrides)
+    reasons = {one["featureCode"]: one for one in service.use("company", company=company)["reasons"]}
+
+    assert all(["tier", "Pro"] in one["facts"] for one in reasons.values())
+    assert reasons["ai_credit"]["text"].endswith("the limit was most likely changed: it is 10000 in its tier Pro")
+    assert reasons["sso"]["text"].endswith("its tier is Pro, which does not include it")
+    service.client.features.set_access(company_id=company, feature_code="sso", is_enabled=False)
+    service.client.tiers.apply(company_id=company, tier_code="enterprise")
+    reasons = {one["featureCode"]: one for one in service.use("company", company=company)["reasons"]}
+    assert reasons["ai_credit"]["text"].endswith("; the limit is that of its tier Enterprise")
+
+
 def test_repeated_idempotency_key_counts_nothing(service: Service) -> None:
     """The timeline says so, and the usage stays."""
     company = service.onboard(tier_code="free")
@@ -166,7 +252,7 @@ def test_refusals_have_their_code(service: Service) -> None:
     assert service.events(company)[0]["outcome"] == "PRECONDITION_FAILED"
 
     service.client.features.check(company_id=company, feature_code="sso")
-    assert service.texts(company) == [["refusal", "Asked about Single sign-on: no, it is off"]]
+    assert service.texts(company) == [["refusal", "Asked about Single sign-on: no, there is no access"]]
     service.client.billing.track_usage(company_id=company, feature_code="seats", quantity=3)
     service.client.features.check_by_external_org_id(external_org_id="org_1", feature_code="seats")
     assert service.texts(company) == [["refusal", "Asked about Seats: no, 3 of 3 are used"]]
@@ -206,7 +292,7 @@ def test_stripe_is_in_the_timeline(service: Service) -> None:
     ).subscription_id
     assert subscription
     assert service.texts(company)[:2] == [
-        ["stripe", f"The subscription {subscription} belongs to the company, tier pro"],
+        ["stripe", f"The subscription {subscription} belongs to the company, tier Pro"],
         ["tier", "Tier: Free → Pro"],
     ]
     service.client.billing.claim_checkout(company_id=company, checkout_session_id=session)
@@ -214,7 +300,7 @@ def test_stripe_is_in_the_timeline(service: Service) -> None:
     service.client.billing.link_subscription(
         company_id=company, stripe_subscription_id=subscription, tier_code="enterprise"
     )
-    assert service.texts(company)[0] == ["stripe", f"The claim of {subscription} was changed, tier enterprise"]
+    assert service.texts(company)[0] == ["stripe", f"The claim of {subscription} was changed, tier Enterprise"]
 
     service.use("stripe.renew", subscription_id=subscription)
     assert service.texts(company) == [["stripe", "A new billing period: there was no usage"]]
@@ -242,7 +328,7 @@ def test_sign_up_that_finds_a_company_invents_nothing(service: Service) -> None:
     (subscription,) = service.client.billing.get_status(company).active_subscriptions
     assert service.texts(company) == [
         ["link", "Linked to org_1"],
-        ["stripe", f"The subscription {subscription.stripe_subscription_id} belongs to the company, tier pro"],
+        ["stripe", f"The subscription {subscription.stripe_subscription_id} belongs to the company, tier Pro"],
         ["tier", "The tier Pro was applied"],
     ]
     assert service.onboard(org="org_2", hints={"domain": "acme.com"}) == company

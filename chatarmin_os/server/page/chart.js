@@ -4,6 +4,7 @@ import { amount, bound, draw, exactMoment, make, time } from "./dom.js";
 
 const HEIGHT = 220;
 const MARGIN = { top: 14, right: 12, bottom: 26, left: 56 };
+const BOUNDS = ["included", "limit"];
 const MAX_RATIO = 4; // a limit further above the usage is named and not drawn, or the usage would be a flat line
 
 /** Return the usage of a feature as a figure: legend, chart, table. */
@@ -17,8 +18,8 @@ export function usageFigure(feature) {
     width = holder.clientWidth;
     paint();
   }).observe(holder);
-  const { included, limit } = scaleOf(feature.points);
-  const notes = [!included.isDrawn && included.highest !== null && `included: ${amount(included.highest)}`, !limit.isDrawn && limit.highest !== null && `limit: ${amount(limit.highest)}`].filter(Boolean);
+  const { above } = scaleOf(feature.points);
+  const notes = BOUNDS.filter((name) => above[name].length).map((name) => `${name}: ${above[name].map(amount).join(", ")}`);
   const caption = make("figcaption", summary(feature), notes.length ? ` Above the chart: ${notes.join(", ")}.` : "");
   figure.append(caption, legend(feature), holder, table(feature));
   return figure;
@@ -36,23 +37,20 @@ function summary(feature) {
 
 const isReset = (point) => point.usage < point.before;
 
-function highest(points, name) {
-  const values = points.map((point) => point[name]).filter((value) => value !== null);
-  return values.length ? Math.max(...values) : null;
-}
-
-/** Return the largest value of the chart, and which bounds are drawn. */
+/** Return the largest value of the chart, and by bound whether it is drawn, and its values above the chart. */
 function scaleOf(points) {
   const used = Math.max(...points.map((point) => Math.max(point.usage, point.before)));
-  const bounds = {};
+  const isDrawn = {};
+  const above = {};
   let top = used;
-  for (const name of ["included", "limit"]) {
-    const value = highest(points, name);
-    const isDrawn = value !== null && (used === 0 || value <= used * MAX_RATIO);
-    bounds[name] = { highest: value, isDrawn };
-    if (isDrawn) top = Math.max(top, value);
+  for (const name of BOUNDS) {
+    const values = [...new Set(points.map((point) => point[name]))].filter((value) => value !== null);
+    const drawn = values.filter((value) => used === 0 || value <= used * MAX_RATIO);
+    isDrawn[name] = drawn.length > 0;
+    above[name] = values.filter((value) => !drawn.includes(value));
+    top = Math.max(top, ...drawn);
   }
-  return { ...bounds, top: rounded(top || 1) };
+  return { isDrawn, above, top: rounded(top || 1) };
 }
 
 /** Return the next number that makes good marks on an axis: 1, 2, 4, 5, 6, 8 or 10 times a power of ten. */
@@ -76,7 +74,7 @@ function chart(feature, width) {
   for (const step of steps.filter((one) => one.billable > 0 && one.included < top)) {
     svg.append(draw("rect", { class: "billable", x: step.from, width: Math.max(0, step.to - step.from), y: y(step.usage), height: Math.max(0, y(step.included) - y(step.usage)) }));
   }
-  for (const name of ["included", "limit"]) if (scale[name].isDrawn) svg.append(draw("path", { class: name, d: boundPath(steps, name, y) }));
+  for (const name of BOUNDS) if (scale.isDrawn[name]) svg.append(draw("path", { class: name, d: boundPath(steps, name, y, scale.above[name]) }));
   svg.append(draw("path", { class: "level", d: `M${steps[0].from},${y(steps[0].before)}${steps.map((step) => `H${step.from}V${y(step.usage)}H${step.to}`).join("")}` }));
   for (const step of steps.filter(isReset)) svg.append(resetMark(step, right));
   const last = steps.at(-1);
@@ -84,13 +82,14 @@ function chart(feature, width) {
   return svg;
 }
 
-/** Return the path of a bound, with gaps where there is none. */
-function boundPath(steps, name, y) {
+/** Return the path of a bound, with gaps where there is none, or one above the chart. */
+function boundPath(steps, name, y, above) {
   let path = "";
   let previous = null;
   for (const step of steps) {
-    if (step[name] !== null) path += `${previous === null ? `M${step.from},` : "V"}${y(step[name])}H${step.to}`;
-    previous = step[name];
+    const value = above.includes(step[name]) ? null : step[name];
+    if (value !== null) path += `${previous === null ? `M${step.from},` : "V"}${y(value)}H${step.to}`;
+    previous = value;
   }
   return path;
 }
@@ -122,7 +121,7 @@ function resetMark(step, right) {
 /** Return the names of the lines that are drawn, each with its line. */
 function legend(feature) {
   const scale = scaleOf(feature.points);
-  const names = [["level", "used"], scale.limit.isDrawn && ["limit", "limit"], scale.included.isDrawn && ["included", "included"], highest(feature.points, "billable") > 0 && ["billable", "billable"]];
+  const names = [["level", "used"], scale.isDrawn.limit && ["limit", "limit"], scale.isDrawn.included && ["included", "included"], feature.points.some((point) => point.billable > 0) && ["billable", "billable"]];
   const items = names.filter(Boolean).map(([kind, text]) => {
     const swatch = kind === "billable" ? draw("rect", { class: kind, width: 18, height: 10 }) : draw("path", { class: kind, d: "M0,5H18" });
     return make("li", draw("svg", { width: 18, height: 10, "aria-hidden": "true" }, swatch), text);

@@ -1,12 +1,12 @@
 // One company: its facts, why it may use each feature, its usage over time, its timeline.
 
 import { usageFigure } from "./chart.js";
-import { $, amount, button, clear, make, moment, money, offer, show, terms, time } from "./dom.js";
+import { $, amount, button, clear, make, moment, money, offer, show, terms, time, visible } from "./dom.js";
 
 /** Show a company. `actions` are `apply(company, tier)` and `openCall(number)`. */
 export function showCompany(view, tiers, actions) {
   const { company } = view;
-  $("company-name").textContent = $("company-name").title = company.name;
+  $("company-name").textContent = $("company-name").title = visible(company.name);
   $("company-missing").hidden = true;
   $("company-content").hidden = false;
   $("company-facts").replaceChildren(
@@ -24,7 +24,7 @@ export function showCompany(view, tiers, actions) {
   const isUntouched = select.company !== company.id;
   offer(select, tiers.map((tier) => [tier.code, tier.name]));
   if (isUntouched && company.tier) select.value = company.tier.code;
-  select.company = company.id;
+  if (tiers.length) select.company = company.id;
   const reasons = new Map(view.reasons.map((reason) => [reason.featureCode, reason]));
   const features = company.access.map((access) => ({ access, reason: reasons.get(access.featureCode), now: minute(view.now) }));
   show($("company-access"), features, (one) => `${company.id} ${one.access.featureCode}`, createFeature, updateFeature);
@@ -36,7 +36,7 @@ export function showCompany(view, tiers, actions) {
 
 /** Say that a company does not exist. */
 export function showMissingCompany(id) {
-  $("company-name").textContent = id;
+  $("company-name").textContent = visible(id);
   $("company-missing").hidden = false;
   $("company-content").hidden = true;
 }
@@ -139,7 +139,7 @@ function drawUsage(view, tiers) {
   const feature = view.usage.find((one) => one.code === $("usage-feature").value);
   const figure = $("usage-figure");
   // The last point is now: it alone is no reason to draw again, and to close the table, before a minute has passed.
-  const content = JSON.stringify([feature?.code, feature?.points.slice(0, -1), { ...feature?.points.at(-1), before: 0, at: minute(view.now) }, view.company.id, view.company.tier]);
+  const content = JSON.stringify([feature?.code, feature?.points.slice(0, -1), { ...feature?.points.at(-1), before: 0, at: minute(view.now) }, view.company.id, view.company.tier, tiers]);
   if (figure.shown === content) return;
   figure.shown = content;
   const isOpen = figure.querySelector(".numbers")?.open ?? false;

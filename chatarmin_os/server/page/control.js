@@ -1,6 +1,6 @@
 // What the page knows, and the control API of the service.
 
-import { $ } from "./dom.js";
+import { $, visible } from "./dom.js";
 
 export const page = {
   products: null,
@@ -23,7 +23,7 @@ export const page = {
 };
 
 export function announce(text, isBad = false) {
-  $("status").textContent = text;
+  $("status").textContent = visible(text);
   $("status").classList.toggle("bad", isBad);
 }
 

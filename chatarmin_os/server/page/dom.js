@@ -10,7 +10,7 @@ export function make(selector, ...children) {
   const [tag, ...classes] = selector.split(".");
   const node = document.createElement(tag);
   node.className = classes.join(" ");
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => child !== null && child !== undefined).map(visible));
   return node;
 }
 
@@ -18,20 +18,35 @@ export function make(selector, ...children) {
 export function draw(tag, attributes = {}, ...children) {
   const node = document.createElementNS(SVG, tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
+  node.append(...children.map(visible));
   return node;
 }
 
-/** Return a button that runs an action; it is disabled while the action runs. */
+/** Return a button that runs an action, once at a time. A disabled one would lose the focus. */
 export function button(text, action, classes = "") {
   const node = make(`button.small${classes}`, text);
   node.type = "button";
   node.addEventListener("click", async () => {
-    node.disabled = true;
+    if (node.ariaDisabled === "true") return;
+    node.ariaDisabled = "true";
     await action();
-    node.disabled = false;
+    node.ariaDisabled = "false";
   });
   return node;
+}
+
+/** Draw; if the element with the focus is gone then, move the focus to the heading of its section. */
+export function keepingFocus(drawNow) {
+  const section = document.activeElement.closest("main section");
+  const focused = document.activeElement;
+  drawNow();
+  if (section && !(focused.isConnected && focused.checkVisibility())) focusOn(section.querySelector("h2"));
+}
+
+/** Move the focus to a heading, where a reader of the screen goes on. */
+export function focusOn(heading) {
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
 }
 
 /** Return a link within the page. */
@@ -99,9 +114,13 @@ export function offer(select, options) {
 
 const DIRECTIONS = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g; // would turn the text after them around
 
+/** Return text with its marks of direction written out; a node stays. */
+export function visible(value) {
+  return typeof value === "string" ? value.replace(DIRECTIONS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`) : value;
+}
+
 export function json(value) {
-  const written = JSON.stringify(value, null, 2) ?? "nothing";
-  const text = written.replace(DIRECTIONS, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const text = visible(JSON.stringify(value, null, 2) ?? "nothing");
   return text.length > MAX_JSON_CHARACTERS ? `${text.slice(0, MAX_JSON_CHARACTERS)}\n… and ${text.length - MAX_JSON_CHARACTERS} characters more` : text;
 }
 

@@ -2,7 +2,7 @@
 
 import { announce, ask, page, Refused } from "./control.js";
 import { open } from "./dialogs.js";
-import { $, link } from "./dom.js";
+import { $, link, visible } from "./dom.js";
 
 /** Offer a snapshot of the company that is shown, or of the product, as a file. */
 function openExport(company) {
@@ -10,7 +10,7 @@ function openExport(company) {
   dialog.company = company;
   const name = company ? company.name.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "company" : "product";
   dialog.file = `${name.slice(0, 60)}.json`;
-  $("export-what").textContent = company ? `the company ${company.name}, the whole catalogue and the clock` : "the whole product: all companies, the catalogue and the clock";
+  $("export-what").textContent = company ? `the company ${visible(company.name)}, the whole catalogue and the clock` : "the whole product: all companies, the catalogue and the clock";
   $("export-python").textContent = `import json
 from pathlib import Path
 

@@ -5,9 +5,9 @@ import { showCatalogue } from "./catalogue.js";
 import { forgetCompany, showCompany, showMissingCompany } from "./company.js";
 import { act, addressOf, announce, ask, page, Refused } from "./control.js";
 import { closeDialogs, open } from "./dialogs.js";
-import { $, amount, clear, exactMoment, link, make, money, named, offer, show } from "./dom.js";
+import { $, amount, clear, exactMoment, focusOn, keepingFocus, link, make, money, named, offer, show } from "./dom.js";
 import "./export.js";
-import { showStripe } from "./stripe.js";
+import { showStripe, stripeLimit } from "./stripe.js";
 
 const POLL_MS = 1000;
 const HIDDEN_POLL_MS = 3000;
@@ -90,9 +90,12 @@ function render(view) {
   page.view = view;
   $("main").hidden = false;
   showClock(view);
-  showCompanies(view);
-  showCatalogue(view.catalogue);
-  showStripe(view);
+  if (page.company) drawCompany(); // it shows the tiers of the catalogue, and may have come first
+  else {
+    showCompanies(view);
+    showCatalogue(view.catalogue);
+    showStripe(view);
+  }
   const faults = view.faults.map((fault, index) => ({ fault, index }));
   show($("fault-list"), faults, (one) => one.index, () => make("div.card.row.fault"), (node, { fault }) => node.replaceChildren(faultText(fault)));
   for (const call of view.calls) page.paths.add(call.path);
@@ -137,7 +140,9 @@ async function refreshOnce() {
 /** Return what the view is asked for: a page of companies and a page of calls. */
 function wantedView() {
   const before = page.callsBefore ?? (page.isPaused && page.pausedAt !== null ? page.pausedAt + 1 : null);
-  const wanted = { search: $("search").value.trim(), skip: page.skip, limit: COMPANIES, call_search: $("filter").value.trim(), call_limit: CALLS };
+  // While one company is shown, the lists are hidden and stay as they are.
+  const lists = page.company ? { limit: 0, stripe_limit: 0 } : { search: $("search").value.trim(), skip: page.skip, limit: COMPANIES, stripe_limit: stripeLimit() };
+  const wanted = { ...lists, with_access: false, call_search: $("filter").value.trim(), call_limit: CALLS };
   return before === null ? wanted : { ...wanted, calls_before: before };
 }
 
@@ -147,7 +152,7 @@ async function refreshView() {
   const view = await ask("view", page.version === null ? wanted : { ...wanted, since: page.version });
   if (product !== page.product || JSON.stringify(wanted) !== JSON.stringify(wantedView())) return;
   if (view.unchanged) showClock(view);
-  else render(view);
+  else keepingFocus(() => render(view));
   page.version = view.version;
 }
 
@@ -178,7 +183,7 @@ function renderCompany(view) {
 }
 
 function drawCompany() {
-  if (page.companyView) showCompany(page.companyView, page.view?.catalogue.tiers ?? [], { openCall });
+  if (page.companyView) keepingFocus(() => showCompany(page.companyView, page.view?.catalogue.tiers ?? [], { openCall }));
 }
 
 async function showOlderEvents() {
@@ -259,8 +264,8 @@ $("product").addEventListener("change", () => {
 window.addEventListener("hashchange", () => {
   const before = page.company;
   if (page.products) choose(page.products);
-  if (page.company && page.company !== before) {
-    $("company-name").focus({ preventScroll: true });
+  if (page.company !== before && page.product) {
+    focusOn($(page.company ? "company-name" : "companies-title"));
     window.scrollTo(0, 0);
   }
   refreshNow();
@@ -285,7 +290,7 @@ $("company-calls").addEventListener("click", () => searchCalls(page.companyView.
 $("catalogue").addEventListener("toggle", () => page.view && showCatalogue(page.view.catalogue));
 $("stripe-more").addEventListener("click", () => {
   page.isWhole = true;
-  showStripe(page.view);
+  refreshNow();
 });
 $("company-apply").addEventListener("click", () => {
   const select = $("company-tier");

@@ -3,7 +3,11 @@
 import { act, addressOf, page } from "./control.js";
 import { $, button, link, make, offer, show } from "./dom.js";
 
-const ROWS = 10; // until all are asked for
+const ROWS = 10; // until more are asked for
+const MAX_ROWS = 50;
+
+/** Return how many rows are needed: with one more than are shown, it is known whether there are more. */
+export const stripeLimit = () => (page.isWhole ? MAX_ROWS : ROWS + 1);
 
 function createSession(session) {
   const complete = button("Complete", () => act("stripe.complete", { session_id: session.id }, "The checkout is complete."), ".primary");
@@ -46,7 +50,7 @@ function updateSubscription(node, subscription) {
 }
 
 export function showStripe(view) {
-  const count = page.isWhole ? Infinity : ROWS;
+  const count = page.isWhole ? MAX_ROWS : ROWS;
   show($("session-list"), view.sessions.slice(0, count), (one) => one.id, createSession, updateSession);
   $("sessions-none").hidden = view.sessions.length > 0;
   show($("subscription-list"), view.subscriptions.slice(0, count), (one) => one.id, createSubscription, updateSubscription);
