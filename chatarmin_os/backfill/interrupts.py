@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+class Interrupted(KeyboardInterrupt):
+    """The first Ctrl-C, in a block that it interrupts at once."""
+
+
 class Interrupts:
     """Notes the first Ctrl-C in the main thread; a second one interrupts as usual.
 
@@ -43,7 +47,7 @@ class Interrupts:
         self._is_direct = True
         try:
             if self.is_set:
-                raise KeyboardInterrupt
+                raise Interrupted
             yield
         finally:
             self._is_direct = False
@@ -53,4 +57,4 @@ class Interrupts:
         self.is_set = True
         self._wake()
         if self._is_direct:
-            raise KeyboardInterrupt
+            raise Interrupted

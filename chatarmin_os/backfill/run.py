@@ -17,7 +17,7 @@ from chatarmin_os._messages import printable, redact_keys
 from chatarmin_os.backfill.checkpoint import Checkpoint, Noted
 from chatarmin_os.backfill.executors import with_ends
 from chatarmin_os.backfill.intake import Counts, Intake, failure_of
-from chatarmin_os.backfill.interrupts import Interrupts
+from chatarmin_os.backfill.interrupts import Interrupted, Interrupts
 from chatarmin_os.backfill.outcomes import is_last, wait_after
 from chatarmin_os.backfill.pace import Pace
 from chatarmin_os.backfill.steps import Settings
@@ -100,6 +100,8 @@ class Run:
             intake.tiers = service.tiers
             try:
                 self._send_all(iter(intake), service)
+            except Interrupted:  # while a row was read
+                self._stopped = KeyboardInterrupt(ENDED)
             finally:
                 self._collect_all()
         if self._stopped is not None:

@@ -96,9 +96,9 @@ def test_ctrl_c_interrupts_the_wait_for_the_next_row(world: World) -> None:
         interrupt()
         raise AssertionError("it goes on")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         world.run(rows())
-    assert len(world.companies()) == 200
+    assert (len(world.companies()), str(caught.value)) == (200, "the rows in flight have ended")
 
 
 def test_ctrl_c_before_a_wait_is_not_lost() -> None:
