@@ -25,7 +25,7 @@ from chatarmin_os.fake import FREE_MAIL_DOMAINS, FakeTransport, demo_catalogue
 from chatarmin_os.fake.name_index import NameIndex
 from chatarmin_os.fake.rules import addresses, matching, tiers, usage
 from chatarmin_os.fake.rules.matching import Candidate, Outcome
-from chatarmin_os.fake.rules.names import LEGAL_FORMS, name_confidence, normalised, slug, trigrams
+from chatarmin_os.fake.rules.names import LEGAL_FORMS, MAX_TRIGRAMS, name_confidence, normalised, slug, trigrams
 from chatarmin_os.transports import Call
 
 if TYPE_CHECKING:
@@ -706,6 +706,17 @@ def test_owners_of_different_names_come_in_order(many: list[str]) -> None:
     # Then the owners come in their order
     assert [[owner for _, owner in best] for best in found] == [[0], [0, 9_000], [0, 9_000, 9_001]]
     assert len({confidence for confidence, _ in found[-1]}) == 1
+
+
+def test_very_long_name_is_no_candidate() -> None:
+    """It is not compared with similar names; those around it are found."""
+    long = "acme " + " ".join(map(str, range(100_000, 100_400)))
+    assert len(trigrams(long)) > MAX_TRIGRAMS
+    index = _index([long, "acme one", long + "x", "acme two"])
+
+    assert [owner for _, owner in index.similar("acme", min_percent=1, count=5)] == [1, 3]
+    assert index.similar(long, min_percent=1, count=5) == []
+    assert index.equal(long, count=5) == [0]
 
 
 def test_names_that_are_added_between_searches_are_found() -> None:
