@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 from chatarmin_os._json import (
-    BUILT_IN,
     describe,
     finite,
     integer,
@@ -66,7 +65,7 @@ def at_field(place: str, convert: Callable[[Any], T]) -> Callable[[Any], T]:
 
     def convert_at_field(value: Any) -> T:
         try:
-            return convert(value if type(value) in BUILT_IN else plain(value))
+            return convert(plain(value))
         except InvalidInput as error:
             raise error.at(place) from error.__cause__
         except _ERRORS_OF_VALUES as error:
@@ -295,10 +294,9 @@ def _parse(value: str) -> datetime:
 
 def _in_utc(moment: datetime, given: object) -> datetime:
     """Return an instant as a plain datetime in UTC; subclasses (of pandas, of pendulum) override its methods."""
-    kind = _datetime()
-    if type(moment) is kind and moment.tzinfo is UTC and not moment.microsecond % 1000:  # such as one of a row
+    if type(moment) is _datetime() and moment.tzinfo is UTC and not moment.microsecond % 1000:  # such as one of a row
         return moment
-    moment = kind(
+    moment = _datetime()(
         moment.year,
         moment.month,
         moment.day,
@@ -380,8 +378,6 @@ def keywords(
 
 def _key_text(key: object) -> str:
     """Return a key of a mapping as it appears in a place."""
-    if type(key) is str:  # the most frequent case
-        return key
     key = plain(key)
     return str.__str__(key) if isinstance(key, str) else short_repr(key)
 

@@ -32,7 +32,7 @@ MAX_PARSED_DEPTH = 1_000
 """Levels of lists and objects in parsed JSON. Python 3.11 itself parses a few less, later versions many more."""
 
 _NESTED = frozenset({dict, list})
-BUILT_IN = frozenset({str, int, float, bool, type(None), dict, list, tuple})
+_BUILT_IN = frozenset({str, int, float, bool, type(None), dict, list, tuple})
 _PROXIES = ("_get_current_object", "_wrapped", "__wrapped__")  # of Werkzeug, of Django, of wrapt and lazy-object-proxy
 
 
@@ -50,7 +50,7 @@ def plain(value: Any) -> Any:
         InvalidInput: The object behind the proxy is not accessible.
     """
     kind = type(value)
-    if kind in BUILT_IN or issubclass(kind, value.__class__):
+    if kind in _BUILT_IN or issubclass(kind, value.__class__):
         return value
     for name in _PROXIES:
         inner = getattr(value, name, value)

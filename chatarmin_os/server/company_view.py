@@ -22,7 +22,7 @@ MAX_POINTS = 200
 
 
 def find(state: State, company: str) -> Company | None:
-    """Return a company by its id, or by an external org id that is linked to it; None if there is none."""
+    """Return a company by its id, or by an external org id that is linked to it; None for any other text."""
     link = state.links.get(company)
     return state.companies.get(link["companyId"] if link else company)
 
@@ -32,7 +32,7 @@ def company_view(
 ) -> JSON:
     """Return a company with its timeline, newest first; or only the version of the product if that is still *since*.
 
-    The company is None if there is none with that id.
+    For an unknown id the company is None.
 
     Args:
         product: The product.

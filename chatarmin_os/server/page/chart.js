@@ -82,7 +82,7 @@ function chart(feature, width) {
   return svg;
 }
 
-/** Return the path of a bound, with gaps where there is none, or one above the chart. */
+/** Return the path of a bound. It has gaps while the usage is unbounded, or the bound is above the chart. */
 function boundPath(steps, name, y, above) {
   let path = "";
   let previous = null;
